@@ -1,0 +1,141 @@
+//! The state × action table, written out, and the rules for arguments.
+
+use super::*;
+use crate::{HostInfo, Link};
+
+fn host(driver: &str) -> Host {
+    Host {
+        id: "atlas".parse().expect("a name"),
+        connection: Link { connected: true, ..Link::default() },
+        info: Some(HostInfo { driver: driver.into(), ..HostInfo::default() }),
+        demo: false,
+    }
+}
+
+fn domain(state: DomainState) -> Domain {
+    Domain { name: "web-01".into(), state, persistent: true, ..Domain::default() }
+}
+
+/// One row per action, one column per state in the order of `STATES`; `x` is allowed.
+const TABLE: [(&str, &str); 13] = [
+    //              RPSsCHU
+    ("start", "....xxx"),
+    ("startPaused", "....xxx"),
+    ("resume", ".xx...."),
+    ("pause", "x..x..."),
+    ("shutdown", "x..x..."),
+    ("reboot", "x......"),
+    ("save", "xx....."),
+    ("discardSave", "......."),
+    ("nmi", "xxxx..."),
+    ("reset", "xxxx..."),
+    ("forceOff", "xxxx..."),
+    ("setAutostart", "xxxxxxx"),
+    ("rename", "....xxx"),
+];
+
+const STATES: [DomainState; 7] = [
+    DomainState::Running,
+    DomainState::Paused,
+    DomainState::Suspended,
+    DomainState::ShuttingDown,
+    DomainState::Crashed,
+    DomainState::Stopped,
+    DomainState::Unknown,
+];
+
+fn commands() -> Vec<Command> {
+    let mut all = Command::BUTTONS.to_vec();
+    all.push(Command::SetAutostart { enabled: true });
+    all.push(Command::Rename { name: "web-02".into() });
+    all
+}
+
+#[test]
+fn each_state_allows_exactly_the_actions_of_the_table() {
+    let host = host("QEMU");
+    assert_eq!(commands().len(), TABLE.len());
+    for (command, (kind, row)) in commands().iter().zip(TABLE) {
+        assert_eq!(command.kind(), kind);
+        let allowed: String = STATES
+            .iter()
+            .map(|state| if command.check(&domain(*state), &host).is_ok() { 'x' } else { '.' })
+            .collect();
+        assert_eq!(allowed, row, "{kind}");
+    }
+}
+
+#[test]
+fn every_refusal_names_the_machine_and_gives_a_reason() {
+    let host = host("QEMU");
+    for command in commands() {
+        for state in STATES {
+            if let Err(fault) = command.check(&domain(state), &host) {
+                assert!(fault.reason.starts_with("web-01 ") && fault.reason.len() > 12, "{fault:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_possible_on_a_host_that_is_not_connected() {
+    let mut host = host("QEMU");
+    host.connection.connected = false;
+    for command in commands() {
+        let fault = command.check(&domain(DomainState::Running), &host).expect_err("must be denied");
+        assert!(fault.reason.contains("atlas is not connected"), "{fault:?}");
+    }
+}
+
+#[test]
+fn a_transient_machine_can_not_be_saved_renamed_or_started_with_its_host() {
+    let transient = Domain { persistent: false, ..domain(DomainState::Running) };
+    for command in [Command::Save {}, Command::SetAutostart { enabled: true }, Command::Rename { name: "a".into() }] {
+        assert!(command.check(&transient, &host("QEMU")).is_err(), "{command:?}");
+    }
+}
+
+#[test]
+fn a_saved_state_can_be_discarded_only_where_there_is_one() {
+    let saved = Domain { has_managed_save: true, ..domain(DomainState::Stopped) };
+    assert!(Command::DiscardSave {}.check(&saved, &host("QEMU")).is_ok());
+    assert!(Command::Rename { name: "b".into() }.check(&saved, &host("QEMU")).is_err());
+}
+
+#[test]
+fn the_test_driver_says_that_it_cannot_start_paused() {
+    let fault = Command::StartPaused {}.check(&domain(DomainState::Stopped), &host("TEST"));
+    assert!(fault.expect_err("must be denied").reason.contains("test driver"));
+}
+
+#[test]
+fn impossible_arguments_are_refused_with_their_field() {
+    let long = "x".repeat(17 * 1024);
+    let bad = [
+        (Command::Rename { name: " ".into() }, "name"),
+        (Command::Rename { name: "a/b".into() }, "name"),
+        (Command::Rename { name: "a\nb".into() }, "name"),
+        (Command::SetTitle { title: "a\nb".into() }, "title"),
+        (Command::SetDescription { description: long }, "description"),
+        (Command::SetDescription { description: "a\0".into() }, "description"),
+        (Command::SetTags { tags: vec!["".into()] }, "tags"),
+        (Command::SetTags { tags: vec!["a,b".into()] }, "tags"),
+        (Command::SetTags { tags: vec!["a".into(); 33] }, "tags"),
+    ];
+    for (command, field) in bad {
+        let fault = command.check(&domain(DomainState::Stopped), &host("QEMU")).expect_err("must be refused");
+        assert!(fault.reason.starts_with(field), "{fault:?}");
+        assert_eq!(fault.kind.status(), 422);
+    }
+}
+
+#[test]
+fn a_command_travels_as_its_kind_with_its_arguments() {
+    let text = r#"{"requestId":"9d5815f3-0942-43f7-bd25-8c0cb4800b49","host":"atlas","target":"9d5815f3-0942-43f7-bd25-8c0cb4800b40","command":{"kind":"setAutostart","enabled":true}}"#;
+    let request: CommandRequest = serde_json::from_str(text).expect("valid");
+    assert_eq!(request.command, Command::SetAutostart { enabled: true });
+    assert_eq!(serde_json::to_string(&request).expect("json"), text);
+    assert!(serde_json::from_str::<Command>(r#"{"kind":"start"}"#).is_ok());
+    assert!(serde_json::from_str::<Command>(r#"{"kind":"undefine"}"#).is_err());
+    assert!(serde_json::from_str::<Command>(r#"{"kind":"start","force":true}"#).is_err());
+}

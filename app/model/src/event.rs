@@ -1,0 +1,287 @@
+//! What happened, as data: one type per kind of event of the stream.
+//!
+//! An event about a machine carries the machine's whole new state and version,
+//! so applying it twice changes nothing. How events come to be is decided in
+//! `inventory` and by the server.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{Domain, DomainState, Fault, Host, HostId, RequestId};
+
+/// Declares the event enum together with its wire names, so that a kind cannot
+/// exist on one side only.
+macro_rules! events {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// One event of the stream.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Event {
+            $($(#[$doc])* $variant($variant),)*
+        }
+
+        impl Event {
+            /// The names of all kinds, as they stand in `event:` and `?topics=`.
+            pub const KINDS: &[&str] = &[$($name),*];
+
+            /// The name of this kind.
+            pub fn kind(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $name,)* }
+            }
+
+            /// The host it is about.
+            pub fn host(&self) -> &HostId {
+                match self { $(Self::$variant(event) => &event.host_id,)* }
+            }
+
+            /// The payload as JSON, always one line.
+            pub fn data(&self) -> String {
+                let json = match self { $(Self::$variant(event) => serde_json::to_string(event),)* };
+                json.expect("payloads have string keys only")
+            }
+
+            /// Reads a payload of the named kind; none for a kind this version does not know.
+            ///
+            /// # Errors
+            /// When the payload is not what the kind says.
+            pub fn parse(kind: &str, data: &str) -> Result<Option<Self>, serde_json::Error> {
+                Ok(match kind {
+                    $($name => Some(Self::$variant(serde_json::from_str(data)?)),)*
+                    _ => None,
+                })
+            }
+        }
+    };
+}
+
+events! {
+    /// The state of a machine really changed.
+    VmStateChanged = "vm-state-changed",
+    /// A machine was defined, imported or found.
+    VmCreated = "vm-created",
+    /// A machine was undefined, or a transient one ended.
+    VmDeleted = "vm-deleted",
+    /// Definition, name, metadata, devices or autostart changed.
+    VmUpdated = "vm-updated",
+    /// A guest agent came or went.
+    GuestAgentConnected = "guest-agent-connected",
+    /// Operating system, host name or addresses of a guest changed.
+    GuestInfoUpdated = "guest-info-updated",
+    /// The link to a host was established, lost, restored, or failed again.
+    ConnectionStatusChanged = "connection-status-changed",
+    /// A command ended.
+    TaskCompleted = "task-completed",
+    /// A background operation failed.
+    Error = "error",
+}
+
+/// Payload of `vm-state-changed`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VmStateChanged {
+    /// The host that has the machine.
+    pub host_id: HostId,
+    /// The machine's UUID.
+    pub vm_id: Uuid,
+    /// The machine's name.
+    pub vm_name: String,
+    /// The state before.
+    pub old_state: DomainState,
+    /// The state now.
+    pub new_state: DomainState,
+    /// The machine, whole.
+    pub vm: Arc<Domain>,
+    /// The machine's version after this.
+    pub version: u64,
+    /// When it was seen, in Unix milliseconds.
+    pub timestamp: u64,
+    /// The command that caused it, if one of ours did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<RequestId>,
+    /// Whether it was found by reading everything again after a gap.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resync: bool,
+}
+
+/// Payload of `vm-created`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VmCreated {
+    /// The host that has the machine.
+    pub host_id: HostId,
+    /// The machine's UUID.
+    pub vm_id: Uuid,
+    /// The machine's name.
+    pub vm_name: String,
+    /// The machine, whole.
+    pub vm: Arc<Domain>,
+    /// The machine's version after this.
+    pub version: u64,
+    /// When it was seen, in Unix milliseconds.
+    pub timestamp: u64,
+    /// The command that caused it, if one of ours did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<RequestId>,
+    /// Whether it was found by reading everything again after a gap.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resync: bool,
+}
+
+/// Payload of `vm-deleted`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VmDeleted {
+    /// The host that had the machine.
+    pub host_id: HostId,
+    /// The machine's UUID.
+    pub vm_id: Uuid,
+    /// The machine's last name.
+    pub vm_name: String,
+    /// A version after all the machine had.
+    pub version: u64,
+    /// When it was seen, in Unix milliseconds.
+    pub timestamp: u64,
+    /// The command that caused it, if one of ours did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<RequestId>,
+    /// Whether it was found by reading everything again after a gap.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resync: bool,
+}
+
+/// Payload of `vm-updated`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VmUpdated {
+    /// The host that has the machine.
+    pub host_id: HostId,
+    /// The machine's UUID.
+    pub vm_id: Uuid,
+    /// The machine's name.
+    pub vm_name: String,
+    /// The machine, whole.
+    pub vm: Arc<Domain>,
+    /// The machine's version after this.
+    pub version: u64,
+    /// When it was seen, in Unix milliseconds.
+    pub timestamp: u64,
+    /// The command that caused it, if one of ours did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<RequestId>,
+    /// Whether it was found by reading everything again after a gap.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resync: bool,
+}
+
+/// Payload of `guest-agent-connected`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GuestAgentConnected {
+    /// The host that has the machine.
+    pub host_id: HostId,
+    /// The machine's UUID.
+    pub vm_id: Uuid,
+    /// Whether the agent is there now.
+    pub connected: bool,
+    /// The agent's version, when it told one.
+    pub agent_version: Option<String>,
+    /// The machine, whole.
+    pub vm: Arc<Domain>,
+    /// The machine's version after this.
+    pub version: u64,
+    /// When it was seen, in Unix milliseconds.
+    pub timestamp: u64,
+}
+
+/// Payload of `guest-info-updated`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GuestInfoUpdated {
+    /// The host that has the machine.
+    pub host_id: HostId,
+    /// The machine's UUID.
+    pub vm_id: Uuid,
+    /// All addresses now.
+    pub ip_addresses: Vec<String>,
+    /// The guest's host name, when it told one.
+    pub hostname: Option<String>,
+    /// The guest's operating system, when it told one.
+    pub os_version: Option<String>,
+    /// The machine, whole.
+    pub vm: Arc<Domain>,
+    /// The machine's version after this.
+    pub version: u64,
+    /// When it was seen, in Unix milliseconds.
+    pub timestamp: u64,
+}
+
+/// Payload of `connection-status-changed`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectionStatusChanged {
+    /// The host.
+    pub host_id: HostId,
+    /// Whether libvirt answers now.
+    pub connected: bool,
+    /// The connection URI without secrets.
+    pub uri: String,
+    /// Why it is not connected.
+    pub error: Option<String>,
+    /// The host, whole, without its machines.
+    pub host: Host,
+    /// When it was seen, in Unix milliseconds.
+    pub timestamp: u64,
+}
+
+/// Payload of `task-completed`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskCompleted {
+    /// The host it ran on.
+    pub host_id: HostId,
+    /// The request that was carried out.
+    pub task_id: RequestId,
+    /// The command's kind.
+    pub kind: String,
+    /// The machine's UUID.
+    pub target: Uuid,
+    /// The machine's name when the command came.
+    pub target_name: String,
+    /// Why it failed; none when it worked.
+    pub fault: Option<Fault>,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+    /// When it ended, in Unix milliseconds.
+    pub timestamp: u64,
+}
+
+/// How bad an error is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// Something works less well.
+    Warning,
+    /// Something did not work.
+    Error,
+    /// Somebody must act.
+    Critical,
+}
+
+/// Payload of `error`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Error {
+    /// The host it happened on.
+    pub host_id: HostId,
+    /// What happened, to what, and the next step.
+    pub message: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// The operation that failed.
+    pub context: Option<String>,
+    /// When it happened, in Unix milliseconds.
+    pub timestamp: u64,
+}

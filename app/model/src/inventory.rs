@@ -1,0 +1,297 @@
+//! Everything that is known of all hosts as one value, and the two functions
+//! that are the protocol: `diff` and `apply`, inverse of each other.
+//!
+//! Who reads libvirt and who numbers events is not decided here.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeStruct};
+use uuid::Uuid;
+
+use crate::{
+    Domain, DomainRef, Event, Host, HostId, HostInfo, Link, RequestId,
+    domain::Agent,
+    event::{
+        ConnectionStatusChanged, GuestAgentConnected, GuestInfoUpdated, VmCreated, VmDeleted,
+        VmStateChanged, VmUpdated,
+    },
+};
+
+/// All hosts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Inventory {
+    /// The hosts by name.
+    pub hosts: BTreeMap<HostId, HostInventory>,
+}
+
+/// One host with its machines.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostInventory {
+    /// The host itself.
+    pub host: Host,
+    /// Its machines by UUID.
+    pub domains: BTreeMap<Uuid, Arc<Domain>>,
+}
+
+/// When and why a difference was seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stamp {
+    /// Unix milliseconds.
+    pub timestamp: u64,
+    /// The version that objects removed by this difference end with.
+    pub version: u64,
+    /// The command that caused it.
+    pub cause: Option<RequestId>,
+    /// Whether everything was read again after a gap.
+    pub resync: bool,
+}
+
+impl Inventory {
+    /// The machine that is meant.
+    pub fn domain(&self, id: &DomainRef) -> Option<&Arc<Domain>> {
+        self.hosts.get(&id.host)?.domains.get(&id.id)
+    }
+
+    /// All machines of all hosts, by host and UUID.
+    pub fn domains(&self) -> impl Iterator<Item = (&HostInventory, &Arc<Domain>)> {
+        self.hosts.values().flat_map(|host| host.domains.values().map(move |domain| (host, domain)))
+    }
+
+    /// The events that turn `self` into `next`. Both know the same hosts, which
+    /// come from the configuration and never change while a server runs.
+    pub fn diff(&self, next: &Self, stamp: Stamp) -> Vec<Event> {
+        let pairs = self.hosts.iter().filter_map(|(id, old)| Some((old, next.hosts.get(id)?)));
+        pairs.flat_map(|(old, new)| old.diff(new, stamp)).collect()
+    }
+
+    /// Applies an event; once or twice is the same, and an older version of an
+    /// object never overwrites a newer one.
+    pub fn apply(&mut self, event: &Event) {
+        let Some(host) = self.hosts.get_mut(event.host()) else { return };
+        if let Event::ConnectionStatusChanged(event) = event {
+            host.host = event.host.clone();
+            return;
+        }
+        match event.change() {
+            Some(Change::Set(domain)) => {
+                let newer = host.domains.get(&domain.id).is_none_or(|had| had.version <= domain.version);
+                if newer {
+                    host.domains.insert(domain.id, domain.clone());
+                }
+            }
+            Some(Change::Removed(id, version)) => {
+                if host.domains.get(&id).is_some_and(|had| had.version <= version) {
+                    host.domains.remove(&id);
+                }
+            }
+            None => {}
+        }
+    }
+}
+
+impl HostInventory {
+    /// A host of which nothing is known yet.
+    pub fn unread(id: HostId, uri: String, demo: bool, now: u64) -> Self {
+        let connection = Link {
+            uri,
+            error: Some("not contacted yet".into()),
+            since: now,
+            ..Link::default()
+        };
+        Self { host: Host { id, connection, info: None, demo }, domains: BTreeMap::new() }
+    }
+
+    /// The events that turn `self` into `next`.
+    pub fn diff(&self, next: &Self, stamp: Stamp) -> Vec<Event> {
+        let mut events = Vec::new();
+        if self.host != next.host {
+            events.push(connection_event(&next.host, stamp.timestamp));
+        }
+        for (id, old) in &self.domains {
+            events.extend(diff_domain(&self.host.id, Some(old), next.domains.get(id), stamp));
+        }
+        for (id, new) in &next.domains {
+            if !self.domains.contains_key(id) {
+                events.extend(diff_domain(&self.host.id, None, Some(new), stamp));
+            }
+        }
+        events
+    }
+}
+
+/// The event that tells a host's whole new state.
+pub fn connection_event(host: &Host, timestamp: u64) -> Event {
+    Event::ConnectionStatusChanged(ConnectionStatusChanged {
+        host_id: host.id.clone(),
+        connected: host.connection.connected,
+        uri: host.connection.uri.clone(),
+        error: host.connection.error.clone(),
+        host: host.clone(),
+        timestamp,
+    })
+}
+
+/// The events that turn one machine into another; none when they are the same.
+pub fn diff_domain(host: &HostId, old: Option<&Arc<Domain>>, new: Option<&Arc<Domain>>, stamp: Stamp) -> Vec<Event> {
+    let Stamp { timestamp, cause, resync, .. } = stamp;
+    match (old, new) {
+        (None, None) => Vec::new(),
+        (Some(old), Some(new)) if old == new => Vec::new(),
+        (Some(old), Some(new)) => changed(host, old, new, stamp),
+        (None, Some(new)) => vec![Event::VmCreated(VmCreated {
+            host_id: host.clone(),
+            vm_id: new.id,
+            vm_name: new.name.clone(),
+            vm: new.clone(),
+            version: new.version,
+            timestamp,
+            cause,
+            resync,
+        })],
+        (Some(old), None) => vec![Event::VmDeleted(VmDeleted {
+            host_id: host.clone(),
+            vm_id: old.id,
+            vm_name: old.name.clone(),
+            version: stamp.version.max(old.version),
+            timestamp,
+            cause,
+            resync,
+        })],
+    }
+}
+
+/// The events for a machine that exists before and after.
+fn changed(host: &HostId, old: &Arc<Domain>, new: &Arc<Domain>, stamp: Stamp) -> Vec<Event> {
+    let Stamp { timestamp, cause, resync, .. } = stamp;
+    let (host_id, vm_id, vm_name, version) = (host.clone(), new.id, new.name.clone(), new.version);
+    let mut events = Vec::new();
+    if old.state != new.state {
+        events.push(Event::VmStateChanged(VmStateChanged {
+            host_id: host_id.clone(),
+            vm_id,
+            vm_name: vm_name.clone(),
+            old_state: old.state,
+            new_state: new.state,
+            vm: new.clone(),
+            version,
+            timestamp,
+            cause,
+            resync,
+        }));
+    }
+    if (old.agent == Agent::Connected) != (new.agent == Agent::Connected) {
+        events.push(Event::GuestAgentConnected(GuestAgentConnected {
+            host_id: host_id.clone(),
+            vm_id,
+            connected: new.agent == Agent::Connected,
+            agent_version: None,
+            vm: new.clone(),
+            version,
+            timestamp,
+        }));
+    }
+    if old.guest != new.guest || old.addresses != new.addresses {
+        let told = |pick: fn(&crate::domain::Guest) -> &String| new.guest.as_ref().map(pick).filter(|text| !text.is_empty()).cloned();
+        events.push(Event::GuestInfoUpdated(GuestInfoUpdated {
+            host_id: host_id.clone(),
+            vm_id,
+            ip_addresses: new.addresses.clone(),
+            hostname: told(|guest| &guest.hostname),
+            os_version: told(|guest| &guest.os_version),
+            vm: new.clone(),
+            version,
+            timestamp,
+        }));
+    }
+    if events.is_empty() || defined(old) != defined(new) {
+        let vm = new.clone();
+        events.push(Event::VmUpdated(VmUpdated { host_id, vm_id, vm_name, vm, version, timestamp, cause, resync }));
+    }
+    events
+}
+
+/// The machine without what comes and goes while it runs.
+fn defined(domain: &Domain) -> Domain {
+    let mut defined = Domain {
+        state: Default::default(),
+        state_reason: String::new(),
+        agent: Default::default(),
+        guest: None,
+        addresses: Vec::new(),
+        version: 0,
+        since: None,
+        ..domain.clone()
+    };
+    for interface in &mut defined.interfaces {
+        interface.host_device.clear();
+        interface.addresses.clear();
+    }
+    for graphics in &mut defined.graphics {
+        graphics.port = None;
+    }
+    defined
+}
+
+/// What an event does to a machine.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// The machine is now this.
+    Set(&'a Arc<Domain>),
+    /// The machine is gone; nothing up to this version counts any more.
+    Removed(Uuid, u64),
+}
+
+impl Event {
+    /// What this event does to a machine; none when it is not about one.
+    pub fn change(&self) -> Option<Change<'_>> {
+        match self {
+            Self::VmStateChanged(VmStateChanged { vm, .. })
+            | Self::VmCreated(VmCreated { vm, .. })
+            | Self::VmUpdated(VmUpdated { vm, .. })
+            | Self::GuestAgentConnected(GuestAgentConnected { vm, .. })
+            | Self::GuestInfoUpdated(GuestInfoUpdated { vm, .. }) => Some(Change::Set(vm)),
+            Self::VmDeleted(VmDeleted { vm_id, version, .. }) => Some(Change::Removed(*vm_id, *version)),
+            Self::ConnectionStatusChanged(_) | Self::TaskCompleted(_) | Self::Error(_) => None,
+        }
+    }
+}
+
+impl Serialize for HostInventory {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_struct("HostInventory", 5)?;
+        out.serialize_field("id", &self.host.id)?;
+        out.serialize_field("connection", &self.host.connection)?;
+        out.serialize_field("info", &self.host.info)?;
+        out.serialize_field("demo", &self.host.demo)?;
+        out.serialize_field("domains", &self.domains.values().collect::<Vec<_>>())?;
+        out.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for HostInventory {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Wire {
+            id: HostId,
+            connection: Link,
+            info: Option<HostInfo>,
+            #[serde(default)]
+            demo: bool,
+            domains: Vec<Arc<Domain>>,
+        }
+        let Wire { id, connection, info, demo, domains } = Wire::deserialize(deserializer)?;
+        let domains = domains.into_iter().map(|domain| (domain.id, domain)).collect();
+        Ok(Self { host: Host { id, connection, info, demo }, domains })
+    }
+}
+
+/// The inventory with the position it was read at; the position is taken first,
+/// so what follows may repeat but never miss an event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The position.
+    pub cursor: crate::Cursor,
+    /// All hosts.
+    pub hosts: Arc<Inventory>,
+}

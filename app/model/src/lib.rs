@@ -1,0 +1,28 @@
+//! The vocabulary that the browser, the server and libvirt's side share:
+//! plain data, and the decisions that must be the same on both ends of the wire.
+//!
+//! It knows nothing of Leptos, tokio or libvirt, and does no input or output.
+//! Commands go down, events come up; both are values of this crate. Read the
+//! modules in the order below.
+
+pub mod id;
+
+pub mod domain;
+
+pub mod host;
+
+pub mod command;
+
+pub mod fault;
+
+pub mod event;
+
+pub mod inventory;
+
+pub use command::{Command, CommandRequest, Receipt};
+pub use domain::{Domain, DomainState};
+pub use event::Event;
+pub use fault::{Fault, FaultKind};
+pub use host::{Host, HostInfo, Link};
+pub use id::{Cursor, DomainRef, HostId, RequestId};
+pub use inventory::{HostInventory, Inventory};

@@ -1,0 +1,140 @@
+//! `diff` and `apply` are inverse of each other, and applying is idempotent.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use model::{
+    Domain, DomainState, Event, Host, HostId, HostInventory, Inventory, Link,
+    domain::{Agent, Guest, Interface},
+    inventory::Stamp,
+};
+use proptest::{collection::btree_map, prelude::*};
+use uuid::Uuid;
+
+fn state() -> impl Strategy<Value = DomainState> {
+    prop::sample::select(DomainState::ALL.to_vec())
+}
+
+prop_compose! {
+    fn domain()(
+        name in "[a-c<\"\\n😀]{1,3}",
+        state in state(),
+        flags in any::<[bool; 3]>(),
+        tags in prop::collection::vec("[a-c]{1}", 0..3),
+        memory_mb in 0_u64..3,
+        agent in prop::sample::select(vec![Agent::Absent, Agent::Disconnected, Agent::Connected]),
+        hostname in prop::option::of("[a-b]{0,1}"),
+        addresses in prop::collection::vec("10\\.0\\.0\\.[1-3]", 0..3),
+        since in prop::option::of(0_u64..3),
+    ) -> Domain {
+        Domain {
+            name, state, persistent: flags[0], autostart: flags[1], has_managed_save: flags[2], tags, memory_mb, agent,
+            guest: hostname.map(|hostname| Guest { hostname, os_version: String::new() }),
+            interfaces: vec![Interface { addresses: addresses.clone(), ..Interface::default() }],
+            addresses, since,
+            ..Domain::default()
+        }
+    }
+}
+
+prop_compose! {
+    fn host(id: &'static str, version: u64)(
+        domains in btree_map(0_u128..6, domain(), 0..6),
+        connected in any::<bool>(),
+        demo in any::<bool>(),
+    ) -> HostInventory {
+        let id: HostId = id.parse().expect("a name");
+        let connection = Link { connected, ..Link::default() };
+        let domains = domains.into_iter().map(|(n, domain)| {
+            let id = Uuid::from_u128(n);
+            (id, Arc::new(Domain { id, version, ..domain }))
+        });
+        HostInventory { domains: domains.collect(), host: Host { id, connection, info: None, demo } }
+    }
+}
+
+/// Versions grow with time: what stands in a later inventory is newer.
+fn inventory(version: u64) -> impl Strategy<Value = Inventory> {
+    (host("atlas", version), host("borea", version)).prop_map(|(a, b)| {
+        let hosts = [a, b].map(|host| (host.host.id.clone(), host));
+        Inventory { hosts: BTreeMap::from(hosts) }
+    })
+}
+
+const STAMP: Stamp = Stamp { timestamp: 7, version: 2, cause: None, resync: false };
+
+/// An event as it arrives in a browser.
+fn over_the_wire(event: &Event) -> Event {
+    let data = event.data();
+    assert!(!data.contains('\n'), "a line break would split the frame: {data}");
+    Event::parse(event.kind(), &data).expect("valid JSON").expect("a known kind")
+}
+
+proptest! {
+    #[test]
+    fn applying_the_difference_of_two_inventories_to_the_first_gives_the_second(a in inventory(1), b in inventory(2)) {
+        let events = a.diff(&b, STAMP);
+        let mut got = a.clone();
+        for event in &events {
+            got.apply(&over_the_wire(event));
+        }
+        prop_assert_eq!(&got, &b);
+        prop_assert!(got.diff(&b, STAMP).is_empty());
+    }
+
+    #[test]
+    fn applying_everything_twice_changes_nothing(a in inventory(1), b in inventory(2)) {
+        let events = a.diff(&b, STAMP);
+        let mut got = a.clone();
+        for event in events.iter().chain(&events) {
+            got.apply(event);
+        }
+        prop_assert_eq!(got, b);
+    }
+
+    #[test]
+    fn nothing_happens_where_nothing_changed(a in inventory(1)) {
+        prop_assert!(a.diff(&a.clone(), STAMP).is_empty());
+    }
+
+    #[test]
+    fn a_reading_that_is_older_never_overwrites_a_newer_one(a in inventory(1), b in inventory(2), c in inventory(3)) {
+        let (early, late) = (a.diff(&b, STAMP), b.diff(&c, Stamp { version: 3, ..STAMP }));
+        let mut got = a.clone();
+        early.iter().chain(&late).for_each(|event| got.apply(event));
+        // Late duplicates of old machine states must not bring anything back to life as it was.
+        for event in early.iter().filter(|event| matches!(event, Event::VmStateChanged(_) | Event::VmUpdated(_))) {
+            let known = event.change().is_some_and(|change| match change {
+                model::inventory::Change::Set(domain) => got.hosts[event.host()].domains.contains_key(&domain.id),
+                model::inventory::Change::Removed(..) => false,
+            });
+            if known {
+                got.apply(event);
+            }
+        }
+        prop_assert_eq!(got, c);
+    }
+
+    #[test]
+    fn an_inventory_reads_back_what_it_wrote(a in inventory(1)) {
+        let json = serde_json::to_string(&a).expect("json");
+        prop_assert_eq!(serde_json::from_str::<Inventory>(&json).expect("valid"), a);
+    }
+}
+
+#[test]
+fn a_state_change_is_told_once_with_old_and_new_state() {
+    let id = Uuid::from_u128(1);
+    let host: HostId = "atlas".parse().expect("a name");
+    let with = |state, version| {
+        let domain = Domain { id, name: "web".into(), state, version, since: Some(version), ..Domain::default() };
+        Arc::new(domain)
+    };
+    let (old, new) = (with(DomainState::Running, 1), with(DomainState::Paused, 2));
+    let events = model::inventory::diff_domain(&host, Some(&old), Some(&new), STAMP);
+    let [Event::VmStateChanged(event)] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((event.old_state, event.new_state), (DomainState::Running, DomainState::Paused));
+    let json: serde_json::Value = serde_json::from_str(&events[0].data()).expect("json");
+    for key in ["hostId", "vmId", "vmName", "oldState", "newState", "timestamp", "version", "vm"] {
+        assert!(json.get(key).is_some(), "{key} is part of the schema");
+    }
+}
