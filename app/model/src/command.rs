@@ -246,6 +246,7 @@ impl Command {
                 S::Paused => "is paused; resume it instead",
                 S::Suspended => "is suspended; resume it instead",
                 S::ShuttingDown => "is still shutting down",
+                S::Crashed => "has crashed and still holds its process; force it off first",
                 _ => "is already running",
             }),
             Self::Start {} => None,
@@ -256,12 +257,17 @@ impl Command {
                 S::Running => None,
                 S::Paused => Some("is paused; resume it so that the guest can react"),
                 S::Suspended => Some("is suspended; resume it so that the guest can react"),
+                S::Crashed => Some("has crashed, so its guest cannot react; force it off instead"),
                 S::ShuttingDown if matches!(self, Self::Shutdown {}) => None,
                 S::ShuttingDown => Some("is already shutting down"),
                 _ => Some(not_on),
             },
             Self::ForceOff {} => (!state.is_active()).then_some("is already off"),
-            Self::Reset {} | Self::Nmi {} => (!state.is_active()).then_some(not_on),
+            Self::Reset {} => (!state.is_active()).then_some(not_on),
+            Self::Nmi {} => match state {
+                S::Crashed => Some("has crashed and would not notice"),
+                _ => (!state.is_active()).then_some(not_on),
+            },
             Self::Pause {} => match state {
                 S::Running | S::ShuttingDown => None,
                 S::Paused => Some("is already paused"),
@@ -271,6 +277,7 @@ impl Command {
             Self::Resume {} => match state {
                 S::Paused | S::Suspended => None,
                 S::Running | S::ShuttingDown => Some("is not paused"),
+                S::Crashed => Some("has crashed; force it off and start it again"),
                 _ => Some("is off; start it instead"),
             },
             Self::Save {} if !domain.persistent => {
@@ -278,7 +285,7 @@ impl Command {
             }
             Self::Save {} => match state {
                 S::Running | S::Paused => None,
-                S::Suspended | S::ShuttingDown => Some("must be running or paused to be saved"),
+                S::Suspended | S::ShuttingDown | S::Crashed => Some("must be running or paused to be saved"),
                 _ => Some(not_on),
             },
             Self::DiscardSave {} => (!domain.has_managed_save).then_some("has no saved state"),

@@ -19,8 +19,8 @@ fn domain(state: DomainState) -> Domain {
 /// One row per action, one column per state in the order of `STATES`; `x` is allowed.
 const TABLE: [(&str, &str); 13] = [
     //              RPSsCHU
-    ("start", "....xxx"),
-    ("startPaused", "....xxx"),
+    ("start", ".....xx"),
+    ("startPaused", ".....xx"),
     ("resume", ".xx...."),
     ("pause", "x..x..."),
     ("shutdown", "x..x..."),
@@ -28,10 +28,10 @@ const TABLE: [(&str, &str); 13] = [
     ("save", "xx....."),
     ("discardSave", "......."),
     ("nmi", "xxxx..."),
-    ("reset", "xxxx..."),
-    ("forceOff", "xxxx..."),
+    ("reset", "xxxxx.."),
+    ("forceOff", "xxxxx.."),
     ("setAutostart", "xxxxxxx"),
-    ("rename", "....xxx"),
+    ("rename", ".....xx"),
 ];
 
 const STATES: [DomainState; 7] = [

@@ -20,7 +20,9 @@ pub enum DomainState {
     Suspended,
     /// The guest was asked to shut down and is on its way.
     ShuttingDown,
-    /// The guest or its process ended badly.
+    /// The guest crashed and is kept for a look; its process still exists
+    /// (`on_crash` is `preserve`). A process that ended badly is `Stopped` with
+    /// that reason.
     Crashed,
     /// A state this version does not know, or libvirt tells none.
     #[default]
@@ -74,8 +76,8 @@ impl DomainState {
     /// Whether a process of the machine exists (libvirt: `virDomainIsActive`).
     pub fn is_active(self) -> bool {
         match self {
-            Self::Running | Self::Paused | Self::Suspended | Self::ShuttingDown => true,
-            Self::Stopped | Self::Crashed | Self::Unknown => false,
+            Self::Running | Self::Paused | Self::Suspended | Self::ShuttingDown | Self::Crashed => true,
+            Self::Stopped | Self::Unknown => false,
         }
     }
 }

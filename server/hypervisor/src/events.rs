@@ -1,0 +1,126 @@
+//! The event thread, and the hints it leaves for the watcher.
+//!
+//! A hint says what to read again, never what happened. Pending hints are a set,
+//! so a flood of events of a thousand machines takes the room of a thousand
+//! entries. The thread takes a short lock and returns; it never calls libvirt.
+
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use tokio::sync::{Notify, oneshot};
+use uuid::Uuid;
+
+/// How much of a machine is to be read again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Depth {
+    /// Its state only.
+    #[default]
+    State,
+    /// State and definition.
+    Whole,
+    /// Also what the guest says of itself.
+    Guest,
+}
+
+/// What has piled up since the watcher last looked.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    /// Machines to read again.
+    pub(crate) domains: HashMap<Uuid, Depth>,
+    /// Whether the link is gone, with libvirt's reason.
+    pub(crate) lost: Option<&'static str>,
+    /// Who waits until all of the above is read and published.
+    pub(crate) waiting: Vec<oneshot::Sender<()>>,
+    /// Whether nobody takes hints any more.
+    closed: bool,
+}
+
+/// The hints of one session.
+#[derive(Debug, Default)]
+pub(crate) struct Hints {
+    pending: Mutex<Pending>,
+    wake: Notify,
+}
+
+impl Hints {
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something about this machine may have changed.
+    pub(crate) fn domain(&self, id: Uuid, depth: Depth) {
+        let mut pending = self.lock();
+        let had = pending.domains.entry(id).or_default();
+        *had = depth.max(*had);
+        drop(pending);
+        self.wake.notify_one();
+    }
+
+    /// The link is gone.
+    pub(crate) fn lost(&self, why: &'static str) {
+        self.lock().lost.get_or_insert(why);
+        self.wake.notify_one();
+    }
+
+    /// Asks to read a machine again; the answer comes when that is published.
+    pub(crate) fn nudge(&self, id: Uuid) -> oneshot::Receiver<()> {
+        let (done, published) = oneshot::channel();
+        let mut pending = self.lock();
+        if !pending.closed {
+            pending.waiting.push(done);
+        }
+        drop(pending);
+        self.domain(id, Depth::Whole);
+        published
+    }
+
+    /// Nobody takes hints any more; whoever waits learns it at once.
+    pub(crate) fn close(&self) {
+        let mut pending = self.lock();
+        pending.closed = true;
+        pending.waiting.clear();
+    }
+
+    /// Waits until there is something to do, and takes all of it.
+    pub(crate) async fn take(&self) -> Pending {
+        loop {
+            let pending = mem::take(&mut *self.lock());
+            if !pending.domains.is_empty() || pending.lost.is_some() || !pending.waiting.is_empty() {
+                return pending;
+            }
+            self.wake.notified().await;
+        }
+    }
+}
+
+/// Starts libvirt's event loop on its own thread, once per process. It must
+/// stand before the first connection is opened, or that one gets no events.
+pub(crate) fn start_thread() {
+    static STARTED: OnceLock<()> = OnceLock::new();
+    STARTED.get_or_init(|| {
+        virt::error::clear_error_callback();
+        if let Err(error) = virt::event::event_register_default_impl() {
+            tracing::error!(%error, "libvirt's event loop cannot be registered; changes are seen by reconciling only");
+            return;
+        }
+        let run = || {
+            loop {
+                if virt::event::event_run_default_impl().is_err() {
+                    // A broken loop must not take a whole core.
+                    thread::sleep(Duration::from_millis(100));
+                }
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("libvirt-events".into()).spawn(run) {
+            tracing::error!(%error, "the thread for libvirt's events cannot be started");
+        }
+    });
+}
+
+/// Shared by the callbacks of a session.
+pub(crate) type SharedHints = Arc<Hints>;

@@ -1,0 +1,311 @@
+//! The calls that the `virt` crate lacks or gets wrong: event registration, the
+//! close callback, state with reason, bulk state, addresses, guest information.
+//!
+//! The only file with `unsafe`. It translates and copies, and decides nothing.
+#![expect(unsafe_code, reason = "the binding has no safe form of these calls")]
+
+use std::{
+    collections::HashMap,
+    ffi::{CStr, c_char, c_int, c_uint, c_void},
+    ptr, slice,
+    sync::Arc,
+};
+
+use uuid::Uuid;
+use virt::{connect::Connect, domain::Domain, error::Error};
+use virt_sys as sys;
+
+use crate::events::{Depth, Hints, SharedHints};
+
+/// The event callbacks of a connection; dropping it takes them back.
+pub(crate) struct Registration {
+    connect: Arc<Connect>,
+    callbacks: Vec<c_int>,
+    close: bool,
+}
+
+type Generic = unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, *mut c_void);
+
+/// Registers every domain event that matters and the close callback. Events that
+/// this libvirt does not know are left out (registration returns -1).
+pub(crate) fn register(connect: Arc<Connect>, hints: &SharedHints) -> Registration {
+    // Each callback has its own C signature; libvirt casts it back by event id.
+    let wanted: [(u32, *const ()); 11] = [
+        (sys::VIR_DOMAIN_EVENT_ID_LIFECYCLE, on_lifecycle as *const ()),
+        (sys::VIR_DOMAIN_EVENT_ID_REBOOT, on_plain as *const ()),
+        (sys::VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, on_agent as *const ()),
+        (sys::VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE, on_balloon as *const ()),
+        (sys::VIR_DOMAIN_EVENT_ID_TRAY_CHANGE, on_tray as *const ()),
+        (sys::VIR_DOMAIN_EVENT_ID_DISK_CHANGE, on_disk as *const ()),
+        (sys::VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, on_device as *const ()),
+        (sys::VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, on_device as *const ()),
+        (sys::VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, on_metadata as *const ()),
+        (sys::VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, on_block_job as *const ()),
+        (sys::VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, on_job_completed as *const ()),
+    ];
+    let mut callbacks = Vec::new();
+    for (event, callback) in wanted {
+        let opaque = Box::into_raw(Box::new(hints.clone())).cast::<c_void>();
+        // SAFETY: the connection is open; libvirt calls the function with the
+        // signature that belongs to this event id, and frees `opaque` with
+        // `free_hints` exactly once when the registration succeeded.
+        let id = unsafe {
+            let callback = std::mem::transmute::<*const (), Generic>(callback);
+            let none = ptr::null_mut();
+            sys::virConnectDomainEventRegisterAny(connect.as_ptr(), none, event as c_int, Some(callback), opaque, Some(free_hints))
+        };
+        if id < 0 {
+            // SAFETY: libvirt does not free `opaque` of a failed registration.
+            unsafe { free_hints(opaque) };
+        } else {
+            callbacks.push(id);
+        }
+    }
+    let opaque = Box::into_raw(Box::new(hints.clone())).cast::<c_void>();
+    // SAFETY: as above, for the close callback.
+    let close = unsafe { sys::virConnectRegisterCloseCallback(connect.as_ptr(), Some(on_close), opaque, Some(free_hints)) } == 0;
+    if !close {
+        // SAFETY: libvirt does not free `opaque` of a failed registration.
+        unsafe { free_hints(opaque) };
+    }
+    Registration { connect, callbacks, close }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        for id in &self.callbacks {
+            // SAFETY: the connection is held by `self` and the id came from it.
+            unsafe { sys::virConnectDomainEventDeregisterAny(self.connect.as_ptr(), *id) };
+        }
+        if self.close {
+            // SAFETY: as above.
+            unsafe { sys::virConnectUnregisterCloseCallback(self.connect.as_ptr(), Some(on_close)) };
+        }
+    }
+}
+
+unsafe extern "C" fn free_hints(opaque: *mut c_void) {
+    // SAFETY: `opaque` is the box made in `register`, freed once.
+    drop(unsafe { Box::from_raw(opaque.cast::<SharedHints>()) });
+}
+
+/// Leaves a hint for the machine of an event.
+///
+/// # Safety
+/// `domain` is valid during the callback; `opaque` is the box made in `register`.
+unsafe fn hint(domain: sys::virDomainPtr, depth: Depth, opaque: *mut c_void) {
+    let mut uuid = [0; sys::VIR_UUID_BUFLEN as usize];
+    // SAFETY: by the contract of this function; reading the UUID does no I/O.
+    let (hints, known) = unsafe {
+        (&*opaque.cast::<SharedHints>(), sys::virDomainGetUUID(domain, uuid.as_mut_ptr()) == 0)
+    };
+    if known {
+        hints.domain(Uuid::from_bytes(uuid), depth);
+    }
+}
+
+/// Declares callbacks that differ in their C signature only.
+macro_rules! callbacks {
+    ($($name:ident($($arg:ty),*) => $depth:expr;)*) => {$(
+        unsafe extern "C" fn $name(_: sys::virConnectPtr, domain: sys::virDomainPtr, $(_: $arg,)* opaque: *mut c_void) {
+            // SAFETY: libvirt calls this with a valid domain and the box made in `register`.
+            unsafe { hint(domain, $depth, opaque) };
+        }
+    )*};
+}
+
+callbacks! {
+    on_plain() => Depth::Whole;
+    on_agent(c_int, c_int) => Depth::Guest;
+    on_balloon(u64) => Depth::Whole;
+    on_tray(*const c_char, c_int) => Depth::Whole;
+    on_disk(*const c_char, *const c_char, *const c_char, c_int) => Depth::Whole;
+    on_device(*const c_char) => Depth::Whole;
+    on_metadata(c_int, *const c_char) => Depth::Whole;
+    on_block_job(*const c_char, c_int, c_int) => Depth::Whole;
+    on_job_completed(sys::virTypedParameterPtr, c_int) => Depth::Whole;
+}
+
+unsafe extern "C" fn on_lifecycle(
+    _: sys::virConnectPtr,
+    domain: sys::virDomainPtr,
+    event: c_int,
+    _: c_int,
+    opaque: *mut c_void,
+) -> c_int {
+    let depth = match event as u32 {
+        // Neither touches the definition, so the cheap reading is enough.
+        sys::VIR_DOMAIN_EVENT_SUSPENDED | sys::VIR_DOMAIN_EVENT_RESUMED => Depth::State,
+        sys::VIR_DOMAIN_EVENT_STARTED => Depth::Guest,
+        _ => Depth::Whole,
+    };
+    // SAFETY: libvirt calls this with a valid domain and the box made in `register`.
+    unsafe { hint(domain, depth, opaque) };
+    0
+}
+
+unsafe extern "C" fn on_close(_: sys::virConnectPtr, reason: c_int, opaque: *mut c_void) {
+    // SAFETY: `opaque` is the box made in `register`.
+    let hints: &Hints = unsafe { &*opaque.cast::<SharedHints>() };
+    hints.lost(match reason as u32 {
+        sys::VIR_CONNECT_CLOSE_REASON_KEEPALIVE => "libvirt stopped answering",
+        sys::VIR_CONNECT_CLOSE_REASON_EOF => "libvirt closed the link",
+        _ => "the link to libvirt broke",
+    });
+}
+
+/// State and reason as libvirt's numbers (`virDomainGetState`).
+pub(crate) fn state(domain: &Domain) -> Result<(c_int, c_int), Error> {
+    let (mut state, mut reason) = (0, 0);
+    // SAFETY: the domain is valid and both out pointers are.
+    let done = unsafe { sys::virDomainGetState(domain.as_ptr(), &mut state, &mut reason, 0) };
+    if done < 0 { Err(Error::last_error()) } else { Ok((state, reason)) }
+}
+
+/// State and reason of all machines in one call (`virConnectGetAllDomainStats`).
+pub(crate) fn all_states(connect: &Connect) -> Result<HashMap<Uuid, (c_int, c_int)>, Error> {
+    let mut records: *mut sys::virDomainStatsRecordPtr = ptr::null_mut();
+    // SAFETY: the connection is open and `records` is a valid out pointer.
+    let count = unsafe { sys::virConnectGetAllDomainStats(connect.as_ptr(), sys::VIR_DOMAIN_STATS_STATE, &mut records, 0) };
+    if count < 0 {
+        return Err(Error::last_error());
+    }
+    let mut states = HashMap::with_capacity(count as usize);
+    // SAFETY: libvirt returned `count` valid records, each with `nparams`
+    // parameters and a domain, all alive until the list is freed below.
+    unsafe {
+        for record in slice::from_raw_parts(records, count as usize) {
+            let mut uuid = [0; sys::VIR_UUID_BUFLEN as usize];
+            sys::virDomainGetUUID((**record).dom, uuid.as_mut_ptr());
+            let params = typed((**record).params, (**record).nparams);
+            let int = |name: &str| match params.get(name) {
+                Some(Value::Int(value)) => *value as c_int,
+                _ => 0,
+            };
+            states.insert(Uuid::from_bytes(uuid), (int("state.state"), int("state.reason")));
+        }
+        sys::virDomainStatsRecordListFree(records);
+    }
+    Ok(states)
+}
+
+/// A typed parameter of libvirt; floating point is not needed here.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    /// Any of its integers.
+    Int(i64),
+    /// A text, lossily decoded.
+    Text(String),
+}
+
+/// Copies typed parameters (`virTypedParameter`).
+///
+/// # Safety
+/// `params` points to `count` valid parameters.
+unsafe fn typed(params: sys::virTypedParameterPtr, count: c_int) -> HashMap<String, Value> {
+    if params.is_null() || count <= 0 {
+        return HashMap::new();
+    }
+    // SAFETY: by the contract; the tag says which union field is valid, and
+    // names and strings end with NUL.
+    unsafe {
+        slice::from_raw_parts(params, count as usize)
+            .iter()
+            .filter_map(|param| {
+                let value = match param.type_ as u32 {
+                    sys::VIR_TYPED_PARAM_INT => Value::Int(param.value.i.into()),
+                    sys::VIR_TYPED_PARAM_UINT => Value::Int(param.value.ui.into()),
+                    sys::VIR_TYPED_PARAM_LLONG => Value::Int(param.value.l),
+                    sys::VIR_TYPED_PARAM_ULLONG => Value::Int(param.value.ul as i64),
+                    sys::VIR_TYPED_PARAM_STRING => Value::Text(text(param.value.s)),
+                    _ => return None,
+                };
+                Some((text(param.field.as_ptr()), value))
+            })
+            .collect()
+    }
+}
+
+/// Copies a C string; a null pointer is the empty text.
+///
+/// # Safety
+/// `pointer` is null or points to a text that ends with NUL.
+unsafe fn text(pointer: *const c_char) -> String {
+    if pointer.is_null() {
+        return String::new();
+    }
+    // SAFETY: by the contract.
+    unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
+}
+
+/// Where addresses are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum AddressSource {
+    /// The DHCP leases of libvirt's own networks.
+    Lease,
+    /// The guest agent.
+    Agent,
+    /// The host's neighbour table.
+    Arp,
+}
+
+/// The addresses of a machine by hardware address (`virDomainInterfaceAddresses`).
+/// `virt`'s own form leaks them.
+pub(crate) fn addresses(domain: &Domain, source: AddressSource) -> Result<Vec<(String, Vec<String>)>, Error> {
+    let source = match source {
+        AddressSource::Lease => sys::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE,
+        AddressSource::Agent => sys::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT,
+        AddressSource::Arp => sys::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP,
+    };
+    let mut interfaces: *mut sys::virDomainInterfacePtr = ptr::null_mut();
+    // SAFETY: the domain is valid and `interfaces` is a valid out pointer.
+    let count = unsafe { sys::virDomainInterfaceAddresses(domain.as_ptr(), &mut interfaces, source as c_uint, 0) };
+    if count < 0 {
+        return Err(Error::last_error());
+    }
+    let mut found = Vec::new();
+    if interfaces.is_null() {
+        return Ok(found);
+    }
+    // SAFETY: libvirt returned `count` interfaces, each with `naddrs` addresses;
+    // each interface and then the array are freed once.
+    unsafe {
+        for interface in slice::from_raw_parts(interfaces, count as usize) {
+            let (addrs, naddrs) = ((**interface).addrs, (**interface).naddrs as usize);
+            let addrs = if addrs.is_null() { &[] } else { slice::from_raw_parts(addrs, naddrs) };
+            found.push((text((**interface).hwaddr), addrs.iter().map(|addr| text(addr.addr)).collect()));
+            sys::virDomainInterfaceFree(*interface);
+        }
+        free(interfaces.cast());
+    }
+    Ok(found)
+}
+
+unsafe extern "C" {
+    /// The C library's `free`, which libvirt names for arrays it returns.
+    fn free(pointer: *mut c_void);
+}
+
+/// Operating system and host name from the guest agent (`virDomainGetGuestInfo`).
+pub(crate) fn guest_info(domain: &Domain) -> Result<HashMap<String, Value>, Error> {
+    let (mut params, mut count) = (ptr::null_mut(), 0);
+    let what = sys::VIR_DOMAIN_GUEST_INFO_OS | sys::VIR_DOMAIN_GUEST_INFO_HOSTNAME;
+    // SAFETY: the domain is valid and both out pointers are.
+    let done = unsafe { sys::virDomainGetGuestInfo(domain.as_ptr(), what as c_uint, &mut params, &mut count, 0) };
+    if done < 0 {
+        return Err(Error::last_error());
+    }
+    // SAFETY: libvirt returned `count` parameters, freed once after copying.
+    unsafe {
+        let values = typed(params, count);
+        sys::virTypedParamsFree(params, count);
+        Ok(values)
+    }
+}
+
+/// Sends a non-maskable interrupt (`virDomainInjectNMI`).
+pub(crate) fn inject_nmi(domain: &Domain) -> Result<(), Error> {
+    // SAFETY: the domain is valid.
+    let done = unsafe { sys::virDomainInjectNMI(domain.as_ptr(), 0) };
+    if done < 0 { Err(Error::last_error()) } else { Ok(()) }
+}

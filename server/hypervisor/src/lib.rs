@@ -1,0 +1,148 @@
+//! libvirt, and nothing else: model in, model out.
+//!
+//! `Hypervisor::start` gives one host a watcher that publishes what changes to a
+//! `Sink`; `Hypervisor::run` carries a command out. Nobody outside this crate
+//! sees a type of `virt`. Whether a command is allowed is not decided here.
+
+mod error;
+mod events;
+mod ffi;
+mod link;
+mod xml;
+
+mod domain;
+mod guest;
+mod host;
+
+mod watcher;
+
+mod demo;
+
+use std::{sync::Arc, time::Duration};
+
+use model::{Command, Event, Fault, FaultKind, HostId, HostInventory, RequestId, domain::Agent};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::{
+    link::Lane,
+    watcher::{Shared, Watcher},
+};
+
+pub use crate::demo::demo_host;
+
+/// Which host to watch.
+#[derive(Clone, Debug)]
+pub struct HostConfig {
+    /// Its name here.
+    pub id: HostId,
+    /// The libvirt connection URI; may hold secrets, so it is never shown as it is.
+    pub uri: String,
+    /// Whether it is the built-in demonstration.
+    pub demo: bool,
+}
+
+impl HostConfig {
+    /// The host as it is before the first contact.
+    pub fn unread(&self) -> HostInventory {
+        HostInventory::unread(self.id.clone(), link::without_secrets(&self.uri), self.demo, watcher::now())
+    }
+}
+
+/// Where events go. Publishing must not block.
+pub trait Sink: Send + Sync + 'static {
+    /// Takes events of one host in the order in which they happened.
+    fn publish(&self, events: Vec<Event>);
+}
+
+/// One libvirt host.
+pub struct Hypervisor {
+    config: HostConfig,
+    shared: Arc<Shared>,
+    watcher: JoinHandle<()>,
+}
+
+/// After a polite request the guest takes its time; so long its end is still
+/// the effect of that request.
+const SHUTDOWN_WINDOW: Duration = Duration::from_secs(300);
+/// How long any other command's effect is waited for.
+const COMMAND_WINDOW: Duration = Duration::from_secs(120);
+/// How long a guest may ignore the power button before its agent is asked.
+const AGENT_AFTER: Duration = Duration::from_secs(10);
+
+impl Hypervisor {
+    /// Begins to watch a host. Returns at once; the first event tells how it went.
+    pub fn start(config: HostConfig, sink: Arc<dyn Sink>) -> Self {
+        let shared = Arc::new(Shared::new());
+        let watcher = tokio::spawn(Watcher::new(config.clone(), shared.clone(), sink).run());
+        Self { config, shared, watcher }
+    }
+
+    /// Waits until the first listing has finished or failed.
+    pub async fn settled(&self) {
+        // The sender lives in `shared`, so the wait cannot fail.
+        self.shared.settled.subscribe().wait_for(|settled| *settled).await.ok();
+    }
+
+    /// Whether the first listing has finished or failed.
+    pub fn is_settled(&self) -> bool {
+        *self.shared.settled.borrow()
+    }
+
+    /// Tries to connect now instead of after the pause.
+    pub fn reconnect(&self) {
+        self.shared.retry.notify_one();
+    }
+
+    /// Carries a command out. When it returns, what it changed is published.
+    ///
+    /// # Errors
+    /// What libvirt refused, in words; `Unreachable` while the link is down.
+    pub async fn run(&self, request: RequestId, id: Uuid, name: &str, agent: Agent, command: Command) -> Result<(), Fault> {
+        let Some(session) = self.shared.session() else {
+            return Err(self.not_connected());
+        };
+        let polite = matches!(command, Command::Shutdown {});
+        self.shared.expect(id, request, if polite { SHUTDOWN_WINDOW } else { COMMAND_WINDOW });
+        let lane = if matches!(command, Command::Save {}) { Lane::Slow } else { Lane::Command };
+        let result = session.call(lane, move |connect| domain::run(connect, id, &command)).await;
+        // A link that broke meanwhile drops the waiting side: then there is
+        // nothing to wait for, the next listing will tell.
+        session.hints.nudge(id).await.ok();
+        if result.is_err() || !polite {
+            self.shared.forget(id, request);
+        } else if agent == Agent::Connected {
+            tokio::spawn(async move {
+                tokio::time::sleep(AGENT_AFTER).await;
+                let asked = session.call(Lane::Slow, move |connect| domain::shutdown_by_agent(connect, id)).await;
+                if let Err(error) = asked {
+                    tracing::info!(domain.id = %id, ?error, "the guest agent could not be asked to shut down");
+                }
+            });
+        }
+        result.map_err(|error| error.of_command(name, self.config.id.as_str()))
+    }
+
+    /// The machine's definition as libvirt writes it, without secrets.
+    ///
+    /// # Errors
+    /// What libvirt refused, in words; `Unreachable` while the link is down.
+    pub async fn definition(&self, id: Uuid, name: &str) -> Result<String, Fault> {
+        let Some(session) = self.shared.session() else {
+            return Err(self.not_connected());
+        };
+        let read = session.call(Lane::Read, move |connect| domain::definition(connect, id)).await;
+        read.map_err(|error| error.of_command(name, self.config.id.as_str()))
+    }
+
+    fn not_connected(&self) -> Fault {
+        Fault::new(FaultKind::Unreachable, format!("{} is not connected", self.config.id))
+            .with_next("Wait until the link is back; it is tried again on its own")
+    }
+}
+
+impl Drop for Hypervisor {
+    fn drop(&mut self) {
+        self.watcher.abort();
+    }
+}

@@ -1,0 +1,217 @@
+//! The link to one host: opens its connections, keeps them alive, and runs
+//! blocking calls on a bounded number of threads, each with a deadline.
+//!
+//! It does not reconnect; the watcher decides when to open the next session.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use model::HostInfo;
+use tokio::{sync::Semaphore, task::JoinHandle, time::timeout};
+use virt::connect::Connect;
+
+use crate::{
+    error::Error,
+    events::{self, SharedHints},
+    ffi, host,
+};
+
+/// What a call is for; each has a connection of its own, because the daemon
+/// serves only five requests of a connection at a time (`max_client_requests`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// Quick readings, on the connection that receives events.
+    Read,
+    /// Commands.
+    Command,
+    /// What waits for a guest or a disk.
+    Slow,
+}
+
+impl Lane {
+    /// Calls at a time, one below what the daemon serves of a connection.
+    const PERMITS: usize = 4;
+
+    /// How long a caller waits; none means as long as it takes.
+    fn deadline(self) -> Option<Duration> {
+        match self {
+            Self::Read => Some(Duration::from_secs(10)),
+            Self::Command => Some(Duration::from_secs(90)),
+            Self::Slow => None,
+        }
+    }
+}
+
+/// How long opening a connection may take.
+const OPEN_DEADLINE: Duration = Duration::from_secs(15);
+/// Seconds between keepalive messages, and how many may stay unanswered:
+/// a frozen daemon is noticed after 3 × (3 + 1) = 12 s.
+const KEEPALIVE: (i32, u32) = (3, 3);
+
+/// The connections to one host from the moment they are opened until they break.
+pub(crate) struct Session {
+    /// What libvirt says has changed.
+    pub(crate) hints: SharedHints,
+    /// What the host says of itself.
+    pub(crate) host: HostInfo,
+    uri: String,
+    /// Whether all lanes share one connection.
+    single: bool,
+    connections: [Mutex<Option<Arc<Connect>>>; 3],
+    permits: [Arc<Semaphore>; 3],
+    registration: Mutex<Option<ffi::Registration>>,
+}
+
+impl Session {
+    /// Opens the first connection, registers for events, and reads the host.
+    fn open_blocking(uri: &str) -> Result<Self, Error> {
+        events::start_thread();
+        let first = Arc::new(open(uri)?);
+        let hints = SharedHints::default();
+        let registration = ffi::register(first.clone(), &hints);
+        let host = host::read(&first);
+        let permits = || Arc::new(Semaphore::new(Lane::PERMITS));
+        Ok(Self {
+            hints,
+            host,
+            uri: uri.to_owned(),
+            // Each connection to a file of the test driver has a world of its own.
+            single: uri.starts_with("test:"),
+            connections: [Mutex::new(Some(first)), Mutex::default(), Mutex::default()],
+            permits: [permits(), permits(), permits()],
+            registration: Mutex::new(Some(registration)),
+        })
+    }
+
+    /// The connection of a lane, opened when it is first used.
+    fn connection(&self, lane: Lane) -> Result<Arc<Connect>, Error> {
+        let lane = if self.single { Lane::Read } else { lane };
+        let mut slot = self.connections[lane as usize].lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(connect) = &*slot {
+            return Ok(connect.clone());
+        }
+        let connect = Arc::new(open(&self.uri)?);
+        *slot = Some(connect.clone());
+        Ok(connect)
+    }
+
+    /// Runs a blocking call. When the deadline passes the caller is told, while
+    /// the call keeps its place in the lane until libvirt returns, so that a
+    /// hanging host never collects threads without bound.
+    pub(crate) async fn call<T: Send + 'static>(
+        self: &Arc<Self>,
+        lane: Lane,
+        call: impl FnOnce(&Connect) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let session = self.clone();
+        let permits = self.permits[lane as usize].clone();
+        let run = async move {
+            let permit = permits.acquire_owned().await.map_err(|_| Error::Disconnected)?;
+            let blocking = blocking(move || {
+                let result = session.connection(lane).and_then(|connect| call(&connect));
+                drop(permit);
+                result
+            });
+            blocking.await.unwrap_or(Err(Error::Panicked))
+        };
+        match lane.deadline() {
+            None => run.await,
+            Some(deadline) => {
+                let late = Error::TimedOut { seconds: deadline.as_secs() };
+                timeout(deadline, run).await.unwrap_or(Err(late))
+            }
+        }
+    }
+
+    /// Takes the callbacks back, which lets libvirt free the connections once the
+    /// last call on them has returned.
+    pub(crate) fn close(self: Arc<Self>) {
+        self.hints.close();
+        blocking(move || {
+            let registration = self.registration.lock().unwrap_or_else(PoisonError::into_inner).take();
+            drop(registration);
+        });
+    }
+}
+
+fn open(uri: &str) -> Result<Connect, Error> {
+    let connect = Connect::open(Some(uri))?;
+    // The test driver has no keepalive, and needs none.
+    connect.set_keep_alive(KEEPALIVE.0, KEEPALIVE.1).ok();
+    Ok(connect)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that bounds blocking calls")]
+fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    tokio::task::spawn_blocking(call)
+}
+
+/// Opens sessions one after the other. An attempt that hangs is not abandoned
+/// for a second one: the next attempt waits for it again.
+#[derive(Default)]
+pub(crate) struct Opener {
+    hanging: Option<JoinHandle<Result<Session, Error>>>,
+}
+
+impl Opener {
+    /// One attempt.
+    pub(crate) async fn open(&mut self, uri: &str) -> Result<Arc<Session>, Error> {
+        let uri = uri.to_owned();
+        let mut attempt = self.hanging.take().unwrap_or_else(|| blocking(move || Session::open_blocking(&uri)));
+        match timeout(OPEN_DEADLINE, &mut attempt).await {
+            Ok(done) => done.unwrap_or(Err(Error::Panicked)).map(Arc::new),
+            Err(_) => {
+                self.hanging = Some(attempt);
+                Err(Error::TimedOut { seconds: OPEN_DEADLINE.as_secs() })
+            }
+        }
+    }
+}
+
+/// A URI without what must not be seen: the password of its user part, and
+/// query values whose name speaks of a secret.
+pub(crate) fn without_secrets(uri: &str) -> String {
+    let (base, query) = uri.split_once('?').map_or((uri, None), |(base, query)| (base, Some(query)));
+    let mut clean = match (base.split_once("://"), base.rfind('@')) {
+        (Some((scheme, rest)), Some(_)) => match rest.split_once('/').unwrap_or((rest, "")).0.rsplit_once('@') {
+            Some((user, _)) if user.contains(':') => {
+                let name = user.split(':').next().unwrap_or_default();
+                format!("{scheme}://{name}@{}", &rest[user.len() + 1..])
+            }
+            _ => base.to_owned(),
+        },
+        _ => base.to_owned(),
+    };
+    let secret = |pair: &&str| {
+        let name = pair.split('=').next().unwrap_or_default().to_ascii_lowercase();
+        !["pass", "secret", "token", "auth"].iter().any(|word| name.contains(word))
+    };
+    let kept: Vec<&str> = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()).filter(secret).collect();
+    if !kept.is_empty() {
+        clean.push('?');
+        clean.push_str(&kept.join("&"));
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_secrets;
+
+    #[test]
+    fn a_uri_is_shown_without_its_secrets() {
+        let cases = [
+            ("qemu:///system", "qemu:///system"),
+            ("qemu+ssh://root:geheim@kvm-1/system?keyfile=/k", "qemu+ssh://root@kvm-1/system?keyfile=/k"),
+            ("qemu+ssh://root@kvm-1/system", "qemu+ssh://root@kvm-1/system"),
+            ("qemu+tcp://h/system?password=x&a=b", "qemu+tcp://h/system?a=b"),
+            ("qemu+tcp://u:p%40@h:1/system?authfile=x", "qemu+tcp://u@h:1/system"),
+            ("test:///a@b/c:d.xml", "test:///a@b/c:d.xml"),
+        ];
+        for (uri, shown) in cases {
+            assert_eq!(without_secrets(uri), shown);
+        }
+    }
+}

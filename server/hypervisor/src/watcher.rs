@@ -1,0 +1,417 @@
+//! Owns the inventory of one host: hints in, re-reading, difference, events out.
+//!
+//! ```text
+//!            open fails, retry with backoff
+//!              ┌────────┐
+//!              ▼        │
+//!  start ─▶ Opening ────┘
+//!              │ open
+//!              ▼
+//!           Watching ── hint ──▶ read what it names ──▶ publish the difference
+//!              │     ── 30 s ──▶ read everything    ──▶ publish the difference
+//!              │     ── guest ─▶ merge what the guest said
+//!              ▼ link lost
+//!           Opening          (the inventory stays, marked as not connected)
+//! ```
+//!
+//! It is the only writer of its host's inventory and reads machines one after
+//! the other, so an older reading cannot overwrite a newer one. It carries no
+//! commands out.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use model::{
+    Domain, Event, HostInventory, Link, RequestId,
+    inventory::{Stamp, connection_event, diff_domain},
+};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval_at, sleep},
+};
+use uuid::Uuid;
+
+use crate::{
+    HostConfig, Sink, domain,
+    error::Error,
+    events::{Depth, Pending},
+    guest,
+    link::{Lane, Opener, Session, without_secrets},
+};
+
+/// Everything is read again this often, for what libvirt has no event for.
+const RECONCILE: Duration = Duration::from_secs(30);
+/// Machines read in one blocking call.
+const BATCH: usize = 64;
+/// How often a guest that told everything is asked again.
+const GUEST_REFRESH: Duration = Duration::from_secs(60);
+/// Pauses between questions to a guest that has not told everything yet.
+const GUEST_RETRY: [u64; 7] = [1, 2, 3, 5, 8, 15, 30];
+
+/// What the watcher shares with those who send commands.
+pub(crate) struct Shared {
+    /// The open session; none while the link is down.
+    session: Mutex<Option<Arc<Session>>>,
+    /// Which command is expected to change a machine, and until when.
+    causes: Mutex<HashMap<Uuid, (RequestId, Instant)>>,
+    /// Turns true when the first listing has finished or failed.
+    pub(crate) settled: watch::Sender<bool>,
+    /// Cuts the pause before the next attempt to connect short.
+    pub(crate) retry: tokio::sync::Notify,
+}
+
+impl Shared {
+    pub(crate) fn new() -> Self {
+        Self {
+            session: Mutex::default(),
+            causes: Mutex::default(),
+            settled: watch::Sender::new(false),
+            retry: tokio::sync::Notify::new(),
+        }
+    }
+
+    /// The open session, if the link is up.
+    pub(crate) fn session(&self) -> Option<Arc<Session>> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_session(&self, session: Option<Arc<Session>>) {
+        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = session;
+    }
+
+    /// From now on changes of this machine are the effect of that request.
+    pub(crate) fn expect(&self, id: Uuid, request: RequestId, within: Duration) {
+        let mut causes = self.causes.lock().unwrap_or_else(PoisonError::into_inner);
+        causes.retain(|_, (_, until)| *until > Instant::now());
+        causes.insert(id, (request, Instant::now() + within));
+    }
+
+    fn cause(&self, id: Uuid) -> Option<RequestId> {
+        let causes = self.causes.lock().unwrap_or_else(PoisonError::into_inner);
+        causes.get(&id).filter(|(_, until)| *until > Instant::now()).map(|(request, _)| *request)
+    }
+
+    /// Changes of this machine are no longer the effect of that request.
+    pub(crate) fn forget(&self, id: Uuid, request: RequestId) {
+        let mut causes = self.causes.lock().unwrap_or_else(PoisonError::into_inner);
+        if causes.get(&id).is_some_and(|(expected, _)| *expected == request) {
+            causes.remove(&id);
+        }
+    }
+}
+
+/// The watcher of one host.
+pub(crate) struct Watcher {
+    config: HostConfig,
+    shared: Arc<Shared>,
+    sink: Arc<dyn Sink>,
+    inventory: HostInventory,
+    guests: JoinSet<guest::Read>,
+    /// How many questions each guest was asked in a row without telling all.
+    asked: HashMap<Uuid, usize>,
+}
+
+/// Versions of objects; one counter for all hosts of the process.
+static VERSION: AtomicU64 = AtomicU64::new(1);
+
+fn next_version() -> u64 {
+    VERSION.fetch_add(1, Ordering::Relaxed)
+}
+
+/// The wall clock in Unix milliseconds; a label, never an order.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_millis() as u64).unwrap_or_default()
+}
+
+impl Watcher {
+    pub(crate) fn new(config: HostConfig, shared: Arc<Shared>, sink: Arc<dyn Sink>) -> Self {
+        let inventory = config.unread();
+        Self { config, shared, sink, inventory, guests: JoinSet::new(), asked: HashMap::new() }
+    }
+
+    /// Watches for ever.
+    pub(crate) async fn run(mut self) {
+        let mut opener = Opener::default();
+        let mut attempt = 0_u32;
+        loop {
+            match opener.open(&self.config.uri).await {
+                Ok(session) => {
+                    let why = self.watch(&session).await;
+                    tracing::warn!(host = %self.config.id, why, "link lost");
+                    self.shared.set_session(None);
+                    self.guests = JoinSet::new();
+                    session.close();
+                    attempt = 0;
+                    self.disconnected(format!("{}.", capitalised(&why)), backoff(0));
+                }
+                Err(error) => {
+                    tracing::debug!(host = %self.config.id, ?error, "cannot connect");
+                    self.disconnected(error.of_link(&self.config.uri), backoff(attempt));
+                    self.shared.settled.send_replace(true);
+                }
+            }
+            tokio::select! {
+                () = sleep(backoff(attempt)) => attempt += 1,
+                () = self.shared.retry.notified() => attempt = 0,
+            }
+        }
+    }
+
+    /// Watches an open session until it breaks, and says why it did.
+    async fn watch(&mut self, session: &Arc<Session>) -> String {
+        let resync = self.inventory.host.info.is_some();
+        if let Err(Broken(why)) = self.read_all(session, resync).await {
+            return why;
+        }
+        self.connected(session);
+        self.shared.set_session(Some(session.clone()));
+        self.shared.settled.send_replace(true);
+        let mut reconcile = interval_at(Instant::now() + RECONCILE, RECONCILE);
+        reconcile.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let result = tokio::select! {
+                pending = session.hints.take() => self.follow(session, pending).await,
+                Some(read) = self.guests.join_next() => {
+                    if let Ok(read) = read {
+                        self.guest_read(session, read);
+                    }
+                    Ok(())
+                }
+                _ = reconcile.tick() => self.read_all(session, false).await,
+            };
+            match result {
+                Ok(()) => {}
+                Err(Broken(why)) => return why,
+            }
+        }
+    }
+
+    /// Reads what hints name, publishes the differences, and tells who waits.
+    async fn follow(&mut self, session: &Arc<Session>, pending: Pending) -> Result<(), Broken> {
+        if let Some(why) = pending.lost {
+            return Err(Broken(why.into()));
+        }
+        let wanted: Vec<(Uuid, Depth)> = pending.domains.into_iter().collect();
+        for batch in wanted.chunks(BATCH) {
+            let questions: Vec<(Uuid, Depth, Option<Arc<Domain>>)> = batch
+                .iter()
+                .map(|(id, depth)| (*id, *depth, self.inventory.domains.get(id).cloned()))
+                .collect();
+            let read = session
+                .call(Lane::Read, move |connect| {
+                    let answers = questions.into_iter().map(|(id, depth, known)| {
+                        let read = match (depth, known) {
+                            (Depth::State, Some(known)) => domain::read_state(connect, &known),
+                            _ => domain::read(connect, id),
+                        };
+                        Ok((id, depth, read?))
+                    });
+                    answers.collect::<Result<Vec<_>, Error>>()
+                })
+                .await;
+            match read {
+                Ok(answers) => {
+                    for (id, depth, read) in answers {
+                        self.adopt(id, read, false);
+                        if depth == Depth::Guest {
+                            self.asked.remove(&id);
+                            self.ask_guest(session, id, Duration::ZERO);
+                        }
+                    }
+                }
+                Err(error) if error.is_link() => return Err(Broken(error.of_link(&self.config.uri))),
+                Err(error) => {
+                    // The reconciling reading comes to these machines again.
+                    tracing::warn!(host = %self.config.id, ?error, "machines could not be read");
+                }
+            }
+        }
+        for waiting in pending.waiting {
+            // Whoever does not wait any more needs no answer.
+            waiting.send(()).ok();
+        }
+        Ok(())
+    }
+
+    /// Reads every machine and publishes the differences.
+    async fn read_all(&mut self, session: &Arc<Session>, resync: bool) -> Result<(), Broken> {
+        let read = self.list_all(session).await;
+        let all = match read {
+            Ok(all) => all,
+            Err(error) if error.is_link() || !self.is_watching() => return Err(Broken(error.of_link(&self.config.uri))),
+            Err(error) => {
+                tracing::warn!(host = %self.config.id, ?error, "machines could not be listed");
+                return Ok(());
+            }
+        };
+        let gone: Vec<Uuid> = self.inventory.domains.keys().filter(|id| !all.contains_key(id)).copied().collect();
+        for id in gone {
+            self.adopt(id, None, resync);
+        }
+        for (id, domain) in all {
+            let fresh = !self.inventory.domains.contains_key(&id) || resync;
+            let active = domain.state.is_active();
+            self.adopt(id, Some(domain), resync);
+            if active && fresh {
+                self.ask_guest(session, id, Duration::ZERO);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_watching(&self) -> bool {
+        self.shared.session().is_some()
+    }
+
+    /// All machines of the host; those that vanish while they are read are left out.
+    async fn list_all(&self, session: &Arc<Session>) -> Result<HashMap<Uuid, Domain>, Error> {
+        let mut listed = session.call(Lane::Read, domain::list).await?;
+        let share = listed.len().div_ceil(4).max(1);
+        let mut parts = JoinSet::new();
+        while !listed.is_empty() {
+            let part = listed.split_off(listed.len().saturating_sub(share));
+            let session = session.clone();
+            parts.spawn(async move {
+                let read = move |_: &_| {
+                    let read = part.iter().map(|listed| Ok((listed.id, listed.read()?)));
+                    read.collect::<Result<Vec<_>, Error>>()
+                };
+                session.call(Lane::Read, read).await
+            });
+        }
+        let mut all = HashMap::new();
+        while let Some(part) = parts.join_next().await {
+            let part = part.unwrap_or(Err(Error::Panicked))?;
+            all.extend(part.into_iter().filter_map(|(id, domain)| Some((id, domain?))));
+        }
+        Ok(all)
+    }
+
+    /// Makes a reading the truth and publishes what differs.
+    fn adopt(&mut self, id: Uuid, read: Option<Domain>, resync: bool) {
+        let had = self.inventory.domains.get(&id).cloned();
+        let read = read.map(|mut read| {
+            if let Some(had) = &had {
+                guest::keep(&mut read, had);
+            }
+            read
+        });
+        self.replace(id, had, read, resync);
+    }
+
+    /// Puts `next` in the place of `had`, with version and time, and publishes it.
+    fn replace(&mut self, id: Uuid, had: Option<Arc<Domain>>, next: Option<Domain>, resync: bool) {
+        let now = now();
+        let next = next.map(|mut next| {
+            let same_state = had.as_ref().filter(|had| had.state == next.state);
+            next.since = match (&had, same_state) {
+                (_, Some(had)) => had.since,
+                (Some(_), None) => Some(now),
+                // What was there before we looked has been in its state for an unknown time.
+                (None, _) => self.is_watching().then_some(now),
+            };
+            next.version = had.as_ref().map(|had| had.version).unwrap_or_default();
+            match &had {
+                Some(had) if **had == next => had.clone(),
+                _ => Arc::new(Domain { version: next_version(), ..next }),
+            }
+        });
+        let version = if next.is_none() { next_version() } else { 0 };
+        let stamp = Stamp { timestamp: now, version, cause: self.shared.cause(id), resync };
+        let events = diff_domain(&self.config.id, had.as_ref(), next.as_ref(), stamp);
+        match next {
+            Some(next) => {
+                self.inventory.domains.insert(id, next);
+            }
+            None => {
+                self.inventory.domains.remove(&id);
+                self.asked.remove(&id);
+            }
+        }
+        self.publish(events);
+    }
+
+    fn publish(&self, events: Vec<Event>) {
+        if !events.is_empty() {
+            self.sink.publish(events);
+        }
+    }
+
+    /// Reads the guest of a running machine after a pause, beside everything else.
+    fn ask_guest(&mut self, session: &Arc<Session>, id: Uuid, pause: Duration) {
+        let Some(known) = self.inventory.domains.get(&id).filter(|known| known.state.is_active()).cloned() else { return };
+        if known.interfaces.is_empty() && known.agent != model::domain::Agent::Connected {
+            return;
+        }
+        let session = session.clone();
+        self.guests.spawn(async move {
+            sleep(pause).await;
+            let test_driver = session.host.is_test_driver();
+            (id, session.call(Lane::Slow, move |connect| guest::read(connect, &known, test_driver)).await)
+        });
+    }
+
+    /// Merges what a guest said, and plans the next question.
+    fn guest_read(&mut self, session: &Arc<Session>, (id, read): guest::Read) {
+        let Some(known) = self.inventory.domains.get(&id).filter(|known| known.state.is_active()).cloned() else { return };
+        let complete = match read {
+            Ok(reading) => {
+                let merged = reading.merge_into(&known);
+                self.replace(id, Some(known.clone()), Some(merged), false);
+                reading.is_complete(&known)
+            }
+            Err(_) => false,
+        };
+        let asked = self.asked.entry(id).or_default();
+        *asked = if complete { 0 } else { *asked + 1 };
+        let pause = match GUEST_RETRY.get(asked.saturating_sub(1)) {
+            Some(seconds) if !complete => Duration::from_secs(*seconds),
+            _ => GUEST_REFRESH,
+        };
+        self.ask_guest(session, id, pause);
+    }
+
+    fn connected(&mut self, session: &Session) {
+        let connection = Link { connected: true, uri: without_secrets(&self.config.uri), since: now(), ..Link::default() };
+        self.inventory.host.connection = connection;
+        self.inventory.host.info = Some(session.host.clone());
+        tracing::info!(host = %self.config.id, machines = self.inventory.domains.len(), "connected");
+        self.publish(vec![connection_event(&self.inventory.host, now())]);
+    }
+
+    /// Publishes that the link is down. Each failed attempt is told, because the
+    /// time of the next one is part of what people see.
+    fn disconnected(&mut self, error: String, pause: Duration) {
+        let was = &self.inventory.host.connection;
+        let since = if was.connected { now() } else { was.since };
+        self.inventory.host.connection = Link {
+            connected: false,
+            uri: without_secrets(&self.config.uri),
+            error: Some(error),
+            since,
+            retry_at: Some(now() + pause.as_millis() as u64),
+        };
+        self.publish(vec![connection_event(&self.inventory.host, now())]);
+    }
+}
+
+/// Why a session ended, in words.
+struct Broken(String);
+
+/// The pause before the next attempt: 100 ms, half as much again each time, 3 s
+/// at most, so that a restarted daemon is found within its own start time.
+fn backoff(attempt: u32) -> Duration {
+    Duration::from_millis(100).mul_f64(1.5_f64.powi(attempt.min(10) as i32)).min(Duration::from_secs(3))
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.trim_end_matches('.').chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}

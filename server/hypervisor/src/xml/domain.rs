@@ -1,0 +1,248 @@
+//! `<domain>` and its devices, read tolerantly: what is missing or strange
+//! becomes empty, never an error.
+
+use model::domain::{Agent, Disk, Domain, Graphics, Interface};
+use roxmltree::{Document, Node};
+use uuid::Uuid;
+
+use super::{child, child_attribute, child_text, escape};
+
+/// The namespace of what we keep in a machine's metadata.
+pub(crate) const TAGS_URI: &str = "urn:belvedere:tags:1";
+
+/// Reads a definition; none when the text is no domain at all.
+pub(crate) fn read(text: &str) -> Option<Domain> {
+    let document = Document::parse(text).ok()?;
+    let root = document.root_element();
+    if root.tag_name().name() != "domain" {
+        return None;
+    }
+    let (memory_mb, max_memory_mb) = memory(root);
+    let (vcpus, max_vcpus) = vcpus(root);
+    let os = child(root, "os");
+    let kind = os.and_then(|os| child(os, "type"));
+    let of_kind = |name: &str| kind.and_then(|kind| kind.attribute(name)).unwrap_or_default().to_owned();
+    let devices = child(root, "devices");
+    let each = |name: &'static str| {
+        let children = devices.into_iter().flat_map(|devices| devices.children());
+        children.filter(move |device| device.tag_name().name() == name)
+    };
+    Some(Domain {
+        id: child_text(root, "uuid").parse::<Uuid>().unwrap_or_default(),
+        // The name is not trimmed: libvirt allows blanks around it.
+        name: child(root, "name").and_then(|name| name.text()).unwrap_or_default().to_owned(),
+        title: child_text(root, "title"),
+        description: child_text(root, "description"),
+        tags: tags(root),
+        vcpus,
+        max_vcpus,
+        memory_mb,
+        max_memory_mb,
+        os_type: kind.and_then(|kind| kind.text()).unwrap_or_default().trim().to_owned(),
+        arch: of_kind("arch"),
+        machine: of_kind("machine"),
+        virt_type: root.attribute("type").unwrap_or_default().to_owned(),
+        uefi: os.is_some_and(is_uefi),
+        disks: each("disk").map(disk).collect(),
+        interfaces: each("interface").map(interface).collect(),
+        graphics: each("graphics").map(graphics).collect(),
+        agent: each("channel").find_map(agent).unwrap_or_default(),
+        ..Domain::default()
+    })
+}
+
+/// The metadata element that holds the tags, for `virDomainSetMetadata`.
+pub(crate) fn tags_element(tags: &[String]) -> String {
+    let tags: String = tags.iter().map(|tag| format!("<tag>{}</tag>", escape(tag))).collect();
+    format!("<tags>{tags}</tags>")
+}
+
+/// The tags in a normal form: trimmed, sorted, each once.
+pub(crate) fn normal_tags(tags: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut tags: Vec<String> = tags.into_iter().map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect();
+    tags.sort();
+    tags.dedup();
+    tags
+}
+
+fn tags(root: Node<'_, '_>) -> Vec<String> {
+    let ours = child(root, "metadata").into_iter().flat_map(|metadata| metadata.children());
+    let ours = ours.filter(|element| element.has_tag_name((TAGS_URI, "tags")));
+    let tags = ours.flat_map(|tags| tags.children()).filter_map(|tag| tag.text());
+    // A foreign tool may have written anything; a list of names must stay one.
+    normal_tags(tags.map(|tag| tag.chars().filter(|c| !c.is_control()).take(48).collect()).take(32))
+}
+
+/// Memory now and at most, in MiB.
+fn memory(root: Node<'_, '_>) -> (u64, u64) {
+    let amount = |name| {
+        let element = child(root, name)?;
+        let value: u64 = element.text()?.trim().parse().ok()?;
+        Some(to_mib(value, element.attribute("unit").unwrap_or("KiB")))
+    };
+    let most = amount("memory").unwrap_or_default();
+    (amount("currentMemory").unwrap_or(most), most)
+}
+
+/// libvirt's units of memory (formatdomain, "Memory Allocation").
+fn to_mib(value: u64, unit: &str) -> u64 {
+    let bytes: u128 = match unit {
+        "b" | "bytes" => 1,
+        "KB" => 1_000,
+        "MB" => 1_000_000,
+        "M" | "MiB" => 1 << 20,
+        "GB" => 1_000_000_000,
+        "G" | "GiB" => 1 << 30,
+        "TB" => 1_000_000_000_000,
+        "T" | "TiB" => 1 << 40,
+        _ => 1 << 10,
+    };
+    u64::try_from((u128::from(value) * bytes) >> 20).unwrap_or(u64::MAX)
+}
+
+/// Virtual processors now and at most.
+fn vcpus(root: Node<'_, '_>) -> (u32, u32) {
+    let Some(element) = child(root, "vcpu") else { return (1, 1) };
+    let most = element.text().and_then(|text| text.trim().parse().ok()).unwrap_or(1);
+    let now = element.attribute("current").and_then(|text| text.parse().ok()).unwrap_or(most);
+    (now, most)
+}
+
+fn is_uefi(os: Node<'_, '_>) -> bool {
+    let loader_is_flash = child_attribute(os, "loader", "type") == "pflash";
+    os.attribute("firmware") == Some("efi") || loader_is_flash
+}
+
+fn disk(disk: Node<'_, '_>) -> Disk {
+    let source = child(disk, "source").map(|source| {
+        let get = |name| source.attribute(name).map(str::to_owned);
+        let volume = || Some(format!("{}/{}", source.attribute("pool")?, source.attribute("volume")?));
+        get("file").or_else(|| get("dev")).or_else(|| get("dir")).or_else(volume).or_else(|| get("name")).unwrap_or_default()
+    });
+    Disk {
+        target: child_attribute(disk, "target", "dev"),
+        device: disk.attribute("device").unwrap_or("disk").to_owned(),
+        bus: child_attribute(disk, "target", "bus"),
+        format: child_attribute(disk, "driver", "type"),
+        source: source.unwrap_or_default(),
+        read_only: child(disk, "readonly").is_some(),
+    }
+}
+
+fn interface(interface: Node<'_, '_>) -> Interface {
+    let source = child(interface, "source").and_then(|source| {
+        ["network", "bridge", "dev", "path", "name"].into_iter().find_map(|name| source.attribute(name))
+    });
+    Interface {
+        mac: child_attribute(interface, "mac", "address"),
+        kind: interface.attribute("type").unwrap_or_default().to_owned(),
+        source: source.unwrap_or_default().to_owned(),
+        model: child_attribute(interface, "model", "type"),
+        host_device: child_attribute(interface, "target", "dev"),
+        addresses: Vec::new(),
+    }
+}
+
+fn graphics(graphics: Node<'_, '_>) -> Graphics {
+    // libvirt writes -1 while no port is assigned.
+    let port = |name| graphics.attribute(name)?.parse::<u16>().ok();
+    Graphics {
+        kind: graphics.attribute("type").unwrap_or_default().to_owned(),
+        port: port("port").or_else(|| port("tlsPort")),
+        listen: graphics.attribute("listen").unwrap_or_default().to_owned(),
+    }
+}
+
+fn agent(channel: Node<'_, '_>) -> Option<Agent> {
+    let target = child(channel, "target")?;
+    if target.attribute("name") != Some("org.qemu.guest_agent.0") {
+        return None;
+    }
+    Some(if target.attribute("state") == Some("connected") { Agent::Connected } else { Agent::Disconnected })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const RICH: &str = r#"
+<domain type='kvm' id='3' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+  <name>db &lt;b&gt;"x"&#10;😀</name><uuid>9d5815f3-0942-43f7-bd25-8c0cb4800b49</uuid>
+  <title>Main database</title><description>line 1
+line 2</description>
+  <metadata>
+    <b:tags xmlns:b='urn:belvedere:tags:1'><b:tag> prod </b:tag><b:tag>db</b:tag><b:tag>db</b:tag></b:tags>
+    <other:thing xmlns:other='urn:other'><tag>not ours</tag></other:thing>
+  </metadata>
+  <memory unit='GiB'>16</memory><currentMemory unit='KiB'>8388608</currentMemory><vcpu placement='static' current='4'>8</vcpu>
+  <os firmware='efi'><type arch='x86_64' machine='pc-q35-10.0'>hvm</type></os>
+  <devices>
+    <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='/a.qcow2'/><target dev='vda' bus='virtio'/></disk>
+    <disk type='volume' device='cdrom'><source pool='iso' volume='d.iso'/><target dev='sda' bus='sata'/><readonly/></disk>
+    <disk type='file' device='cdrom'><target dev='sdb' bus='sata'/></disk>
+    <interface type='network'><mac address='52:54:00:00:00:01'/><source network='default'/><target dev='vnet3'/><model type='virtio'/></interface>
+    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0' state='connected'/></channel>
+    <graphics type='vnc' port='-1' autoport='yes' listen='127.0.0.1'/>
+    <unknown-device/>
+  </devices>
+  <qemu:commandline><qemu:arg value='-x'/></qemu:commandline>
+</domain>"#;
+
+    #[test]
+    fn a_rich_definition_is_read_whole() {
+        let domain = read(RICH).expect("a domain");
+        assert_eq!(domain.name, "db <b>\"x\"\n😀");
+        assert_eq!(domain.tags, ["db", "prod"]);
+        assert_eq!((domain.memory_mb, domain.max_memory_mb), (8192, 16384));
+        assert_eq!((domain.vcpus, domain.max_vcpus), (4, 8));
+        assert!(domain.uefi);
+        assert_eq!(domain.agent, Agent::Connected);
+        let sources: Vec<_> = domain.disks.iter().map(|disk| disk.source.as_str()).collect();
+        assert_eq!(sources, ["/a.qcow2", "iso/d.iso", ""]);
+        assert_eq!(domain.interfaces[0].source, "default");
+        assert_eq!(domain.graphics[0].port, None);
+    }
+
+    #[test]
+    fn a_definition_with_next_to_nothing_is_still_a_machine() {
+        let domain = read("<domain><name>a</name></domain>").expect("a domain");
+        assert_eq!((domain.name.as_str(), domain.vcpus, domain.memory_mb), ("a", 1, 0));
+    }
+
+    #[test]
+    fn what_is_no_domain_is_refused_without_a_panic() {
+        for text in ["", "<", "<network/>", "<domain>", "<!DOCTYPE a [<!ENTITY b 'c'>]><domain>&b;</domain>", "\0"] {
+            assert!(read(text).is_none(), "{text:?}");
+        }
+        let deep = format!("{}{}", "<domain>".repeat(100_000), "</domain>".repeat(100_000));
+        read(&deep);
+    }
+
+    #[test]
+    fn units_of_memory_are_libvirts() {
+        let of = |value, unit| to_mib(value, unit);
+        assert_eq!((of(1, "GiB"), of(2048, "KiB"), of(1 << 20, "b"), of(1, "TB")), (1024, 2, 1, 953_674));
+        assert_eq!(of(u64::MAX, "TiB"), u64::MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn tags_come_back_as_they_were_written(tags in prop::collection::vec("[a-z<>&\"' äö😀]{1,12}", 0..5)) {
+            let wanted = normal_tags(tags);
+            let element = tags_element(&wanted).replacen("<tags>", "<tags xmlns='urn:belvedere:tags:1'>", 1);
+            let domain = read(&format!("<domain><metadata>{element}</metadata></domain>")).expect("a domain");
+            prop_assert_eq!(domain.tags, wanted);
+        }
+
+        #[test]
+        fn damaged_text_never_panics(at in 0_usize..RICH.len(), with in ".{0,3}") {
+            let mut text = RICH.to_owned();
+            let at = (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            text.insert_str(at, &with);
+            read(&text);
+            read(&text[..at]);
+        }
+    }
+}

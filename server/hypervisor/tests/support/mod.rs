@@ -1,0 +1,143 @@
+//! A world of hosts with what they published, for tests to ask.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use hypervisor::{HostConfig, Hypervisor, Sink, demo_host};
+use model::{Command, Domain, Event, Fault, Host, Inventory, RequestId};
+use tempfile::TempDir;
+use tokio::{sync::watch, time::timeout};
+use uuid::Uuid;
+
+/// Applies events as a browser would.
+struct Mirror {
+    state: Mutex<(Inventory, Vec<Event>)>,
+    changed: watch::Sender<u64>,
+}
+
+impl Sink for Mirror {
+    fn publish(&self, events: Vec<Event>) {
+        let mut state = self.state.lock().expect("no panic inside");
+        for event in events {
+            state.0.apply(&event);
+            state.1.push(event);
+        }
+        drop(state);
+        self.changed.send_modify(|count| *count += 1);
+    }
+}
+
+pub struct World {
+    hosts: Vec<Hypervisor>,
+    mirror: Arc<Mirror>,
+    _folder: TempDir,
+}
+
+impl World {
+    pub async fn demo() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let config = demo_host(folder.path()).expect("the node file");
+        Self::start(vec![config], folder).await
+    }
+
+    pub async fn of_node(node: &str) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let path = folder.path().join("node.xml");
+        std::fs::write(&path, node).expect("written");
+        Self::start(vec![config("demo", &format!("test://{}", path.display()))], folder).await
+    }
+
+    pub async fn demo_and_dead() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let demo = demo_host(folder.path()).expect("the node file");
+        let dead = config("dead", "qemu+unix:///system?socket=/nonexistent/libvirt-sock");
+        Self::start(vec![dead, demo], folder).await
+    }
+
+    pub async fn of_uri(uri: &str) -> Self {
+        Self::start(vec![config("demo", uri)], TempDir::new().expect("a folder")).await
+    }
+
+    async fn start(configs: Vec<HostConfig>, folder: TempDir) -> Self {
+        let hosts: BTreeMap<_, _> = configs.iter().map(|config| (config.id.clone(), config.unread())).collect();
+        let mirror = Arc::new(Mirror { state: Mutex::new((Inventory { hosts }, Vec::new())), changed: watch::Sender::new(0) });
+        let sink: Arc<dyn Sink> = mirror.clone();
+        let hosts = configs.into_iter().map(|config| Hypervisor::start(config, sink.clone())).collect();
+        let world = Self { hosts, mirror, _folder: folder };
+        world.settled().await;
+        world
+    }
+
+    pub async fn settled(&self) {
+        for host in &self.hosts {
+            timeout(Duration::from_secs(20), host.settled()).await.expect("settles");
+        }
+    }
+
+    pub fn inventory(&self) -> Inventory {
+        self.mirror.state.lock().expect("no panic inside").0.clone()
+    }
+
+    pub fn events(&self) -> Vec<Event> {
+        self.mirror.state.lock().expect("no panic inside").1.clone()
+    }
+
+    pub fn host(&self) -> Host {
+        self.inventory().hosts[&"demo".parse().expect("a name")].host.clone()
+    }
+
+    pub fn find(&self, name: &str) -> Option<Arc<Domain>> {
+        self.inventory().domains().find(|(_, domain)| domain.name == name).map(|(_, domain)| domain.clone())
+    }
+
+    pub fn domain(&self, name: &str) -> Arc<Domain> {
+        self.find(name).unwrap_or_else(|| panic!("{name} exists"))
+    }
+
+    fn hypervisor(&self) -> &Hypervisor {
+        self.hosts.last().expect("a host")
+    }
+
+    pub async fn run(&self, name: &str, command: Command) -> Result<RequestId, Fault> {
+        let domain = self.domain(name);
+        let request = RequestId(Uuid::from_u128(u128::from(domain.version) << 64 | self.events().len() as u128));
+        self.hypervisor().run(request, domain.id, name, domain.agent, command).await?;
+        Ok(request)
+    }
+
+    pub async fn run_unknown(&self) -> Result<(), Fault> {
+        let agent = model::domain::Agent::Absent;
+        self.hypervisor().run(RequestId(Uuid::nil()), Uuid::from_u128(1), "ghost", agent, Command::Start {}).await
+    }
+
+    pub async fn definition(&self, name: &str) -> Result<String, Fault> {
+        self.hypervisor().definition(self.domain(name).id, name).await
+    }
+
+    /// Waits for an event after which `ready` gives something.
+    pub async fn until<T>(&self, what: &str, ready: impl Fn(&Inventory) -> Option<T>) -> T {
+        let mut changed = self.mirror.changed.subscribe();
+        let wait = async {
+            loop {
+                if let Some(value) = ready(&self.inventory()) {
+                    return value;
+                }
+                changed.changed().await.expect("the mirror lives");
+            }
+        };
+        timeout(Duration::from_secs(60), wait).await.unwrap_or_else(|_| panic!("{what}; machines: {:#?}", self.summary()))
+    }
+
+    fn summary(&self) -> Vec<String> {
+        self.inventory().domains().map(|(_, domain)| format!("{} {:?} {:?}", domain.name, domain.state, domain.addresses)).collect()
+    }
+}
+
+fn config(id: &str, uri: &str) -> HostConfig {
+    HostConfig { id: id.parse().expect("a name"), uri: uri.into(), demo: false }
+}
