@@ -1,1 +1,128 @@
-//! x
+//! The user interface and its contract with the server.
+//!
+//! The same components render on the server and hydrate in the browser. Data
+//! flows one way: the server's events change the `store`, pages read it, and
+//! what a person wants leaves through `act`. Read the modules in the order below.
+
+#![allow(unreachable_pub, reason = "the component macro makes its functions public")]
+#![cfg_attr(not(feature = "hydrate"), allow(dead_code, reason = "the browser's half is compiled on the server, too"))]
+
+pub mod routes;
+
+#[cfg(feature = "ssr")]
+pub mod backend;
+
+pub mod format;
+
+mod api;
+
+mod store;
+
+mod act;
+
+mod layout;
+
+mod ui {
+    //! Building blocks that know nothing of machines, hosts or the store.
+    pub(crate) mod controls;
+    pub(crate) mod icons;
+    pub(crate) mod overlay;
+    pub(crate) mod table;
+}
+
+mod pages {
+    //! One file per page; pages do not know one another.
+    pub(crate) mod confirm;
+    pub(crate) mod domain;
+    pub(crate) mod domains;
+    pub(crate) mod hosts;
+}
+
+mod vm;
+
+use leptos::prelude::*;
+use leptos_meta::provide_meta_context;
+use leptos_router::{
+    components::{ParentRoute, Redirect, Route, Router, Routes},
+    path,
+};
+
+use crate::{
+    layout::{Frame, NotFound},
+    pages::{
+        confirm::ConfirmPage,
+        domain::{DomainPage, definition::DefinitionTab, devices::DevicesTab, overview::OverviewTab},
+        domains::DomainsPage,
+        hosts::HostsPage,
+    },
+};
+
+#[cfg(feature = "hydrate")]
+pub use crate::store::feed::stream_worker;
+
+/// The document around the app, rendered on the server only.
+#[cfg(feature = "ssr")]
+pub fn shell() -> impl IntoView {
+    use crate::backend::{AssetNames, Theme};
+    use leptos::nonce::use_nonce;
+    use leptos_meta::MetaTags;
+    let AssetNames { script, module, style } = use_context().unwrap_or_default();
+    let theme = use_context::<Theme>().unwrap_or_default();
+    let start = script.as_ref().zip(module.as_ref()).map(|(script, module)| {
+        // The class is set before the body is there, so nothing flashes.
+        let source = format!(
+            "document.documentElement.classList.add(\"js\");\
+             const app = await import({script:?});\
+             await app.default({{ module_or_path: {module:?} }});\
+             app.hydrate();"
+        );
+        view! {
+            <link rel="modulepreload" href=script.clone()/>
+            <link rel="preload" href=module.clone() r#as="fetch" r#type="application/wasm" crossorigin="anonymous"/>
+            <script nonce=use_nonce()>"document.documentElement.classList.add(\"js\")"</script>
+            <script type="module" nonce=use_nonce()>{source}</script>
+        }
+    });
+    view! {
+        <!DOCTYPE html>
+        <html lang="en" data-theme=theme.name()>
+            <head>
+                <meta charset="utf-8"/>
+                <meta name="viewport" content="width=device-width, initial-scale=1"/>
+                <meta name="color-scheme" content="light dark"/>
+                <link rel="icon" href="/favicon.svg" r#type="image/svg+xml"/>
+                {style.map(|style| view! { <link rel="stylesheet" href=style/> })}
+                {start}
+                <MetaTags/>
+            </head>
+            <body>
+                <App/>
+            </body>
+        </html>
+    }
+}
+
+/// The whole interface.
+#[component]
+pub fn App() -> impl IntoView {
+    provide_meta_context();
+    store::provide();
+    view! {
+        <ui::icons::Sprite/>
+        <Router>
+            <Frame>
+                <Routes fallback=NotFound transition=false>
+                    <Route path=path!("/") view=|| view! { <Redirect path=routes::VMS/> }/>
+                    <Route path=path!("/vms") view=DomainsPage/>
+                    <ParentRoute path=path!("/vms/:host/:uuid") view=DomainPage>
+                        <Route path=path!("") view=OverviewTab/>
+                        <Route path=path!("devices") view=DevicesTab/>
+                        <Route path=path!("xml") view=DefinitionTab/>
+                    </ParentRoute>
+                    <Route path=path!("/hosts") view=HostsPage/>
+                    <Route path=path!("/confirm") view=ConfirmPage/>
+                </Routes>
+            </Frame>
+        </Router>
+    }
+}

@@ -17,6 +17,8 @@
 set -euo pipefail
 
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+caches=${XDG_CACHE_HOME:-$HOME/.cache}/belvedere
+answers=$caches/capabilities
 
 die() { echo "daemon.sh: $*" >&2; exit 1; }
 
@@ -66,7 +68,7 @@ answers() { timeout 5 virsh -q -c "$uri" version >/dev/null 2>&1; }
 check_machine() {
     local tool
     [ "$(id -u)" = 0 ] || die "must run as root"
-    for tool in libvirtd virsh qemu-system-x86_64 unshare nsenter mount; do
+    for tool in libvirtd virsh qemu-system-x86_64 unshare perl mount; do
         command -v "$tool" >/dev/null || die "$tool is missing; install libvirt-daemon-system, libvirt-clients and qemu-system-x86"
     done
 }
@@ -87,22 +89,12 @@ auth_unix_rw = "none"
 host_uuid = "$uuid"
 log_outputs = "3:file:$dir/log/libvirtd.log"
 CONF
-    cat >"$dir/etc/qemu.conf" <<CONF
-user = "root"
-group = "root"
-dynamic_ownership = 0
-remember_owner = 0
-security_driver = "none"
-seccomp_sandbox = 0
-namespaces = []
-cgroup_controllers = []
-stdio_handler = "file"
-remote_display_port_min = $port
-remote_display_port_max = $((port + 99))
-CONF
+    cp "$here/qemu.conf" "$dir/etc/qemu.conf"
+    printf 'remote_display_port_min = %s\nremote_display_port_max = %s\n' "$port" $((port + 99)) >>"$dir/etc/qemu.conf"
 }
 
-# Runs inside the new namespaces and stays there, so that they outlive the daemon. Without the view
+# Runs inside the new namespaces and stays there, so that they outlive the daemon it starts for every
+# line it reads. Without the view
 # of the control groups libvirt does not use them, whatever the machine has.
 hold() {
     local folder
@@ -116,29 +108,50 @@ hold() {
     done
     ! mountpoint -q /sys/fs/cgroup || umount -R -l /sys/fs/cgroup
     hostname "$(basename "$dir" | tr '[:upper:]_' '[:lower:]-').test"
+    mkfifo "$dir/holder.in"
+    exec 3<>"$dir/holder.in"
     echo $$ >"$dir/holder.pid"
-    exec sleep infinity
+    # libvirt would ask a machined on the system bus to keep guests, and that one knows only one
+    # guest of a name, hence the bus that does not exist.
+    while read -r -u 3; do
+        DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent libvirtd \
+            --config "$dir/etc/libvirtd.conf" --pid-file "$dir/libvirtd.pid" 3<&- &
+    done
+}
+
+# Asking QEMU what it can do takes seconds, so the answers are kept for the next host. libvirt checks
+# that they are for this QEMU and this machine before it believes them.
+load_answers() {
+    mkdir -p "$dir/cache/qemu/capabilities"
+    cp -p "$answers"/*.xml "$dir/cache/qemu/capabilities/" 2>/dev/null || true
+}
+
+save_answers() {
+    local new
+    mkdir -p "$answers"
+    new=$(mktemp -d "$answers/new.XXXXXX")
+    if cp -p "$dir"/cache/qemu/capabilities/*.xml "$new/" 2>/dev/null; then mv "$new"/*.xml "$answers/"; fi
+    rm -rf "$new"
 }
 
 start_holder() {
     mkdir -p "$dir"/{run,etc,lib/images,log,cache,sock} /run/libvirt /etc/libvirt /var/{lib,log,cache}/libvirt
-    rm -rf "$dir"/run/* "$dir"/*.pid "$dir"/sock/*
+    rm -rf "$dir"/run/* "$dir"/holder.* "$dir/libvirtd.pid" "$dir"/sock/*
     write_config
-    setsid unshare --mount --uts --propagation private "$here/daemon.sh" hold "$dir" \
+    load_answers
+    # A guest has ended for libvirt only when its process was collected, and the first process of a
+    # container does that late or never. So the holder does it: prctl (157) makes it a subreaper (36).
+    setsid unshare --mount --uts --propagation private \
+        perl -e 'syscall(157, 36, 1, 0, 0, 0); exec @ARGV' "$here/daemon.sh" hold "$dir" \
         </dev/null >"$dir/log/holder.log" 2>&1 &
     wait_for 10 holder_pid >/dev/null || die "cannot make the namespace: $(cat "$dir/log/holder.log")"
 }
 
-# libvirt would ask a machined on the system bus to keep guests, and that one knows only one guest
-# of a name, hence the bus that does not exist.
 start_daemon() {
-    local holder
-    holder=$(holder_pid) || die "nothing was started in $dir"
-    DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent setsid \
-        nsenter --target "$holder" --mount --uts libvirtd -d -f "$dir/etc/libvirtd.conf" -p "$dir/libvirtd.pid" \
-        </dev/null >"$dir/log/start.log" 2>&1 || true
+    holder_pid >/dev/null || die "nothing was started in $dir"
+    echo start >"$dir/holder.in"
     wait_for 20 answers && return
-    tail -n 30 "$dir/log/start.log" "$dir/log/libvirtd.log" >&2 || true
+    tail -n 30 "$dir/log/holder.log" "$dir/log/libvirtd.log" >&2 || true
     die "libvirtd in $dir does not answer"
 }
 
@@ -152,6 +165,7 @@ cmd_start() {
         cmd_stop
         exit 1
     fi
+    save_answers
     echo "$uri"
 }
 
@@ -168,19 +182,16 @@ cmd_restart() {
     echo "$uri"
 }
 
-cmd_freeze() {
+signal() {
     local pid
     pid=$(daemon_pid) || die "no libvirtd runs in $dir"
-    kill -STOP "$pid"
-    wait_for 5 is_frozen "$pid" || die "libvirtd ($pid) does not freeze"
+    kill "-$1" "$pid"
+    wait_for 5 "$2" "$pid" || die "libvirtd ($pid) takes no notice of SIG$1"
 }
 
-cmd_thaw() {
-    local pid
-    pid=$(daemon_pid) || die "no libvirtd runs in $dir"
-    kill -CONT "$pid"
-    wait_for 5 is_thawed "$pid" || die "libvirtd ($pid) does not thaw"
-}
+cmd_freeze() { signal STOP is_frozen; }
+
+cmd_thaw() { signal CONT is_thawed; }
 
 cmd_pid() { daemon_pid || die "no libvirtd runs in $dir"; }
 
@@ -196,49 +207,37 @@ destroy_networks() {
     done
 }
 
-# Nothing needs to be unmounted: the mounts go away with the last process that sees them.
-kill_all() {
+kill_others() {
     local pids
-    pids=$(our_pids)
+    pids=$(our_pids | grep -vx "$(holder_pid)") || return 0
     # shellcheck disable=SC2086 # One word for each process.
-    [ -z "$pids" ] || kill -9 $pids 2>/dev/null || true
-    nothing_runs
+    kill -9 $pids 2>/dev/null || true
+    return 1
 }
 
+# The holder goes last, as it collects the others. Nothing needs to be unmounted: the mounts go away
+# with the last process that sees them.
 cmd_stop() {
+    local holder
     destroy_networks
-    wait_for 10 kill_all || die "these processes do not go away:" $(our_pids)
-    rm -f "$dir"/*.pid "$dir"/sock/*
+    wait_for 10 kill_others || die "these processes do not go away:" "$(our_pids | xargs)"
+    if holder=$(holder_pid); then kill -9 "$holder"; fi
+    wait_for 10 nothing_runs || die "these processes do not go away:" "$(our_pids | xargs)"
+    rm -f "$dir"/holder.* "$dir/libvirtd.pid" "$dir"/sock/*
 }
 
 cmd_guest() {
-    local name=${1:-} extra=${2:-} cache=${GUEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/belvedere/guest}
+    local name=${1:-} extra=${2:-} xml cache=${GUEST_CACHE:-$caches/guest}
+    cache=$(readlink -m "$cache")
     [[ $name =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] || die "a guest needs a name of letters, digits, dots and dashes"
     "$here/guest.sh" "$cache"
-    virsh -q -c "$uri" define /dev/stdin >/dev/null <<XML
-<domain type='qemu'>
-  <name>$name</name>
-  <memory unit='MiB'>${GUEST_MIB:-128}</memory>
-  <vcpu>1</vcpu>
-  <os>
-    <type arch='x86_64' machine='q35'>hvm</type>
-    <kernel>$cache/vmlinuz</kernel>
-    <initrd>$cache/initrd.gz</initrd>
-    <cmdline>console=ttyS0 quiet hostname=$name</cmdline>
-  </os>
-  <features><acpi/></features>
-  <on_poweroff>destroy</on_poweroff>
-  <on_reboot>restart</on_reboot>
-  <on_crash>destroy</on_crash>
-  <devices>
-    <serial type='pty'><log file='$dir/console-$name.log' append='off'/></serial>
-    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
-    <graphics type='vnc' port='-1' autoport='yes' listen='127.0.0.1'/>
-    <memballoon model='virtio'/>
-    $extra
-  </devices>
-</domain>
-XML
+    xml=$(cat "$here/guest.xml")
+    xml=${xml//@NAME@/"$name"}
+    xml=${xml//@MIB@/"${GUEST_MIB:-128}"}
+    xml=${xml//@CACHE@/"$cache"}
+    xml=${xml//@DIR@/"$dir"}
+    xml=${xml//@EXTRA@/"$extra"}
+    virsh -q -c "$uri" define /dev/stdin <<<"$xml" >/dev/null
 }
 
 main() {

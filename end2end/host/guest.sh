@@ -9,16 +9,16 @@
 set -euo pipefail
 
 cache=${1:-${XDG_CACHE_HOME:-$HOME/.cache}/belvedere/guest}
-self=$(readlink -f "${BASH_SOURCE[0]}")
+here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
 # Without the first group the guest is of no use; the second one serves devices a test may add.
 needed_modules="virtio_pci virtio_net virtio_blk virtio_balloon virtio_console button evdev"
-extra_modules="virtio-rng virtio_scsi sd_mod sr_mod ahci pvpanic pvpanic-pci"
+extra_modules="virtio-rng virtio_scsi sd_mod sr_mod ahci pvpanic-mmio pvpanic-pci"
 
 die() { echo "guest.sh: $*" >&2; exit 1; }
 
-# The guest is rebuilt when, and only when, this script has changed.
-stamp() { sha256sum <"$self" | cut -d' ' -f1; }
+# The guest is rebuilt when, and only when, this script or a file of the guest has changed.
+stamp() { (cd "$here" && find guest.sh guest -type f | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -d' ' -f1); }
 
 is_built() {
     [ -s "$cache/vmlinuz" ] && [ -s "$cache/initrd.gz" ] &&
@@ -144,78 +144,6 @@ add_programs() {
     done
 }
 
-write_file() { mkdir -p "$(dirname "$guest/$2")"; cat >"$guest/$2"; chmod "$1" "$guest/$2"; }
-
-# The power button's device is opened before the guest calls itself ready, so no press is lost.
-# Ports and network cards come through kernel events, those there at boot and those plugged later.
-add_scripts() {
-    write_file 755 init <<'INIT'
-#!/bin/sh
-mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev 2>/dev/null
-mkdir -p /dev/pts /dev/virtio-ports; mount -t devpts pts /dev/pts
-mount -t tmpfs run /run; mkdir -p /run/lock; mount -t tmpfs tmp /tmp
-name=$(sed -n 's/.*\bhostname=\([^ ]*\).*/\1/p' /proc/cmdline)
-hostname "${name:-tiny}"; hostname >/etc/hostname; echo "127.0.0.1 localhost $(hostname)" >/etc/hosts
-exec busybox init
-INIT
-    write_file 644 etc/inittab <<'INITTAB'
-::sysinit:/etc/boot
-ttyS0::respawn:-/bin/sh
-tty1::respawn:-/bin/sh
-::ctrlaltdel:/bin/reboot -f
-INITTAB
-    write_file 755 etc/boot <<'BOOT'
-#!/bin/sh
-modprobe -aq $(cat /etc/modules)
-ip link set lo up
-for event in /sys/class/input/event*; do
-    [ "$(cat "$event/device/name")" = "Power Button" ] || continue
-    exec 3<"/dev/input/${event##*/}"
-    (head -c1 <&3 >/dev/null && poweroff -f) &
-    button=yes
-done
-exec 3<&-
-uevent /etc/plug >/dev/null 2>&1 &
-for _ in $(seq 200); do grep -q " 15 .* 00000001 " /proc/net/netlink && break; usleep 10000; done
-for device in /sys/class/virtio-ports/vport* /sys/class/net/e*; do
-    [ ! -e "$device/uevent" ] || echo add >"$device/uevent"
-done
-[ -n "$button" ] && echo "guest is ready" >/dev/console || echo "no power button found" >/dev/console
-BOOT
-    # An event may come twice, from the boot and from the kernel: mkdir lets only one through.
-    write_file 755 etc/plug <<'PLUG'
-#!/bin/sh
-case $SUBSYSTEM:$ACTION in
-    virtio-ports:add)
-        name=$(cat "/sys$DEVPATH/name"); port=/dev/virtio-ports/$name
-        [ -n "$name" ] && ln -sf "/dev/$DEVNAME" "$port"
-        [ "$name" = org.qemu.guest_agent.0 ] && mkdir /run/agent && qemu-ga -d -m virtio-serial -p "$port" ;;
-    net:add) case $INTERFACE in e*) mkdir "/run/$INTERFACE" && ip link set "$INTERFACE" up &&
-        udhcpc -b -S -i "$INTERFACE" -p "/run/$INTERFACE/pid" -s /etc/lease & ;; esac ;;
-    net:remove) kill "$(cat "/run/$INTERFACE/pid")"; rm -r "/run/$INTERFACE" ;;
-esac
-PLUG
-    write_file 755 etc/lease <<'LEASE'
-#!/bin/sh
-ip addr flush dev "$interface"
-[ "$1" = bound ] || [ "$1" = renew ] || exit 0
-ip addr add "$ip/$mask" dev "$interface"
-for gateway in $router; do ip route add default via "$gateway" dev "$interface"; done
-for server in $dns; do echo "nameserver $server"; done >/etc/resolv.conf
-LEASE
-    # The agent's shutdown command calls this one, as on any other Linux.
-    write_file 755 sbin/shutdown <<'SHUTDOWN'
-#!/bin/sh
-case " $* " in *" -r "*) reboot -f ;; *" -H "*) halt -f ;; *) poweroff -f ;; esac
-SHUTDOWN
-    write_file 644 etc/profile <<'PROFILE'
-export PATH=/bin:/sbin HOME=/root PS1="$(hostname)# "
-PROFILE
-    printf '%s\n' 'NAME="Tiny Linux"' 'ID=tiny' 'VERSION_ID="1"' 'PRETTY_NAME="Tiny Linux 1"' | write_file 644 etc/os-release
-    echo 'root::0:0:root:/root:/bin/sh' | write_file 644 etc/passwd
-    echo 'root:x:0:' | write_file 644 etc/group
-}
-
 # --- Putting it together ------------------------------------------------------------------
 
 build_guest() {
@@ -228,12 +156,12 @@ build_guest() {
     modules=$modules_root/lib/modules/$version
     busybox=$(find_one 'bin/busybox')
     guest=$build/guest
-    mkdir -p "$guest"/{bin,sbin,etc,proc,sys,dev,run,tmp,root,mnt,var}
+    cp -r "$here/guest" "$guest"
+    mkdir -p "$guest"/{bin,proc,sys,dev,run,tmp,root,mnt,var}
     ln -s ../run "$guest/var/run"
     add_programs
     add_modules
     add_agent
-    add_scripts
     cp "$kernel" "$build/vmlinuz"
     (cd "$guest" && find . | sort | "$busybox" cpio -o -H newc -R 0:0 2>/dev/null) | gzip -9n >"$build/initrd.gz"
     stamp >"$build/stamp"

@@ -1,2 +1,58 @@
-//! x
-fn main() {}
+//! Reads the configuration and runs until it is told to stop.
+
+use std::{
+    io::{self, Write},
+    net::TcpListener,
+    process::ExitCode,
+};
+
+use server::{Server, config::Config};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let config = match Config::read(std::env::args_os()) {
+        Ok(config) => config,
+        Err(config::Stop::Said(text)) => {
+            // Help and version were asked for; a closed pipe is nobody's problem.
+            io::stdout().write_all(text.as_bytes()).ok();
+            return ExitCode::SUCCESS;
+        }
+        Err(config::Stop::Wrong(why)) => {
+            eprintln!("belvedere: {why}");
+            return ExitCode::from(2);
+        }
+    };
+    let filter = EnvFilter::try_from_env("BELVEDERE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    match run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("belvedere: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+use server::config;
+
+#[tokio::main]
+async fn run(config: &Config) -> io::Result<()> {
+    let listener = TcpListener::bind(config.listen).map_err(|error| {
+        io::Error::other(format!("cannot listen on {}: {error}; choose another address with --listen", config.listen))
+    })?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let server = Server::start(config).await?;
+    let mut stdout = io::stdout();
+    // Whoever closed our standard output does not wait for this line.
+    writeln!(stdout, "belvedere is ready at http://{address}").and_then(|()| stdout.flush()).ok();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    server.serve(listener, stop).await
+}

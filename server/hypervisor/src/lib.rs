@@ -62,6 +62,25 @@ pub struct Hypervisor {
     watcher: JoinHandle<()>,
 }
 
+/// How long a start waits to learn whether there is a local libvirt.
+const PROBE_DEADLINE: Duration = Duration::from_secs(3);
+
+/// Whether libvirt answers at a URI now.
+///
+/// # Errors
+/// Why it does not, with the next step.
+pub async fn probe(uri: &str) -> Result<(), String> {
+    let mut opener = link::Opener::default();
+    match tokio::time::timeout(PROBE_DEADLINE, opener.open(uri)).await {
+        Ok(Ok(session)) => {
+            session.close();
+            Ok(())
+        }
+        Ok(Err(error)) => Err(error.of_link(uri)),
+        Err(_) => Err("libvirt did not answer in time.".into()),
+    }
+}
+
 /// After a polite request the guest takes its time; so long its end is still
 /// the effect of that request.
 const SHUTDOWN_WINDOW: Duration = Duration::from_secs(300);

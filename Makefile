@@ -1,0 +1,29 @@
+# The commands people need: make run, make test, make build, make dev, make bench.
+# Every set-up step is skipped when its result is already there.
+
+SHELL := /bin/bash
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/belvedere
+TOOLS := $(CACHE)/tools
+export PATH := $(CURDIR)/end2end/node_modules/.bin:$(TOOLS)/bin:$(HOME)/.cargo/bin:$(PATH)
+SETUP := CACHE="$(CACHE)" TOOLS="$(TOOLS)" scripts/setup.sh
+
+.PHONY: run build dev test bench setup
+
+run: build
+	exec target/release/belvedere serve $(ARGS)
+
+build:
+	@$(SETUP) libvirt rust npm cargo-leptos
+	cargo leptos build --release --precompress
+
+dev:
+	@$(SETUP) libvirt rust npm cargo-leptos
+	cargo leptos watch
+
+test:
+	@$(SETUP) libvirt rust npm cargo-leptos browser daemon
+	@scripts/test.sh
+
+bench: build
+	@$(SETUP) browser daemon
+	@scripts/bench.sh $(ONLY)

@@ -1,0 +1,82 @@
+//! Amounts and times for people.
+
+/// Mebibytes in the largest unit that gives a short number.
+pub fn memory(mib: u64) -> String {
+    match mib {
+        0..1024 => format!("{mib} MiB"),
+        _ if mib.is_multiple_of(1024) => format!("{} GiB", mib / 1024),
+        _ => format!("{:.1} GiB", mib as f64 / 1024.0),
+    }
+}
+
+/// A span in its two largest units, such as "41 d 6 h".
+pub fn span(milliseconds: u64) -> String {
+    let seconds = milliseconds / 1000;
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min"),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+/// How long something took, such as "0.4 s".
+pub fn took(milliseconds: u64) -> String {
+    match milliseconds {
+        0..100 => format!("{milliseconds} ms"),
+        100..60_000 => format!("{:.1} s", milliseconds as f64 / 1000.0),
+        _ => span(milliseconds),
+    }
+}
+
+/// A moment as date and time in UTC (RFC 3339), for machines and for pages
+/// without JavaScript.
+pub fn utc(milliseconds: u64) -> String {
+    let seconds = milliseconds / 1000;
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Days to civil date after Howard Hinnant's "chrono-compatible low-level date algorithms".
+    let z = days + 719_468;
+    let (era, day_of_era) = (z / 146_097, z % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+/// "1 machine", "2 machines".
+pub fn count(number: usize, one: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
+}
+
+/// Tags from a text with commas or blanks between them.
+pub fn tags(text: &str) -> Vec<String> {
+    text.split([',', ' ', '\n', '\r', '\t']).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_short() {
+        assert_eq!([memory(512), memory(4096), memory(1536)], ["512 MiB", "4 GiB", "1.5 GiB"]);
+        assert_eq!([span(59_999), span(61_000), span(7_260_000), span(3_560_400_000)], ["59 s", "1 min", "2 h 1 min", "41 d 5 h"]);
+        assert_eq!([took(7), took(412), took(61_000)], ["7 ms", "0.4 s", "1 min"]);
+    }
+
+    #[test]
+    fn a_moment_is_told_as_in_rfc_3339() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(1_709_210_096_000), "2024-02-29T12:34:56Z");
+        assert_eq!(utc(1_795_219_199_000), "2026-11-20T23:59:59Z");
+    }
+
+    #[test]
+    fn tags_may_be_separated_in_any_way() {
+        assert_eq!(tags(" prod,web  db,\n"), ["prod", "web", "db"]);
+    }
+}

@@ -1,0 +1,299 @@
+//! The frame around every page: navigation, freshness, theme, notices, and the
+//! question before something is lost.
+
+use leptos::prelude::*;
+use leptos_meta::Title;
+use leptos_router::hooks::use_location;
+
+use crate::{
+    act::{self, Acts, Ended, Notice, Question},
+    format, routes,
+    store::{Freshness, Store, use_store},
+    ui::{icons::icon, overlay::Dialog},
+};
+
+/// The frame.
+#[component]
+pub(crate) fn Frame(children: Children) -> impl IntoView {
+    view! {
+        <Title formatter=|page: String| if page.is_empty() { "Belvedere".to_owned() } else { format!("{page} · Belvedere") }/>
+        <a class="skip" href="#main">"Skip to content"</a>
+        <div class="brand"><a href=routes::VMS>{icon("logo")}"Belvedere"</a></div>
+        <Top/>
+        <Navigation/>
+        <main id="main" tabindex="-1">
+            <Banner/>
+            {children()}
+        </main>
+        <Notices/>
+        <Confirmation/>
+    }
+}
+
+#[component]
+fn Top() -> impl IntoView {
+    view! {
+        <header class="top">
+            <details class="fold">
+                <summary aria-label="Menu">{icon("menu")}</summary>
+                <nav aria-label="Menu">
+                    <a href=routes::VMS>"Virtual machines"</a>
+                    <a href=routes::HOSTS>"Hosts"</a>
+                </nav>
+            </details>
+            <form class="search" role="search" method="get" action=routes::VMS>
+                {icon("search")}
+                <input type="search" name="q" id="search" placeholder="Search machines" aria-label="Search machines" autocomplete="off"/>
+                <kbd>"Ctrl K"</kbd>
+            </form>
+            <FreshnessMark/>
+            <ThemeSwitch/>
+        </header>
+    }
+}
+
+/// Live, Reconnecting or Stale; the only status region of the page.
+#[component]
+fn FreshnessMark() -> impl IntoView {
+    let store = use_store();
+    let mark = move || match store.freshness().get() {
+        Freshness::Connecting => ("connecting", "Connecting".to_owned(), None),
+        Freshness::Lost { .. } => ("lost", "Reconnecting".to_owned(), None),
+        Freshness::Live => store.hosts().with(|hosts| {
+            let lost = hosts.iter().filter(|host| !host.connection.connected).count();
+            match lost {
+                0 => ("live", "Live".to_owned(), None),
+                all if all == hosts.len() => ("stale", "Stale".to_owned(), None),
+                some => ("partly", "Live".to_owned(), Some(format!(", {} stale", format::count(some, "host")))),
+            }
+        }),
+    };
+    view! {
+        <span class="live" role="status">
+            {move || {
+                let (class, word, more) = mark();
+                view! { <span class=format!("dot {class}")></span><span>{word}{more}</span> }
+            }}
+        </span>
+    }
+}
+
+#[component]
+fn ThemeSwitch() -> impl IntoView {
+    let location = use_location();
+    let back = move || location.pathname.get();
+    view! {
+        <form class="theme" method="post" action=routes::THEME on:submit=move |event| switch_theme(&event)>
+            <input type="hidden" name="back" value=back/>
+            <button class="btn quiet compact light-only" name="theme" value="dark" aria-label="Dark theme" title="Dark theme">{icon("theme")}</button>
+            <button class="btn quiet compact dark-only" name="theme" value="light" aria-label="Light theme" title="Light theme">{icon("theme")}</button>
+        </form>
+    }
+}
+
+/// Changes the theme at once and remembers it for the server's next rendering.
+fn switch_theme(event: &leptos::ev::SubmitEvent) {
+    event.prevent_default();
+    #[cfg(feature = "hydrate")]
+    {
+        use wasm_bindgen::JsCast;
+        let button = event.submitter().and_then(|element| element.dyn_into::<web_sys::HtmlButtonElement>().ok());
+        let Some(theme) = button.map(|button| button.value()) else { return };
+        if let Some(root) = document().document_element() {
+            root.set_attribute("data-theme", &theme).ok();
+        }
+        if let Ok(document) = document().dyn_into::<web_sys::HtmlDocument>() {
+            document.set_cookie(&format!("theme={theme}; Path=/; Max-Age=31536000; SameSite=Lax")).ok();
+        }
+    }
+}
+
+#[component]
+fn Navigation() -> impl IntoView {
+    let store = use_store();
+    let location = use_location();
+    let current = move |path: &'static str| move || location.pathname.with(|at| at.starts_with(path)).then_some("page");
+    let machines = Memo::new(move |_| store.rows.with(|rows| rows.count()));
+    let per_host = Memo::new(move |_| {
+        let mut counts = std::collections::BTreeMap::new();
+        store.rows.with(|rows| rows.for_each(|(id, _)| *counts.entry(id.host.clone()).or_insert(0) += 1));
+        counts
+    });
+    view! {
+        <nav class="side" aria-label="Main">
+            <a href=routes::VMS aria-current=current(routes::VMS)>{icon("machines")}"Virtual machines" <b>{machines}</b></a>
+            <a href=routes::HOSTS aria-current=current(routes::HOSTS)>{icon("hosts")}"Hosts" <b>{move || store.hosts().with(Vec::len)}</b></a>
+            <h2>"Hosts"</h2>
+            {move || store.hosts().get().into_iter().map(|host| {
+                let class = if host.connection.connected { "dot live" } else { "dot stale" };
+                let title = if host.connection.connected { "connected" } else { "not connected" };
+                let id = host.id.clone();
+                view! {
+                    <a href=routes::vms_of(&host.id) title=title>
+                        <span class=class></span>{host.id.to_string()}
+                        {host.demo.then(|| view! { <span class="tag">"demo"</span> })}
+                        <b>{move || per_host.with(|counts| counts.get(&id).copied().unwrap_or_default())}</b>
+                    </a>
+                }
+            }).collect_view()}
+        </nav>
+    }
+}
+
+/// What people must know before they trust the page.
+#[component]
+fn Banner() -> impl IntoView {
+    let store = use_store();
+    view! {
+        <p class="banner snapshot">
+            "This page is a snapshot taken at "
+            <time datetime=move || format::utc(store.minute.get_untracked())>{format::utc(store.minute.get_untracked()).replace('T', " ").replace('Z', " UTC")}</time>
+            ". Load it again to see what is true now."
+        </p>
+        {move || demo_banner(store)}
+        {move || lost_banner(store)}
+        {move || store.hosts().get().into_iter().filter(|host| !host.connection.connected).map(|host| host_banner(store, host)).collect_view()}
+    }
+}
+
+fn demo_banner(store: Store) -> Option<impl IntoView> {
+    let demo = store.hosts().with(|hosts| hosts.iter().any(|host| host.demo));
+    demo.then(|| view! {
+        <p class="banner demo"><b>"Demonstration."</b>" The host demo is libvirt's own test driver: nothing in it is real, and everything is gone when Belvedere stops."</p>
+    })
+}
+
+fn lost_banner(store: Store) -> Option<impl IntoView> {
+    let Freshness::Lost { since } = store.freshness().get() else { return None };
+    let ago = move || format::span(store.second.get().saturating_sub(since));
+    Some(view! {
+        <p class="banner warn">
+            <span><b>"The connection to Belvedere is lost."</b>" What you see is as of " {ago} " ago."</span>
+            <button class="btn small" on:click=|_| reconnect_stream()>"Reconnect now"</button>
+        </p>
+    })
+}
+
+fn reconnect_stream() {
+    #[cfg(feature = "hydrate")]
+    crate::store::feed::reconnect();
+}
+
+fn host_banner(store: Store, host: model::Host) -> impl IntoView {
+    let (id, link) = (host.id, host.connection);
+    let since = link.since;
+    let ago = move || format::span(store.second.get().saturating_sub(since));
+    let retry = link.retry_at.map(|at| {
+        move || match at.saturating_sub(store.second.get()).div_ceil(1000) {
+            0 => "trying again now".to_owned(),
+            seconds => format!("trying again in {seconds} s"),
+        }
+    });
+    let never = host.info.is_none();
+    view! {
+        <p class="banner warn">
+            <span>
+                <b>{id.to_string()} {if never { " is not connected" } else { " is lost" }} " for " {ago}</b> ", " {retry} ". "
+                {link.error.unwrap_or_default()}
+            </span>
+            <button class="btn small" on:click=move |_| act::reconnect(id.clone())>"Reconnect now"</button>
+        </p>
+    }
+}
+
+/// What became of what a person did here.
+#[component]
+fn Notices() -> impl IntoView {
+    let acts = expect_context::<Acts>();
+    view! {
+        <section class="notices" aria-label="Notices" aria-live="polite">
+            <For each=move || acts.notices.get() key=|notice| (notice.id, notice.items.iter().filter(|item| item.ended == Ended::Not).count()) children=move |notice| notice_view(acts, notice)/>
+        </section>
+    }
+}
+
+fn notice_view(acts: Acts, notice: Notice) -> impl IntoView {
+    let Notice { id, title, items } = notice;
+    let running = items.iter().filter(|item| item.ended == Ended::Not).count();
+    let failed = items.iter().filter(|item| matches!(item.ended, Ended::Badly(_))).count();
+    let (class, picture) = match (running, failed) {
+        (0, 0) => ("good", "check"),
+        (0, _) => ("bad", "crashed"),
+        _ => ("busy", "reboot"),
+    };
+    let several = items.len() > 1;
+    let summary = several.then(|| format!("{} of {} done{}", items.len() - running, items.len(), if failed > 0 { format!(", {failed} failed") } else { String::new() }));
+    let shown = items.into_iter().filter(|item| !several || !matches!(item.ended, Ended::Well(_))).take(12);
+    view! {
+        <article class=format!("notice {class}")>
+            {icon(picture)}
+            <div>
+                <h2>{title} {summary.map(|summary| view! { <span class="muted">" · " {summary}</span> })}</h2>
+                <ul>{shown.map(|item| view! { <li>{item.sentence()}</li> }).collect_view()}</ul>
+            </div>
+            <button class="btn quiet compact" aria-label="Dismiss" on:click=move |_| acts.dismiss(id)>{icon("close")}</button>
+        </article>
+    }
+}
+
+/// The question before something is lost.
+#[component]
+fn Confirmation() -> impl IntoView {
+    let (store, acts) = (use_store(), expect_context::<Acts>());
+    let open = Signal::derive(move || acts.question.with(Option::is_some));
+    let close = move || acts.question.set(None);
+    let confirm = move |_| {
+        if let Some(Question { command, targets }) = acts.question.get_untracked() {
+            let ids: Vec<_> = targets.into_iter().map(|(id, _)| id).collect();
+            acts.run(&command, &ids);
+        }
+        close();
+    };
+    view! {
+        <Dialog open=open on_close=close labelled_by="question">
+            <h2 id="question">{move || acts.question.with(|question| question.as_ref().map(heading))}</h2>
+            <p>{move || acts.question.with(|question| question.as_ref().and_then(|question| question.command.loses()))}</p>
+            <ul class="doomed">{move || acts.question.with(|question| question.as_ref().map(|question| doomed(store, question)))}</ul>
+            <div class="buttons">
+                <button class="btn" autofocus on:click=move |_| close()>"Cancel"</button>
+                <button class="btn danger" on:click=confirm>{move || acts.question.with(|question| question.as_ref().map(|question| question.command.label()))}</button>
+            </div>
+        </Dialog>
+    }
+}
+
+fn heading(question: &Question) -> String {
+    match &question.targets[..] {
+        [(_, domain)] => format!("{} {}?", question.command.label(), domain.name),
+        many => format!("{} {}?", question.command.label(), format::count(many.len(), "machine")),
+    }
+}
+
+fn doomed(store: Store, question: &Question) -> impl IntoView + use<> {
+    let now = store.minute.get_untracked();
+    question.targets.iter().take(20).map(|(id, domain)| {
+        let since = domain.since.map(|since| format!(" for {}", format::span(now.saturating_sub(since))));
+        view! { <li><b>{domain.name.clone()}</b> " on " {id.host.to_string()} ", " {domain.state.label().to_lowercase()} {since}</li> }
+    }).collect_view()
+}
+
+/// A page that does not exist.
+#[component]
+pub(crate) fn NotFound() -> impl IntoView {
+    answer_not_found();
+    view! {
+        <Title text="Not found"/>
+        <div class="empty">
+            <h1>"There is no such page"</h1>
+            <p>"The address may be old. "<a href=routes::VMS>"See all virtual machines"</a>"."</p>
+        </div>
+    }
+}
+
+/// The status of a page that shows something that does not exist.
+pub(crate) fn answer_not_found() {
+    #[cfg(feature = "ssr")]
+    if let Some(answer) = use_context::<crate::backend::Answer>() {
+        answer.not_found();
+    }
+}

@@ -1,0 +1,153 @@
+//! One virtual machine: header, actions, tabs.
+
+pub(crate) mod definition;
+pub(crate) mod devices;
+pub(crate) mod overview;
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use leptos_meta::Title;
+use leptos_router::{
+    components::Outlet,
+    hooks::{use_location, use_navigate, use_params_map},
+};
+use model::{Command, Domain, DomainRef};
+
+use crate::{
+    act::Acts,
+    format,
+    layout::answer_not_found,
+    routes,
+    store::{Store, rows::{Pending, Row}, use_store},
+    ui::controls::{Empty, tag},
+    vm::{self, ActionForm, FormResults},
+};
+
+/// The machine that the tabs of a page are about.
+#[derive(Clone)]
+pub(super) struct Subject {
+    /// Which.
+    pub(super) id: DomainRef,
+    /// The machine.
+    pub(super) domain: ArcRwSignal<Arc<Domain>>,
+}
+
+/// The page around the tabs.
+#[component]
+pub(crate) fn DomainPage() -> impl IntoView {
+    let (store, acts) = (use_store(), expect_context::<Acts>());
+    let params = use_params_map();
+    let id = Memo::new(move |_| {
+        params.with(|params| format!("{}/{}", params.get("host").unwrap_or_default(), params.get("uuid").unwrap_or_default()).parse::<DomainRef>().ok())
+    });
+    leave_when_deleted(store, acts, id);
+    move || match id.get().and_then(|id| untrack(|| store.rows.get(&id))) {
+        Some(row) => page(store, row).into_any(),
+        None => {
+            answer_not_found();
+            view! {
+                <Title text="Not found"/>
+                <h1 class="hidden">"Not found"</h1>
+                <Empty title="This machine is not there">"It may have been deleted or moved to another host. "<a href=routes::VMS>"See all virtual machines"</a>"."</Empty>
+            }
+            .into_any()
+        }
+    }
+}
+
+/// When the machine that is looked at is deleted, the list is shown instead.
+fn leave_when_deleted(store: Store, acts: Acts, id: Memo<Option<DomainRef>>) {
+    let navigate = use_navigate();
+    Effect::new(move |known: Option<Option<(DomainRef, String)>>| {
+        let id = id.get()?;
+        match store.rows.get(&id) {
+            Some(row) => Some((id, row.domain.with_untracked(|domain| domain.name.clone()))),
+            None => {
+                if let Some((_, name)) = known.flatten().filter(|(known, _)| *known == id) {
+                    acts.tell("Deleted", format!("{name} was deleted."), false);
+                    navigate(routes::VMS, leptos_router::NavigateOptions { replace: true, ..Default::default() });
+                }
+                None
+            }
+        }
+    });
+}
+
+fn page(store: Store, row: Row) -> impl IntoView {
+    let Row { id, domain, pending, .. } = row;
+    provide_context(Subject { id: id.clone(), domain: domain.clone() });
+    let (title, host) = (domain.clone(), id.host.clone());
+    let stale = {
+        let id = id.clone();
+        move || store.host(&id.host).is_none_or(|host| !host.connection.connected)
+    };
+    view! {
+        <Title text=move || title.with(|domain| domain.name.clone())/>
+        <p class="crumbs muted"><a href=routes::VMS>"Virtual machines"</a>" / "<a href=routes::vms_of(&host)>{host.to_string()}</a></p>
+        <FormResults/>
+        <ActionForm/>
+        <div class:stale=stale>
+            <div class="head">{
+                let (id, domain) = (id.clone(), domain.clone());
+                move || header(store, &id, &domain.get(), pending.get().as_ref())
+            }</div>
+            {tabs(&id)}
+            <Outlet/>
+        </div>
+    }
+}
+
+fn header(store: Store, id: &DomainRef, domain: &Arc<Domain>, pending: Option<&Pending>) -> impl IntoView + use<> {
+    let since = domain.since;
+    let age = move || since.map(|since| format!("for {}", format::span(store.minute.get().saturating_sub(since))));
+    view! {
+        <h1>{domain.name.clone()}</h1>
+        {vm::state(domain.state, &domain.state_reason)}
+        <span class="muted">{age} {(!domain.state_reason.is_empty()).then(|| format!(" · {}", domain.state_reason))}</span>
+        <span class="tags">{domain.tags.iter().map(|name| tag(name)).collect_view()}</span>
+        <span class="spacer"></span>
+        {actions(store, id, domain, pending)}
+    }
+}
+
+/// The actions people need, the one that fits the state in front; the rest in a menu.
+fn actions(store: Store, id: &DomainRef, domain: &Domain, pending: Option<&Pending>) -> AnyView {
+    let host = store.host(&id.host);
+    let button = |command: &Command| vm::button(command, id, domain, host.as_ref(), pending);
+    let front = [Command::Start {}, Command::Resume {}, Command::Pause {}, Command::Shutdown {}, Command::Reboot {}];
+    let primary = match domain.state {
+        model::DomainState::Running => "shutdown",
+        model::DomainState::Paused | model::DomainState::Suspended => "resume",
+        _ => "start",
+    };
+    let shown = front.iter().map(|command| {
+        let class = if command.kind() == primary { "primary" } else { "" };
+        crate::ui::controls::Submit { class, ..button(command) }.wide()
+    });
+    let rest = Command::BUTTONS.iter().filter(|command| !front.contains(command)).map(|command| {
+        let class = if command.loses().is_some() { "item danger" } else { "item" };
+        let why = button(command);
+        let reason = why.denied.clone();
+        view! { <li>{crate::ui::controls::Submit { class, ..why }.wide()}{reason.map(|reason| view! { <small aria-hidden="true">{reason}</small> })}</li> }
+    });
+    view! {
+        <div class="acts">{shown.collect_view()}</div>
+        <details class="menu">
+            <summary class="btn" aria-label="More actions" title="More actions">{crate::ui::icons::icon("more")}</summary>
+            <ul>{rest.collect_view()}</ul>
+        </details>
+    }
+    .into_any()
+}
+
+fn tabs(id: &DomainRef) -> impl IntoView + use<> {
+    let location = use_location();
+    let tabs = [("Overview", ""), ("Devices", "devices"), ("XML", "xml")].map(|(label, name)| {
+        let href = routes::vm_tab(id, name);
+        let here = href.clone();
+        let current = move || location.pathname.with(|path| path.trim_end_matches('/') == here).then_some("page");
+        view! { <a href=href aria-current=current>{label}</a> }
+    });
+    view! { <nav class="tabs" aria-label="Machine">{tabs.into_iter().collect_view()}</nav> }
+}

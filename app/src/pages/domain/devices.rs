@@ -1,0 +1,95 @@
+//! Disks, network interfaces and graphical consoles of a machine.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use model::Domain;
+
+use super::Subject;
+use crate::ui::controls::or_dash;
+
+/// The tab.
+#[component]
+pub(crate) fn DevicesTab() -> impl IntoView {
+    let Subject { domain, .. } = expect_context();
+    move || {
+        let domain = domain.get();
+        view! {
+            {disks(&domain)}
+            {interfaces(&domain)}
+            {graphics(&domain)}
+        }
+    }
+}
+
+/// A titled table, or a sentence where there is nothing.
+fn table(title: &'static str, heads: &'static [&'static str], none: &'static str, rows: Vec<AnyView>) -> AnyView {
+    let body = if rows.is_empty() {
+        view! { <p class="none muted">{none}</p> }.into_any()
+    } else {
+        view! {
+            <div class="scroll">
+                <table aria-label=title>
+                    <thead><tr>{heads.iter().map(|head| view! { <th scope="col">{*head}</th> }).collect_view()}</tr></thead>
+                    <tbody>{rows}</tbody>
+                </table>
+            </div>
+        }
+        .into_any()
+    };
+    view! { <section class="card spaced"><header><h2>{title}</h2></header>{body}</section> }.into_any()
+}
+
+fn disks(domain: &Arc<Domain>) -> AnyView {
+    let rows = domain.disks.iter().map(|disk| {
+        let medium = if disk.source.is_empty() { view! { <span class="faint">"no medium"</span> }.into_any() } else { disk.source.clone().into_any() };
+        view! {
+            <tr>
+                <th scope="row" class="mono">{disk.target.clone()}</th>
+                <td>{disk.device.clone()}</td>
+                <td>{or_dash(&disk.bus)}</td>
+                <td>{or_dash(&disk.format)}</td>
+                <td class="mono wrap">{medium}</td>
+                <td>{if disk.read_only { "read-only" } else { "" }}</td>
+            </tr>
+        }
+        .into_any()
+    });
+    table("Disks", &["Target", "Device", "Bus", "Format", "Source", "Access"], "The machine has no disks.", rows.collect())
+}
+
+fn interfaces(domain: &Arc<Domain>) -> AnyView {
+    let rows = domain.interfaces.iter().map(|interface| {
+        view! {
+            <tr>
+                <th scope="row" class="mono">{interface.mac.clone()}</th>
+                <td>{interface.kind.clone()}</td>
+                <td>{or_dash(&interface.source)}</td>
+                <td>{or_dash(&interface.model)}</td>
+                <td class="mono">{or_dash(&interface.host_device)}</td>
+                <td class="mono wrap">{or_dash(&interface.addresses.join(", "))}</td>
+            </tr>
+        }
+        .into_any()
+    });
+    table(
+        "Network interfaces",
+        &["Hardware address", "Type", "Plugged into", "Model", "Host device", "Addresses"],
+        "The machine has no network interfaces.",
+        rows.collect(),
+    )
+}
+
+fn graphics(domain: &Arc<Domain>) -> AnyView {
+    let rows = domain.graphics.iter().map(|graphics| {
+        let port = graphics.port.map(|port| format!("{}:{port}", graphics.listen));
+        view! {
+            <tr>
+                <th scope="row">{graphics.kind.clone()}</th>
+                <td class="mono">{port.map_or_else(|| or_dash(""), |port| port.into_any())}</td>
+            </tr>
+        }
+        .into_any()
+    });
+    table("Graphical consoles", &["Type", "Listens on"], "The machine has no graphical console.", rows.collect())
+}

@@ -1,0 +1,209 @@
+//! What a machine is, what its guest says, and what people write about it.
+
+use std::sync::Arc;
+
+use leptos::{ev::SubmitEvent, prelude::*};
+use model::{Command, Domain, DomainRef, domain::Agent};
+
+use super::Subject;
+use crate::{
+    act::Acts,
+    format, routes,
+    store::{Store, use_store},
+    ui::controls::{fact, or_dash},
+    vm::form_token,
+};
+
+/// The first tab.
+#[component]
+pub(crate) fn OverviewTab() -> impl IntoView {
+    let store = use_store();
+    let Subject { id, domain } = expect_context();
+    let (machine, guest, notes) = (domain.clone(), domain.clone(), domain);
+    let (machine_id, notes_id) = (id.clone(), id);
+    view! {
+        <div class="grid g3">
+            <section class="card">
+                <header><h2>"Machine"</h2></header>
+                {move || machine_facts(store, &machine_id, &machine.get())}
+            </section>
+            <section class="card">
+                <header><h2>"Guest"</h2></header>
+                {move || guest_facts(&guest.get())}
+            </section>
+            <section class="card">
+                <header><h2>"Notes"</h2></header>
+                <Notes id=notes_id domain=notes/>
+            </section>
+        </div>
+    }
+}
+
+fn machine_facts(store: Store, id: &DomainRef, domain: &Arc<Domain>) -> impl IntoView + use<> {
+    let vcpus = match (domain.vcpus, domain.max_vcpus) {
+        (now, most) if now == most => now.to_string(),
+        (now, most) => format!("{now} of {most}"),
+    };
+    let memory = match (domain.memory_mb, domain.max_memory_mb) {
+        (now, most) if now == most => format::memory(now),
+        (now, most) => format!("{} of {}", format::memory(now), format::memory(most)),
+    };
+    let kind = match domain.virt_type.as_str() {
+        "kvm" => "KVM",
+        "qemu" => "QEMU, emulated",
+        "test" => "test driver",
+        other => other,
+    };
+    view! {
+        <dl>
+            {fact("vCPUs", vcpus)}
+            {fact("Memory", memory)}
+            {fact("Firmware", if domain.uefi { "UEFI" } else { "BIOS" })}
+            {fact("Type", kind.to_owned())}
+            {fact("Board", view! { <span class="mono">{domain.arch.clone()} " " {domain.machine.clone()}</span> })}
+            {fact("Autostart", autostart(store, id, domain))}
+            {fact("Definition", if domain.persistent { "Persistent" } else { "Transient: gone when it stops" })}
+            {fact("Saved state", if domain.has_managed_save { "Yes: the next start restores it" } else { "None" })}
+            {fact("UUID", view! { <span class="mono">{domain.id.to_string()}</span> })}
+        </dl>
+    }
+}
+
+/// On or off, and a button that changes it.
+fn autostart(store: Store, id: &DomainRef, domain: &Domain) -> impl IntoView + use<> {
+    let command = Command::SetAutostart { enabled: !domain.autostart };
+    let host = store.host(&id.host);
+    let denied = host.and_then(|host| command.check(domain, &host).err()).map(|fault| fault.reason);
+    let enabled = if domain.autostart { "false" } else { "true" };
+    let acts = expect_context::<Acts>();
+    let (target, wish, refused) = (id.clone(), command.clone(), denied.clone());
+    let submit = move |event: SubmitEvent| {
+        event.prevent_default();
+        match &refused {
+            Some(reason) => acts.tell(wish.label(), format!("{reason}."), false),
+            None => acts.run(&wish, std::slice::from_ref(&target)),
+        }
+    };
+    view! {
+        <form class="inline" method="post" action=routes::COMMANDS on:submit=submit>
+            {form_token()}
+            <input type="hidden" name="back" value=routes::vm(id)/>
+            <input type="hidden" name="enabled" value=enabled/>
+            {if domain.autostart { "On" } else { "Off" }}
+            <button class="btn small" name="do" value=format!("setAutostart@{id}") title=denied.clone() aria-disabled=denied.is_some().then_some("true")>
+                {command.label()}
+            </button>
+        </form>
+    }
+}
+
+fn guest_facts(domain: &Arc<Domain>) -> impl IntoView + use<> {
+    let agent = match domain.agent {
+        Agent::Connected => "Connected",
+        Agent::Disconnected if domain.state.is_active() => "Not connected: install and start qemu-guest-agent in the guest",
+        Agent::Disconnected => "Not connected",
+        Agent::Absent => "The machine has no channel for it",
+    };
+    let said = |pick: fn(&model::domain::Guest) -> &String| or_dash(domain.guest.as_ref().map(pick).map_or("", String::as_str));
+    let addresses = if domain.addresses.is_empty() {
+        or_dash("")
+    } else {
+        domain.addresses.iter().map(|address| view! { <span class="mono line">{address.clone()}</span> }).collect_view().into_any()
+    };
+    view! {
+        <dl>
+            {fact("Agent", agent)}
+            {fact("Host name", said(|guest| &guest.hostname))}
+            {fact("System", said(|guest| &guest.os_version))}
+            {fact("Addresses", addresses)}
+        </dl>
+    }
+}
+
+/// Title, description, tags and name, each in a form of its own. What is being
+/// typed is never overwritten; a change from elsewhere is said beside it.
+#[component]
+fn Notes(
+    /// Which machine.
+    id: DomainRef,
+    /// The machine.
+    domain: ArcRwSignal<Arc<Domain>>,
+) -> impl IntoView {
+    let shown = domain.clone();
+    let edit = |name, label, area, value: fn(&Domain) -> String, command: fn(String) -> Command| {
+        view! { <Edit id=id.clone() domain=domain.clone() name=name label=label area=area value=value command=command/> }
+    };
+    view! {
+        {move || {
+            let domain = shown.get();
+            view! {
+                <dl>
+                    {fact("Title", or_dash(&domain.title))}
+                    {fact("Description", view! { <span class="prose">{or_dash(&domain.description)}</span> })}
+                    {fact("Tags", or_dash(&domain.tags.join(", ")))}
+                </dl>
+            }
+        }}
+        {edit("title", "Title", false, |domain| domain.title.clone(), |title| Command::SetTitle { title })}
+        {edit("description", "Description", true, |domain| domain.description.clone(), |description| Command::SetDescription { description })}
+        {edit("tags", "Tags", false, |domain| domain.tags.join(", "), |tags| Command::SetTags { tags: format::tags(&tags) })}
+        {edit("name", "Name", false, |domain| domain.name.clone(), |name| Command::Rename { name })}
+    }
+}
+
+/// One value with its form.
+#[component]
+fn Edit(
+    id: DomainRef,
+    domain: ArcRwSignal<Arc<Domain>>,
+    /// The field's name in the form.
+    name: &'static str,
+    /// What people call it.
+    label: &'static str,
+    /// Whether it may have several lines.
+    area: bool,
+    /// Reads the value.
+    value: fn(&Domain) -> String,
+    /// Makes the command that sets it.
+    command: fn(String) -> Command,
+) -> impl IntoView {
+    let (store, acts) = (use_store(), expect_context::<Acts>());
+    let began = domain.with_untracked(|domain| value(domain));
+    let typed = RwSignal::new(began.clone());
+    let (watched, checked, target) = (domain.clone(), domain, id.clone());
+    let base = began.clone();
+    let meanwhile = move || {
+        let now = watched.with(|domain| value(domain));
+        (now != base && now != typed.get()).then(|| view! { <p class="pending">"Changed meanwhile to: " {now}</p> })
+    };
+    let denied = move || {
+        let host = store.host(&target.host)?;
+        command(typed.get()).check(&checked.get(), &host).err().map(|fault| fault.reason)
+    };
+    let (refused, to) = (denied.clone(), id.clone());
+    let submit = move |event: SubmitEvent| {
+        event.prevent_default();
+        match untrack(&refused) {
+            Some(reason) => acts.tell(label, format!("{reason}."), false),
+            None => acts.run(&command(typed.get_untracked()), std::slice::from_ref(&to)),
+        }
+    };
+    let wish = command(String::new()).kind();
+    let field = if area {
+        view! { <textarea name=name rows="4" aria-label=label on:input=move |event| typed.set(event_target_value(&event))>{began}</textarea> }.into_any()
+    } else {
+        view! { <input type="text" name=name aria-label=label value=began on:input=move |event| typed.set(event_target_value(&event))/> }.into_any()
+    };
+    view! {
+        <details class="edit">
+            <summary>"Change " {label.to_lowercase()}</summary>
+            <form method="post" action=routes::COMMANDS on:submit=submit>
+                {form_token()}
+                <input type="hidden" name="back" value=routes::vm(&id)/>
+                {field}
+                <button class="btn small primary" name="do" value=format!("{wish}@{id}") aria-disabled=move || denied().map(|_| "true")>"Save " {label.to_lowercase()}</button>
+                {meanwhile}
+            </form>
+        </details>
+    }
+}

@@ -1,0 +1,317 @@
+//! All virtual machines: search, filter, sort, tick, run.
+//!
+//! What is shown is decided by the address alone, so a view can be shared and
+//! works without JavaScript.
+
+mod view;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use leptos::prelude::*;
+use leptos_meta::Title;
+use leptos_router::hooks::{use_navigate, use_query_map};
+use model::{Command, Domain, DomainRef, DomainState};
+
+use self::view::{COLUMNS, View};
+use crate::{
+    format, routes,
+    store::{Store, rows::Row, use_store},
+    ui::{
+        controls::{Empty, Submit, chip, tag},
+        table::head,
+    },
+    vm::{self, ActionForm, FORM, FormResults},
+};
+
+/// The list.
+#[component]
+pub(crate) fn DomainsPage() -> impl IntoView {
+    let store = use_store();
+    let query = use_query_map();
+    let view = Memo::new(move |_| query.with(View::read));
+    let shown: Memo<Vec<DomainRef>> = Memo::new(move |_| view.with(|view| store.rows.with(|rows| view.choose(rows))));
+    let total = Memo::new(move |_| store.rows.with(|rows| rows.count()));
+    keys::listen(store, shown);
+    view! {
+        <Title text="Virtual machines"/>
+        <div class="head">
+            <h1>"Virtual machines"</h1>
+            <span class="muted">{move || match (shown.with(Vec::len), total.get()) {
+                (some, all) if some == all => all.to_string(),
+                (some, all) => format!("{some} of {all}"),
+            }}</span>
+        </div>
+        <FormResults/>
+        <ActionForm/>
+        <Filters view=view/>
+        <div class="card list">
+            <BatchBar shown=shown/>
+            <div class="scroll">
+                <table aria-label="Virtual machines">
+                    <thead>
+                        <tr>
+                            <th class="tick"><SelectAll shown=shown/></th>
+                            {move || view.with(|view| COLUMNS.iter().map(|column| head(column, &view.order, |order| view.ordered(order))).collect_view())}
+                        </tr>
+                    </thead>
+                    <tbody>
+                        <For each=move || shown.get() key=Clone::clone children=move |id| row(store, &id)/>
+                    </tbody>
+                </table>
+            </div>
+            {move || shown.with(Vec::is_empty).then(|| view! { <Nothing total=total.get()/> })}
+        </div>
+        <p class="hint muted">
+            <kbd>"/"</kbd>" search  "<kbd>"j"</kbd>" "<kbd>"k"</kbd>" move  "<kbd>"Enter"</kbd>" open  "<kbd>"x"</kbd>" select  "
+            <kbd>"s"</kbd>" start  "<kbd>"p"</kbd>" pause or resume  "<kbd>"d"</kbd>" shut down"
+        </p>
+    }
+}
+
+/// What is said when no machine is shown.
+#[component]
+fn Nothing(
+    /// How many there are in all.
+    total: usize,
+) -> impl IntoView {
+    if total > 0 {
+        return view! { <Empty title="No machine matches">"Widen the search, or "<a href=routes::VMS>"see all machines"</a>"."</Empty> }.into_any();
+    }
+    let connected = use_store().hosts().with(|hosts| hosts.iter().any(|host| host.connection.connected));
+    if connected {
+        return view! { <Empty title="No virtual machines yet">"Define one with virsh define or virt-install, and it appears here at once."</Empty> }.into_any();
+    }
+    view! { <Empty title="No host is connected">"As soon as one answers, its machines appear here. "<a href=routes::HOSTS>"See why they do not answer"</a>"."</Empty> }.into_any()
+}
+
+/// State, host and tag as links with counts, and the search.
+#[component]
+fn Filters(
+    /// What the address asks for.
+    view: Memo<View>,
+) -> impl IntoView {
+    let store = use_store();
+    let counts = Memo::new(move |_| view.with(|view| store.rows.with(|rows| view.counts(rows))));
+    let navigate = use_navigate();
+    let typed = move |event| {
+        let text = event_target_value(&event);
+        let options = leptos_router::NavigateOptions { replace: true, scroll: false, ..Default::default() };
+        navigate(&view.with_untracked(|view| view.searching(text)), options);
+    };
+    let chips = move || view.with(|view| counts.with(|counts| {
+        let all = chip("All".into(), Some(counts.all), view.in_state(None), view.state.is_none(), None);
+        let states = DomainState::ALL.into_iter().filter_map(|state| {
+            let count = counts.states.get(&state).copied().unwrap_or_default();
+            (count > 0 || view.state == Some(state)).then(|| chip(state.label().into(), Some(count), view.in_state(Some(state)), view.state == Some(state), Some(state.key())))
+        }).collect_view();
+        let host = view.host.as_ref().map(|host| chip(format!("Host: {host} ×"), None, view.on_host(None), true, None));
+        let tags = counts.tags.iter().take(8).map(|(name, count)| {
+            let on = view.tag.as_deref() == Some(name);
+            chip(format!("#{name}"), Some(*count), view.tagged((!on).then(|| name.clone())), on, None)
+        }).collect_view();
+        view! { {all}{states}{host}<span class="divider"></span>{tags} }
+    }));
+    view! {
+        <div class="filters">
+            <div class="chips">{chips}</div>
+            <form method="get" action=routes::VMS class="search" on:submit=|event| event.prevent_default()>
+                {move || view.with(View::hidden_fields)}
+                <input type="search" name="q" id="filter" placeholder="Filter" aria-label="Filter machines" autocomplete="off"
+                    prop:value=move || view.with(|view| view.search.clone()) value=view.with_untracked(|view| view.search.clone()) on:input=typed/>
+                <kbd>"/"</kbd>
+            </form>
+        </div>
+    }
+}
+
+/// What can be done with all ticked machines.
+#[component]
+fn BatchBar(
+    /// The machines that are shown.
+    shown: Memo<Vec<DomainRef>>,
+) -> impl IntoView {
+    let store = use_store();
+    let ticked = Memo::new(move |_| shown.with(|shown| shown.iter().filter(|id| is_ticked(store, id)).count()));
+    let commands = [Command::Start {}, Command::Shutdown {}, Command::Pause {}, Command::Resume {}, Command::Reboot {}, Command::Save {}, Command::ForceOff {}];
+    let buttons = commands.map(|command| {
+        let class = if command.loses().is_some() { "small danger" } else { "small" };
+        let value = format!("{}@selected", command.kind());
+        Submit { label: command.label().into(), form: FORM, value, class, ..Submit::default() }.wide()
+    });
+    let any = move || ticked.get() > 0;
+    let clear = move |_| store.rows.all_untracked().iter().for_each(|row| row.selected.set(false));
+    view! {
+        <div class="batch" class:on=any role="group" aria-label="Selected machines">
+            <b>{move || match ticked.get() { 0 => "Selected".to_owned(), some => format!("{some} selected") }}</b>
+            {buttons.into_iter().collect_view()}
+            <button type="button" class="btn small quiet js-only" on:click=clear>"Clear"</button>
+        </div>
+    }
+}
+
+fn is_ticked(store: Store, id: &DomainRef) -> bool {
+    store.rows.get(id).is_some_and(|row| row.selected.get())
+}
+
+#[component]
+fn SelectAll(
+    /// The machines that are shown.
+    shown: Memo<Vec<DomainRef>>,
+) -> impl IntoView {
+    let store = use_store();
+    let all = Memo::new(move |_| shown.with(|shown| !shown.is_empty() && shown.iter().all(|id| is_ticked(store, id))));
+    let toggle = move |event| {
+        let on = event_target_checked(&event);
+        shown.with_untracked(|shown| shown.iter().filter_map(|id| store.rows.get_untracked(id)).for_each(|row| row.selected.set(on)));
+    };
+    view! { <input type="checkbox" class="js-only" aria-label="Select all shown machines" prop:checked=move || all.get() on:change=toggle/> }
+}
+
+/// One machine. Its cells are one closure, so a change of the machine costs one
+/// pass over some twenty nodes, and nothing else in the table is touched.
+fn row(store: Store, id: &DomainRef) -> AnyView {
+    let Some(row) = store.rows.get_untracked(id) else { return ().into_any() };
+    let Row { id, domain, selected, pending } = row;
+    let (value, ticked, cells_id) = (id.to_string(), selected.clone(), id.clone());
+    let label = domain.with_untracked(|domain| format!("Select {}", domain.name));
+    let class = {
+        let (id, selected) = (id.clone(), selected.clone());
+        move || {
+            let stale = store.host(&id.host).is_none_or(|host| !host.connection.connected);
+            match (selected.get(), stale) {
+                (true, true) => "ticked stale",
+                (true, false) => "ticked",
+                (false, true) => "stale",
+                (false, false) => "",
+            }
+        }
+    };
+    view! {
+        <tr class=class>
+            <td class="tick">
+                <input type="checkbox" name="select" form=FORM value=value aria-label=label
+                    prop:checked=move || ticked.get() on:change=move |event| selected.set(event_target_checked(&event))/>
+            </td>
+            {move || cells(store, &cells_id, &domain.get(), pending.get().as_ref())}
+        </tr>
+    }
+    .into_any()
+}
+
+fn cells(store: Store, id: &DomainRef, domain: &Arc<Domain>, pending: Option<&crate::store::rows::Pending>) -> AnyView {
+    let host = store.host(&id.host);
+    let button = |command| vm::button(&command, id, domain, host.as_ref(), pending).compact();
+    let since = domain.since;
+    let age = move || since.map(|since| format::span(store.minute.get().saturating_sub(since)));
+    let more = domain.addresses.len().saturating_sub(1);
+    let addresses = domain.addresses.first().cloned();
+    view! {
+        <th scope="row">
+            <a href=routes::vm(id)>{domain.name.clone()}</a>
+            {(!domain.title.is_empty()).then(|| view! { <small>{domain.title.clone()}</small> })}
+        </th>
+        <td data-label="State">{vm::state(domain.state, &domain.state_reason)}</td>
+        <td class="muted" data-label="Host">{id.host.to_string()}</td>
+        <td class="num muted" data-label="Since">{age}</td>
+        <td class="num" data-label="vCPUs">{domain.vcpus}</td>
+        <td class="num" data-label="Memory">{format::memory(domain.memory_mb)}</td>
+        <td class="mono muted" data-label="Address">{addresses} {(more > 0).then(|| format!(" +{more}"))}</td>
+        <td class="muted" data-label="Autostart">{if domain.autostart { "On" } else { "" }}</td>
+        <td data-label="Tags"><span class="tags">{domain.tags.iter().map(|name| tag(name)).collect_view()}</span></td>
+        <td class="actions"><span class="acts">
+            {button(Command::Start {})}{button(Command::Pause {})}{button(Command::Resume {})}{button(Command::Shutdown {})}
+        </span></td>
+    }
+    .into_any()
+}
+
+/// The keys of the list; all others are the browser's.
+mod keys {
+    use super::*;
+    #[cfg(feature = "hydrate")]
+    use crate::act::Acts;
+
+    #[cfg(not(feature = "hydrate"))]
+    pub(super) fn listen(_: Store, _: Memo<Vec<DomainRef>>) {}
+
+    #[cfg(feature = "hydrate")]
+    pub(super) fn listen(store: Store, shown: Memo<Vec<DomainRef>>) {
+        use wasm_bindgen::JsCast;
+        let acts = expect_context::<Acts>();
+        let handle = window_event_listener(leptos::ev::keydown, move |event| {
+            let target: Option<web_sys::Element> = event.target().and_then(|target| target.dyn_into().ok());
+            let typing = target.as_ref().is_some_and(|target| target.matches("input:not([type=checkbox]), textarea, select, dialog *").unwrap_or(false));
+            let key = event.key();
+            if typing || event.ctrl_key() || event.meta_key() || event.alt_key() {
+                if typing && key == "Escape" {
+                    target.and_then(|target| target.dyn_into::<web_sys::HtmlElement>().ok()).map(|target| target.blur());
+                }
+                return;
+            }
+            let at = position(shown);
+            let current = at.and_then(|at| shown.with_untracked(|shown| shown.get(at).cloned()));
+            let done = match (key.as_str(), current) {
+                ("/", _) => focus("#filter"),
+                ("j", _) => move_to(at.map_or(0, |at| at + 1)),
+                ("k", _) => move_to(at.unwrap_or(0).saturating_sub(1)),
+                ("x", Some(id)) => {
+                    if let Some(row) = store.rows.get_untracked(&id) {
+                        row.selected.update(|selected| *selected = !*selected);
+                    }
+                    true
+                }
+                ("s", Some(id)) => attempt(store, acts, Command::Start {}, id),
+                ("d", Some(id)) => attempt(store, acts, Command::Shutdown {}, id),
+                ("p", Some(id)) => {
+                    let state = store.rows.get_untracked(&id).map(|row| row.domain.with_untracked(|domain| domain.state));
+                    let paused = matches!(state, Some(DomainState::Paused | DomainState::Suspended));
+                    attempt(store, acts, if paused { Command::Resume {} } else { Command::Pause {} }, id)
+                }
+                _ => false,
+            };
+            if done {
+                event.prevent_default();
+            }
+        });
+        on_cleanup(move || handle.remove());
+    }
+
+    /// Does it if it is possible, else says why not.
+    #[cfg(feature = "hydrate")]
+    fn attempt(store: Store, acts: Acts, command: Command, id: DomainRef) -> bool {
+        let (Some(row), Some(host)) = (store.rows.get_untracked(&id), untrack(|| store.host(&id.host))) else { return false };
+        match row.domain.with_untracked(|domain| command.check(domain, &host)) {
+            Ok(()) => acts.ask(command, vec![id]),
+            Err(fault) => acts.tell(command.label(), fault.sentence(), false),
+        }
+        true
+    }
+
+    /// The shown machine whose row has the focus.
+    #[cfg(feature = "hydrate")]
+    fn position(shown: Memo<Vec<DomainRef>>) -> Option<usize> {
+        let row = document().active_element()?.closest("tbody tr").ok()??;
+        let link = row.query_selector("th a").ok()??.get_attribute("href")?;
+        shown.with_untracked(|shown| shown.iter().position(|id| routes::vm(id) == link))
+    }
+
+    #[cfg(feature = "hydrate")]
+    fn move_to(at: usize) -> bool {
+        focus(&format!("tbody tr:nth-of-type({}) th a", at + 1))
+    }
+
+    #[cfg(feature = "hydrate")]
+    fn focus(selector: &str) -> bool {
+        use wasm_bindgen::JsCast;
+        let element = document().query_selector(selector).ok().flatten().and_then(|element| element.dyn_into::<web_sys::HtmlElement>().ok());
+        element.is_some_and(|element| element.focus().is_ok())
+    }
+}
+
+/// How many machines there are of each kind, within the rest of the filter.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Counts {
+    all: usize,
+    states: BTreeMap<DomainState, usize>,
+    tags: BTreeMap<String, usize>,
+}

@@ -1,0 +1,227 @@
+//! What an address of the list asks for, and the addresses of its neighbours.
+
+use std::{cmp::Ordering, sync::Arc};
+
+use leptos::prelude::*;
+use leptos_router::params::ParamsMap;
+use model::{Domain, DomainRef, DomainState};
+
+use super::Counts;
+use crate::{
+    routes,
+    ui::table::{Column, Order},
+};
+
+/// The columns between the tick box and nothing, in their order.
+pub(super) const COLUMNS: [Column; 10] = [
+    column("Name", "name", false),
+    column("State", "state", false),
+    column("Host", "host", false),
+    column("Since", "since", true),
+    column("vCPUs", "vcpus", true),
+    column("Memory", "memory", true),
+    column("Address", "address", false),
+    column("Autostart", "autostart", false),
+    column("Tags", "", false),
+    column("Actions", "", false),
+];
+
+const fn column(label: &'static str, key: &'static str, numeric: bool) -> Column {
+    Column { label, key, numeric }
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct View {
+    /// Words that all must occur.
+    pub(super) search: String,
+    /// The only state.
+    pub(super) state: Option<DomainState>,
+    /// The only host.
+    pub(super) host: Option<String>,
+    /// The only tag.
+    pub(super) tag: Option<String>,
+    /// The order.
+    pub(super) order: Order,
+}
+
+impl View {
+    /// Reads an address; what it does not know it leaves out.
+    pub(super) fn read(query: &ParamsMap) -> Self {
+        let given = |name| query.get(name).filter(|value| !value.is_empty());
+        Self {
+            search: given("q").unwrap_or_default(),
+            state: given("state").and_then(|state| DomainState::from_key(&state)),
+            host: given("host"),
+            tag: given("tag"),
+            order: Order::parse(given("sort").as_deref(), "name"),
+        }
+    }
+
+    /// The machines to show, in order.
+    pub(super) fn choose(&self, machines: &mut dyn Iterator<Item = (&DomainRef, Arc<Domain>)>) -> Vec<DomainRef> {
+        let words = self.words();
+        let mut chosen: Vec<(DomainRef, Arc<Domain>, String)> = machines
+            .filter(|(id, domain)| self.matches(id, domain, &words) && self.has_state(domain))
+            .map(|(id, domain)| {
+                let name = domain.name.to_lowercase();
+                (id.clone(), domain, name)
+            })
+            .collect();
+        chosen.sort_by(|(a_id, a, a_name), (b_id, b, b_name)| {
+            let by = self.compare((a_id, a, a_name), (b_id, b, b_name));
+            let by = if self.order.descending { by.reverse() } else { by };
+            by.then_with(|| a_name.cmp(b_name)).then_with(|| a_id.cmp(b_id))
+        });
+        chosen.into_iter().map(|(id, ..)| id).collect()
+    }
+
+    /// How many machines of each state and tag the rest of the filter leaves.
+    pub(super) fn counts(&self, machines: &mut dyn Iterator<Item = (&DomainRef, Arc<Domain>)>) -> Counts {
+        let words = self.words();
+        let mut counts = Counts::default();
+        for (id, domain) in machines {
+            let untagged = Self { tag: None, ..self.clone() };
+            if untagged.matches(id, &domain, &words) {
+                domain.tags.iter().for_each(|tag| *counts.tags.entry(tag.clone()).or_default() += 1);
+            }
+            if self.matches(id, &domain, &words) {
+                counts.all += 1;
+                *counts.states.entry(domain.state).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    fn words(&self) -> Vec<String> {
+        self.search.split_whitespace().map(str::to_lowercase).collect()
+    }
+
+    fn has_state(&self, domain: &Domain) -> bool {
+        self.state.is_none_or(|state| domain.state == state)
+    }
+
+    /// Everything but the state.
+    fn matches(&self, id: &DomainRef, domain: &Domain, words: &[String]) -> bool {
+        self.host.as_deref().is_none_or(|host| id.host.as_str() == host)
+            && self.tag.as_ref().is_none_or(|tag| domain.tags.contains(tag))
+            && words.iter().all(|word| {
+                let holds = |text: &str| text.to_lowercase().contains(word.as_str());
+                holds(&domain.name)
+                    || holds(&domain.title)
+                    || holds(id.host.as_str())
+                    || domain.tags.iter().any(|tag| holds(tag))
+                    || domain.addresses.iter().any(|address| holds(address))
+                    || domain.guest.as_ref().is_some_and(|guest| holds(&guest.hostname) || holds(&guest.os_version))
+                    || id.id.to_string().starts_with(word.as_str())
+            })
+    }
+
+    fn compare(&self, (a_id, a, a_name): (&DomainRef, &Domain, &String), (b_id, b, b_name): (&DomainRef, &Domain, &String)) -> Ordering {
+        let rank = |state| DomainState::ALL.iter().position(|known| *known == state);
+        match self.order.key.as_str() {
+            "state" => rank(a.state).cmp(&rank(b.state)),
+            "host" => a_id.host.cmp(&b_id.host),
+            // The longest time first is the smallest moment.
+            "since" => b.since.cmp(&a.since),
+            "vcpus" => a.vcpus.cmp(&b.vcpus),
+            "memory" => a.memory_mb.cmp(&b.memory_mb),
+            "address" => a.addresses.cmp(&b.addresses),
+            "autostart" => b.autostart.cmp(&a.autostart),
+            _ => a_name.cmp(b_name),
+        }
+    }
+
+    /// The address of this view.
+    fn address(&self) -> String {
+        let order = if self.order.descending { format!("-{}", self.order.key) } else { self.order.key.clone() };
+        let pairs = [
+            ("q", self.search.as_str()),
+            ("state", self.state.map_or("", DomainState::key)),
+            ("host", self.host.as_deref().unwrap_or_default()),
+            ("tag", self.tag.as_deref().unwrap_or_default()),
+            ("sort", if order == "name" { "" } else { &order }),
+        ];
+        let given: Vec<String> =
+            pairs.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("{name}={}", routes::escape(value))).collect();
+        if given.is_empty() { routes::VMS.to_owned() } else { format!("{}?{}", routes::VMS, given.join("&")) }
+    }
+
+    pub(super) fn in_state(&self, state: Option<DomainState>) -> String {
+        Self { state, ..self.clone() }.address()
+    }
+
+    pub(super) fn on_host(&self, host: Option<String>) -> String {
+        Self { host, ..self.clone() }.address()
+    }
+
+    pub(super) fn tagged(&self, tag: Option<String>) -> String {
+        Self { tag, ..self.clone() }.address()
+    }
+
+    pub(super) fn searching(&self, search: String) -> String {
+        Self { search, ..self.clone() }.address()
+    }
+
+    pub(super) fn ordered(&self, order: String) -> String {
+        Self { order: Order::parse(Some(&order), "name"), ..self.clone() }.address()
+    }
+
+    /// What a form that searches must keep of this view.
+    pub(super) fn hidden_fields(&self) -> impl IntoView + use<> {
+        let order = if self.order.descending { format!("-{}", self.order.key) } else { self.order.key.clone() };
+        let fields = [
+            ("state", self.state.map(|state| state.key().to_owned())),
+            ("host", self.host.clone()),
+            ("tag", self.tag.clone()),
+            ("sort", (order != "name").then_some(order)),
+        ];
+        fields.into_iter().filter_map(|(name, value)| Some(view! { <input type="hidden" name=name value=value?/> })).collect_view()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machines() -> Vec<(DomainRef, Arc<Domain>)> {
+        let machine = |number: u128, host: &str, name: &str, state, tags: &[&str]| {
+            let id = DomainRef { host: host.parse().expect("a name"), id: uuid::Uuid::from_u128(number) };
+            let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+            (id, Arc::new(Domain { name: name.into(), state, tags, vcpus: number as u32, ..Domain::default() }))
+        };
+        vec![
+            machine(1, "atlas", "web-2", DomainState::Running, &["prod"]),
+            machine(2, "atlas", "Web-1", DomainState::Stopped, &["prod", "old"]),
+            machine(3, "borea", "db", DomainState::Running, &[]),
+        ]
+    }
+
+    fn chosen(query: &[(&str, &str)]) -> Vec<String> {
+        let params: ParamsMap = query.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let machines = machines();
+        let ids = View::read(&params).choose(&mut machines.iter().map(|(id, domain)| (id, domain.clone())));
+        ids.iter().map(|id| machines.iter().find(|(other, _)| other == id).expect("known").1.name.clone()).collect()
+    }
+
+    #[test]
+    fn an_address_chooses_and_orders_machines() {
+        assert_eq!(chosen(&[]), ["db", "Web-1", "web-2"]);
+        assert_eq!(chosen(&[("sort", "-vcpus")]), ["db", "Web-1", "web-2"]);
+        assert_eq!(chosen(&[("sort", "vcpus")]), ["web-2", "Web-1", "db"]);
+        assert_eq!(chosen(&[("q", "WEB prod")]), ["Web-1", "web-2"]);
+        assert_eq!(chosen(&[("state", "running"), ("host", "atlas")]), ["web-2"]);
+        assert_eq!(chosen(&[("tag", "old")]), ["Web-1"]);
+        assert!(chosen(&[("q", "nothing")]).is_empty());
+        assert_eq!(chosen(&[("state", "nonsense")]).len(), 3);
+    }
+
+    #[test]
+    fn neighbouring_addresses_keep_the_rest_of_the_filter() {
+        let params: ParamsMap = [("q".to_owned(), "a b".to_owned()), ("tag".to_owned(), "x&y".to_owned())].into_iter().collect();
+        let view = View::read(&params);
+        assert_eq!(view.in_state(Some(DomainState::Paused)), "/vms?q=a%20b&state=paused&tag=x%26y");
+        assert_eq!(view.tagged(None), "/vms?q=a%20b");
+        assert_eq!(view.ordered("-memory".into()), "/vms?q=a%20b&tag=x%26y&sort=-memory");
+    }
+}

@@ -1,0 +1,79 @@
+//! All hosts: whether they are connected, and what they say of themselves.
+
+use leptos::prelude::*;
+use leptos_meta::Title;
+use model::{DomainState, Host, HostId};
+
+use crate::{
+    act, format, routes,
+    store::{Store, use_store},
+    ui::controls::{Empty, fact, or_dash, tag},
+};
+
+/// The page.
+#[component]
+pub(crate) fn HostsPage() -> impl IntoView {
+    let store = use_store();
+    view! {
+        <Title text="Hosts"/>
+        <div class="head"><h1>"Hosts"</h1><span class="muted">{move || store.hosts().with(Vec::len)}</span></div>
+        <div class="grid g3">
+            {move || store.hosts().get().into_iter().map(|host| card(store, host)).collect_view()}
+        </div>
+        {move || store.hosts().with(Vec::is_empty).then(|| view! { <Empty title="No hosts">"Start Belvedere with --connect and a libvirt URI."</Empty> })}
+    }
+}
+
+fn card(store: Store, host: Host) -> AnyView {
+    let Host { id, connection, info, demo } = host;
+    let known = info.is_some();
+    let info = info.unwrap_or_default();
+    let (connected, since) = (connection.connected, connection.since);
+    let ago = move || format::span(store.second.get().saturating_sub(since));
+    let (dot, word) = if connected { ("dot live", "connected") } else { ("dot stale", "not connected") };
+    let versions = match (info.libvirt_version.as_str(), info.hypervisor_version.as_str()) {
+        ("", _) => String::new(),
+        (libvirt, "") => format!("libvirt {libvirt}"),
+        (libvirt, hypervisor) => format!("libvirt {libvirt}, {} {hypervisor}", info.driver),
+    };
+    let processors = if info.cpus > 0 { format!("{} × {} {}", info.cpus, info.arch, info.cpu_model) } else { String::new() };
+    let acceleration = match (known, info.kvm) {
+        (false, _) => "",
+        (true, true) => "KVM",
+        (true, false) => "none: machines are emulated",
+    };
+    let (retry, label, name) = (id.clone(), id.to_string(), id.to_string());
+    view! {
+        <section class="card" class:stale=!connected aria-label=name>
+            <header>
+                <span class=dot></span><h2>{label}</h2>{demo.then(|| tag("demo"))}
+                <span class="num muted">{word} " for " {ago}</span>
+            </header>
+            {connection.error.map(|error| view! {
+                <p class="problem">{error} <button class="btn small" on:click=move |_| act::reconnect(retry.clone())>"Reconnect now"</button></p>
+            })}
+            <dl>
+                {fact("Machines", machines(store, id))}
+                {fact("Host name", or_dash(&info.hostname))}
+                {fact("Versions", or_dash(&versions))}
+                {fact("Processors", or_dash(&processors))}
+                {fact("Memory", or_dash(&if known { format::memory(info.memory_mb) } else { String::new() }))}
+                {fact("Acceleration", or_dash(acceleration))}
+                {fact("Connection", view! { <span class="mono">{connection.uri}</span> })}
+            </dl>
+        </section>
+    }
+    .into_any()
+}
+
+fn machines(store: Store, id: HostId) -> impl IntoView {
+    let href = routes::vms_of(&id);
+    let counts = Memo::new(move |_| {
+        store.rows.with(|rows| {
+            rows.filter(|(row, _)| row.host == id).fold((0, 0), |(all, running), (_, domain)| {
+                (all + 1, running + usize::from(domain.state == DomainState::Running))
+            })
+        })
+    });
+    view! { <a href=href>{move || counts.with(|(all, running)| format!("{}, {running} running", format::count(*all, "machine")))}</a> }
+}

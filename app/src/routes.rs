@@ -1,0 +1,100 @@
+//! The only place where an address is spelled.
+
+use model::{DomainRef, HostId, RequestId};
+
+/// All virtual machines.
+pub const VMS: &str = "/vms";
+/// All hosts.
+pub const HOSTS: &str = "/hosts";
+/// Where forms with commands go.
+pub const COMMANDS: &str = "/commands";
+/// Where the choice of light or dark goes.
+pub const THEME: &str = "/theme";
+/// Where commands of scripts go.
+pub const API_COMMANDS: &str = "/api/v1/commands";
+/// Everything that is known, with its position.
+pub const API_INVENTORY: &str = "/api/v1/inventory";
+/// The script of the shared worker.
+pub const WORKER: &str = "/worker.js";
+
+/// One machine.
+pub fn vm(id: &DomainRef) -> String {
+    format!("{VMS}/{}/{}", id.host, id.id)
+}
+
+/// A tab of one machine; the empty name is the first one.
+pub fn vm_tab(id: &DomainRef, tab: &str) -> String {
+    if tab.is_empty() { vm(id) } else { format!("{}/{tab}", vm(id)) }
+}
+
+/// The machines of one host.
+pub fn vms_of(host: &HostId) -> String {
+    format!("{VMS}?host={host}")
+}
+
+/// The definition of a machine, as text.
+pub fn api_definition(id: &DomainRef) -> String {
+    format!("/api/v1/domains/{}/{}/definition", id.host, id.id)
+}
+
+/// Asks for a new attempt to connect to a host.
+pub fn api_reconnect(host: &HostId) -> String {
+    format!("/api/v1/hosts/{host}/reconnect")
+}
+
+/// The stream of events from a position on.
+pub fn events(since: Option<&str>) -> String {
+    match since {
+        Some(since) => format!("/events?since={since}"),
+        None => "/events".to_owned(),
+    }
+}
+
+/// The question before something is lost, for browsers without JavaScript.
+pub fn confirm(kind: &str, targets: &[DomainRef], back: &str) -> String {
+    let targets: Vec<String> = targets.iter().map(DomainRef::to_string).collect();
+    format!("/confirm?do={kind}&on={}&back={}", targets.join(","), escape(back))
+}
+
+/// A page that shows how requests ended.
+pub fn with_results(back: &str, ids: &[RequestId]) -> String {
+    let ids: Vec<String> = ids.iter().map(RequestId::to_string).collect();
+    let (path, query) = back.split_once('?').unwrap_or((back, ""));
+    let kept = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("result="));
+    let mut pairs: Vec<String> = kept.map(str::to_owned).collect();
+    pairs.push(format!("result={}", ids.join(",")));
+    format!("{path}?{}", pairs.join("&"))
+}
+
+/// A text as it may stand in a query (RFC 3986, 2.1).
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => escaped.push(byte as char),
+            other => {
+                escaped.push('%');
+                escaped.push(char::from_digit((other >> 4).into(), 16).unwrap_or('0').to_ascii_uppercase());
+                escaped.push(char::from_digit((other & 15).into(), 16).unwrap_or('0').to_ascii_uppercase());
+            }
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_replace_older_ones_and_keep_the_filter() {
+        let id: RequestId = "9d5815f3-0942-43f7-bd25-8c0cb4800b49".parse().expect("an id");
+        let there = with_results("/vms?q=a&result=old&host=b", &[id]);
+        assert_eq!(there, "/vms?q=a&host=b&result=9d5815f3-0942-43f7-bd25-8c0cb4800b49");
+    }
+
+    #[test]
+    fn a_text_in_a_query_can_not_break_out_of_it() {
+        assert_eq!(escape("a b&c=ä?/#"), "a%20b%26c%3D%C3%A4%3F/%23");
+    }
+}

@@ -1,0 +1,144 @@
+//! The browser's mirror of all hosts; the only source of live data for pages.
+//!
+//! It is built from the snapshot in the page and then changed by events only.
+//! Pages read it and cannot write it. On the server it holds the snapshot.
+
+pub(crate) mod rows;
+
+#[cfg(feature = "hydrate")]
+pub(crate) mod feed;
+
+#[cfg(feature = "hydrate")]
+pub(crate) mod hub;
+
+use leptos::prelude::*;
+use model::{Cursor, DomainRef, Event, Host, HostId, inventory::Change, inventory::Snapshot};
+use serde::{Deserialize, Serialize};
+
+use self::rows::Rows;
+use crate::act::Acts;
+
+/// How fresh the page is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Freshness {
+    /// The page is drawn, the stream is not there yet.
+    Connecting,
+    /// Every change arrives.
+    Live,
+    /// The stream was lost then (Unix milliseconds) and is being restored.
+    Lost {
+        /// When.
+        since: u64,
+    },
+}
+
+/// The mirror. Copies are cheap and all the same.
+#[derive(Clone, Copy)]
+pub(crate) struct Store {
+    /// All machines.
+    pub(crate) rows: Rows,
+    hosts: RwSignal<Vec<Host>>,
+    freshness: RwSignal<Freshness>,
+    cursor: RwSignal<Cursor>,
+    /// The time, every second; read it only where seconds are shown.
+    pub(crate) second: RwSignal<u64>,
+    /// The time, twice a minute.
+    pub(crate) minute: RwSignal<u64>,
+}
+
+/// What the server puts into the page.
+#[derive(Serialize, Deserialize)]
+struct Initial {
+    snapshot: Snapshot,
+    now: u64,
+}
+
+impl Initial {
+    /// What the server renders from.
+    #[cfg(feature = "ssr")]
+    fn read() -> Self {
+        use std::{
+            sync::Arc,
+            time::{SystemTime, UNIX_EPOCH},
+        };
+        let backend = expect_context::<Arc<dyn crate::backend::Backend>>();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_millis() as u64);
+        Self { snapshot: backend.snapshot(), now: now.unwrap_or_default() }
+    }
+
+    /// Used only when the page brought nothing, which the server never does.
+    #[cfg(not(feature = "ssr"))]
+    fn read() -> Self {
+        Self { snapshot: Snapshot { cursor: Cursor { epoch: 0, seq: 0 }, hosts: Default::default() }, now: 0 }
+    }
+}
+
+/// Builds the store and provides it as context; in the browser the stream starts.
+pub(crate) fn provide() {
+    let Initial { snapshot, now } = SharedValue::new(Initial::read).into_inner();
+    let store = Store {
+        rows: Rows::new(),
+        hosts: RwSignal::new(Vec::new()),
+        freshness: RwSignal::new(Freshness::Connecting),
+        cursor: RwSignal::new(snapshot.cursor),
+        second: RwSignal::new(now),
+        minute: RwSignal::new(now),
+    };
+    store.replace(&snapshot);
+    provide_context(store);
+    let acts = Acts::new(store);
+    provide_context(acts);
+    #[cfg(feature = "hydrate")]
+    Effect::new(move || feed::start(store, acts));
+}
+
+/// The store of this page.
+pub(crate) fn use_store() -> Store {
+    expect_context()
+}
+
+impl Store {
+    /// All hosts, by name.
+    pub(crate) fn hosts(self) -> Signal<Vec<Host>> {
+        self.hosts.into()
+    }
+
+    /// How fresh the page is.
+    pub(crate) fn freshness(self) -> Signal<Freshness> {
+        self.freshness.into()
+    }
+
+    /// One host.
+    pub(crate) fn host(self, id: &HostId) -> Option<Host> {
+        self.hosts.with(|hosts| hosts.iter().find(|host| host.id == *id).cloned())
+    }
+
+    /// Takes a snapshot for everything that is known.
+    fn replace(self, snapshot: &Snapshot) {
+        let hosts = snapshot.hosts.hosts.values().map(|host| host.host.clone()).collect();
+        if self.hosts.with_untracked(|had| *had != hosts) {
+            self.hosts.set(hosts);
+        }
+        let machines = snapshot.hosts.hosts.values().flat_map(|host| {
+            host.domains.values().map(|domain| (DomainRef { host: host.host.id.clone(), id: domain.id }, domain.clone()))
+        });
+        self.rows.replace(machines);
+        self.cursor.set(snapshot.cursor);
+    }
+
+    /// Applies an event; once or twice is the same.
+    fn apply(self, event: &Event) {
+        if let Event::ConnectionStatusChanged(event) = event {
+            self.hosts.update(|hosts| match hosts.iter_mut().find(|host| host.id == event.host_id) {
+                Some(host) => *host = event.host.clone(),
+                None => hosts.push(event.host.clone()),
+            });
+        }
+        let named = |id| DomainRef { host: event.host().clone(), id };
+        match event.change() {
+            Some(Change::Set(domain)) => self.rows.set(named(domain.id), domain.clone()),
+            Some(Change::Removed(id, version)) => self.rows.remove(&named(id), version),
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! A tab's end of the stream: finds or becomes the hub, applies frames, keeps
+//! the clock.
+//!
+//! One stream serves all tabs of a browser, in this order: a shared worker; a
+//! leading tab, chosen by a lock, that speaks to the others over a channel; a
+//! stream of its own. The second needs a secure context, the others do not.
+
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
+
+use gloo_timers::callback::Interval;
+use js_sys::{Array, Date, Function, Math, Promise, Reflect};
+use leptos::prelude::*;
+use model::{Event, inventory::Snapshot};
+use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
+use web_sys::{
+    BroadcastChannel, MessageEvent, MessagePort, SharedWorker, VisibilityState, WorkerOptions, WorkerType,
+};
+
+use super::{
+    Freshness, Store,
+    hub::{Asked, Hub, Outlet, Tab, Told},
+};
+use crate::{act::Acts, routes};
+
+/// Frames that wait for a hidden tab at most; beyond that it reads everything.
+const MAX_WAITING: usize = 5_000;
+/// Name of the lock and the channel of the leading tab.
+const LEADER: &str = "belvedere-stream";
+
+thread_local! {
+    static CLIENT: RefCell<Option<Rc<Client>>> = const { RefCell::new(None) };
+}
+
+/// This tab's end.
+struct Client {
+    tab: Tab,
+    store: Store,
+    acts: Acts,
+    ask: RefCell<Box<dyn Fn(&Asked)>>,
+    /// Frames that wait for the next picture of the display.
+    waiting: RefCell<Vec<Told>>,
+    /// Whether a picture is asked for.
+    planned: std::cell::Cell<bool>,
+    /// When frames were last applied, in milliseconds.
+    applied: std::cell::Cell<f64>,
+    overflowed: std::cell::Cell<bool>,
+}
+
+/// Starts the stream of this tab.
+pub(super) fn start(store: Store, acts: Acts) {
+    let client = Rc::new(Client {
+        tab: Math::random(),
+        store,
+        acts,
+        ask: RefCell::new(Box::new(|_| {})),
+        waiting: RefCell::default(),
+        planned: false.into(),
+        applied: 0.0.into(),
+        overflowed: false.into(),
+    });
+    CLIENT.set(Some(client.clone()));
+    if !client.through_worker() && !client.through_leader() {
+        client.alone();
+    }
+    client.join();
+    client.follow_page();
+    client.clone().tick();
+}
+
+/// Asks for a new attempt now.
+pub(crate) fn reconnect() {
+    if let Some(client) = CLIENT.with_borrow(Clone::clone) {
+        (client.ask.borrow())(&Asked::Reconnect);
+    }
+}
+
+/// What the shared worker runs: one hub for all tabs that connect.
+#[wasm_bindgen]
+pub fn stream_worker(early: Array) {
+    let ports: Rc<RefCell<HashMap<u64, MessagePort>>> = Rc::default();
+    let outlet: Outlet = {
+        let ports = ports.clone();
+        Rc::new(move |to, told| {
+            let message = told.to_js();
+            let ports = ports.borrow();
+            let chosen = ports.iter().filter(|(tab, _)| to.is_none_or(|to| to.to_bits() == **tab));
+            // A port whose tab is gone swallows the message.
+            chosen.for_each(|(_, port)| port.post_message(&message).unwrap_or_default());
+        })
+    };
+    let hub = Hub::new(outlet);
+    let serve = move |port: MessagePort| {
+        let (hub, ports, own) = (hub.clone(), ports.clone(), port.clone());
+        let heard = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| {
+            let Some(asked) = Asked::from_js(&event.data()) else { return };
+            match &asked {
+                Asked::Join { tab, .. } => {
+                    ports.borrow_mut().insert(tab.to_bits(), own.clone());
+                }
+                Asked::Leave { tab } => {
+                    ports.borrow_mut().remove(&tab.to_bits());
+                }
+                Asked::Reconnect => {}
+            }
+            hub.asked(&asked);
+        });
+        port.set_onmessage(Some(heard.as_ref().unchecked_ref()));
+        // The port lives as long as the worker.
+        heard.forget();
+    };
+    early.iter().filter_map(|port| port.dyn_into().ok()).for_each(&serve);
+    let connected = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| {
+        if let Ok(port) = event.ports().get(0).dyn_into() {
+            serve(port);
+        }
+    });
+    Reflect::set(&js_sys::global(), &"onconnect".into(), connected.as_ref()).ok();
+    connected.forget();
+}
+
+impl Client {
+    /// Joins the hub in a shared worker, if browsers have such a thing.
+    fn through_worker(self: &Rc<Self>) -> bool {
+        if !Reflect::has(&window(), &"SharedWorker".into()).unwrap_or(false) {
+            return false;
+        }
+        let options = WorkerOptions::new();
+        options.set_type(WorkerType::Module);
+        let Ok(worker) = SharedWorker::new_with_worker_options(routes::WORKER, &options) else { return false };
+        let port = worker.port();
+        self.listen(|heard| port.set_onmessage(Some(heard)));
+        // A worker that cannot start leaves this tab a stream of its own.
+        let client = self.clone();
+        let failed = Closure::once_into_js(move || {
+            client.alone();
+            client.join();
+        });
+        worker.set_onerror(failed.dyn_ref());
+        *self.ask.borrow_mut() = Box::new(move |asked| {
+            // The worker must live as long as its port is used.
+            let _held = &worker;
+            port.post_message(&asked.to_js()).unwrap_or_default();
+        });
+        true
+    }
+
+    /// Speaks to the leading tab over a channel, and waits to become it.
+    fn through_leader(self: &Rc<Self>) -> bool {
+        let locks = Reflect::get(&window().navigator(), &"locks".into()).unwrap_or(JsValue::UNDEFINED);
+        if locks.is_undefined() || !Reflect::has(&window(), &"BroadcastChannel".into()).unwrap_or(false) {
+            return false;
+        }
+        let (Ok(channel), Ok(request)) = (BroadcastChannel::new(LEADER), Reflect::get(&locks, &"request".into())) else {
+            return false;
+        };
+        let Some(request) = request.dyn_ref::<Function>().cloned() else { return false };
+        let client = self.clone();
+        let heard = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| {
+            // Messages to one tab carry its number in front.
+            let Some(parts) = event.data().dyn_into::<Array>().ok() else { return };
+            let to = parts.get(0).as_f64();
+            if to.is_none_or(|to| to == client.tab)
+                && let Some(told) = Told::from_js(&parts.get(1))
+            {
+                client.told(told);
+            }
+        });
+        channel.set_onmessage(Some(heard.as_ref().unchecked_ref()));
+        heard.forget();
+        let lead = {
+            let (client, channel) = (self.clone(), channel.clone());
+            Closure::once_into_js(move || {
+                client.lead(&channel);
+                // Holding the lock until the tab is gone.
+                Promise::new(&mut |_, _| {})
+            })
+        };
+        *self.ask.borrow_mut() = Box::new(move |asked| {
+            let message = Array::of2(&"ask".into(), &asked.to_js());
+            channel.post_message(&message).unwrap_or_default();
+        });
+        request.call2(&locks, &LEADER.into(), &lead).is_ok()
+    }
+
+    /// Becomes the leading tab: runs the hub for itself and the others.
+    fn lead(self: &Rc<Self>, channel: &BroadcastChannel) {
+        let (own, to_others) = (self.clone(), channel.clone());
+        let hub = Hub::new(Rc::new(move |to, told| {
+            if to.is_none_or(|to| to == own.tab) {
+                own.told(told.clone());
+            }
+            let to = to.map_or(JsValue::NULL, JsValue::from);
+            to_others.post_message(&Array::of2(&to, &told.to_js())).unwrap_or_default();
+        }));
+        let heard = Closure::<dyn Fn(MessageEvent)>::new({
+            let hub = hub.clone();
+            move |event: MessageEvent| {
+                let Some(parts) = event.data().dyn_into::<Array>().ok() else { return };
+                if let Some(asked) = Asked::from_js(&parts.get(1)) {
+                    hub.asked(&asked);
+                }
+            }
+        });
+        channel.set_onmessage(Some(heard.as_ref().unchecked_ref()));
+        heard.forget();
+        *self.ask.borrow_mut() = Box::new(move |asked| hub.asked(asked));
+        self.join();
+    }
+
+    /// Has a stream of its own.
+    fn alone(self: &Rc<Self>) {
+        let client = self.clone();
+        let hub = Hub::new(Rc::new(move |_, told| client.told(told.clone())));
+        *self.ask.borrow_mut() = Box::new(move |asked| hub.asked(asked));
+    }
+
+    fn listen(self: &Rc<Self>, attach: impl FnOnce(&Function)) {
+        let client = self.clone();
+        let heard = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| {
+            if let Some(told) = Told::from_js(&event.data()) {
+                client.told(told);
+            }
+        });
+        attach(heard.as_ref().unchecked_ref());
+        // It lives as long as the tab.
+        heard.forget();
+    }
+
+    fn join(&self) {
+        let cursor = self.store.cursor.get_untracked().to_string();
+        (self.ask.borrow())(&Asked::Join { tab: self.tab, cursor });
+    }
+
+    /// Takes what the hub tells: at once when nothing was applied within the last
+    /// picture of the display, else together with what else comes until the next.
+    fn told(self: &Rc<Self>, told: Told) {
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.len() >= MAX_WAITING {
+            waiting.clear();
+            self.overflowed.set(true);
+        }
+        waiting.push(told);
+        drop(waiting);
+        if self.is_hidden() || self.planned.get() {
+            return;
+        }
+        if Date::now() - self.applied.get() > 16.0 {
+            self.apply();
+            return;
+        }
+        self.planned.set(true);
+        let client = self.clone();
+        request_animation_frame(move || {
+            client.planned.set(false);
+            client.apply();
+        });
+    }
+
+    fn is_hidden(&self) -> bool {
+        document().visibility_state() == VisibilityState::Hidden
+    }
+
+    fn apply(self: &Rc<Self>) {
+        self.applied.set(Date::now());
+        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
+        if self.overflowed.replace(false) {
+            self.read_everything();
+        }
+        for told in waiting {
+            match told {
+                Told::Frame { id, kind, data } => self.frame(&id, &kind, &data),
+                Told::Status { live, since } => {
+                    let fresh = if live { Freshness::Live } else { Freshness::Lost { since: since as u64 } };
+                    if self.store.freshness.get_untracked() != fresh {
+                        self.store.freshness.set(fresh);
+                    }
+                }
+                Told::Behind => self.read_everything(),
+            }
+        }
+    }
+
+    fn frame(&self, id: &str, kind: &str, data: &str) {
+        if kind == "inventory" {
+            if let Ok(snapshot) = serde_json::from_str::<Snapshot>(data) {
+                self.store.replace(&snapshot);
+            }
+            return;
+        }
+        // What this version does not know was made for a newer one.
+        if let Ok(Some(event)) = Event::parse(kind, data) {
+            self.store.apply(&event);
+            self.acts.happened(&event);
+        }
+        if let Ok(cursor) = id.parse() {
+            self.store.cursor.set(cursor);
+        }
+    }
+
+    /// Reads everything anew and joins from there.
+    fn read_everything(self: &Rc<Self>) {
+        let client = self.clone();
+        leptos::task::spawn_local(async move {
+            let response = gloo_net::http::Request::get(routes::API_INVENTORY).send().await;
+            let Ok(response) = response else { return };
+            if let Ok(snapshot) = response.json::<Snapshot>().await {
+                client.store.replace(&snapshot);
+                client.join();
+            }
+        });
+    }
+
+    /// Draws what has waited when the tab is shown again, and says goodbye when
+    /// it goes away. A page that comes back from the cache joins again.
+    fn follow_page(self: &Rc<Self>) {
+        let client = self.clone();
+        on_window("visibilitychange", &document(), move || {
+            if !client.is_hidden() {
+                client.apply();
+            }
+        });
+        let client = self.clone();
+        on_window("pagehide", &window(), move || (client.ask.borrow())(&Asked::Leave { tab: client.tab }));
+        let client = self.clone();
+        on_window("pageshow", &window(), move || {
+            if client.applied.get() > 0.0 {
+                client.join();
+            }
+        });
+    }
+
+    /// Keeps the clocks of the store going while somebody looks.
+    fn tick(self: Rc<Self>) {
+        let started = Date::now();
+        self.store.minute.set(started as u64);
+        Interval::new(1_000, move || {
+            if self.is_hidden() {
+                return;
+            }
+            let now = Date::now() as u64;
+            self.store.second.set(now);
+            if now.saturating_sub(self.store.minute.get_untracked()) >= 30_000 {
+                self.store.minute.set(now);
+            }
+        })
+        .forget();
+    }
+}
+
+fn on_window(kind: &str, target: &web_sys::EventTarget, run: impl Fn() + 'static) {
+    let heard = Closure::<dyn Fn()>::new(run);
+    target.add_event_listener_with_callback(kind, heard.as_ref().unchecked_ref()).ok();
+    // It lives as long as the tab.
+    heard.forget();
+}

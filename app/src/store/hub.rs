@@ -1,0 +1,341 @@
+//! Owns the one stream of a browser and hands its frames to tabs.
+//!
+//! ```text
+//!             join                 open
+//!   (idle) ─────────▶ Connecting ─────────▶ Live
+//!                       ▲   │ error           │ error, or silence for 40 s
+//!                       │   ▼                 ▼
+//!                       └── Waiting ◀─────────┘      pause with full jitter
+//! ```
+//!
+//! It runs in a shared worker, in the tab that leads, or in the only tab there
+//! is; it does not know which. It keeps the recent frames, so that a tab that
+//! joins with the position of its page misses none. It understands no event.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    rc::{Rc, Weak},
+};
+
+use gloo_timers::callback::{Interval, Timeout};
+use js_sys::{Array, Date, Math};
+use model::{Cursor, Event};
+use wasm_bindgen::{JsCast, JsValue, closure::Closure};
+use web_sys::{EventSource, MessageEvent};
+
+use crate::routes;
+
+/// Silence after which the stream is taken for dead, in milliseconds.
+const SILENCE: f64 = 40_000.0;
+/// How often silence is looked for, in milliseconds.
+const WATCH: u32 = 5_000;
+/// First and longest pause before the next attempt, in milliseconds.
+const PAUSE: (f64, f64) = (500.0, 30_000.0);
+/// Frames and bytes that are kept for tabs that join.
+const KEPT: (usize, usize) = (2_048, 2 << 20);
+
+/// Names a tab; random, so that no one hands numbers out.
+pub(super) type Tab = f64;
+
+/// What the hub tells tabs. It travels as an array, the cheapest thing to post.
+#[derive(Clone, Debug)]
+pub(super) enum Told {
+    /// One event of the stream.
+    Frame { id: String, kind: String, data: String },
+    /// Whether the stream is there, and since when not (Unix milliseconds).
+    Status { live: bool, since: f64 },
+    /// The position of the tab is too old: it must read everything itself.
+    Behind,
+}
+
+impl Told {
+    pub(super) fn to_js(&self) -> JsValue {
+        let text = |text: &str| JsValue::from_str(text);
+        let parts = match self {
+            Self::Frame { id, kind, data } => vec![text("frame"), text(id), text(kind), text(data)],
+            Self::Status { live, since } => vec![text("status"), (*live).into(), (*since).into()],
+            Self::Behind => vec![text("behind")],
+        };
+        parts.into_iter().collect::<Array>().into()
+    }
+
+    pub(super) fn from_js(value: &JsValue) -> Option<Self> {
+        let parts = value.dyn_ref::<Array>()?;
+        let text = |at| parts.get(at).as_string();
+        match text(0)?.as_str() {
+            "frame" => Some(Self::Frame { id: text(1)?, kind: text(2)?, data: text(3)? }),
+            "status" => Some(Self::Status { live: parts.get(1).as_bool()?, since: parts.get(2).as_f64()? }),
+            "behind" => Some(Self::Behind),
+            _ => None,
+        }
+    }
+}
+
+/// What tabs tell the hub.
+#[derive(Clone, Debug)]
+pub(super) enum Asked {
+    /// Frames after this position, please.
+    Join { tab: Tab, cursor: String },
+    /// The tab is going away.
+    Leave { tab: Tab },
+    /// Try again now.
+    Reconnect,
+}
+
+impl Asked {
+    pub(super) fn to_js(&self) -> JsValue {
+        let parts: Vec<JsValue> = match self {
+            Self::Join { tab, cursor } => vec!["join".into(), (*tab).into(), cursor.into()],
+            Self::Leave { tab } => vec!["leave".into(), (*tab).into()],
+            Self::Reconnect => vec!["reconnect".into()],
+        };
+        parts.into_iter().collect::<Array>().into()
+    }
+
+    pub(super) fn from_js(value: &JsValue) -> Option<Self> {
+        let parts = value.dyn_ref::<Array>()?;
+        match parts.get(0).as_string()?.as_str() {
+            "join" => Some(Self::Join { tab: parts.get(1).as_f64()?, cursor: parts.get(2).as_string()? }),
+            "leave" => Some(Self::Leave { tab: parts.get(1).as_f64()? }),
+            "reconnect" => Some(Self::Reconnect),
+            _ => None,
+        }
+    }
+}
+
+/// Reaches tabs: one, or with none all of them.
+pub(super) type Outlet = Rc<dyn Fn(Option<Tab>, &Told)>;
+
+struct Kept {
+    cursor: Cursor,
+    id: String,
+    kind: String,
+    data: String,
+}
+
+struct Inner {
+    outlet: Outlet,
+    source: Option<Source>,
+    /// The position of the last frame.
+    position: Option<Cursor>,
+    /// The position before the first kept frame.
+    from: Option<Cursor>,
+    kept: VecDeque<Kept>,
+    bytes: usize,
+    live: bool,
+    lost: f64,
+    heard: f64,
+    attempt: i32,
+    retry: Option<Timeout>,
+    _watch: Option<Interval>,
+}
+
+/// The stream and its readers.
+#[derive(Clone)]
+pub(super) struct Hub(Rc<RefCell<Inner>>);
+
+/// An open stream; dropping it closes it.
+struct Source {
+    source: EventSource,
+    _frames: Closure<dyn Fn(MessageEvent)>,
+    _open: Closure<dyn Fn()>,
+    _error: Closure<dyn Fn()>,
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.source.set_onopen(None);
+        self.source.set_onerror(None);
+        self.source.close();
+    }
+}
+
+impl Hub {
+    pub(super) fn new(outlet: Outlet) -> Self {
+        let inner = Inner {
+            outlet,
+            source: None,
+            position: None,
+            from: None,
+            kept: VecDeque::new(),
+            bytes: 0,
+            live: false,
+            lost: Date::now(),
+            heard: Date::now(),
+            attempt: 0,
+            retry: None,
+            _watch: None,
+        };
+        let hub = Self(Rc::new(RefCell::new(inner)));
+        let weak = Rc::downgrade(&hub.0);
+        let watch = Interval::new(WATCH, move || with(&weak, |hub| hub.watch()));
+        hub.0.borrow_mut()._watch = Some(watch);
+        hub
+    }
+
+    /// Does what a tab asks.
+    pub(super) fn asked(&self, asked: &Asked) {
+        match asked {
+            Asked::Join { tab, cursor } => self.join(*tab, cursor),
+            Asked::Leave { .. } => {}
+            Asked::Reconnect => {
+                self.0.borrow_mut().attempt = 0;
+                self.connect();
+            }
+        }
+    }
+
+    fn join(&self, tab: Tab, cursor: &str) {
+        let cursor: Option<Cursor> = cursor.parse().ok();
+        if self.0.borrow().source.is_none() && self.0.borrow().retry.is_none() {
+            let mut inner = self.0.borrow_mut();
+            (inner.position, inner.from) = (cursor, cursor);
+            drop(inner);
+            self.connect();
+            return;
+        }
+        let inner = self.0.borrow();
+        let outlet = inner.outlet.clone();
+        let missed = match (cursor, inner.from) {
+            (Some(cursor), Some(from)) if cursor.epoch == from.epoch && cursor.seq >= from.seq => Some(cursor),
+            _ => None,
+        };
+        let mut told = vec![Told::Status { live: inner.live, since: inner.lost }];
+        match missed {
+            Some(cursor) => told.extend(
+                inner.kept.iter().filter(|kept| kept.cursor.seq > cursor.seq).map(|kept| Told::Frame {
+                    id: kept.id.clone(),
+                    kind: kept.kind.clone(),
+                    data: kept.data.clone(),
+                }),
+            ),
+            None => told.push(Told::Behind),
+        }
+        drop(inner);
+        told.iter().for_each(|told| outlet(Some(tab), told));
+    }
+
+    /// Opens the stream from the last position on.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that opens the stream")]
+    fn connect(&self) {
+        let since = {
+            let mut inner = self.0.borrow_mut();
+            inner.source = None;
+            inner.retry = None;
+            inner.heard = Date::now();
+            inner.position.map(|cursor| cursor.to_string())
+        };
+        let Ok(source) = EventSource::new(&routes::events(since.as_deref())) else {
+            self.failed();
+            return;
+        };
+        let weak = Rc::downgrade(&self.0);
+        let frames = Closure::<dyn Fn(MessageEvent)>::new({
+            let weak = weak.clone();
+            move |event: MessageEvent| with(&weak, |hub| hub.frame(&event))
+        });
+        for kind in Event::KINDS.iter().chain(&["inventory", "bookmark"]) {
+            source.add_event_listener_with_callback(kind, frames.as_ref().unchecked_ref()).ok();
+        }
+        let open = Closure::<dyn Fn()>::new({
+            let weak = weak.clone();
+            move || with(&weak, |hub| hub.opened())
+        });
+        source.set_onopen(Some(open.as_ref().unchecked_ref()));
+        let error = Closure::<dyn Fn()>::new(move || with(&weak, |hub| hub.failed_later()));
+        source.set_onerror(Some(error.as_ref().unchecked_ref()));
+        self.0.borrow_mut().source = Some(Source { source, _frames: frames, _open: open, _error: error });
+    }
+
+    fn opened(&self) {
+        let mut inner = self.0.borrow_mut();
+        (inner.live, inner.attempt, inner.heard) = (true, 0, Date::now());
+        drop(inner);
+        self.tell_status();
+    }
+
+    fn frame(&self, event: &MessageEvent) {
+        let (id, kind) = (event.last_event_id(), event.type_());
+        let data = event.data().as_string().unwrap_or_default();
+        let mut inner = self.0.borrow_mut();
+        inner.heard = Date::now();
+        if let Ok(cursor) = id.parse::<Cursor>() {
+            inner.keep(cursor, &id, &kind, &data);
+        }
+        let outlet = inner.outlet.clone();
+        drop(inner);
+        outlet(None, &Told::Frame { id, kind, data });
+    }
+
+    /// The source is dropped outside of its own callback.
+    fn failed_later(&self) {
+        let hub = self.clone();
+        let now = Timeout::new(0, move || hub.failed());
+        self.0.borrow_mut().retry = Some(now);
+    }
+
+    fn failed(&self) {
+        let mut inner = self.0.borrow_mut();
+        inner.source = None;
+        if inner.live {
+            inner.live = false;
+            inner.lost = Date::now();
+        }
+        let most = (PAUSE.0 * 2_f64.powi(inner.attempt)).min(PAUSE.1);
+        inner.attempt += 1;
+        let hub = Rc::downgrade(&self.0);
+        inner.retry = Some(Timeout::new((Math::random() * most) as u32, move || with(&hub, |hub| hub.connect())));
+        drop(inner);
+        self.tell_status();
+    }
+
+    /// Notices a stream that is open and says nothing.
+    fn watch(&self) {
+        let silent = {
+            let inner = self.0.borrow();
+            inner.source.is_some() && Date::now() - inner.heard > SILENCE
+        };
+        if silent {
+            self.failed();
+        }
+    }
+
+    fn tell_status(&self) {
+        let inner = self.0.borrow();
+        let (outlet, told) = (inner.outlet.clone(), Told::Status { live: inner.live, since: inner.lost });
+        drop(inner);
+        outlet(None, &told);
+    }
+}
+
+impl Inner {
+    /// Remembers a frame for tabs that join.
+    fn keep(&mut self, cursor: Cursor, id: &str, kind: &str, data: &str) {
+        self.position = Some(cursor);
+        if kind == "inventory" {
+            self.kept.clear();
+            self.bytes = 0;
+            self.from = Some(cursor);
+            return;
+        }
+        if kind == "bookmark" {
+            return;
+        }
+        self.from.get_or_insert(Cursor { seq: cursor.seq.saturating_sub(1), ..cursor });
+        self.bytes += data.len();
+        self.kept.push_back(Kept { cursor, id: id.to_owned(), kind: kind.to_owned(), data: data.to_owned() });
+        while self.kept.len() > KEPT.0 || self.bytes > KEPT.1 {
+            let Some(oldest) = self.kept.pop_front() else { break };
+            self.bytes -= oldest.data.len();
+            self.from = Some(oldest.cursor);
+        }
+    }
+}
+
+/// Runs something on a hub that may be gone.
+fn with(weak: &Weak<RefCell<Inner>>, run: impl FnOnce(&Hub)) {
+    if let Some(inner) = weak.upgrade() {
+        run(&Hub(inner));
+    }
+}

@@ -1,0 +1,132 @@
+//! An unordered, keyed collection with one signal per machine, so that a change
+//! of one redraws one row.
+//!
+//! A row's signal outlives its row: whoever still holds it reads the last value.
+
+use std::{collections::HashMap, sync::Arc};
+
+use leptos::prelude::*;
+use model::{Domain, DomainRef, RequestId};
+
+/// A command under way, shown on its row until its end is told.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Pending {
+    /// The request.
+    pub(crate) request: RequestId,
+    /// What is being done, such as "Starting".
+    pub(crate) kind: &'static str,
+}
+
+/// What a row shows, each part with its own signal.
+#[derive(Clone)]
+pub(crate) struct Row {
+    /// Which machine.
+    pub(crate) id: DomainRef,
+    /// The machine.
+    pub(crate) domain: ArcRwSignal<Arc<Domain>>,
+    /// Whether it is ticked.
+    pub(crate) selected: ArcRwSignal<bool>,
+    /// What is being done with it.
+    pub(crate) pending: ArcRwSignal<Option<Pending>>,
+}
+
+/// All rows.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows {
+    rows: StoredValue<HashMap<DomainRef, Row>>,
+    /// Changes when any machine changes, comes or goes.
+    revision: RwSignal<u64>,
+    /// Changes when machines come or go.
+    members: RwSignal<u64>,
+}
+
+impl Rows {
+    pub(crate) fn new() -> Self {
+        Self { rows: StoredValue::new(HashMap::new()), revision: RwSignal::new(0), members: RwSignal::new(0) }
+    }
+
+    /// One row, reactive to its coming and going.
+    pub(crate) fn get(self, id: &DomainRef) -> Option<Row> {
+        self.members.track();
+        self.get_untracked(id)
+    }
+
+    /// One row as it is now.
+    pub(crate) fn get_untracked(self, id: &DomainRef) -> Option<Row> {
+        self.rows.with_value(|rows| rows.get(id).cloned())
+    }
+
+    /// Gives all machines to a function, reactive to any change of any of them.
+    pub(crate) fn with<T>(self, look: impl FnOnce(&mut dyn Iterator<Item = (&DomainRef, Arc<Domain>)>) -> T) -> T {
+        self.revision.track();
+        self.rows.with_value(|rows| look(&mut rows.iter().map(|(id, row)| (id, row.domain.get_untracked()))))
+    }
+
+    /// All rows as they are now.
+    pub(crate) fn all_untracked(self) -> Vec<Row> {
+        self.rows.with_value(|rows| rows.values().cloned().collect())
+    }
+
+    /// Puts a machine in, unless a newer version is there.
+    pub(super) fn set(self, id: DomainRef, domain: Arc<Domain>) {
+        match self.get_untracked(&id) {
+            Some(row) => {
+                if row.domain.with_untracked(|had| had.version >= domain.version) {
+                    return;
+                }
+                row.domain.set(domain);
+            }
+            None => {
+                let row = Row {
+                    id: id.clone(),
+                    domain: ArcRwSignal::new(domain),
+                    selected: ArcRwSignal::new(false),
+                    pending: ArcRwSignal::new(None),
+                };
+                self.rows.update_value(|rows| {
+                    rows.insert(id, row);
+                });
+                self.members.update(|count| *count += 1);
+            }
+        }
+        self.revision.update(|count| *count += 1);
+    }
+
+    /// Takes a machine out, unless a newer version is there.
+    pub(super) fn remove(self, id: &DomainRef, version: u64) {
+        let Some(row) = self.get_untracked(id) else { return };
+        if row.domain.with_untracked(|had| had.version > version) {
+            return;
+        }
+        self.rows.update_value(|rows| {
+            rows.remove(id);
+        });
+        self.members.update(|count| *count += 1);
+        self.revision.update(|count| *count += 1);
+    }
+
+    /// Makes these the only machines. They come from one reading of everything,
+    /// so versions of another incarnation of the server do not count.
+    pub(super) fn replace(self, machines: impl Iterator<Item = (DomainRef, Arc<Domain>)>) {
+        let mut old = self.rows.with_value(Clone::clone);
+        let fresh: HashMap<DomainRef, Row> = machines
+            .map(|(id, domain)| match old.remove(&id) {
+                Some(row) => {
+                    if row.domain.with_untracked(|had| *had != domain) {
+                        row.domain.set(domain);
+                    }
+                    // How a command ended may have been missed with the gap.
+                    row.pending.set(None);
+                    (id, row)
+                }
+                None => {
+                    let (domain, selected, pending) = (ArcRwSignal::new(domain), ArcRwSignal::new(false), ArcRwSignal::new(None));
+                    (id.clone(), Row { id, domain, selected, pending })
+                }
+            })
+            .collect();
+        self.rows.set_value(fresh);
+        self.members.update(|count| *count += 1);
+        self.revision.update(|count| *count += 1);
+    }
+}

@@ -1,0 +1,109 @@
+//! Buttons, chips and small marks. A disabled button always says why.
+
+use leptos::prelude::*;
+
+use super::icons::icon;
+
+/// A submit button that belongs to a form elsewhere in the page.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Submit {
+    /// The verb; its accessible name.
+    pub(crate) label: String,
+    /// Picture in front of it, or none.
+    pub(crate) icon: Option<&'static str>,
+    /// The form's id.
+    pub(crate) form: &'static str,
+    /// What the form sends as `do`.
+    pub(crate) value: String,
+    /// Why it is not possible now; none when it is.
+    pub(crate) denied: Option<String>,
+    /// Whether it is under way.
+    pub(crate) busy: bool,
+    /// Extra classes.
+    pub(crate) class: &'static str,
+}
+
+impl Submit {
+    /// Only its picture is drawn; the verb is its name and tooltip.
+    pub(crate) fn compact(self) -> AnyView {
+        let Self { label, icon: name, form, value, denied, busy, class } = self;
+        let title = match &denied {
+            Some(reason) => format!("{label}: {reason}"),
+            None => label.clone(),
+        };
+        let class = format!("btn compact {class}");
+        view! {
+            <button
+                type="submit" form=form name="do" value=value class=class aria-label=label title=title
+                aria-disabled=denied.is_some().then_some("true") aria-busy=busy.then_some("true")
+            >
+                {name.map(icon)}
+            </button>
+        }
+        .into_any()
+    }
+
+    /// Picture and verb; the reason is read as its description.
+    pub(crate) fn wide(self) -> AnyView {
+        let Self { label, icon: name, form, value, denied, busy, class } = self;
+        let reason_id = denied.is_some().then(|| format!("why-{}", value.replace(['@', '/'], "-")));
+        let class = format!("btn {class}");
+        view! {
+            <button
+                type="submit" form=form name="do" value=value class=class title=denied.clone()
+                aria-disabled=denied.is_some().then_some("true") aria-busy=busy.then_some("true")
+                aria-describedby=reason_id.clone()
+            >
+                {name.map(icon)} {label}
+            </button>
+            {denied.map(|reason| view! { <span class="hidden" id=reason_id>{reason}</span> })}
+        }
+        .into_any()
+    }
+}
+
+/// A link that narrows a list, with a count.
+pub(crate) fn chip(label: String, count: Option<usize>, href: String, on: bool, mark: Option<&'static str>) -> AnyView {
+    view! {
+        <a class="chip" href=href aria-current=on.then_some("true")>
+            {mark.map(|mark| view! { <span class=format!("dot {mark}")></span> })}
+            {label} {count.map(|count| view! { " " <b>{count}</b> })}
+        </a>
+    }
+    .into_any()
+}
+
+/// A word to group by.
+pub(crate) fn tag(text: &str) -> AnyView {
+    view! { <span class="tag">{text.to_owned()}</span> }.into_any()
+}
+
+/// One line of a list of facts; an empty value is drawn as a dash.
+pub(crate) fn fact(name: &'static str, value: impl IntoView + 'static) -> AnyView {
+    view! { <dt>{name}</dt> <dd>{value}</dd> }.into_any()
+}
+
+/// A text, or a dash where there is none.
+pub(crate) fn or_dash(text: &str) -> AnyView {
+    if text.is_empty() {
+        return view! { <span class="faint">"–"</span> }.into_any();
+    }
+    text.to_owned().into_any()
+}
+
+/// What a list says when there is nothing in it.
+#[component]
+pub(crate) fn Empty(
+    /// What is missing.
+    #[prop(into)]
+    title: String,
+    /// What to do now.
+    children: Children,
+) -> impl IntoView {
+    view! {
+        <div class="empty">
+            <h2>{title}</h2>
+            <p>{children()}</p>
+        </div>
+    }
+}

@@ -1,0 +1,60 @@
+//! Table heads that sort by a link, so that they work without JavaScript and
+//! the order is part of the address.
+
+use leptos::prelude::*;
+
+/// A column that can be sorted by.
+pub(crate) struct Column {
+    /// The word above it.
+    pub(crate) label: &'static str,
+    /// Its name in addresses; empty for one that cannot be sorted by.
+    pub(crate) key: &'static str,
+    /// Whether it holds figures.
+    pub(crate) numeric: bool,
+}
+
+/// The order of a list as it stands in an address: a column, `-` in front for
+/// the largest first.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Order {
+    /// The column's key.
+    pub(crate) key: String,
+    /// Whether the largest come first.
+    pub(crate) descending: bool,
+}
+
+impl Order {
+    /// Reads it; without one the named column counts.
+    pub(crate) fn parse(text: Option<&str>, default: &str) -> Self {
+        let text = text.filter(|text| !text.is_empty()).unwrap_or(default);
+        Self { key: text.trim_start_matches('-').to_owned(), descending: text.starts_with('-') }
+    }
+}
+
+/// The head of a column; `href` gives the address of the list in another order.
+pub(crate) fn head(column: &Column, order: &Order, href: impl Fn(String) -> String) -> AnyView {
+    let class = column.numeric.then_some("num");
+    if column.key.is_empty() {
+        return view! { <th scope="col" class=class>{column.label}</th> }.into_any();
+    }
+    let current = order.key == column.key;
+    let sorted = current.then_some(if order.descending { "descending" } else { "ascending" });
+    let next = if current && !order.descending { format!("-{}", column.key) } else { column.key.to_owned() };
+    view! {
+        <th scope="col" class=class aria-sort=sorted>
+            <a href=href(next)>{column.label}</a>
+        </th>
+    }
+    .into_any()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Order;
+
+    #[test]
+    fn an_order_is_read_from_an_address() {
+        assert_eq!(Order::parse(Some("-state"), "name"), Order { key: "state".into(), descending: true });
+        assert_eq!(Order::parse(None, "name"), Order { key: "name".into(), descending: false });
+    }
+}

@@ -1,0 +1,153 @@
+//! Pieces about machines that several pages show: state, actions, results.
+
+use leptos::{ev::SubmitEvent, prelude::*};
+use leptos_router::hooks::{use_location, use_query_map};
+use model::{Command, Domain, DomainRef, DomainState, Host};
+
+use crate::{
+    act::Acts,
+    routes,
+    store::{Store, rows::{Pending, Row}},
+    ui::{controls::Submit, icons::icon},
+};
+
+/// The id of the one form of a page whose buttons stand all over it.
+pub(crate) const FORM: &str = "act";
+
+/// A state as picture, word and colour.
+pub(crate) fn state(state: DomainState, reason: &str) -> AnyView {
+    let title = (!reason.is_empty()).then(|| format!("{}: {reason}", state.label()));
+    view! { <span class=format!("state {}", state.key()) title=title>{icon(state.key())}{state.label()}</span> }.into_any()
+}
+
+/// The picture of an action.
+fn picture(command: &Command) -> Option<&'static str> {
+    match command {
+        Command::Start {} => Some("start"),
+        Command::Pause {} => Some("pause"),
+        Command::Resume {} => Some("resume"),
+        Command::Shutdown {} => Some("shutdown"),
+        Command::Reboot {} => Some("reboot"),
+        _ => None,
+    }
+}
+
+/// The button of an action on a machine.
+pub(crate) fn button(command: &Command, id: &DomainRef, domain: &Domain, host: Option<&Host>, pending: Option<&Pending>) -> Submit {
+    let denied = match (pending, host) {
+        (Some(pending), _) => Some(format!("{} is busy: {} is under way", domain.name, label_of(pending.kind))),
+        (None, Some(host)) => command.check(domain, host).err().map(|fault| fault.reason),
+        (None, None) => Some(format!("{} is not known", id.host)),
+    };
+    Submit {
+        label: command.label().to_owned(),
+        icon: picture(command),
+        form: FORM,
+        value: format!("{}@{id}", command.kind()),
+        denied,
+        busy: pending.is_some_and(|pending| pending.kind == command.kind()),
+        class: "",
+    }
+}
+
+fn label_of(kind: &str) -> String {
+    Command::button(kind).map_or_else(|| kind.to_owned(), |command| command.label().to_lowercase())
+}
+
+/// The form that all action buttons of a page belong to. With JavaScript it
+/// never leaves the page: a command is sent and the events tell the rest.
+#[component]
+pub(crate) fn ActionForm() -> impl IntoView {
+    let (store, acts) = (expect_context::<Store>(), expect_context::<Acts>());
+    let location = use_location();
+    let back = move || {
+        let (path, query) = (location.pathname.get(), location.search.get());
+        if query.is_empty() { path } else { format!("{path}?{}", query.trim_start_matches('?')) }
+    };
+    view! {
+        <form id=FORM method="post" action=routes::COMMANDS on:submit=move |event| submitted(&event, store, acts)>
+            {form_token()}
+            <input type="hidden" name="back" value=back/>
+        </form>
+    }
+}
+
+/// The hidden field that makes the requests of this rendering its own.
+pub(crate) fn form_token() -> impl IntoView {
+    #[cfg(feature = "ssr")]
+    let token = use_context::<crate::backend::FormToken>().unwrap_or_default().0;
+    #[cfg(not(feature = "ssr"))]
+    let token = "";
+    view! { <input type="hidden" name="token" value=token/> }
+}
+
+/// Which button of the form was pressed, for which machines.
+fn submitted(event: &SubmitEvent, store: Store, acts: Acts) {
+    event.prevent_default();
+    #[cfg(feature = "hydrate")]
+    {
+        use wasm_bindgen::JsCast;
+        let Some(button) = event.submitter().and_then(|element| element.dyn_into::<web_sys::HtmlButtonElement>().ok()) else { return };
+        let wish = button.value();
+        let Some((kind, target)) = wish.split_once('@') else { return };
+        let Some(command) = Command::button(kind) else { return };
+        let targets = match target {
+            "selected" => selected(store).iter().map(|row| row.id.clone()).collect(),
+            one => one.parse().map(|id| vec![id]).unwrap_or_default(),
+        };
+        if button.get_attribute("aria-disabled").is_some() {
+            acts.tell(command.label(), format!("{}.", button.title()), false);
+            return;
+        }
+        acts.ask(command, targets);
+    }
+    #[cfg(not(feature = "hydrate"))]
+    let _ = (store, acts);
+}
+
+/// The rows that are ticked, by name.
+pub(crate) fn selected(store: Store) -> Vec<Row> {
+    let mut rows = store.rows.all_untracked();
+    rows.retain(|row| row.selected.get_untracked());
+    rows.sort_by_cached_key(|row| row.domain.with_untracked(|domain| domain.name.clone()));
+    rows
+}
+
+/// How the requests of a form ended, for pages without JavaScript.
+#[component]
+pub(crate) fn FormResults() -> impl IntoView {
+    let query = use_query_map();
+    let lines = Memo::new(move |_| results(&query.with(|query| query.get("result")).unwrap_or_default()));
+    move || {
+        let lines = lines.get();
+        (!lines.is_empty()).then(|| {
+            view! {
+                <ul class="results" aria-label="Results">
+                    {lines.into_iter().map(|(good, line)| {
+                        let class = if good { "good" } else { "bad" };
+                        view! { <li class=class>{icon(if good { "check" } else { "crashed" })}{line}</li> }
+                    }).collect_view()}
+                </ul>
+            }
+        })
+    }
+}
+
+#[cfg(feature = "ssr")]
+fn results(ids: &str) -> Vec<(bool, String)> {
+    use crate::backend::{Backend, Done};
+    let Some(backend) = use_context::<std::sync::Arc<dyn Backend>>() else { return Vec::new() };
+    let done = ids.split(',').filter_map(|id| backend.done(id.parse().ok()?));
+    done.map(|Done { name, command, outcome }| match outcome {
+        Some(Ok(())) => (true, format!("{name} {}.", command.done())),
+        Some(Err(fault)) => (false, fault.sentence()),
+        None => (true, format!("{}: {name} is still under way. Load the page again to see how it ended.", command.label())),
+    })
+    .collect()
+}
+
+/// In the browser results come as events.
+#[cfg(not(feature = "ssr"))]
+fn results(_: &str) -> Vec<(bool, String)> {
+    Vec::new()
+}

@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Installs what is missing for the steps named as arguments, and nothing else.
+# Works on Debian 12 and 13, as root or with sudo; other systems get a clear
+# sentence about what to install.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf 'belvedere: %s\n' "$*" >&2; }
+fail() { say "$*"; exit 1; }
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"
+  elif command -v sudo >/dev/null; then sudo "$@"
+  else fail "installing needs root: run this as root, install sudo, or install by hand: $*"
+  fi
+}
+
+# Debian machines with a QEMU from backports cannot take the one of the release:
+# then libvirt and QEMU come from backports, too.
+suite_options() {
+  local version
+  version=$(dpkg-query -W -f '${Version}' qemu-utils 2>/dev/null || true)
+  case "$version" in
+    *bpo12*) echo "-t bookworm-backports" ;;
+  esac
+}
+
+add_backports() {
+  apt-cache policy 2>/dev/null | grep -q 'bookworm-backports' && return
+  local file
+  file=$(grep -ls '^Suites: *bookworm bookworm-updates' /etc/apt/sources.list.d/*.sources | head -n 1 || true)
+  if [ -n "$file" ]; then
+    as_root sed -i 's/^Suites: *bookworm bookworm-updates *$/Suites: bookworm bookworm-updates bookworm-backports/' "$file"
+  elif [ -f /etc/apt/sources.list ]; then
+    as_root sed -i -E '/^deb .* bookworm main/{p;s/ bookworm main/ bookworm-backports main/}' /etc/apt/sources.list
+  fi
+}
+
+apt_install() {
+  command -v apt-get >/dev/null || fail "please install these packages with your system's tool: $*"
+  local missing=() package
+  for package in "$@"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+  done
+  [ ${#missing[@]} = 0 ] && return
+  say "installing ${missing[*]}"
+  local options
+  options=$(suite_options)
+  [ -n "$options" ] && add_backports
+  as_root apt-get update -qq
+  # shellcheck disable=SC2086 # the options are words
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $options "${missing[@]}" >/dev/null
+}
+
+libvirt() { apt_install libvirt-dev libvirt0 libvirt-common pkg-config gcc; }
+
+daemon() {
+  apt_install libvirt-daemon-system libvirt-clients libvirt-daemon-driver-storage libvirt-daemon-driver-network \
+    libvirt-daemon-driver-nodedev libvirt-daemon-driver-secret libvirt-daemon-driver-qemu qemu-system-x86 dnsmasq-base iptables \
+    busybox-static cpio kmod python3
+}
+
+browser() { apt_install chromium fonts-dejavu-core; }
+
+rust() {
+  command -v cargo >/dev/null || fail "please install Rust with rustup, then run this again"
+  command -v rustup >/dev/null && { rustup target list --installed | grep -q wasm32-unknown-unknown || rustup target add wasm32-unknown-unknown; }
+  local have
+  have=$(wasm-bindgen --version 2>/dev/null | cut -d' ' -f2 || true)
+  [ "$have" = 0.2.129 ] || tool wasm-bindgen-cli 0.2.129
+}
+
+npm() {
+  command -v node >/dev/null || fail "please install Node.js 20 or newer, then run this again"
+  local stamp=end2end/node_modules/.stamp
+  [ -f "$stamp" ] && [ "$stamp" -nt end2end/package-lock.json ] && return
+  say "installing the npm packages"
+  (cd end2end && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 command npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+  touch "$stamp"
+}
+
+cargo-leptos() {
+  local have
+  have=$(command cargo-leptos --version 2>/dev/null | cut -d' ' -f2 || true)
+  [ "$have" = 0.3.10 ] || tool cargo-leptos 0.3.10 --features no_downloads
+}
+
+# A tool from crates.io, built for a short build instead of a fast tool.
+tool() {
+  local name=$1 version=$2
+  shift 2
+  if command -v cargo-binstall >/dev/null && command cargo-binstall --no-confirm --root "$TOOLS" "$name@$version" 2>/dev/null; then return; fi
+  say "building $name $version, once; this takes some minutes"
+  CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+    RUSTFLAGS="" cargo install --quiet --locked --root "$TOOLS" "$name@$version" "$@"
+}
+
+for step in "$@"; do "$step"; done

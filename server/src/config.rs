@@ -1,0 +1,310 @@
+//! What can be set: by flag, by environment variable `BELVEDERE_…`, by key of a
+//! TOML file, in this order of precedence.
+//!
+//! It checks everything before anything starts; a mistake is one clear sentence.
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use clap::{Parser, Subcommand, error::ErrorKind};
+use hypervisor::{HostConfig, demo_host};
+use model::HostId;
+use serde::Deserialize;
+
+/// The checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Hosts to watch; empty means the local one or the demonstration.
+    pub connect: Vec<(HostId, String)>,
+    /// Whether to show the demonstration host.
+    pub demo: bool,
+    /// The folder for what must survive.
+    pub data: Option<PathBuf>,
+    /// Further names under which browsers may reach this server.
+    pub allow_host: Vec<String>,
+    /// The folder of scripts, styles and images.
+    pub site: PathBuf,
+}
+
+/// Why there is no configuration.
+#[derive(Debug)]
+pub enum Stop {
+    /// Help or version was asked for; this is it.
+    Said(String),
+    /// Something is wrong; one sentence.
+    Wrong(String),
+}
+
+#[derive(Parser)]
+#[command(name = "belvedere", version, about = "Every virtual machine of your libvirt hosts, live in the browser")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    serve: Flags,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Serve the page (the default)
+    Serve(Flags),
+}
+
+#[derive(clap::Args, Clone, Default)]
+struct Flags {
+    /// Address and port to listen on [default: 127.0.0.1:3000]
+    #[arg(long, value_name = "ADDR:PORT", env = "BELVEDERE_LISTEN")]
+    listen: Option<String>,
+    /// A libvirt host, such as qemu:///system or atlas=qemu+ssh://root@atlas/system; may be repeated
+    #[arg(long, value_name = "[NAME=]URI", env = "BELVEDERE_CONNECT", value_delimiter = ' ')]
+    connect: Vec<String>,
+    /// Show the demonstration host, which is libvirt's own test driver
+    #[arg(long, env = "BELVEDERE_DEMO", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    demo: Option<bool>,
+    /// Folder for what must survive a restart
+    #[arg(long, value_name = "DIR", env = "BELVEDERE_DATA")]
+    data: Option<PathBuf>,
+    /// A TOML file with these settings as keys
+    #[arg(long, value_name = "FILE", env = "BELVEDERE_CONFIG")]
+    config: Option<PathBuf>,
+    /// A further host name under which browsers may reach this server; may be repeated
+    #[arg(long, value_name = "NAME", env = "BELVEDERE_ALLOW_HOST", value_delimiter = ' ')]
+    allow_host: Vec<String>,
+    /// A proxy in front of this server does TLS and accounts, so that it may listen beyond loopback
+    #[arg(long, env = "BELVEDERE_BEHIND_PROXY", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    behind_proxy: Option<bool>,
+}
+
+/// The TOML file; the keys are the flags without dashes in front.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct File {
+    listen: Option<String>,
+    connect: Vec<String>,
+    demo: Option<bool>,
+    data: Option<PathBuf>,
+    allow_host: Vec<String>,
+    behind_proxy: Option<bool>,
+}
+
+impl Config {
+    /// Reads arguments, environment and file.
+    ///
+    /// # Errors
+    /// When help was asked for, or anything is wrong.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, Stop> {
+        let arguments = Arguments::try_parse_from(arguments).map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Stop::Said(error.to_string()),
+            _ => Stop::Wrong(first_sentence(&error.to_string())),
+        })?;
+        let flags = match arguments.verb {
+            Some(Verb::Serve(flags)) => flags,
+            None => arguments.serve,
+        };
+        Self::check(flags).map_err(Stop::Wrong)
+    }
+
+    fn check(flags: Flags) -> Result<Self, String> {
+        let file = match &flags.config {
+            Some(path) => {
+                let text = fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+                toml::from_str(&text).map_err(|error| format!("{} is not right: {}", path.display(), first_sentence(&error.to_string())))?
+            }
+            None => File::default(),
+        };
+        let listen = flags.listen.or(file.listen).unwrap_or_else(|| "127.0.0.1:3000".into());
+        let listen: SocketAddr = listen
+            .parse()
+            .map_err(|_| format!("\"{}\" is no address to listen on; it looks like 127.0.0.1:3000", listen.escape_debug()))?;
+        let behind_proxy = flags.behind_proxy.or(file.behind_proxy).unwrap_or(false);
+        if !listen.ip().is_loopback() && !behind_proxy {
+            return Err(format!(
+                "listening on {listen} would let everybody on the network run your machines; \
+                 listen on 127.0.0.1, or say --behind-proxy when a proxy in front does TLS and accounts"
+            ));
+        }
+        let uris = if flags.connect.is_empty() { file.connect } else { flags.connect };
+        let mut connect: Vec<(HostId, String)> = Vec::new();
+        for text in uris.iter().map(|text| text.trim()).filter(|text| !text.is_empty()) {
+            let (id, uri) = named_uri(text)?;
+            if connect.iter().any(|(other, _)| *other == id) {
+                return Err(format!("two hosts are named {id}; give one another name with NAME=URI"));
+            }
+            connect.push((id, uri));
+        }
+        let allow_host = if flags.allow_host.is_empty() { file.allow_host } else { flags.allow_host };
+        let data = flags.data.or(file.data);
+        if let Some(data) = &data {
+            fs::create_dir_all(data).map_err(|error| format!("cannot use {} for data: {error}", data.display()))?;
+        }
+        let demo = flags.demo.or(file.demo).unwrap_or(false);
+        if demo && connect.iter().any(|(id, _)| id.as_str() == "demo") {
+            return Err("the name demo belongs to the demonstration host; give yours another name with NAME=URI".into());
+        }
+        Ok(Self { listen, connect, demo, data, allow_host, site: site() })
+    }
+
+    /// The hosts to watch, and the folder that must live as long as they do.
+    pub(crate) async fn hosts(&self) -> io::Result<(Vec<HostConfig>, Option<tempfile::TempDir>)> {
+        let mut hosts: Vec<HostConfig> =
+            self.connect.iter().map(|(id, uri)| HostConfig { id: id.clone(), uri: uri.clone(), demo: false }).collect();
+        let mut demo = self.demo;
+        if hosts.is_empty() && !demo {
+            let local = "qemu:///system";
+            match hypervisor::probe(local).await {
+                Ok(()) => hosts.push(HostConfig { id: own_name(), uri: local.into(), demo: false }),
+                Err(why) => {
+                    tracing::warn!("{local} does not answer, so the demonstration host is shown instead. {why}");
+                    demo = true;
+                }
+            }
+        }
+        let mut scratch = None;
+        if demo {
+            let folder = match &self.data {
+                Some(data) => data.clone(),
+                None => scratch.insert(tempfile::TempDir::with_prefix("belvedere-")?).path().to_owned(),
+            };
+            hosts.push(demo_host(&folder)?);
+        }
+        Ok((hosts, scratch))
+    }
+}
+
+/// `NAME=URI`, or a URI whose name is derived from it.
+fn named_uri(text: &str) -> Result<(HostId, String), String> {
+    let (name, uri) = match text.split_once('=') {
+        Some((name, uri)) if !name.contains(['/', ':', '?']) => (Some(name), uri),
+        _ => (None, text),
+    };
+    let (scheme, rest) = uri.split_once(':').unwrap_or_default();
+    let plausible = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+        && rest.starts_with("//");
+    if !plausible || uri.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(format!(
+            "\"{}\" is no libvirt URI; it looks like qemu:///system or qemu+ssh://root@host/system",
+            text.escape_debug()
+        ));
+    }
+    let id = match name {
+        Some(name) => name.parse()?,
+        None => derived_name(scheme, &rest[2..]),
+    };
+    Ok((id, uri.to_owned()))
+}
+
+/// The remote host's name, or what the local connection is.
+fn derived_name(scheme: &str, rest: &str) -> HostId {
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default().split(':').next().unwrap_or_default();
+    if let Ok(id) = host.parse() {
+        return id;
+    }
+    if scheme.starts_with("test") { fallback("test") } else { own_name() }
+}
+
+/// This machine's host name.
+fn own_name() -> HostId {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().split('.').next().and_then(|name| name.parse().ok()).unwrap_or_else(|| fallback("local"))
+}
+
+fn fallback(name: &str) -> HostId {
+    name.parse().expect("our own names are host names")
+}
+
+/// Where the scripts are: beside the executable, or where the build puts them.
+fn site() -> PathBuf {
+    if let Some(set) = std::env::var_os("LEPTOS_SITE_ROOT") {
+        return set.into();
+    }
+    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned())).unwrap_or_default();
+    let candidates = [beside.join("site"), beside.join("../site")];
+    candidates.into_iter().find(|folder| folder.join("pkg").is_dir()).unwrap_or_else(|| "target/site".into())
+}
+
+/// The first sentence of a longer message, without the tool's own prefix.
+fn first_sentence(text: &str) -> String {
+    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or(text);
+    line.trim_start_matches("error: ").trim().to_owned()
+}
+
+/// Whether a name in a `Host` header cannot have been rebound by a stranger's DNS.
+pub(crate) fn is_own_name(name: &str, allowed: &[String]) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    bare.parse::<IpAddr>().is_ok()
+        || name == "localhost"
+        || name.ends_with(".localhost")
+        || name == own_name().as_str().to_ascii_lowercase()
+        || allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(arguments: &[&str]) -> Result<Config, String> {
+        let all = ["belvedere"].iter().chain(arguments).map(OsString::from);
+        Config::read(all).map_err(|stop| match stop {
+            Stop::Said(text) | Stop::Wrong(text) => text,
+        })
+    }
+
+    #[test]
+    fn a_host_may_be_named_or_takes_its_name_from_the_uri() {
+        let config = read(&["serve", "--connect", "atlas=qemu:///system?socket=/a=b", "--connect", "qemu+ssh://root@kvm-1:22/system"]);
+        let config = config.expect("right");
+        let hosts: Vec<_> = config.connect.iter().map(|(id, uri)| (id.as_str(), uri.as_str())).collect();
+        assert_eq!(hosts, [("atlas", "qemu:///system?socket=/a=b"), ("kvm-1", "qemu+ssh://root@kvm-1:22/system")]);
+        let config = read(&["--connect", "qemu+unix:///system?socket=/run/x"]).expect("right");
+        assert_eq!(config.connect[0].0, own_name());
+    }
+
+    #[test]
+    fn a_mistake_is_one_clear_sentence() {
+        let cases: [(&[&str], &str); 7] = [
+            (&["--listen", "here"], "\"here\" is no address"),
+            (&["--listen", "0.0.0.0:80"], "everybody on the network"),
+            (&["--connect", "nonsense"], "is no libvirt URI"),
+            (&["--connect", "a=test:///default", "--connect", "a=qemu:///system"], "two hosts are named a"),
+            (&["--config", "/nonexistent"], "cannot read /nonexistent"),
+            (&["--frobnicate"], "unexpected argument"),
+            (&["--connect", "a b=qemu:///system"], "is no libvirt URI"),
+        ];
+        for (arguments, expected) in cases {
+            let why = read(arguments).expect_err("must be refused");
+            assert!(why.contains(expected) && !why.contains('\n'), "{why}");
+        }
+    }
+
+    #[test]
+    fn the_file_holds_the_same_settings_and_flags_win() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let path = folder.path().join("belvedere.toml");
+        fs::write(&path, "listen = \"127.0.0.1:4\"\nconnect = [\"a=test:///default\"]\ndemo = true\n").expect("written");
+        let path = path.to_str().expect("text");
+        let config = read(&["--config", path, "--listen", "127.0.0.1:5"]).expect("right");
+        assert_eq!((config.listen.port(), config.demo, config.connect.len()), (5, true, 1));
+        fs::write(path, "lisen = 3\n").expect("written");
+        assert!(read(&["--config", path]).expect_err("a typing error").contains("belvedere.toml is not right"));
+    }
+
+    #[test]
+    fn only_names_that_nobody_can_rebind_are_ours() {
+        let allowed = ["vms.example.org".to_owned()];
+        for good in ["127.0.0.1", "[::1]", "10.0.0.7", "localhost", "a.localhost", "VMS.example.org"] {
+            assert!(is_own_name(good, &allowed), "{good}");
+        }
+        for bad in ["evil.example.org", "127.0.0.1.evil.org", "localhost.evil.org", ""] {
+            assert!(!is_own_name(bad, &allowed), "{bad}");
+        }
+    }
+}

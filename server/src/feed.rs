@@ -1,0 +1,354 @@
+//! The one log of events: numbers them, remembers the recent ones, and hands
+//! each reader what follows its position.
+//!
+//! ```text
+//! publish ─▶ seq += 1 ─▶ encode once ─▶ ring ─▶ wake readers
+//!                    └─▶ apply to the inventory
+//! ```
+//!
+//! A reader is a position in the shared ring, not a queue, so it costs the same
+//! however far behind it is. It knows nothing of HTTP but the frame format of
+//! server-sent events, because frames are encoded here, once for all readers.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt::Write as _,
+    ops::Bound,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::body::Bytes;
+use model::{Cursor, Event, HostId, HostInventory, Inventory, inventory::Snapshot};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+/// Events that are kept at most.
+const RING_EVENTS: usize = 65_536;
+/// Bytes that are kept even when they are old.
+const RING_BYTES: usize = 16 << 20;
+/// Events are kept at least this long, as far as `RING_EVENTS` allows.
+const RING_AGE: Duration = Duration::from_secs(75);
+/// A reader that is further behind than this starts over.
+const MAX_BEHIND: usize = 1 << 20;
+/// A reader gets at most one chunk in this time: one frame of a display.
+const CHUNK_EVERY: Duration = Duration::from_millis(16);
+/// Time between bookmarks; clients give up after 40 s of silence.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(10);
+/// Readers at the same time.
+const MAX_READERS: usize = 4096;
+
+/// One encoded event.
+struct Frame {
+    kind: &'static str,
+    host: HostId,
+    at: Instant,
+    bytes: Bytes,
+}
+
+struct Log {
+    inventory: Arc<Inventory>,
+    /// The frame with number `seq` is the last one.
+    seq: u64,
+    ring: VecDeque<Frame>,
+    bytes: usize,
+    /// The inventory frame of this position, encoded when first asked for.
+    snapshot: Option<(u64, Bytes)>,
+}
+
+/// What wakes readers.
+#[derive(Clone, Copy, Default, PartialEq)]
+struct Signal {
+    seq: u64,
+    beat: u64,
+    draining: bool,
+}
+
+struct Shared {
+    epoch: u64,
+    log: Mutex<Log>,
+    signal: watch::Sender<Signal>,
+    readers: AtomicUsize,
+}
+
+/// The log and its readers. Cloning it is cheap.
+#[derive(Clone)]
+pub struct Feed {
+    shared: Arc<Shared>,
+}
+
+/// Which events a reader wants; empty sets mean all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Filter {
+    /// Kinds of events.
+    pub topics: BTreeSet<String>,
+    /// Hosts.
+    pub hosts: BTreeSet<HostId>,
+}
+
+impl Filter {
+    fn wants(&self, frame: &Frame) -> bool {
+        (self.topics.is_empty() || self.topics.contains(frame.kind))
+            && (self.hosts.is_empty() || self.hosts.contains(&frame.host))
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        // Nothing inside the lock can leave the log half changed but a panic in
+        // serialisation, and then the log is still consistent.
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cursor(&self, seq: u64) -> Cursor {
+        Cursor { epoch: self.epoch, seq }
+    }
+}
+
+impl Feed {
+    /// An empty log over hosts of which nothing is known yet.
+    pub fn new(hosts: impl IntoIterator<Item = HostInventory>) -> Self {
+        let hosts: BTreeMap<_, _> = hosts.into_iter().map(|host| (host.host.id.clone(), host)).collect();
+        let log = Log {
+            inventory: Arc::new(Inventory { hosts }),
+            seq: 0,
+            ring: VecDeque::new(),
+            bytes: 0,
+            snapshot: None,
+        };
+        let shared = Shared {
+            epoch: random_u64(),
+            log: Mutex::new(log),
+            signal: watch::Sender::new(Signal::default()),
+            readers: AtomicUsize::new(0),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Numbers events and makes them visible. Never blocks on a reader.
+    pub fn publish(&self, events: Vec<Event>) {
+        let mut log = self.shared.lock();
+        let now = Instant::now();
+        for event in events {
+            let bytes = encode(self.shared.cursor(log.seq + 1), event.kind(), &event.data());
+            Arc::make_mut(&mut log.inventory).apply(&event);
+            log.seq += 1;
+            log.bytes += bytes.len();
+            log.ring.push_back(Frame { kind: event.kind(), host: event.host().clone(), at: now, bytes });
+        }
+        log.trim(now);
+        let seq = log.seq;
+        drop(log);
+        self.shared.signal.send_modify(|signal| signal.seq = seq);
+    }
+
+    /// All hosts with the position they were read at.
+    pub fn snapshot(&self) -> Snapshot {
+        let log = self.shared.lock();
+        Snapshot { cursor: self.shared.cursor(log.seq), hosts: log.inventory.clone() }
+    }
+
+    /// The position now.
+    pub fn cursor(&self) -> Cursor {
+        self.shared.cursor(self.shared.lock().seq)
+    }
+
+    /// A reader from a position on; without a usable one it begins with the
+    /// inventory. None when there are too many readers already.
+    pub fn subscribe(&self, cursor: Option<Cursor>, filter: Filter) -> Option<Reader> {
+        if self.shared.readers.fetch_add(1, Ordering::Relaxed) >= MAX_READERS {
+            self.shared.readers.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        let signal = self.shared.signal.subscribe();
+        let mut log = self.shared.lock();
+        let usable = cursor.filter(|cursor| {
+            cursor.epoch == self.shared.epoch && log.reaches(cursor.seq) && log.behind(cursor.seq) <= MAX_BEHIND
+        });
+        let (position, first) = match usable {
+            Some(cursor) => (cursor.seq, None),
+            None => (log.seq, Some(log.inventory_frame(self.shared.epoch, &filter))),
+        };
+        drop(log);
+        Some(Reader { shared: self.shared.clone(), signal, position, filter, first, sent: None, beat: None })
+    }
+
+    /// How many readers there are.
+    pub fn readers(&self) -> usize {
+        self.shared.readers.load(Ordering::Relaxed)
+    }
+
+    /// Ends all readers; each is told to come back after a moment of its own.
+    pub fn drain(&self) {
+        self.shared.signal.send_modify(|signal| signal.draining = true);
+    }
+
+    /// Sends bookmarks for ever; one ticker for all readers.
+    pub async fn beat(self) {
+        let mut ticks = tokio::time::interval(BOOKMARK_EVERY);
+        loop {
+            ticks.tick().await;
+            self.shared.signal.send_modify(|signal| signal.beat += 1);
+        }
+    }
+}
+
+impl Log {
+    /// Forgets what is old, within the bounds.
+    fn trim(&mut self, now: Instant) {
+        while let Some(oldest) = self.ring.front() {
+            let old = now.duration_since(oldest.at) > RING_AGE && self.bytes > RING_BYTES;
+            if !old && self.ring.len() <= RING_EVENTS {
+                break;
+            }
+            self.bytes -= oldest.bytes.len();
+            self.ring.pop_front();
+        }
+    }
+
+    /// Whether everything after that position is still here.
+    fn reaches(&self, seq: u64) -> bool {
+        seq <= self.seq && self.seq - seq <= self.ring.len() as u64
+    }
+
+    /// The frames after a position that `reaches`.
+    fn after(&self, seq: u64) -> impl Iterator<Item = &Frame> {
+        let skip = self.ring.len() - (self.seq - seq) as usize;
+        self.ring.range((Bound::Included(skip), Bound::Unbounded))
+    }
+
+    /// How many bytes a reader at that position has before it.
+    fn behind(&self, seq: u64) -> usize {
+        self.after(seq).map(|frame| frame.bytes.len()).sum()
+    }
+
+    /// The frame that replaces everything a reader knows.
+    fn inventory_frame(&mut self, epoch: u64, filter: &Filter) -> Bytes {
+        if let Some((seq, bytes)) = &self.snapshot
+            && *seq == self.seq
+            && filter.hosts.is_empty()
+        {
+            return bytes.clone();
+        }
+        let cursor = Cursor { epoch, seq: self.seq };
+        let mut hosts = self.inventory.clone();
+        if !filter.hosts.is_empty() {
+            Arc::make_mut(&mut hosts).hosts.retain(|id, _| filter.hosts.contains(id));
+        }
+        let snapshot = Snapshot { cursor, hosts };
+        let data = serde_json::to_string(&snapshot).expect("inventories have string keys only");
+        let bytes = encode(cursor, "inventory", &data);
+        if filter.hosts.is_empty() {
+            self.snapshot = Some((self.seq, bytes.clone()));
+        }
+        bytes
+    }
+}
+
+/// A frame of server-sent events (HTML standard, "Server-sent events"). The data
+/// is JSON and so holds no line break that could split it.
+fn encode(cursor: Cursor, kind: &str, data: &str) -> Bytes {
+    let mut frame = String::with_capacity(data.len() + kind.len() + 64);
+    // Writing to a string cannot fail.
+    write!(frame, "id: {cursor}\nevent: {kind}\ndata: {data}\n\n").ok();
+    frame.into()
+}
+
+/// A position in the log that moves on as it is read.
+pub struct Reader {
+    shared: Arc<Shared>,
+    signal: watch::Receiver<Signal>,
+    position: u64,
+    filter: Filter,
+    first: Option<Bytes>,
+    /// When the last chunk was given.
+    sent: Option<Instant>,
+    /// The last bookmark; none before the first chunk.
+    beat: Option<u64>,
+}
+
+impl Reader {
+    /// The next chunk of whole frames; none when the stream is over: the reader
+    /// fell too far behind, or the server stops. It resumes by the last id.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        if let Some(first) = self.first.take() {
+            return Some(self.given(first));
+        }
+        loop {
+            let signal = *self.signal.borrow_and_update();
+            if signal.draining {
+                return self.farewell();
+            }
+            if signal.seq > self.position {
+                if let Some(sent) = self.sent {
+                    // Bursts travel as one chunk; a single event never waits.
+                    sleep_until(sent + CHUNK_EVERY).await;
+                }
+                let chunk = self.collect()?;
+                if !chunk.is_empty() {
+                    return Some(self.given(chunk));
+                }
+            }
+            if self.beat != Some(signal.beat) {
+                let at_once = self.beat.is_none();
+                self.beat = Some(signal.beat);
+                // A reader that resumes learns at once that the stream works.
+                if !at_once || self.sent.is_none() {
+                    return Some(self.given(encode(self.shared.cursor(self.position), "bookmark", "{}")));
+                }
+            }
+            self.signal.changed().await.ok()?;
+        }
+    }
+
+    fn given(&mut self, chunk: Bytes) -> Bytes {
+        self.sent = Some(Instant::now());
+        chunk
+    }
+
+    /// All wanted frames after the position, as one chunk; none when too far behind.
+    fn collect(&mut self) -> Option<Bytes> {
+        let log = self.shared.lock();
+        if !log.reaches(self.position) {
+            return None;
+        }
+        let wanted: Vec<Bytes> =
+            log.after(self.position).filter(|frame| self.filter.wants(frame)).map(|frame| frame.bytes.clone()).collect();
+        self.position = log.seq;
+        drop(log);
+        if wanted.iter().map(Bytes::len).sum::<usize>() > MAX_BEHIND {
+            return None;
+        }
+        Some(match <[Bytes; 1]>::try_from(wanted) {
+            Ok([single]) => single,
+            Err(many) => many.concat().into(),
+        })
+    }
+
+    /// The last chunk when the server stops: come back after a moment.
+    fn farewell(&mut self) -> Option<Bytes> {
+        let told = self.beat == Some(u64::MAX);
+        self.beat = Some(u64::MAX);
+        (!told).then(|| format!("retry: {}\n\n", 500 + random_u64() % 4_500).into())
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.shared.readers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A random number from the operating system; without one there is no safe epoch.
+fn random_u64() -> u64 {
+    getrandom::u64().expect("the operating system gives random numbers")
+}
+
+#[cfg(test)]
+#[path = "feed_tests.rs"]
+mod tests;

@@ -1,0 +1,203 @@
+//! The promises of the log, held as a value without a network.
+
+use std::time::Duration;
+
+use model::{Domain, DomainState, Host, Link, event::Severity, inventory::diff_domain};
+use proptest::prelude::*;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::*;
+
+fn host(id: &str) -> HostInventory {
+    let host = Host { id: id.parse().expect("a name"), connection: Link::default(), info: None, demo: false };
+    HostInventory { host, domains: BTreeMap::new() }
+}
+
+fn feed() -> Feed {
+    Feed::new([host("atlas"), host("borea")])
+}
+
+fn created(host: &str, number: u128) -> Vec<Event> {
+    let domain = Domain { id: Uuid::from_u128(number), name: format!("vm-{number}"), version: 1, ..Domain::default() };
+    diff_domain(&host.parse().expect("a name"), None, Some(&Arc::new(domain)), Default::default())
+}
+
+fn problem(host: &str, text: &str) -> Vec<Event> {
+    let host_id = host.parse().expect("a name");
+    let error = model::event::Error { host_id, message: text.into(), severity: Severity::Info, context: None, timestamp: 0 };
+    vec![Event::Error(error)]
+}
+
+/// Frames of a chunk as (id, kind).
+fn frames(chunk: &Bytes) -> Vec<(Cursor, String)> {
+    let text = std::str::from_utf8(chunk).expect("text");
+    let parts = text.split_terminator("\n\n").filter(|frame| frame.starts_with("id: "));
+    parts
+        .map(|frame| {
+            let lines: Vec<&str> = frame.lines().collect();
+            assert_eq!(lines.len(), 3, "a frame has three lines: {frame:?}");
+            (lines[0][4..].parse().expect("an id"), lines[1][7..].to_owned())
+        })
+        .collect()
+}
+
+async fn next(reader: &mut Reader) -> Vec<(Cursor, String)> {
+    let chunk = timeout(Duration::from_secs(60), reader.next()).await.expect("in time").expect("goes on");
+    frames(&chunk)
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_position_a_reader_begins_with_the_inventory() {
+    let feed = feed();
+    feed.publish(created("atlas", 1));
+    for cursor in [None, Some(Cursor { epoch: 1, seq: 0 }), Some(Cursor { epoch: feed.cursor().epoch, seq: 99 })] {
+        let mut reader = feed.subscribe(cursor, Filter::default()).expect("room");
+        assert_eq!(next(&mut reader).await, [(feed.cursor(), "inventory".to_owned())]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_resumes_after_its_position_without_gap_or_duplicate() {
+    let feed = feed();
+    (1..=5).for_each(|n| feed.publish(created("atlas", n)));
+    let cursor = Cursor { seq: 2, ..feed.cursor() };
+    let mut reader = feed.subscribe(Some(cursor), Filter::default()).expect("room");
+    let mut seen: Vec<u64> = next(&mut reader).await.iter().map(|(id, _)| id.seq).collect();
+    feed.publish(created("atlas", 6));
+    seen.extend(next(&mut reader).await.iter().map(|(id, _)| id.seq));
+    assert_eq!(seen, [3, 4, 5, 6]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happens_between_subscribing_and_reading_is_not_lost() {
+    let feed = feed();
+    let mut reader = feed.subscribe(None, Filter::default()).expect("room");
+    feed.publish(created("atlas", 1));
+    assert_eq!(next(&mut reader).await[0].1, "inventory");
+    assert_eq!(next(&mut reader).await, [(feed.cursor(), "vm-created".to_owned())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_wanted_kinds_and_hosts_arrive() {
+    let feed = feed();
+    let filter = Filter { topics: ["error".to_owned()].into(), hosts: ["borea".parse().expect("a name")].into() };
+    let mut reader = feed.subscribe(Some(feed.cursor()), filter).expect("room");
+    assert_eq!(next(&mut reader).await[0].1, "bookmark");
+    feed.publish(created("borea", 1));
+    feed.publish(problem("atlas", "not this"));
+    feed.publish(problem("borea", "this"));
+    assert_eq!(next(&mut reader).await, [(feed.cursor(), "error".to_owned())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_reader_gets_a_bookmark_with_the_position_at_least_every_15_s() {
+    let feed = feed();
+    tokio::spawn(feed.clone().beat());
+    let mut reader = feed.subscribe(Some(feed.cursor()), Filter::default()).expect("room");
+    assert_eq!(next(&mut reader).await[0].1, "bookmark");
+    feed.publish(created("atlas", 1));
+    assert_eq!(next(&mut reader).await[0].1, "vm-created");
+    for _ in 0..5 {
+        let asked = Instant::now();
+        assert_eq!(next(&mut reader).await, [(feed.cursor(), "bookmark".to_owned())]);
+        assert!(asked.elapsed() <= Duration::from_secs(15));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_travels_as_one_chunk() {
+    let feed = feed();
+    let mut reader = feed.subscribe(Some(feed.cursor()), Filter::default()).expect("room");
+    next(&mut reader).await;
+    for n in 1..=100 {
+        feed.publish(created("atlas", n));
+    }
+    assert_eq!(next(&mut reader).await.len(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_more_than_a_mebibyte_behind_is_closed_and_starts_over() {
+    let feed = feed();
+    let mut reader = feed.subscribe(Some(feed.cursor()), Filter::default()).expect("room");
+    next(&mut reader).await;
+    let before = feed.cursor();
+    let text = "x".repeat(1024);
+    (0..1200).for_each(|_| feed.publish(problem("atlas", &text)));
+    assert!(reader.next().await.is_none(), "it is closed");
+    let mut again = feed.subscribe(Some(before), Filter::default()).expect("room");
+    assert_eq!(next(&mut again).await[0].1, "inventory", "a partial replay would be a lie");
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_are_told_to_come_back_when_the_server_stops() {
+    let feed = feed();
+    let mut reader = feed.subscribe(Some(feed.cursor()), Filter::default()).expect("room");
+    next(&mut reader).await;
+    feed.drain();
+    let last = reader.next().await.expect("a farewell");
+    assert!(last.starts_with(b"retry: "));
+    assert!(reader.next().await.is_none());
+}
+
+#[test]
+fn the_number_of_readers_is_bounded_and_given_back() {
+    let feed = feed();
+    let readers: Vec<_> = (0..MAX_READERS).map(|_| feed.subscribe(None, Filter::default()).expect("room")).collect();
+    assert!(feed.subscribe(None, Filter::default()).is_none());
+    drop(readers);
+    assert_eq!(feed.readers(), 0);
+    assert!(feed.subscribe(None, Filter::default()).is_some());
+}
+
+#[test]
+fn memory_of_the_log_is_bounded() {
+    let feed = feed();
+    for _ in 0..RING_EVENTS + 10 {
+        feed.publish(problem("atlas", "x"));
+    }
+    assert_eq!(feed.shared.lock().ring.len(), RING_EVENTS);
+    assert!(!feed.shared.lock().reaches(5), "what is forgotten is known to be");
+    assert!(feed.shared.lock().reaches(11));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// Readers that come, go and resume at any time see every event once, in
+    /// order, and end with the server's inventory.
+    #[test]
+    fn every_reader_sees_everything_after_its_position_once(steps in prop::collection::vec((0_u8..4, 0_u128..8), 1..80)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+        runtime.block_on(async move {
+            let feed = feed();
+            let mut position = feed.cursor();
+            let mut reader = feed.subscribe(Some(position), Filter::default()).expect("room");
+            for (step, number) in steps {
+                match step {
+                    0 | 1 => feed.publish(created("atlas", number)),
+                    2 => feed.publish(vec![state(number)]),
+                    _ => {
+                        // The stream drops here and resumes by the last id seen.
+                        reader = feed.subscribe(Some(position), Filter::default()).expect("room");
+                    }
+                }
+                while position != feed.cursor() {
+                    for (id, kind) in next(&mut reader).await {
+                        if kind == "bookmark" {
+                            assert_eq!(id, position);
+                        } else {
+                            assert_eq!(id.seq, position.seq + 1, "{kind}");
+                            position = id;
+                        }
+                    }
+                }
+            }
+        });
+    }
+}
+
+fn state(number: u128) -> Event {
+    let with = |state, version| Arc::new(Domain { id: Uuid::from_u128(number), state, version, ..Domain::default() });
+    let (old, new) = (with(DomainState::Running, 1), with(DomainState::Paused, 2));
+    diff_domain(&"atlas".parse().expect("a name"), Some(&old), Some(&new), Default::default()).remove(0)
+}

@@ -1,0 +1,79 @@
+//! The routes and the middleware, each as one list.
+//!
+//! A handler translates between HTTP and the backend and decides nothing else.
+
+mod api;
+mod assets;
+pub(crate) mod connection;
+mod events;
+mod guard;
+mod pages;
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    http::StatusCode,
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use model::{Fault, FaultKind};
+use tower_http::{compression::CompressionLayer, limit::RequestBodyLimitLayer};
+
+use self::{assets::Assets, guard::Guard, pages::Pages};
+use crate::{Backend, config::Config};
+
+/// Largest request body; the longest command is a description of 16 KiB.
+const MAX_BODY: usize = 64 * 1024;
+
+/// The whole server as a router.
+pub(crate) fn router(backend: &Arc<Backend>, config: &Config) -> Router {
+    let assets = Arc::new(Assets::find(&config.site));
+    let pages = Arc::new(Pages::new(backend.clone(), assets.clone()));
+    let guard = Arc::new(Guard::new(config.allow_host.clone()));
+
+    Router::new()
+        // For programs and for our own client.
+        .route("/events", get(events::stream))
+        .route("/api/v1/inventory", get(api::inventory))
+        .route("/api/v1/commands", post(api::command))
+        .route("/api/v1/hosts/{host}/reconnect", post(api::reconnect))
+        .route("/api/v1/domains/{host}/{uuid}/definition", get(api::definition))
+        .route("/api/{*unknown}", get(api::unknown).post(api::unknown))
+        // For forms.
+        .route("/commands", post(api::form))
+        .route("/theme", post(api::theme))
+        // For those who watch the server.
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(api::ready))
+        .with_state(backend.clone())
+        // For browsers.
+        .merge(assets::routes(&assets))
+        .fallback(get(pages::render).with_state(pages))
+        // The outermost layer stands last.
+        .layer(CompressionLayer::new())
+        .layer(RequestBodyLimitLayer::new(MAX_BODY))
+        .layer(middleware::from_fn_with_state(guard, guard::check))
+        .layer(middleware::from_fn(guard::headers))
+}
+
+/// A fault as an answer: its status, and `{fault, reason, next}`.
+struct Failed(Fault);
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(&self.0)).into_response();
+        if matches!(self.0.kind, FaultKind::Busy | FaultKind::Unreachable) {
+            response.headers_mut().insert(axum::http::header::RETRY_AFTER, axum::http::HeaderValue::from_static("3"));
+        }
+        response
+    }
+}
+
+impl From<Fault> for Failed {
+    fn from(fault: Fault) -> Self {
+        Self(fault)
+    }
+}

@@ -1,0 +1,90 @@
+//! Scripts, styles and images: found once, served precompressed and for ever.
+
+use std::{fs, path::Path, sync::Arc, time::SystemTime};
+
+use app::backend::AssetNames;
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderValue, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, get_service},
+};
+use tower_http::services::{ServeDir, ServeFile};
+
+/// The files that the build left in the site folder.
+pub(crate) struct Assets {
+    /// Their addresses, for pages.
+    pub(crate) names: AssetNames,
+    site: std::path::PathBuf,
+}
+
+/// The folder of hashed files below the site, and in addresses.
+const PACKAGE: &str = "pkg";
+
+impl Assets {
+    /// Looks for the newest script, module and style sheet. A build that has none
+    /// serves pages without them, and they work.
+    pub(crate) fn find(site: &Path) -> Self {
+        let folder = site.join(PACKAGE);
+        let newest = |extension: &str| {
+            let files = fs::read_dir(&folder).ok()?.filter_map(Result::ok);
+            let ours = files.filter(|file| {
+                let name = file.file_name();
+                let name = name.to_string_lossy();
+                name.starts_with("belvedere") && name.ends_with(extension)
+            });
+            let written = |file: &fs::DirEntry| file.metadata().and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+            let newest = ours.max_by_key(written)?;
+            Some(format!("/{PACKAGE}/{}", newest.file_name().to_string_lossy()))
+        };
+        let names = AssetNames { script: newest(".js"), module: newest(".wasm"), style: newest(".css") };
+        if names.script.is_none() {
+            tracing::warn!("no scripts in {}; pages work without JavaScript only (make build)", folder.display());
+        }
+        Self { names, site: site.to_owned() }
+    }
+
+    /// The script of the shared worker: it keeps early connections until the
+    /// module is there, and hands them over.
+    fn worker(&self) -> Response {
+        let (Some(script), Some(module)) = (&self.names.script, &self.names.module) else {
+            return axum::http::StatusCode::NOT_FOUND.into_response();
+        };
+        let source = format!(
+            "const early = [];\nself.onconnect = (event) => early.push(event.ports[0]);\n\
+             const belvedere = await import({script:?});\nawait belvedere.default({{ module_or_path: {module:?} }});\n\
+             belvedere.stream_worker(early);\n"
+        );
+        let policy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'";
+        let headers = [
+            (header::CONTENT_TYPE, "text/javascript"),
+            (header::CACHE_CONTROL, "no-cache"),
+            (header::CONTENT_SECURITY_POLICY, policy),
+        ];
+        (headers, source).into_response()
+    }
+}
+
+/// The routes of the files.
+pub(crate) fn routes(assets: &Arc<Assets>) -> Router {
+    let files = ServeDir::new(assets.site.join(PACKAGE)).precompressed_br().precompressed_gzip();
+    let package = Router::new().fallback_service(get_service(files)).layer(middleware::from_fn(for_ever));
+    let worker = {
+        let assets = assets.clone();
+        get(async move || assets.worker())
+    };
+    let icon = ServeFile::new(assets.site.join("favicon.svg"));
+    Router::new().nest("/pkg", package).route("/worker.js", worker).route_service("/favicon.svg", get_service(icon))
+}
+
+/// A hashed name never changes its content.
+async fn for_ever(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if response.status().is_success() {
+        let value = HeaderValue::from_static("public, max-age=31536000, immutable");
+        response.headers_mut().insert(header::CACHE_CONTROL, value);
+    }
+    response
+}

@@ -1,0 +1,84 @@
+//! `GET /events`: the feed as server-sent events.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    extract::{Query, State},
+    http::{HeaderMap, header},
+    response::{IntoResponse, Response},
+};
+use futures_util::stream;
+use model::{Cursor, Event, Fault, FaultKind};
+use serde::Deserialize;
+
+use super::Failed;
+use crate::{Backend, feed::Filter};
+
+/// The query of a stream.
+#[derive(Deserialize)]
+pub(crate) struct Wish {
+    since: Option<String>,
+    #[serde(default)]
+    topics: String,
+    #[serde(default)]
+    hosts: String,
+}
+
+/// Kinds that are part of the contract and whose source comes later; asking for
+/// them is no mistake.
+const ANNOUNCED: &[&str] = &[
+    "vm-stats-updated",
+    "storage-pool-changed",
+    "network-changed",
+    "task-created",
+    "task-progress",
+    "snapshot-changed",
+    "volume-changed",
+    "audit-appended",
+];
+
+impl Wish {
+    fn filter(&self) -> Result<Filter, Fault> {
+        let mut filter = Filter::default();
+        for topic in self.topics.split(',').map(str::trim).filter(|topic| !topic.is_empty()) {
+            if !Event::KINDS.contains(&topic) && !ANNOUNCED.contains(&topic) {
+                return Err(Fault::invalid("topics", &format!("there is no event \"{}\"", topic.escape_debug())));
+            }
+            filter.topics.insert(topic.to_owned());
+        }
+        for host in self.hosts.split(',').map(str::trim).filter(|host| !host.is_empty()) {
+            filter.hosts.insert(host.parse().map_err(|why: String| Fault::invalid("hosts", &why))?);
+        }
+        Ok(filter)
+    }
+
+    /// The position to go on from. The header wins, because the browser sends it
+    /// when it reconnects on its own with the old address. What cannot be read is
+    /// no position, and the stream begins with the inventory.
+    fn cursor(&self, headers: &HeaderMap) -> Option<Cursor> {
+        let header = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+        header.or(self.since.as_deref())?.parse().ok()
+    }
+}
+
+pub(crate) async fn stream(
+    State(backend): State<Arc<Backend>>,
+    Query(wish): Query<Wish>,
+    headers: HeaderMap,
+) -> Result<Response, Failed> {
+    let reader = backend.feed().subscribe(wish.cursor(&headers), wish.filter()?).ok_or_else(|| {
+        Fault::new(FaultKind::Busy, "There are too many streams").with_next("Close other tabs or try again in a moment")
+    })?;
+    let chunks = stream::unfold(reader, async |mut reader| {
+        let chunk = reader.next().await?;
+        Some((Ok::<_, std::convert::Infallible>(chunk), reader))
+    });
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+        // Proxies that know it do not hold frames back.
+        (header::HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    Ok((headers, Body::from_stream(chunks)).into_response())
+}

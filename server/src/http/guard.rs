@@ -1,0 +1,97 @@
+//! Who may talk to us at all, and what browsers are told to refuse.
+//!
+//! Two attacks end here: a page of a stranger that sends our users' browsers to
+//! us (cross-site requests), and a stranger's name that points to our address
+//! (DNS rebinding). Accounts are not decided here.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use model::{Fault, FaultKind};
+
+use super::Failed;
+use crate::config::is_own_name;
+
+/// The names under which this server may be reached.
+pub(crate) struct Guard {
+    allowed: Vec<String>,
+}
+
+impl Guard {
+    pub(crate) fn new(allowed: Vec<String>) -> Self {
+        Self { allowed }
+    }
+
+    /// Why a request is refused; none when it is not.
+    fn objection(&self, request: &Request) -> Option<Fault> {
+        let forbidden = |reason: &str| Fault::new(FaultKind::Denied, reason);
+        let Some(host) = authority(request) else {
+            return Some(forbidden("The request names no host"));
+        };
+        let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(name, _)| name);
+        if !is_own_name(name, &self.allowed) {
+            return Some(
+                forbidden("This server is not known under the name in the address")
+                    .with_next("Use its address or localhost, or start it with --allow-host and that name"),
+            );
+        }
+        if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) || is_same_origin(request.headers(), host) {
+            return None;
+        }
+        Some(forbidden("The request comes from another site").with_next("Open Belvedere itself and try again"))
+    }
+}
+
+/// The host and port a request is addressed to (RFC 9110, 7.2).
+fn authority(request: &Request) -> Option<&str> {
+    let header = request.headers().get(header::HOST).map(|value| value.to_str().unwrap_or_default());
+    header.or_else(|| request.uri().authority().map(|authority| authority.as_str())).filter(|host| !host.is_empty())
+}
+
+/// Whether a changing request comes from our own pages or from no browser.
+fn is_same_origin(headers: &HeaderMap, host: &str) -> bool {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return site == "same-origin";
+    }
+    match headers.get(header::ORIGIN) {
+        Some(origin) => origin.to_str().ok().and_then(|origin| origin.split_once("://")).is_some_and(|(_, origin)| origin == host),
+        // Browsers that send neither header send no cookies of ours cross-site.
+        None => true,
+    }
+}
+
+/// Middleware: lets through or answers 403.
+pub(crate) async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    match guard.objection(&request) {
+        None => next.run(request).await,
+        Some(fault) => {
+            let mut response = Failed(fault).into_response();
+            *response.status_mut() = axum::http::StatusCode::FORBIDDEN;
+            response
+        }
+    }
+}
+
+/// Middleware: what every answer carries. Pages bring a policy with their nonce.
+pub(crate) async fn headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    let mut put = |name: HeaderName, value: &'static str| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
+    put(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
+    put(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    put(header::X_FRAME_OPTIONS, "DENY");
+    // Not `no-referrer`: with it browsers send `Origin: null` on our own forms.
+    put(header::REFERRER_POLICY, "same-origin");
+    put(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    put(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    put(HeaderName::from_static("permissions-policy"), "camera=(), microphone=(), geolocation=(), payment=(), usb=()");
+    put(header::CACHE_CONTROL, "no-store");
+    response
+}
