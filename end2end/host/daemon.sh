@@ -94,17 +94,12 @@ CONF
 }
 
 # Runs inside the new namespaces and stays there, so that they outlive the daemon it starts for every
-# line it reads. Without the view
-# of the control groups libvirt does not use them, whatever the machine has.
+# line it reads. libvirt does not see the control groups, so it does not use them on any machine.
 hold() {
     local folder
     mount --bind "$dir/sock" "$dir/sock"
-    for folder in run etc lib log cache; do
-        case $folder in
-            run) mount --bind "$dir/run" /run/libvirt ;;
-            etc) mount --bind "$dir/etc" /etc/libvirt ;;
-            *) mount --bind "$dir/$folder" "/var/$folder/libvirt" ;;
-        esac
+    for folder in run etc var/lib var/log var/cache; do
+        mount --bind "$dir/${folder##*/}" "/$folder/libvirt"
     done
     ! mountpoint -q /sys/fs/cgroup || umount -R -l /sys/fs/cgroup
     hostname "$(basename "$dir" | tr '[:upper:]_' '[:lower:]-').test"
@@ -121,11 +116,6 @@ hold() {
 
 # Asking QEMU what it can do takes seconds, so the answers are kept for the next host. libvirt checks
 # that they are for this QEMU and this machine before it believes them.
-load_answers() {
-    mkdir -p "$dir/cache/qemu/capabilities"
-    cp -p "$answers"/*.xml "$dir/cache/qemu/capabilities/" 2>/dev/null || true
-}
-
 save_answers() {
     local new
     mkdir -p "$answers"
@@ -135,10 +125,10 @@ save_answers() {
 }
 
 start_holder() {
-    mkdir -p "$dir"/{run,etc,lib/images,log,cache,sock} /run/libvirt /etc/libvirt /var/{lib,log,cache}/libvirt
+    mkdir -p "$dir"/{run,etc,lib/images,log,cache/qemu/capabilities,sock} /run/libvirt /etc/libvirt /var/{lib,log,cache}/libvirt
     rm -rf "$dir"/run/* "$dir"/holder.* "$dir/libvirtd.pid" "$dir"/sock/*
     write_config
-    load_answers
+    cp -p "$answers"/*.xml "$dir/cache/qemu/capabilities/" 2>/dev/null || true
     # A guest has ended for libvirt only when its process was collected, and the first process of a
     # container does that late or never. So the holder does it: prctl (157) makes it a subreaper (36).
     setsid unshare --mount --uts --propagation private \
@@ -190,9 +180,7 @@ signal() {
 }
 
 cmd_freeze() { signal STOP is_frozen; }
-
 cmd_thaw() { signal CONT is_thawed; }
-
 cmd_pid() { daemon_pid || die "no libvirtd runs in $dir"; }
 
 # Bridges and firewall rules belong to the whole machine, and only libvirt knows which are its own.

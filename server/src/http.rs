@@ -19,7 +19,7 @@ use axum::{
     routing::{get, post},
 };
 use model::{Fault, FaultKind};
-use tower_http::{compression::CompressionLayer, limit::RequestBodyLimitLayer};
+use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer, limit::RequestBodyLimitLayer};
 
 use self::{assets::Assets, guard::Guard, pages::Pages};
 use crate::{Backend, config::Config};
@@ -52,10 +52,17 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config) -> Router {
         .merge(assets::routes(&assets))
         .fallback(get(pages::render).with_state(pages))
         // The outermost layer stands last.
+        .layer(CatchPanicLayer::custom(panicked))
         .layer(CompressionLayer::new())
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
         .layer(middleware::from_fn_with_state(guard, guard::check))
         .layer(middleware::from_fn(guard::headers))
+}
+
+/// A panic in one request is that request's alone; its text stays in the log.
+fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    let fault = Fault::new(FaultKind::Internal, "Belvedere made a mistake with this request");
+    Failed(fault.with_next("See the server's log")).into_response()
 }
 
 /// A fault as an answer: its status, and `{fault, reason, next}`.

@@ -40,6 +40,7 @@ pub(crate) fn DomainsPage() -> impl IntoView {
                 (some, all) if some == all => all.to_string(),
                 (some, all) => format!("{some} of {all}"),
             }}</span>
+            <Search view=view/>
         </div>
         <FormResults/>
         <ActionForm/>
@@ -84,7 +85,7 @@ fn Nothing(
     view! { <Empty title="No host is connected">"As soon as one answers, its machines appear here. "<a href=routes::HOSTS>"See why they do not answer"</a>"."</Empty> }.into_any()
 }
 
-/// State, host and tag as links with counts, and the search.
+/// State, host and tag as links with counts.
 #[component]
 fn Filters(
     /// What the address asks for.
@@ -92,12 +93,6 @@ fn Filters(
 ) -> impl IntoView {
     let store = use_store();
     let counts = Memo::new(move |_| view.with(|view| store.rows.with(|rows| view.counts(rows))));
-    let navigate = use_navigate();
-    let typed = move |event| {
-        let text = event_target_value(&event);
-        let options = leptos_router::NavigateOptions { replace: true, scroll: false, ..Default::default() };
-        navigate(&view.with_untracked(|view| view.searching(text)), options);
-    };
     let chips = move || view.with(|view| counts.with(|counts| {
         let all = chip("All".into(), Some(counts.all), view.in_state(None), view.state.is_none(), None);
         let states = DomainState::ALL.into_iter().filter_map(|state| {
@@ -114,13 +109,29 @@ fn Filters(
     view! {
         <div class="filters">
             <div class="chips">{chips}</div>
-            <form method="get" action=routes::VMS class="search" on:submit=|event| event.prevent_default()>
-                {move || view.with(View::hidden_fields)}
-                <input type="search" name="q" id="filter" placeholder="Filter" aria-label="Filter machines" autocomplete="off"
-                    prop:value=move || view.with(|view| view.search.clone()) value=view.with_untracked(|view| view.search.clone()) on:input=typed/>
-                <kbd>"/"</kbd>
-            </form>
         </div>
+    }
+}
+
+/// The search within the list; each key changes the address.
+#[component]
+fn Search(
+    /// What the address asks for.
+    view: Memo<View>,
+) -> impl IntoView {
+    let navigate = use_navigate();
+    let typed = move |event| {
+        let text = event_target_value(&event);
+        let options = leptos_router::NavigateOptions { replace: true, scroll: false, ..Default::default() };
+        navigate(&view.with_untracked(|view| view.searching(text)), options);
+    };
+    view! {
+        <form method="get" action=routes::VMS class="search" on:submit=|event| event.prevent_default()>
+            {move || view.with(View::hidden_fields)}
+            <input type="search" name="q" id="filter" placeholder="Filter" aria-label="Filter machines" autocomplete="off"
+                prop:value=move || view.with(|view| view.search.clone()) value=view.with_untracked(|view| view.search.clone()) on:input=typed/>
+            <kbd>"/"</kbd>
+        </form>
     }
 }
 

@@ -59,6 +59,8 @@ pub(crate) struct Pages {
 
 impl Pages {
     pub(crate) fn new(backend: Arc<Backend>, assets: Arc<Assets>) -> Self {
+        // Rendering spawns on tokio; a second server in the process finds it set.
+        any_spawner::Executor::init_tokio().ok();
         let mark = || Uuid::new_v4().simple().to_string();
         Self { backend, assets, nonce_mark: mark(), token_mark: Uuid::new_v4().to_string(), kept: Mutex::default() }
     }

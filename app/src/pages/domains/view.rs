@@ -21,7 +21,7 @@ pub(super) const COLUMNS: [Column; 10] = [
     column("vCPUs", "vcpus", true),
     column("Memory", "memory", true),
     column("Address", "address", false),
-    column("Autostart", "autostart", false),
+    column("Auto", "autostart", false),
     column("Tags", "", false),
     column("Actions", "", false),
 ];

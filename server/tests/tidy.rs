@@ -1,0 +1,132 @@
+//! The rules of this repository that the compiler cannot hold.
+
+use std::{fs, path::{Path, PathBuf}};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a parent").to_owned()
+}
+
+/// All files below the folders that hold sources, with their text.
+fn sources(extension: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = ["app", "frontend", "server", "style", "end2end"].iter().map(|folder| root().join(folder)).collect();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder").filter_map(Result::ok) {
+            let path = entry.path();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if path.is_dir() && !["target", "node_modules", "test-results", "playwright-report"].contains(&name.as_str()) {
+                folders.push(path);
+            } else if name.ends_with(extension) {
+                let text = fs::read_to_string(&path).expect("text");
+                found.push((path.strip_prefix(root()).expect("below").to_string_lossy().into_owned(), text));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no {extension} file was found, so nothing would be checked");
+    found
+}
+
+/// The lines of product code: no tests, no comments.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    let product = text.split("#[cfg(test)]").next().unwrap_or_default();
+    product.lines().filter(|line| !line.trim_start().starts_with("//"))
+}
+
+fn is_test(path: &str) -> bool {
+    path.contains("/tests/") || path.ends_with("_tests.rs")
+}
+
+#[test]
+fn every_file_says_first_what_it_owns() {
+    for (path, text) in sources(".rs") {
+        assert!(text.starts_with("//! "), "{path} does not open with //!");
+    }
+}
+
+#[test]
+fn no_file_is_a_boulder() {
+    for (path, text) in sources(".rs").into_iter().chain(sources(".css")).chain(sources(".ts")) {
+        assert!(text.lines().count() <= 600, "{path} has more than 600 lines");
+        assert!(!path.ends_with("mod.rs") || path.contains("tests/support"), "{path}: name the file after the module");
+    }
+}
+
+#[test]
+fn pages_do_not_know_one_another() {
+    for (path, text) in sources(".rs").iter().filter(|(path, _)| path.starts_with("app/src/pages/")) {
+        for line in code(text) {
+            assert!(!line.contains("crate::pages::"), "{path}: {line}");
+        }
+    }
+}
+
+#[test]
+fn building_blocks_know_neither_machines_nor_the_store() {
+    for (path, text) in sources(".rs").iter().filter(|(path, _)| path.starts_with("app/src/ui/")) {
+        for line in code(text) {
+            assert!(!line.contains("model::") && !line.contains("crate::store"), "{path}: {line}");
+        }
+    }
+}
+
+#[test]
+fn addresses_are_spelled_in_two_files_only() {
+    let allowed = ["app/src/routes.rs", "server/src/http.rs", "server/src/http/assets.rs"];
+    for (path, text) in sources(".rs").iter().filter(|(path, _)| !is_test(path) && !allowed.contains(&path.as_str())) {
+        let ours = path.starts_with("app/src") || path.starts_with("server/src");
+        for line in code(text).filter(|_| ours) {
+            let known = line.contains("path!(") || line.contains("/proc/") || line.contains("/favicon.svg");
+            let spelled = line.match_indices("\"/").any(|(at, _)| line[at + 2..].starts_with(|c: char| c.is_ascii_lowercase()));
+            assert!(known || !spelled, "{path}: {line}");
+        }
+    }
+}
+
+#[test]
+fn xml_is_spelled_in_one_place() {
+    for (path, text) in sources(".rs").iter().filter(|(path, _)| !is_test(path) && !path.starts_with("server/hypervisor/src/xml")) {
+        for line in code(text) {
+            for word in ["<domain", "<network", "<pool", "<volume"] {
+                assert!(!line.contains(word), "{path}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn libvirts_misleading_verbs_stay_in_the_hypervisor() {
+    for (path, text) in sources(".rs").iter().filter(|(path, _)| !is_test(path) && !path.starts_with("server/hypervisor/")) {
+        for line in code(text) {
+            assert!(!line.contains("destroy") && !line.contains("undefine"), "{path}: {line}");
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_and_the_binding_are_in_one_place_each() {
+    for (path, text) in sources(".rs").iter().filter(|(path, _)| !is_test(path)) {
+        let unsafe_block = code(text).any(|line| line.contains("unsafe {") || line.contains("unsafe fn") || line.contains("unsafe extern"));
+        assert!(!unsafe_block || path == "server/hypervisor/src/ffi.rs", "{path} holds unsafe code");
+    }
+    for (path, text) in sources("Cargo.toml") {
+        let names_it = text.lines().any(|line| line.starts_with("virt ") || line.starts_with("virt-sys "));
+        assert!(!names_it || path == "server/hypervisor/Cargo.toml", "{path} names the binding");
+    }
+}
+
+#[test]
+fn colours_are_named_in_one_file() {
+    for (path, text) in sources(".css").iter().filter(|(path, _)| path != "style/tokens.css") {
+        for line in text.lines() {
+            let colour = line.contains("oklch(") && !line.contains("color-mix(in oklch") && !line.contains("light-dark(");
+            assert!(!colour && !line.contains("rgb(") && !line.contains(": #"), "{path}: {line}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_waited_for_by_sleeping_in_browser_tests() {
+    for (path, text) in sources(".ts") {
+        assert!(!text.contains("waitForTimeout"), "{path}: wait for what is to happen");
+    }
+}
