@@ -38,9 +38,8 @@ wait_for() {
 
 # DIR/sock is bind-mounted onto itself in the namespace and nowhere else. So a process belongs to
 # this host exactly when it has that mount, and a pid file left from a former life cannot mislead.
-is_ours() { grep -qsF " $dir/sock " "/proc/$1/mountinfo"; }
-
-our_pids() { grep -lsF " $dir/sock " /proc/[0-9]*/mountinfo | cut -d/ -f3 || true; }
+is_ours() { grep -qsF " $dir/sock " "/proc/$1"/task/*/mountinfo; }
+our_pids() { grep -lsF " $dir/sock " /proc/[0-9]*/task/*/mountinfo | cut -d/ -f3 | sort -u || true; }
 
 nothing_runs() { [ -z "$(our_pids)" ]; }
 
@@ -57,9 +56,12 @@ daemon_pid() {
 
 no_daemon() { ! daemon_pid >/dev/null; }
 
-# A signal stops the threads of a process one by one, so all of them are looked at.
-is_frozen() { ! grep -hs '^State:' "/proc/$1"/task/*/status | grep -qv 'T (stopped)'; }
-is_thawed() { ! grep -hs '^State:' "/proc/$1"/task/*/status | grep -q 'T (stopped)'; }
+# A signal reaches the threads of a process one by one, so all of them are looked at. The last one to
+# end closes the files, among them the pid file, which is locked until then.
+states() { cat "/proc/$1"/task/*/status 2>/dev/null | sed -n 's/^State:\t\(.\).*/\1/p' | sort -u | tr -d '\n'; }
+is_frozen() { [[ $(states "$1") =~ ^T*$ ]]; }
+is_thawed() { [[ $(states "$1") != *T* ]]; }
+is_gone() { [[ $(states "$1") =~ ^[XZ]*$ ]]; }
 
 answers() { timeout 5 virsh -q -c "$uri" version >/dev/null 2>&1; }
 
@@ -163,7 +165,7 @@ cmd_kill() {
     local pid
     pid=$(daemon_pid) || return 0
     kill -9 "$pid"
-    wait_for 10 no_daemon || die "libvirtd ($pid) does not go away"
+    wait_for 10 is_gone "$pid" || die "libvirtd ($pid) does not go away"
 }
 
 cmd_restart() {

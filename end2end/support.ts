@@ -1,0 +1,157 @@
+// The language of the specs: a server of one's own, rows and buttons by their
+// names, and a page that fails the test when it complains to the console.
+import { type ChildProcess, spawn, execFileSync, execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, dirname } from "node:path";
+import { fileURLToPath } from "node:url";
+import { test as base, expect, type Locator, type Page } from "@playwright/test";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const binary = process.env.BELVEDERE ?? join(here, "../target/debug/belvedere");
+const site = process.env.LEPTOS_SITE_ROOT ?? join(here, "../target/site");
+
+/** A server of this test's own. */
+export class Server {
+  url = "";
+  private process?: ChildProcess;
+  constructor(private readonly args: string[], private readonly port = 0) {}
+
+  async start(): Promise<this> {
+    const listen = `127.0.0.1:${this.port}`;
+    this.process = spawn(binary, ["serve", "--listen", listen, ...this.args], {
+      env: { ...process.env, LEPTOS_SITE_ROOT: site, BELVEDERE_LOG: "warn" },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const gone = new Promise<never>((_, reject) => {
+      this.process!.once("exit", (code) => reject(new Error(`the server ended with ${code}`)));
+    });
+    const ready = new Promise<string>((resolve) => {
+      let text = "";
+      this.process!.stdout!.on("data", (part) => {
+        text += part;
+        const line = /belvedere is ready at (http\S+)/.exec(text);
+        if (line) resolve(line[1]);
+      });
+    });
+    this.url = await Promise.race([ready, gone]);
+    await expect.poll(async () => (await fetch(`${this.url}/readyz`)).status).toBe(200);
+    return this;
+  }
+
+  /** Stops it, and waits until it is gone. */
+  async stop(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
+    const process = this.process;
+    if (!process || process.exitCode !== null || process.signalCode !== null) return;
+    process.removeAllListeners("exit");
+    const gone = new Promise((resolve) => process.once("exit", resolve));
+    process.kill(signal);
+    await gone;
+  }
+
+  /** The same server again, at the same address. */
+  async again(): Promise<Server> {
+    return new Server(this.args, Number(new URL(this.url).port)).start();
+  }
+
+  async inventory(): Promise<any> {
+    return (await fetch(`${this.url}/api/v1/inventory`)).json();
+  }
+
+  /** Sends a command as another client would. */
+  async command(host: string, name: string, command: object): Promise<Response> {
+    const domain = (await this.inventory()).hosts[host].domains.find((domain: any) => domain.name === name);
+    const body = JSON.stringify({ requestId: crypto.randomUUID(), host, target: domain.id, command });
+    return fetch(`${this.url}/api/v1/commands`, { method: "POST", headers: { "content-type": "application/json" }, body });
+  }
+}
+
+/** A real libvirtd of this test's own. */
+export class Daemon {
+  readonly folder = mkdtempSync(join(tmpdir(), "bv-"));
+  uri = "";
+  private run(...args: string[]): string {
+    return execFileSync(join(here, "host/daemon.sh"), args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] }).trim();
+  }
+  start(): this {
+    this.uri = this.run("start", this.folder).split("\n").pop()!;
+    return this;
+  }
+  guest(name: string, devices = ""): void {
+    this.run("guest", this.folder, name, ...(devices ? [devices] : []));
+  }
+  kill(): void { this.run("kill", this.folder); }
+  restart(): void { this.run("restart", this.folder); }
+  freeze(): void { this.run("freeze", this.folder); }
+  thaw(): void { this.run("thaw", this.folder); }
+  stop(): void {
+    this.run("stop", this.folder);
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+  /** Runs virsh beside the server, as an admin in a terminal would. */
+  virsh(...args: string[]): string {
+    return execFileSync("virsh", ["-q", "-c", this.uri, ...args], { encoding: "utf8" }).trim();
+  }
+  async virshLater(...args: string[]): Promise<string> {
+    return (await promisify(execFile)("virsh", ["-q", "-c", this.uri, ...args])).stdout.trim();
+  }
+}
+
+type Fixtures = { script: boolean; demo: Server; complaints: string[] };
+
+export const test = base.extend<Fixtures>({
+  script: async ({ javaScriptEnabled }, use) => use(javaScriptEnabled !== false),
+  demo: async ({}, use) => {
+    const server = await new Server(["--demo"]).start();
+    await use(server);
+    await server.stop();
+  },
+  complaints: [
+    async ({ page }, use) => {
+      const complaints: string[] = [];
+      watch(page, complaints);
+      await use(complaints);
+      expect(complaints, "the page complained to the console").toEqual([]);
+    },
+    { auto: true },
+  ],
+});
+
+/** Collects what a page complains about, but for a server that is away on purpose. */
+export function watch(page: Page, complaints: string[]): void {
+  const expected = /net::ERR_CONNECTION_REFUSED|net::ERR_INCOMPLETE_CHUNKED|net::ERR_EMPTY_RESPONSE|status of 409|status of 404/;
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type()) && !expected.test(message.text())) complaints.push(message.text());
+  });
+  page.on("pageerror", (error) => complaints.push(String(error)));
+}
+
+export { expect };
+
+export const list = (page: Page): Locator => page.getByRole("table", { name: "Virtual machines" });
+
+/** The row of a machine, found by its row header. */
+export function row(page: Page, name: string): Locator {
+  return list(page).getByRole("row").filter({ has: page.getByRole("rowheader").getByRole("link", { name, exact: true }) });
+}
+
+/** Expects a machine to be in a state, as the list words it. */
+export async function expectState(page: Page, name: string, state: string, timeout?: number): Promise<void> {
+  await expect(row(page, name).getByText(state, { exact: true })).toBeVisible({ timeout });
+}
+
+/** Opens the list and, with JavaScript, waits until every change arrives. */
+export async function openList(page: Page, server: Server, query = ""): Promise<void> {
+  await page.goto(`${server.url}/vms${query}`);
+  await live(page);
+}
+
+export async function live(page: Page): Promise<void> {
+  const scripted = await page.evaluate(() => true).catch(() => false);
+  const hydrating = await page.locator("html.js").count();
+  if (scripted && hydrating) await expect(page.getByRole("status")).toContainText("Live");
+}
+
+export const press = (within: Locator | Page, name: string): Promise<void> =>
+  within.getByRole("button", { name, exact: true }).click();

@@ -1,0 +1,25 @@
+// Every page is free of what axe finds against WCAG 2.2 AA, light and dark, wide
+// and narrow.
+import AxeBuilder from "@axe-core/playwright";
+import { expect, live, Server, test } from "../support.ts";
+
+for (const scheme of ["light", "dark"] as const) {
+  for (const width of [1400, 390]) {
+    test(`no page has accessibility violations, ${scheme}, ${width} wide`, async ({ page, script }) => {
+      test.skip(!script, "axe itself is a script");
+      const server = await new Server(["--demo", "--connect", "dead=qemu+unix:///system?socket=/nonexistent"]).start();
+      const machine = (await server.inventory()).hosts.demo.domains.find((domain: any) => domain.name === "db-replica").id;
+      await page.emulateMedia({ colorScheme: scheme });
+      await page.setViewportSize({ width, height: 900 });
+      const vm = `/vms/demo/${machine}`;
+      for (const path of ["/vms", "/vms?q=nothing-matches", vm, `${vm}/devices`, `${vm}/xml`, "/hosts", `/confirm?do=forceOff&on=demo/${machine}&back=/vms`, "/nonsense"]) {
+        await page.goto(server.url + path);
+        await live(page);
+        const { violations } = await new AxeBuilder({ page }).withTags(["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]).analyze();
+        const found = violations.map(({ id, nodes }) => `${path}: ${id}: ${nodes.slice(0, 3).map((node) => node.html).join(" | ")}`);
+        expect(found).toEqual([]);
+      }
+      await server.stop();
+    });
+  }
+}

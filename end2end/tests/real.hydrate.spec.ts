@@ -1,0 +1,142 @@
+// A real libvirtd with real QEMU guests: what happens in a terminal or inside a
+// guest is seen in an open page.
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { type Page } from "@playwright/test";
+import { Daemon, expect, expectState, list, openList, press, row, Server, test } from "../support.ts";
+
+const daemonWorks = process.getuid?.() === 0;
+
+test.describe("on a real host", () => {
+  test.skip(!daemonWorks, "needs root for a libvirtd of its own");
+  test.setTimeout(300_000);
+
+  let daemon: Daemon;
+  let server: Server;
+  test.beforeEach(async () => {
+    daemon = new Daemon().start();
+  });
+  test.afterEach(async () => {
+    await server?.stop();
+    daemon.stop();
+  });
+  const serve = async () => (server = await new Server(["--connect", `atlas=${daemon.uri}`]).start());
+
+  /** Waits until the guest inside has booted. */
+  const booted = (name: string) =>
+    expect.poll(() => {
+      try {
+        return readFileSync(`${daemon.folder}/console-${name}.log`, "utf8");
+      } catch {
+        return "";
+      }
+    }, { timeout: 60_000 }).toContain("guest is ready");
+
+  test("a guest is started, paused, resumed and shut down from the page, and its agent is seen", async ({ page }) => {
+    daemon.guest("tiny");
+    await openList(page, await serve());
+    await expectState(page, "tiny", "Stopped");
+    await press(row(page, "tiny"), "Start");
+    await expectState(page, "tiny", "Running");
+    await booted("tiny");
+    await press(row(page, "tiny"), "Pause");
+    await expectState(page, "tiny", "Paused");
+    expect(daemon.virsh("domstate", "tiny")).toBe("paused");
+    await press(row(page, "tiny"), "Resume");
+    await expectState(page, "tiny", "Running");
+    await row(page, "tiny").getByRole("link", { name: "tiny" }).click();
+    await expect(page.locator("dd", { hasText: "Tiny Linux" })).toBeVisible({ timeout: 60_000 });
+    await press(page, "Shut down");
+    await expect(page.locator(".head .state")).toHaveText("Stopped", { timeout: 30_000 });
+    await expect(page.locator(".head")).toContainText("shut down by its guest");
+    expect(daemon.virsh("domstate", "tiny")).toBe("shut off");
+  });
+
+  test("what is done with virsh or inside the guest appears at once", async ({ page }) => {
+    daemon.guest("tiny");
+    await openList(page, await serve());
+    daemon.virsh("start", "tiny");
+    await expectState(page, "tiny", "Running", 2_000);
+    daemon.virsh("suspend", "tiny");
+    await expectState(page, "tiny", "Paused", 2_000);
+    daemon.virsh("resume", "tiny");
+    await expectState(page, "tiny", "Running", 2_000);
+    await booted("tiny");
+    // The guest itself decides to go.
+    const tty = daemon.virsh("ttyconsole", "tiny");
+    execFileSync("sh", ["-c", `printf 'poweroff -f\\n' > ${tty}`]);
+    await expectState(page, "tiny", "Stopped", 30_000);
+    daemon.virsh("start", "tiny");
+    await expectState(page, "tiny", "Running", 2_000);
+    daemon.virsh("destroy", "tiny");
+    await expectState(page, "tiny", "Stopped", 2_000);
+    daemon.guest("second");
+    await expectState(page, "second", "Stopped", 2_000);
+    daemon.virsh("undefine", "tiny");
+    await expect(row(page, "tiny")).toHaveCount(0);
+  });
+
+  test("a machine that crashes is seen with its reason", async ({ page }) => {
+    daemon.guest("tiny");
+    await openList(page, await serve());
+    daemon.virsh("start", "tiny");
+    await expectState(page, "tiny", "Running");
+    execFileSync("pkill", ["-9", "-f", "guest=tiny,"]);
+    await expectState(page, "tiny", "Stopped");
+    await expect(row(page, "tiny").locator(".state")).toHaveAttribute("title", "Stopped: crashed");
+  });
+
+  test("a command that fails on the host is told in words, with the name", async ({ page }) => {
+    daemon.guest("kvm-only");
+    const { writeFileSync } = await import("node:fs");
+    const kvm = daemon.virsh("dumpxml", "kvm-only").replace("type='qemu'", "type='kvm'");
+    writeFileSync(`${daemon.folder}/kvm.xml`, kvm.replace(/<uuid>.*<\/uuid>/, "").replace("kvm-only", "broken").replace(/<kernel>.*<\/kernel>/, "<kernel>/nonexistent/kernel</kernel>").replace("type='kvm'", "type='qemu'"));
+    daemon.virsh("define", `${daemon.folder}/kvm.xml`);
+    await openList(page, await serve());
+    await press(row(page, "broken"), "Start");
+    await expect(page.getByRole("region", { name: "Notices" })).toContainText("broken");
+    await expect(page.getByRole("region", { name: "Notices" })).toContainText("/nonexistent/kernel");
+    await expectState(page, "broken", "Stopped");
+  });
+
+  test("a killed daemon is told at once, and what changed meanwhile is caught up, twenty times", async ({ page }) => {
+    const names = ["one", "two", "three"];
+    names.forEach((name) => daemon.guest(name));
+    await openList(page, await serve());
+    const words: Record<string, string> = { "running": "Running", "paused": "Paused", "shut off": "Stopped", "in shutdown": "Shutting down", "crashed": "Crashed" };
+    const truth = () =>
+      Object.fromEntries(daemon.virsh("list", "--all").split("\n").map((line) => /^\s*\S+\s+(\S+)\s+(.*\S)\s*$/.exec(line)!).map(([, name, state]) => [name, words[state]]));
+    const rows = (page: Page) =>
+      list(page).locator("tbody tr").evaluateAll((rows) => Object.fromEntries(rows.map((row) => [row.querySelector("th a")!.textContent, row.querySelector(".state")!.textContent])));
+    let seed = 7;
+    const pick = <T>(of: T[]): T => of[(seed = (seed * 1103515245 + 12345) % 2147483648) % of.length];
+    for (let round = 0; round < 20; round++) {
+      const flapping = [0, 1, 2].map(() => daemon.virshLater(pick(["start", "destroy", "suspend", "resume"]), pick(names)).catch(() => ""));
+      daemon.kill();
+      await Promise.all(flapping);
+      await expect(page.getByRole("status"), `round ${round}`).toHaveText("Stale");
+      // A guest dies while nobody watches.
+      if (round % 4 === 3) {
+        try {
+          execFileSync("pkill", ["-9", "-f", `guest=${pick(names)},`]);
+        } catch { /* it did not run */ }
+      }
+      daemon.restart();
+      await daemon.virshLater(pick(["start", "suspend", "resume"]), pick(names)).catch(() => "");
+      await expect(page.getByRole("status"), `round ${round}`).toHaveText("Live");
+      await expect.poll(() => rows(page), { message: `round ${round}` }).toEqual(truth());
+    }
+    expect(await rows(page)).toEqual(truth());
+  });
+
+  test("a frozen daemon is noticed and shown, and nothing hangs", async ({ page }) => {
+    daemon.guest("tiny");
+    await openList(page, await serve());
+    daemon.freeze();
+    await expect(page.getByRole("status")).toHaveText("Stale", { timeout: 20_000 });
+    await expect(row(page, "tiny").getByRole("button", { name: "Start" })).toHaveAttribute("title", /atlas is not connected/);
+    daemon.thaw();
+    await expect(page.getByRole("status")).toHaveText("Live", { timeout: 30_000 });
+    await expect(row(page, "tiny").getByRole("button", { name: "Start" })).not.toHaveAttribute("aria-disabled", "true");
+  });
+});
