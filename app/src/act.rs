@@ -8,7 +8,10 @@ use std::{collections::HashMap, sync::Arc};
 use leptos::prelude::*;
 use model::{Command, CommandRequest, Domain, DomainRef, Event, Fault, FaultKind, RequestId, event::TaskCompleted};
 
-use crate::{format, store::{Store, rows::Pending}};
+use crate::{
+    format,
+    store::{Store, rows::Pending},
+};
 
 /// What a person is asked before something is lost.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,7 +104,8 @@ impl Acts {
         let mut requests = Vec::new();
         for id in targets {
             let Some(row) = self.store.rows.get_untracked(id) else { continue };
-            let request = CommandRequest { request_id: new_id(), host: id.host.clone(), target: id.id, command: command.clone() };
+            let request =
+                CommandRequest { request_id: new_id(), host: id.host.clone(), target: id.id, command: command.clone() };
             row.pending.set(Some(Pending { request: request.request_id, kind: command.kind() }));
             self.running.update_value(|running| {
                 running.insert(request.request_id, id.clone());
@@ -158,7 +162,12 @@ impl Acts {
     /// Tells a sentence that is about no command.
     pub(crate) fn tell(self, title: &str, text: String, bad: bool) {
         let ended = if bad { Ended::Badly(Fault::new(FaultKind::Refused, text.clone())) } else { Ended::Well(0) };
-        let item = Item { request: RequestId(uuid::Uuid::nil()), name: if bad { String::new() } else { text }, done: "", ended };
+        let item = Item {
+            request: RequestId(uuid::Uuid::nil()),
+            name: if bad { String::new() } else { text },
+            done: "",
+            ended,
+        };
         self.show(title.to_owned(), vec![item]);
         self.expire();
     }
@@ -190,7 +199,9 @@ impl Acts {
         #[cfg(feature = "hydrate")]
         {
             let well = |notice: &Notice| notice.items.iter().all(|item| matches!(item.ended, Ended::Well(_)));
-            let ids = self.notices.with_untracked(|notices| notices.iter().filter(|notice| well(notice)).map(|notice| notice.id).collect::<Vec<_>>());
+            let ids = self.notices.with_untracked(|notices| {
+                notices.iter().filter(|notice| well(notice)).map(|notice| notice.id).collect::<Vec<_>>()
+            });
             for id in ids {
                 gloo_timers::callback::Timeout::new(NOTICE_FOR, move || self.dismiss(id)).forget();
             }
@@ -223,7 +234,8 @@ fn new_id() -> RequestId {
 
 /// Nobody answered a request.
 pub(crate) fn no_answer() -> Fault {
-    Fault::new(FaultKind::Unreachable, "Belvedere's server does not answer").with_next("Try again once the page is live")
+    Fault::new(FaultKind::Unreachable, "Belvedere's server does not answer")
+        .with_next("Try again once the page is live")
 }
 
 #[cfg(feature = "hydrate")]

@@ -20,7 +20,8 @@ pub(crate) async fn definition(id: DomainRef) -> Result<String, Fault> {
     use crate::{act::no_answer, routes};
     // The browser has one thread, which the type of a resource does not know.
     send_wrapper::SendWrapper::new(async move {
-        let response = gloo_net::http::Request::get(&routes::api_definition(&id)).send().await.map_err(|_| no_answer())?;
+        let response =
+            gloo_net::http::Request::get(&routes::api_definition(&id)).send().await.map_err(|_| no_answer())?;
         if response.ok() {
             return response.text().await.map_err(|_| no_answer());
         }

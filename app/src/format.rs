@@ -64,7 +64,10 @@ mod tests {
     #[test]
     fn amounts_are_short() {
         assert_eq!([memory(512), memory(4096), memory(1536)], ["512 MiB", "4 GiB", "1.5 GiB"]);
-        assert_eq!([span(59_999), span(61_000), span(7_260_000), span(3_560_400_000)], ["59 s", "1 min", "2 h 1 min", "41 d 5 h"]);
+        assert_eq!(
+            [span(59_999), span(61_000), span(7_260_000), span(3_560_400_000)],
+            ["59 s", "1 min", "2 h 1 min", "41 d 5 h"]
+        );
         assert_eq!([took(7), took(412), took(61_000)], ["7 ms", "0.4 s", "1 min"]);
     }
 

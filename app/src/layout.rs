@@ -15,11 +15,14 @@ use crate::{
 /// The frame.
 #[component]
 pub(crate) fn Frame(children: Children) -> impl IntoView {
+    search_by_key();
     view! {
         <Title formatter=|page: String| if page.is_empty() { "Belvedere".to_owned() } else { format!("{page} · Belvedere") }/>
         <a class="skip" href="#main">"Skip to content"</a>
-        <div class="brand"><a href=routes::VMS>{icon("logo")}"Belvedere"</a></div>
-        <Top/>
+        <header class="masthead">
+            <div class="brand"><a href=routes::VMS>{icon("logo")}"Belvedere"</a></div>
+            <Top/>
+        </header>
         <Navigation/>
         <main id="main" tabindex="-1">
             <Banner/>
@@ -30,13 +33,32 @@ pub(crate) fn Frame(children: Children) -> impl IntoView {
     }
 }
 
+/// Ctrl+K goes to the search from anywhere.
+fn search_by_key() {
+    #[cfg(feature = "hydrate")]
+    {
+        use wasm_bindgen::JsCast;
+        let handle = window_event_listener(leptos::ev::keydown, |event| {
+            if (event.ctrl_key() || event.meta_key()) && event.key() == "k" {
+                let search = document()
+                    .get_element_by_id("search")
+                    .and_then(|search| search.dyn_into::<web_sys::HtmlElement>().ok());
+                if search.is_some_and(|search| search.focus().is_ok()) {
+                    event.prevent_default();
+                }
+            }
+        });
+        on_cleanup(move || handle.remove());
+    }
+}
+
 #[component]
 fn Top() -> impl IntoView {
     view! {
-        <header class="top">
+        <div class="top">
             <details class="fold">
                 <summary aria-label="Menu">{icon("menu")}</summary>
-                <nav aria-label="Menu">
+                <nav aria-label="Folded">
                     <a href=routes::VMS>"Virtual machines"</a>
                     <a href=routes::HOSTS>"Hosts"</a>
                 </nav>
@@ -48,7 +70,7 @@ fn Top() -> impl IntoView {
             </form>
             <FreshnessMark/>
             <ThemeSwitch/>
-        </header>
+        </div>
     }
 }
 
@@ -222,7 +244,14 @@ fn notice_view(acts: Acts, notice: Notice) -> impl IntoView {
         _ => ("busy", "reboot"),
     };
     let several = items.len() > 1;
-    let summary = several.then(|| format!("{} of {} done{}", items.len() - running, items.len(), if failed > 0 { format!(", {failed} failed") } else { String::new() }));
+    let summary = several.then(|| {
+        format!(
+            "{} of {} done{}",
+            items.len() - running,
+            items.len(),
+            if failed > 0 { format!(", {failed} failed") } else { String::new() }
+        )
+    });
     let shown = items.into_iter().filter(|item| !several || !matches!(item.ended, Ended::Well(_))).take(12);
     view! {
         <article class=format!("notice {class}")>

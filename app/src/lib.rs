@@ -69,16 +69,15 @@ pub fn shell() -> impl IntoView {
     let AssetNames { script, module, style } = use_context().unwrap_or_default();
     let theme = use_context::<Theme>().unwrap_or_default();
     let start = script.as_ref().zip(module.as_ref()).map(|(script, module)| {
-        // The class is set before the body is there, so nothing flashes.
+        // The class is set before the body is there, so nothing flashes. Script
+        // and module are fetched at once, and not at all without JavaScript.
         let source = format!(
-            "document.documentElement.classList.add(\"js\");\
+            "const module = fetch({module:?});\
              const app = await import({script:?});\
-             await app.default({{ module_or_path: {module:?} }});\
+             await app.default({{ module_or_path: module }});\
              app.hydrate();"
         );
         view! {
-            <link rel="modulepreload" href=script.clone()/>
-            <link rel="preload" href=module.clone() r#as="fetch" r#type="application/wasm" crossorigin="anonymous"/>
             <script nonce=use_nonce()>"document.documentElement.classList.add(\"js\")"</script>
             <script type="module" nonce=use_nonce()>{source}</script>
         }

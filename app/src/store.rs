@@ -120,7 +120,9 @@ impl Store {
             self.hosts.set(hosts);
         }
         let machines = snapshot.hosts.hosts.values().flat_map(|host| {
-            host.domains.values().map(|domain| (DomainRef { host: host.host.id.clone(), id: domain.id }, domain.clone()))
+            host.domains
+                .values()
+                .map(|domain| (DomainRef { host: host.host.id.clone(), id: domain.id }, domain.clone()))
         });
         self.rows.replace(machines);
         self.cursor.set(snapshot.cursor);

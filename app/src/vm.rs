@@ -7,7 +7,10 @@ use model::{Command, Domain, DomainRef, DomainState, Host};
 use crate::{
     act::Acts,
     routes,
-    store::{Store, rows::{Pending, Row}},
+    store::{
+        Store,
+        rows::{Pending, Row},
+    },
     ui::{controls::Submit, icons::icon},
 };
 
@@ -17,7 +20,8 @@ pub(crate) const FORM: &str = "act";
 /// A state as picture, word and colour.
 pub(crate) fn state(state: DomainState, reason: &str) -> AnyView {
     let title = (!reason.is_empty()).then(|| format!("{}: {reason}", state.label()));
-    view! { <span class=format!("state {}", state.key()) title=title>{icon(state.key())}{state.label()}</span> }.into_any()
+    view! { <span class=format!("state {}", state.key()) title=title>{icon(state.key())}{state.label()}</span> }
+        .into_any()
 }
 
 /// The picture of an action.
@@ -33,7 +37,13 @@ fn picture(command: &Command) -> Option<&'static str> {
 }
 
 /// The button of an action on a machine.
-pub(crate) fn button(command: &Command, id: &DomainRef, domain: &Domain, host: Option<&Host>, pending: Option<&Pending>) -> Submit {
+pub(crate) fn button(
+    command: &Command,
+    id: &DomainRef,
+    domain: &Domain,
+    host: Option<&Host>,
+    pending: Option<&Pending>,
+) -> Submit {
     let denied = match (pending, host) {
         (Some(pending), _) => Some(format!("{} is busy: {} is under way", domain.name, label_of(pending.kind))),
         (None, Some(host)) => command.check(domain, host).err().map(|fault| fault.reason),
@@ -87,7 +97,10 @@ fn submitted(event: &SubmitEvent, store: Store, acts: Acts) {
     #[cfg(feature = "hydrate")]
     {
         use wasm_bindgen::JsCast;
-        let Some(button) = event.submitter().and_then(|element| element.dyn_into::<web_sys::HtmlButtonElement>().ok()) else { return };
+        let Some(button) = event.submitter().and_then(|element| element.dyn_into::<web_sys::HtmlButtonElement>().ok())
+        else {
+            return;
+        };
         let wish = button.value();
         let Some((kind, target)) = wish.split_once('@') else { return };
         let Some(command) = Command::button(kind) else { return };
@@ -141,7 +154,9 @@ fn results(ids: &str) -> Vec<(bool, String)> {
     done.map(|Done { name, command, outcome }| match outcome {
         Some(Ok(())) => (true, format!("{name} {}.", command.done())),
         Some(Err(fault)) => (false, fault.sentence()),
-        None => (true, format!("{}: {name} is still under way. Load the page again to see how it ended.", command.label())),
+        None => {
+            (true, format!("{}: {name} is still under way. Load the page again to see how it ended.", command.label()))
+        }
     })
     .collect()
 }

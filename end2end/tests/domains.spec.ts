@@ -24,7 +24,8 @@ test("a disabled action says why and does nothing", async ({ page, demo }) => {
   const start = row(page, "web-01").getByRole("button", { name: "Start", exact: true });
   await expect(start).toHaveAttribute("aria-disabled", "true");
   await expect(start).toHaveAttribute("title", /web-01 is already running/);
-  await start.click();
+  // Playwright itself would wait for the button to become possible.
+  await start.click({ force: true });
   await expect(page.getByText("web-01 is already running").first()).toBeVisible();
   await expectState(page, "web-01", "Running");
 });

@@ -102,10 +102,11 @@ test("a lost server is told, and the page catches up without a reload when it is
   await server.stop();
   await expect(page.getByRole("status")).toHaveText("Reconnecting");
   await expect(page.getByText("The connection to Belvedere is lost.")).toBeVisible();
+  await press(page, "Reconnect now");
+  await expect(page.getByRole("status")).toHaveText("Reconnecting");
   const again = await server.again();
   await again.command("demo", "web-01", { kind: "pause" });
-  await press(page, "Reconnect now");
-  await expect(page.getByRole("status")).toHaveText("Live");
+  await expect(page.getByRole("status")).toHaveText("Live", { timeout: 30_000 });
   await expectState(page, "web-01", "Paused");
   expect(await page.evaluate(() => (window as any).same), "the page was not loaded again").toBe(true);
   await again.stop();

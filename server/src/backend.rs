@@ -83,8 +83,11 @@ impl Backend {
             let snapshot = self.feed.snapshot();
             let host = snapshot.hosts.hosts.get(&request.host).ok_or_else(|| no_host(&request.host))?;
             let domain = host.domains.get(&request.target).ok_or_else(|| {
-                Fault::new(FaultKind::NotFound, format!("{} has no machine with the UUID {}", request.host, request.target))
-                    .with_next("It may have been deleted; look at the list")
+                Fault::new(
+                    FaultKind::NotFound,
+                    format!("{} has no machine with the UUID {}", request.host, request.target),
+                )
+                .with_next("It may have been deleted; look at the list")
             })?;
             request.command.check(domain, &host.host)?;
             agent = domain.agent;

@@ -113,15 +113,18 @@ impl Config {
     fn check(flags: Flags) -> Result<Self, String> {
         let file = match &flags.config {
             Some(path) => {
-                let text = fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-                toml::from_str(&text).map_err(|error| format!("{} is not right: {}", path.display(), first_sentence(&error.to_string())))?
+                let text =
+                    fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+                toml::from_str(&text).map_err(|error| {
+                    format!("{} is not right: {}", path.display(), first_sentence(&error.to_string()))
+                })?
             }
             None => File::default(),
         };
         let listen = flags.listen.or(file.listen).unwrap_or_else(|| "127.0.0.1:3000".into());
-        let listen: SocketAddr = listen
-            .parse()
-            .map_err(|_| format!("\"{}\" is no address to listen on; it looks like 127.0.0.1:3000", listen.escape_debug()))?;
+        let listen: SocketAddr = listen.parse().map_err(|_| {
+            format!("\"{}\" is no address to listen on; it looks like 127.0.0.1:3000", listen.escape_debug())
+        })?;
         let behind_proxy = flags.behind_proxy.or(file.behind_proxy).unwrap_or(false);
         if !listen.ip().is_loopback() && !behind_proxy {
             return Err(format!(
@@ -260,7 +263,13 @@ mod tests {
 
     #[test]
     fn a_host_may_be_named_or_takes_its_name_from_the_uri() {
-        let config = read(&["serve", "--connect", "atlas=qemu:///system?socket=/a=b", "--connect", "qemu+ssh://root@kvm-1:22/system"]);
+        let config = read(&[
+            "serve",
+            "--connect",
+            "atlas=qemu:///system?socket=/a=b",
+            "--connect",
+            "qemu+ssh://root@kvm-1:22/system",
+        ]);
         let config = config.expect("right");
         let hosts: Vec<_> = config.connect.iter().map(|(id, uri)| (id.as_str(), uri.as_str())).collect();
         assert_eq!(hosts, [("atlas", "qemu:///system?socket=/a=b"), ("kvm-1", "qemu+ssh://root@kvm-1:22/system")]);
@@ -289,7 +298,8 @@ mod tests {
     fn the_file_holds_the_same_settings_and_flags_win() {
         let folder = tempfile::TempDir::new().expect("a folder");
         let path = folder.path().join("belvedere.toml");
-        fs::write(&path, "listen = \"127.0.0.1:4\"\nconnect = [\"a=test:///default\"]\ndemo = true\n").expect("written");
+        fs::write(&path, "listen = \"127.0.0.1:4\"\nconnect = [\"a=test:///default\"]\ndemo = true\n")
+            .expect("written");
         let path = path.to_str().expect("text");
         let config = read(&["--config", path, "--listen", "127.0.0.1:5"]).expect("right");
         assert_eq!((config.listen.port(), config.demo, config.connect.len()), (5, true, 1));

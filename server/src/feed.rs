@@ -114,13 +114,8 @@ impl Feed {
     /// An empty log over hosts of which nothing is known yet.
     pub fn new(hosts: impl IntoIterator<Item = HostInventory>) -> Self {
         let hosts: BTreeMap<_, _> = hosts.into_iter().map(|host| (host.host.id.clone(), host)).collect();
-        let log = Log {
-            inventory: Arc::new(Inventory { hosts }),
-            seq: 0,
-            ring: VecDeque::new(),
-            bytes: 0,
-            snapshot: None,
-        };
+        let log =
+            Log { inventory: Arc::new(Inventory { hosts }), seq: 0, ring: VecDeque::new(), bytes: 0, snapshot: None };
         let shared = Shared {
             epoch: random_u64(),
             log: Mutex::new(log),
@@ -317,8 +312,11 @@ impl Reader {
         if !log.reaches(self.position) {
             return None;
         }
-        let wanted: Vec<Bytes> =
-            log.after(self.position).filter(|frame| self.filter.wants(frame)).map(|frame| frame.bytes.clone()).collect();
+        let wanted: Vec<Bytes> = log
+            .after(self.position)
+            .filter(|frame| self.filter.wants(frame))
+            .map(|frame| frame.bytes.clone())
+            .collect();
         self.position = log.seq;
         drop(log);
         if wanted.iter().map(Bytes::len).sum::<usize>() > MAX_BEHIND {

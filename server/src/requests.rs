@@ -86,7 +86,9 @@ impl Requests {
             }
         };
         if table.running >= MAX_RUNNING {
-            return Err(Fault::new(FaultKind::Busy, "Too many commands run at the moment").with_next("Try again in a moment"));
+            return Err(
+                Fault::new(FaultKind::Busy, "Too many commands run at the moment").with_next("Try again in a moment")
+            );
         }
         table.running += 1;
         Ok(Admission::New(table.remember(Record { request, name, outcome: watch::Sender::new(None), refused: false })))

@@ -19,8 +19,24 @@ async fn the_inventory_has_the_shape_of_the_contract() {
     let domains = host["domains"].as_array().expect("a list");
     assert!(domains.len() >= 12);
     let keys = [
-        "id", "name", "title", "description", "state", "stateReason", "persistent", "autostart", "hasManagedSave", "tags", "vcpus",
-        "memoryMb", "maxMemoryMb", "osType", "guest", "addresses", "version", "since",
+        "id",
+        "name",
+        "title",
+        "description",
+        "state",
+        "stateReason",
+        "persistent",
+        "autostart",
+        "hasManagedSave",
+        "tags",
+        "vcpus",
+        "memoryMb",
+        "maxMemoryMb",
+        "osType",
+        "guest",
+        "addresses",
+        "version",
+        "since",
     ];
     for domain in domains {
         keys.iter().for_each(|key| assert!(domain.get(key).is_some(), "{key} of {domain}"));
@@ -51,7 +67,8 @@ async fn the_same_request_sent_many_times_at_once_has_one_effect() {
     let mut stream = server.stream("/events?topics=task-completed,vm-state-changed", &[]).await;
     stream.until("inventory").await;
     let target = server.uuid("web-02").await;
-    let request = json!({ "requestId": Uuid::new_v4(), "host": "demo", "target": target, "command": { "kind": "pause" } });
+    let request =
+        json!({ "requestId": Uuid::new_v4(), "host": "demo", "target": target, "command": { "kind": "pause" } });
     let five = tokio::join!(
         server.post("/api/v1/commands", &request),
         server.post("/api/v1/commands", &request),
@@ -84,7 +101,10 @@ async fn a_request_id_that_was_used_for_something_else_is_a_conflict() {
 async fn refusals_say_what_and_why() {
     let server = Running::demo().await;
     let (status, fault, _) = server.command("web-01", json!({ "kind": "start" })).await;
-    assert_eq!((status, fault["fault"].as_str(), fault["reason"].as_str()), (409, Some("denied"), Some("web-01 is already running")));
+    assert_eq!(
+        (status, fault["fault"].as_str(), fault["reason"].as_str()),
+        (409, Some("denied"), Some("web-01 is already running"))
+    );
     let (status, fault, _) = server.command("web-01", json!({ "kind": "rename", "name": "a/b" })).await;
     assert_eq!((status, fault["fault"].as_str()), (422, Some("invalid")));
     let (status, _, _) = server.command("web-01", json!({ "kind": "undefine" })).await;
@@ -117,7 +137,9 @@ async fn a_stream_resumes_by_cursor_and_the_header_wins_over_the_query() {
     let mut first = server.stream(&format!("/events?since={cursor}&topics=vm-state-changed"), &[]).await;
     let paused = first.until("vm-state-changed").await;
     server.command("web-01", json!({ "kind": "resume" })).await;
-    let mut again = server.stream(&format!("/events?since={cursor}&topics=vm-state-changed"), &[("last-event-id", &paused.id)]).await;
+    let mut again = server
+        .stream(&format!("/events?since={cursor}&topics=vm-state-changed"), &[("last-event-id", &paused.id)])
+        .await;
     let resumed = again.until("vm-state-changed").await;
     assert_eq!(resumed.data["newState"], "running", "what was seen is not sent again");
     let mut lost = server.stream("/events?since=0000000000000001-7", &[]).await;
@@ -229,7 +251,13 @@ async fn a_form_that_would_lose_something_asks_first() {
     assert!(page.contains("Force off web-01?") && page.contains("Unsaved data is lost"));
     assert_eq!(server.domain("web-01").await["state"], "running", "looking changes nothing");
     let target = format!("demo/{uuid}");
-    let fields = [("token", token.as_str()), ("do", "forceOff@selected"), ("select", &target), ("confirm", "yes"), ("back", "/vms")];
+    let fields = [
+        ("token", token.as_str()),
+        ("do", "forceOff@selected"),
+        ("select", &target),
+        ("confirm", "yes"),
+        ("back", "/vms"),
+    ];
     assert_eq!(server.form("/commands", &fields).await.status(), 303);
     assert_eq!(server.domain("web-01").await["state"], "stopped");
 }
@@ -239,7 +267,13 @@ async fn a_batch_form_gives_a_result_for_each_machine() {
     let server = Running::demo().await;
     let (running, stopped) = (server.uuid("web-01").await, server.uuid("dns-2").await);
     let (token, one, two) = (Uuid::new_v4().to_string(), format!("demo/{running}"), format!("demo/{stopped}"));
-    let fields = [("token", token.as_str()), ("do", "start@selected"), ("select", &one), ("select", &two), ("back", "//evil.example")];
+    let fields = [
+        ("token", token.as_str()),
+        ("do", "start@selected"),
+        ("select", &one),
+        ("select", &two),
+        ("back", "//evil.example"),
+    ];
     let response = server.form("/commands", &fields).await;
     let there = response.headers()["location"].to_str().expect("text").to_owned();
     assert!(there.starts_with("/vms?result="), "a foreign address is not gone back to: {there}");
@@ -251,7 +285,8 @@ async fn a_batch_form_gives_a_result_for_each_machine() {
 async fn requests_of_other_sites_and_rebound_names_are_refused() {
     let server = Running::with(&["--demo", "--allow-host", "vms.example.org"]).await;
     let uuid = server.uuid("web-01").await;
-    let body = json!({ "requestId": Uuid::new_v4(), "host": "demo", "target": uuid, "command": { "kind": "pause" } }).to_string();
+    let body = json!({ "requestId": Uuid::new_v4(), "host": "demo", "target": uuid, "command": { "kind": "pause" } })
+        .to_string();
     let json = ("content-type", "application/json");
     let own = format!("http://{}", server.address);
     let refused: [&[(&str, &str)]; 5] = [
@@ -281,10 +316,14 @@ async fn pages_carry_a_strict_policy_with_a_nonce_of_their_own() {
             assert!(response.headers().contains_key(header), "{header}");
         }
         let (_, page) = read(response).await;
-        let nonce = policy.split("'nonce-").nth(1).and_then(|rest| rest.split('\'').next()).expect("a nonce").to_owned();
+        let nonce =
+            policy.split("'nonce-").nth(1).and_then(|rest| rest.split('\'').next()).expect("a nonce").to_owned();
         assert!(!policy.contains("unsafe-inline") && policy.contains("default-src 'none'"), "{policy}");
         let scripts = page.matches("<script").count();
-        assert!(scripts > 0 && page.matches(&format!("nonce=\"{nonce}\"")).count() == scripts, "every script has the nonce");
+        assert!(
+            scripts > 0 && page.matches(&format!("nonce=\"{nonce}\"")).count() == scripts,
+            "every script has the nonce"
+        );
         assert!(!page.contains(" style=\""), "inline styles would be refused");
         seen.push(nonce);
     }

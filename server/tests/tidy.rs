@@ -1,6 +1,9 @@
 //! The rules of this repository that the compiler cannot hold.
 
-use std::{fs, path::{Path, PathBuf}};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a parent").to_owned()
@@ -9,12 +12,15 @@ fn root() -> PathBuf {
 /// All files below the folders that hold sources, with their text.
 fn sources(extension: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> = ["app", "frontend", "server", "style", "end2end"].iter().map(|folder| root().join(folder)).collect();
+    let mut folders: Vec<PathBuf> =
+        ["app", "frontend", "server", "style", "end2end"].iter().map(|folder| root().join(folder)).collect();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("a folder").filter_map(Result::ok) {
             let path = entry.path();
             let name = entry.file_name().to_string_lossy().into_owned();
-            if path.is_dir() && !["target", "node_modules", "test-results", "playwright-report"].contains(&name.as_str()) {
+            if path.is_dir()
+                && !["target", "node_modules", "test-results", "playwright-report"].contains(&name.as_str())
+            {
                 folders.push(path);
             } else if name.ends_with(extension) {
                 let text = fs::read_to_string(&path).expect("text");
@@ -76,7 +82,8 @@ fn addresses_are_spelled_in_two_files_only() {
         let ours = path.starts_with("app/src") || path.starts_with("server/src");
         for line in code(text).filter(|_| ours) {
             let known = line.contains("path!(") || line.contains("/proc/") || line.contains("/favicon.svg");
-            let spelled = line.match_indices("\"/").any(|(at, _)| line[at + 2..].starts_with(|c: char| c.is_ascii_lowercase()));
+            let spelled =
+                line.match_indices("\"/").any(|(at, _)| line[at + 2..].starts_with(|c: char| c.is_ascii_lowercase()));
             assert!(known || !spelled, "{path}: {line}");
         }
     }
@@ -84,7 +91,9 @@ fn addresses_are_spelled_in_two_files_only() {
 
 #[test]
 fn xml_is_spelled_in_one_place() {
-    for (path, text) in sources(".rs").iter().filter(|(path, _)| !is_test(path) && !path.starts_with("server/hypervisor/src/xml")) {
+    for (path, text) in
+        sources(".rs").iter().filter(|(path, _)| !is_test(path) && !path.starts_with("server/hypervisor/src/xml"))
+    {
         for line in code(text) {
             for word in ["<domain", "<network", "<pool", "<volume"] {
                 assert!(!line.contains(word), "{path}: {line}");
@@ -95,7 +104,9 @@ fn xml_is_spelled_in_one_place() {
 
 #[test]
 fn libvirts_misleading_verbs_stay_in_the_hypervisor() {
-    for (path, text) in sources(".rs").iter().filter(|(path, _)| !is_test(path) && !path.starts_with("server/hypervisor/")) {
+    for (path, text) in
+        sources(".rs").iter().filter(|(path, _)| !is_test(path) && !path.starts_with("server/hypervisor/"))
+    {
         for line in code(text) {
             assert!(!line.contains("destroy") && !line.contains("undefine"), "{path}: {line}");
         }
@@ -105,7 +116,8 @@ fn libvirts_misleading_verbs_stay_in_the_hypervisor() {
 #[test]
 fn unsafe_code_and_the_binding_are_in_one_place_each() {
     for (path, text) in sources(".rs").iter().filter(|(path, _)| !is_test(path)) {
-        let unsafe_block = code(text).any(|line| line.contains("unsafe {") || line.contains("unsafe fn") || line.contains("unsafe extern"));
+        let unsafe_block = code(text)
+            .any(|line| line.contains("unsafe {") || line.contains("unsafe fn") || line.contains("unsafe extern"));
         assert!(!unsafe_block || path == "server/hypervisor/src/ffi.rs", "{path} holds unsafe code");
     }
     for (path, text) in sources("Cargo.toml") {
@@ -118,7 +130,8 @@ fn unsafe_code_and_the_binding_are_in_one_place_each() {
 fn colours_are_named_in_one_file() {
     for (path, text) in sources(".css").iter().filter(|(path, _)| path != "style/tokens.css") {
         for line in text.lines() {
-            let colour = line.contains("oklch(") && !line.contains("color-mix(in oklch") && !line.contains("light-dark(");
+            let colour =
+                line.contains("oklch(") && !line.contains("color-mix(in oklch") && !line.contains("light-dark(");
             assert!(!colour && !line.contains("rgb(") && !line.contains(": #"), "{path}: {line}");
         }
     }

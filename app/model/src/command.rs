@@ -194,12 +194,12 @@ impl Command {
     /// What is lost by it, for a confirmation; none when nothing is.
     pub fn loses(&self) -> Option<&'static str> {
         match self {
-            Self::ForceOff {} => {
-                Some("The guest is not asked. Unsaved data is lost and file systems may be damaged, as if the plug were pulled.")
-            }
-            Self::Reset {} => {
-                Some("The guest is not asked. Unsaved data is lost and file systems may be damaged, as if the reset button were pressed.")
-            }
+            Self::ForceOff {} => Some(
+                "The guest is not asked. Unsaved data is lost and file systems may be damaged, as if the plug were pulled.",
+            ),
+            Self::Reset {} => Some(
+                "The guest is not asked. Unsaved data is lost and file systems may be damaged, as if the reset button were pressed.",
+            ),
             Self::DiscardSave {} => Some("The saved memory is thrown away. The next start is a cold boot."),
             Self::Nmi {} => Some("Many guests answer an NMI with a crash dump and a restart."),
             _ => None,

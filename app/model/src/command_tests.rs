@@ -57,10 +57,8 @@ fn each_state_allows_exactly_the_actions_of_the_table() {
     assert_eq!(commands().len(), TABLE.len());
     for (command, (kind, row)) in commands().iter().zip(TABLE) {
         assert_eq!(command.kind(), kind);
-        let allowed: String = STATES
-            .iter()
-            .map(|state| if command.check(&domain(*state), &host).is_ok() { 'x' } else { '.' })
-            .collect();
+        let allowed: String =
+            STATES.iter().map(|state| if command.check(&domain(*state), &host).is_ok() { 'x' } else { '.' }).collect();
         assert_eq!(allowed, row, "{kind}");
     }
 }

@@ -32,15 +32,8 @@ pub enum DomainState {
 
 impl DomainState {
     /// All states, in the order in which lists show them.
-    pub const ALL: [Self; 7] = [
-        Self::Running,
-        Self::Paused,
-        Self::Suspended,
-        Self::ShuttingDown,
-        Self::Crashed,
-        Self::Stopped,
-        Self::Unknown,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Running, Self::Paused, Self::Suspended, Self::ShuttingDown, Self::Crashed, Self::Stopped, Self::Unknown];
 
     /// The word on screen.
     pub fn label(self) -> &'static str {

@@ -62,9 +62,7 @@ impl FromStr for DomainRef {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (host, id) = text
-            .split_once('/')
-            .ok_or_else(|| format!("\"{}\" is not host/uuid", text.escape_debug()))?;
+        let (host, id) = text.split_once('/').ok_or_else(|| format!("\"{}\" is not host/uuid", text.escape_debug()))?;
         Ok(Self {
             host: host.parse()?,
             id: id.parse().map_err(|_| format!("\"{}\" is not a UUID", id.escape_debug()))?,

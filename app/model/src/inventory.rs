@@ -12,8 +12,7 @@ use crate::{
     Domain, DomainRef, Event, Host, HostId, HostInfo, Link, RequestId,
     domain::Agent,
     event::{
-        ConnectionStatusChanged, GuestAgentConnected, GuestInfoUpdated, VmCreated, VmDeleted,
-        VmStateChanged, VmUpdated,
+        ConnectionStatusChanged, GuestAgentConnected, GuestInfoUpdated, VmCreated, VmDeleted, VmStateChanged, VmUpdated,
     },
 };
 
@@ -93,12 +92,7 @@ impl Inventory {
 impl HostInventory {
     /// A host of which nothing is known yet.
     pub fn unread(id: HostId, uri: String, demo: bool, now: u64) -> Self {
-        let connection = Link {
-            uri,
-            error: Some("not contacted yet".into()),
-            since: now,
-            ..Link::default()
-        };
+        let connection = Link { uri, error: Some("not contacted yet".into()), since: now, ..Link::default() };
         Self { host: Host { id, connection, info: None, demo }, domains: BTreeMap::new() }
     }
 
@@ -192,7 +186,9 @@ fn changed(host: &HostId, old: &Arc<Domain>, new: &Arc<Domain>, stamp: Stamp) ->
         }));
     }
     if old.guest != new.guest || old.addresses != new.addresses {
-        let told = |pick: fn(&crate::domain::Guest) -> &String| new.guest.as_ref().map(pick).filter(|text| !text.is_empty()).cloned();
+        let told = |pick: fn(&crate::domain::Guest) -> &String| {
+            new.guest.as_ref().map(pick).filter(|text| !text.is_empty()).cloned()
+        };
         events.push(Event::GuestInfoUpdated(GuestInfoUpdated {
             host_id: host_id.clone(),
             vm_id,

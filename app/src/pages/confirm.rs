@@ -41,7 +41,8 @@ fn question(store: Store, command: &Command, targets: &[DomainRef], back: String
         many => format!("{} {}?", command.label(), format::count(many.len(), "machine")),
     };
     let now = store.minute.get_untracked();
-    let fields = named.iter().map(|(id, ..)| view! { <input type="hidden" name="select" value=id.to_string()/> }).collect_view();
+    let fields =
+        named.iter().map(|(id, ..)| view! { <input type="hidden" name="select" value=id.to_string()/> }).collect_view();
     let list = named.iter().map(|(id, name, since)| {
         let age = since.map(|since| format!(", in this state for {}", format::span(now.saturating_sub(since))));
         view! { <li><b>{name.clone()}</b> " on " {id.host.to_string()} {age}</li> }

@@ -19,7 +19,11 @@ use crate::{
     format,
     layout::answer_not_found,
     routes,
-    store::{Store, rows::{Pending, Row}, use_store},
+    store::{
+        Store,
+        rows::{Pending, Row},
+        use_store,
+    },
     ui::controls::{Empty, tag},
     vm::{self, ActionForm, FormResults},
 };
@@ -39,7 +43,11 @@ pub(crate) fn DomainPage() -> impl IntoView {
     let (store, acts) = (use_store(), expect_context::<Acts>());
     let params = use_params_map();
     let id = Memo::new(move |_| {
-        params.with(|params| format!("{}/{}", params.get("host").unwrap_or_default(), params.get("uuid").unwrap_or_default()).parse::<DomainRef>().ok())
+        params.with(|params| {
+            format!("{}/{}", params.get("host").unwrap_or_default(), params.get("uuid").unwrap_or_default())
+                .parse::<DomainRef>()
+                .ok()
+        })
     });
     leave_when_deleted(store, acts, id);
     move || match id.get().and_then(|id| untrack(|| store.rows.get(&id))) {

@@ -93,19 +93,42 @@ fn Filters(
 ) -> impl IntoView {
     let store = use_store();
     let counts = Memo::new(move |_| view.with(|view| store.rows.with(|rows| view.counts(rows))));
-    let chips = move || view.with(|view| counts.with(|counts| {
-        let all = chip("All".into(), Some(counts.all), view.in_state(None), view.state.is_none(), None);
-        let states = DomainState::ALL.into_iter().filter_map(|state| {
-            let count = counts.states.get(&state).copied().unwrap_or_default();
-            (count > 0 || view.state == Some(state)).then(|| chip(state.label().into(), Some(count), view.in_state(Some(state)), view.state == Some(state), Some(state.key())))
-        }).collect_view();
-        let host = view.host.as_ref().map(|host| chip(format!("Host: {host} ×"), None, view.on_host(None), true, None));
-        let tags = counts.tags.iter().take(8).map(|(name, count)| {
-            let on = view.tag.as_deref() == Some(name);
-            chip(format!("#{name}"), Some(*count), view.tagged((!on).then(|| name.clone())), on, None)
-        }).collect_view();
-        view! { {all}{states}{host}<span class="divider"></span>{tags} }
-    }));
+    let chips = move || {
+        view.with(|view| {
+            counts.with(|counts| {
+                let all = chip("All".into(), Some(counts.all), view.in_state(None), view.state.is_none(), None);
+                let states = DomainState::ALL
+                    .into_iter()
+                    .filter_map(|state| {
+                        let count = counts.states.get(&state).copied().unwrap_or_default();
+                        (count > 0 || view.state == Some(state)).then(|| {
+                            chip(
+                                state.label().into(),
+                                Some(count),
+                                view.in_state(Some(state)),
+                                view.state == Some(state),
+                                Some(state.key()),
+                            )
+                        })
+                    })
+                    .collect_view();
+                let host = view
+                    .host
+                    .as_ref()
+                    .map(|host| chip(format!("Host: {host} ×"), None, view.on_host(None), true, None));
+                let tags = counts
+                    .tags
+                    .iter()
+                    .take(8)
+                    .map(|(name, count)| {
+                        let on = view.tag.as_deref() == Some(name);
+                        chip(format!("#{name}"), Some(*count), view.tagged((!on).then(|| name.clone())), on, None)
+                    })
+                    .collect_view();
+                view! { {all}{states}{host}<span class="divider"></span>{tags} }
+            })
+        })
+    };
     view! {
         <div class="filters">
             <div class="chips">{chips}</div>
@@ -143,7 +166,15 @@ fn BatchBar(
 ) -> impl IntoView {
     let store = use_store();
     let ticked = Memo::new(move |_| shown.with(|shown| shown.iter().filter(|id| is_ticked(store, id)).count()));
-    let commands = [Command::Start {}, Command::Shutdown {}, Command::Pause {}, Command::Resume {}, Command::Reboot {}, Command::Save {}, Command::ForceOff {}];
+    let commands = [
+        Command::Start {},
+        Command::Shutdown {},
+        Command::Pause {},
+        Command::Resume {},
+        Command::Reboot {},
+        Command::Save {},
+        Command::ForceOff {},
+    ];
     let buttons = commands.map(|command| {
         let class = if command.loses().is_some() { "small danger" } else { "small" };
         let value = format!("{}@selected", command.kind());
@@ -173,7 +204,9 @@ fn SelectAll(
     let all = Memo::new(move |_| shown.with(|shown| !shown.is_empty() && shown.iter().all(|id| is_ticked(store, id))));
     let toggle = move |event| {
         let on = event_target_checked(&event);
-        shown.with_untracked(|shown| shown.iter().filter_map(|id| store.rows.get_untracked(id)).for_each(|row| row.selected.set(on)));
+        shown.with_untracked(|shown| {
+            shown.iter().filter_map(|id| store.rows.get_untracked(id)).for_each(|row| row.selected.set(on))
+        });
     };
     view! { <input type="checkbox" class="js-only" aria-label="Select all shown machines" prop:checked=move || all.get() on:change=toggle/> }
 }
@@ -251,11 +284,15 @@ mod keys {
         let acts = expect_context::<Acts>();
         let handle = window_event_listener(leptos::ev::keydown, move |event| {
             let target: Option<web_sys::Element> = event.target().and_then(|target| target.dyn_into().ok());
-            let typing = target.as_ref().is_some_and(|target| target.matches("input:not([type=checkbox]), textarea, select, dialog *").unwrap_or(false));
+            let typing = target.as_ref().is_some_and(|target| {
+                target.matches("input:not([type=checkbox]), textarea, select, dialog *").unwrap_or(false)
+            });
             let key = event.key();
             if typing || event.ctrl_key() || event.meta_key() || event.alt_key() {
                 if typing && key == "Escape" {
-                    target.and_then(|target| target.dyn_into::<web_sys::HtmlElement>().ok()).map(|target| target.blur());
+                    target
+                        .and_then(|target| target.dyn_into::<web_sys::HtmlElement>().ok())
+                        .map(|target| target.blur());
                 }
                 return;
             }
@@ -274,7 +311,8 @@ mod keys {
                 ("s", Some(id)) => attempt(store, acts, Command::Start {}, id),
                 ("d", Some(id)) => attempt(store, acts, Command::Shutdown {}, id),
                 ("p", Some(id)) => {
-                    let state = store.rows.get_untracked(&id).map(|row| row.domain.with_untracked(|domain| domain.state));
+                    let state =
+                        store.rows.get_untracked(&id).map(|row| row.domain.with_untracked(|domain| domain.state));
                     let paused = matches!(state, Some(DomainState::Paused | DomainState::Suspended));
                     attempt(store, acts, if paused { Command::Resume {} } else { Command::Pause {} }, id)
                 }
@@ -290,7 +328,9 @@ mod keys {
     /// Does it if it is possible, else says why not.
     #[cfg(feature = "hydrate")]
     fn attempt(store: Store, acts: Acts, command: Command, id: DomainRef) -> bool {
-        let (Some(row), Some(host)) = (store.rows.get_untracked(&id), untrack(|| store.host(&id.host))) else { return false };
+        let (Some(row), Some(host)) = (store.rows.get_untracked(&id), untrack(|| store.host(&id.host))) else {
+            return false;
+        };
         match row.domain.with_untracked(|domain| command.check(domain, &host)) {
             Ok(()) => acts.ask(command, vec![id]),
             Err(fault) => acts.tell(command.label(), fault.sentence(), false),
@@ -314,7 +354,11 @@ mod keys {
     #[cfg(feature = "hydrate")]
     fn focus(selector: &str) -> bool {
         use wasm_bindgen::JsCast;
-        let element = document().query_selector(selector).ok().flatten().and_then(|element| element.dyn_into::<web_sys::HtmlElement>().ok());
+        let element = document()
+            .query_selector(selector)
+            .ok()
+            .flatten()
+            .and_then(|element| element.dyn_into::<web_sys::HtmlElement>().ok());
         element.is_some_and(|element| element.focus().is_ok())
     }
 }

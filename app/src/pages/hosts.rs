@@ -36,7 +36,8 @@ fn card(store: Store, host: Host) -> AnyView {
         (libvirt, "") => format!("libvirt {libvirt}"),
         (libvirt, hypervisor) => format!("libvirt {libvirt}, {} {hypervisor}", info.driver),
     };
-    let processors = if info.cpus > 0 { format!("{} × {} {}", info.cpus, info.arch, info.cpu_model) } else { String::new() };
+    let processors =
+        if info.cpus > 0 { format!("{} × {} {}", info.cpus, info.arch, info.cpu_model) } else { String::new() };
     let acceleration = match (known, info.kvm) {
         (false, _) => "",
         (true, true) => "KVM",

@@ -12,9 +12,7 @@ use js_sys::{Array, Date, Function, Math, Promise, Reflect};
 use leptos::prelude::*;
 use model::{Event, inventory::Snapshot};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
-use web_sys::{
-    BroadcastChannel, MessageEvent, MessagePort, SharedWorker, VisibilityState, WorkerOptions, WorkerType,
-};
+use web_sys::{BroadcastChannel, MessageEvent, MessagePort, SharedWorker, VisibilityState, WorkerOptions, WorkerType};
 
 use super::{
     Freshness, Store,
@@ -150,7 +148,8 @@ impl Client {
         if locks.is_undefined() || !Reflect::has(&window(), &"BroadcastChannel".into()).unwrap_or(false) {
             return false;
         }
-        let (Ok(channel), Ok(request)) = (BroadcastChannel::new(LEADER), Reflect::get(&locks, &"request".into())) else {
+        let (Ok(channel), Ok(request)) = (BroadcastChannel::new(LEADER), Reflect::get(&locks, &"request".into()))
+        else {
             return false;
         };
         let Some(request) = request.dyn_ref::<Function>().cloned() else { return false };

@@ -138,9 +138,9 @@ pub(super) struct Hub(Rc<RefCell<Inner>>);
 /// An open stream; dropping it closes it.
 struct Source {
     source: EventSource,
-    _frames: Closure<dyn Fn(MessageEvent)>,
+    _frames: Closure<dyn Fn(web_sys::Event)>,
     _open: Closure<dyn Fn()>,
-    _error: Closure<dyn Fn()>,
+    _error: Closure<dyn Fn(web_sys::Event)>,
 }
 
 impl Drop for Source {
@@ -203,13 +203,13 @@ impl Hub {
         };
         let mut told = vec![Told::Status { live: inner.live, since: inner.lost }];
         match missed {
-            Some(cursor) => told.extend(
-                inner.kept.iter().filter(|kept| kept.cursor.seq > cursor.seq).map(|kept| Told::Frame {
+            Some(cursor) => {
+                told.extend(inner.kept.iter().filter(|kept| kept.cursor.seq > cursor.seq).map(|kept| Told::Frame {
                     id: kept.id.clone(),
                     kind: kept.kind.clone(),
                     data: kept.data.clone(),
-                }),
-            ),
+                }))
+            }
             None => told.push(Told::Behind),
         }
         drop(inner);
@@ -231,9 +231,15 @@ impl Hub {
             return;
         };
         let weak = Rc::downgrade(&self.0);
-        let frames = Closure::<dyn Fn(MessageEvent)>::new({
+        // A stream's own event named "error" and a failure of the stream have the
+        // same name; only the former is a message.
+        let frames = Closure::<dyn Fn(web_sys::Event)>::new({
             let weak = weak.clone();
-            move |event: MessageEvent| with(&weak, |hub| hub.frame(&event))
+            move |event: web_sys::Event| {
+                if let Some(message) = event.dyn_ref::<MessageEvent>() {
+                    with(&weak, |hub| hub.frame(message));
+                }
+            }
         });
         for kind in Event::KINDS.iter().chain(&["inventory", "bookmark"]) {
             source.add_event_listener_with_callback(kind, frames.as_ref().unchecked_ref()).ok();
@@ -243,7 +249,11 @@ impl Hub {
             move || with(&weak, |hub| hub.opened())
         });
         source.set_onopen(Some(open.as_ref().unchecked_ref()));
-        let error = Closure::<dyn Fn()>::new(move || with(&weak, |hub| hub.failed_later()));
+        let error = Closure::<dyn Fn(web_sys::Event)>::new(move |event: web_sys::Event| {
+            if !event.is_instance_of::<MessageEvent>() {
+                with(&weak, |hub| hub.failed_later());
+            }
+        });
         source.set_onerror(Some(error.as_ref().unchecked_ref()));
         self.0.borrow_mut().source = Some(Source { source, _frames: frames, _open: open, _error: error });
     }

@@ -120,7 +120,8 @@ impl Rows {
                     (id, row)
                 }
                 None => {
-                    let (domain, selected, pending) = (ArcRwSignal::new(domain), ArcRwSignal::new(false), ArcRwSignal::new(None));
+                    let (domain, selected, pending) =
+                        (ArcRwSignal::new(domain), ArcRwSignal::new(false), ArcRwSignal::new(None));
                     (id.clone(), Row { id, domain, selected, pending })
                 }
             })

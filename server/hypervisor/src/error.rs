@@ -60,7 +60,9 @@ impl Error {
         use ErrorNumber as N;
         matches!(
             self.number(),
-            Some(N::NoSupport | N::ConfigUnsupported | N::ArgumentUnsupported | N::OperationUnsupported | N::InvalidArg)
+            Some(
+                N::NoSupport | N::ConfigUnsupported | N::ArgumentUnsupported | N::OperationUnsupported | N::InvalidArg
+            )
         )
     }
 
@@ -81,11 +83,10 @@ impl Error {
     pub(crate) fn of_link(&self, uri: &str) -> String {
         let fault = match self {
             Self::Libvirt { number, message } => unreachable(*number, message, uri),
-            Self::TimedOut { seconds } => Fault::new(
-                FaultKind::Unreachable,
-                format!("libvirt did not answer for {seconds} s"),
-            )
-            .with_next("Check whether its daemon hangs; it is tried again"),
+            Self::TimedOut { seconds } => {
+                Fault::new(FaultKind::Unreachable, format!("libvirt did not answer for {seconds} s"))
+                    .with_next("Check whether its daemon hangs; it is tried again")
+            }
             Self::Disconnected => Fault::new(FaultKind::Unreachable, "The link to libvirt was lost"),
             Self::Panicked => internal(),
         };
@@ -122,17 +123,19 @@ fn lost(name: &str, host: &str) -> Fault {
 fn refused(number: Option<ErrorNumber>, message: &str, name: &str, host: &str) -> Fault {
     use ErrorNumber as N;
     let has = |part: &str| message.contains(part);
-    if has("failed to set MSR") || has("Could not access KVM") || has("failed to initialize kvm") || has("kvm: No such") {
+    if has("failed to set MSR") || has("Could not access KVM") || has("failed to initialize kvm") || has("kvm: No such")
+    {
         return Fault::new(FaultKind::Unsupported, format!("{name} needs KVM, which does not work on {host}"))
             .with_next("Turn virtualisation on in the host's firmware, or let the machine be emulated (type qemu instead of kvm)");
     }
     let unsupported = || Fault::new(FaultKind::Unsupported, format!("{host} cannot do this to {name}: {message}"));
     match number {
         Some(N::NoDomain) => Fault::new(FaultKind::NotFound, format!("{name} does not exist on {host} any more")),
-        Some(N::OperationDenied | N::AccessDenied | N::AuthFailed | N::AuthUnavailable) => {
-            Fault::new(FaultKind::Forbidden, format!("libvirt on {host} does not let Belvedere do this to {name}: {message}"))
-                .with_next("Give the account that Belvedere runs as the right to manage machines")
-        }
+        Some(N::OperationDenied | N::AccessDenied | N::AuthFailed | N::AuthUnavailable) => Fault::new(
+            FaultKind::Forbidden,
+            format!("libvirt on {host} does not let Belvedere do this to {name}: {message}"),
+        )
+        .with_next("Give the account that Belvedere runs as the right to manage machines"),
         Some(N::InvalidArg) if has("unsupported flags") => unsupported(),
         Some(N::NoSupport | N::ConfigUnsupported | N::ArgumentUnsupported | N::OperationUnsupported) => unsupported(),
         Some(N::DomExist) => Fault::new(FaultKind::Conflict, format!("{host} has a machine of that name already"))
@@ -142,7 +145,8 @@ fn refused(number: Option<ErrorNumber>, message: &str, name: &str, host: &str) -
                 .with_next("Check that qemu-guest-agent runs in the guest")
         }
         Some(N::OperationTimeout | N::ResourceBusy) => {
-            Fault::new(FaultKind::Busy, format!("{name} is busy with something else: {message}")).with_next("Try again in a moment")
+            Fault::new(FaultKind::Busy, format!("{name} is busy with something else: {message}"))
+                .with_next("Try again in a moment")
         }
         _ => Fault::new(FaultKind::Refused, format!("libvirt on {host} refused this for {name}: {message}")),
     }
@@ -153,22 +157,29 @@ fn unreachable(number: Option<ErrorNumber>, message: &str, uri: &str) -> Fault {
     use ErrorNumber as N;
     let has = |part: &str| message.contains(part);
     let fault = |reason: &str| Fault::new(FaultKind::Unreachable, reason);
-    if has("Permission denied") && has("socket") || matches!(number, Some(N::AuthUnavailable | N::AuthFailed | N::AuthCancelled)) {
-        return fault("Permission to use libvirt was denied")
-            .with_next("Add the account that Belvedere runs as to the group libvirt (usermod -aG libvirt NAME) and start it again");
+    if has("Permission denied") && has("socket")
+        || matches!(number, Some(N::AuthUnavailable | N::AuthFailed | N::AuthCancelled))
+    {
+        return fault("Permission to use libvirt was denied").with_next(
+            "Add the account that Belvedere runs as to the group libvirt (usermod -aG libvirt NAME) and start it again",
+        );
     }
     if has("Failed to connect socket") || has("Connection refused") {
         return if uri.contains("+ssh") || uri.contains("+tls") || uri.contains("+tcp") || uri.contains("+libssh") {
-            fault("Nothing listens at that address").with_next("Check the address and that libvirt's daemon accepts remote connections")
+            fault("Nothing listens at that address")
+                .with_next("Check the address and that libvirt's daemon accepts remote connections")
         } else {
-            fault("libvirt's daemon is not running").with_next("Start it on that host: systemctl start libvirtd (or virtqemud.socket)")
+            fault("libvirt's daemon is not running")
+                .with_next("Start it on that host: systemctl start libvirtd (or virtqemud.socket)")
         };
     }
     if has("unable to connect to server") || has("resolve") || has("Name or service not known") {
-        return fault(&format!("The host could not be reached: {message}")).with_next("Check the address and the network");
+        return fault(&format!("The host could not be reached: {message}"))
+            .with_next("Check the address and the network");
     }
     if has("Host key verification failed") {
-        return fault("The SSH host key is not known").with_next("Connect once with ssh as the same account and accept the key");
+        return fault("The SSH host key is not known")
+            .with_next("Connect once with ssh as the same account and accept the key");
     }
     if matches!(number, Some(N::NoConnect | N::NoSupport | N::InvalidArg | N::ConfigUnsupported)) {
         return fault(&format!("libvirt does not know this kind of connection: {message}")).with_next("Check the URI");

@@ -52,7 +52,14 @@ pub(crate) fn register(connect: Arc<Connect>, hints: &SharedHints) -> Registrati
         let id = unsafe {
             let callback = std::mem::transmute::<*const (), Generic>(callback);
             let none = ptr::null_mut();
-            sys::virConnectDomainEventRegisterAny(connect.as_ptr(), none, event as c_int, Some(callback), opaque, Some(free_hints))
+            sys::virConnectDomainEventRegisterAny(
+                connect.as_ptr(),
+                none,
+                event as c_int,
+                Some(callback),
+                opaque,
+                Some(free_hints),
+            )
         };
         if id < 0 {
             // SAFETY: libvirt does not free `opaque` of a failed registration.
@@ -63,7 +70,9 @@ pub(crate) fn register(connect: Arc<Connect>, hints: &SharedHints) -> Registrati
     }
     let opaque = Box::into_raw(Box::new(hints.clone())).cast::<c_void>();
     // SAFETY: as above, for the close callback.
-    let close = unsafe { sys::virConnectRegisterCloseCallback(connect.as_ptr(), Some(on_close), opaque, Some(free_hints)) } == 0;
+    let close =
+        unsafe { sys::virConnectRegisterCloseCallback(connect.as_ptr(), Some(on_close), opaque, Some(free_hints)) }
+            == 0;
     if !close {
         // SAFETY: libvirt does not free `opaque` of a failed registration.
         unsafe { free_hints(opaque) };
@@ -96,9 +105,8 @@ unsafe extern "C" fn free_hints(opaque: *mut c_void) {
 unsafe fn hint(domain: sys::virDomainPtr, depth: Depth, opaque: *mut c_void) {
     let mut uuid = [0; sys::VIR_UUID_BUFLEN as usize];
     // SAFETY: by the contract of this function; reading the UUID does no I/O.
-    let (hints, known) = unsafe {
-        (&*opaque.cast::<SharedHints>(), sys::virDomainGetUUID(domain, uuid.as_mut_ptr()) == 0)
-    };
+    let (hints, known) =
+        unsafe { (&*opaque.cast::<SharedHints>(), sys::virDomainGetUUID(domain, uuid.as_mut_ptr()) == 0) };
     if known {
         hints.domain(Uuid::from_bytes(uuid), depth);
     }
@@ -166,7 +174,8 @@ pub(crate) fn state(domain: &Domain) -> Result<(c_int, c_int), Error> {
 pub(crate) fn all_states(connect: &Connect) -> Result<HashMap<Uuid, (c_int, c_int)>, Error> {
     let mut records: *mut sys::virDomainStatsRecordPtr = ptr::null_mut();
     // SAFETY: the connection is open and `records` is a valid out pointer.
-    let count = unsafe { sys::virConnectGetAllDomainStats(connect.as_ptr(), sys::VIR_DOMAIN_STATS_STATE, &mut records, 0) };
+    let count =
+        unsafe { sys::virConnectGetAllDomainStats(connect.as_ptr(), sys::VIR_DOMAIN_STATS_STATE, &mut records, 0) };
     if count < 0 {
         return Err(Error::last_error());
     }

@@ -67,7 +67,10 @@ impl GuestReading {
     /// Adds what one source knows; a source that fails adds nothing.
     fn collect(&mut self, handle: &Handle, source: AddressSource) {
         for (mac, found) in ffi::addresses(handle, source).unwrap_or_default().into_iter().take(MAX_INTERFACES) {
-            let usable = found.iter().filter_map(|text| text.parse::<IpAddr>().ok()).filter(|address| is_worth_showing(*address));
+            let usable = found
+                .iter()
+                .filter_map(|text| text.parse::<IpAddr>().ok())
+                .filter(|address| is_worth_showing(*address));
             let usable: BTreeSet<IpAddr> = usable.take(MAX_ADDRESSES).collect();
             if !usable.is_empty() {
                 self.addresses.insert(mac.to_lowercase(), usable.iter().map(IpAddr::to_string).collect());
@@ -127,7 +130,11 @@ fn guest(values: HashMap<String, Value>) -> Guest {
         _ => String::new(),
     };
     let pretty = clean("os.pretty-name");
-    let os_version = if pretty.is_empty() { format!("{} {}", clean("os.name"), clean("os.version")).trim().to_owned() } else { pretty };
+    let os_version = if pretty.is_empty() {
+        format!("{} {}", clean("os.name"), clean("os.version")).trim().to_owned()
+    } else {
+        pretty
+    };
     Guest { hostname: clean("hostname"), os_version }
 }
 

@@ -117,7 +117,14 @@ impl Hypervisor {
     ///
     /// # Errors
     /// What libvirt refused, in words; `Unreachable` while the link is down.
-    pub async fn run(&self, request: RequestId, id: Uuid, name: &str, agent: Agent, command: Command) -> Result<(), Fault> {
+    pub async fn run(
+        &self,
+        request: RequestId,
+        id: Uuid,
+        name: &str,
+        agent: Agent,
+        command: Command,
+    ) -> Result<(), Fault> {
         let Some(session) = self.shared.session() else {
             return Err(self.not_connected());
         };

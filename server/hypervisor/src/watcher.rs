@@ -200,10 +200,8 @@ impl Watcher {
         }
         let wanted: Vec<(Uuid, Depth)> = pending.domains.into_iter().collect();
         for batch in wanted.chunks(BATCH) {
-            let questions: Vec<(Uuid, Depth, Option<Arc<Domain>>)> = batch
-                .iter()
-                .map(|(id, depth)| (*id, *depth, self.inventory.domains.get(id).cloned()))
-                .collect();
+            let questions: Vec<(Uuid, Depth, Option<Arc<Domain>>)> =
+                batch.iter().map(|(id, depth)| (*id, *depth, self.inventory.domains.get(id).cloned())).collect();
             let read = session
                 .call(Lane::Read, move |connect| {
                     let answers = questions.into_iter().map(|(id, depth, known)| {
@@ -245,7 +243,9 @@ impl Watcher {
         let read = self.list_all(session).await;
         let all = match read {
             Ok(all) => all,
-            Err(error) if error.is_link() || !self.is_watching() => return Err(Broken(error.of_link(&self.config.uri))),
+            Err(error) if error.is_link() || !self.is_watching() => {
+                return Err(Broken(error.of_link(&self.config.uri)));
+            }
             Err(error) => {
                 tracing::warn!(host = %self.config.id, ?error, "machines could not be listed");
                 return Ok(());
@@ -346,7 +346,9 @@ impl Watcher {
 
     /// Reads the guest of a running machine after a pause, beside everything else.
     fn ask_guest(&mut self, session: &Arc<Session>, id: Uuid, pause: Duration) {
-        let Some(known) = self.inventory.domains.get(&id).filter(|known| known.state.is_active()).cloned() else { return };
+        let Some(known) = self.inventory.domains.get(&id).filter(|known| known.state.is_active()).cloned() else {
+            return;
+        };
         if known.interfaces.is_empty() && known.agent != model::domain::Agent::Connected {
             return;
         }
@@ -360,7 +362,9 @@ impl Watcher {
 
     /// Merges what a guest said, and plans the next question.
     fn guest_read(&mut self, session: &Arc<Session>, (id, read): guest::Read) {
-        let Some(known) = self.inventory.domains.get(&id).filter(|known| known.state.is_active()).cloned() else { return };
+        let Some(known) = self.inventory.domains.get(&id).filter(|known| known.state.is_active()).cloned() else {
+            return;
+        };
         let complete = match read {
             Ok(reading) => {
                 let merged = reading.merge_into(&known);
@@ -379,7 +383,8 @@ impl Watcher {
     }
 
     fn connected(&mut self, session: &Session) {
-        let connection = Link { connected: true, uri: without_secrets(&self.config.uri), since: now(), ..Link::default() };
+        let connection =
+            Link { connected: true, uri: without_secrets(&self.config.uri), since: now(), ..Link::default() };
         self.inventory.host.connection = connection;
         self.inventory.host.info = Some(session.host.clone());
         tracing::info!(host = %self.config.id, machines = self.inventory.domains.len(), "connected");

@@ -152,7 +152,12 @@ async fn names_with_markup_quotes_and_emoji_arrive_unchanged() {
     let escape = |name: &str| name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let domains: String = names
         .iter()
-        .map(|name| format!("<domain type='test'><name>{}</name><memory>1024</memory><os><type>hvm</type></os></domain>", escape(name)))
+        .map(|name| {
+            format!(
+                "<domain type='test'><name>{}</name><memory>1024</memory><os><type>hvm</type></os></domain>",
+                escape(name)
+            )
+        })
         .collect();
     let world = World::of_node(&format!("<node>{domains}</node>")).await;
     for name in names {

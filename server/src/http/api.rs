@@ -29,14 +29,19 @@ pub(crate) async fn command(
     request: Result<Json<CommandRequest>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Receipt>), Failed> {
     let Json(request) = request.map_err(|rejection| match rejection {
-        JsonRejection::MissingJsonContentType(_) => Fault::invalid("Content-Type", "a command is sent as application/json"),
+        JsonRejection::MissingJsonContentType(_) => {
+            Fault::invalid("Content-Type", "a command is sent as application/json")
+        }
         other => Fault::invalid("body", &one_line(&other.body_text())),
     })?;
     Ok((StatusCode::ACCEPTED, Json(backend.accept(request)?)))
 }
 
 /// `POST /api/v1/hosts/{host}/reconnect`
-pub(crate) async fn reconnect(State(backend): State<Arc<Backend>>, Path(host): Path<String>) -> Result<StatusCode, Failed> {
+pub(crate) async fn reconnect(
+    State(backend): State<Arc<Backend>>,
+    Path(host): Path<String>,
+) -> Result<StatusCode, Failed> {
     let host: HostId = host.parse().map_err(|why: String| Fault::invalid("host", &why))?;
     backend.reconnect(&host)?;
     Ok(StatusCode::ACCEPTED)
@@ -71,10 +76,17 @@ const MAX_BATCH: usize = 200;
 
 /// `POST /commands`: what buttons do without JavaScript. The page comes back
 /// with the result of each machine; what loses something is confirmed first.
-pub(crate) async fn form(State(backend): State<Arc<Backend>>, Form(fields): Form<Vec<(String, String)>>) -> Result<Response, Failed> {
+pub(crate) async fn form(
+    State(backend): State<Arc<Backend>>,
+    Form(fields): Form<Vec<(String, String)>>,
+) -> Result<Response, Failed> {
     let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-    let token: Uuid = field("token").and_then(|token| token.parse().ok()).ok_or_else(|| Fault::invalid("token", "the form is damaged; load the page again"))?;
-    let (kind, target) = field("do").and_then(|wish| wish.split_once('@')).ok_or_else(|| Fault::invalid("do", "no action was chosen"))?;
+    let token: Uuid = field("token")
+        .and_then(|token| token.parse().ok())
+        .ok_or_else(|| Fault::invalid("token", "the form is damaged; load the page again"))?;
+    let (kind, target) = field("do")
+        .and_then(|wish| wish.split_once('@'))
+        .ok_or_else(|| Fault::invalid("do", "no action was chosen"))?;
     let command = wanted(kind, &field)?;
     let targets: Vec<DomainRef> = if target == "selected" {
         fields.iter().filter(|(key, _)| key == "select").map(|(_, value)| value.parse()).collect::<Result<_, _>>()

@@ -35,7 +35,9 @@ impl Assets {
                 let name = name.to_string_lossy();
                 name.starts_with("belvedere") && name.ends_with(extension)
             });
-            let written = |file: &fs::DirEntry| file.metadata().and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+            let written = |file: &fs::DirEntry| {
+                file.metadata().and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
+            };
             let newest = ours.max_by_key(written)?;
             Some(format!("/{PACKAGE}/{}", newest.file_name().to_string_lossy()))
         };

@@ -33,14 +33,19 @@ impl Guard {
         let Some(host) = authority(request) else {
             return Some(forbidden("The request names no host"));
         };
-        let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(name, _)| name);
+        let name = host
+            .rsplit_once(':')
+            .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
+            .map_or(host, |(name, _)| name);
         if !is_own_name(name, &self.allowed) {
             return Some(
                 forbidden("This server is not known under the name in the address")
                     .with_next("Use its address or localhost, or start it with --allow-host and that name"),
             );
         }
-        if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) || is_same_origin(request.headers(), host) {
+        if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+            || is_same_origin(request.headers(), host)
+        {
             return None;
         }
         Some(forbidden("The request comes from another site").with_next("Open Belvedere itself and try again"))
@@ -59,7 +64,9 @@ fn is_same_origin(headers: &HeaderMap, host: &str) -> bool {
         return site == "same-origin";
     }
     match headers.get(header::ORIGIN) {
-        Some(origin) => origin.to_str().ok().and_then(|origin| origin.split_once("://")).is_some_and(|(_, origin)| origin == host),
+        Some(origin) => {
+            origin.to_str().ok().and_then(|origin| origin.split_once("://")).is_some_and(|(_, origin)| origin == host)
+        }
         // Browsers that send neither header send no cookies of ours cross-site.
         None => true,
     }
@@ -89,7 +96,6 @@ pub(crate) async fn headers(request: Request, next: Next) -> Response {
     put(header::X_FRAME_OPTIONS, "DENY");
     // Not `no-referrer`: with it browsers send `Origin: null` on our own forms.
     put(header::REFERRER_POLICY, "same-origin");
-    put(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
     put(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
     put(HeaderName::from_static("permissions-policy"), "camera=(), microphone=(), geolocation=(), payment=(), usb=()");
     put(header::CACHE_CONTROL, "no-store");

@@ -145,7 +145,12 @@ pub(crate) async fn render(State(pages): State<Arc<Pages>>, request: Request) ->
     if address.len() > MAX_ADDRESS {
         return StatusCode::URI_TOO_LONG.into_response();
     }
-    let theme = request.headers().get(header::COOKIE).and_then(|value| value.to_str().ok()).map(Theme::from_cookies).unwrap_or_default();
+    let theme = request
+        .headers()
+        .get(header::COOKIE)
+        .and_then(|value| value.to_str().ok())
+        .map(Theme::from_cookies)
+        .unwrap_or_default();
     // Results come from outside the log, so a page that shows one is not shared.
     if address.contains("result=") {
         return pages.answer(&pages.render(&address, theme).await);

@@ -80,7 +80,8 @@ impl Running {
     }
 
     pub async fn form(&self, path: &str, fields: &[(&str, &str)]) -> Response {
-        let body: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", app::routes::escape(value))).collect();
+        let body: Vec<String> =
+            fields.iter().map(|(name, value)| format!("{name}={}", app::routes::escape(value))).collect();
         self.send("POST", path, &[("content-type", "application/x-www-form-urlencoded")], body.join("&")).await
     }
 
@@ -136,7 +137,8 @@ impl Stream {
     pub async fn next(&mut self) -> Option<Frame> {
         loop {
             if let Some((frame, rest)) = self.text.split_once("\n\n") {
-                let field = |name: &str| frame.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned();
+                let field =
+                    |name: &str| frame.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned();
                 let (id, kind, data) = (field("id: "), field("event: "), field("data: "));
                 self.text = rest.to_owned();
                 if kind.is_empty() {

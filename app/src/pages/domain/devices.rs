@@ -28,7 +28,7 @@ fn table(title: &'static str, heads: &'static [&'static str], none: &'static str
         view! { <p class="none muted">{none}</p> }.into_any()
     } else {
         view! {
-            <div class="scroll">
+            <div class="scroll" tabindex="0" role="region" aria-label=format!("{title}, scrollable")>
                 <table aria-label=title>
                     <thead><tr>{heads.iter().map(|head| view! { <th scope="col">{*head}</th> }).collect_view()}</tr></thead>
                     <tbody>{rows}</tbody>
@@ -42,7 +42,11 @@ fn table(title: &'static str, heads: &'static [&'static str], none: &'static str
 
 fn disks(domain: &Arc<Domain>) -> AnyView {
     let rows = domain.disks.iter().map(|disk| {
-        let medium = if disk.source.is_empty() { view! { <span class="faint">"no medium"</span> }.into_any() } else { disk.source.clone().into_any() };
+        let medium = if disk.source.is_empty() {
+            view! { <span class="faint">"no medium"</span> }.into_any()
+        } else {
+            disk.source.clone().into_any()
+        };
         view! {
             <tr>
                 <th scope="row" class="mono">{disk.target.clone()}</th>
@@ -55,7 +59,12 @@ fn disks(domain: &Arc<Domain>) -> AnyView {
         }
         .into_any()
     });
-    table("Disks", &["Target", "Device", "Bus", "Format", "Source", "Access"], "The machine has no disks.", rows.collect())
+    table(
+        "Disks",
+        &["Target", "Device", "Bus", "Format", "Source", "Access"],
+        "The machine has no disks.",
+        rows.collect(),
+    )
 }
 
 fn interfaces(domain: &Arc<Domain>) -> AnyView {

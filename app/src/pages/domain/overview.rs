@@ -100,15 +100,24 @@ fn autostart(store: Store, id: &DomainRef, domain: &Domain) -> impl IntoView + u
 fn guest_facts(domain: &Arc<Domain>) -> impl IntoView + use<> {
     let agent = match domain.agent {
         Agent::Connected => "Connected",
-        Agent::Disconnected if domain.state.is_active() => "Not connected: install and start qemu-guest-agent in the guest",
+        Agent::Disconnected if domain.state.is_active() => {
+            "Not connected: install and start qemu-guest-agent in the guest"
+        }
         Agent::Disconnected => "Not connected",
         Agent::Absent => "The machine has no channel for it",
     };
-    let said = |pick: fn(&model::domain::Guest) -> &String| or_dash(domain.guest.as_ref().map(pick).map_or("", String::as_str));
+    let said = |pick: fn(&model::domain::Guest) -> &String| {
+        or_dash(domain.guest.as_ref().map(pick).map_or("", String::as_str))
+    };
     let addresses = if domain.addresses.is_empty() {
         or_dash("")
     } else {
-        domain.addresses.iter().map(|address| view! { <span class="mono line">{address.clone()}</span> }).collect_view().into_any()
+        domain
+            .addresses
+            .iter()
+            .map(|address| view! { <span class="mono line">{address.clone()}</span> })
+            .collect_view()
+            .into_any()
     };
     view! {
         <dl>

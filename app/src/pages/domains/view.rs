@@ -117,7 +117,11 @@ impl View {
             })
     }
 
-    fn compare(&self, (a_id, a, a_name): (&DomainRef, &Domain, &String), (b_id, b, b_name): (&DomainRef, &Domain, &String)) -> Ordering {
+    fn compare(
+        &self,
+        (a_id, a, a_name): (&DomainRef, &Domain, &String),
+        (b_id, b, b_name): (&DomainRef, &Domain, &String),
+    ) -> Ordering {
         let rank = |state| DomainState::ALL.iter().position(|known| *known == state);
         match self.order.key.as_str() {
             "state" => rank(a.state).cmp(&rank(b.state)),
@@ -142,8 +146,11 @@ impl View {
             ("tag", self.tag.as_deref().unwrap_or_default()),
             ("sort", if order == "name" { "" } else { &order }),
         ];
-        let given: Vec<String> =
-            pairs.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("{name}={}", routes::escape(value))).collect();
+        let given: Vec<String> = pairs
+            .iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(name, value)| format!("{name}={}", routes::escape(value)))
+            .collect();
         if given.is_empty() { routes::VMS.to_owned() } else { format!("{}?{}", routes::VMS, given.join("&")) }
     }
 
@@ -176,7 +183,10 @@ impl View {
             ("tag", self.tag.clone()),
             ("sort", (order != "name").then_some(order)),
         ];
-        fields.into_iter().filter_map(|(name, value)| Some(view! { <input type="hidden" name=name value=value?/> })).collect_view()
+        fields
+            .into_iter()
+            .filter_map(|(name, value)| Some(view! { <input type="hidden" name=name value=value?/> }))
+            .collect_view()
     }
 }
 
@@ -218,7 +228,8 @@ mod tests {
 
     #[test]
     fn neighbouring_addresses_keep_the_rest_of_the_filter() {
-        let params: ParamsMap = [("q".to_owned(), "a b".to_owned()), ("tag".to_owned(), "x&y".to_owned())].into_iter().collect();
+        let params: ParamsMap =
+            [("q".to_owned(), "a b".to_owned()), ("tag".to_owned(), "x&y".to_owned())].into_iter().collect();
         let view = View::read(&params);
         assert_eq!(view.in_state(Some(DomainState::Paused)), "/vms?q=a%20b&state=paused&tag=x%26y");
         assert_eq!(view.tagged(None), "/vms?q=a%20b");

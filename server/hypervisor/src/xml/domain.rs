@@ -59,7 +59,8 @@ pub(crate) fn tags_element(tags: &[String]) -> String {
 
 /// The tags in a normal form: trimmed, sorted, each once.
 pub(crate) fn normal_tags(tags: impl IntoIterator<Item = String>) -> Vec<String> {
-    let mut tags: Vec<String> = tags.into_iter().map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect();
+    let mut tags: Vec<String> =
+        tags.into_iter().map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect();
     tags.sort();
     tags.dedup();
     tags
@@ -117,7 +118,12 @@ fn disk(disk: Node<'_, '_>) -> Disk {
     let source = child(disk, "source").map(|source| {
         let get = |name| source.attribute(name).map(str::to_owned);
         let volume = || Some(format!("{}/{}", source.attribute("pool")?, source.attribute("volume")?));
-        get("file").or_else(|| get("dev")).or_else(|| get("dir")).or_else(volume).or_else(|| get("name")).unwrap_or_default()
+        get("file")
+            .or_else(|| get("dev"))
+            .or_else(|| get("dir"))
+            .or_else(volume)
+            .or_else(|| get("name"))
+            .unwrap_or_default()
     });
     Disk {
         target: child_attribute(disk, "target", "dev"),

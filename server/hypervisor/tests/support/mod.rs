@@ -65,7 +65,8 @@ impl World {
 
     async fn start(configs: Vec<HostConfig>, folder: TempDir) -> Self {
         let hosts: BTreeMap<_, _> = configs.iter().map(|config| (config.id.clone(), config.unread())).collect();
-        let mirror = Arc::new(Mirror { state: Mutex::new((Inventory { hosts }, Vec::new())), changed: watch::Sender::new(0) });
+        let mirror =
+            Arc::new(Mirror { state: Mutex::new((Inventory { hosts }, Vec::new())), changed: watch::Sender::new(0) });
         let sink: Arc<dyn Sink> = mirror.clone();
         let hosts = configs.into_iter().map(|config| Hypervisor::start(config, sink.clone())).collect();
         let world = Self { hosts, mirror, _folder: folder };
@@ -130,11 +131,16 @@ impl World {
                 changed.changed().await.expect("the mirror lives");
             }
         };
-        timeout(Duration::from_secs(60), wait).await.unwrap_or_else(|_| panic!("{what}; machines: {:#?}", self.summary()))
+        timeout(Duration::from_secs(60), wait)
+            .await
+            .unwrap_or_else(|_| panic!("{what}; machines: {:#?}", self.summary()))
     }
 
     fn summary(&self) -> Vec<String> {
-        self.inventory().domains().map(|(_, domain)| format!("{} {:?} {:?}", domain.name, domain.state, domain.addresses)).collect()
+        self.inventory()
+            .domains()
+            .map(|(_, domain)| format!("{} {:?} {:?}", domain.name, domain.state, domain.addresses))
+            .collect()
     }
 }
 

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Runs every test and ends with one line: N passed, N failed.
+# A step that fails does not hide the ones after it.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+export CARGO_TERM_COLOR=never RUST_BACKTRACE=0 NO_COLOR=1
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+passed=0 failed=0 skipped=0
+
+# A step without a count of its own counts as one test.
+check() {
+  local name=$1
+  shift
+  echo "== $name"
+  if "$@"; then passed=$((passed + 1)); else
+    failed=$((failed + 1))
+    echo "FAILED: $name"
+  fi
+}
+
+# Adds up the closing lines of cargo test.
+rust() {
+  echo "== $1"
+  shift
+  "$@" 2>&1 | tee "$log"
+  local status=${PIPESTATUS[0]} p f
+  p=$(grep -oE '^test result: .* [0-9]+ passed' "$log" | grep -oE '[0-9]+ passed' | awk '{n += $1} END {print n + 0}')
+  f=$(grep -oE '[0-9]+ failed;' "$log" | awk '{n += $1} END {print n + 0}')
+  # A build that fails runs no test and is a failure all the same.
+  if [ "$status" != 0 ] && [ "$f" = 0 ]; then f=1; fi
+  passed=$((passed + p)) failed=$((failed + f))
+}
+
+browser() {
+  echo "== browser"
+  (cd end2end && npx playwright test "$@") 2>&1 | tee "$log"
+  local status=${PIPESTATUS[0]} f s
+  f=$(grep -oE '^ +[0-9]+ failed' "$log" | awk '{print $1}' | tail -n 1)
+  s=$(grep -oE '^ +[0-9]+ skipped' "$log" | awk '{print $1}' | tail -n 1)
+  passed=$((passed + $(grep -oE '^ +[0-9]+ passed' "$log" | awk '{print $1}' | tail -n 1 | grep . || echo 0)))
+  if [ "$status" != 0 ] && [ -z "$f" ]; then f=1; fi
+  failed=$((failed + ${f:-0})) skipped=$((skipped + ${s:-0}))
+}
+
+check "format" cargo fmt --all --check
+check "lints" cargo clippy --quiet --workspace --exclude frontend --all-targets -- -D warnings
+check "lints of the browser's half" cargo clippy --quiet -p frontend --target wasm32-unknown-unknown --target-dir target/front --profile wasm-release -- -D warnings
+rust "model, hypervisor, server, tidy" cargo test --workspace --exclude frontend
+check "site" cargo leptos build --release --precompress --frontend-only
+check "server" cargo build --quiet -p server
+end2end/host/guest.sh || failed=$((failed + 1))
+browser
+
+[ "$skipped" = 0 ] || echo "$skipped skipped, each with its reason above"
+if [ -n "${CI:-}" ] && [ "$skipped" -gt "${ALLOWED_SKIPS:-4}" ]; then
+  echo "in CI nothing may be skipped but what runs in one of the two browser modes only"
+  failed=$((failed + 1))
+fi
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
