@@ -94,7 +94,7 @@ export class Daemon {
     return execFileSync("virsh", ["-q", "-c", this.uri, ...args], { encoding: "utf8" }).trim();
   }
   async virshLater(...args: string[]): Promise<string> {
-    return (await promisify(execFile)("virsh", ["-q", "-c", this.uri, ...args])).stdout.trim();
+    return (await promisify(execFile)("virsh", ["-q", "-c", this.uri, ...args], { timeout: 20_000 })).stdout.trim();
   }
 }
 

@@ -24,6 +24,12 @@ pub(crate) fn state(state: DomainState, reason: &str) -> AnyView {
         .into_any()
 }
 
+/// What must be known of a machine beside its state.
+pub(crate) fn warning(domain: &Domain) -> Option<AnyView> {
+    let why = "Its process does not answer libvirt, so its devices may be out of date. Look at its storage; Force off ends it if nothing else does.";
+    domain.unresponsive.then(|| view! { <small class="pending" title=why>"not answering"</small> }.into_any())
+}
+
 /// The picture of an action.
 fn picture(command: &Command) -> Option<&'static str> {
     match command {

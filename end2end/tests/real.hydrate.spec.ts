@@ -1,7 +1,7 @@
 // A real libvirtd with real QEMU guests: what happens in a terminal or inside a
 // guest is seen in an open page.
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { type Page } from "@playwright/test";
 import { Daemon, expect, expectState, list, openList, press, row, Server, test } from "../support.ts";
 
@@ -63,9 +63,10 @@ test.describe("on a real host", () => {
     await expectState(page, "tiny", "Running", 2_000);
     await booted("tiny");
     // The guest itself decides to go.
-    const tty = daemon.virsh("ttyconsole", "tiny");
-    execFileSync("sh", ["-c", `printf 'poweroff -f\\n' > ${tty}`]);
+    const console = openSync(daemon.virsh("ttyconsole", "tiny"), "r+");
+    writeSync(console, "poweroff -f\r");
     await expectState(page, "tiny", "Stopped", 30_000);
+    closeSync(console);
     daemon.virsh("start", "tiny");
     await expectState(page, "tiny", "Running", 2_000);
     daemon.virsh("destroy", "tiny");
@@ -87,11 +88,11 @@ test.describe("on a real host", () => {
   });
 
   test("a command that fails on the host is told in words, with the name", async ({ page }) => {
-    daemon.guest("kvm-only");
-    const { writeFileSync } = await import("node:fs");
-    const kvm = daemon.virsh("dumpxml", "kvm-only").replace("type='qemu'", "type='kvm'");
-    writeFileSync(`${daemon.folder}/kvm.xml`, kvm.replace(/<uuid>.*<\/uuid>/, "").replace("kvm-only", "broken").replace(/<kernel>.*<\/kernel>/, "<kernel>/nonexistent/kernel</kernel>").replace("type='kvm'", "type='qemu'"));
-    daemon.virsh("define", `${daemon.folder}/kvm.xml`);
+    daemon.guest("tiny");
+    const broken = daemon.virsh("dumpxml", "tiny").replace(/<uuid>.*<\/uuid>/, "").replaceAll("tiny", "broken")
+      .replace(/<kernel>.*<\/kernel>/, "<kernel>/nonexistent/kernel</kernel>");
+    writeFileSync(`${daemon.folder}/broken.xml`, broken);
+    daemon.virsh("define", `${daemon.folder}/broken.xml`);
     await openList(page, await serve());
     await press(row(page, "broken"), "Start");
     await expect(page.getByRole("region", { name: "Notices" })).toContainText("broken");
@@ -111,7 +112,8 @@ test.describe("on a real host", () => {
     let seed = 7;
     const pick = <T>(of: T[]): T => of[(seed = (seed * 1103515245 + 12345) % 2147483648) % of.length];
     for (let round = 0; round < 20; round++) {
-      const flapping = [0, 1, 2].map(() => daemon.virshLater(pick(["start", "destroy", "suspend", "resume"]), pick(names)).catch(() => ""));
+      await Promise.all(names.map((name) => daemon.virshLater("start", name).catch(() => "it runs")));
+      const flapping = [0, 1, 2].map(() => daemon.virshLater(pick(["destroy", "suspend", "resume"]), pick(names)).catch(() => ""));
       daemon.kill();
       await Promise.all(flapping);
       await expect(page.getByRole("status"), `round ${round}`).toHaveText("Stale");
@@ -127,6 +129,43 @@ test.describe("on a real host", () => {
       await expect.poll(() => rows(page), { message: `round ${round}` }).toEqual(truth());
     }
     expect(await rows(page)).toEqual(truth());
+  });
+
+  test("a start that dies with the daemon leaves the host in reach", async ({ page }) => {
+    ["half", "whole"].forEach((name) => daemon.guest(name));
+    daemon.virsh("start", "whole");
+    await openList(page, await serve());
+    const starting = daemon.virshLater("start", "half").catch(() => "");
+    await expect.poll(() => daemon.virsh("domstate", "half")).not.toBe("shut off");
+    daemon.kill();
+    await starting;
+    daemon.restart();
+    await expect(page.getByRole("status")).toHaveText("Live");
+    await press(row(page, "whole"), "Pause");
+    await expectState(page, "whole", "Paused");
+  });
+
+  test("a machine whose process hangs is marked, and hinders no other", async ({ page }) => {
+    ["stuck", "other"].forEach((name) => daemon.guest(name));
+    ["stuck", "other"].forEach((name) => daemon.virsh("start", name));
+    await openList(page, await serve());
+    await expectState(page, "stuck", "Running");
+    const signal = (name: string) => execFileSync("pkill", [`-${name}`, "-f", "guest=stuck,"]);
+    signal("STOP");
+    // Somebody's question to the machine waits for an answer that does not come.
+    const waiting = daemon.virshLater("dommemstat", "stuck").catch(() => "");
+    await server.stop();
+    server = await server.again();
+    await openList(page, server);
+    await expectState(page, "stuck", "Running");
+    await press(row(page, "other"), "Pause");
+    await expectState(page, "other", "Paused");
+    expect((await server.inventory()).hosts.atlas.connection.connected).toBe(true);
+    signal("CONT");
+    await waiting;
+    await expect(row(page, "stuck")).not.toContainText("not answering");
+    await press(row(page, "stuck"), "Pause");
+    await expectState(page, "stuck", "Paused");
   });
 
   test("a frozen daemon is noticed and shown, and nothing hangs", async ({ page }) => {

@@ -91,6 +91,9 @@ pub struct Domain {
     pub state: DomainState,
     /// Why it is in that state, in lower-case words ("forced off"), or empty.
     pub state_reason: String,
+    /// Whether its process does not answer libvirt, so that what is said of its
+    /// devices may be out of date; its state is not.
+    pub unresponsive: bool,
     /// Whether a definition remains when it stops.
     pub persistent: bool,
     /// Whether it starts with its host.

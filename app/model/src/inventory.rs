@@ -79,12 +79,10 @@ impl Inventory {
                     host.domains.insert(domain.id, domain.clone());
                 }
             }
-            Some(Change::Removed(id, version)) => {
-                if host.domains.get(&id).is_some_and(|had| had.version <= version) {
-                    host.domains.remove(&id);
-                }
+            Some(Change::Removed(id, version)) if host.domains.get(&id).is_some_and(|had| had.version <= version) => {
+                host.domains.remove(&id);
             }
-            None => {}
+            _ => {}
         }
     }
 }

@@ -205,7 +205,7 @@ fn SelectAll(
     let toggle = move |event| {
         let on = event_target_checked(&event);
         shown.with_untracked(|shown| {
-            shown.iter().filter_map(|id| store.rows.get_untracked(id)).for_each(|row| row.selected.set(on))
+            shown.iter().filter_map(|id| store.rows.get_untracked(id)).for_each(|row| row.selected.set(on));
         });
     };
     view! { <input type="checkbox" class="js-only" aria-label="Select all shown machines" prop:checked=move || all.get() on:change=toggle/> }
@@ -253,6 +253,7 @@ fn cells(store: Store, id: &DomainRef, domain: &Arc<Domain>, pending: Option<&cr
         <th scope="row">
             <a href=routes::vm(id)>{domain.name.clone()}</a>
             {(!domain.title.is_empty()).then(|| view! { <small>{domain.title.clone()}</small> })}
+            {vm::warning(domain)}
         </th>
         <td data-label="State">{vm::state(domain.state, &domain.state_reason)}</td>
         <td class="muted" data-label="Host">{id.host.to_string()}</td>

@@ -13,27 +13,21 @@ use virt_sys as sys;
 
 use crate::{error::Error, ffi, xml};
 
-/// A machine in a bulk listing: what is cheap to get for all at once.
-pub(crate) struct Listed {
-    /// libvirt's handle.
-    pub(crate) handle: Handle,
+/// What libvirt's daemon tells of a machine without asking the machine's own
+/// process, so that it comes at once even when that process hangs.
+pub(crate) struct Brief {
     /// Its UUID.
     pub(crate) id: Uuid,
-    flags: Flags,
-    state: Option<(c_int, c_int)>,
-}
-
-/// What the definition's text does not tell.
-#[derive(Clone, Copy, Default)]
-struct Flags {
+    name: String,
     persistent: bool,
     autostart: bool,
     has_managed_save: bool,
+    state: (c_int, c_int),
 }
 
 /// Lists all machines with their flags and states in five calls, however many
 /// there are (`virConnectListAllDomains`, `virConnectGetAllDomainStats`).
-pub(crate) fn list(connect: &Connect) -> Result<Vec<Listed>, Error> {
+pub(crate) fn list(connect: &Connect) -> Result<Vec<Brief>, Error> {
     let with = |flag| -> Result<HashSet<Uuid>, Error> {
         connect.list_all_domains(flag)?.iter().map(|domain| Ok(domain.uuid()?)).collect()
     };
@@ -42,77 +36,100 @@ pub(crate) fn list(connect: &Connect) -> Result<Vec<Listed>, Error> {
     let saved = with(sys::VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)?;
     // Without bulk states each machine is asked for its own.
     let states = ffi::all_states(connect).unwrap_or_else(|_| HashMap::new());
-    let handles = connect.list_all_domains(0)?;
-    let listed = handles.into_iter().map(|handle| {
-        let id = handle.uuid()?;
-        let flags = Flags {
+    let mut briefs = Vec::new();
+    for (id, handle) in handles(connect)? {
+        let state = match states.get(&id) {
+            Some(state) => *state,
+            None => match gone_is_none(ffi::state(&handle).map_err(Error::from))? {
+                Some(state) => state,
+                None => continue,
+            },
+        };
+        briefs.push(Brief {
+            id,
+            name: handle.name()?,
             persistent: persistent.contains(&id),
             autostart: autostart.contains(&id),
             has_managed_save: saved.contains(&id),
-        };
-        Ok(Listed { handle, id, flags, state: states.get(&id).copied() })
-    });
-    listed.collect()
-}
-
-impl Listed {
-    /// Reads the definition of a listed machine; none when it is gone meanwhile.
-    pub(crate) fn read(&self) -> Result<Option<Domain>, Error> {
-        gone_is_none(|| {
-            let state = match self.state {
-                Some(state) => state,
-                None => ffi::state(&self.handle)?,
-            };
-            compose(&self.handle, self.id, self.flags, state)
-        })
+            state,
+        });
     }
+    Ok(briefs)
 }
 
-/// Reads one machine whole; none when it does not exist.
-pub(crate) fn read(connect: &Connect, id: Uuid) -> Result<Option<Domain>, Error> {
-    gone_is_none(|| {
+/// The handles of all machines, which belong to the connection they came from.
+pub(crate) fn handles(connect: &Connect) -> Result<HashMap<Uuid, Handle>, Error> {
+    let handles = connect.list_all_domains(0)?;
+    handles.into_iter().map(|handle| Ok((handle.uuid()?, handle))).collect()
+}
+
+/// What is cheap to know of one machine; none when it does not exist.
+pub(crate) fn brief(connect: &Connect, id: Uuid) -> Result<Option<Brief>, Error> {
+    let read = || {
         let handle = connect.lookup_domain_by_uuid(id)?;
         let persistent = handle.is_persistent()?;
-        let flags = Flags {
+        Ok(Brief {
+            id,
+            name: handle.name()?,
             persistent,
             autostart: persistent && or_false(handle.autostart())?,
             has_managed_save: or_false(handle.has_managed_save(0))?,
-        };
-        compose(&handle, id, flags, ffi::state(&handle)?)
-    })
+            state: ffi::state(&handle)?,
+        })
+    };
+    gone_is_none(read())
 }
 
 /// Reads the state of a machine that is known otherwise; none when it does not exist.
 pub(crate) fn read_state(connect: &Connect, known: &Domain) -> Result<Option<Domain>, Error> {
-    gone_is_none(|| {
+    let read = || {
         let handle = connect.lookup_domain_by_uuid(known.id)?;
         let (state, reason) = ffi::state(&handle)?;
         Ok(Domain { state: state_of(state), state_reason: reason_of(state, reason).into(), ..known.clone() })
-    })
+    };
+    gone_is_none(read())
 }
 
-fn compose(handle: &Handle, id: Uuid, flags: Flags, (state, reason): (c_int, c_int)) -> Result<Domain, Error> {
+/// Reads the definition into the parts we know; none when the machine is gone.
+/// QEMU's driver may ask the machine's process for it, so it can hang.
+pub(crate) fn define(handle: &Handle) -> Result<Option<Domain>, Error> {
     // Without VIR_DOMAIN_XML_SECURE, so no password is ever in the text.
-    let text = handle.xml_desc(0)?;
-    let mut domain = xml::domain::read(&text).unwrap_or_default();
-    if domain.name.is_empty() {
-        domain.name = handle.name()?;
+    let text = gone_is_none(handle.xml_desc(0).map_err(Error::from))?;
+    Ok(text.map(|text| xml::domain::read(&text).unwrap_or_default()))
+}
+
+/// The same for a machine of which only the UUID is at hand.
+pub(crate) fn lookup_and_define(connect: &Connect, id: Uuid) -> Result<Option<Domain>, Error> {
+    match gone_is_none(connect.lookup_domain_by_uuid(id).map_err(Error::from))? {
+        Some(handle) => define(&handle),
+        None => Ok(None),
     }
-    Ok(Domain {
-        id,
-        state: state_of(state),
-        state_reason: reason_of(state, reason).into(),
-        persistent: flags.persistent,
-        autostart: flags.autostart,
-        has_managed_save: flags.has_managed_save,
-        ..domain
-    })
+}
+
+impl Brief {
+    /// The whole machine. Without a definition, because the machine's process
+    /// does not answer, what was known before stands in for it.
+    pub(crate) fn with(self, definition: Option<Domain>, known: Option<&Domain>) -> Domain {
+        let unresponsive = definition.is_none();
+        let rest = definition.or_else(|| known.cloned()).unwrap_or_default();
+        Domain {
+            id: self.id,
+            name: self.name,
+            state: state_of(self.state.0),
+            state_reason: reason_of(self.state.0, self.state.1).into(),
+            persistent: self.persistent,
+            autostart: self.autostart,
+            has_managed_save: self.has_managed_save,
+            unresponsive,
+            ..rest
+        }
+    }
 }
 
 /// Turns "no such machine" into none.
-fn gone_is_none(read: impl FnOnce() -> Result<Domain, Error>) -> Result<Option<Domain>, Error> {
-    match read() {
-        Ok(domain) => Ok(Some(domain)),
+fn gone_is_none<T>(read: Result<T, Error>) -> Result<Option<T>, Error> {
+    match read {
+        Ok(read) => Ok(Some(read)),
         Err(error) if error.is_no_domain() => Ok(None),
         Err(error) => Err(error),
     }

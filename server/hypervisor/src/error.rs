@@ -21,6 +21,8 @@ pub(crate) enum Error {
         /// How long we waited, in seconds.
         seconds: u64,
     },
+    /// The process of the machine that was asked does not answer libvirt.
+    Unresponsive,
     /// The link was lost before or during the call.
     Disconnected,
     /// The call panicked; a defect of ours or of the binding.
@@ -72,8 +74,10 @@ impl Error {
         match self {
             Self::Disconnected => true,
             Self::Libvirt { number: Some(N::Rpc | N::InvalidConn), .. } => true,
-            Self::Libvirt { number: Some(N::InternalError), message } => {
-                message.contains("client socket is closed") || message.contains("connection closed")
+            Self::Libvirt { number: Some(N::InternalError | N::SystemError), message } => {
+                ["client socket is closed", "connection closed", "while reading data", "while writing data"]
+                    .iter()
+                    .any(|part| message.contains(part))
             }
             _ => false,
         }
@@ -88,6 +92,7 @@ impl Error {
                     .with_next("Check whether its daemon hangs; it is tried again")
             }
             Self::Disconnected => Fault::new(FaultKind::Unreachable, "The link to libvirt was lost"),
+            Self::Unresponsive => Fault::new(FaultKind::TimedOut, "A machine does not answer libvirt"),
             Self::Panicked => internal(),
         };
         fault.sentence()
@@ -101,6 +106,8 @@ impl Error {
                 format!("libvirt on {host} did not answer for {seconds} s, so what became of {name} is not known"),
             )
             .with_next("Watch its state; the command is not repeated"),
+            Self::Unresponsive => Fault::new(FaultKind::TimedOut, format!("{name} does not answer libvirt"))
+                .with_next("Look at its console and storage; Force off ends it if nothing else does"),
             Self::Disconnected => lost(name, host),
             Self::Panicked => internal(),
             Self::Libvirt { .. } if self.is_link() => lost(name, host),

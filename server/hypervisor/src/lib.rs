@@ -157,7 +157,7 @@ impl Hypervisor {
         let Some(session) = self.shared.session() else {
             return Err(self.not_connected());
         };
-        let read = session.call(Lane::Read, move |connect| domain::definition(connect, id)).await;
+        let read = session.ask(id, move |connect| domain::definition(connect, id)).await;
         read.map_err(|error| error.of_command(name, self.config.id.as_str()))
     }
 

@@ -4,17 +4,23 @@
 //! It does not reconnect; the watcher decides when to open the next session.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use model::HostInfo;
-use tokio::{sync::Semaphore, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
+    time::timeout,
+};
+use uuid::Uuid;
 use virt::connect::Connect;
 
 use crate::{
     error::Error,
-    events::{self, SharedHints},
+    events::{self, Depth, SharedHints},
     ffi, host,
 };
 
@@ -24,6 +30,8 @@ use crate::{
 pub(crate) enum Lane {
     /// Quick readings, on the connection that receives events.
     Read,
+    /// Readings that ask a machine's own process and hang when that hangs.
+    Machine,
     /// Commands.
     Command,
     /// What waits for a guest or a disk.
@@ -37,7 +45,7 @@ impl Lane {
     /// How long a caller waits; none means as long as it takes.
     fn deadline(self) -> Option<Duration> {
         match self {
-            Self::Read => Some(Duration::from_secs(10)),
+            Self::Read | Self::Machine => Some(Duration::from_secs(10)),
             Self::Command => Some(Duration::from_secs(90)),
             Self::Slow => None,
         }
@@ -46,6 +54,9 @@ impl Lane {
 
 /// How long opening a connection may take.
 const OPEN_DEADLINE: Duration = Duration::from_secs(15);
+/// How long a machine's process may take to answer; a healthy one needs a
+/// millisecond.
+const MACHINE_DEADLINE: Duration = Duration::from_secs(2);
 /// Seconds between keepalive messages, and how many may stay unanswered:
 /// a frozen daemon is noticed after 3 × (3 + 1) = 12 s.
 const KEEPALIVE: (i32, u32) = (3, 3);
@@ -59,8 +70,10 @@ pub(crate) struct Session {
     uri: String,
     /// Whether all lanes share one connection.
     single: bool,
-    connections: [Mutex<Option<Arc<Connect>>>; 3],
-    permits: [Arc<Semaphore>; 3],
+    connections: [Mutex<Option<Arc<Connect>>>; 4],
+    permits: [Arc<Semaphore>; 4],
+    /// Machines whose process was asked and has not answered in time.
+    late: Mutex<HashSet<Uuid>>,
     registration: Mutex<Option<ffi::Registration>>,
 }
 
@@ -79,8 +92,9 @@ impl Session {
             uri: uri.to_owned(),
             // Each connection to a file of the test driver has a world of its own.
             single: uri.starts_with("test:"),
-            connections: [Mutex::new(Some(first)), Mutex::default(), Mutex::default()],
-            permits: [permits(), permits(), permits()],
+            connections: [Mutex::new(Some(first)), Mutex::default(), Mutex::default(), Mutex::default()],
+            permits: [permits(), permits(), permits(), permits()],
+            late: Mutex::default(),
             registration: Mutex::new(Some(registration)),
         })
     }
@@ -123,6 +137,53 @@ impl Session {
                 timeout(deadline, run).await.unwrap_or(Err(late))
             }
         }
+    }
+
+    /// Runs a reading that asks a machine's own process. A machine that hangs
+    /// costs one thread and one of the lane's places, never the host: it is not
+    /// asked again before the first question returned, and then it is hinted.
+    pub(crate) async fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        id: Uuid,
+        question: impl FnOnce(&Connect) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let permit = self.place_to_ask(id).await?;
+        let session = self.clone();
+        let mut answer = blocking(move || {
+            let result = session.connection(Lane::Machine).and_then(|connect| question(&connect));
+            drop(permit);
+            result
+        });
+        if let Ok(answer) = timeout(MACHINE_DEADLINE, &mut answer).await {
+            return answer.unwrap_or(Err(Error::Panicked));
+        }
+        self.late().insert(id);
+        let session = self.clone();
+        tokio::spawn(async move {
+            // Its answer is old by now; the hint asks for a new one.
+            answer.await.ok();
+            session.late().remove(&id);
+            session.hints.domain(id, Depth::Whole);
+        });
+        Err(Error::Unresponsive)
+    }
+
+    /// A place in the machines' lane, unless the machine, or so many others that
+    /// no place is left, hang.
+    async fn place_to_ask(&self, id: Uuid) -> Result<OwnedSemaphorePermit, Error> {
+        loop {
+            if self.late().contains(&id) || self.late().len() >= Lane::PERMITS {
+                return Err(Error::Unresponsive);
+            }
+            let place = self.permits[Lane::Machine as usize].clone().acquire_owned();
+            if let Ok(place) = timeout(MACHINE_DEADLINE, place).await {
+                return place.map_err(|_| Error::Disconnected);
+            }
+        }
+    }
+
+    fn late(&self) -> MutexGuard<'_, HashSet<Uuid>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the callbacks back, which lets libvirt free the connections once the

@@ -18,6 +18,8 @@
 //! the other, so an older reading cannot overwrite a newer one. It carries no
 //! commands out.
 
+mod readings;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -39,8 +41,7 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    HostConfig, Sink, domain,
-    error::Error,
+    HostConfig, Sink,
     events::{Depth, Pending},
     guest,
     link::{Lane, Opener, Session, without_secrets},
@@ -48,7 +49,7 @@ use crate::{
 
 /// Everything is read again this often, for what libvirt has no event for.
 const RECONCILE: Duration = Duration::from_secs(30);
-/// Machines read in one blocking call.
+/// Machines read in one go.
 const BATCH: usize = 64;
 /// How often a guest that told everything is asked again.
 const GUEST_REFRESH: Duration = Duration::from_secs(60);
@@ -200,28 +201,14 @@ impl Watcher {
         }
         let wanted: Vec<(Uuid, Depth)> = pending.domains.into_iter().collect();
         for batch in wanted.chunks(BATCH) {
-            let questions: Vec<(Uuid, Depth, Option<Arc<Domain>>)> =
-                batch.iter().map(|(id, depth)| (*id, *depth, self.inventory.domains.get(id).cloned())).collect();
-            let read = session
-                .call(Lane::Read, move |connect| {
-                    let answers = questions.into_iter().map(|(id, depth, known)| {
-                        let read = match (depth, known) {
-                            (Depth::State, Some(known)) => domain::read_state(connect, &known),
-                            _ => domain::read(connect, id),
-                        };
-                        Ok((id, depth, read?))
-                    });
-                    answers.collect::<Result<Vec<_>, Error>>()
-                })
-                .await;
-            match read {
-                Ok(answers) => {
-                    for (id, depth, read) in answers {
+            match readings::some(session, batch, &self.inventory.domains).await {
+                Ok(read) => {
+                    for (id, read) in read {
                         self.adopt(id, read, false);
-                        if depth == Depth::Guest {
-                            self.asked.remove(&id);
-                            self.ask_guest(session, id, Duration::ZERO);
-                        }
+                    }
+                    for (id, _) in batch.iter().filter(|(_, depth)| *depth == Depth::Guest) {
+                        self.asked.remove(id);
+                        self.ask_guest(session, *id, Duration::ZERO);
                     }
                 }
                 Err(error) if error.is_link() => return Err(Broken(error.of_link(&self.config.uri))),
@@ -240,8 +227,7 @@ impl Watcher {
 
     /// Reads every machine and publishes the differences.
     async fn read_all(&mut self, session: &Arc<Session>, resync: bool) -> Result<(), Broken> {
-        let read = self.list_all(session).await;
-        let all = match read {
+        let all = match readings::all(session, &self.inventory.domains).await {
             Ok(all) => all,
             Err(error) if error.is_link() || !self.is_watching() => {
                 return Err(Broken(error.of_link(&self.config.uri)));
@@ -268,30 +254,6 @@ impl Watcher {
 
     fn is_watching(&self) -> bool {
         self.shared.session().is_some()
-    }
-
-    /// All machines of the host; those that vanish while they are read are left out.
-    async fn list_all(&self, session: &Arc<Session>) -> Result<HashMap<Uuid, Domain>, Error> {
-        let mut listed = session.call(Lane::Read, domain::list).await?;
-        let share = listed.len().div_ceil(4).max(1);
-        let mut parts = JoinSet::new();
-        while !listed.is_empty() {
-            let part = listed.split_off(listed.len().saturating_sub(share));
-            let session = session.clone();
-            parts.spawn(async move {
-                let read = move |_: &_| {
-                    let read = part.iter().map(|listed| Ok((listed.id, listed.read()?)));
-                    read.collect::<Result<Vec<_>, Error>>()
-                };
-                session.call(Lane::Read, read).await
-            });
-        }
-        let mut all = HashMap::new();
-        while let Some(part) = parts.join_next().await {
-            let part = part.unwrap_or(Err(Error::Panicked))?;
-            all.extend(part.into_iter().filter_map(|(id, domain)| Some((id, domain?))));
-        }
-        Ok(all)
     }
 
     /// Makes a reading the truth and publishes what differs.

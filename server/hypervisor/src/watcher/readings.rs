@@ -1,0 +1,92 @@
+//! Reads machines: what the daemon knows at once first, then each definition
+//! beside the others, so that a machine that hangs delays only itself.
+//!
+//! It decides nothing about what a reading means; the watcher compares.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use model::Domain;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::{
+    domain::{self, Brief},
+    error::Error,
+    events::Depth,
+    link::{Lane, Session},
+};
+
+/// The machines as they were known before.
+type Known = BTreeMap<Uuid, Arc<Domain>>;
+
+/// Reads some machines as deep as is asked; none for one that does not exist.
+pub(super) async fn some(
+    session: &Arc<Session>,
+    wanted: &[(Uuid, Depth)],
+    known: &Known,
+) -> Result<HashMap<Uuid, Option<Domain>>, Error> {
+    let questions: Vec<_> = wanted.iter().map(|(id, depth)| (*id, *depth, known.get(id).cloned())).collect();
+    let look = move |connect: &_| {
+        let (mut read, mut briefs) = (HashMap::new(), Vec::new());
+        for (id, depth, known) in questions {
+            match (depth, known) {
+                (Depth::State, Some(known)) => drop(read.insert(id, domain::read_state(connect, &known)?)),
+                _ => match domain::brief(connect, id)? {
+                    Some(brief) => briefs.push(brief),
+                    None => drop(read.insert(id, None)),
+                },
+            }
+        }
+        Ok((read, briefs))
+    };
+    let (mut read, briefs) = session.call(Lane::Read, look).await?;
+    read.extend(complete(session, briefs, HashMap::new(), known).await?);
+    Ok(read)
+}
+
+/// Reads every machine of the host; those that vanish meanwhile are left out.
+pub(super) async fn all(session: &Arc<Session>, known: &Known) -> Result<HashMap<Uuid, Domain>, Error> {
+    let briefs = session.call(Lane::Read, domain::list).await?;
+    // One call that spares one for each machine; without it each is looked up.
+    let handles = session.ask(Uuid::nil(), domain::handles).await.unwrap_or_default();
+    let read = complete(session, briefs, handles, known).await?;
+    Ok(read.into_iter().filter_map(|(id, domain)| Some((id, domain?))).collect())
+}
+
+/// Reads the definitions of machines that are known in brief.
+async fn complete(
+    session: &Arc<Session>,
+    briefs: Vec<Brief>,
+    mut handles: HashMap<Uuid, virt::domain::Domain>,
+    known: &Known,
+) -> Result<HashMap<Uuid, Option<Domain>>, Error> {
+    let mut reading = JoinSet::new();
+    for brief in briefs {
+        let (session, known, handle) = (session.clone(), known.get(&brief.id).cloned(), handles.remove(&brief.id));
+        reading.spawn(async move {
+            let id = brief.id;
+            let define = move |connect: &virt::connect::Connect| match handle {
+                Some(handle) => domain::define(&handle),
+                None => domain::lookup_and_define(connect, id),
+            };
+            match session.ask(id, define).await {
+                Ok(Some(definition)) => Ok((id, Some(brief.with(Some(definition), None)))),
+                Ok(None) => Ok((id, None)),
+                Err(error) if error.is_link() => Err(error),
+                Err(error) => {
+                    tracing::warn!(domain.id = %id, ?error, "a definition could not be read");
+                    Ok((id, Some(brief.with(None, known.as_deref()))))
+                }
+            }
+        });
+    }
+    let mut read = HashMap::new();
+    while let Some(done) = reading.join_next().await {
+        let (id, domain) = done.unwrap_or(Err(Error::Panicked))?;
+        read.insert(id, domain);
+    }
+    Ok(read)
+}
