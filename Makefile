@@ -25,5 +25,5 @@ test:
 	@scripts/test.sh
 
 bench: build
-	@$(SETUP) browser daemon
+	@$(SETUP) browser daemon bench
 	@scripts/bench.sh $(ONLY)

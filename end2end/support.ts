@@ -10,18 +10,18 @@ import { test as base, expect, type Locator, type Page } from "@playwright/test"
 
 const here = dirname(fileURLToPath(import.meta.url));
 const binary = process.env.BELVEDERE ?? join(here, "../target/debug/belvedere");
-const site = process.env.LEPTOS_SITE_ROOT ?? join(here, "../target/site");
+export const site = process.env.LEPTOS_SITE_ROOT ?? join(here, "../target/site");
 
 /** A server of this test's own. */
 export class Server {
   url = "";
   private process?: ChildProcess;
-  constructor(private readonly args: string[], private readonly port = 0) {}
+  constructor(private readonly args: string[], private readonly port = 0, private readonly folder = site) {}
 
   async start(): Promise<this> {
     const listen = `127.0.0.1:${this.port}`;
     this.process = spawn(binary, ["serve", "--listen", listen, ...this.args], {
-      env: { ...process.env, LEPTOS_SITE_ROOT: site, BELVEDERE_LOG: "warn" },
+      env: { ...process.env, LEPTOS_SITE_ROOT: this.folder, BELVEDERE_LOG: "warn" },
       stdio: ["ignore", "pipe", "inherit"],
     });
     const gone = new Promise<never>((_, reject) => {
@@ -52,7 +52,7 @@ export class Server {
 
   /** The same server again, at the same address. */
   async again(): Promise<Server> {
-    return new Server(this.args, Number(new URL(this.url).port)).start();
+    return new Server(this.args, Number(new URL(this.url).port), this.folder).start();
   }
 
   async inventory(): Promise<any> {

@@ -60,6 +60,8 @@ daemon() {
     busybox-static cpio kmod python3
 }
 
+bench() { apt_install wrk coreutils; }
+
 browser() { apt_install chromium fonts-dejavu-core; }
 
 rust() {

@@ -247,14 +247,3 @@ async fn send(request: &CommandRequest) -> Result<(), Fault> {
     }
     Err(response.json::<Fault>().await.unwrap_or_else(|_| no_answer()))
 }
-
-/// Tries to reach a host now.
-pub(crate) fn reconnect(host: model::HostId) {
-    #[cfg(feature = "hydrate")]
-    leptos::task::spawn_local(async move {
-        // Whether it helped comes as an event.
-        gloo_net::http::Request::post(&crate::routes::api_reconnect(&host)).send().await.ok();
-    });
-    #[cfg(not(feature = "hydrate"))]
-    drop(host);
-}

@@ -6,8 +6,10 @@ use leptos_meta::Title;
 use leptos_router::hooks::use_location;
 
 use crate::{
-    act::{self, Acts, Ended, Notice, Question},
-    format, routes,
+    act::{Acts, Ended, Notice, Question},
+    format,
+    host::Reconnect,
+    routes,
     store::{Freshness, Store, use_store},
     ui::{icons::icon, overlay::Dialog},
 };
@@ -107,8 +109,8 @@ fn ThemeSwitch() -> impl IntoView {
     view! {
         <form class="theme" method="post" action=routes::THEME on:submit=move |event| switch_theme(&event)>
             <input type="hidden" name="back" value=back/>
-            <button class="btn quiet compact light-only" name="theme" value="dark" aria-label="Dark theme" title="Dark theme">{icon("theme")}</button>
-            <button class="btn quiet compact dark-only" name="theme" value="light" aria-label="Light theme" title="Light theme">{icon("theme")}</button>
+            <button class="btn quiet compact i-theme light-only" name="theme" value="dark" aria-label="Dark theme" title="Dark theme"></button>
+            <button class="btn quiet compact i-theme dark-only" name="theme" value="light" aria-label="Light theme" title="Light theme"></button>
         </form>
     }
 }
@@ -213,13 +215,13 @@ fn host_banner(store: Store, host: model::Host) -> impl IntoView {
     });
     let never = host.info.is_none();
     view! {
-        <p class="banner warn">
+        <div class="banner warn">
             <span>
                 <b>{id.to_string()} {if never { " is not connected" } else { " is lost" }} " for " {ago}</b> ", " {retry} ". "
                 {link.error.unwrap_or_default()}
             </span>
-            <button class="btn small" on:click=move |_| act::reconnect(id.clone())>"Reconnect now"</button>
-        </p>
+            <Reconnect host=id/>
+        </div>
     }
 }
 
@@ -260,7 +262,7 @@ fn notice_view(acts: Acts, notice: Notice) -> impl IntoView {
                 <h2>{title} {summary.map(|summary| view! { <span class="muted">" · " {summary}</span> })}</h2>
                 <ul>{shown.map(|item| view! { <li>{item.sentence()}</li> }).collect_view()}</ul>
             </div>
-            <button class="btn quiet compact" aria-label="Dismiss" on:click=move |_| acts.dismiss(id)>{icon("close")}</button>
+            <button class="btn quiet compact i-close" aria-label="Dismiss" on:click=move |_| acts.dismiss(id)></button>
         </article>
     }
 }

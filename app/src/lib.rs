@@ -38,6 +38,8 @@ mod pages {
     pub(crate) mod hosts;
 }
 
+mod host;
+
 mod vm;
 
 use leptos::prelude::*;
@@ -107,7 +109,6 @@ pub fn App() -> impl IntoView {
     provide_meta_context();
     store::provide();
     view! {
-        <ui::icons::Sprite/>
         <Router>
             <Frame>
                 <Routes fallback=NotFound transition=false>

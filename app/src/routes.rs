@@ -8,6 +8,8 @@ pub const VMS: &str = "/vms";
 pub const HOSTS: &str = "/hosts";
 /// Where forms with commands go.
 pub const COMMANDS: &str = "/commands";
+/// Where the wish to try a host again goes.
+pub const RECONNECT: &str = "/reconnect";
 /// Where the choice of light or dark goes.
 pub const THEME: &str = "/theme";
 /// Where commands of scripts go.

@@ -20,8 +20,7 @@ pub(crate) const FORM: &str = "act";
 /// A state as picture, word and colour.
 pub(crate) fn state(state: DomainState, reason: &str) -> AnyView {
     let title = (!reason.is_empty()).then(|| format!("{}: {reason}", state.label()));
-    view! { <span class=format!("state {}", state.key()) title=title>{icon(state.key())}{state.label()}</span> }
-        .into_any()
+    view! { <span class=format!("state i-{0} {0}", state.key()) title=title>{state.label()}</span> }.into_any()
 }
 
 /// What must be known of a machine beside its state.

@@ -17,7 +17,7 @@ use model::{
 use tokio::time::timeout;
 
 use crate::{
-    feed::Feed,
+    feed::{Feed, Filter},
     requests::{Admission, Record, Requests},
 };
 
@@ -68,6 +68,23 @@ impl Backend {
     /// `NotFound` when there is no such host.
     pub fn reconnect(&self, id: &HostId) -> Result<(), Fault> {
         self.hosts.get(id).ok_or_else(|| no_host(id))?.reconnect();
+        Ok(())
+    }
+
+    /// The same, and waits until the attempt has ended, but not longer than `limit`.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such host.
+    pub async fn reconnect_and_wait(&self, id: &HostId, limit: Duration) -> Result<(), Fault> {
+        let connection = || self.feed.snapshot().hosts.hosts.get(id).map(|host| host.host.connection.clone());
+        let before = connection();
+        let filter = Filter { hosts: [id.clone()].into(), ..Filter::default() };
+        let reader = self.feed.subscribe(Some(self.feed.cursor()), filter);
+        self.reconnect(id)?;
+        let Some(mut reader) = reader else { return Ok(()) };
+        // How it ended is shown by the page, whether in time or not.
+        let changed = async { while connection() == before && reader.next().await.is_some() {} };
+        timeout(limit, changed).await.ok();
         Ok(())
     }
 

@@ -43,6 +43,7 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config) -> Router {
         .route("/api/{*unknown}", get(api::unknown).post(api::unknown))
         // For forms.
         .route("/commands", post(api::form))
+        .route("/reconnect", post(api::reconnect_form))
         .route("/theme", post(api::theme))
         // For those who watch the server.
         .route("/healthz", get(async || "ok\n"))

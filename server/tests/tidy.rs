@@ -108,6 +108,8 @@ fn libvirts_misleading_verbs_stay_in_the_hypervisor() {
         sources(".rs").iter().filter(|(path, _)| !is_test(path) && !path.starts_with("server/hypervisor/"))
     {
         for line in code(text) {
+            // JavaScript's "undefined" is another word.
+            let line = line.replace("undefined", "");
             assert!(!line.contains("destroy") && !line.contains("undefine"), "{path}: {line}");
         }
     }

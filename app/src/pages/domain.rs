@@ -143,7 +143,7 @@ fn actions(store: Store, id: &DomainRef, domain: &Domain, pending: Option<&Pendi
     view! {
         <div class="acts">{shown.collect_view()}</div>
         <details class="menu">
-            <summary class="btn" aria-label="More actions" title="More actions">{crate::ui::icons::icon("more")}</summary>
+            <summary class="btn i-more" aria-label="More actions" title="More actions"></summary>
             <ul>{rest.collect_view()}</ul>
         </details>
     }

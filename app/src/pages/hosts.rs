@@ -5,7 +5,9 @@ use leptos_meta::Title;
 use model::{DomainState, Host, HostId};
 
 use crate::{
-    act, format, routes,
+    format,
+    host::Reconnect,
+    routes,
     store::{Store, use_store},
     ui::controls::{Empty, fact, or_dash, tag},
 };
@@ -51,7 +53,7 @@ fn card(store: Store, host: Host) -> AnyView {
                 <span class="num muted">{word} " for " {ago}</span>
             </header>
             {connection.error.map(|error| view! {
-                <p class="problem">{error} <button class="btn small" on:click=move |_| act::reconnect(retry.clone())>"Reconnect now"</button></p>
+                <div class="problem">{error} <Reconnect host=retry/></div>
             })}
             <dl>
                 {fact("Machines", machines(store, id))}

@@ -29,12 +29,15 @@ thread_local! {
     static CLIENT: RefCell<Option<Rc<Client>>> = const { RefCell::new(None) };
 }
 
+/// How this tab asks the one that holds the stream.
+type Ask = Box<dyn Fn(&Asked)>;
+
 /// This tab's end.
 struct Client {
     tab: Tab,
     store: Store,
     acts: Acts,
-    ask: RefCell<Box<dyn Fn(&Asked)>>,
+    ask: RefCell<Ask>,
     /// Frames that wait for the next picture of the display.
     waiting: RefCell<Vec<Told>>,
     /// Whether a picture is asked for.

@@ -208,7 +208,7 @@ impl Hub {
                     id: kept.id.clone(),
                     kind: kept.kind.clone(),
                     data: kept.data.clone(),
-                }))
+                }));
             }
             None => told.push(Told::Behind),
         }

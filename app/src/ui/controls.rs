@@ -2,8 +2,6 @@
 
 use leptos::prelude::*;
 
-use super::icons::icon;
-
 /// A submit button that belongs to a form elsewhere in the page.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Submit {
@@ -24,37 +22,40 @@ pub(crate) struct Submit {
 }
 
 impl Submit {
+    fn classes(&self) -> String {
+        let picture = self.icon.map(|name| format!(" i-{name}")).unwrap_or_default();
+        format!("btn{picture} {}", self.class).trim_end().to_owned()
+    }
+
     /// Only its picture is drawn; the verb is its name and tooltip.
     pub(crate) fn compact(self) -> AnyView {
-        let Self { label, icon: name, form, value, denied, busy, class } = self;
+        let class = format!("{} compact", self.classes());
+        let Self { label, form, value, denied, busy, .. } = self;
         let title = match &denied {
             Some(reason) => format!("{label}: {reason}"),
             None => label.clone(),
         };
-        let class = format!("btn compact {class}");
         view! {
             <button
-                type="submit" form=form name="do" value=value class=class aria-label=label title=title
+                form=form name="do" value=value class=class aria-label=label title=title
                 aria-disabled=denied.is_some().then_some("true") aria-busy=busy.then_some("true")
-            >
-                {name.map(icon)}
-            </button>
+            ></button>
         }
         .into_any()
     }
 
     /// Picture and verb; the reason is read as its description.
     pub(crate) fn wide(self) -> AnyView {
-        let Self { label, icon: name, form, value, denied, busy, class } = self;
+        let class = self.classes();
+        let Self { label, form, value, denied, busy, .. } = self;
         let reason_id = denied.is_some().then(|| format!("why-{}", value.replace(['@', '/'], "-")));
-        let class = format!("btn {class}");
         view! {
             <button
-                type="submit" form=form name="do" value=value class=class title=denied.clone()
+                form=form name="do" value=value class=class title=denied.clone()
                 aria-disabled=denied.is_some().then_some("true") aria-busy=busy.then_some("true")
                 aria-describedby=reason_id.clone()
             >
-                {name.map(icon)} {label}
+                {label}
             </button>
             {denied.map(|reason| view! { <span class="hidden" id=reason_id>{reason}</span> })}
         }

@@ -75,9 +75,7 @@ impl Error {
             Self::Disconnected => true,
             Self::Libvirt { number: Some(N::Rpc | N::InvalidConn), .. } => true,
             Self::Libvirt { number: Some(N::InternalError | N::SystemError), message } => {
-                ["client socket is closed", "connection closed", "while reading data", "while writing data"]
-                    .iter()
-                    .any(|part| message.contains(part))
+                BROKEN.iter().any(|part| message.contains(part))
             }
             _ => false,
         }
@@ -86,12 +84,13 @@ impl Error {
     /// Why a host could not be reached, with the next step, in one text.
     pub(crate) fn of_link(&self, uri: &str) -> String {
         let fault = match self {
+            Self::Libvirt { message, .. } if BROKEN.iter().any(|part| message.contains(part)) => broken(),
             Self::Libvirt { number, message } => unreachable(*number, message, uri),
             Self::TimedOut { seconds } => {
                 Fault::new(FaultKind::Unreachable, format!("libvirt did not answer for {seconds} s"))
                     .with_next("Check whether its daemon hangs; it is tried again")
             }
-            Self::Disconnected => Fault::new(FaultKind::Unreachable, "The link to libvirt was lost"),
+            Self::Disconnected => broken(),
             Self::Unresponsive => Fault::new(FaultKind::TimedOut, "A machine does not answer libvirt"),
             Self::Panicked => internal(),
         };
@@ -114,6 +113,21 @@ impl Error {
             Self::Libvirt { number, message } => refused(*number, message, name, host),
         }
     }
+}
+
+/// Parts of the messages of a link that broke under a call; libvirt gives them
+/// no number of their own.
+const BROKEN: [&str; 6] = [
+    "client socket is closed",
+    "connection closed",
+    "while reading data",
+    "while writing data",
+    "Cannot recv data",
+    "Cannot send data",
+];
+
+fn broken() -> Fault {
+    Fault::new(FaultKind::Unreachable, "libvirt's daemon closed the link").with_next("It is tried again")
 }
 
 fn internal() -> Fault {

@@ -47,6 +47,19 @@ pub(crate) async fn reconnect(
     Ok(StatusCode::ACCEPTED)
 }
 
+/// `POST /reconnect`: the same without JavaScript. The page comes back when the
+/// attempt has ended.
+pub(crate) async fn reconnect_form(
+    State(backend): State<Arc<Backend>>,
+    Form(fields): Form<Vec<(String, String)>>,
+) -> Result<Redirect, Failed> {
+    let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let host = field("host").unwrap_or_default();
+    let host: HostId = host.parse().map_err(|why: String| Fault::invalid("host", &why))?;
+    backend.reconnect_and_wait(&host, FORM_WAIT).await?;
+    Ok(Redirect::to(field("back").filter(|back| is_local(back)).unwrap_or(routes::HOSTS)))
+}
+
 /// `GET /api/v1/domains/{host}/{uuid}/definition`
 pub(crate) async fn definition(
     State(backend): State<Arc<Backend>>,

@@ -1,0 +1,91 @@
+// What every bench shares: rounds, figures, a host of a thousand machines, and
+// the report. A bench states nothing by itself: it prints what was measured,
+// product and reference interleaved in one run, and keeps the raw values.
+import { spawn, execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpus, tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+export const results = join(root, "target/bench");
+export const rounds = Number(process.env.ROUNDS ?? 5);
+export const seed = Number(process.env.SEED ?? 1);
+
+/** Milliseconds with fractions, on the clock that virsh and the browser share. */
+export const now = (): number => performance.timeOrigin + performance.now();
+
+/** The value below which a share of all values lies. */
+export function quantile(values: number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
+}
+
+export type Side = { name: string; unit: string; values: number[] };
+
+/** Prints one comparison and keeps its raw values. */
+export function report(id: string, what: string, goals: string, sides: Side[], facts: object = {}): void {
+  const [product, reference] = sides;
+  const lines = sides.map(({ name, unit, values }) => {
+    const [p50, p99] = [quantile(values, 0.5), quantile(values, 0.99)];
+    return `    ${name.padEnd(34)} median ${round(p50)} ${unit}, p99 ${round(p99)} ${unit} (${values.length})`;
+  });
+  if (reference) {
+    const ratio = (share: number) => round(quantile(product.values, share) / quantile(reference.values, share));
+    lines.push(`    ratio: median ${ratio(0.5)}, p99 ${ratio(0.99)}`);
+  }
+  for (const [name, value] of Object.entries(facts)) lines.push(`    ${name}: ${value}`);
+  console.log(`\n${id}  ${what}\n${lines.join("\n")}\n    ${goals}`);
+  mkdirSync(results, { recursive: true });
+  const machine = { processor: cpus()[0].model, cores: cpus().length, node: process.version };
+  writeFileSync(join(results, `${id}.json`), JSON.stringify({ id, what, goals, seed, rounds, machine, facts, sides }, null, 1));
+}
+
+const round = (value: number): string => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3));
+
+/** Writes a node file of libvirt's test driver and gives its URI. */
+export function manyMachines(count: number, folder: string, stopped = false): string {
+  const machine = (n: number) => {
+    const name = `vm-${String(n).padStart(4, "0")}`;
+    const uuid = `00000000-0000-4000-8000-${n.toString(16).padStart(12, "0")}`;
+    const mac = `52:54:00:00:${(n >> 8).toString(16).padStart(2, "0")}:${(n & 255).toString(16).padStart(2, "0")}`;
+    return `<domain type="test" xmlns:test="http://libvirt.org/schemas/domain/test/1.0"><name>${name}</name><uuid>${uuid}</uuid>
+<title>Machine ${n}</title><memory unit="MiB">${512 << (n % 5)}</memory><vcpu>${1 + (n % 8)}</vcpu><os><type arch="x86_64">hvm</type></os>
+<devices><disk type="file" device="disk"><source file="/var/lib/libvirt/images/${name}.qcow2"/><target dev="vda" bus="virtio"/></disk>
+<interface type="network"><mac address="${mac}"/><source network="default"/></interface></devices>
+<test:runstate>${stopped || n % 3 === 0 ? 5 : 1}</test:runstate></domain>`;
+  };
+  const machines = Array.from({ length: count }, (_, n) => machine(n));
+  const file = join(folder, `node-${count}.xml`);
+  writeFileSync(file, `<node>${machines.join("\n")}</node>`);
+  return `test://${file}`;
+}
+
+/** A folder that is gone when the work in it is done. */
+export async function inFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
+  const folder = mkdtempSync(join(tmpdir(), "bvb-"));
+  try {
+    return await work(folder);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Runs a program to its end and gives the milliseconds it took. */
+export async function timed(program: string, args: string[], input = ""): Promise<number> {
+  const started = now();
+  const child = spawn(program, args, { stdio: ["pipe", "ignore", "inherit"] });
+  child.stdin.end(input);
+  const code = await new Promise((resolve) => child.once("close", resolve));
+  if (code !== 0) throw new Error(`${program} ${args.join(" ")} ended with ${code}`);
+  return now() - started;
+}
+
+/** Loads an address for some seconds with wrk and 25 connections. */
+export function load(url: string, seconds: number, ...headers: string[]): { rate: number; p99: number } {
+  const wanted = headers.flatMap((header) => ["-H", header]);
+  const text = execFileSync("wrk", ["-t1", "-c25", `-d${seconds}s`, "--latency", ...wanted, url], { encoding: "utf8" });
+  if (/Non-2xx|Socket errors/.test(text)) throw new Error(text);
+  const [, value, unit] = /99%\s+([\d.]+)(us|ms|s)/.exec(text)!;
+  return { rate: Number(/Requests\/sec:\s+([\d.]+)/.exec(text)![1]), p99: Number(value) * { us: 1e-3, ms: 1, s: 1e3 }[unit]! };
+}

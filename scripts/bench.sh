@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Runs the benches against the release build; an argument such as B9 picks some.
+# Raw values are in target/bench, one file for each comparison.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export BELVEDERE=$PWD/target/release/belvedere
+mkdir -p target/bench
+end2end/host/guest.sh "${XDG_CACHE_HOME:-$HOME/.cache}/belvedere/guest"
+cd end2end
+npx playwright test --config bench.config.ts ${1:+--grep "^.*\b$1\b"}
