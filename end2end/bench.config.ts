@@ -5,7 +5,7 @@ import config from "./playwright.config.ts";
 export default {
   ...config,
   testDir: "../bench",
-  testMatch: /\.bench\.ts$/,
+  testMatch: /\.bench\.mts$/,
   timeout: 30 * 60_000,
   reporter: [["line"]],
   projects: [{ name: "bench", use: { javaScriptEnabled: true, trace: "off" as const } }],

@@ -2,7 +2,7 @@
 // names, and a page that fails the test when it complains to the console.
 import { type ChildProcess, spawn, execFileSync, execFile } from "node:child_process";
 import { promisify } from "node:util";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, dirname } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -96,6 +96,24 @@ export class Daemon {
   async virshLater(...args: string[]): Promise<string> {
     return (await promisify(execFile)("virsh", ["-q", "-c", this.uri, ...args], { timeout: 20_000 })).stdout.trim();
   }
+}
+
+/** Writes a node file of libvirt's test driver and gives its URI. */
+export function manyMachines(count: number, folder: string, stopped = false): string {
+  const machine = (n: number) => {
+    const name = `vm-${String(n).padStart(4, "0")}`;
+    const uuid = `00000000-0000-4000-8000-${n.toString(16).padStart(12, "0")}`;
+    const mac = `52:54:00:00:${(n >> 8).toString(16).padStart(2, "0")}:${(n & 255).toString(16).padStart(2, "0")}`;
+    return `<domain type="test" xmlns:test="http://libvirt.org/schemas/domain/test/1.0"><name>${name}</name><uuid>${uuid}</uuid>
+<title>Machine ${n}</title><memory unit="MiB">${512 << (n % 5)}</memory><vcpu>${1 + (n % 8)}</vcpu><os><type arch="x86_64">hvm</type></os>
+<devices><disk type="file" device="disk"><source file="/var/lib/libvirt/images/${name}.qcow2"/><target dev="vda" bus="virtio"/></disk>
+<interface type="network"><mac address="${mac}"/><source network="default"/></interface></devices>
+<test:runstate>${stopped || n % 3 === 0 ? 5 : 1}</test:runstate></domain>`;
+  };
+  const machines = Array.from({ length: count }, (_, n) => machine(n));
+  const file = join(folder, `node-${count}.xml`);
+  writeFileSync(file, `<node>${machines.join("\n")}</node>`);
+  return `test://${file}`;
 }
 
 type Fixtures = { script: boolean; demo: Server; complaints: string[] };

@@ -7,4 +7,4 @@ export BELVEDERE=$PWD/target/release/belvedere
 mkdir -p target/bench
 end2end/host/guest.sh "${XDG_CACHE_HOME:-$HOME/.cache}/belvedere/guest"
 cd end2end
-npx playwright test --config bench.config.ts ${1:+--grep "^.*\b$1\b"}
+npx playwright test --config bench.config.ts ${1:+--grep "\b($1)\b"}

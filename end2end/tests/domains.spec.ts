@@ -1,6 +1,9 @@
 // Lifecycle, filter and details, from the list and the detail page; with and
 // without JavaScript.
-import { expect, expectState, list, live, openList, press, row, test } from "../support.ts";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, expectState, list, live, manyMachines, openList, press, row, Server, test } from "../support.ts";
 
 test("the list shows every machine with its state", async ({ page, demo }) => {
   await openList(page, demo);
@@ -150,4 +153,50 @@ test("a page that does not exist says so and leads back", async ({ page, demo })
   await expect(page.getByRole("heading", { name: "There is no such page" })).toBeVisible();
   await page.getByRole("link", { name: "See all virtual machines" }).click();
   await expect(list(page)).toBeVisible();
+});
+
+test("a long list is drawn in parts, and none is out of reach", async ({ page, script }) => {
+  const folder = mkdtempSync(join(tmpdir(), "bv-"));
+  const server = await new Server(["--connect", `many=${manyMachines(450, folder)}`]).start();
+  await openList(page, server);
+  const rows = list(page).locator("tbody tr");
+  await expect(rows).toHaveCount(200);
+  const more = page.getByRole("link", { name: "Show more" });
+  if (script) {
+    // It grows on its own when its end comes near, up to the whole.
+    await more.scrollIntoViewIfNeeded();
+    await expect(rows).toHaveCount(400);
+    await page.getByRole("navigation", { name: "Parts of the list" }).scrollIntoViewIfNeeded();
+    await expect(rows).toHaveCount(450);
+    await expect(more).toHaveCount(0);
+    await page.getByRole("checkbox", { name: "Select all shown machines" }).check();
+    await expect(page.getByText("450 selected")).toBeVisible();
+  } else {
+    await more.click();
+    await expect(page).toHaveURL(/page=2/);
+    await expect(page.getByText("201 to 400 of 450 machines")).toBeVisible();
+    await more.click();
+    await expect(rows).toHaveCount(50);
+    await page.getByRole("link", { name: "Previous page" }).click();
+    await expect(page).toHaveURL(/page=2/);
+  }
+  await openList(page, server, "?q=vm-0449");
+  await expect(rows).toHaveCount(1);
+  await server.stop();
+  rmSync(folder, { recursive: true });
+});
+
+test("a lost host is tried again from the page", async ({ page, script }) => {
+  const folder = mkdtempSync(join(tmpdir(), "bv-"));
+  const server = await new Server(["--demo", "--connect", `late=test://${folder}/node-3.xml`]).start();
+  await openList(page, server);
+  const answer = page.waitForResponse((response) => response.request().method() === "POST");
+  await press(page, "Reconnect now");
+  expect((await answer).status()).toBe(script ? 202 : 303);
+  await expect(page.getByText("late is not connected")).toBeVisible();
+  manyMachines(3, folder);
+  await press(page, "Reconnect now");
+  await expectState(page, "vm-0001", "Running");
+  await server.stop();
+  rmSync(folder, { recursive: true });
 });

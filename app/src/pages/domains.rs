@@ -3,6 +3,7 @@
 //! What is shown is decided by the address alone, so a view can be shared and
 //! works without JavaScript.
 
+mod more;
 mod view;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -12,7 +13,10 @@ use leptos_meta::Title;
 use leptos_router::hooks::{use_navigate, use_query_map};
 use model::{Command, Domain, DomainRef, DomainState};
 
-use self::view::{COLUMNS, View};
+use self::{
+    more::More,
+    view::{COLUMNS, View},
+};
 use crate::{
     format, routes,
     store::{Store, rows::Row, use_store},
@@ -31,7 +35,10 @@ pub(crate) fn DomainsPage() -> impl IntoView {
     let view = Memo::new(move |_| query.with(View::read));
     let shown: Memo<Vec<DomainRef>> = Memo::new(move |_| view.with(|view| store.rows.with(|rows| view.choose(rows))));
     let total = Memo::new(move |_| store.rows.with(|rows| rows.count()));
-    keys::listen(store, shown);
+    let grown = RwSignal::new(0);
+    let drawn =
+        Memo::new(move |_| shown.with(|shown| shown[view.with(|view| view.drawn(shown.len(), grown.get()))].to_vec()));
+    keys::listen(store, drawn);
     view! {
         <Title text="Virtual machines"/>
         <div class="head">
@@ -56,10 +63,11 @@ pub(crate) fn DomainsPage() -> impl IntoView {
                         </tr>
                     </thead>
                     <tbody>
-                        <For each=move || shown.get() key=Clone::clone children=move |id| row(store, &id)/>
+                        <For each=move || drawn.get() key=Clone::clone children=move |id| row(store, &id)/>
                     </tbody>
                 </table>
             </div>
+            <More view=view shown=shown grown=grown/>
             {move || shown.with(Vec::is_empty).then(|| view! { <Nothing total=total.get()/> })}
         </div>
         <p class="hint muted">

@@ -1,13 +1,16 @@
 //! Renders pages, once for each position of the stream, and shares them.
 //!
 //! What must differ between two answers with the same content, the nonce of the
-//! content security policy and the token of the forms, is rendered as a mark and
-//! filled in for each answer. The marks are random per process, so no text of a
-//! guest or an admin can hold one.
+//! content security policy and the token of the forms, is rendered as a mark. A
+//! page is cut at its marks once, and an answer is a list of shared pieces with
+//! its own texts between them, so a page of megabytes is never copied. The marks
+//! are random per process, so no text of a guest or an admin can hold one.
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use app::{
@@ -20,8 +23,10 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use futures_util::stream;
 use http_body_util::BodyExt;
 use leptos::{nonce::Nonce, prelude::provide_context};
+use memchr::memmem;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
@@ -30,22 +35,42 @@ use crate::Backend;
 
 /// Pages that are kept of one position.
 const MAX_PAGES: usize = 64;
+/// Pages tell times, such as how long a host is lost, so they age although
+/// nothing happens.
+const FRESH_FOR: Duration = Duration::from_secs(5);
 /// Longest address that is rendered.
 const MAX_ADDRESS: usize = 16 * 1024;
 
-/// A page with its marks.
+/// A page, cut where the texts of an answer go.
 struct Page {
     status: StatusCode,
-    html: Bytes,
+    pieces: Vec<Piece>,
+}
+
+/// A part of a page.
+#[derive(Clone, Debug, PartialEq)]
+enum Piece {
+    /// The same in every answer.
+    Same(Bytes),
+    /// The nonce of the answer.
+    Nonce,
+    /// The token of the answer's forms.
+    Token,
 }
 
 type Key = (String, Theme);
 
-/// The pages of one position of the stream.
-#[derive(Default)]
+/// The pages of one position of the stream, for some seconds.
 struct Kept {
     seq: u64,
+    since: Instant,
     pages: HashMap<Key, Arc<OnceCell<Page>>>,
+}
+
+impl Kept {
+    fn of(seq: u64) -> Self {
+        Self { seq, since: Instant::now(), pages: HashMap::new() }
+    }
 }
 
 /// Renders pages and keeps the current ones.
@@ -62,22 +87,28 @@ impl Pages {
         // Rendering spawns on tokio; a second server in the process finds it set.
         any_spawner::Executor::init_tokio().ok();
         let mark = || Uuid::new_v4().simple().to_string();
-        Self { backend, assets, nonce_mark: mark(), token_mark: Uuid::new_v4().to_string(), kept: Mutex::default() }
+        Self {
+            backend,
+            assets,
+            nonce_mark: mark(),
+            token_mark: Uuid::new_v4().to_string(),
+            kept: Mutex::new(Kept::of(0)),
+        }
     }
 
     /// The cell of a page at the present position; one render serves all who ask.
     fn cell(&self, key: Key) -> Arc<OnceCell<Page>> {
         let seq = self.backend.feed().cursor().seq;
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.seq != seq || kept.pages.len() >= MAX_PAGES {
-            *kept = Kept { seq, pages: HashMap::new() };
+        if kept.seq != seq || kept.since.elapsed() > FRESH_FOR || kept.pages.len() >= MAX_PAGES {
+            *kept = Kept::of(seq);
         }
         kept.pages.entry(key).or_default().clone()
     }
 
     async fn render(&self, address: &str, theme: Theme) -> Page {
         let Ok(request) = Request::builder().uri(address).body(Body::empty()) else {
-            return Page { status: StatusCode::BAD_REQUEST, html: Bytes::new() };
+            return Page { status: StatusCode::BAD_REQUEST, pieces: Vec::new() };
         };
         let backend: Arc<dyn Interface> = self.backend.clone();
         let (nonce, token) = (Nonce::from_value(self.nonce_mark.clone()), FormToken(self.token_mark.clone()));
@@ -95,25 +126,33 @@ impl Pages {
         let response = handler(request).await;
         let status = if said.is_not_found() { StatusCode::NOT_FOUND } else { response.status() };
         match response.into_body().collect().await {
-            Ok(body) => Page { status, html: body.to_bytes() },
+            Ok(body) => Page { status, pieces: cut(&body.to_bytes(), &self.nonce_mark, &self.token_mark) },
             Err(error) => {
                 tracing::error!(%error, address, "page could not be rendered");
-                Page { status: StatusCode::INTERNAL_SERVER_ERROR, html: Bytes::new() }
+                Page { status: StatusCode::INTERNAL_SERVER_ERROR, pieces: Vec::new() }
             }
         }
     }
 
-    /// A page with fresh marks, as an answer.
-    fn answer(&self, page: &Page) -> Response {
+    /// A page with a nonce and a token of its own, as an answer.
+    fn answer(page: &Page) -> Response {
         let (nonce, token) = (Uuid::new_v4().simple().to_string(), Uuid::new_v4().to_string());
-        let html = fill(&page.html, [(&self.nonce_mark, &nonce), (&self.token_mark, &token)]);
+        let pieces = page.pieces.iter().map(|piece| match piece {
+            Piece::Same(text) => text.clone(),
+            Piece::Nonce => Bytes::from(nonce.clone()),
+            Piece::Token => Bytes::from(token.clone()),
+        });
+        let pieces: Vec<Bytes> = pieces.collect();
+        let length: usize = pieces.iter().map(Bytes::len).sum();
         let policy = format!(
             "default-src 'none'; script-src 'nonce-{nonce}' 'strict-dynamic' 'wasm-unsafe-eval'; style-src 'self'; \
              img-src 'self' data:; connect-src 'self'; worker-src 'self'; font-src 'self'; manifest-src 'self'; \
              base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
         );
-        let mut response = (page.status, html).into_response();
+        let body = Body::from_stream(stream::iter(pieces.into_iter().map(Ok::<_, Infallible>)));
+        let mut response = (page.status, body).into_response();
         let headers = response.headers_mut();
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
         if let Ok(policy) = HeaderValue::from_str(&policy) {
             headers.insert(header::CONTENT_SECURITY_POLICY, policy);
@@ -122,22 +161,20 @@ impl Pages {
     }
 }
 
-/// Puts other texts of the same length in the place of marks.
-fn fill(html: &[u8], marks: [(&str, &str); 2]) -> Vec<u8> {
-    let mut filled = html.to_vec();
-    for (mark, text) in marks {
-        let mut from = 0;
-        while let Some(at) = find(&filled[from..], mark.as_bytes()) {
-            let at = from + at;
-            filled[at..at + mark.len()].copy_from_slice(text.as_bytes());
-            from = at + mark.len();
-        }
+/// Cuts a page at its marks.
+fn cut(html: &Bytes, nonce: &str, token: &str) -> Vec<Piece> {
+    let nonces = memmem::find_iter(html, nonce).map(|at| (at, nonce.len(), Piece::Nonce));
+    let tokens = memmem::find_iter(html, token).map(|at| (at, token.len(), Piece::Token));
+    let mut marks: Vec<_> = nonces.chain(tokens).collect();
+    marks.sort_by_key(|(at, ..)| *at);
+    let mut pieces = Vec::with_capacity(2 * marks.len() + 1);
+    let mut from = 0;
+    for (at, length, piece) in marks {
+        pieces.extend([Piece::Same(html.slice(from..at)), piece]);
+        from = at + length;
     }
-    filled
-}
-
-fn find(text: &[u8], mark: &[u8]) -> Option<usize> {
-    memchr::memmem::find(text, mark)
+    pieces.push(Piece::Same(html.slice(from..)));
+    pieces
 }
 
 pub(crate) async fn render(State(pages): State<Arc<Pages>>, request: Request) -> Response {
@@ -153,20 +190,22 @@ pub(crate) async fn render(State(pages): State<Arc<Pages>>, request: Request) ->
         .unwrap_or_default();
     // Results come from outside the log, so a page that shows one is not shared.
     if address.contains("result=") {
-        return pages.answer(&pages.render(&address, theme).await);
+        return Pages::answer(&pages.render(&address, theme).await);
     }
     let cell = pages.cell((address.clone(), theme));
     let page = cell.get_or_init(async || pages.render(&address, theme).await).await;
-    pages.answer(page)
+    Pages::answer(page)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::fill;
+    use super::{Bytes, Piece, cut};
 
     #[test]
-    fn every_mark_is_filled_and_nothing_else_changes() {
-        let filled = fill(b"a NN b TT c NN", [("NN", "12"), ("TT", "34")]);
-        assert_eq!(filled, b"a 12 b 34 c 12");
+    fn a_page_is_cut_at_every_mark_and_loses_nothing() {
+        let same = |text: &'static str| Piece::Same(Bytes::from_static(text.as_bytes()));
+        let pieces = cut(&Bytes::from_static(b"a NN b TT c NN"), "NN", "TT");
+        assert_eq!(pieces, [same("a "), Piece::Nonce, same(" b "), Piece::Token, same(" c "), Piece::Nonce, same("")]);
+        assert_eq!(cut(&Bytes::from_static(b"plain"), "NN", "TT"), [same("plain")]);
     }
 }

@@ -1,6 +1,6 @@
 //! What an address of the list asks for, and the addresses of its neighbours.
 
-use std::{cmp::Ordering, sync::Arc};
+use std::{cmp::Ordering, ops::Range, sync::Arc};
 
 use leptos::prelude::*;
 use leptos_router::params::ParamsMap;
@@ -43,7 +43,12 @@ pub(super) struct View {
     pub(super) tag: Option<String>,
     /// The order.
     pub(super) order: Order,
+    /// How many pages of `PAGE` machines come before what is drawn.
+    pub(super) page: usize,
 }
+
+/// Machines that a page draws; more would keep a slow browser busy for seconds.
+pub(super) const PAGE: usize = 200;
 
 impl View {
     /// Reads an address; what it does not know it leaves out.
@@ -55,6 +60,7 @@ impl View {
             host: given("host"),
             tag: given("tag"),
             order: Order::parse(given("sort").as_deref(), "name"),
+            page: given("page").and_then(|page| page.parse::<usize>().ok()).map_or(0, |page| page.saturating_sub(1)),
         }
     }
 
@@ -136,7 +142,20 @@ impl View {
         }
     }
 
-    /// The address of this view.
+    /// Which of so many chosen machines are drawn when the page has grown by so
+    /// many further ones. A page beyond the end is the last one.
+    pub(super) fn drawn(&self, chosen: usize, grown: usize) -> Range<usize> {
+        let page = self.page.min(chosen.saturating_sub(1) / PAGE);
+        page * PAGE..chosen.min((page + 1 + grown) * PAGE)
+    }
+
+    pub(super) fn on_page(&self, page: usize) -> String {
+        let first = self.address();
+        let joint = if first.contains('?') { '&' } else { '?' };
+        if page == 0 { first } else { format!("{first}{joint}page={}", page + 1) }
+    }
+
+    /// The address of the first page of this view.
     fn address(&self) -> String {
         let order = if self.order.descending { format!("-{}", self.order.key) } else { self.order.key.clone() };
         let pairs = [
@@ -227,6 +246,20 @@ mod tests {
     }
 
     #[test]
+    fn a_page_draws_its_share_and_what_it_has_grown_by() {
+        let drawn = |page: &str, chosen, grown| {
+            let params: ParamsMap = [("page".to_owned(), page.to_owned())].into_iter().collect();
+            View::read(&params).drawn(chosen, grown)
+        };
+        assert_eq!(drawn("", 0, 0), 0..0);
+        assert_eq!(drawn("", 450, 0), 0..200);
+        assert_eq!(drawn("2", 450, 0), 200..400);
+        assert_eq!(drawn("2", 450, 1), 200..450);
+        assert_eq!(drawn("9", 450, 0), 400..450);
+        assert_eq!(drawn("nonsense", 200, 0), 0..200);
+    }
+
+    #[test]
     fn neighbouring_addresses_keep_the_rest_of_the_filter() {
         let params: ParamsMap =
             [("q".to_owned(), "a b".to_owned()), ("tag".to_owned(), "x&y".to_owned())].into_iter().collect();
@@ -234,5 +267,7 @@ mod tests {
         assert_eq!(view.in_state(Some(DomainState::Paused)), "/vms?q=a%20b&state=paused&tag=x%26y");
         assert_eq!(view.tagged(None), "/vms?q=a%20b");
         assert_eq!(view.ordered("-memory".into()), "/vms?q=a%20b&tag=x%26y&sort=-memory");
+        assert_eq!(view.on_page(1), "/vms?q=a%20b&tag=x%26y&page=2");
+        assert_eq!(view.on_page(0), view.tagged(view.tag.clone()));
     }
 }

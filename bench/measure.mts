@@ -43,24 +43,6 @@ export function report(id: string, what: string, goals: string, sides: Side[], f
 
 const round = (value: number): string => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3));
 
-/** Writes a node file of libvirt's test driver and gives its URI. */
-export function manyMachines(count: number, folder: string, stopped = false): string {
-  const machine = (n: number) => {
-    const name = `vm-${String(n).padStart(4, "0")}`;
-    const uuid = `00000000-0000-4000-8000-${n.toString(16).padStart(12, "0")}`;
-    const mac = `52:54:00:00:${(n >> 8).toString(16).padStart(2, "0")}:${(n & 255).toString(16).padStart(2, "0")}`;
-    return `<domain type="test" xmlns:test="http://libvirt.org/schemas/domain/test/1.0"><name>${name}</name><uuid>${uuid}</uuid>
-<title>Machine ${n}</title><memory unit="MiB">${512 << (n % 5)}</memory><vcpu>${1 + (n % 8)}</vcpu><os><type arch="x86_64">hvm</type></os>
-<devices><disk type="file" device="disk"><source file="/var/lib/libvirt/images/${name}.qcow2"/><target dev="vda" bus="virtio"/></disk>
-<interface type="network"><mac address="${mac}"/><source network="default"/></interface></devices>
-<test:runstate>${stopped || n % 3 === 0 ? 5 : 1}</test:runstate></domain>`;
-  };
-  const machines = Array.from({ length: count }, (_, n) => machine(n));
-  const file = join(folder, `node-${count}.xml`);
-  writeFileSync(file, `<node>${machines.join("\n")}</node>`);
-  return `test://${file}`;
-}
-
 /** A folder that is gone when the work in it is done. */
 export async function inFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
   const folder = mkdtempSync(join(tmpdir(), "bvb-"));

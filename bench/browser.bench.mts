@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 import { createInterface } from "node:readline";
 import { Daemon, expect, expectState, live, openList, press, row, Server, test } from "../end2end/support.ts";
-import { now, report, rounds, timed } from "./measure.ts";
+import { now, report, rounds, timed } from "./measure.mts";
 
 /** Notes when the state cell of a row reads otherwise, as [text, time]. */
 const watchState = (element: Element): void => {

@@ -1,0 +1,81 @@
+//! The end of a long list: which part of it is drawn, and the way to the rest.
+//!
+//! Without scripts the rest is on further pages; with them the page grows when
+//! its end comes near.
+
+use leptos::prelude::*;
+use model::DomainRef;
+
+use super::view::{PAGE, View};
+use crate::format;
+
+/// The line below the table; nothing when all machines are drawn.
+#[component]
+pub(super) fn More(
+    /// What the address asks for.
+    view: Memo<View>,
+    /// All chosen machines.
+    shown: Memo<Vec<DomainRef>>,
+    /// Pages that are drawn beyond the one that was asked for.
+    grown: RwSignal<usize>,
+) -> impl IntoView {
+    Effect::new(move |_| {
+        view.track();
+        grown.set(0);
+    });
+    let part = Memo::new(move |_| {
+        let all = shown.with(Vec::len);
+        (view.with(|view| view.drawn(all, grown.get())), all)
+    });
+    let more = NodeRef::<leptos::html::A>::new();
+    grow_when_seen(more, grown);
+    move || {
+        let (drawn, all) = part.get();
+        let page = drawn.start / PAGE;
+        let address = |page| view.with(|view| view.on_page(page));
+        let previous = (page > 0).then(|| view! { <a class="btn small" href=address(page - 1)>"Previous page"</a> });
+        let next = (drawn.end < all).then(|| {
+            let grow = move |event: leptos::ev::MouseEvent| {
+                event.prevent_default();
+                grown.update(|pages| *pages += 1);
+            };
+            view! { <a class="btn small" node_ref=more href=address(drawn.end / PAGE) on:click=grow>"Show more"</a> }
+        });
+        let words = format!("{} to {} of {}", drawn.start + 1, drawn.end, format::count(all, "machine"));
+        (previous.is_some() || next.is_some())
+            .then(|| view! { <nav class="more" aria-label="Parts of the list">{previous} <span class="muted num">{words}</span> {next}</nav> })
+    }
+}
+
+#[cfg(not(feature = "hydrate"))]
+fn grow_when_seen(_: NodeRef<leptos::html::A>, _: RwSignal<usize>) {}
+
+/// Draws more when the end of the list is less than a screen away.
+#[cfg(feature = "hydrate")]
+fn grow_when_seen(more: NodeRef<leptos::html::A>, grown: RwSignal<usize>) {
+    use leptos::web_sys::{
+        IntersectionObserver, IntersectionObserverEntry, IntersectionObserverInit, js_sys,
+        wasm_bindgen::closure::Closure,
+    };
+    use wasm_bindgen::JsCast;
+    let seen = Closure::<dyn Fn(js_sys::Array)>::new(move |entries: js_sys::Array| {
+        if entries.iter().any(|entry| entry.unchecked_into::<IntersectionObserverEntry>().is_intersecting()) {
+            grown.update(|pages| *pages += 1);
+        }
+    });
+    let options = IntersectionObserverInit::new();
+    options.set_root_margin("100%");
+    let Ok(observer) = IntersectionObserver::new_with_options(seen.as_ref().unchecked_ref(), &options) else { return };
+    let kept = StoredValue::new_local((observer, seen));
+    // The link is drawn anew with each part, and each is seen once.
+    Effect::new(move |_| {
+        let link = more.get();
+        kept.with_value(|(observer, _)| {
+            observer.disconnect();
+            if let Some(link) = &link {
+                observer.observe(link);
+            }
+        });
+    });
+    on_cleanup(move || kept.with_value(|(observer, _)| observer.disconnect()));
+}

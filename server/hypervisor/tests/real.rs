@@ -1,0 +1,146 @@
+//! Every command and every outside change against real QEMU guests, under a
+//! libvirtd of the test's own. They need root, so cargo skips them by itself;
+//! `make test` runs them.
+
+mod support;
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command as Program,
+};
+
+use model::{Command, Domain, DomainState, Event, FaultKind, Inventory};
+use support::World;
+use tempfile::TempDir;
+
+/// A libvirtd that nobody else uses, with one tiny guest. It ends with the test.
+struct Daemon {
+    folder: TempDir,
+    uri: String,
+}
+
+impl Daemon {
+    fn start() -> Self {
+        let folder = TempDir::with_prefix_in("bv-", "/tmp").expect("a folder");
+        let uri = script(&["start"], folder.path(), &[]);
+        let daemon = Self { folder, uri };
+        script(&["guest"], daemon.folder.path(), &["tiny"]);
+        daemon
+    }
+
+    fn virsh(&self, arguments: &[&str]) -> String {
+        run(Program::new("virsh").args(["-q", "-c", &self.uri]).args(arguments))
+    }
+
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        script(&["stop"], self.folder.path(), &[]);
+    }
+}
+
+fn script(verb: &[&str], folder: &Path, arguments: &[&str]) -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../end2end/host/daemon.sh");
+    let said = run(Program::new(path).args(verb).arg(folder).args(arguments));
+    said.lines().last().unwrap_or_default().to_owned()
+}
+
+fn run(program: &mut Program) -> String {
+    let output = program.output().expect("it exists");
+    assert!(output.status.success(), "{program:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+fn tiny(inventory: &Inventory) -> Option<&Domain> {
+    inventory.domains().find(|(_, domain)| domain.name == "tiny").map(|(_, domain)| &**domain)
+}
+
+/// Waits until the guest is in a state; events bring it, nothing is asked.
+async fn until_state(world: &World, state: DomainState) {
+    world.until(&format!("tiny is {state:?}"), |all| (tiny(all)?.state == state).then_some(())).await;
+}
+
+#[tokio::test]
+#[ignore = "needs root, libvirtd and QEMU"]
+async fn each_command_does_to_a_real_guest_what_it_says() {
+    let daemon = Daemon::start();
+    let world = World::of_uri(&daemon.uri).await;
+    let cases: [(Command, DomainState); 10] = [
+        (Command::StartPaused {}, DomainState::Paused),
+        (Command::Resume {}, DomainState::Running),
+        (Command::Pause {}, DomainState::Paused),
+        (Command::Resume {}, DomainState::Running),
+        (Command::Reset {}, DomainState::Running),
+        (Command::Nmi {}, DomainState::Running),
+        (Command::Save {}, DomainState::Stopped),
+        (Command::Start {}, DomainState::Running),
+        (Command::ForceOff {}, DomainState::Stopped),
+        (Command::Start {}, DomainState::Running),
+    ];
+    for (command, expected) in cases {
+        command.check(&world.domain("tiny"), &world.host()).unwrap_or_else(|fault| panic!("{command:?}: {fault:?}"));
+        world.run("tiny", command.clone()).await.unwrap_or_else(|fault| panic!("{command:?}: {fault:?}"));
+        until_state(&world, expected).await;
+        let domain = world.domain("tiny");
+        assert_eq!(domain.has_managed_save, command == Command::Save {}, "after {command:?}");
+        assert_eq!(daemon.virsh(&["domstate", "tiny"]) == "running", expected == DomainState::Running, "{command:?}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs root, libvirtd and QEMU"]
+async fn a_guest_is_asked_to_shut_down_and_ends_by_itself() {
+    let daemon = Daemon::start();
+    let world = World::of_uri(&daemon.uri).await;
+    world.run("tiny", Command::Start {}).await.expect("starts");
+    // Only a guest that runs hears what it is asked; its agent tells that it does.
+    world.until("the agent answers", |all| tiny(all)?.guest.as_ref().map(|_| ())).await;
+    world.run("tiny", Command::Shutdown {}).await.expect("is asked");
+    until_state(&world, DomainState::Stopped).await;
+    let reason = world.domain("tiny").state_reason.clone();
+    assert_eq!(daemon.virsh(&["domstate", "--reason", "tiny"]), "shut off (shutdown)", "{reason}");
+}
+
+#[tokio::test]
+#[ignore = "needs root, libvirtd and QEMU"]
+async fn what_others_do_is_told_without_being_asked() {
+    let daemon = Daemon::start();
+    let world = World::of_uri(&daemon.uri).await;
+    daemon.virsh(&["start", "tiny"]);
+    until_state(&world, DomainState::Running).await;
+
+    let disk = daemon.file("disk.raw", "");
+    run(Program::new("truncate").args(["-s", "1M"]).arg(&disk));
+    daemon.virsh(&["attach-disk", "tiny", &disk.display().to_string(), "vdz"]);
+    let has_disk = |all: &Inventory| tiny(all)?.disks.iter().any(|disk| disk.target == "vdz").then_some(());
+    world.until("the new disk", has_disk).await;
+
+    daemon.virsh(&["desc", "tiny", "--title", "A <b>title</b>"]);
+    world.until("the title", |all| (tiny(all)?.title == "A <b>title</b>").then_some(())).await;
+
+    daemon.virsh(&["destroy", "tiny"]);
+    until_state(&world, DomainState::Stopped).await;
+    let definition = daemon.virsh(&["dumpxml", "tiny"]);
+    daemon.virsh(&["undefine", "tiny"]);
+    world.until("it is gone", |all| tiny(all).is_none().then_some(())).await;
+
+    // A machine without a definition exists only while it runs.
+    let transient = daemon.file("transient.xml", &definition);
+    daemon.virsh(&["create", &transient.display().to_string()]);
+    let domain = world.until("it is back", |all| tiny(all).filter(|d| d.state == DomainState::Running).cloned()).await;
+    assert!(!domain.persistent);
+    let refused = Command::Save {}.check(&domain, &world.host()).expect_err("nothing could be kept");
+    assert_eq!(refused.kind, FaultKind::Denied);
+    daemon.virsh(&["destroy", "tiny"]);
+    world.until("it is gone again", |all| tiny(all).is_none().then_some(())).await;
+
+    let told: Vec<_> = world.events().iter().map(Event::kind).collect();
+    assert_eq!(told.iter().filter(|kind| **kind == "vm-deleted").count(), 2, "{told:?}");
+    assert_eq!(told.iter().filter(|kind| **kind == "vm-created").count(), 1, "{told:?}");
+}
