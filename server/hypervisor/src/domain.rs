@@ -107,6 +107,14 @@ pub(crate) fn lookup_and_define(connect: &Connect, id: Uuid) -> Result<Option<Do
 }
 
 impl Brief {
+    /// Whether its process is being made ready: to boot, or to take a saved or
+    /// migrated memory.
+    pub(crate) fn is_starting(&self) -> bool {
+        let reasons = [sys::VIR_DOMAIN_PAUSED_STARTING_UP, sys::VIR_DOMAIN_PAUSED_MIGRATION];
+        let (state, reason) = (self.state.0 as sys::virDomainState, self.state.1 as sys::virDomainPausedReason);
+        state == sys::VIR_DOMAIN_PAUSED && reasons.contains(&reason)
+    }
+
     /// The whole machine. Without a definition, because the machine's process
     /// does not answer, what was known before stands in for it.
     pub(crate) fn with(self, definition: Option<Domain>, known: Option<&Domain>) -> Domain {

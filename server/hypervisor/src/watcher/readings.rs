@@ -22,7 +22,9 @@ use crate::{
 /// The machines as they were known before.
 type Known = BTreeMap<Uuid, Arc<Domain>>;
 
-/// Reads some machines as deep as is asked; none for one that does not exist.
+/// Reads some machines as deep as is asked; none for one that does not exist. One
+/// that is being started is left out: libvirt calls it paused until it runs, and
+/// tells when it does.
 pub(super) async fn some(
     session: &Arc<Session>,
     wanted: &[(Uuid, Depth)],
@@ -33,8 +35,11 @@ pub(super) async fn some(
         let (mut read, mut briefs) = (HashMap::new(), Vec::new());
         for (id, depth, known) in questions {
             match (depth, known) {
-                (Depth::State, Some(known)) => drop(read.insert(id, domain::read_state(connect, &known)?)),
-                _ => match domain::brief(connect, id)? {
+                (Depth::State, Some(known)) if known.state.is_active() => {
+                    read.insert(id, domain::read_state(connect, &known)?);
+                }
+                (_, known) => match domain::brief(connect, id)? {
+                    Some(brief) if brief.is_starting() && known.is_none_or(|known| !known.state.is_active()) => {}
                     Some(brief) => briefs.push(brief),
                     None => drop(read.insert(id, None)),
                 },
