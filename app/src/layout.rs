@@ -11,7 +11,7 @@ use crate::{
     host::Reconnect,
     routes,
     store::{Freshness, Store, use_store},
-    ui::{icons::icon, overlay::Dialog},
+    ui::{controls::tag, icons::icon, live::live_text, overlay::Dialog},
 };
 
 /// The frame.
@@ -96,7 +96,7 @@ fn FreshnessMark() -> impl IntoView {
         <span class="live" role="status">
             {move || {
                 let (class, word, more) = mark();
-                view! { <span class=format!("dot {class}")></span><span>{word}{more}</span> }
+                view! { <span class=format!("dot {class}")></span><span>{word}{more}</span> }.into_any()
             }}
         </span>
     }
@@ -145,8 +145,8 @@ fn Navigation() -> impl IntoView {
     });
     view! {
         <nav class="side" aria-label="Main">
-            <a href=routes::VMS aria-current=current(routes::VMS)>{icon("machines")}"Virtual machines" <b>{machines}</b></a>
-            <a href=routes::HOSTS aria-current=current(routes::HOSTS)>{icon("hosts")}"Hosts" <b>{move || store.hosts().with(Vec::len)}</b></a>
+            <a href=routes::VMS aria-current=current(routes::VMS)>{icon("machines")}"Virtual machines" <b>{move || machines.get().to_string()}</b></a>
+            <a href=routes::HOSTS aria-current=current(routes::HOSTS)>{icon("hosts")}"Hosts" <b>{move || store.hosts().with(Vec::len).to_string()}</b></a>
             <h2>"Hosts"</h2>
             {move || store.hosts().get().into_iter().map(|host| {
                 let class = if host.connection.connected { "dot live" } else { "dot stale" };
@@ -155,11 +155,12 @@ fn Navigation() -> impl IntoView {
                 view! {
                     <a href=routes::vms_of(&host.id) title=title>
                         <span class=class></span>{host.id.to_string()}
-                        {host.demo.then(|| view! { <span class="tag">"demo"</span> })}
-                        <b>{move || per_host.with(|counts| counts.get(&id).copied().unwrap_or_default())}</b>
+                        {host.demo.then(|| tag("demo"))}
+                        <b>{move || per_host.with(|counts| counts.get(&id).copied().unwrap_or_default().to_string())}</b>
                     </a>
                 }
-            }).collect_view()}
+                .into_any()
+            }).collect_view().into_any()}
         </nav>
     }
 }
@@ -171,31 +172,36 @@ fn Banner() -> impl IntoView {
     view! {
         <p class="banner snapshot">
             "This page is a snapshot taken at "
-            <time datetime=move || format::utc(store.minute.get_untracked())>{format::utc(store.minute.get_untracked()).replace('T', " ").replace('Z', " UTC")}</time>
+            <time datetime=format::utc(store.minute.get_untracked())>{format::utc(store.minute.get_untracked()).replace('T', " ").replace('Z', " UTC")}</time>
             ". Load it again to see what is true now."
         </p>
         {move || demo_banner(store)}
         {move || lost_banner(store)}
-        {move || store.hosts().get().into_iter().filter(|host| !host.connection.connected).map(|host| host_banner(store, host)).collect_view()}
+        {move || store.hosts().get().into_iter().filter(|host| !host.connection.connected).map(|host| host_banner(store, host)).collect_view().into_any()}
     }
 }
 
-fn demo_banner(store: Store) -> Option<impl IntoView> {
+fn demo_banner(store: Store) -> AnyView {
     let demo = store.hosts().with(|hosts| hosts.iter().any(|host| host.demo));
-    demo.then(|| view! {
+    if !demo {
+        return ().into_any();
+    }
+    view! {
         <p class="banner demo"><b>"Demonstration."</b>" The host demo is libvirt's own test driver: nothing in it is real, and everything is gone when Belvedere stops."</p>
-    })
+    }
+    .into_any()
 }
 
-fn lost_banner(store: Store) -> Option<impl IntoView> {
-    let Freshness::Lost { since } = store.freshness().get() else { return None };
-    let ago = move || format::span(store.second.get().saturating_sub(since));
-    Some(view! {
+fn lost_banner(store: Store) -> AnyView {
+    let Freshness::Lost { since } = store.freshness().get() else { return ().into_any() };
+    let ago = live_text(move || format::span(store.second.get().saturating_sub(since)));
+    view! {
         <p class="banner warn">
             <span><b>"The connection to Belvedere is lost."</b>" What you see is as of " {ago} " ago."</span>
             <button class="btn small" on:click=|_| reconnect_stream()>"Reconnect now"</button>
         </p>
-    })
+    }
+    .into_any()
 }
 
 fn reconnect_stream() {
@@ -203,15 +209,15 @@ fn reconnect_stream() {
     crate::store::feed::reconnect();
 }
 
-fn host_banner(store: Store, host: model::Host) -> impl IntoView {
+fn host_banner(store: Store, host: model::Host) -> AnyView {
     let (id, link) = (host.id, host.connection);
     let since = link.since;
-    let ago = move || format::span(store.second.get().saturating_sub(since));
+    let ago = live_text(move || format::span(store.second.get().saturating_sub(since)));
     let retry = link.retry_at.map(|at| {
-        move || match at.saturating_sub(store.second.get()).div_ceil(1000) {
+        live_text(move || match at.saturating_sub(store.second.get()).div_ceil(1000) {
             0 => "trying again now".to_owned(),
             seconds => format!("trying again in {seconds} s"),
-        }
+        })
     });
     let never = host.info.is_none();
     view! {
@@ -223,6 +229,7 @@ fn host_banner(store: Store, host: model::Host) -> impl IntoView {
             <Reconnect host=id/>
         </div>
     }
+    .into_any()
 }
 
 /// What became of what a person did here.
@@ -236,7 +243,7 @@ fn Notices() -> impl IntoView {
     }
 }
 
-fn notice_view(acts: Acts, notice: Notice) -> impl IntoView {
+fn notice_view(acts: Acts, notice: Notice) -> AnyView {
     let Notice { id, title, items } = notice;
     let running = items.iter().filter(|item| item.ended == Ended::Not).count();
     let failed = items.iter().filter(|item| matches!(item.ended, Ended::Badly(_))).count();
@@ -259,12 +266,13 @@ fn notice_view(acts: Acts, notice: Notice) -> impl IntoView {
         <article class=format!("notice {class}")>
             {icon(picture)}
             <div>
-                <h2>{title} {summary.map(|summary| view! { <span class="muted">" · " {summary}</span> })}</h2>
-                <ul>{shown.map(|item| view! { <li>{item.sentence()}</li> }).collect_view()}</ul>
+                <h2>{title} {summary.map(|summary| view! { <span class="muted">" · " {summary}</span> }.into_any())}</h2>
+                <ul>{shown.map(|item| view! { <li>{item.sentence()}</li> }.into_any()).collect_view()}</ul>
             </div>
             <button class="btn quiet compact i-close" aria-label="Dismiss" on:click=move |_| acts.dismiss(id)></button>
         </article>
     }
+    .into_any()
 }
 
 /// The question before something is lost.
@@ -282,12 +290,12 @@ fn Confirmation() -> impl IntoView {
     };
     view! {
         <Dialog open=open on_close=close labelled_by="question">
-            <h2 id="question">{move || acts.question.with(|question| question.as_ref().map(heading))}</h2>
-            <p>{move || acts.question.with(|question| question.as_ref().and_then(|question| question.command.loses()))}</p>
-            <ul class="doomed">{move || acts.question.with(|question| question.as_ref().map(|question| doomed(store, question)))}</ul>
+            <h2 id="question">{move || acts.question.with(|question| question.as_ref().map(heading).unwrap_or_default())}</h2>
+            <p>{move || acts.question.with(|question| question.as_ref().and_then(|question| question.command.loses()).unwrap_or_default().to_owned())}</p>
+            <ul class="doomed">{move || acts.question.with(|question| question.as_ref().map(|question| doomed(store, question))).into_any()}</ul>
             <div class="buttons">
                 <button class="btn" autofocus on:click=move |_| close()>"Cancel"</button>
-                <button class="btn danger" on:click=confirm>{move || acts.question.with(|question| question.as_ref().map(|question| question.command.label()))}</button>
+                <button class="btn danger" on:click=confirm>{move || acts.question.with(|question| question.as_ref().map(|question| question.command.label()).unwrap_or_default().to_owned())}</button>
             </div>
         </Dialog>
     }
@@ -300,11 +308,11 @@ fn heading(question: &Question) -> String {
     }
 }
 
-fn doomed(store: Store, question: &Question) -> impl IntoView + use<> {
+fn doomed(store: Store, question: &Question) -> Vec<AnyView> {
     let now = store.minute.get_untracked();
     question.targets.iter().take(20).map(|(id, domain)| {
         let since = domain.since.map(|since| format!(" for {}", format::span(now.saturating_sub(since))));
-        view! { <li><b>{domain.name.clone()}</b> " on " {id.host.to_string()} ", " {domain.state.label().to_lowercase()} {since}</li> }
+        view! { <li><b>{domain.name.clone()}</b> " on " {id.host.to_string()} ", " {domain.state.label().to_lowercase()} {since}</li> }.into_any()
     }).collect_view()
 }
 

@@ -26,6 +26,7 @@ mod ui {
     //! Building blocks that know nothing of machines, hosts or the store.
     pub(crate) mod controls;
     pub(crate) mod icons;
+    pub(crate) mod live;
     pub(crate) mod overlay;
     pub(crate) mod table;
 }

@@ -11,7 +11,7 @@ use crate::{
         Store,
         rows::{Pending, Row},
     },
-    ui::{controls::Submit, icons::icon},
+    ui::{controls::Submit, icons::icon, live::live},
 };
 
 /// The id of the one form of a page whose buttons stand all over it.
@@ -136,19 +136,17 @@ pub(crate) fn selected(store: Store) -> Vec<Row> {
 pub(crate) fn FormResults() -> impl IntoView {
     let query = use_query_map();
     let lines = Memo::new(move |_| results(&query.with(|query| query.get("result")).unwrap_or_default()));
-    move || {
+    live(move || {
         let lines = lines.get();
-        (!lines.is_empty()).then(|| {
-            view! {
-                <ul class="results" aria-label="Results">
-                    {lines.into_iter().map(|(good, line)| {
-                        let class = if good { "good" } else { "bad" };
-                        view! { <li class=class>{icon(if good { "check" } else { "crashed" })}{line}</li> }
-                    }).collect_view()}
-                </ul>
-            }
-        })
-    }
+        if lines.is_empty() {
+            return ().into_any();
+        }
+        let lines = lines.into_iter().map(|(good, line)| {
+            let (class, picture) = if good { ("good", "check") } else { ("bad", "crashed") };
+            view! { <li class=class>{icon(picture)}{line}</li> }.into_any()
+        });
+        view! { <ul class="results" aria-label="Results">{lines.collect_view()}</ul> }.into_any()
+    })
 }
 
 #[cfg(feature = "ssr")]

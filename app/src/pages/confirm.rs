@@ -9,7 +9,7 @@ use model::{Command, DomainRef};
 use crate::{
     format, routes,
     store::{Store, use_store},
-    ui::controls::Empty,
+    ui::{controls::Empty, live::live},
     vm::form_token,
 };
 
@@ -18,14 +18,14 @@ use crate::{
 pub(crate) fn ConfirmPage() -> impl IntoView {
     let store = use_store();
     let query = use_query_map();
-    move || {
+    live(move || {
         let given = |name: &str| query.with(|query| query.get(name)).unwrap_or_default();
         let targets: Vec<DomainRef> = given("on").split(',').filter_map(|id| id.parse().ok()).collect();
         match Command::button(&given("do")) {
             Some(command) if !targets.is_empty() => question(store, &command, &targets, given("back")).into_any(),
             _ => view! { <Empty title="There is nothing to confirm"><a href=routes::VMS>"See all virtual machines"</a></Empty> }.into_any(),
         }
-    }
+    })
 }
 
 fn question(store: Store, command: &Command, targets: &[DomainRef], back: String) -> impl IntoView + use<> {
@@ -41,11 +41,13 @@ fn question(store: Store, command: &Command, targets: &[DomainRef], back: String
         many => format!("{} {}?", command.label(), format::count(many.len(), "machine")),
     };
     let now = store.minute.get_untracked();
-    let fields =
-        named.iter().map(|(id, ..)| view! { <input type="hidden" name="select" value=id.to_string()/> }).collect_view();
+    let fields = named
+        .iter()
+        .map(|(id, ..)| view! { <input type="hidden" name="select" value=id.to_string()/> }.into_any())
+        .collect_view();
     let list = named.iter().map(|(id, name, since)| {
         let age = since.map(|since| format!(", in this state for {}", format::span(now.saturating_sub(since))));
-        view! { <li><b>{name.clone()}</b> " on " {id.host.to_string()} {age}</li> }
+        view! { <li><b>{name.clone()}</b> " on " {id.host.to_string()} {age}</li> }.into_any()
     });
     view! {
         <Title text=heading.clone()/>

@@ -24,7 +24,10 @@ use crate::{
         rows::{Pending, Row},
         use_store,
     },
-    ui::controls::{Empty, tag},
+    ui::{
+        controls::{Empty, tag},
+        live::{live, live_text},
+    },
     vm::{self, ActionForm, FormResults},
 };
 
@@ -50,7 +53,7 @@ pub(crate) fn DomainPage() -> impl IntoView {
         })
     });
     leave_when_deleted(store, acts, id);
-    move || match id.get().and_then(|id| untrack(|| store.rows.get(&id))) {
+    live(move || match id.get().and_then(|id| untrack(|| store.rows.get(&id))) {
         Some(row) => page(store, row).into_any(),
         None => {
             answer_not_found();
@@ -61,7 +64,7 @@ pub(crate) fn DomainPage() -> impl IntoView {
             }
             .into_any()
         }
-    }
+    })
 }
 
 /// When the machine that is looked at is deleted, the list is shown instead.
@@ -98,7 +101,7 @@ fn page(store: Store, row: Row) -> impl IntoView {
         <div class:stale=stale>
             <div class="head">{
                 let (id, domain) = (id.clone(), domain.clone());
-                move || header(store, &id, &domain.get(), pending.get().as_ref())
+                live(move || header(store, &id, &domain.get(), pending.get().as_ref()))
             }</div>
             {tabs(&id)}
             <Outlet/>
@@ -106,9 +109,10 @@ fn page(store: Store, row: Row) -> impl IntoView {
     }
 }
 
-fn header(store: Store, id: &DomainRef, domain: &Arc<Domain>, pending: Option<&Pending>) -> impl IntoView + use<> {
-    let since = domain.since;
-    let age = move || since.map(|since| format!("for {}", format::span(store.minute.get().saturating_sub(since))));
+fn header(store: Store, id: &DomainRef, domain: &Arc<Domain>, pending: Option<&Pending>) -> AnyView {
+    let age = domain
+        .since
+        .map(|since| live_text(move || format!("for {}", format::span(store.minute.get().saturating_sub(since)))));
     view! {
         <h1>{domain.name.clone()}</h1>
         {vm::state(domain.state, &domain.state_reason)}
@@ -118,6 +122,7 @@ fn header(store: Store, id: &DomainRef, domain: &Arc<Domain>, pending: Option<&P
         <span class="spacer"></span>
         {actions(store, id, domain, pending)}
     }
+    .into_any()
 }
 
 /// The actions people need, the one that fits the state in front; the rest in a menu.
@@ -138,7 +143,7 @@ fn actions(store: Store, id: &DomainRef, domain: &Domain, pending: Option<&Pendi
         let class = if command.loses().is_some() { "item danger" } else { "item" };
         let why = button(command);
         let reason = why.denied.clone();
-        view! { <li>{crate::ui::controls::Submit { class, ..why }.wide()}{reason.map(|reason| view! { <small aria-hidden="true">{reason}</small> })}</li> }
+        view! { <li>{crate::ui::controls::Submit { class, ..why }.wide()}{reason.map(|reason| view! { <small aria-hidden="true">{reason}</small> }.into_any())}</li> }.into_any()
     });
     view! {
         <div class="acts">{shown.collect_view()}</div>
@@ -156,7 +161,7 @@ fn tabs(id: &DomainRef) -> impl IntoView + use<> {
         let href = routes::vm_tab(id, name);
         let here = href.clone();
         let current = move || location.pathname.with(|path| path.trim_end_matches('/') == here).then_some("page");
-        view! { <a href=href aria-current=current>{label}</a> }
+        view! { <a href=href aria-current=current>{label}</a> }.into_any()
     });
     view! { <nav class="tabs" aria-label="Machine">{tabs.into_iter().collect_view()}</nav> }
 }

@@ -22,6 +22,7 @@ use crate::{
     store::{Store, rows::Row, use_store},
     ui::{
         controls::{Empty, Submit, chip, tag},
+        live::{live, live_text},
         table::head,
     },
     vm::{self, ActionForm, FORM, FormResults},
@@ -59,7 +60,7 @@ pub(crate) fn DomainsPage() -> impl IntoView {
                     <thead>
                         <tr>
                             <th class="tick"><SelectAll shown=shown/></th>
-                            {move || view.with(|view| COLUMNS.iter().map(|column| head(column, &view.order, |order| view.ordered(order))).collect_view())}
+                            {move || view.with(|view| COLUMNS.iter().map(|column| head(column, &view.order, |order| view.ordered(order))).collect_view().into_any())}
                         </tr>
                     </thead>
                     <tbody>
@@ -68,7 +69,7 @@ pub(crate) fn DomainsPage() -> impl IntoView {
                 </table>
             </div>
             <More view=view shown=shown grown=grown/>
-            {move || shown.with(Vec::is_empty).then(|| view! { <Nothing total=total.get()/> })}
+            {move || shown.with(Vec::is_empty).then(|| view! { <Nothing total=total.get()/> }).into_any()}
         </div>
         <p class="hint muted">
             <kbd>"/"</kbd>" search  "<kbd>"j"</kbd>" "<kbd>"k"</kbd>" move  "<kbd>"Enter"</kbd>" open  "<kbd>"x"</kbd>" select  "
@@ -101,7 +102,7 @@ fn Filters(
 ) -> impl IntoView {
     let store = use_store();
     let counts = Memo::new(move |_| view.with(|view| store.rows.with(|rows| view.counts(rows))));
-    let chips = move || {
+    let chips = live(move || {
         view.with(|view| {
             counts.with(|counts| {
                 let all = chip("All".into(), Some(counts.all), view.in_state(None), view.state.is_none(), None);
@@ -133,10 +134,10 @@ fn Filters(
                         chip(format!("#{name}"), Some(*count), view.tagged((!on).then(|| name.clone())), on, None)
                     })
                     .collect_view();
-                view! { {all}{states}{host}<span class="divider"></span>{tags} }
+                view! { {all}{states}{host}<span class="divider"></span>{tags} }.into_any()
             })
         })
-    };
+    });
     view! {
         <div class="filters">
             <div class="chips">{chips}</div>
@@ -254,19 +255,19 @@ fn cells(store: Store, id: &DomainRef, domain: &Arc<Domain>, pending: Option<&cr
     let host = store.host(&id.host);
     let button = |command| vm::button(&command, id, domain, host.as_ref(), pending).compact();
     let since = domain.since;
-    let age = move || since.map(|since| format::span(store.minute.get().saturating_sub(since)));
+    let age = since.map(|since| live_text(move || format::span(store.minute.get().saturating_sub(since))));
     let more = domain.addresses.len().saturating_sub(1);
     let addresses = domain.addresses.first().cloned();
     view! {
         <th scope="row">
             <a href=routes::vm(id)>{domain.name.clone()}</a>
-            {(!domain.title.is_empty()).then(|| view! { <small>{domain.title.clone()}</small> })}
+            {(!domain.title.is_empty()).then(|| view! { <small>{domain.title.clone()}</small> }.into_any())}
             {vm::warning(domain)}
         </th>
         <td data-label="State">{vm::state(domain.state, &domain.state_reason)}</td>
         <td class="muted" data-label="Host">{id.host.to_string()}</td>
         <td class="num muted" data-label="Since">{age}</td>
-        <td class="num" data-label="vCPUs">{domain.vcpus}</td>
+        <td class="num" data-label="vCPUs">{domain.vcpus.to_string()}</td>
         <td class="num" data-label="Memory">{format::memory(domain.memory_mb)}</td>
         <td class="mono muted" data-label="Address">{addresses} {(more > 0).then(|| format!(" +{more}"))}</td>
         <td class="muted" data-label="Autostart">{if domain.autostart { "On" } else { "" }}</td>

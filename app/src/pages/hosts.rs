@@ -9,7 +9,10 @@ use crate::{
     host::Reconnect,
     routes,
     store::{Store, use_store},
-    ui::controls::{Empty, fact, or_dash, tag},
+    ui::{
+        controls::{Empty, fact, or_dash, tag},
+        live::live_text,
+    },
 };
 
 /// The page.
@@ -18,11 +21,11 @@ pub(crate) fn HostsPage() -> impl IntoView {
     let store = use_store();
     view! {
         <Title text="Hosts"/>
-        <div class="head"><h1>"Hosts"</h1><span class="muted">{move || store.hosts().with(Vec::len)}</span></div>
+        <div class="head"><h1>"Hosts"</h1><span class="muted">{move || store.hosts().with(Vec::len).to_string()}</span></div>
         <div class="grid g3">
-            {move || store.hosts().get().into_iter().map(|host| card(store, host)).collect_view()}
+            {move || store.hosts().get().into_iter().map(|host| card(store, host)).collect_view().into_any()}
         </div>
-        {move || store.hosts().with(Vec::is_empty).then(|| view! { <Empty title="No hosts">"Start Belvedere with --connect and a libvirt URI."</Empty> })}
+        {move || store.hosts().with(Vec::is_empty).then(|| view! { <Empty title="No hosts">"Start Belvedere with --connect and a libvirt URI."</Empty> }).into_any()}
     }
 }
 
@@ -31,7 +34,7 @@ fn card(store: Store, host: Host) -> AnyView {
     let known = info.is_some();
     let info = info.unwrap_or_default();
     let (connected, since) = (connection.connected, connection.since);
-    let ago = move || format::span(store.second.get().saturating_sub(since));
+    let ago = live_text(move || format::span(store.second.get().saturating_sub(since)));
     let (dot, word) = if connected { ("dot live", "connected") } else { ("dot stale", "not connected") };
     let versions = match (info.libvirt_version.as_str(), info.hypervisor_version.as_str()) {
         ("", _) => String::new(),

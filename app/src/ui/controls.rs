@@ -57,7 +57,7 @@ impl Submit {
             >
                 {label}
             </button>
-            {denied.map(|reason| view! { <span class="hidden" id=reason_id>{reason}</span> })}
+            {denied.map(|reason| view! { <span class="hidden" id=reason_id>{reason}</span> }.into_any())}
         }
         .into_any()
     }
@@ -67,8 +67,8 @@ impl Submit {
 pub(crate) fn chip(label: String, count: Option<usize>, href: String, on: bool, mark: Option<&'static str>) -> AnyView {
     view! {
         <a class="chip" href=href aria-current=on.then_some("true")>
-            {mark.map(|mark| view! { <span class=format!("dot {mark}")></span> })}
-            {label} {count.map(|count| view! { " " <b>{count}</b> })}
+            {mark.map(|mark| view! { <span class=format!("dot {mark}")></span> }.into_any())}
+            {label} {count.map(|count| view! { " " <b>{count.to_string()}</b> }.into_any())}
         </a>
     }
     .into_any()
@@ -81,7 +81,7 @@ pub(crate) fn tag(text: &str) -> AnyView {
 
 /// One line of a list of facts; an empty value is drawn as a dash.
 pub(crate) fn fact(name: &'static str, value: impl IntoView + 'static) -> AnyView {
-    view! { <dt>{name}</dt> <dd>{value}</dd> }.into_any()
+    view! { <dt>{name}</dt> <dd>{value.into_any()}</dd> }.into_any()
 }
 
 /// A text, or a dash where there is none.

@@ -6,20 +6,21 @@ use leptos::prelude::*;
 use model::Domain;
 
 use super::Subject;
-use crate::ui::controls::or_dash;
+use crate::ui::{controls::or_dash, live::live};
 
 /// The tab.
 #[component]
 pub(crate) fn DevicesTab() -> impl IntoView {
     let Subject { domain, .. } = expect_context();
-    move || {
+    live(move || {
         let domain = domain.get();
         view! {
             {disks(&domain)}
             {interfaces(&domain)}
             {graphics(&domain)}
         }
-    }
+        .into_any()
+    })
 }
 
 /// A titled table, or a sentence where there is nothing.
@@ -30,7 +31,7 @@ fn table(title: &'static str, heads: &'static [&'static str], none: &'static str
         view! {
             <div class="scroll" tabindex="0" role="region" aria-label=format!("{title}, scrollable")>
                 <table aria-label=title>
-                    <thead><tr>{heads.iter().map(|head| view! { <th scope="col">{*head}</th> }).collect_view()}</tr></thead>
+                    <thead><tr>{heads.iter().map(|head| view! { <th scope="col">{*head}</th> }.into_any()).collect_view()}</tr></thead>
                     <tbody>{rows}</tbody>
                 </table>
             </div>

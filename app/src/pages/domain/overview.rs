@@ -10,7 +10,10 @@ use crate::{
     act::Acts,
     format, routes,
     store::{Store, use_store},
-    ui::controls::{fact, or_dash},
+    ui::{
+        controls::{fact, or_dash},
+        live::live,
+    },
     vm::form_token,
 };
 
@@ -39,7 +42,7 @@ pub(crate) fn OverviewTab() -> impl IntoView {
     }
 }
 
-fn machine_facts(store: Store, id: &DomainRef, domain: &Arc<Domain>) -> impl IntoView + use<> {
+fn machine_facts(store: Store, id: &DomainRef, domain: &Arc<Domain>) -> AnyView {
     let vcpus = match (domain.vcpus, domain.max_vcpus) {
         (now, most) if now == most => now.to_string(),
         (now, most) => format!("{now} of {most}"),
@@ -67,6 +70,7 @@ fn machine_facts(store: Store, id: &DomainRef, domain: &Arc<Domain>) -> impl Int
             {fact("UUID", view! { <span class="mono">{domain.id.to_string()}</span> })}
         </dl>
     }
+    .into_any()
 }
 
 /// On or off, and a button that changes it.
@@ -97,7 +101,7 @@ fn autostart(store: Store, id: &DomainRef, domain: &Domain) -> impl IntoView + u
     }
 }
 
-fn guest_facts(domain: &Arc<Domain>) -> impl IntoView + use<> {
+fn guest_facts(domain: &Arc<Domain>) -> AnyView {
     let agent = match domain.agent {
         Agent::Connected => "Connected",
         Agent::Disconnected if domain.state.is_active() => {
@@ -115,7 +119,7 @@ fn guest_facts(domain: &Arc<Domain>) -> impl IntoView + use<> {
         domain
             .addresses
             .iter()
-            .map(|address| view! { <span class="mono line">{address.clone()}</span> })
+            .map(|address| view! { <span class="mono line">{address.clone()}</span> }.into_any())
             .collect_view()
             .into_any()
     };
@@ -127,6 +131,7 @@ fn guest_facts(domain: &Arc<Domain>) -> impl IntoView + use<> {
             {fact("Addresses", addresses)}
         </dl>
     }
+    .into_any()
 }
 
 /// Title, description, tags and name, each in a form of its own. What is being
@@ -152,6 +157,7 @@ fn Notes(
                     {fact("Tags", or_dash(&domain.tags.join(", ")))}
                 </dl>
             }
+            .into_any()
         }}
         {edit("title", "Title", false, |domain| domain.title.clone(), |title| Command::SetTitle { title })}
         {edit("description", "Description", true, |domain| domain.description.clone(), |description| Command::SetDescription { description })}
@@ -181,10 +187,11 @@ fn Edit(
     let typed = RwSignal::new(began.clone());
     let (watched, checked, target) = (domain.clone(), domain, id.clone());
     let base = began.clone();
-    let meanwhile = move || {
+    let meanwhile = live(move || {
         let now = watched.with(|domain| value(domain));
-        (now != base && now != typed.get()).then(|| view! { <p class="pending">"Changed meanwhile to: " {now}</p> })
-    };
+        let changed = now != base && now != typed.get();
+        changed.then(|| view! { <p class="pending">"Changed meanwhile to: " {now}</p> }.into_any()).into_any()
+    });
     let denied = move || {
         let host = store.host(&target.host)?;
         command(typed.get()).check(&checked.get(), &host).err().map(|fault| fault.reason)

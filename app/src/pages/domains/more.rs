@@ -7,7 +7,7 @@ use leptos::prelude::*;
 use model::DomainRef;
 
 use super::view::{PAGE, View};
-use crate::format;
+use crate::{format, ui::live::live};
 
 /// The line below the table; nothing when all machines are drawn.
 #[component]
@@ -29,22 +29,26 @@ pub(super) fn More(
     });
     let more = NodeRef::<leptos::html::A>::new();
     grow_when_seen(more, grown);
-    move || {
+    live(move || {
         let (drawn, all) = part.get();
         let page = drawn.start / PAGE;
         let address = |page| view.with(|view| view.on_page(page));
-        let previous = (page > 0).then(|| view! { <a class="btn small" href=address(page - 1)>"Previous page"</a> });
+        let previous =
+            (page > 0).then(|| view! { <a class="btn small" href=address(page - 1)>"Previous page"</a> }.into_any());
         let next = (drawn.end < all).then(|| {
             let grow = move |event: leptos::ev::MouseEvent| {
                 event.prevent_default();
                 grown.update(|pages| *pages += 1);
             };
             view! { <a class="btn small" node_ref=more href=address(drawn.end / PAGE) on:click=grow>"Show more"</a> }
+                .into_any()
         });
         let words = format!("{} to {} of {}", drawn.start + 1, drawn.end, format::count(all, "machine"));
-        (previous.is_some() || next.is_some())
-            .then(|| view! { <nav class="more" aria-label="Parts of the list">{previous} <span class="muted num">{words}</span> {next}</nav> })
-    }
+        if previous.is_none() && next.is_none() {
+            return ().into_any();
+        }
+        view! { <nav class="more" aria-label="Parts of the list">{previous} <span class="muted num">{words}</span> {next}</nav> }.into_any()
+    })
 }
 
 #[cfg(not(feature = "hydrate"))]

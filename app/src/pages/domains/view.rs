@@ -194,7 +194,7 @@ impl View {
     }
 
     /// What a form that searches must keep of this view.
-    pub(super) fn hidden_fields(&self) -> impl IntoView + use<> {
+    pub(super) fn hidden_fields(&self) -> AnyView {
         let order = if self.order.descending { format!("-{}", self.order.key) } else { self.order.key.clone() };
         let fields = [
             ("state", self.state.map(|state| state.key().to_owned())),
@@ -204,8 +204,9 @@ impl View {
         ];
         fields
             .into_iter()
-            .filter_map(|(name, value)| Some(view! { <input type="hidden" name=name value=value?/> }))
+            .filter_map(|(name, value)| Some(view! { <input type="hidden" name=name value=value?/> }.into_any()))
             .collect_view()
+            .into_any()
     }
 }
 
