@@ -23,6 +23,24 @@ pub trait Backend: Send + Sync {
     async fn definition(&self, id: &DomainRef) -> Result<String, Fault>;
 }
 
+/// What takes time to read and is therefore read before a page is rendered;
+/// rendering itself never waits.
+#[derive(Clone, Debug, Default)]
+pub struct Beforehand {
+    /// The definition that the page shows, if it shows one.
+    pub(crate) definition: Option<Result<String, Fault>>,
+}
+
+impl Beforehand {
+    /// What the page at an address needs.
+    pub async fn read(backend: &dyn Backend, address: &str) -> Self {
+        match crate::routes::definition_at(address) {
+            Some(id) => Self { definition: Some(backend.definition(&id).await) },
+            None => Self::default(),
+        }
+    }
+}
+
 /// How a request ended.
 #[derive(Clone, Debug)]
 pub struct Done {

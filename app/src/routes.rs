@@ -29,6 +29,16 @@ pub fn vm_tab(id: &DomainRef, tab: &str) -> String {
     if tab.is_empty() { vm(id) } else { format!("{}/{tab}", vm(id)) }
 }
 
+/// The tab of a machine that shows its definition.
+pub const DEFINITION_TAB: &str = "xml";
+
+/// The machine whose definition the page at an address shows.
+#[cfg(any(feature = "ssr", test))]
+pub(crate) fn definition_at(address: &str) -> Option<DomainRef> {
+    let path = address.split('?').next()?.trim_end_matches('/');
+    path.strip_prefix(VMS)?.strip_prefix('/')?.strip_suffix(DEFINITION_TAB)?.strip_suffix('/')?.parse().ok()
+}
+
 /// The machines of one host.
 pub fn vms_of(host: &HostId) -> String {
     format!("{VMS}?host={host}")
@@ -93,6 +103,15 @@ mod tests {
         let id: RequestId = "9d5815f3-0942-43f7-bd25-8c0cb4800b49".parse().expect("an id");
         let there = with_results("/vms?q=a&result=old&host=b", &[id]);
         assert_eq!(there, "/vms?q=a&host=b&result=9d5815f3-0942-43f7-bd25-8c0cb4800b49");
+    }
+
+    #[test]
+    fn the_address_of_a_definition_names_its_machine() {
+        let id: DomainRef = "atlas/9d5815f3-0942-43f7-bd25-8c0cb4800b49".parse().expect("a machine");
+        let tab = vm_tab(&id, DEFINITION_TAB);
+        assert_eq!(definition_at(&format!("{tab}?result=x")), Some(id.clone()));
+        assert_eq!(definition_at(&vm_tab(&id, "devices")), None);
+        assert_eq!(definition_at("/vms/atlas/nonsense/xml"), None);
     }
 
     #[test]

@@ -157,7 +157,7 @@ fn actions(store: Store, id: &DomainRef, domain: &Domain, pending: Option<&Pendi
 
 fn tabs(id: &DomainRef) -> impl IntoView + use<> {
     let location = use_location();
-    let tabs = [("Overview", ""), ("Devices", "devices"), ("XML", "xml")].map(|(label, name)| {
+    let tabs = [("Overview", ""), ("Devices", "devices"), ("XML", routes::DEFINITION_TAB)].map(|(label, name)| {
         let href = routes::vm_tab(id, name);
         let here = href.clone();
         let current = move || location.pathname.with(|path| path.trim_end_matches('/') == here).then_some("page");

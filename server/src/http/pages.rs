@@ -14,7 +14,7 @@ use std::{
 };
 
 use app::{
-    backend::{Answer, Backend as Interface, FormToken, Theme},
+    backend::{Answer, Backend as Interface, Beforehand, FormToken, Theme},
     shell,
 };
 use axum::{
@@ -114,6 +114,7 @@ impl Pages {
         let (nonce, token) = (Nonce::from_value(self.nonce_mark.clone()), FormToken(self.token_mark.clone()));
         let (names, answer) = (self.assets.names.clone(), Answer::default());
         let said = answer.clone();
+        let beforehand = Beforehand::read(&*self.backend, address).await;
         let context = move || {
             provide_context(backend.clone());
             provide_context(names.clone());
@@ -121,6 +122,7 @@ impl Pages {
             provide_context(answer.clone());
             provide_context(token.clone());
             provide_context(nonce.clone());
+            provide_context(beforehand.clone());
         };
         let handler = leptos_axum::render_app_async_with_context(context, shell);
         let response = handler(request).await;
