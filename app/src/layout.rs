@@ -4,6 +4,7 @@
 use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::hooks::use_location;
+use model::HostId;
 
 use crate::{
     act::{Acts, Ended, Notice, Question},
@@ -139,8 +140,14 @@ fn Navigation() -> impl IntoView {
     let current = move |path: &'static str| move || location.pathname.with(|at| at.starts_with(path)).then_some("page");
     let machines = Memo::new(move |_| store.rows.with(|rows| rows.count()));
     let per_host = Memo::new(move |_| {
-        let mut counts = std::collections::BTreeMap::new();
-        store.rows.with(|rows| rows.for_each(|(id, _)| *counts.entry(id.host.clone()).or_insert(0) += 1));
+        let mut counts: Vec<(HostId, usize)> = Vec::new();
+        store.rows.with(|rows| {
+            rows.for_each(|(id, _)| match counts.iter_mut().find(|(host, _)| *host == id.host) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((id.host.clone(), 1)),
+            });
+        });
+        counts.sort_unstable();
         counts
     });
     view! {
@@ -156,7 +163,7 @@ fn Navigation() -> impl IntoView {
                     <a href=routes::vms_of(&host.id) title=title>
                         <span class=class></span>{host.id.to_string()}
                         {host.demo.then(|| tag("demo"))}
-                        <b>{move || per_host.with(|counts| counts.get(&id).copied().unwrap_or_default().to_string())}</b>
+                        <b>{move || per_host.with(|counts| counts.iter().find(|(host, _)| *host == id).map_or(0, |(_, count)| *count).to_string())}</b>
                     </a>
                 }
                 .into_any()

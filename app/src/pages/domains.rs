@@ -6,7 +6,7 @@
 mod more;
 mod view;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -109,7 +109,7 @@ fn Filters(
                 let states = DomainState::ALL
                     .into_iter()
                     .filter_map(|state| {
-                        let count = counts.states.get(&state).copied().unwrap_or_default();
+                        let count = counts.states[view::rank(state)];
                         (count > 0 || view.state == Some(state)).then(|| {
                             chip(
                                 state.label().into(),
@@ -377,6 +377,8 @@ mod keys {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Counts {
     all: usize,
-    states: BTreeMap<DomainState, usize>,
-    tags: BTreeMap<String, usize>,
+    /// By the rank of the state.
+    states: [usize; DomainState::ALL.len()],
+    /// By name.
+    tags: Vec<(String, usize)>,
 }

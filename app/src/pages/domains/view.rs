@@ -47,6 +47,11 @@ pub(super) struct View {
     pub(super) page: usize,
 }
 
+/// The place of a state in the order of states.
+pub(super) fn rank(state: DomainState) -> usize {
+    DomainState::ALL.iter().position(|known| *known == state).unwrap_or_default()
+}
+
 /// Machines that a page draws; more would keep a slow browser busy for seconds.
 pub(super) const PAGE: usize = 200;
 
@@ -85,17 +90,19 @@ impl View {
     /// How many machines of each state and tag the rest of the filter leaves.
     pub(super) fn counts(&self, machines: &mut dyn Iterator<Item = (&DomainRef, Arc<Domain>)>) -> Counts {
         let words = self.words();
-        let mut counts = Counts::default();
+        let untagged = Self { tag: None, ..self.clone() };
+        let (mut counts, mut tags) = (Counts::default(), Vec::new());
         for (id, domain) in machines {
-            let untagged = Self { tag: None, ..self.clone() };
             if untagged.matches(id, &domain, &words) {
-                domain.tags.iter().for_each(|tag| *counts.tags.entry(tag.clone()).or_default() += 1);
+                tags.extend(domain.tags.iter().cloned());
             }
             if self.matches(id, &domain, &words) {
                 counts.all += 1;
-                *counts.states.entry(domain.state).or_default() += 1;
+                counts.states[rank(domain.state)] += 1;
             }
         }
+        tags.sort_unstable();
+        counts.tags = tags.chunk_by(|a, b| a == b).map(|same| (same[0].clone(), same.len())).collect();
         counts
     }
 
@@ -128,7 +135,6 @@ impl View {
         (a_id, a, a_name): (&DomainRef, &Domain, &String),
         (b_id, b, b_name): (&DomainRef, &Domain, &String),
     ) -> Ordering {
-        let rank = |state| DomainState::ALL.iter().position(|known| *known == state);
         match self.order.key.as_str() {
             "state" => rank(a.state).cmp(&rank(b.state)),
             "host" => a_id.host.cmp(&b_id.host),
