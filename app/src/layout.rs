@@ -178,9 +178,9 @@ fn Banner() -> impl IntoView {
     let store = use_store();
     view! {
         <p class="banner snapshot">
-            "This page is a snapshot taken at "
+            <span>"This page is a snapshot taken at "
             <time datetime=format::utc(store.minute.get_untracked())>{format::utc(store.minute.get_untracked()).replace('T', " ").replace('Z', " UTC")}</time>
-            ". Load it again to see what is true now."
+            ". Load it again to see what is true now."</span>
         </p>
         {move || demo_banner(store)}
         {move || lost_banner(store)}
@@ -194,7 +194,7 @@ fn demo_banner(store: Store) -> AnyView {
         return ().into_any();
     }
     view! {
-        <p class="banner demo"><b>"Demonstration."</b>" The host demo is libvirt's own test driver: nothing in it is real, and everything is gone when Belvedere stops."</p>
+        <p class="banner demo"><span><b>"Demonstration."</b>" The host demo is libvirt's own test driver: nothing in it is real, and everything is gone when Belvedere stops."</span></p>
     }
     .into_any()
 }

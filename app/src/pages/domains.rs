@@ -125,6 +125,7 @@ fn Filters(
                     .host
                     .as_ref()
                     .map(|host| chip(format!("Host: {host} ×"), None, view.on_host(None), true, None));
+                let divider = (!counts.tags.is_empty()).then(|| view! { <span class="divider"></span> }.into_any());
                 let tags = counts
                     .tags
                     .iter()
@@ -134,7 +135,7 @@ fn Filters(
                         chip(format!("#{name}"), Some(*count), view.tagged((!on).then(|| name.clone())), on, None)
                     })
                     .collect_view();
-                view! { {all}{states}{host}<span class="divider"></span>{tags} }.into_any()
+                view! { {all}{states}{host}{divider}{tags} }.into_any()
             })
         })
     });
