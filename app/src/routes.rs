@@ -78,6 +78,11 @@ pub fn with_results(back: &str, ids: &[RequestId]) -> String {
     format!("{path}?{}", pairs.join("&"))
 }
 
+/// Whether an address leads back to this server and nowhere else.
+pub fn is_local(address: &str) -> bool {
+    address.starts_with('/') && !address.starts_with("//") && !address.contains(['\\', '\n', '\r', '\t'])
+}
+
 /// A text as it may stand in a query (RFC 3986, 2.1).
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -112,6 +117,16 @@ mod tests {
         assert_eq!(definition_at(&format!("{tab}?result=x")), Some(id.clone()));
         assert_eq!(definition_at(&vm_tab(&id, "devices")), None);
         assert_eq!(definition_at("/vms/atlas/nonsense/xml"), None);
+    }
+
+    #[test]
+    fn an_address_that_leads_elsewhere_is_known() {
+        assert!(is_local("/vms?q=a") && is_local("/"));
+        for elsewhere in
+            ["//evil.example", "https://evil.example", "javascript:alert(1)", "/\\evil.example", "/\t/evil.example", ""]
+        {
+            assert!(!is_local(elsewhere), "{elsewhere:?}");
+        }
     }
 
     #[test]

@@ -211,3 +211,24 @@ test("what is being typed is not overwritten by a change from elsewhere", async 
   await expect(box.getByText("Changed meanwhile to: Changed by somebody else")).toBeVisible();
   await expect(box.getByRole("textbox")).toHaveValue("My half-typed ti");
 });
+
+test("a page of a restarted server wakes the stream that older tabs share", async ({ context, complaints }) => {
+  const server = await new Server(["--demo"]).start();
+  const older = await context.newPage();
+  watch(older, complaints);
+  await openList(older, server);
+  await server.stop();
+  await expect(older.getByRole("status")).toContainText("Reconnecting");
+  const again = await server.again();
+  const newer = await context.newPage();
+  watch(newer, complaints);
+  let readings = 0;
+  newer.on("request", (request) => (readings += Number(request.url().endsWith("/api/v1/inventory"))));
+  await openList(newer, again);
+  await expect(older.getByRole("status")).toContainText("Live");
+  await again.command("demo", "web-01", { kind: "pause" });
+  await expectState(newer, "web-01", "Paused");
+  await expectState(older, "web-01", "Paused");
+  expect(readings, "a tab that is behind asks with pauses").toBeLessThan(4);
+  await again.stop();
+});

@@ -22,10 +22,15 @@ pub(crate) fn ConfirmPage() -> impl IntoView {
         let given = |name: &str| query.with(|query| query.get(name)).unwrap_or_default();
         let targets: Vec<DomainRef> = given("on").split(',').filter_map(|id| id.parse().ok()).collect();
         match Command::button(&given("do")) {
-            Some(command) if !targets.is_empty() => question(store, &command, &targets, given("back")).into_any(),
+            Some(command) if !targets.is_empty() => question(store, &command, &targets, back_to(given("back"))).into_any(),
             _ => view! { <Empty title="There is nothing to confirm"><a href=routes::VMS>"See all virtual machines"</a></Empty> }.into_any(),
         }
     })
+}
+
+/// Where to go back to; an address from outside is not followed.
+fn back_to(wished: String) -> String {
+    if routes::is_local(&wished) { wished } else { routes::VMS.to_owned() }
 }
 
 fn question(store: Store, command: &Command, targets: &[DomainRef], back: String) -> impl IntoView + use<> {

@@ -7,7 +7,7 @@
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
-use gloo_timers::callback::Interval;
+use gloo_timers::callback::{Interval, Timeout};
 use js_sys::{Array, Date, Function, Math, Promise, Reflect};
 use leptos::prelude::*;
 use model::{Event, inventory::Snapshot};
@@ -22,6 +22,8 @@ use crate::{act::Acts, routes};
 
 /// Frames that wait for a hidden tab at most; beyond that it reads everything.
 const MAX_WAITING: usize = 5_000;
+/// Shortest time between two readings of everything, in milliseconds.
+const READ_PAUSE: u32 = 1_000;
 /// Name of the lock and the channel of the leading tab.
 const LEADER: &str = "belvedere-stream";
 
@@ -45,6 +47,10 @@ struct Client {
     /// When frames were last applied, in milliseconds.
     applied: std::cell::Cell<f64>,
     overflowed: std::cell::Cell<bool>,
+    /// Whether everything is being read or is about to be.
+    reading: std::cell::Cell<bool>,
+    /// Whether it must be read again after that.
+    again: std::cell::Cell<bool>,
 }
 
 /// Starts the stream of this tab.
@@ -58,6 +64,8 @@ pub(super) fn start(store: Store, acts: Acts) {
         planned: false.into(),
         applied: 0.0.into(),
         overflowed: false.into(),
+        reading: false.into(),
+        again: false.into(),
     });
     CLIENT.set(Some(client.clone()));
     if !client.through_worker() && !client.through_leader() {
@@ -299,16 +307,33 @@ impl Client {
         }
     }
 
-    /// Reads everything anew and joins from there.
+    /// Reads everything anew and joins from there; one reading at a time, and as
+    /// often as it takes.
     fn read_everything(self: &Rc<Self>) {
+        if self.reading.replace(true) {
+            self.again.set(true);
+            return;
+        }
         let client = self.clone();
         leptos::task::spawn_local(async move {
             let response = gloo_net::http::Request::get(routes::API_INVENTORY).send().await;
-            let Ok(response) = response else { return };
-            if let Ok(snapshot) = response.json::<Snapshot>().await {
-                client.store.replace(&snapshot);
+            let snapshot = match response {
+                Ok(response) => response.json::<Snapshot>().await.ok(),
+                Err(_) => None,
+            };
+            if let Some(snapshot) = &snapshot {
+                client.store.replace(snapshot);
                 client.join();
             }
+            // A tab that is still behind, because the stream comes from before the
+            // server's restart or the server is away, does not ask without a pause.
+            Timeout::new(READ_PAUSE, move || {
+                client.reading.set(false);
+                if snapshot.is_none() || client.again.take() {
+                    client.read_everything();
+                }
+            })
+            .forget();
         });
     }
 

@@ -212,8 +212,14 @@ impl Hub {
             }
             None => told.push(Told::Behind),
         }
+        // A page that comes while the stream is lost shows that the server is there.
+        let hurry = inner.retry.is_some();
         drop(inner);
         told.iter().for_each(|told| outlet(Some(tab), told));
+        if hurry {
+            self.0.borrow_mut().attempt = 0;
+            self.connect();
+        }
     }
 
     /// Opens the stream from the last position on.

@@ -57,7 +57,7 @@ pub(crate) async fn reconnect_form(
     let host = field("host").unwrap_or_default();
     let host: HostId = host.parse().map_err(|why: String| Fault::invalid("host", &why))?;
     backend.reconnect_and_wait(&host, FORM_WAIT).await?;
-    Ok(Redirect::to(field("back").filter(|back| is_local(back)).unwrap_or(routes::HOSTS)))
+    Ok(Redirect::to(field("back").filter(|back| routes::is_local(back)).unwrap_or(routes::HOSTS)))
 }
 
 /// `GET /api/v1/domains/{host}/{uuid}/definition`
@@ -107,7 +107,7 @@ pub(crate) async fn form(
         target.parse().map(|target| vec![target])
     }
     .map_err(|why: String| Fault::invalid("target", &why))?;
-    let back = field("back").filter(|back| is_local(back)).unwrap_or(routes::VMS);
+    let back = field("back").filter(|back| routes::is_local(back)).unwrap_or(routes::VMS);
     if targets.is_empty() {
         return Err(Fault::invalid("select", "no machine was selected; go back and tick some").into());
     }
@@ -144,11 +144,6 @@ fn wanted<'a>(kind: &str, field: &impl Fn(&str) -> Option<&'a str>) -> Result<Co
     })
 }
 
-/// Whether a path leads back to this server and nowhere else.
-fn is_local(path: &str) -> bool {
-    path.starts_with('/') && !path.starts_with("//") && !path.contains(['\\', '\n', '\r'])
-}
-
 /// `POST /theme`: remembers light or dark in a cookie, so that the server can
 /// render it. It holds nothing else, so scripts may write it too.
 pub(crate) async fn theme(Form(fields): Form<Vec<(String, String)>>) -> Response {
@@ -158,7 +153,7 @@ pub(crate) async fn theme(Form(fields): Form<Vec<(String, String)>>) -> Response
         Some("dark") => "dark",
         _ => "auto",
     };
-    let back = field("back").filter(|back| is_local(back)).unwrap_or(routes::VMS);
+    let back = field("back").filter(|back| routes::is_local(back)).unwrap_or(routes::VMS);
     let cookie = format!("theme={theme}; Path=/; Max-Age=31536000; SameSite=Lax");
     ([(header::SET_COOKIE, cookie)], Redirect::to(back)).into_response()
 }
