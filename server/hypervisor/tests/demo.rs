@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::{io, os::unix::net::UnixListener, thread};
+
 use model::{Command, DomainState, Event, FaultKind};
 use support::World;
 
@@ -163,4 +165,20 @@ async fn names_with_markup_quotes_and_emoji_arrive_unchanged() {
     for name in names {
         assert_eq!(world.domain(name).name, name);
     }
+}
+
+#[tokio::test]
+async fn a_daemon_that_is_slow_to_answer_is_there_and_a_missing_one_is_not() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let socket = folder.path().join("sock");
+    let uri = format!("qemu+unix:///system?socket={}", socket.display());
+    let why = hypervisor::probe(&uri).await.expect_err("nobody listens");
+    assert!(why.contains("daemon is not running"), "{why}");
+
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let taken = thread::spawn(move || listener.accept().map(|(stream, _)| stream));
+    assert_eq!(hypervisor::probe(&uri).await, Ok(()));
+    // Hanging up lets the attempt end.
+    let stream: io::Result<_> = taken.join().expect("no panic");
+    drop(stream.expect("a call"));
 }
