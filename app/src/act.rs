@@ -6,7 +6,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use leptos::prelude::*;
-use model::{Command, CommandRequest, Domain, DomainRef, Event, Fault, FaultKind, RequestId, event::TaskCompleted};
+use model::{Command, CommandRequest, Domain, DomainRef, Event, Fault, FaultKind, RequestId};
 
 use crate::{
     format,
@@ -104,8 +104,7 @@ impl Acts {
         let mut requests = Vec::new();
         for id in targets {
             let Some(row) = self.store.rows.get_untracked(id) else { continue };
-            let request =
-                CommandRequest { request_id: new_id(), host: id.host.clone(), target: id.id, command: command.clone() };
+            let request = CommandRequest::new(new_id(), id, command.clone());
             row.pending.set(Some(Pending { request: request.request_id, kind: command.kind() }));
             self.running.update_value(|running| {
                 running.insert(request.request_id, id.clone());
@@ -136,9 +135,9 @@ impl Acts {
     /// something that a person here must know.
     pub(crate) fn happened(self, event: &Event) {
         match event {
-            Event::TaskCompleted(TaskCompleted { task_id, fault, duration_ms, .. }) => {
-                let ended = fault.clone().map_or(Ended::Well(*duration_ms), Ended::Badly);
-                self.end(*task_id, ended);
+            Event::TaskCompleted(task) => {
+                let ended = task.fault.clone().map_or(Ended::Well(task.duration_ms), Ended::Badly);
+                self.end(task.task_id, ended);
             }
             Event::Error(error) => self.tell("Problem", error.message.clone(), true),
             _ => {}

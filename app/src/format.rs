@@ -47,6 +47,35 @@ pub fn utc(milliseconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
 }
 
+/// A moment from a text: Unix milliseconds, or a date and time in UTC as `utc`
+/// writes it and as forms send it, with or without seconds.
+pub fn parse_utc(text: &str) -> Option<u64> {
+    if let Ok(milliseconds) = text.parse() {
+        return Some(milliseconds);
+    }
+    let (date, time) = text.trim_end_matches('Z').split_once('T').unwrap_or((text, "00:00"));
+    let parts = |text: &str, mark| text.split(mark).map(|part| part.parse::<u64>().ok()).collect::<Option<Vec<_>>>();
+    let (&[year, month, day], time) = (&parts(date, '-')?[..], parts(time.split('.').next()?, ':')?) else {
+        return None;
+    };
+    let (hour, minute, second) = match time[..] {
+        [hour, minute] => (hour, minute, 0),
+        [hour, minute, second] => (hour, minute, second),
+        _ => return None,
+    };
+    let plausible = (1970..=9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
+    if !plausible || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    // Civil date to days, the inverse of what `utc` does.
+    let shifted = year - u64::from(month <= 2);
+    let (era, year_of_era) = (shifted / 400, shifted % 400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = (era * 146_097 + day_of_era).checked_sub(719_468)?;
+    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000)
+}
+
 /// "1 machine", "2 machines".
 pub fn count(number: usize, one: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
@@ -76,6 +105,19 @@ mod tests {
         assert_eq!(utc(0), "1970-01-01T00:00:00Z");
         assert_eq!(utc(1_709_210_096_000), "2024-02-29T12:34:56Z");
         assert_eq!(utc(1_795_219_199_000), "2026-11-20T23:59:59Z");
+    }
+
+    #[test]
+    fn a_moment_is_read_as_it_is_written() {
+        for moment in [0, 1_709_210_096_000, 1_795_219_199_000, 951_782_400_000] {
+            assert_eq!(parse_utc(&utc(moment)), Some(moment));
+        }
+        assert_eq!(parse_utc("1970-01-01T00:01"), Some(60_000));
+        assert_eq!(parse_utc("2024-02-29"), Some(1_709_164_800_000));
+        assert_eq!(parse_utc("1795219199000"), Some(1_795_219_199_000));
+        for wrong in ["", "yesterday", "2024-13-01T00:00", "2024-01-01T25:00", "2024-01-01T", "-1"] {
+            assert_eq!(parse_utc(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -6,10 +6,18 @@ use model::{DomainRef, HostId, RequestId};
 pub const VMS: &str = "/vms";
 /// All hosts.
 pub const HOSTS: &str = "/hosts";
+/// What was done and is being done.
+pub const TASKS: &str = "/tasks";
+/// Who did what.
+pub const AUDIT: &str = "/audit";
+/// What happened.
+pub const EVENTS: &str = "/history";
 /// Where forms with commands go.
 pub const COMMANDS: &str = "/commands";
 /// Where the wish to try a host again goes.
 pub const RECONNECT: &str = "/reconnect";
+/// Where the wish to end a task goes.
+pub const CANCEL: &str = "/cancel";
 /// Where the choice of light or dark goes.
 pub const THEME: &str = "/theme";
 /// Where commands of scripts go.

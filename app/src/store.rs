@@ -69,7 +69,9 @@ impl Initial {
     /// Used only when the page brought nothing, which the server never does.
     #[cfg(not(feature = "ssr"))]
     fn read() -> Self {
-        Self { snapshot: Snapshot { cursor: Cursor { epoch: 0, seq: 0 }, hosts: Default::default() }, now: 0 }
+        let cursor = Cursor { epoch: 0, seq: 0 };
+        let snapshot = Snapshot { cursor, hosts: Default::default(), tasks: Vec::new(), trouble: None };
+        Self { snapshot, now: 0 }
     }
 }
 
@@ -132,11 +134,12 @@ impl Store {
     fn apply(self, event: &Event) {
         if let Event::ConnectionStatusChanged(event) = event {
             self.hosts.update(|hosts| match hosts.iter_mut().find(|host| host.id == event.host_id) {
-                Some(host) => *host = event.host.clone(),
-                None => hosts.push(event.host.clone()),
+                Some(host) => *host = Host::clone(&event.host),
+                None => hosts.push(Host::clone(&event.host)),
             });
         }
-        let named = |id| DomainRef { host: event.host().clone(), id };
+        let Some(host) = event.host() else { return };
+        let named = |id| DomainRef { host: host.clone(), id };
         match event.change() {
             Some(Change::Set(domain)) => self.rows.set(named(domain.id), domain.clone()),
             Some(Change::Removed(id, version)) => self.rows.remove(&named(id), version),

@@ -1,31 +1,39 @@
-//! Carries out what the interface asks: admit once, check, run, tell how it
-//! ended. It owns the hosts and stands between HTTP and libvirt.
+//! Carries out what the interface asks: check, record, run, tell how it ended.
+//! It owns the hosts and stands between HTTP and libvirt.
+
+mod batch;
+mod perform;
+mod watch;
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use app::backend::{Backend as Interface, Done};
 use async_trait::async_trait;
 use hypervisor::{HostConfig, Hypervisor, Sink};
 use model::{
-    CommandRequest, DomainRef, Event, Fault, FaultKind, HostId, Receipt, RequestId, domain::Agent,
-    event::TaskCompleted, inventory::Snapshot,
+    CommandRequest, Domain, DomainRef, Event, Fault, FaultKind, HostId, Origin, Receipt, RequestId, Task,
+    inventory::Snapshot,
 };
-use tokio::time::timeout;
+use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
     feed::{Feed, Filter},
-    requests::{Admission, Record, Requests},
+    journal::{Intent, Journal},
+    tasks::{Admission, Tasks, now},
 };
 
-/// The hosts, the feed, and the requests.
+/// The hosts, the feed, the requests, and the journal.
 pub struct Backend {
     feed: Arc<Feed>,
     hosts: BTreeMap<HostId, Hypervisor>,
-    requests: Requests,
+    tasks: Arc<Tasks>,
+    pub(crate) journal: Arc<Journal>,
+    /// What goes on beside commands, until the server stops.
+    beside: Mutex<JoinSet<()>>,
 }
 
 /// Hands a host's events to the feed.
@@ -38,16 +46,27 @@ impl Sink for ToFeed {
 }
 
 impl Backend {
-    pub(crate) fn start(feed: Arc<Feed>, hosts: Vec<HostConfig>) -> Self {
+    pub(crate) fn start(feed: Arc<Feed>, hosts: Vec<HostConfig>, journal: Arc<Journal>) -> Arc<Self> {
         let sink: Arc<dyn Sink> = Arc::new(ToFeed(feed.clone()));
-        tokio::spawn(Feed::clone(&feed).beat());
         let hosts = hosts.into_iter().map(|config| (config.id.clone(), Hypervisor::start(config, sink.clone())));
-        Self { feed, hosts: hosts.collect(), requests: Requests::default() }
+        let tasks = Arc::new(Tasks::new(journal.clone(), feed.clone()));
+        let backend = Arc::new(Self { feed, hosts: hosts.collect(), tasks, journal, beside: Mutex::default() });
+        let mut beside = watch::start(&backend);
+        beside.spawn(Feed::clone(&backend.feed).beat());
+        *backend.beside.lock().unwrap_or_else(PoisonError::into_inner) = beside;
+        backend
     }
 
     /// The log of events.
     pub fn feed(&self) -> &Feed {
         &self.feed
+    }
+
+    /// Ends what is under way in order: no new commands, outcomes on disk.
+    pub(crate) async fn stop(&self, limit: Duration) {
+        self.tasks.drain(limit).await;
+        watch::last(self).await;
+        self.beside.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
 
     /// The hosts whose first listing has neither finished nor failed.
@@ -91,70 +110,98 @@ impl Backend {
     /// Accepts a command, or says why not. It runs on; how it ends is an event.
     ///
     /// # Errors
-    /// When the target is unknown, the command is not possible now, or its id
-    /// was used for another wish.
-    pub fn accept(self: &Arc<Self>, request: CommandRequest) -> Result<Receipt, Fault> {
-        let receipt = Receipt { request_id: request.request_id };
-        let mut agent = Agent::Absent;
-        let admission = self.requests.admit(request, |request| {
-            let snapshot = self.feed.snapshot();
-            let host = snapshot.hosts.hosts.get(&request.host).ok_or_else(|| no_host(&request.host))?;
-            let domain = host.domains.get(&request.target).ok_or_else(|| {
-                Fault::new(
-                    FaultKind::NotFound,
-                    format!("{} has no machine with the UUID {}", request.host, request.target),
-                )
-                .with_next("It may have been deleted; look at the list")
-            })?;
-            request.command.check(domain, &host.host)?;
-            agent = domain.agent;
-            Ok(domain.name.clone())
-        })?;
-        match admission {
+    /// When the target is unknown, the command is not possible now, its id was
+    /// used for another wish, or it cannot be recorded.
+    pub async fn accept(self: &Arc<Self>, request: CommandRequest, origin: Origin) -> Result<Receipt, Fault> {
+        let (intent, domain) = self.intent(request, origin, None);
+        let id = intent.request_id;
+        match self.tasks.admit(intent).await? {
             Admission::Again(receipt) => Ok(receipt),
             Admission::New(record) => {
                 let backend = self.clone();
-                tokio::spawn(async move { backend.carry_out(&record, agent).await });
-                Ok(receipt)
+                let agent = domain.map(|domain| domain.agent).unwrap_or_default();
+                tokio::spawn(async move { backend.perform(&record, agent).await });
+                Ok(Receipt::of(id))
             }
         }
     }
 
-    async fn carry_out(&self, record: &Record, agent: Agent) {
-        let CommandRequest { request_id, host, target, command } = &record.request;
-        let began = Instant::now();
-        let result = match self.hosts.get(host) {
-            Some(hypervisor) => hypervisor.run(*request_id, *target, &record.name, agent, command.clone()).await,
-            None => Err(no_host(host)),
-        };
-        let duration_ms = began.elapsed().as_millis() as u64;
-        let outcome = if result.is_ok() { "succeeded" } else { "failed" };
-        let reason = result.as_ref().err().map(|fault| fault.reason.as_str()).unwrap_or_default();
-        tracing::info!(
-            %host, domain.id = %target, domain.name = record.name, command = command.kind(), request.id = %request_id,
-            outcome, duration_ms, reason, "command ended"
-        );
-        let completed = Event::TaskCompleted(TaskCompleted {
-            host_id: host.clone(),
-            task_id: *request_id,
+    /// A request as it is put on disk, with the reason why it is refused, if it is.
+    fn intent(
+        &self,
+        request: CommandRequest,
+        origin: Origin,
+        parent: Option<RequestId>,
+    ) -> (Intent, Option<Arc<Domain>>) {
+        let domain = self.feed.snapshot().hosts.domain(&request.domain()).cloned();
+        let refused = self.check(&request, domain.as_deref()).err();
+        let CommandRequest { request_id, host, target, command, session, tab, .. } = request;
+        let intent = Intent {
+            at: now(),
+            request_id,
+            parent,
             kind: command.kind().to_owned(),
-            target: *target,
-            target_name: record.name.clone(),
-            fault: result.as_ref().err().cloned(),
-            duration_ms,
-            timestamp: now(),
-        });
-        self.feed.publish(vec![completed]);
-        self.requests.ended(record, result);
+            host,
+            target: Some(target),
+            targets: Vec::new(),
+            name: domain.as_ref().map(|domain| domain.name.clone()).unwrap_or_default(),
+            command,
+            origin: Origin { session: named(session), tab: named(tab), ..origin },
+            refused,
+        };
+        (intent, domain)
+    }
+
+    /// Whether a command is possible now.
+    fn check(&self, request: &CommandRequest, domain: Option<&Domain>) -> Result<(), Fault> {
+        let snapshot = self.feed.snapshot();
+        let host = snapshot.hosts.hosts.get(&request.host).ok_or_else(|| no_host(&request.host))?;
+        let domain = domain.ok_or_else(|| {
+            Fault::new(FaultKind::NotFound, format!("{} has no machine with the UUID {}", request.host, request.target))
+                .with_next("It may have been deleted; look at the list")
+        })?;
+        match request.expected_version {
+            Some(expected) if expected != domain.version => {
+                let reason = format!("{} has changed since you looked at it", domain.name);
+                Err(Fault::new(FaultKind::Conflict, reason).with_next("Look at it again, then decide"))
+            }
+            _ => request.command.check(domain, &host.host),
+        }
+    }
+
+    /// Asks a task to end. Whether it did is an event.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such task, `Denied` when it cannot be cancelled.
+    pub async fn cancel(&self, id: RequestId) -> Result<(), Fault> {
+        let task = self.tasks.find(id).await?;
+        let name = format!("{} of {}", task.label(), task.target_name);
+        match self.tasks.get(id).filter(|_| task.outcome.is_none()) {
+            Some(record) if task.cancellable => {
+                record.cancel.notify_one();
+                Ok(())
+            }
+            Some(_) => Err(Fault::denied(format!("{name} cannot be cancelled: libvirt finishes what it has begun"))),
+            None => Err(Fault::denied(format!("{name} has ended already"))),
+        }
+    }
+
+    /// One task with its log.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such task.
+    pub async fn task(&self, id: RequestId) -> Result<Arc<Task>, Fault> {
+        self.tasks.find(id).await
     }
 
     /// Waits until an accepted request has ended, but not longer than `limit`.
     pub async fn wait(&self, id: RequestId, limit: Duration) {
-        if let Some(record) = self.requests.get(id) {
-            let mut outcome = record.outcome.subscribe();
-            // Whether it ended in time is read where the result is shown.
-            timeout(limit, outcome.wait_for(Option::is_some)).await.ok();
-        }
+        self.tasks.wait(id, limit).await;
+    }
+
+    /// How a request is going as it is known here, for lists that come from disk.
+    pub(crate) fn live(&self, id: RequestId) -> Option<Arc<Task>> {
+        self.tasks.get(id).map(|record| record.task.borrow().clone())
     }
 }
 
@@ -165,9 +212,15 @@ impl Interface for Backend {
     }
 
     fn done(&self, id: RequestId) -> Option<Done> {
-        let record = self.requests.get(id)?;
-        let outcome = record.outcome.borrow().clone();
-        Some(Done { name: record.name.clone(), command: record.request.command.clone(), outcome })
+        let record = self.tasks.get(id)?;
+        let task = record.task.borrow().clone();
+        let outcome = match (record.refusal(), task.outcome, &task.fault) {
+            (Some(fault), ..) => Some(Err(fault)),
+            (None, None, _) => None,
+            (None, Some(_), None) => Some(Ok(())),
+            (None, Some(_), Some(fault)) => Some(Err(fault.clone())),
+        };
+        Some(Done { name: record.intent.name.clone(), command: record.intent.command.clone(), outcome })
     }
 
     async fn definition(&self, id: &DomainRef) -> Result<String, Fault> {
@@ -182,7 +235,11 @@ fn no_host(id: &HostId) -> Fault {
     Fault::new(FaultKind::NotFound, format!("There is no host {id}")).with_next("See the list of hosts")
 }
 
-/// The wall clock in Unix milliseconds; a label, never an order.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_millis() as u64).unwrap_or_default()
+/// Longest name that a browser may give its session or tab.
+const MAX_NAME: usize = 64;
+
+/// A name that a browser gave itself, if it is one.
+fn named(text: Option<String>) -> Option<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    text.filter(|text| !text.is_empty() && text.len() <= MAX_NAME && text.chars().all(plain))
 }

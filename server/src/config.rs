@@ -15,6 +15,8 @@ use hypervisor::{HostConfig, demo_host};
 use model::HostId;
 use serde::Deserialize;
 
+use crate::journal;
+
 /// The checked configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -28,6 +30,8 @@ pub struct Config {
     pub data: Option<PathBuf>,
     /// Further names under which browsers may reach this server.
     pub allow_host: Vec<String>,
+    /// Whether a proxy in front says who the peer is.
+    pub behind_proxy: bool,
     /// The folder of scripts, styles and images.
     pub site: PathBuf,
 }
@@ -37,8 +41,10 @@ pub struct Config {
 pub enum Stop {
     /// Help or version was asked for; this is it.
     Said(String),
-    /// Something is wrong; one sentence.
+    /// Something is wrong with what was asked; one sentence.
     Wrong(String),
+    /// What was asked was done and did not turn out well; one sentence.
+    Failed(String),
 }
 
 #[derive(Parser)]
@@ -54,6 +60,24 @@ struct Arguments {
 enum Verb {
     /// Serve the page (the default)
     Serve(Flags),
+    /// Look after the records of who did what
+    Audit {
+        #[command(subcommand)]
+        verb: AuditVerb,
+    },
+}
+
+#[derive(Subcommand)]
+enum AuditVerb {
+    /// Check that no record was changed, moved or taken out; works while the server runs
+    Verify {
+        /// Folder of the records
+        #[arg(long, value_name = "DIR", env = "BELVEDERE_DATA")]
+        data: Option<PathBuf>,
+        /// A hash that was noted before and must still be in the chain
+        #[arg(long, value_name = "HASH")]
+        noted: Option<String>,
+    },
 }
 
 #[derive(clap::Args, Clone, Default)]
@@ -105,6 +129,7 @@ impl Config {
         })?;
         let flags = match arguments.verb {
             Some(Verb::Serve(flags)) => flags,
+            Some(Verb::Audit { verb: AuditVerb::Verify { data, noted } }) => return Err(verify(data, noted)),
             None => arguments.serve,
         };
         Self::check(flags).map_err(Stop::Wrong)
@@ -143,14 +168,20 @@ impl Config {
         }
         let allow_host = if flags.allow_host.is_empty() { file.allow_host } else { flags.allow_host };
         let data = flags.data.or(file.data);
-        if let Some(data) = &data {
-            fs::create_dir_all(data).map_err(|error| format!("cannot use {} for data: {error}", data.display()))?;
-        }
         let demo = flags.demo.or(file.demo).unwrap_or(false);
         if demo && connect.iter().any(|(id, _)| id.as_str() == "demo") {
             return Err("the name demo belongs to the demonstration host; give yours another name with NAME=URI".into());
         }
-        Ok(Self { listen, connect, demo, data, allow_host, site: site() })
+        Ok(Self { listen, connect, demo, data, allow_host, behind_proxy, site: site() })
+    }
+
+    /// The folder for what must survive: the configured one, else the account's own.
+    /// A demonstration without a configured folder keeps nothing.
+    pub(crate) fn data_folder(&self, demo: bool) -> Option<PathBuf> {
+        if self.data.is_some() || demo {
+            return self.data.clone();
+        }
+        default_data()
     }
 
     /// The hosts to watch, and the folder that must live as long as they do.
@@ -178,6 +209,24 @@ impl Config {
         }
         Ok((hosts, scratch))
     }
+}
+
+/// What `belvedere audit verify` says.
+fn verify(data: Option<PathBuf>, noted: Option<String>) -> Stop {
+    let Some(folder) = data.or_else(default_data) else {
+        return Stop::Wrong("name the folder of the records with --data".into());
+    };
+    match journal::verify(&journal::audit_file(&folder), noted.as_deref()) {
+        Ok(said) => Stop::Said(format!("{said}\n")),
+        Err(wrong) => Stop::Failed(wrong),
+    }
+}
+
+/// Where programs keep what must survive (XDG Base Directory Specification).
+fn default_data() -> Option<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let data = absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")))?;
+    Some(data.join("belvedere"))
 }
 
 /// `NAME=URI`, or a URI whose name is derived from it.
@@ -257,7 +306,7 @@ mod tests {
     fn read(arguments: &[&str]) -> Result<Config, String> {
         let all = ["belvedere"].iter().chain(arguments).map(OsString::from);
         Config::read(all).map_err(|stop| match stop {
-            Stop::Said(text) | Stop::Wrong(text) => text,
+            Stop::Said(text) | Stop::Wrong(text) | Stop::Failed(text) => text,
         })
     }
 

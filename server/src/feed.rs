@@ -22,11 +22,12 @@ use std::{
 };
 
 use axum::body::Bytes;
-use model::{Cursor, Event, HostId, HostInventory, Inventory, inventory::Snapshot};
+use model::{Cursor, Event, Fault, HostId, HostInventory, Inventory, Task, inventory::Snapshot};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
+use uuid::Uuid;
 
 /// Events that are kept at most.
 const RING_EVENTS: usize = 65_536;
@@ -46,13 +47,37 @@ const MAX_READERS: usize = 4096;
 /// One encoded event.
 struct Frame {
     kind: &'static str,
-    host: HostId,
+    host: Option<HostId>,
+    subject: Option<Uuid>,
     at: Instant,
+    /// The wall clock in Unix milliseconds; a label.
+    wall: u64,
     bytes: Bytes,
+}
+
+/// An event of the log as the journal keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Past {
+    /// Its position.
+    pub(crate) cursor: Cursor,
+    /// Its kind.
+    pub(crate) kind: &'static str,
+    /// The host it is about.
+    pub(crate) host: Option<HostId>,
+    /// The machine it is about.
+    pub(crate) subject: Option<Uuid>,
+    /// When it was published, in Unix milliseconds.
+    pub(crate) at: u64,
+    /// Its payload as JSON.
+    pub(crate) data: String,
 }
 
 struct Log {
     inventory: Arc<Inventory>,
+    /// Commands under way and the last ones that ended.
+    tasks: Vec<Arc<Task>>,
+    /// Why nothing can be recorded now.
+    trouble: Option<Fault>,
     /// The frame with number `seq` is the last one.
     seq: u64,
     ring: VecDeque<Frame>,
@@ -94,7 +119,7 @@ pub struct Filter {
 impl Filter {
     fn wants(&self, frame: &Frame) -> bool {
         (self.topics.is_empty() || self.topics.contains(frame.kind))
-            && (self.hosts.is_empty() || self.hosts.contains(&frame.host))
+            && (self.hosts.is_empty() || frame.host.as_ref().is_none_or(|host| self.hosts.contains(host)))
     }
 }
 
@@ -114,8 +139,15 @@ impl Feed {
     /// An empty log over hosts of which nothing is known yet.
     pub fn new(hosts: impl IntoIterator<Item = HostInventory>) -> Self {
         let hosts: BTreeMap<_, _> = hosts.into_iter().map(|host| (host.host.id.clone(), host)).collect();
-        let log =
-            Log { inventory: Arc::new(Inventory { hosts }), seq: 0, ring: VecDeque::new(), bytes: 0, snapshot: None };
+        let log = Log {
+            inventory: Arc::new(Inventory { hosts }),
+            tasks: Vec::new(),
+            trouble: None,
+            seq: 0,
+            ring: VecDeque::new(),
+            bytes: 0,
+            snapshot: None,
+        };
         let shared = Shared {
             epoch: random_u64(),
             log: Mutex::new(log),
@@ -128,13 +160,14 @@ impl Feed {
     /// Numbers events and makes them visible. Never blocks on a reader.
     pub fn publish(&self, events: Vec<Event>) {
         let mut log = self.shared.lock();
-        let now = Instant::now();
+        let (now, wall) = (Instant::now(), crate::tasks::now());
         for event in events {
             let bytes = encode(self.shared.cursor(log.seq + 1), event.kind(), &event.data());
-            Arc::make_mut(&mut log.inventory).apply(&event);
+            log.apply(&event);
             log.seq += 1;
             log.bytes += bytes.len();
-            log.ring.push_back(Frame { kind: event.kind(), host: event.host().clone(), at: now, bytes });
+            let (host, subject) = (event.host().cloned(), event.subject());
+            log.ring.push_back(Frame { kind: event.kind(), host, subject, at: now, wall, bytes });
         }
         log.trim(now);
         let seq = log.seq;
@@ -145,7 +178,43 @@ impl Feed {
     /// All hosts with the position they were read at.
     pub fn snapshot(&self) -> Snapshot {
         let log = self.shared.lock();
-        Snapshot { cursor: self.shared.cursor(log.seq), hosts: log.inventory.clone() }
+        log.snapshot(self.shared.cursor(log.seq))
+    }
+
+    /// Waits until a look at everything gives something.
+    pub(crate) async fn until<T>(&self, mut look: impl FnMut(&Inventory) -> Option<T>) -> T {
+        let mut signal = self.shared.signal.subscribe();
+        loop {
+            signal.borrow_and_update();
+            let hosts = self.shared.lock().inventory.clone();
+            if let Some(found) = look(&hosts) {
+                return found;
+            }
+            // The sender lives in `shared`, so the wait cannot fail.
+            signal.changed().await.ok();
+        }
+    }
+
+    /// Waits until there is more after a position.
+    pub(crate) async fn beyond(&self, seq: u64) {
+        let mut signal = self.shared.signal.subscribe();
+        // The sender lives in `shared`, so the wait cannot fail.
+        signal.wait_for(|signal| signal.seq > seq).await.ok();
+    }
+
+    /// At most so many events after a position; none when some of them are gone.
+    pub(crate) fn past(&self, seq: u64, limit: usize) -> Option<Vec<Past>> {
+        let log = self.shared.lock();
+        let frames = log.reaches(seq).then(|| log.after(seq).take(limit))?;
+        let past = frames.zip(seq + 1..).map(|(frame, seq)| Past {
+            cursor: self.shared.cursor(seq),
+            kind: frame.kind,
+            host: frame.host.clone(),
+            subject: frame.subject,
+            at: frame.wall,
+            data: payload(&frame.bytes).to_owned(),
+        });
+        Some(past.collect())
     }
 
     /// The position now.
@@ -194,6 +263,25 @@ impl Feed {
 }
 
 impl Log {
+    fn apply(&mut self, event: &Event) {
+        if event.change().is_some() || matches!(event, Event::ConnectionStatusChanged(_)) {
+            Arc::make_mut(&mut self.inventory).apply(event);
+        }
+        if let Some(task) = event.task() {
+            model::task::remember(&mut self.tasks, task);
+        }
+        if let Event::Error(error) = event
+            && error.is_about_the_journal()
+        {
+            self.trouble = error.trouble();
+        }
+    }
+
+    fn snapshot(&self, cursor: Cursor) -> Snapshot {
+        let (hosts, tasks, trouble) = (self.inventory.clone(), self.tasks.clone(), self.trouble.clone());
+        Snapshot { cursor, hosts, tasks, trouble }
+    }
+
     /// Forgets what is old, within the bounds.
     fn trim(&mut self, now: Instant) {
         while let Some(oldest) = self.ring.front() {
@@ -231,11 +319,11 @@ impl Log {
             return bytes.clone();
         }
         let cursor = Cursor { epoch, seq: self.seq };
-        let mut hosts = self.inventory.clone();
+        let mut snapshot = self.snapshot(cursor);
         if !filter.hosts.is_empty() {
-            Arc::make_mut(&mut hosts).hosts.retain(|id, _| filter.hosts.contains(id));
+            Arc::make_mut(&mut snapshot.hosts).hosts.retain(|id, _| filter.hosts.contains(id));
+            snapshot.tasks.retain(|task| filter.hosts.contains(&task.host_id));
         }
-        let snapshot = Snapshot { cursor, hosts };
         let data = serde_json::to_string(&snapshot).expect("inventories have string keys only");
         let bytes = encode(cursor, "inventory", &data);
         if filter.hosts.is_empty() {
@@ -252,6 +340,12 @@ fn encode(cursor: Cursor, kind: &str, data: &str) -> Bytes {
     // Writing to a string cannot fail.
     write!(frame, "id: {cursor}\nevent: {kind}\ndata: {data}\n\n").ok();
     frame.into()
+}
+
+/// The data of a frame that `encode` made.
+fn payload(frame: &Bytes) -> &str {
+    let text = std::str::from_utf8(frame).expect("frames are made of text");
+    text.split_once("\ndata: ").map_or("", |(_, data)| data.trim_end_matches('\n'))
 }
 
 /// A position in the log that moves on as it is read.

@@ -24,7 +24,7 @@ fn created(host: &str, number: u128) -> Vec<Event> {
 }
 
 fn problem(host: &str, text: &str) -> Vec<Event> {
-    let host_id = host.parse().expect("a name");
+    let host_id = Some(host.parse().expect("a name"));
     let error =
         model::event::Error { host_id, message: text.into(), severity: Severity::Info, context: None, timestamp: 0 };
     vec![Event::Error(error)]

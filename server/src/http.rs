@@ -7,7 +7,9 @@ mod assets;
 pub(crate) mod connection;
 mod events;
 mod guard;
+mod origin;
 mod pages;
+mod past;
 
 use std::sync::Arc;
 
@@ -32,17 +34,26 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config) -> Router {
     let assets = Arc::new(Assets::find(&config.site));
     let pages = Arc::new(Pages::new(backend.clone(), assets.clone()));
     let guard = Arc::new(Guard::new(config.allow_host.clone()));
+    let doors = origin::Doors { behind_proxy: config.behind_proxy };
 
     Router::new()
         // For programs and for our own client.
         .route("/events", get(events::stream))
         .route("/api/v1/inventory", get(api::inventory))
         .route("/api/v1/commands", post(api::command))
+        .route("/api/v1/batches", post(api::batch))
+        .route("/api/v1/tasks", get(past::tasks))
+        .route("/api/v1/tasks/{id}", get(past::task))
+        .route("/api/v1/tasks/{id}/cancel", post(past::cancel))
+        .route("/api/v1/audit", get(past::audit))
+        .route("/api/v1/audit.jsonl", get(past::export))
+        .route("/api/v1/events", get(past::events))
         .route("/api/v1/hosts/{host}/reconnect", post(api::reconnect))
         .route("/api/v1/domains/{host}/{uuid}/definition", get(api::definition))
         .route("/api/{*unknown}", get(api::unknown).post(api::unknown))
         // For forms.
         .route("/commands", post(api::form))
+        .route("/cancel", post(past::cancel_form))
         .route("/reconnect", post(api::reconnect_form))
         .route("/theme", post(api::theme))
         // For those who watch the server.
@@ -56,6 +67,7 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(CompressionLayer::new())
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
+        .layer(middleware::from_fn_with_state(doors, origin::note))
         .layer(middleware::from_fn_with_state(guard, guard::check))
         .layer(middleware::from_fn(guard::headers))
 }

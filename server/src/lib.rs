@@ -8,25 +8,43 @@ pub mod config;
 
 pub mod feed;
 
-mod requests;
+mod failpoint;
+
+mod journal;
+
+mod tasks;
 
 mod backend;
 
+mod past;
+
 pub mod http;
 
-use std::{future::Future, io, net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum_server::Handle;
+use tempfile::TempDir;
 
 pub use crate::backend::Backend;
-use crate::{config::Config, feed::Feed, http::connection::Patient};
+use crate::{
+    config::Config,
+    feed::Feed,
+    http::connection::Patient,
+    journal::{Journal, Trouble},
+};
 
 /// A server whose hosts are being watched.
 pub struct Server {
     backend: Arc<Backend>,
     router: axum::Router,
-    /// Keeps the demonstration's node file while the process lives.
-    _scratch: Option<tempfile::TempDir>,
+    /// Keeps what goes with the process: the demonstration's node file and journal.
+    _scratch: [Option<TempDir>; 2],
 }
 
 /// How long requests in flight may take after the signal to stop.
@@ -37,16 +55,19 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 const READ_BUFFER: usize = 16 * 1024;
 
 impl Server {
-    /// Starts watching all hosts of the configuration; none of them delays this.
+    /// Opens the journal and starts watching all hosts of the configuration; none of
+    /// them delays this.
     ///
     /// # Errors
-    /// When the demonstration's node file cannot be written.
+    /// When the journal cannot be used, or the demonstration's node file cannot be
+    /// written.
     pub async fn start(config: &Config) -> io::Result<Self> {
-        let (hosts, scratch) = config.hosts().await?;
+        let (hosts, demo) = config.hosts().await?;
+        let (journal, temporary) = open_journal(config, hosts.iter().all(|host| host.demo))?;
         let feed = Arc::new(Feed::new(hosts.iter().map(hypervisor::HostConfig::unread)));
-        let backend = Arc::new(Backend::start(feed, hosts));
+        let backend = Backend::start(feed, hosts, Arc::new(journal));
         let router = http::router(&backend, config);
-        Ok(Self { backend, router, _scratch: scratch })
+        Ok(Self { backend, router, _scratch: [demo, temporary] })
     }
 
     /// What the routes stand on, for tests.
@@ -67,7 +88,7 @@ impl Server {
             .timer(hyper_util::rt::TokioTimer::new())
             .header_read_timeout(HEAD_DEADLINE)
             .max_buf_size(READ_BUFFER);
-        let serving = server.serve(self.router.into_make_service());
+        let serving = server.serve(self.router.into_make_service_with_connect_info::<SocketAddr>());
         tokio::pin!(serving);
         tokio::select! {
             result = &mut serving => return result,
@@ -76,6 +97,40 @@ impl Server {
         tracing::info!("stopping");
         self.backend.feed().drain();
         handle.graceful_shutdown(Some(DRAIN));
-        serving.await
+        let (served, ()) = tokio::join!(serving, self.backend.stop(DRAIN));
+        served
     }
+}
+
+/// The journal in the configured folder, and a folder that goes with the process
+/// where there is none to keep it in.
+fn open_journal(config: &Config, demo: bool) -> io::Result<(Journal, Option<TempDir>)> {
+    let temporary = || -> io::Result<(Journal, Option<TempDir>)> {
+        let folder = TempDir::with_prefix("belvedere-")?;
+        let journal = Journal::open(folder.path()).map_err(told)?;
+        Ok((journal, Some(folder)))
+    };
+    let Some(folder) = config.data_folder(demo) else { return temporary() };
+    match Journal::open(&folder) {
+        Ok(journal) => Ok((journal, None)),
+        // Nobody chose the folder, so a second server does without it.
+        Err(Trouble::InUse(folder)) if config.data.is_none() => {
+            tracing::warn!(
+                "{} belongs to another Belvedere that runs, so what happens here is forgotten at the end; \
+                 choose a folder with --data",
+                folder.display()
+            );
+            temporary()
+        }
+        Err(trouble) => Err(told(trouble)),
+    }
+}
+
+fn told(trouble: Trouble) -> io::Error {
+    io::Error::other(match trouble {
+        Trouble::InUse(folder) => {
+            format!("{} belongs to another Belvedere that runs; choose another folder with --data", folder.display())
+        }
+        Trouble::Other(why) => why,
+    })
 }

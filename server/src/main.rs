@@ -22,6 +22,10 @@ fn main() -> ExitCode {
             eprintln!("belvedere: {why}");
             return ExitCode::from(2);
         }
+        Err(config::Stop::Failed(why)) => {
+            eprintln!("belvedere: {why}");
+            return ExitCode::FAILURE;
+        }
     };
     let filter = EnvFilter::try_from_env("BELVEDERE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();

@@ -49,7 +49,7 @@ async fn a_command_is_accepted_with_a_receipt_and_its_effect_arrives_as_an_event
     let mut stream = server.stream("/events", &[]).await;
     assert_eq!(stream.next().await.expect("a frame").kind, "inventory");
     let (status, receipt, id) = server.command("web-01", json!({ "kind": "pause" })).await;
-    assert_eq!((status, receipt), (202, json!({ "requestId": id })));
+    assert_eq!((status, receipt), (202, json!({ "requestId": id, "taskId": id })));
     let event = stream.until("vm-state-changed").await.data;
     assert_eq!(event["vmName"], "web-01");
     assert_eq!((event["oldState"].as_str(), event["newState"].as_str()), (Some("running"), Some("paused")));
@@ -77,7 +77,7 @@ async fn the_same_request_sent_many_times_at_once_has_one_effect() {
         server.post("/api/v1/commands", &request),
     );
     for answer in [&five.0, &five.1, &five.2, &five.3, &five.4] {
-        assert_eq!(*answer, (202, json!({ "requestId": request["requestId"] })));
+        assert_eq!(*answer, (202, json!({ "requestId": request["requestId"], "taskId": request["requestId"] })));
     }
     // A second effect would be a refusal of libvirt, told as a second end.
     stream.until("task-completed").await;

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Domain, DomainRef, DomainState, Fault, Host, HostId, RequestId};
+use crate::{Domain, DomainRef, DomainState, Fault, Host, HostId, RequestId, domain::normal_tags};
 
 /// What can be asked of a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -74,9 +74,44 @@ pub struct CommandRequest {
     pub target: Uuid,
     /// The wish.
     pub command: Command,
+    /// The version of the machine that the wish was made for; another one is a conflict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_version: Option<u64>,
+    /// The browser's session, as it names itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// The tab, as it names itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tab: Option<String>,
+}
+
+/// One command for several machines of a host: a task with one task for each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BatchRequest {
+    /// Made by the client; the same id never has a second effect.
+    pub request_id: RequestId,
+    /// The host that has the targets.
+    pub host: HostId,
+    /// The UUIDs of the machines.
+    pub targets: Vec<Uuid>,
+    /// The wish.
+    pub command: Command,
+    /// The browser's session, as it names itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// The tab, as it names itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tab: Option<String>,
 }
 
 impl CommandRequest {
+    /// A wish without anything optional.
+    pub fn new(request_id: RequestId, target: &DomainRef, command: Command) -> Self {
+        let (host, target) = (target.host.clone(), target.id);
+        Self { request_id, host, target, command, expected_version: None, session: None, tab: None }
+    }
+
     /// The machine that is meant.
     pub fn domain(&self) -> DomainRef {
         DomainRef { host: self.host.clone(), id: self.target }
@@ -89,6 +124,15 @@ impl CommandRequest {
 pub struct Receipt {
     /// The id the client made.
     pub request_id: RequestId,
+    /// The task that tells how far it is; it has the request's id.
+    pub task_id: RequestId,
+}
+
+impl Receipt {
+    /// The receipt for a request.
+    pub fn of(request_id: RequestId) -> Self {
+        Self { request_id, task_id: request_id }
+    }
 }
 
 /// Longest name in bytes; libvirt makes file names of it.
@@ -145,6 +189,19 @@ impl Command {
         Self::BUTTONS.into_iter().find(|command| command.kind() == kind)
     }
 
+    /// The verb of a kind, for a command whose arguments are not at hand.
+    pub fn label_of(kind: &str) -> String {
+        let text = match kind {
+            "setAutostart" => "Set autostart",
+            "rename" => "Rename",
+            "setTitle" => "Set title",
+            "setDescription" => "Set description",
+            "setTags" => "Set tags",
+            other => return Self::button(other).map_or_else(|| other.to_owned(), |command| command.label().to_owned()),
+        };
+        text.to_owned()
+    }
+
     /// The verb on its button.
     pub fn label(&self) -> &'static str {
         match self {
@@ -173,7 +230,7 @@ impl Command {
         match self {
             Self::Start {} => "is running",
             Self::StartPaused {} => "is started and paused",
-            Self::Shutdown {} => "was asked to shut down",
+            Self::Shutdown {} => "is shut down",
             Self::ForceOff {} => "is off",
             Self::Reboot {} => "was asked to reboot",
             Self::Reset {} => "was reset",
@@ -215,6 +272,43 @@ impl Command {
             Self::Shutdown {} | Self::ForceOff {} | Self::Save {} => Some(DomainState::Stopped),
             _ => None,
         }
+    }
+
+    /// Whether a machine shows that this was done, for a command whose end nobody
+    /// saw: yes, no, or none when a machine looks the same with and without it.
+    /// `domain` is none when the machine does not exist (any more).
+    pub fn evidence(&self, domain: Option<&Domain>) -> Option<bool> {
+        let Some(domain) = domain else {
+            // A transient machine goes when it stops; any other was taken away by somebody else.
+            return matches!(self, Self::ForceOff {} | Self::Shutdown {}).then_some(true);
+        };
+        match self {
+            Self::Save {} => Some(domain.has_managed_save),
+            Self::DiscardSave {} => Some(!domain.has_managed_save),
+            Self::SetAutostart { enabled } => Some(domain.autostart == *enabled),
+            Self::Rename { name } => Some(domain.name == *name),
+            Self::SetTitle { title } => Some(domain.title == title.trim()),
+            Self::SetDescription { description } => Some(domain.description == description.trim()),
+            Self::SetTags { tags } => Some(domain.tags == normal_tags(tags.iter().cloned())),
+            Self::Reboot {} | Self::Reset {} | Self::Nmi {} => None,
+            _ if domain.state == DomainState::Unknown => None,
+            _ => self.leads_to().map(|state| state == domain.state),
+        }
+    }
+
+    /// Whether it may be sent later than it was wished, and once more: it loses
+    /// nothing and leads to a state that it leaves as it is.
+    pub fn is_harmless(&self) -> bool {
+        matches!(
+            self,
+            Self::Start {}
+                | Self::Resume {}
+                | Self::Pause {}
+                | Self::SetAutostart { .. }
+                | Self::SetTitle { .. }
+                | Self::SetDescription { .. }
+                | Self::SetTags { .. }
+        )
     }
 
     /// Whether this is possible now; the error is the sentence for the tooltip.

@@ -137,3 +137,42 @@ fn a_command_travels_as_its_kind_with_its_arguments() {
     assert!(serde_json::from_str::<Command>(r#"{"kind":"undefine"}"#).is_err());
     assert!(serde_json::from_str::<Command>(r#"{"kind":"start","force":true}"#).is_err());
 }
+
+#[test]
+fn a_machine_shows_whether_an_unseen_command_had_its_effect() {
+    use DomainState as S;
+    let tags = |tags: &[&str]| tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>();
+    let saved = Domain { has_managed_save: true, ..domain(S::Stopped) };
+    let marked = Domain { tags: tags(&["a", "b"]), autostart: true, ..domain(S::Running) };
+    let cases = [
+        (Command::Start {}, Some(domain(S::Running)), Some(true)),
+        (Command::Start {}, Some(domain(S::Stopped)), Some(false)),
+        (Command::Start {}, Some(domain(S::Unknown)), None),
+        (Command::Start {}, None, None),
+        (Command::Pause {}, Some(domain(S::Paused)), Some(true)),
+        (Command::ForceOff {}, Some(domain(S::Running)), Some(false)),
+        (Command::ForceOff {}, None, Some(true)),
+        (Command::Save {}, Some(saved.clone()), Some(true)),
+        (Command::Save {}, Some(domain(S::Stopped)), Some(false)),
+        (Command::DiscardSave {}, Some(saved), Some(false)),
+        (Command::SetTags { tags: tags(&["b", "a", "b"]) }, Some(marked.clone()), Some(true)),
+        (Command::SetAutostart { enabled: false }, Some(marked), Some(false)),
+        (Command::Rename { name: "web-02".into() }, Some(domain(S::Stopped)), Some(false)),
+        (Command::Reset {}, Some(domain(S::Running)), None),
+        (Command::Reboot {}, Some(domain(S::Running)), None),
+        (Command::Nmi {}, Some(domain(S::Running)), None),
+    ];
+    for (command, domain, expected) in cases {
+        assert_eq!(command.evidence(domain.as_ref()), expected, "{command:?} {domain:?}");
+    }
+}
+
+#[test]
+fn only_what_loses_nothing_may_be_sent_late() {
+    for command in Command::BUTTONS {
+        assert!(!(command.is_harmless() && command.loses().is_some()), "{command:?}");
+    }
+    assert!(
+        Command::Start {}.is_harmless() && !Command::Shutdown {}.is_harmless() && !Command::Reboot {}.is_harmless()
+    );
+}

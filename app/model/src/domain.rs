@@ -209,3 +209,12 @@ pub struct Guest {
     /// Its operating system in words, such as "Debian GNU/Linux 13", or empty.
     pub os_version: String,
 }
+
+/// Tags as they are kept: trimmed, sorted, without duplicates and empty ones.
+pub fn normal_tags(tags: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut tags: Vec<String> =
+        tags.into_iter().map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect();
+    tags.sort();
+    tags.dedup();
+    tags
+}

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Domain, DomainState, Fault, Host, HostId, RequestId};
+use crate::{Domain, DomainState, Fault, FaultKind, Host, HostId, RequestId};
+
+pub use crate::task::AuditAppended;
 
 /// Declares the event enum together with its wire names, so that a kind cannot
 /// exist on one side only.
@@ -30,9 +32,9 @@ macro_rules! events {
                 match self { $(Self::$variant(_) => $name,)* }
             }
 
-            /// The host it is about.
-            pub fn host(&self) -> &HostId {
-                match self { $(Self::$variant(event) => &event.host_id,)* }
+            /// The host it is about; none when it is about the server itself.
+            pub fn host(&self) -> Option<&HostId> {
+                match self { $(Self::$variant(event) => event.host_id.named(),)* }
             }
 
             /// The payload as JSON, always one line.
@@ -70,10 +72,40 @@ events! {
     GuestInfoUpdated = "guest-info-updated",
     /// The link to a host was established, lost, restored, or failed again.
     ConnectionStatusChanged = "connection-status-changed",
-    /// A command ended.
+    /// A command was accepted; it is on disk.
+    TaskCreated = "task-created",
+    /// A command got further.
+    TaskProgress = "task-progress",
+    /// A command ended; how is on disk.
     TaskCompleted = "task-completed",
+    /// A record of what people did became durable.
+    AuditAppended = "audit-appended",
     /// A background operation failed.
     Error = "error",
+}
+
+/// Payload of `task-created`.
+pub type TaskCreated = Arc<crate::Task>;
+/// Payload of `task-progress`.
+pub type TaskProgress = Arc<crate::Task>;
+/// Payload of `task-completed`.
+pub type TaskCompleted = Arc<crate::Task>;
+
+/// The field `host_id` of a payload, which may be absent.
+trait Named {
+    fn named(&self) -> Option<&HostId>;
+}
+
+impl Named for HostId {
+    fn named(&self) -> Option<&HostId> {
+        Some(self)
+    }
+}
+
+impl Named for Option<HostId> {
+    fn named(&self) -> Option<&HostId> {
+        self.as_ref()
+    }
 }
 
 /// Payload of `vm-state-changed`.
@@ -229,30 +261,8 @@ pub struct ConnectionStatusChanged {
     /// Why it is not connected.
     pub error: Option<String>,
     /// The host, whole, without its machines.
-    pub host: Host,
+    pub host: Box<Host>,
     /// When it was seen, in Unix milliseconds.
-    pub timestamp: u64,
-}
-
-/// Payload of `task-completed`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TaskCompleted {
-    /// The host it ran on.
-    pub host_id: HostId,
-    /// The request that was carried out.
-    pub task_id: RequestId,
-    /// The command's kind.
-    pub kind: String,
-    /// The machine's UUID.
-    pub target: Uuid,
-    /// The machine's name when the command came.
-    pub target_name: String,
-    /// Why it failed; none when it worked.
-    pub fault: Option<Fault>,
-    /// How long it took, in milliseconds.
-    pub duration_ms: u64,
-    /// When it ended, in Unix milliseconds.
     pub timestamp: u64,
 }
 
@@ -274,8 +284,9 @@ pub enum Severity {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Error {
-    /// The host it happened on.
-    pub host_id: HostId,
+    /// The host it happened on; none when it happened to the server itself.
+    #[serde(default)]
+    pub host_id: Option<HostId>,
     /// What happened, to what, and the next step.
     pub message: String,
     /// How bad it is.
@@ -284,4 +295,29 @@ pub struct Error {
     pub context: Option<String>,
     /// When it happened, in Unix milliseconds.
     pub timestamp: u64,
+}
+
+/// The context of errors about the journal, which are a state of the server.
+const JOURNAL: &str = "journal";
+
+impl Error {
+    /// Says that nothing can be recorded, or, with none, that it works again.
+    pub fn of_journal(trouble: Option<&Fault>, timestamp: u64) -> Self {
+        let (message, severity) = match trouble {
+            Some(fault) => (fault.sentence(), Severity::Critical),
+            None => ("Belvedere's journal can be written again; commands are carried out.".into(), Severity::Info),
+        };
+        Self { host_id: None, message, severity, context: Some(JOURNAL.into()), timestamp }
+    }
+
+    /// Whether it tells that the journal cannot be written, or can again.
+    pub fn is_about_the_journal(&self) -> bool {
+        self.context.as_deref() == Some(JOURNAL)
+    }
+
+    /// What is wrong with the journal, of an error that is about it.
+    pub fn trouble(&self) -> Option<Fault> {
+        (self.severity == Severity::Critical)
+            .then(|| Fault::new(FaultKind::InsufficientStorage, self.message.trim_end_matches('.')))
+    }
 }

@@ -13,7 +13,7 @@ pub enum FaultKind {
     NotFound,
     /// Not possible in the present state.
     Denied,
-    /// The same request id came with another wish.
+    /// The same request id came with another wish, or the object is not as expected any more.
     Conflict,
     /// An argument is at fault.
     Invalid,
@@ -29,6 +29,12 @@ pub enum FaultKind {
     Busy,
     /// libvirt refused for a reason of its own.
     Refused,
+    /// Somebody cancelled it.
+    Cancelled,
+    /// The server stopped in between.
+    Interrupted,
+    /// The server cannot write its journal, so it does nothing that must be recorded.
+    InsufficientStorage,
     /// A defect of the server.
     Internal,
 }
@@ -38,11 +44,12 @@ impl FaultKind {
     pub fn status(self) -> u16 {
         match self {
             Self::NotFound => 404,
-            Self::Denied | Self::Conflict | Self::Unsupported | Self::Refused => 409,
+            Self::Denied | Self::Conflict | Self::Unsupported | Self::Refused | Self::Cancelled => 409,
             Self::Invalid => 422,
             Self::Unreachable | Self::Forbidden | Self::Busy => 503,
             Self::TimedOut => 504,
-            Self::Internal => 500,
+            Self::InsufficientStorage => 507,
+            Self::Internal | Self::Interrupted => 500,
         }
     }
 }

@@ -67,9 +67,9 @@ impl Inventory {
     /// Applies an event; once or twice is the same, and an older version of an
     /// object never overwrites a newer one.
     pub fn apply(&mut self, event: &Event) {
-        let Some(host) = self.hosts.get_mut(event.host()) else { return };
+        let Some(host) = event.host().and_then(|id| self.hosts.get_mut(id)) else { return };
         if let Event::ConnectionStatusChanged(event) = event {
-            host.host = event.host.clone();
+            host.host = Host::clone(&event.host);
             return;
         }
         match event.change() {
@@ -119,7 +119,7 @@ pub fn connection_event(host: &Host, timestamp: u64) -> Event {
         connected: host.connection.connected,
         uri: host.connection.uri.clone(),
         error: host.connection.error.clone(),
-        host: host.clone(),
+        host: Box::new(host.clone()),
         timestamp,
     })
 }
@@ -246,7 +246,33 @@ impl Event {
             | Self::GuestAgentConnected(GuestAgentConnected { vm, .. })
             | Self::GuestInfoUpdated(GuestInfoUpdated { vm, .. }) => Some(Change::Set(vm)),
             Self::VmDeleted(VmDeleted { vm_id, version, .. }) => Some(Change::Removed(*vm_id, *version)),
-            Self::ConnectionStatusChanged(_) | Self::TaskCompleted(_) | Self::Error(_) => None,
+            Self::ConnectionStatusChanged(_)
+            | Self::TaskCreated(_)
+            | Self::TaskProgress(_)
+            | Self::TaskCompleted(_)
+            | Self::AuditAppended(_)
+            | Self::Error(_) => None,
+        }
+    }
+}
+
+impl Event {
+    /// The machine that this event is about.
+    pub fn subject(&self) -> Option<Uuid> {
+        match (self.change(), self.task(), self) {
+            (Some(Change::Set(domain)), ..) => Some(domain.id),
+            (Some(Change::Removed(id, _)), ..) => Some(id),
+            (_, Some(task), _) => task.target,
+            (_, _, Self::AuditAppended(event)) => event.record.target,
+            _ => None,
+        }
+    }
+
+    /// The task that this event is about, in its whole new state.
+    pub fn task(&self) -> Option<&Arc<crate::Task>> {
+        match self {
+            Self::TaskCreated(task) | Self::TaskProgress(task) | Self::TaskCompleted(task) => Some(task),
+            _ => None,
         }
     }
 }
@@ -288,4 +314,10 @@ pub struct Snapshot {
     pub cursor: crate::Cursor,
     /// All hosts.
     pub hosts: Arc<Inventory>,
+    /// The commands under way, and the last ones that ended, the oldest first.
+    #[serde(default)]
+    pub tasks: Vec<Arc<crate::Task>>,
+    /// Why no command is carried out now: the journal cannot be written.
+    #[serde(default)]
+    pub trouble: Option<crate::Fault>,
 }

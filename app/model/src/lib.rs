@@ -15,14 +15,17 @@ pub mod command;
 
 pub mod fault;
 
+pub mod task;
+
 pub mod event;
 
 pub mod inventory;
 
-pub use command::{Command, CommandRequest, Receipt};
+pub use command::{BatchRequest, Command, CommandRequest, Receipt};
 pub use domain::{Domain, DomainState};
 pub use event::Event;
 pub use fault::{Fault, FaultKind};
 pub use host::{Host, HostInfo, Link};
 pub use id::{Cursor, DomainRef, HostId, RequestId};
 pub use inventory::{HostInventory, Inventory};
+pub use task::{AuditRecord, Origin, Source, Task, TaskState};

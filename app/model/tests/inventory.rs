@@ -104,7 +104,7 @@ proptest! {
         // Late duplicates of old machine states must not bring anything back to life as it was.
         for event in early.iter().filter(|event| matches!(event, Event::VmStateChanged(_) | Event::VmUpdated(_))) {
             let known = event.change().is_some_and(|change| match change {
-                model::inventory::Change::Set(domain) => got.hosts[event.host()].domains.contains_key(&domain.id),
+                model::inventory::Change::Set(domain) => got.hosts[event.host().expect("machines have hosts")].domains.contains_key(&domain.id),
                 model::inventory::Change::Removed(..) => false,
             });
             if known {

@@ -6,7 +6,7 @@ use std::{
     ffi::c_int,
 };
 
-use model::{Command, Domain, DomainState};
+use model::{Command, Domain, DomainState, domain::normal_tags, task::Progress};
 use uuid::Uuid;
 use virt::{connect::Connect, domain::Domain as Handle, error::ErrorNumber};
 use virt_sys as sys;
@@ -230,6 +230,30 @@ pub(crate) fn run(connect: &Connect, id: Uuid, command: &Command) -> Result<(), 
     Ok(())
 }
 
+/// How far the job of a machine is (`virDomainGetJobInfo`: the binding of
+/// `virDomainGetJobStats` hands libvirt's memory to Rust's allocator).
+pub(crate) fn job(connect: &Connect, id: Uuid) -> Result<Option<Progress>, Error> {
+    let stats = connect.lookup_domain_by_uuid(id)?.job_info()?;
+    if stats.r#type == sys::VIR_DOMAIN_JOB_NONE as i32 {
+        return Ok(None);
+    }
+    let (total, done) = (stats.data_total.unwrap_or_default(), stats.data_processed.unwrap_or_default());
+    let left = stats.data_remaining.unwrap_or_default();
+    // What is written may exceed what there was, as the guest dirties memory.
+    let percent = (total > 0).then(|| (100 * total.saturating_sub(left) / total).min(100) as u8);
+    let mib = |bytes: u64| bytes >> 20;
+    let text = match total {
+        0 => "Preparing".to_owned(),
+        _ => format!("{} of {} MiB written", mib(done), mib(total)),
+    };
+    Ok(Some(Progress { percent, text }))
+}
+
+/// Gives the job of a machine up.
+pub(crate) fn abort_job(connect: &Connect, id: Uuid) -> Result<(), Error> {
+    Ok(ffi::abort_job(&connect.lookup_domain_by_uuid(id)?)?)
+}
+
 /// Presses the power button; where a driver knows no such thing, asks in its way.
 fn shutdown(domain: &Handle) -> Result<(), Error> {
     match domain.shutdown_flags(sys::VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN).map_err(Error::from) {
@@ -260,7 +284,7 @@ fn set_text(domain: &Handle, kind: u32, text: &str) -> Result<(), Error> {
 }
 
 fn set_tags(domain: &Handle, tags: &[String]) -> Result<(), Error> {
-    let tags = xml::domain::normal_tags(tags.iter().cloned());
+    let tags = normal_tags(tags.iter().cloned());
     let element = (!tags.is_empty()).then(|| xml::domain::tags_element(&tags));
     let kind = sys::VIR_DOMAIN_METADATA_ELEMENT as i32;
     let uri = Some(xml::domain::TAGS_URI);

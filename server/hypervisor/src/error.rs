@@ -136,7 +136,7 @@ fn internal() -> Fault {
 }
 
 fn lost(name: &str, host: &str) -> Fault {
-    Fault::new(FaultKind::Unreachable, format!("The link to {host} was lost, so what became of {name} is not known"))
+    Fault::new(FaultKind::Interrupted, format!("The link to {host} was lost, so what became of {name} is not known"))
         .with_next("Watch its state once the host is back; the command is not repeated")
 }
 

@@ -318,3 +318,10 @@ pub(crate) fn inject_nmi(domain: &Domain) -> Result<(), Error> {
     let done = unsafe { sys::virDomainInjectNMI(domain.as_ptr(), 0) };
     if done < 0 { Err(Error::last_error()) } else { Ok(()) }
 }
+
+/// Gives the job of a machine up (`virDomainAbortJob`).
+pub(crate) fn abort_job(domain: &Domain) -> Result<(), Error> {
+    // SAFETY: the domain is valid.
+    let done = unsafe { sys::virDomainAbortJob(domain.as_ptr()) };
+    if done < 0 { Err(Error::last_error()) } else { Ok(()) }
+}

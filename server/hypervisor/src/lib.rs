@@ -20,7 +20,7 @@ mod demo;
 
 use std::{sync::Arc, time::Duration};
 
-use model::{Command, Event, Fault, FaultKind, HostId, HostInventory, RequestId, domain::Agent};
+use model::{Command, Event, Fault, FaultKind, HostId, HostInventory, RequestId, domain::Agent, task::Progress};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -148,6 +148,30 @@ impl Hypervisor {
             });
         }
         result.map_err(|error| error.of_command(name, self.config.id.as_str()))
+    }
+
+    /// How far the job is that libvirt does with a machine; none without a job.
+    ///
+    /// # Errors
+    /// What libvirt refused, in words; `Unreachable` while the link is down.
+    pub async fn job(&self, id: Uuid, name: &str) -> Result<Option<Progress>, Fault> {
+        let Some(session) = self.shared.session() else {
+            return Err(self.not_connected());
+        };
+        let read = session.ask(id, move |connect| domain::job(connect, id)).await;
+        read.map_err(|error| error.of_command(name, self.config.id.as_str()))
+    }
+
+    /// Asks libvirt to give up the job that it does with a machine.
+    ///
+    /// # Errors
+    /// What libvirt refused, in words; `Unreachable` while the link is down.
+    pub async fn abort_job(&self, id: Uuid, name: &str) -> Result<(), Fault> {
+        let Some(session) = self.shared.session() else {
+            return Err(self.not_connected());
+        };
+        let asked = session.call(Lane::Command, move |connect| domain::abort_job(connect, id)).await;
+        asked.map_err(|error| error.of_command(name, self.config.id.as_str()))
     }
 
     /// The machine's definition as libvirt writes it, without secrets.

@@ -120,9 +120,14 @@ pub(crate) struct Watcher {
 }
 
 /// Versions of objects; one counter for all hosts of the process.
-static VERSION: AtomicU64 = AtomicU64::new(1);
+static VERSION: AtomicU64 = AtomicU64::new(0);
 
+/// The counter begins with the time in microseconds, so that versions grow from
+/// one process to the next, and whoever expects an old one is not mistaken.
 fn next_version() -> u64 {
+    if VERSION.load(Ordering::Relaxed) == 0 {
+        VERSION.compare_exchange(0, now() * 1_000, Ordering::Relaxed, Ordering::Relaxed).ok();
+    }
     VERSION.fetch_add(1, Ordering::Relaxed)
 }
 

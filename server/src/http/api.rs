@@ -5,13 +5,16 @@ use std::{sync::Arc, time::Duration};
 
 use app::{backend::Backend as _, routes};
 use axum::{
-    Form, Json,
+    Extension, Form, Json,
     extract::{Path, State, rejection::JsonRejection},
     http::{StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
 use futures_util::future::join_all;
-use model::{Command, CommandRequest, DomainRef, Fault, FaultKind, HostId, Receipt, RequestId, inventory::Snapshot};
+use model::{
+    BatchRequest, Command, CommandRequest, DomainRef, Fault, FaultKind, HostId, Origin, Receipt, RequestId, Source,
+    inventory::Snapshot,
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -26,15 +29,31 @@ pub(crate) async fn inventory(State(backend): State<Arc<Backend>>) -> Json<Snaps
 /// `POST /api/v1/commands`
 pub(crate) async fn command(
     State(backend): State<Arc<Backend>>,
+    Extension(origin): Extension<Origin>,
     request: Result<Json<CommandRequest>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Receipt>), Failed> {
-    let Json(request) = request.map_err(|rejection| match rejection {
+    let Json(request) = request.map_err(unreadable)?;
+    Ok((StatusCode::ACCEPTED, Json(backend.accept(request, origin).await?)))
+}
+
+/// `POST /api/v1/batches`
+pub(crate) async fn batch(
+    State(backend): State<Arc<Backend>>,
+    Extension(origin): Extension<Origin>,
+    request: Result<Json<BatchRequest>, JsonRejection>,
+) -> Result<(StatusCode, Json<Receipt>), Failed> {
+    let Json(request) = request.map_err(unreadable)?;
+    Ok((StatusCode::ACCEPTED, Json(backend.accept_batch(request, origin).await?)))
+}
+
+/// Why a body is no command.
+fn unreadable(rejection: JsonRejection) -> Fault {
+    match rejection {
         JsonRejection::MissingJsonContentType(_) => {
             Fault::invalid("Content-Type", "a command is sent as application/json")
         }
         other => Fault::invalid("body", &one_line(&other.body_text())),
-    })?;
-    Ok((StatusCode::ACCEPTED, Json(backend.accept(request)?)))
+    }
 }
 
 /// `POST /api/v1/hosts/{host}/reconnect`
@@ -91,6 +110,7 @@ const MAX_BATCH: usize = 200;
 /// with the result of each machine; what loses something is confirmed first.
 pub(crate) async fn form(
     State(backend): State<Arc<Backend>>,
+    Extension(origin): Extension<Origin>,
     Form(fields): Form<Vec<(String, String)>>,
 ) -> Result<Response, Failed> {
     let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
@@ -117,16 +137,24 @@ pub(crate) async fn form(
     if command.loses().is_some() && field("confirm").is_none() {
         return Ok(Redirect::to(&routes::confirm(kind, &targets, back)).into_response());
     }
-    let ids = targets.into_iter().map(|target| {
+    let origin = Origin { source: Source::Form, ..origin };
+    let sent = targets.into_iter().map(|target| {
         // The same form sent twice makes the same ids, and so has one effect.
         let request_id = RequestId(Uuid::new_v5(&token, format!("{kind}@{target}").as_bytes()));
-        let request = CommandRequest { request_id, host: target.host, target: target.id, command: command.clone() };
-        // A refusal is remembered with the id and shown like any other result.
-        backend.accept(request).ok();
-        request_id
+        let request = CommandRequest::new(request_id, &target, command.clone());
+        let (backend, origin) = (&backend, origin.clone());
+        async move {
+            match backend.accept(request, origin).await {
+                Ok(_) => backend.wait(request_id, FORM_WAIT).await,
+                // What was never written down cannot be shown by its id.
+                Err(fault) if fault.kind == FaultKind::InsufficientStorage => return Err(fault),
+                // Another refusal is remembered with the id and shown like any other result.
+                Err(_) => {}
+            }
+            Ok(request_id)
+        }
     });
-    let ids: Vec<RequestId> = ids.collect();
-    join_all(ids.iter().map(|id| backend.wait(*id, FORM_WAIT))).await;
+    let ids: Vec<RequestId> = join_all(sent).await.into_iter().collect::<Result<_, _>>()?;
     Ok(Redirect::to(&routes::with_results(back, &ids)).into_response())
 }
 

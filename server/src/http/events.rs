@@ -27,16 +27,8 @@ pub(crate) struct Wish {
 
 /// Kinds that are part of the contract and whose source comes later; asking for
 /// them is no mistake.
-const ANNOUNCED: &[&str] = &[
-    "vm-stats-updated",
-    "storage-pool-changed",
-    "network-changed",
-    "task-created",
-    "task-progress",
-    "snapshot-changed",
-    "volume-changed",
-    "audit-appended",
-];
+const ANNOUNCED: &[&str] =
+    &["vm-stats-updated", "storage-pool-changed", "network-changed", "snapshot-changed", "volume-changed"];
 
 impl Wish {
     fn filter(&self) -> Result<Filter, Fault> {

@@ -1,7 +1,7 @@
 //! `<domain>` and its devices, read tolerantly: what is missing or strange
 //! becomes empty, never an error.
 
-use model::domain::{Agent, Disk, Domain, Graphics, Interface};
+use model::domain::{Agent, Disk, Domain, Graphics, Interface, normal_tags};
 use roxmltree::{Document, Node};
 use uuid::Uuid;
 
@@ -55,15 +55,6 @@ pub(crate) fn read(text: &str) -> Option<Domain> {
 pub(crate) fn tags_element(tags: &[String]) -> String {
     let tags: String = tags.iter().map(|tag| format!("<tag>{}</tag>", escape(tag))).collect();
     format!("<tags>{tags}</tags>")
-}
-
-/// The tags in a normal form: trimmed, sorted, each once.
-pub(crate) fn normal_tags(tags: impl IntoIterator<Item = String>) -> Vec<String> {
-    let mut tags: Vec<String> =
-        tags.into_iter().map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect();
-    tags.sort();
-    tags.dedup();
-    tags
 }
 
 fn tags(root: Node<'_, '_>) -> Vec<String> {

@@ -1,0 +1,162 @@
+//! What goes on beside commands: the journal's health is told, past events are
+//! kept, old ones forgotten, and requests of a former process settled.
+
+use std::{sync::Arc, time::Duration};
+
+use model::{Event, event};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, interval, sleep, timeout},
+};
+
+use super::Backend;
+use crate::{
+    feed::Past,
+    journal::{EventRow, Stored},
+    tasks::now,
+};
+
+/// Events are written in batches, so much later at most.
+const LOG_AFTER: Duration = Duration::from_millis(200);
+/// Events in one batch.
+const LOG_BATCH: usize = 2_000;
+/// Pause after events could not be written.
+const LOG_AGAIN: Duration = Duration::from_secs(1);
+/// Kinds that are kept elsewhere or soon overtaken.
+const NOT_LOGGED: [&str; 2] = ["task-progress", "audit-appended"];
+/// How often old events and records are looked for.
+const FORGET_EVERY: Duration = Duration::from_secs(600);
+/// Events are kept this long, in milliseconds.
+const KEEP_EVENTS: u64 = 7 * 24 * 3_600_000;
+/// Records are kept this long, in milliseconds.
+const KEEP_RECORDS: u64 = 400 * 24 * 3_600_000;
+/// How long the last events may take to be written when the server stops.
+const LAST_WRITE: Duration = Duration::from_secs(2);
+
+/// Starts all of it.
+pub(super) fn start(backend: &Arc<Backend>) -> JoinSet<()> {
+    let mut beside = JoinSet::new();
+    beside.spawn(tell_trouble(backend.clone()));
+    beside.spawn(keep_events(backend.clone()));
+    beside.spawn(forget(backend.clone()));
+    beside.spawn(settle_open_ends(backend.clone()));
+    beside
+}
+
+/// Tells when nothing can be recorded, and when it can again.
+async fn tell_trouble(backend: Arc<Backend>) {
+    let mut trouble = backend.journal.trouble();
+    while trouble.changed().await.is_ok() {
+        let now_wrong = trouble.borrow_and_update().clone();
+        let error = event::Error::of_journal(now_wrong.as_ref(), now());
+        backend.feed.publish(vec![Event::Error(error)]);
+        while now_wrong.is_some() && trouble.borrow().is_some() {
+            // A small record that can be written shows that the trouble is over.
+            let again = timeout(LOG_AGAIN, trouble.changed()).await;
+            if again.is_err() && backend.journal.audit.note(now(), "journalWorksAgain", String::new()).await.is_ok() {
+                break;
+            }
+        }
+    }
+}
+
+/// Writes events down as they come, one reader of the log among others: what it
+/// cannot write waits in the log, and a gap is written as one.
+async fn keep_events(backend: Arc<Backend>) {
+    let mut position = 0;
+    loop {
+        backend.feed.beyond(position).await;
+        sleep(LOG_AFTER).await;
+        position = write_from(&backend, position).await;
+    }
+}
+
+/// Writes what follows a position; gives the new one.
+async fn write_from(backend: &Backend, position: u64) -> u64 {
+    let Some(past) = backend.feed.past(position, LOG_BATCH) else {
+        let cursor = backend.feed.cursor();
+        tracing::warn!(
+            from = position,
+            to = cursor.seq,
+            "events were lost for the history: they could not be written in time"
+        );
+        let gap = EventRow {
+            n: 0,
+            at: now(),
+            cursor: cursor.to_string(),
+            kind: "gap".into(),
+            host: None,
+            subject: None,
+            data: format!("{{\"lost\":{},\"timestamp\":{}}}", cursor.seq - position, now()),
+        };
+        backend.journal.events.append(Arc::new(vec![gap])).await.ok();
+        return cursor.seq;
+    };
+    let next = position + past.len() as u64;
+    let rows: Vec<EventRow> = past.into_iter().filter(|event| !NOT_LOGGED.contains(&event.kind)).map(row).collect();
+    if !rows.is_empty() && backend.journal.events.append(Arc::new(rows)).await.is_err() {
+        sleep(LOG_AGAIN).await;
+        return position;
+    }
+    next
+}
+
+fn row(event: Past) -> EventRow {
+    EventRow {
+        n: 0,
+        at: event.at,
+        cursor: event.cursor.to_string(),
+        kind: event.kind.into(),
+        host: event.host,
+        subject: event.subject,
+        data: event.data,
+    }
+}
+
+/// Notes the stop, after which nothing is written any more.
+pub(super) async fn last(backend: &Backend) {
+    // The events of the last moments are on their way; they get the time they take.
+    let write = async {
+        sleep(LOG_AFTER * 2).await;
+        backend.journal.audit.note(now(), "serverStopped", env!("CARGO_PKG_VERSION").into()).await.ok();
+    };
+    timeout(LAST_WRITE, write).await.ok();
+}
+
+/// Forgets what is older than it is kept.
+async fn forget(backend: Arc<Backend>) {
+    let mut ticks = interval(FORGET_EVERY);
+    let mut records = Instant::now();
+    loop {
+        ticks.tick().await;
+        backend.journal.events.forget(now().saturating_sub(KEEP_EVENTS)).await.ok();
+        if records <= Instant::now() {
+            backend.journal.audit.forget(now().saturating_sub(KEEP_RECORDS), now()).await.ok();
+            records = Instant::now() + Duration::from_secs(24 * 3600);
+        }
+    }
+}
+
+/// Settles what a former process left open.
+async fn settle_open_ends(backend: Arc<Backend>) {
+    backend.journal.audit.note(now(), "serverStarted", env!("CARGO_PKG_VERSION").into()).await.ok();
+    let open = match backend.journal.audit.open_ends().await {
+        Ok(open) => open,
+        Err(fault) => {
+            tracing::error!(reason = fault.reason, "what was under way before the start cannot be read");
+            return;
+        }
+    };
+    let (batches, single): (Vec<Stored>, Vec<Stored>) =
+        open.into_iter().partition(|stored| stored.intent.target.is_none());
+    let mut settling = JoinSet::new();
+    for stored in single {
+        let (record, backend) = (backend.tasks.resume(stored), backend.clone());
+        settling.spawn(async move { backend.settle_and_end(&record).await });
+    }
+    let batches: Vec<_> = batches.into_iter().map(|stored| backend.tasks.resume(stored)).collect();
+    settling.join_all().await;
+    for batch in batches {
+        backend.end_batch(&batch).await;
+    }
+}

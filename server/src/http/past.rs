@@ -1,0 +1,175 @@
+//! What was done and what happened: tasks, records, and past events, a page at a
+//! time. Reading changes nothing, and nothing read here can be carried out again.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use app::routes;
+use axum::{
+    Form, Json,
+    body::Body,
+    extract::{Path, Query as Address, State},
+    http::header,
+    response::{IntoResponse, Redirect, Response},
+};
+use futures_util::stream;
+use model::{Fault, HostId, RequestId, Task};
+use serde_json::{json, value::RawValue};
+use uuid::Uuid;
+
+use super::Failed;
+use crate::{
+    Backend,
+    journal::{Query, Span},
+    past,
+};
+
+/// The fields of a query as they came.
+type Fields = Address<BTreeMap<String, String>>;
+
+/// Items of a page when nobody says how many.
+const PAGE: u32 = 100;
+
+/// Reads the fields of a query.
+pub(crate) struct Wishes(pub(crate) BTreeMap<String, String>);
+
+impl Wishes {
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(|text| text.trim()).filter(|text| !text.is_empty())
+    }
+
+    fn parsed<T: std::str::FromStr>(&self, name: &str, what: &str) -> Result<Option<T>, Fault> {
+        let wrong = |text: &str| Fault::invalid(name, &format!("\"{}\" is no {what}", text.escape_debug()));
+        self.text(name).map(|text| text.parse().map_err(|_| wrong(text))).transpose()
+    }
+
+    fn moment(&self, name: &str) -> Result<Option<u64>, Fault> {
+        let wrong = |text: &str| {
+            let why =
+                format!("\"{}\" is no time; it looks like 2026-11-21T08:00 or Unix milliseconds", text.escape_debug());
+            Fault::invalid(name, &why)
+        };
+        self.text(name).map(|text| app::format::parse_utc(text).ok_or_else(|| wrong(text))).transpose()
+    }
+
+    fn host(&self) -> Result<Option<HostId>, Fault> {
+        self.parsed("host", "host name")
+    }
+
+    fn limit(&self) -> Result<u32, Fault> {
+        Ok(self.parsed("limit", "number")?.unwrap_or(PAGE))
+    }
+
+    /// Which records are meant.
+    pub(crate) fn query(&self) -> Result<Query, Fault> {
+        Ok(Query {
+            after: self.parsed("after", "position")?,
+            limit: self.limit()?,
+            text: self.text("q").unwrap_or_default().to_owned(),
+            request: self.parsed("requestId", "UUID")?,
+            parent: self.parsed("parent", "UUID")?,
+            host: self.host()?,
+            target: self.parsed("target", "UUID")?,
+            kind: self.text("kind").map(str::to_owned),
+            outcome: self.text("outcome").or(self.text("state")).map(str::to_owned),
+            from: self.moment("from")?,
+            to: self.moment("to")?,
+            tasks: false,
+        })
+    }
+
+    /// Which events are meant.
+    pub(crate) fn span(&self) -> Result<Span, Fault> {
+        Ok(Span {
+            after: self.parsed("after", "position")?,
+            limit: self.limit()?,
+            from: self.moment("from")?,
+            to: self.moment("to")?,
+            host: self.host()?,
+            subject: self.parsed::<Uuid>("target", "UUID")?,
+            kinds: self
+                .text("topics")
+                .map(|topics| topics.split(',').map(|topic| topic.trim().to_owned()).collect())
+                .unwrap_or_default(),
+            backwards: self.text("order") == Some("newest"),
+        })
+    }
+}
+
+/// `GET /api/v1/tasks`: the newest first.
+pub(crate) async fn tasks(State(backend): State<Arc<Backend>>, Address(fields): Fields) -> Result<Response, Failed> {
+    let page = past::tasks(&backend, Wishes(fields).query()?).await?;
+    Ok(Json(json!({ "tasks": page.items, "next": page.next })).into_response())
+}
+
+/// `GET /api/v1/tasks/{id}`: one with its log, and with its parts.
+pub(crate) async fn task(
+    State(backend): State<Arc<Backend>>,
+    Path(id): Path<String>,
+) -> Result<Json<Arc<Task>>, Failed> {
+    Ok(Json(backend.task(request_id(&id)?).await?))
+}
+
+fn request_id(text: &str) -> Result<RequestId, Fault> {
+    text.parse().map_err(|why: String| Fault::invalid("id", &why))
+}
+
+/// `POST /api/v1/tasks/{id}/cancel`
+pub(crate) async fn cancel(State(backend): State<Arc<Backend>>, Path(id): Path<String>) -> Result<Response, Failed> {
+    let id = request_id(&id)?;
+    backend.cancel(id).await?;
+    Ok((axum::http::StatusCode::ACCEPTED, Json(json!({ "taskId": id }))).into_response())
+}
+
+/// How long a form waits for a cancelled task before the page comes back.
+const FORM_WAIT: Duration = Duration::from_secs(3);
+
+/// `POST /cancel`: the same without JavaScript.
+pub(crate) async fn cancel_form(
+    State(backend): State<Arc<Backend>>,
+    Form(fields): Form<BTreeMap<String, String>>,
+) -> Result<Redirect, Failed> {
+    let field = |name: &str| fields.get(name).map(String::as_str);
+    let id = request_id(field("task").unwrap_or_default())?;
+    // What could not be cancelled is shown as it is by the page that comes back.
+    if backend.cancel(id).await.is_ok() {
+        backend.wait(id, FORM_WAIT).await;
+    }
+    Ok(Redirect::to(field("back").filter(|back| routes::is_local(back)).unwrap_or(routes::TASKS)))
+}
+
+/// `GET /api/v1/audit`: the newest first.
+pub(crate) async fn audit(State(backend): State<Arc<Backend>>, Address(fields): Fields) -> Result<Response, Failed> {
+    let page = backend.journal.audit.records(Wishes(fields).query()?).await?;
+    Ok(Json(json!({ "records": page.items, "next": page.next })).into_response())
+}
+
+/// `GET /api/v1/audit.jsonl`: the whole chain, the oldest record first, as it lies
+/// in the file, so that its hashes can be checked elsewhere.
+pub(crate) async fn export(State(backend): State<Arc<Backend>>) -> Response {
+    let lines = stream::unfold((backend, 0), async |(backend, after)| {
+        let (lines, last) = match backend.journal.audit.export(after).await {
+            Ok(piece) => piece?,
+            Err(fault) => return Some((Err(std::io::Error::other(fault.reason)), (backend, u64::MAX))),
+        };
+        Some((Ok(lines), (backend, last)))
+    });
+    let headers = [
+        (header::CONTENT_TYPE, "application/jsonl"),
+        (header::CONTENT_DISPOSITION, "attachment; filename=\"belvedere-audit.jsonl\""),
+    ];
+    (headers, Body::from_stream(lines)).into_response()
+}
+
+/// `GET /api/v1/events`: what happened, the oldest first.
+pub(crate) async fn events(State(backend): State<Arc<Backend>>, Address(fields): Fields) -> Result<Response, Failed> {
+    let page = backend.journal.events.read(Wishes(fields).span()?).await?;
+    let events: Vec<_> = page
+        .items
+        .iter()
+        .filter_map(|row| {
+            let data = RawValue::from_string(row.data.clone()).ok()?;
+            Some(json!({ "id": row.cursor, "event": row.kind, "timestamp": row.at, "data": data }))
+        })
+        .collect();
+    Ok(Json(json!({ "events": events, "next": page.next })).into_response())
+}

@@ -1,0 +1,118 @@
+//! What must survive: who asked for what and what became of it, and what
+//! happened on the hosts in the last days.
+//!
+//! ```text
+//!              ┌─▶ audit.db    chained records, each on disk before it is answered
+//!  DIR/lock ───┤
+//!              └─▶ events.db   the log of the stream, written some moments later
+//! ```
+//!
+//! One thread writes each file and commits many wishes at once (group commit);
+//! others read. It knows nothing of HTTP, of libvirt, or of what a command means.
+
+mod audit;
+mod chain;
+mod events;
+mod storage;
+mod worker;
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+use model::{AuditRecord, Fault};
+use tokio::sync::watch;
+
+use self::{audit::Audit, events::Events};
+pub(crate) use self::{
+    audit::{Admitted, Intent, Query, Said, Settled, Stored},
+    chain::verify,
+    events::{EventRow, Span},
+};
+
+/// The file of chained records.
+const AUDIT: &str = "audit.db";
+/// The file of past events.
+const EVENTS: &str = "events.db";
+/// The file that says that somebody uses the folder.
+const LOCK: &str = "lock";
+
+/// The journal of a server.
+pub(crate) struct Journal {
+    /// Who did what.
+    pub(crate) audit: Audit,
+    /// What happened.
+    pub(crate) events: Events,
+    _lock: File,
+}
+
+/// A page of a list, and where the next one begins.
+#[derive(Debug)]
+pub(crate) struct Paged<T> {
+    /// The items.
+    pub(crate) items: Vec<T>,
+    /// What `after` gives the next ones; none at the end.
+    pub(crate) next: Option<u64>,
+}
+
+/// A page of records.
+pub(crate) type Records = Paged<AuditRecord>;
+
+/// Why a journal could not be opened.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// Another server uses the folder.
+    InUse(PathBuf),
+    /// Something else; one sentence with the next step.
+    Other(String),
+}
+
+impl Journal {
+    /// Opens or makes the journal in a folder, for this process alone.
+    ///
+    /// # Errors
+    /// When somebody else uses it, it is damaged, or it cannot be written.
+    pub(crate) fn open(folder: &Path) -> Result<Self, Trouble> {
+        let unusable = |error: io::Error| {
+            Trouble::Other(format!(
+                "cannot use {} for data: {error}; choose another folder with --data",
+                folder.display()
+            ))
+        };
+        fs::create_dir_all(folder).map_err(unusable)?;
+        only_for_us(folder);
+        let lock = File::options().create(true).append(true).open(folder.join(LOCK)).map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Trouble::InUse(folder.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(unusable(error)),
+        }
+        let audit = Audit::open(&folder.join(AUDIT)).map_err(Trouble::Other)?;
+        let events = Events::open(&folder.join(EVENTS)).map_err(Trouble::Other)?;
+        Ok(Self { audit, events, _lock: lock })
+    }
+
+    /// Why nothing can be recorded now; none while it can.
+    pub(crate) fn trouble(&self) -> watch::Receiver<Option<Fault>> {
+        self.audit.trouble()
+    }
+}
+
+/// Records name people and machines, so the folder is nobody else's business.
+fn only_for_us(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    if let Err(error) = fs::set_permissions(folder, fs::Permissions::from_mode(0o700)) {
+        tracing::warn!(folder = %folder.display(), %error, "the folder cannot be closed to others");
+    }
+}
+
+/// The file of records in a folder, for `belvedere audit`.
+pub(crate) fn audit_file(folder: &Path) -> PathBuf {
+    folder.join(AUDIT)
+}
+
+#[cfg(test)]
+#[path = "journal_tests.rs"]
+mod tests;

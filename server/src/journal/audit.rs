@@ -1,0 +1,558 @@
+//! The records of who asked for what and what became of it.
+//!
+//! An intent is on disk before anything is done, and its outcome before anybody
+//! is told. The unique index over intents is the last judge of whether a request
+//! is new: it outlives the process.
+
+use std::{collections::HashSet, path::Path, sync::Arc};
+
+use model::{AuditRecord, Command, Fault, HostId, Origin, RequestId, TaskState, task::LogLine};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params_from_iter, types::Value};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::{
+    Paged, Records,
+    chain::{self, Hash, Head, NEWEST, OLDEST, hex},
+    storage,
+    worker::{Answer, Reader, Reply, SharedReader, Work, Writer},
+};
+
+const LAYOUT: &str = "
+    CREATE TABLE IF NOT EXISTS entries(
+        seq INTEGER PRIMARY KEY,
+        body TEXT NOT NULL,
+        hash BLOB NOT NULL,
+        entry TEXT AS (json_extract(body, '$.entry')) VIRTUAL,
+        at INTEGER AS (json_extract(body, '$.at')) VIRTUAL,
+        request TEXT AS (json_extract(body, '$.requestId')) VIRTUAL,
+        parent TEXT AS (json_extract(body, '$.parent')) VIRTUAL,
+        host TEXT AS (json_extract(body, '$.host')) VIRTUAL,
+        target TEXT AS (json_extract(body, '$.target')) VIRTUAL,
+        name TEXT AS (json_extract(body, '$.name')) VIRTUAL,
+        kind TEXT AS (json_extract(body, '$.kind')) VIRTUAL,
+        outcome TEXT AS (json_extract(body, '$.outcome')) VIRTUAL
+    ) STRICT;
+    CREATE UNIQUE INDEX IF NOT EXISTS intents ON entries(request) WHERE entry = 'intent';
+    CREATE INDEX IF NOT EXISTS outcomes ON entries(request, seq) WHERE entry = 'outcome';
+    CREATE INDEX IF NOT EXISTS targets ON entries(target, seq) WHERE entry = 'intent';
+    CREATE INDEX IF NOT EXISTS children ON entries(parent, seq) WHERE entry = 'intent';
+    CREATE INDEX IF NOT EXISTS times ON entries(at);
+    CREATE TABLE IF NOT EXISTS heads(name TEXT PRIMARY KEY, seq INTEGER NOT NULL, hash BLOB NOT NULL) STRICT;
+";
+
+/// Records that are checked at every start.
+const CHECKED: u64 = 2_000;
+/// Records in one piece of an export.
+const EXPORTED: u64 = 1_000;
+
+/// What somebody asked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Intent {
+    /// When, in Unix milliseconds.
+    pub(crate) at: u64,
+    /// The request.
+    pub(crate) request_id: RequestId,
+    /// The batch that it is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parent: Option<RequestId>,
+    /// The command's kind.
+    pub(crate) kind: String,
+    /// On which host.
+    pub(crate) host: HostId,
+    /// On which machine; none for a batch.
+    pub(crate) target: Option<Uuid>,
+    /// The machines of a batch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) targets: Vec<Uuid>,
+    /// The machine's name, or how many there are.
+    pub(crate) name: String,
+    /// The wish.
+    pub(crate) command: Command,
+    /// Who, and from where.
+    #[serde(flatten)]
+    pub(crate) origin: Origin,
+    /// Why it was refused before anything was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) refused: Option<Fault>,
+}
+
+impl Intent {
+    /// Whether both ask for the same; who asked and how it was named do not count.
+    pub(crate) fn same_wish(&self, other: &Self) -> bool {
+        let wish = |intent: &Self| (intent.host.clone(), intent.target, intent.targets.clone(), intent.command.clone());
+        wish(self) == wish(other)
+    }
+}
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Said {
+    /// When, in Unix milliseconds.
+    pub(crate) at: u64,
+    /// The request.
+    pub(crate) request_id: RequestId,
+    /// What became of it.
+    pub(crate) outcome: TaskState,
+    /// Why.
+    pub(crate) fault: Option<Fault>,
+    /// Who saw the end.
+    pub(crate) settled: Settled,
+    /// What was seen on the way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) log: Vec<LogLine>,
+}
+
+/// How sure an outcome is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Settled {
+    /// The server saw how it ended.
+    Seen,
+    /// The server stopped before it ended; the next one looks again.
+    Open,
+    /// A later server judged by the state of the machine.
+    Later,
+}
+
+/// Something that the server itself did.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Own {
+    at: u64,
+    kind: String,
+    name: String,
+}
+
+/// A record as it lies in the file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "entry", rename_all = "camelCase")]
+enum Entry {
+    Intent(Box<Intent>),
+    Outcome(Said),
+    Server(Own),
+}
+
+/// A request that the file knows.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    /// What was asked.
+    pub(crate) intent: Box<Intent>,
+    /// How it ended, if that is known.
+    pub(crate) said: Option<Said>,
+}
+
+/// What the file says to a request.
+#[derive(Clone, Debug)]
+pub(crate) enum Admitted {
+    /// It is new, and now on disk as this record; a refused one is over with that.
+    New(Box<AuditRecord>),
+    /// It is there already.
+    Known(Box<Stored>),
+}
+
+/// Which records are wanted; the newest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Query {
+    /// Only records older than this one.
+    pub(crate) after: Option<u64>,
+    /// At most so many.
+    pub(crate) limit: u32,
+    /// Text in the name, the kind, or who asked.
+    pub(crate) text: String,
+    /// Only of this request.
+    pub(crate) request: Option<RequestId>,
+    /// Only parts of this batch.
+    pub(crate) parent: Option<RequestId>,
+    /// Only on this host.
+    pub(crate) host: Option<HostId>,
+    /// Only on this machine.
+    pub(crate) target: Option<Uuid>,
+    /// Only this kind.
+    pub(crate) kind: Option<String>,
+    /// Only with this outcome.
+    pub(crate) outcome: Option<String>,
+    /// Not before, in Unix milliseconds.
+    pub(crate) from: Option<u64>,
+    /// Not after, in Unix milliseconds.
+    pub(crate) to: Option<u64>,
+    /// Only requests that were not refused.
+    pub(crate) tasks: bool,
+}
+
+/// The chained records.
+pub(crate) struct Audit {
+    writer: Writer,
+    reader: SharedReader,
+}
+
+impl Audit {
+    pub(super) fn open(path: &Path) -> Result<Self, String> {
+        let connection = storage::open(path, LAYOUT, true)?;
+        let checked = check_end(&connection).map_err(|error| storage::fault(&error, path).sentence())?;
+        checked.map_err(|what| {
+            format!(
+                "{}: {what}; nothing was changed: look with \"belvedere audit verify\", then put a copy back, \
+                 or move the file away and start again to begin a new one",
+                path.display()
+            )
+        })?;
+        let writer = Writer::start("audit-writer", connection, path)?;
+        Ok(Self { writer, reader: Arc::new(Reader::start("audit-reader", path)?) })
+    }
+
+    /// Gives the writing thread something to do.
+    #[cfg(test)]
+    pub(super) fn work(&self, work: impl Work) {
+        self.writer.send(work);
+    }
+
+    pub(super) fn trouble(&self) -> watch::Receiver<Option<Fault>> {
+        self.writer.trouble()
+    }
+
+    /// Puts an intent on disk, unless its request is there already.
+    ///
+    /// # Errors
+    /// `InsufficientStorage` when the file cannot be written.
+    pub(crate) async fn admit(&self, intent: Intent) -> Result<Admitted, Fault> {
+        let (reply, answer) = Reply::channel();
+        self.writer.send(Admit { intent, found: None, reply });
+        answer.get().await
+    }
+
+    /// Puts an outcome on disk; gives the record that is whole with it.
+    ///
+    /// # Errors
+    /// `InsufficientStorage` when the file cannot be written.
+    pub(crate) async fn ended(&self, said: Said) -> Result<Option<AuditRecord>, Fault> {
+        let (reply, answer) = Reply::channel();
+        self.writer.send(Append { entry: Entry::Outcome(said), record: None, reply });
+        answer.get().await
+    }
+
+    /// Notes something that the server itself did.
+    ///
+    /// # Errors
+    /// `InsufficientStorage` when the file cannot be written.
+    pub(crate) async fn note(&self, at: u64, kind: &str, name: String) -> Result<(), Fault> {
+        let entry = Entry::Server(Own { at, kind: kind.into(), name });
+        let (reply, answer): (_, Answer<Option<AuditRecord>>) = Reply::channel();
+        self.writer.send(Append { entry, record: None, reply });
+        answer.get().await.map(drop)
+    }
+
+    /// Forgets records from before a time, in Unix milliseconds, and notes that it did.
+    ///
+    /// # Errors
+    /// `InsufficientStorage` when the file cannot be written.
+    pub(crate) async fn forget(&self, before: u64, now: u64) -> Result<u64, Fault> {
+        let (reply, answer) = Reply::channel();
+        self.writer.send(Forget { before, now, count: 0, reply });
+        answer.get().await
+    }
+
+    /// The records that are wanted.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) async fn records(&self, query: Query) -> Result<Records, Fault> {
+        self.reader.ask(move |connection| records(connection, &query)).await
+    }
+
+    /// What is known of a request.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) async fn stored(&self, id: RequestId) -> Result<Option<Stored>, Fault> {
+        self.reader.ask(move |connection| stored(connection, id)).await
+    }
+
+    /// The requests whose end nobody saw.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) async fn open_ends(&self) -> Result<Vec<Stored>, Fault> {
+        self.reader.ask(open_ends).await
+    }
+
+    /// A piece of the chain as JSON lines, the oldest record first, and where the
+    /// next piece begins; none at the end.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) async fn export(&self, after: u64) -> Result<Option<(String, u64)>, Fault> {
+        self.reader.ask(move |connection| export(connection, after)).await
+    }
+}
+
+/// Checks the last records of the chain.
+fn check_end(connection: &Connection) -> rusqlite::Result<Result<Head, String>> {
+    let (oldest, newest) = (Head::read(connection, OLDEST)?, Head::read(connection, NEWEST)?);
+    let from = newest.seq.saturating_sub(CHECKED);
+    let known: Option<Hash> =
+        connection.query_row("SELECT hash FROM entries WHERE seq = ?", [from], |row| row.get(0)).optional()?;
+    let from = known.filter(|_| from > oldest.seq).map_or(oldest, |hash| Head { seq: from, hash });
+    chain::check(connection, from)
+}
+
+fn append(transaction: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<u64> {
+    let body = serde_json::to_string(entry).expect("records have string keys only");
+    let head = Head::read(transaction, NEWEST)?.after(&body);
+    let query = "INSERT INTO entries(seq, body, hash) VALUES(?, ?, ?)";
+    transaction.prepare_cached(query)?.execute((head.seq, body, head.hash))?;
+    head.write(transaction, NEWEST)?;
+    Ok(head.seq)
+}
+
+struct Admit {
+    intent: Intent,
+    found: Option<Admitted>,
+    reply: Reply<Admitted>,
+}
+
+impl Work for Admit {
+    fn write(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        let admitted = match stored(transaction, self.intent.request_id)? {
+            Some(stored) => Admitted::Known(Box::new(stored)),
+            None => {
+                let seq = append(transaction, &Entry::Intent(Box::new(self.intent.clone())))?;
+                Admitted::New(Box::new(record(seq, self.intent.clone(), None)))
+            }
+        };
+        self.found = Some(admitted);
+        Ok(())
+    }
+
+    fn done(self: Box<Self>, result: Result<(), Fault>) {
+        let found = self.found;
+        self.reply.send(result.map(|()| found.expect("it was written")));
+    }
+}
+
+struct Append {
+    entry: Entry,
+    record: Option<AuditRecord>,
+    reply: Reply<Option<AuditRecord>>,
+}
+
+impl Work for Append {
+    fn write(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        append(transaction, &self.entry)?;
+        if let Entry::Outcome(said) = &self.entry {
+            let query = Query { request: Some(said.request_id), limit: 1, ..Query::default() };
+            self.record = records(transaction, &query)?.items.pop();
+        }
+        Ok(())
+    }
+
+    fn done(self: Box<Self>, result: Result<(), Fault>) {
+        let record = self.record;
+        self.reply.send(result.map(|()| record));
+    }
+}
+
+struct Forget {
+    before: u64,
+    now: u64,
+    count: u64,
+    reply: Reply<u64>,
+}
+
+impl Work for Forget {
+    fn write(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        // Only from the front, so that the rest stays a chain: a clock that was
+        // wrong for a while keeps records longer, never shorter.
+        let keep: Option<u64> = transaction
+            .query_row("SELECT min(seq) FROM entries WHERE at >= ?", [self.before], |row| row.get(0))
+            .optional()?
+            .flatten();
+        let newest = Head::read(transaction, NEWEST)?;
+        let last = keep.map_or(newest.seq, |keep| keep - 1);
+        let query = "SELECT hash FROM entries WHERE seq = ?";
+        let hash: Option<Hash> = transaction.query_row(query, [last], |row| row.get(0)).optional()?;
+        let Some(hash) = hash else { return Ok(()) };
+        self.count = transaction.execute("DELETE FROM entries WHERE seq <= ?", [last])? as u64;
+        Head { seq: last, hash }.write(transaction, OLDEST)?;
+        let name = format!("{} old records up to {last}", self.count);
+        append(transaction, &Entry::Server(Own { at: self.now, kind: "recordsForgotten".into(), name }))?;
+        Ok(())
+    }
+
+    fn done(self: Box<Self>, result: Result<(), Fault>) {
+        let count = self.count;
+        self.reply.send(result.map(|()| count));
+    }
+}
+
+/// What the file knows of a request.
+fn stored(connection: &Connection, id: RequestId) -> rusqlite::Result<Option<Stored>> {
+    let query = "SELECT body FROM entries WHERE request = ? AND entry = 'intent'";
+    let intent = connection.prepare_cached(query)?.query_row([id.to_string()], body).optional()?;
+    let Some(Entry::Intent(intent)) = intent else { return Ok(None) };
+    let query = "SELECT body FROM entries WHERE request = ? AND entry = 'outcome' ORDER BY seq DESC LIMIT 1";
+    let said = connection.prepare_cached(query)?.query_row([id.to_string()], body).optional()?;
+    let said = match said {
+        Some(Entry::Outcome(said)) => Some(said),
+        _ => None,
+    };
+    Ok(Some(Stored { intent, said }))
+}
+
+fn body(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    parse(row.get_ref(0)?.as_str()?)
+}
+
+fn parse(text: &str) -> rusqlite::Result<Entry> {
+    let wrong = |error: serde_json::Error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
+    };
+    serde_json::from_str(text).map_err(wrong)
+}
+
+fn open_ends(connection: &Connection) -> rusqlite::Result<Vec<Stored>> {
+    let query = "SELECT i.request FROM entries i WHERE i.entry = 'intent' \
+                 AND json_extract(i.body, '$.refused') IS NULL \
+                 AND NOT EXISTS (SELECT 1 FROM entries o WHERE o.request = i.request AND o.entry = 'outcome' \
+                                 AND json_extract(o.body, '$.settled') != 'open') ORDER BY i.seq";
+    let mut statement = connection.prepare(query)?;
+    let ids = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<HashSet<_>, _>>()?;
+    let ids = ids.iter().filter_map(|id| id.parse().ok());
+    ids.filter_map(|id| stored(connection, id).transpose()).collect()
+}
+
+/// The record of an intent as people read it.
+fn record(seq: u64, intent: Intent, said: Option<Said>) -> AuditRecord {
+    let outcome = match (&intent.refused, &said) {
+        (Some(_), _) => "refused",
+        (None, Some(said)) => said.outcome.key(),
+        (None, None) => TaskState::Accepted.key(),
+    };
+    AuditRecord {
+        seq,
+        timestamp: intent.at,
+        request_id: Some(intent.request_id),
+        parent: intent.parent,
+        kind: intent.kind,
+        command: Some(intent.command),
+        host_id: Some(intent.host),
+        target: intent.target,
+        target_name: intent.name,
+        origin: intent.origin,
+        outcome: outcome.to_owned(),
+        fault: intent.refused.or_else(|| said.as_ref().and_then(|said| said.fault.clone())),
+        ended_at: said.map(|said| said.at),
+    }
+}
+
+fn own_record(seq: u64, own: Own) -> AuditRecord {
+    AuditRecord {
+        seq,
+        timestamp: own.at,
+        request_id: None,
+        parent: None,
+        kind: own.kind,
+        command: None,
+        host_id: None,
+        target: None,
+        target_name: own.name,
+        origin: Origin { source: model::Source::Cli, ..Origin::default() },
+        outcome: TaskState::Succeeded.key().to_owned(),
+        fault: None,
+        ended_at: Some(own.at),
+    }
+}
+
+impl Query {
+    /// The conditions as SQL with their values.
+    fn conditions(&self) -> (String, Vec<Value>) {
+        let mut sql = String::from(if self.tasks {
+            "i.entry = 'intent' AND json_extract(i.body, '$.refused') IS NULL"
+        } else {
+            "i.entry != 'outcome'"
+        });
+        let mut values: Vec<Value> = Vec::new();
+        let mut and = |condition: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                sql.push_str(" AND ");
+                sql.push_str(condition);
+                values.push(value);
+            }
+        };
+        let number =
+            |number: Option<u64>| number.map(|number| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)));
+        and("i.seq < ?", number(self.after));
+        // The index over requests holds intents only, so that must be said to use it.
+        and("i.entry = 'intent' AND i.request = ?", self.request.map(|id| id.to_string().into()));
+        and("i.entry = 'intent' AND i.parent = ?", self.parent.map(|id| id.to_string().into()));
+        and("i.host = ?", self.host.as_ref().map(|host| host.to_string().into()));
+        and("i.entry = 'intent' AND i.target = ?", self.target.map(|target| target.to_string().into()));
+        and("i.kind = ?", self.kind.clone().map(Value::from));
+        and("i.at >= ?", number(self.from));
+        and("i.at <= ?", number(self.to));
+        let text = (!self.text.is_empty()).then(|| Value::from(self.text.to_lowercase()));
+        and(
+            "instr(lower(ifnull(i.name, '') || ' ' || i.kind || ' ' || ifnull(json_extract(i.body, '$.who'), '') \
+             || ' ' || ifnull(i.host, '') || ' ' || ifnull(i.request, '')), ?) > 0",
+            text,
+        );
+        and(
+            "CASE WHEN json_extract(i.body, '$.refused') IS NOT NULL THEN 'refused' \
+             WHEN i.entry = 'server' THEN 'succeeded' ELSE ifnull(o.outcome, 'accepted') END = ?",
+            self.outcome.clone().map(Value::from),
+        );
+        (sql, values)
+    }
+}
+
+fn records(connection: &Connection, query: &Query) -> rusqlite::Result<Records> {
+    let (conditions, mut values) = query.conditions();
+    let limit = i64::from(query.limit.clamp(1, 1_000));
+    // One more than asked for tells whether there is a next page.
+    values.push(Value::Integer(limit + 1));
+    let sql = format!(
+        "SELECT i.seq, i.body, o.body FROM entries i LEFT JOIN entries o ON o.seq = \
+         (SELECT max(seq) FROM entries WHERE request = i.request AND entry = 'outcome') \
+         WHERE {conditions} ORDER BY i.seq DESC LIMIT ?"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    let mut items = Vec::new();
+    while let Some(row) = rows.next()? {
+        let seq: u64 = row.get(0)?;
+        let said = match row.get_ref(2)?.as_str_or_null()? {
+            Some(text) => match parse(text)? {
+                Entry::Outcome(said) => Some(said),
+                _ => None,
+            },
+            None => None,
+        };
+        match parse(row.get_ref(1)?.as_str()?)? {
+            Entry::Intent(intent) => items.push(record(seq, *intent, said)),
+            Entry::Server(own) => items.push(own_record(seq, own)),
+            Entry::Outcome(_) => {}
+        }
+    }
+    let more = items.len() as i64 > limit;
+    items.truncate(limit as usize);
+    let next = items.last().filter(|_| more).map(|record| record.seq);
+    Ok(Paged { items, next })
+}
+
+fn export(connection: &Connection, after: u64) -> rusqlite::Result<Option<(String, u64)>> {
+    let query = "SELECT seq, body, hash FROM entries WHERE seq > ? ORDER BY seq LIMIT ?";
+    let mut statement = connection.prepare_cached(query)?;
+    let mut rows = statement.query((after, EXPORTED))?;
+    let (mut lines, mut last) = (String::new(), None);
+    while let Some(row) = rows.next()? {
+        let (seq, hash): (u64, Hash) = (row.get(0)?, row.get(2)?);
+        // The text goes out as it lies in the file, so that its hash can be checked.
+        let text = row.get_ref(1)?.as_str()?;
+        lines.push_str(&format!("{{\"seq\":{seq},\"hash\":\"{}\",\"record\":{text}}}\n", hex(&hash)));
+        last = Some(seq);
+    }
+    Ok(last.map(|last| (lines, last)))
+}

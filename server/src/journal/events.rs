@@ -1,0 +1,202 @@
+//! The events of the last days, so that "what happened last night" has an answer.
+//!
+//! It is written some moments after the stream and may lose those moments in a
+//! crash. Reading it shows; nothing here can be carried out again.
+
+use std::{path::Path, sync::Arc};
+
+use model::{Fault, HostId};
+use rusqlite::{Connection, Transaction, params_from_iter, types::Value};
+use uuid::Uuid;
+
+use super::{
+    Paged, storage,
+    worker::{Reader, Reply, SharedReader, Work, Writer},
+};
+
+const LAYOUT: &str = "
+    CREATE TABLE IF NOT EXISTS events(
+        n INTEGER PRIMARY KEY,
+        at INTEGER NOT NULL,
+        cursor TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        host TEXT,
+        subject TEXT,
+        data TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX IF NOT EXISTS times ON events(at);
+    CREATE INDEX IF NOT EXISTS subjects ON events(subject, n);
+";
+
+/// The file takes at most this room; then the oldest events give way.
+const MAX_BYTES: u64 = 512 << 20;
+
+/// One event of the past.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct EventRow {
+    /// Its number in the file.
+    pub(crate) n: u64,
+    /// When it was published, in Unix milliseconds.
+    pub(crate) at: u64,
+    /// Its position in the stream of that time.
+    pub(crate) cursor: String,
+    /// Its kind.
+    pub(crate) kind: String,
+    /// The host it was about.
+    pub(crate) host: Option<HostId>,
+    /// The machine it was about.
+    pub(crate) subject: Option<Uuid>,
+    /// Its payload as JSON.
+    pub(crate) data: String,
+}
+
+/// Which events are wanted, the oldest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Span {
+    /// Only events after this one.
+    pub(crate) after: Option<u64>,
+    /// At most so many.
+    pub(crate) limit: u32,
+    /// Not before, in Unix milliseconds.
+    pub(crate) from: Option<u64>,
+    /// Not after, in Unix milliseconds.
+    pub(crate) to: Option<u64>,
+    /// Only of this host.
+    pub(crate) host: Option<HostId>,
+    /// Only of this machine.
+    pub(crate) subject: Option<Uuid>,
+    /// Only of these kinds; none means all.
+    pub(crate) kinds: Vec<String>,
+    /// The newest first.
+    pub(crate) backwards: bool,
+}
+
+/// The past events.
+pub(crate) struct Events {
+    writer: Writer,
+    reader: SharedReader,
+}
+
+impl Events {
+    pub(super) fn open(path: &Path) -> Result<Self, String> {
+        let connection = storage::open(path, LAYOUT, false)?;
+        let writer = Writer::start("events-writer", connection, path)?;
+        Ok(Self { writer, reader: Arc::new(Reader::start("events-reader", path)?) })
+    }
+
+    /// Writes events; their numbers are given by the file.
+    ///
+    /// # Errors
+    /// `InsufficientStorage` when the file cannot be written.
+    pub(crate) async fn append(&self, rows: Arc<Vec<EventRow>>) -> Result<(), Fault> {
+        let (reply, answer) = Reply::channel();
+        self.writer.send(Append { rows, reply });
+        answer.get().await
+    }
+
+    /// Forgets events from before a time, in Unix milliseconds, and the oldest
+    /// ones when the file has grown too large.
+    ///
+    /// # Errors
+    /// `InsufficientStorage` when the file cannot be written.
+    pub(crate) async fn forget(&self, before: u64) -> Result<(), Fault> {
+        let (reply, answer) = Reply::channel();
+        self.writer.send(Forget { before, reply });
+        answer.get().await
+    }
+
+    /// The events that are wanted.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) async fn read(&self, span: Span) -> Result<Paged<EventRow>, Fault> {
+        self.reader.ask(move |connection| read(connection, &span)).await
+    }
+}
+
+struct Append {
+    rows: Arc<Vec<EventRow>>,
+    reply: Reply<()>,
+}
+
+impl Work for Append {
+    fn write(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        let query = "INSERT INTO events(at, cursor, kind, host, subject, data) VALUES(?, ?, ?, ?, ?, ?)";
+        let mut insert = transaction.prepare_cached(query)?;
+        for row in self.rows.iter() {
+            let (host, subject) = (row.host.as_ref().map(HostId::as_str), row.subject.map(|id| id.to_string()));
+            insert.execute((row.at, &row.cursor, &row.kind, host, subject, &row.data))?;
+        }
+        Ok(())
+    }
+
+    fn done(self: Box<Self>, result: Result<(), Fault>) {
+        self.reply.send(result);
+    }
+}
+
+struct Forget {
+    before: u64,
+    reply: Reply<()>,
+}
+
+impl Work for Forget {
+    fn write(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        transaction.execute("DELETE FROM events WHERE at < ?", [self.before])?;
+        let count = |pragma| storage::one::<u64>(transaction, pragma);
+        let used = count("PRAGMA page_count")? - count("PRAGMA freelist_count")?;
+        if used * count("PRAGMA page_size")? > MAX_BYTES {
+            transaction
+                .execute("DELETE FROM events WHERE n <= (SELECT min(n) + (max(n) - min(n)) / 8 FROM events)", [])?;
+        }
+        Ok(())
+    }
+
+    fn done(self: Box<Self>, result: Result<(), Fault>) {
+        self.reply.send(result);
+    }
+}
+
+fn read(connection: &Connection, span: &Span) -> rusqlite::Result<Paged<EventRow>> {
+    let mut sql = String::from("SELECT n, at, cursor, kind, host, subject, data FROM events WHERE 1");
+    let mut values: Vec<Value> = Vec::new();
+    let mut and = |condition: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            sql.push_str(" AND ");
+            sql.push_str(condition);
+            values.push(value);
+        }
+    };
+    let number = |number: Option<u64>| number.map(|number| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)));
+    and(if span.backwards { "n < ?" } else { "n > ?" }, number(span.after));
+    and("at >= ?", number(span.from));
+    and("at <= ?", number(span.to));
+    and("host = ?", span.host.as_ref().map(|host| host.to_string().into()));
+    and("subject = ?", span.subject.map(|id| id.to_string().into()));
+    if !span.kinds.is_empty() {
+        let marks = vec!["?"; span.kinds.len()].join(", ");
+        sql.push_str(&format!(" AND kind IN ({marks})"));
+        values.extend(span.kinds.iter().cloned().map(Value::from));
+    }
+    let limit = i64::from(span.limit.clamp(1, 5_000));
+    sql.push_str(if span.backwards { " ORDER BY n DESC LIMIT ?" } else { " ORDER BY n LIMIT ?" });
+    values.push(Value::Integer(limit + 1));
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(params_from_iter(values), |row| {
+        let (host, subject): (Option<String>, Option<String>) = (row.get(4)?, row.get(5)?);
+        Ok(EventRow {
+            n: row.get(0)?,
+            at: row.get(1)?,
+            cursor: row.get(2)?,
+            kind: row.get(3)?,
+            host: host.and_then(|host| host.parse().ok()),
+            subject: subject.and_then(|id| id.parse().ok()),
+            data: row.get(6)?,
+        })
+    })?;
+    let mut items = rows.collect::<Result<Vec<_>, _>>()?;
+    let more = items.len() as i64 > limit;
+    items.truncate(limit as usize);
+    let next = items.last().filter(|_| more).map(|row| row.n);
+    Ok(Paged { items, next })
+}

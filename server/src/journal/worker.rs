@@ -1,0 +1,163 @@
+//! The threads of a file: one writes, and commits all that has piled up at once;
+//! one reads.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
+};
+
+use model::{Fault, FaultKind};
+use rusqlite::{Connection, Transaction};
+use tokio::sync::{oneshot, watch};
+
+use super::storage;
+
+/// Wishes that are committed together at most.
+const GROUP: usize = 256;
+
+/// Something to be written. It may be done twice when the first time was rolled
+/// back, and answers only once it is on disk.
+pub(super) trait Work: Send + 'static {
+    /// Writes.
+    fn write(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()>;
+
+    /// Tells whoever waits how it ended.
+    fn done(self: Box<Self>, result: Result<(), Fault>);
+}
+
+/// The writing thread of a file.
+pub(super) struct Writer {
+    sender: Sender<Box<dyn Work>>,
+    trouble: watch::Receiver<Option<Fault>>,
+}
+
+impl Writer {
+    pub(super) fn start(name: &str, mut connection: Connection, path: &Path) -> Result<Self, String> {
+        let (sender, receiver) = channel();
+        let (trouble, watched) = watch::channel(None);
+        let path = path.to_owned();
+        let run = move || {
+            while let Some(works) = take(&receiver) {
+                let (works, result) = commit(&mut connection, works, &path);
+                // Whoever is told of a trouble finds it told to all.
+                trouble.send_if_modified(|known| {
+                    let fault = result.clone().err();
+                    let news = *known != fault;
+                    *known = fault;
+                    news
+                });
+                works.into_iter().for_each(|work| work.done(result.clone()));
+            }
+        };
+        spawn(name, run)?;
+        Ok(Self { sender, trouble: watched })
+    }
+
+    /// Hands something over; if the thread is gone, that is told.
+    pub(super) fn send(&self, work: impl Work) {
+        if let Err(unsent) = self.sender.send(Box::new(work)) {
+            unsent.0.done(Err(stopped()));
+        }
+    }
+
+    pub(super) fn trouble(&self) -> watch::Receiver<Option<Fault>> {
+        self.trouble.clone()
+    }
+}
+
+/// Waits for something to do and takes what else is there; none at the end.
+fn take(receiver: &Receiver<Box<dyn Work>>) -> Option<Works> {
+    let first = receiver.recv().ok()?;
+    let more = receiver.try_iter().take(GROUP - 1);
+    Some(std::iter::once(first).chain(more).collect())
+}
+
+type Works = Vec<Box<dyn Work>>;
+
+/// Writes all in one transaction, and gives them back with how that went.
+fn commit(connection: &mut Connection, mut works: Works, path: &Path) -> (Works, Result<(), Fault>) {
+    let mut write = || -> rusqlite::Result<()> {
+        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        works.iter_mut().try_for_each(|work| work.write(&transaction))?;
+        transaction.commit()
+    };
+    let result = write().map_err(|error| {
+        tracing::error!(%error, path = %path.display(), "the journal cannot be written");
+        storage::fault(&error, path)
+    });
+    (works, result)
+}
+
+type Question = Box<dyn FnOnce(&Connection) + Send>;
+
+/// The reading thread of a file.
+pub(super) struct Reader {
+    sender: Sender<Question>,
+}
+
+impl Reader {
+    pub(super) fn start(name: &str, path: &Path) -> Result<Self, String> {
+        let connection = storage::open_to_read(path).map_err(|error| storage::fault(&error, path).sentence())?;
+        let (sender, receiver) = channel::<Question>();
+        spawn(name, move || receiver.iter().for_each(|question| question(&connection)))?;
+        Ok(Self { sender })
+    }
+
+    /// Asks something.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let (reply, answer) = oneshot::channel();
+        let asked = self.sender.send(Box::new(move |connection| {
+            // Whoever went away needs no answer.
+            reply.send(question(connection)).ok();
+        }));
+        asked.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?.map_err(|error| {
+            tracing::error!(%error, "the journal cannot be read");
+            Fault::new(FaultKind::Internal, "The journal cannot be read").with_next("See the server's log")
+        })
+    }
+}
+
+fn stopped() -> Fault {
+    Fault::new(FaultKind::Interrupted, "Belvedere is stopping").with_next("Try again once it runs")
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), String> {
+    let spawned = thread::Builder::new().name(name.into()).spawn(run);
+    spawned.map(drop).map_err(|error| format!("cannot start the thread {name}: {error}"))
+}
+
+/// A value that a `Work` has found, with who waits for it.
+pub(super) struct Reply<T>(pub(super) oneshot::Sender<Result<T, Fault>>);
+
+impl<T> Reply<T> {
+    /// A reply, and where it arrives.
+    pub(super) fn channel() -> (Self, Answer<T>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(sender), Answer(receiver))
+    }
+
+    pub(super) fn send(self, result: Result<T, Fault>) {
+        // Whoever went away needs no answer.
+        self.0.send(result).ok();
+    }
+}
+
+/// Where a reply arrives.
+pub(super) struct Answer<T>(oneshot::Receiver<Result<T, Fault>>);
+
+impl<T> Answer<T> {
+    pub(super) async fn get(self) -> Result<T, Fault> {
+        self.0.await.unwrap_or_else(|_| Err(stopped()))
+    }
+}
+
+/// Shared by whoever asks.
+pub(super) type SharedReader = Arc<Reader>;
