@@ -3,10 +3,13 @@
 //!
 //! Nothing here changes a machine in the store; the truth comes as an event.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use leptos::prelude::*;
-use model::{Command, CommandRequest, Domain, DomainRef, Event, Fault, FaultKind, RequestId};
+use model::{BatchRequest, Command, CommandRequest, Domain, DomainRef, Event, Fault, FaultKind, HostId, RequestId};
 
 use crate::{
     format,
@@ -47,8 +50,10 @@ pub(crate) struct Notice {
 /// One machine of a notice.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Item {
-    /// The request.
+    /// The request; one of several machines at once is the same for all of them.
     pub(crate) request: RequestId,
+    /// The machine, where there is one.
+    pub(crate) target: Option<DomainRef>,
     /// The machine's name, or the whole text of a notice that is about none.
     pub(crate) name: String,
     /// What is true of it once it worked.
@@ -65,8 +70,8 @@ pub(crate) struct Acts {
     pub(crate) question: RwSignal<Option<Question>>,
     /// What is told, the newest last.
     pub(crate) notices: RwSignal<Vec<Notice>>,
-    /// Requests of this tab that run, with their row.
-    running: StoredValue<HashMap<RequestId, DomainRef>>,
+    /// Requests of this tab that run, with their rows.
+    running: StoredValue<HashMap<RequestId, Vec<DomainRef>>>,
     next: StoredValue<u64>,
 }
 
@@ -98,38 +103,45 @@ impl Acts {
         self.question.set(Some(Question { command, targets: known.collect() }));
     }
 
-    /// Sends a command to each machine and shows one notice for all of them.
+    /// Sends a command to each machine and shows one notice for all of them. The
+    /// machines of a host travel as one batch.
     pub(crate) fn run(self, command: &Command, targets: &[DomainRef]) {
+        let mut hosts: BTreeMap<HostId, Vec<DomainRef>> = BTreeMap::new();
+        for id in targets.iter().filter(|id| self.store.rows.get_untracked(id).is_some()) {
+            hosts.entry(id.host.clone()).or_default().push(id.clone());
+        }
         let mut items = Vec::new();
-        let mut requests = Vec::new();
-        for id in targets {
-            let Some(row) = self.store.rows.get_untracked(id) else { continue };
-            let request = CommandRequest::new(new_id(), id, command.clone());
-            row.pending.set(Some(Pending { request: request.request_id, kind: command.kind() }));
+        let mut wishes = Vec::new();
+        for (host, targets) in hosts {
+            let request = new_id();
+            for id in &targets {
+                let Some(row) = self.store.rows.get_untracked(id) else { continue };
+                row.pending.set(Some(Pending { request, kind: command.kind().to_owned() }));
+                let name = row.domain.with_untracked(|domain| domain.name.clone());
+                items.push(Item { request, target: Some(id.clone()), name, done: command.done(), ended: Ended::Not });
+            }
+            wishes.push(Wish::new(request, host, &targets, command));
             self.running.update_value(|running| {
-                running.insert(request.request_id, id.clone());
+                running.insert(request, targets);
             });
-            let name = row.domain.with_untracked(|domain| domain.name.clone());
-            items.push(Item { request: request.request_id, name, done: command.done(), ended: Ended::Not });
-            requests.push(request);
         }
         self.show(command.label().to_owned(), items);
-        self.send(requests);
+        self.send(wishes);
     }
 
     #[cfg(feature = "hydrate")]
-    fn send(self, requests: Vec<CommandRequest>) {
-        for request in requests {
+    fn send(self, wishes: Vec<Wish>) {
+        for wish in wishes {
             leptos::task::spawn_local(async move {
-                if let Err(fault) = send(&request).await {
-                    self.end(request.request_id, Ended::Badly(fault));
+                if let Err(fault) = wish.send().await {
+                    self.end(wish.id(), None, Ended::Badly(fault));
                 }
             });
         }
     }
 
     #[cfg(not(feature = "hydrate"))]
-    fn send(self, _: Vec<CommandRequest>) {}
+    fn send(self, _: Vec<Wish>) {}
 
     /// Sees whether an event ends something that was done here, or tells
     /// something that a person here must know.
@@ -137,23 +149,40 @@ impl Acts {
         match event {
             Event::TaskCompleted(task) => {
                 let ended = task.fault.clone().map_or(Ended::Well(task.duration_ms), Ended::Badly);
-                self.end(task.task_id, ended);
+                let part = task.target.map(|id| DomainRef { host: task.host_id.clone(), id });
+                match (task.parent, part) {
+                    (Some(batch), Some(part)) => self.end(batch, Some(part), ended),
+                    _ => self.end(task.task_id, None, ended),
+                }
             }
-            Event::Error(error) => self.tell("Problem", error.message.clone(), true),
+            // The journal has a banner of its own.
+            Event::Error(error) if !error.is_about_the_journal() => self.tell("Problem", error.message.clone(), true),
             _ => {}
         }
     }
 
-    fn end(self, request: RequestId, ended: Ended) {
-        let Some(id) = self.running.try_update_value(|running| running.remove(&request)).flatten() else { return };
-        if let Some(row) = self.store.rows.get_untracked(&id)
-            && row.pending.with_untracked(|pending| pending.as_ref().is_some_and(|pending| pending.request == request))
-        {
-            row.pending.set(None);
+    /// Says how a request ended: for one of its machines, or for all that are left.
+    fn end(self, request: RequestId, part: Option<DomainRef>, ended: Ended) {
+        let done = self.running.try_update_value(|running| match &part {
+            Some(part) => running.get_mut(&request).map(|left| {
+                left.retain(|id| id != part);
+                vec![part.clone()]
+            }),
+            None => running.remove(&request),
+        });
+        let Some(done) = done.flatten() else { return };
+        for row in done.iter().filter_map(|id| self.store.rows.get_untracked(id)) {
+            if row.pending.with_untracked(|pending| pending.as_ref().is_some_and(|pending| pending.request == request))
+            {
+                row.pending.set(None);
+            }
         }
         self.notices.update(|notices| {
             let items = notices.iter_mut().flat_map(|notice| &mut notice.items);
-            items.filter(|item| item.request == request).for_each(|item| item.ended = ended.clone());
+            let meant = items.filter(|item| {
+                item.request == request && item.ended == Ended::Not && (part.is_none() || item.target == part)
+            });
+            meant.for_each(|item| item.ended = ended.clone());
         });
         self.expire();
     }
@@ -163,6 +192,7 @@ impl Acts {
         let ended = if bad { Ended::Badly(Fault::new(FaultKind::Refused, text.clone())) } else { Ended::Well(0) };
         let item = Item {
             request: RequestId(uuid::Uuid::nil()),
+            target: None,
             name: if bad { String::new() } else { text },
             done: "",
             ended,
@@ -237,12 +267,75 @@ pub(crate) fn no_answer() -> Fault {
         .with_next("Try again once the page is live")
 }
 
-#[cfg(feature = "hydrate")]
-async fn send(request: &CommandRequest) -> Result<(), Fault> {
-    let sent = gloo_net::http::Request::post(crate::routes::API_COMMANDS).json(request).map_err(|_| no_answer())?;
-    let response = sent.send().await.map_err(|_| no_answer())?;
-    if response.ok() {
-        return Ok(());
-    }
-    Err(response.json::<Fault>().await.unwrap_or_else(|_| no_answer()))
+/// What is sent for the machines of one host.
+#[cfg_attr(not(feature = "hydrate"), expect(dead_code, reason = "only browsers send"))]
+enum Wish {
+    One(CommandRequest),
+    Many(BatchRequest),
 }
+
+impl Wish {
+    fn new(request_id: RequestId, host: HostId, targets: &[DomainRef], command: &Command) -> Self {
+        let (session, tab, command) = (session(), Some(tab().to_string()), command.clone());
+        match targets {
+            [one] => Self::One(CommandRequest { session, tab, ..CommandRequest::new(request_id, one, command) }),
+            many => {
+                let targets = many.iter().map(|id| id.id).collect();
+                Self::Many(BatchRequest { request_id, host, targets, command, session, tab })
+            }
+        }
+    }
+}
+
+#[cfg(feature = "hydrate")]
+impl Wish {
+    fn id(&self) -> RequestId {
+        match self {
+            Self::One(request) => request.request_id,
+            Self::Many(request) => request.request_id,
+        }
+    }
+
+    async fn send(&self) -> Result<(), Fault> {
+        use crate::routes;
+        let post = |path| gloo_net::http::Request::post(path);
+        let sent = match self {
+            Self::One(request) => post(routes::API_COMMANDS).json(request),
+            Self::Many(request) => post(routes::API_BATCHES).json(request),
+        };
+        let response = sent.map_err(|_| no_answer())?.send().await.map_err(|_| no_answer())?;
+        if response.ok() {
+            return Ok(());
+        }
+        Err(response.json::<Fault>().await.unwrap_or_else(|_| no_answer()))
+    }
+}
+
+/// The name of this tab, which lasts as long as it.
+fn tab() -> uuid::Uuid {
+    thread_local! {
+        static TAB: uuid::Uuid = new_id().0;
+    }
+    TAB.with(|tab| *tab)
+}
+
+/// The name of this browser's session, shared by its tabs; none where the browser
+/// keeps nothing.
+fn session() -> Option<String> {
+    #[cfg(feature = "hydrate")]
+    {
+        let storage = window().local_storage().ok()??;
+        if let Ok(Some(known)) = storage.get_item(SESSION) {
+            return Some(known);
+        }
+        let fresh = new_id().to_string();
+        storage.set_item(SESSION, &fresh).ok()?;
+        Some(fresh)
+    }
+    #[cfg(not(feature = "hydrate"))]
+    None
+}
+
+/// Where the session's name is kept.
+#[cfg(feature = "hydrate")]
+const SESSION: &str = "belvedere-session";

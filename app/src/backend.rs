@@ -1,13 +1,18 @@
 //! What the interface may ask of the server while it renders, and what a
 //! request brings with it. The server implements and provides it as context.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_trait::async_trait;
-use model::{Command, DomainRef, Fault, RequestId, inventory::Snapshot};
+use model::{AuditRecord, Command, DomainRef, Fault, HostId, RequestId, Task, inventory::Snapshot};
+
+use crate::routes;
 
 /// The server as pages see it. Commands do not go through here: they are
 /// requests of their own.
@@ -21,6 +26,52 @@ pub trait Backend: Send + Sync {
 
     /// A machine's definition as libvirt writes it, without secrets.
     async fn definition(&self, id: &DomainRef) -> Result<String, Fault>;
+
+    /// A piece of the past; `query` is the address's, without the question mark.
+    async fn past(&self, wish: &PastWish, query: &str) -> Result<Past, Fault>;
+}
+
+/// Which piece of the past a page shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PastWish {
+    /// Tasks that have ended.
+    Tasks,
+    /// One task with its log and its parts.
+    Task(RequestId),
+    /// Who did what.
+    Audit,
+    /// What happened.
+    History,
+    /// What was done with one machine and happened to it.
+    Machine(DomainRef),
+}
+
+/// A piece of the past, the newest first.
+#[derive(Clone, Debug, Default)]
+pub struct Past {
+    /// Tasks.
+    pub tasks: Vec<Arc<Task>>,
+    /// Records.
+    pub records: Vec<AuditRecord>,
+    /// Events.
+    pub events: Vec<PastEvent>,
+    /// What `after` gives what lies further back; none at the end.
+    pub next: Option<u64>,
+    /// What the address asked for.
+    pub wishes: BTreeMap<String, String>,
+}
+
+/// An event of the past.
+#[derive(Clone, Debug)]
+pub struct PastEvent {
+    /// When it was published, in Unix milliseconds.
+    pub at: u64,
+    /// Its kind.
+    pub kind: String,
+    /// The host it was about.
+    pub host: Option<HostId>,
+    /// Its payload as JSON.
+    pub data: String,
 }
 
 /// What takes time to read and is therefore read before a page is rendered;
@@ -29,15 +80,22 @@ pub trait Backend: Send + Sync {
 pub struct Beforehand {
     /// The definition that the page shows, if it shows one.
     pub(crate) definition: Option<Result<String, Fault>>,
+    /// The piece of the past that the page shows, if it shows one.
+    pub(crate) past: Option<Result<Arc<Past>, Fault>>,
 }
 
 impl Beforehand {
     /// What the page at an address needs.
     pub async fn read(backend: &dyn Backend, address: &str) -> Self {
-        match crate::routes::definition_at(address) {
-            Some(id) => Self { definition: Some(backend.definition(&id).await) },
-            None => Self::default(),
+        let mut read = Self::default();
+        if let Some(id) = routes::tab_at(address, routes::DEFINITION_TAB) {
+            read.definition = Some(backend.definition(&id).await);
         }
+        if let Some(wish) = routes::past_at(address) {
+            let query = address.split_once('?').map_or("", |(_, query)| query);
+            read.past = Some(backend.past(&wish, query).await.map(Arc::new));
+        }
+        read
     }
 }
 

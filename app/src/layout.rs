@@ -12,7 +12,13 @@ use crate::{
     host::Reconnect,
     routes,
     store::{Freshness, Store, use_store},
-    ui::{controls::tag, icons::icon, live::live_text, overlay::Dialog},
+    task::task_line,
+    ui::{
+        controls::tag,
+        icons::icon,
+        live::{live, live_text},
+        overlay::Dialog,
+    },
 };
 
 /// The frame.
@@ -64,6 +70,9 @@ fn Top() -> impl IntoView {
                 <nav aria-label="Folded">
                     <a href=routes::VMS>"Virtual machines"</a>
                     <a href=routes::HOSTS>"Hosts"</a>
+                    <a href=routes::TASKS rel="external">"Tasks"</a>
+                    <a href=routes::HISTORY rel="external">"History"</a>
+                    <a href=routes::AUDIT rel="external">"Audit"</a>
                 </nav>
             </details>
             <form class="search" role="search" method="get" action=routes::VMS>
@@ -71,6 +80,7 @@ fn Top() -> impl IntoView {
                 <input type="search" name="q" id="search" placeholder="Search machines" aria-label="Search machines" autocomplete="off"/>
                 <kbd>"Ctrl K"</kbd>
             </form>
+            <TaskDrawer/>
             <FreshnessMark/>
             <ThemeSwitch/>
         </div>
@@ -101,6 +111,35 @@ fn FreshnessMark() -> impl IntoView {
             }}
         </span>
     }
+}
+
+/// The tasks under way and the last ones that ended, behind a ring that turns
+/// while there are any.
+#[component]
+fn TaskDrawer() -> impl IntoView {
+    let store = use_store();
+    view! {
+        <details class="menu drawer">
+            <summary class="btn quiet" aria-label="Tasks">{live(move || {
+                let count = running(store);
+                let class = if count.is_empty() { "i-check" } else { "i-reboot ring" };
+                view! { <i class=format!("icon {class}") aria-hidden="true"></i>{count} }.into_any()
+            })}</summary>
+            <div>
+                {live(move || drawer(store))}
+                <a class="btn small" href=routes::TASKS rel="external">"All tasks"</a>
+            </div>
+        </details>
+    }
+}
+
+fn drawer(store: Store) -> AnyView {
+    let tasks = store.tasks.get();
+    if tasks.is_empty() {
+        return view! { <p class="muted">"Nothing is under way."</p> }.into_any();
+    }
+    view! { <ul class="log">{tasks.iter().rev().take(12).map(|task| task_line(store, task)).collect_view()}</ul> }
+        .into_any()
 }
 
 #[component]
@@ -154,6 +193,9 @@ fn Navigation() -> impl IntoView {
         <nav class="side" aria-label="Main">
             <a href=routes::VMS aria-current=current(routes::VMS)>{icon("machines")}"Virtual machines" <b>{move || machines.get().to_string()}</b></a>
             <a href=routes::HOSTS aria-current=current(routes::HOSTS)>{icon("hosts")}"Hosts" <b>{move || store.hosts().with(Vec::len).to_string()}</b></a>
+            <a href=routes::TASKS rel="external" aria-current=current(routes::TASKS)>{icon("check")}"Tasks" <b>{move || running(store)}</b></a>
+            <a href=routes::HISTORY rel="external" aria-current=current(routes::HISTORY)>{icon("history")}"History"</a>
+            <a href=routes::AUDIT rel="external" aria-current=current(routes::AUDIT)>{icon("audit")}"Audit"</a>
             <h2>"Hosts"</h2>
             {move || store.hosts().get().into_iter().map(|host| {
                 let class = if host.connection.connected { "dot live" } else { "dot stale" };
@@ -172,6 +214,12 @@ fn Navigation() -> impl IntoView {
     }
 }
 
+/// How many tasks are under way, as a text.
+fn running(store: Store) -> String {
+    let count = store.tasks.with(|tasks| tasks.iter().filter(|task| task.outcome.is_none()).count());
+    if count == 0 { String::new() } else { count.to_string() }
+}
+
 /// What people must know before they trust the page.
 #[component]
 fn Banner() -> impl IntoView {
@@ -183,6 +231,7 @@ fn Banner() -> impl IntoView {
             ". Load it again to see what is true now."</span>
         </p>
         {move || demo_banner(store)}
+        {move || store.trouble.get().map(|fault| view! { <p class="banner warn" role="alert"><span><b>"Commands are refused. "</b>{fault.sentence()}</span></p> }.into_any()).into_any()}
         {move || lost_banner(store)}
         {move || store.hosts().get().into_iter().filter(|host| !host.connection.connected).map(|host| host_banner(store, host)).collect_view().into_any()}
     }

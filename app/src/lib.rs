@@ -33,15 +33,21 @@ mod ui {
 
 mod pages {
     //! One file per page; pages do not know one another.
+    pub(crate) mod audit;
     pub(crate) mod confirm;
     pub(crate) mod domain;
     pub(crate) mod domains;
     pub(crate) mod hosts;
+    pub(crate) mod tasks;
 }
 
 mod host;
 
 mod vm;
+
+mod task;
+
+mod past;
 
 use leptos::prelude::*;
 use leptos_meta::provide_meta_context;
@@ -53,10 +59,14 @@ use leptos_router::{
 use crate::{
     layout::{Frame, NotFound},
     pages::{
+        audit::{AuditPage, HistoryPage},
         confirm::ConfirmPage,
-        domain::{DomainPage, definition::DefinitionTab, devices::DevicesTab, overview::OverviewTab},
+        domain::{
+            DomainPage, definition::DefinitionTab, devices::DevicesTab, history::HistoryTab, overview::OverviewTab,
+        },
         domains::DomainsPage,
         hosts::HostsPage,
+        tasks::{TaskPage, TasksPage},
     },
 };
 
@@ -118,9 +128,14 @@ pub fn App() -> impl IntoView {
                     <ParentRoute path=path!("/vms/:host/:uuid") view=DomainPage>
                         <Route path=path!("") view=OverviewTab/>
                         <Route path=path!("devices") view=DevicesTab/>
+                        <Route path=path!("history") view=HistoryTab/>
                         <Route path=path!("xml") view=DefinitionTab/>
                     </ParentRoute>
                     <Route path=path!("/hosts") view=HostsPage/>
+                    <Route path=path!("/tasks") view=TasksPage/>
+                    <Route path=path!("/tasks/:id") view=TaskPage/>
+                    <Route path=path!("/audit") view=AuditPage/>
+                    <Route path=path!("/history") view=HistoryPage/>
                     <Route path=path!("/confirm") view=ConfirmPage/>
                 </Routes>
             </Frame>

@@ -11,7 +11,7 @@ pub const TASKS: &str = "/tasks";
 /// Who did what.
 pub const AUDIT: &str = "/audit";
 /// What happened.
-pub const EVENTS: &str = "/history";
+pub const HISTORY: &str = "/history";
 /// Where forms with commands go.
 pub const COMMANDS: &str = "/commands";
 /// Where the wish to try a host again goes.
@@ -37,14 +37,45 @@ pub fn vm_tab(id: &DomainRef, tab: &str) -> String {
     if tab.is_empty() { vm(id) } else { format!("{}/{tab}", vm(id)) }
 }
 
+/// One task.
+pub fn task(id: RequestId) -> String {
+    format!("{TASKS}/{id}")
+}
+
+/// Where the wish to end a task goes.
+pub fn api_cancel(id: RequestId) -> String {
+    format!("/api/v1/tasks/{id}/cancel")
+}
+
+/// Where several commands at once go.
+pub const API_BATCHES: &str = "/api/v1/batches";
+/// All records as JSON lines.
+pub const AUDIT_EXPORT: &str = "/api/v1/audit.jsonl";
+
+/// The tab of a machine that shows what was done with it.
+pub const HISTORY_TAB: &str = "history";
 /// The tab of a machine that shows its definition.
 pub const DEFINITION_TAB: &str = "xml";
 
-/// The machine whose definition the page at an address shows.
+/// The machine whose tab of that name the page at an address shows.
 #[cfg(any(feature = "ssr", test))]
-pub(crate) fn definition_at(address: &str) -> Option<DomainRef> {
+pub(crate) fn tab_at(address: &str, tab: &str) -> Option<DomainRef> {
     let path = address.split('?').next()?.trim_end_matches('/');
-    path.strip_prefix(VMS)?.strip_prefix('/')?.strip_suffix(DEFINITION_TAB)?.strip_suffix('/')?.parse().ok()
+    path.strip_prefix(VMS)?.strip_prefix('/')?.strip_suffix(tab)?.strip_suffix('/')?.parse().ok()
+}
+
+/// What of the past the page at an address shows.
+#[cfg(any(feature = "ssr", test))]
+pub(crate) fn past_at(address: &str) -> Option<crate::backend::PastWish> {
+    use crate::backend::PastWish;
+    let path = address.split('?').next()?.trim_end_matches('/');
+    let task = || path.strip_prefix(TASKS)?.strip_prefix('/')?.parse().ok().map(PastWish::Task);
+    match path {
+        TASKS => Some(PastWish::Tasks),
+        AUDIT => Some(PastWish::Audit),
+        HISTORY => Some(PastWish::History),
+        _ => task().or_else(|| tab_at(address, HISTORY_TAB).map(PastWish::Machine)),
+    }
 }
 
 /// The machines of one host.
@@ -122,9 +153,9 @@ mod tests {
     fn the_address_of_a_definition_names_its_machine() {
         let id: DomainRef = "atlas/9d5815f3-0942-43f7-bd25-8c0cb4800b49".parse().expect("a machine");
         let tab = vm_tab(&id, DEFINITION_TAB);
-        assert_eq!(definition_at(&format!("{tab}?result=x")), Some(id.clone()));
-        assert_eq!(definition_at(&vm_tab(&id, "devices")), None);
-        assert_eq!(definition_at("/vms/atlas/nonsense/xml"), None);
+        assert_eq!(tab_at(&format!("{tab}?result=x"), DEFINITION_TAB), Some(id.clone()));
+        assert_eq!(tab_at(&vm_tab(&id, "devices"), DEFINITION_TAB), None);
+        assert_eq!(tab_at("/vms/atlas/nonsense/xml", DEFINITION_TAB), None);
     }
 
     #[test]

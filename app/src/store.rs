@@ -11,11 +11,13 @@ pub(crate) mod feed;
 #[cfg(feature = "hydrate")]
 pub(crate) mod hub;
 
+use std::sync::Arc;
+
 use leptos::prelude::*;
-use model::{Cursor, DomainRef, Event, Host, HostId, inventory::Change, inventory::Snapshot};
+use model::{Cursor, DomainRef, Event, Fault, Host, HostId, Task, inventory::Change, inventory::Snapshot};
 use serde::{Deserialize, Serialize};
 
-use self::rows::Rows;
+use self::rows::{Pending, Rows};
 use crate::act::Acts;
 
 /// How fresh the page is.
@@ -40,6 +42,12 @@ pub(crate) struct Store {
     hosts: RwSignal<Vec<Host>>,
     freshness: RwSignal<Freshness>,
     cursor: RwSignal<Cursor>,
+    /// The tasks under way and the last ones that ended, the oldest first.
+    pub(crate) tasks: RwSignal<Vec<Arc<Task>>>,
+    /// How many records were added since the page was drawn.
+    pub(crate) appended: RwSignal<usize>,
+    /// Why no command is carried out now.
+    pub(crate) trouble: RwSignal<Option<Fault>>,
     /// The time, every second; read it only where seconds are shown.
     pub(crate) second: RwSignal<u64>,
     /// The time, twice a minute.
@@ -57,10 +65,7 @@ impl Initial {
     /// What the server renders from.
     #[cfg(feature = "ssr")]
     fn read() -> Self {
-        use std::{
-            sync::Arc,
-            time::{SystemTime, UNIX_EPOCH},
-        };
+        use std::time::{SystemTime, UNIX_EPOCH};
         let backend = expect_context::<Arc<dyn crate::backend::Backend>>();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_millis() as u64);
         Self { snapshot: backend.snapshot(), now: now.unwrap_or_default() }
@@ -83,6 +88,9 @@ pub(crate) fn provide() {
         hosts: RwSignal::new(Vec::new()),
         freshness: RwSignal::new(Freshness::Connecting),
         cursor: RwSignal::new(snapshot.cursor),
+        tasks: RwSignal::new(Vec::new()),
+        appended: RwSignal::new(0),
+        trouble: RwSignal::new(None),
         second: RwSignal::new(now),
         minute: RwSignal::new(now),
     };
@@ -127,11 +135,41 @@ impl Store {
                 .map(|domain| (DomainRef { host: host.host.id.clone(), id: domain.id }, domain.clone()))
         });
         self.rows.replace(machines);
+        snapshot.tasks.iter().for_each(|task| self.mark(task));
+        if self.tasks.with_untracked(|had| *had != snapshot.tasks) {
+            self.tasks.set(snapshot.tasks.clone());
+        }
+        if self.trouble.with_untracked(|had| *had != snapshot.trouble) {
+            self.trouble.set(snapshot.trouble.clone());
+        }
         self.cursor.set(snapshot.cursor);
+    }
+
+    /// Shows on its row that a task is under way, or not any more.
+    fn mark(self, task: &Task) {
+        let Some(id) = task.target.map(|id| DomainRef { host: task.host_id.clone(), id }) else { return };
+        let Some(row) = self.rows.get_untracked(&id) else { return };
+        let marked = row.pending.with_untracked(|pending| pending.as_ref().map(|pending| pending.request));
+        match task.outcome {
+            None if marked != Some(task.task_id) => {
+                row.pending.set(Some(Pending { request: task.task_id, kind: task.kind.clone() }));
+            }
+            Some(_) if marked == Some(task.task_id) => row.pending.set(None),
+            _ => {}
+        }
     }
 
     /// Applies an event; once or twice is the same.
     fn apply(self, event: &Event) {
+        match event {
+            Event::AuditAppended(_) => self.appended.update(|count| *count += 1),
+            Event::Error(error) if error.is_about_the_journal() => self.trouble.set(error.trouble()),
+            _ => {}
+        }
+        if let Some(task) = event.task() {
+            self.mark(task);
+            self.tasks.update(|tasks| model::task::remember(tasks, task));
+        }
         if let Event::ConnectionStatusChanged(event) = event {
             self.hosts.update(|hosts| match hosts.iter_mut().find(|host| host.id == event.host_id) {
                 Some(host) => *host = Host::clone(&event.host),

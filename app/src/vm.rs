@@ -50,9 +50,12 @@ pub(crate) fn button(
     pending: Option<&Pending>,
 ) -> Submit {
     let denied = match (pending, host) {
-        (Some(pending), _) => Some(format!("{} is busy: {} is under way", domain.name, label_of(pending.kind))),
-        (None, Some(host)) => command.check(domain, host).err().map(|fault| fault.reason),
-        (None, None) => Some(format!("{} is not known", id.host)),
+        (Some(pending), _) if !may_interrupt(command, pending) => {
+            let what = Command::label_of(&pending.kind).to_lowercase();
+            Some(format!("{} is busy: {what} is under way", domain.name))
+        }
+        (_, Some(host)) => command.check(domain, host).err().map(|fault| fault.reason),
+        (_, None) => Some(format!("{} is not known", id.host)),
     };
     Submit {
         label: command.label().to_owned(),
@@ -65,8 +68,10 @@ pub(crate) fn button(
     }
 }
 
-fn label_of(kind: &str) -> String {
-    Command::button(kind).map_or_else(|| kind.to_owned(), |command| command.label().to_lowercase())
+/// Whether it may be wished while something else is under way: the plug can
+/// always be pulled.
+fn may_interrupt(command: &Command, pending: &Pending) -> bool {
+    matches!(command, Command::ForceOff {}) && pending.kind != command.kind()
 }
 
 /// The form that all action buttons of a page belong to. With JavaScript it

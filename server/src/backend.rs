@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use app::backend::{Backend as Interface, Done};
+use app::backend::{Backend as Interface, Done, Past, PastWish};
 use async_trait::async_trait;
 use hypervisor::{HostConfig, Hypervisor, Sink};
 use model::{
@@ -23,6 +23,7 @@ use tokio::{task::JoinSet, time::timeout};
 use crate::{
     feed::{Feed, Filter},
     journal::{Intent, Journal},
+    past,
     tasks::{Admission, Tasks, now},
 };
 
@@ -228,6 +229,10 @@ impl Interface for Backend {
         let name = snapshot.hosts.domain(id).map(|domain| domain.name.clone());
         let name = name.ok_or_else(|| Fault::new(FaultKind::NotFound, format!("There is no machine {id}")))?;
         self.hosts.get(&id.host).ok_or_else(|| no_host(&id.host))?.definition(id.id, &name).await
+    }
+
+    async fn past(&self, wish: &PastWish, query: &str) -> Result<Past, Fault> {
+        past::for_page(self, wish, query).await
     }
 }
 

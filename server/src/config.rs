@@ -168,6 +168,11 @@ impl Config {
         }
         let allow_host = if flags.allow_host.is_empty() { file.allow_host } else { flags.allow_host };
         let data = flags.data.or(file.data);
+        if let Some(data) = &data {
+            fs::create_dir_all(data).map_err(|error| {
+                format!("cannot use {} for data: {error}; choose another folder with --data", data.display())
+            })?;
+        }
         let demo = flags.demo.or(file.demo).unwrap_or(false);
         if demo && connect.iter().any(|(id, _)| id.as_str() == "demo") {
             return Err("the name demo belongs to the demonstration host; give yours another name with NAME=URI".into());

@@ -241,6 +241,13 @@ impl Tasks {
         self.running.send_replace(running);
     }
 
+    /// Tells that a part of a batch was refused, so that each part has a result.
+    pub(crate) fn refuse_part(&self, intent: &Intent, fault: Fault) {
+        let mut task = task_of(intent);
+        task.end(TaskState::Failed, Some(fault), now());
+        self.feed.publish(vec![Event::TaskCompleted(Arc::new(task))]);
+    }
+
     /// The request with that id, if it is kept here.
     pub(crate) fn get(&self, id: RequestId) -> Option<Arc<Record>> {
         self.lock().records.get(&id).cloned()
@@ -389,7 +396,11 @@ fn without_log(task: &Arc<Task>) -> Arc<Task> {
 }
 
 fn appended(record: AuditRecord) -> Event {
-    Event::AuditAppended(AuditAppended { host_id: record.host_id.clone(), record: Box::new(record), timestamp: now() })
+    Event::AuditAppended(AuditAppended {
+        host_id: record.host_id.clone(),
+        record: Some(Box::new(record)),
+        timestamp: now(),
+    })
 }
 
 fn busy() -> Fault {

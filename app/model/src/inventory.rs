@@ -263,7 +263,7 @@ impl Event {
             (Some(Change::Set(domain)), ..) => Some(domain.id),
             (Some(Change::Removed(id, _)), ..) => Some(id),
             (_, Some(task), _) => task.target,
-            (_, _, Self::AuditAppended(event)) => event.record.target,
+            (_, _, Self::AuditAppended(event)) => event.record.as_ref()?.target,
             _ => None,
         }
     }

@@ -143,7 +143,7 @@ pub struct Task {
     /// When this was so, in Unix milliseconds.
     pub timestamp: u64,
     /// What was seen on the way, the oldest first; not in lists.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_deserializing, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<LogLine>,
 }
 
@@ -173,7 +173,7 @@ impl Task {
 }
 
 /// One record of what people did: the intent, and what became of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditRecord {
     /// Its number in the chain of records; grows with time.
@@ -183,12 +183,12 @@ pub struct AuditRecord {
     /// The request; none of what no request asked for, such as a start of the server.
     pub request_id: Option<RequestId>,
     /// The batch that it is a part of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<RequestId>,
     /// What was asked: a command's kind, or an event of the server itself.
     pub kind: String,
     /// The command with its arguments.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<Command>,
     /// On which host.
     pub host_id: Option<HostId>,
@@ -213,8 +213,10 @@ pub struct AuditRecord {
 pub struct AuditAppended {
     /// The host it is about.
     pub host_id: Option<HostId>,
-    /// The record.
-    pub record: Box<AuditRecord>,
+    /// The record. It is for programs: our own client only counts them and does not
+    /// read it.
+    #[serde(skip_deserializing)]
+    pub record: Option<Box<AuditRecord>>,
     /// When it became durable, in Unix milliseconds.
     pub timestamp: u64,
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod definition;
 pub(crate) mod devices;
+pub(crate) mod history;
 pub(crate) mod overview;
 
 use std::sync::Arc;
@@ -157,11 +158,15 @@ fn actions(store: Store, id: &DomainRef, domain: &Domain, pending: Option<&Pendi
 
 fn tabs(id: &DomainRef) -> impl IntoView + use<> {
     let location = use_location();
-    let tabs = [("Overview", ""), ("Devices", "devices"), ("XML", routes::DEFINITION_TAB)].map(|(label, name)| {
+    let all =
+        [("Overview", ""), ("Devices", "devices"), ("History", routes::HISTORY_TAB), ("XML", routes::DEFINITION_TAB)];
+    let tabs = all.map(|(label, name)| {
+        // The past is drawn by the server.
+        let rel = (name == routes::HISTORY_TAB).then_some("external");
         let href = routes::vm_tab(id, name);
         let here = href.clone();
         let current = move || location.pathname.with(|path| path.trim_end_matches('/') == here).then_some("page");
-        view! { <a href=href aria-current=current>{label}</a> }.into_any()
+        view! { <a href=href rel=rel aria-current=current>{label}</a> }.into_any()
     });
     view! { <nav class="tabs" aria-label="Machine">{tabs.into_iter().collect_view()}</nav> }
 }

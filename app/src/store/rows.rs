@@ -13,8 +13,8 @@ use model::{Domain, DomainRef, RequestId};
 pub(crate) struct Pending {
     /// The request.
     pub(crate) request: RequestId,
-    /// What is being done, such as "Starting".
-    pub(crate) kind: &'static str,
+    /// The command's kind.
+    pub(crate) kind: String,
 }
 
 /// What a row shows, each part with its own signal.

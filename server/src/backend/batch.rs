@@ -106,9 +106,11 @@ impl Backend {
         };
         let (intent, domain) = self.intent(request, whole.origin.clone(), Some(whole.request_id));
         let agent = domain.map(|domain| domain.agent).unwrap_or_default();
-        // A refusal is the result of this part; the batch counts it from the journal.
-        if let Ok(Admission::New(record)) = self.tasks.admit(intent).await {
-            self.perform(&record, agent).await;
+        match self.tasks.admit(intent.clone()).await {
+            Ok(Admission::New(record)) => self.perform(&record, agent).await,
+            Ok(Admission::Again(_)) => {}
+            // A refusal is the result of this part; the batch counts it from the journal.
+            Err(fault) => self.tasks.refuse_part(&intent, fault),
         }
     }
 

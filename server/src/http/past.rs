@@ -12,88 +12,17 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use futures_util::stream;
-use model::{Fault, HostId, RequestId, Task};
+use model::{Fault, RequestId, Task};
 use serde_json::{json, value::RawValue};
-use uuid::Uuid;
 
 use super::Failed;
 use crate::{
     Backend,
-    journal::{Query, Span},
-    past,
+    past::{self, Wishes},
 };
 
 /// The fields of a query as they came.
 type Fields = Address<BTreeMap<String, String>>;
-
-/// Items of a page when nobody says how many.
-const PAGE: u32 = 100;
-
-/// Reads the fields of a query.
-pub(crate) struct Wishes(pub(crate) BTreeMap<String, String>);
-
-impl Wishes {
-    fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(|text| text.trim()).filter(|text| !text.is_empty())
-    }
-
-    fn parsed<T: std::str::FromStr>(&self, name: &str, what: &str) -> Result<Option<T>, Fault> {
-        let wrong = |text: &str| Fault::invalid(name, &format!("\"{}\" is no {what}", text.escape_debug()));
-        self.text(name).map(|text| text.parse().map_err(|_| wrong(text))).transpose()
-    }
-
-    fn moment(&self, name: &str) -> Result<Option<u64>, Fault> {
-        let wrong = |text: &str| {
-            let why =
-                format!("\"{}\" is no time; it looks like 2026-11-21T08:00 or Unix milliseconds", text.escape_debug());
-            Fault::invalid(name, &why)
-        };
-        self.text(name).map(|text| app::format::parse_utc(text).ok_or_else(|| wrong(text))).transpose()
-    }
-
-    fn host(&self) -> Result<Option<HostId>, Fault> {
-        self.parsed("host", "host name")
-    }
-
-    fn limit(&self) -> Result<u32, Fault> {
-        Ok(self.parsed("limit", "number")?.unwrap_or(PAGE))
-    }
-
-    /// Which records are meant.
-    pub(crate) fn query(&self) -> Result<Query, Fault> {
-        Ok(Query {
-            after: self.parsed("after", "position")?,
-            limit: self.limit()?,
-            text: self.text("q").unwrap_or_default().to_owned(),
-            request: self.parsed("requestId", "UUID")?,
-            parent: self.parsed("parent", "UUID")?,
-            host: self.host()?,
-            target: self.parsed("target", "UUID")?,
-            kind: self.text("kind").map(str::to_owned),
-            outcome: self.text("outcome").or(self.text("state")).map(str::to_owned),
-            from: self.moment("from")?,
-            to: self.moment("to")?,
-            tasks: false,
-        })
-    }
-
-    /// Which events are meant.
-    pub(crate) fn span(&self) -> Result<Span, Fault> {
-        Ok(Span {
-            after: self.parsed("after", "position")?,
-            limit: self.limit()?,
-            from: self.moment("from")?,
-            to: self.moment("to")?,
-            host: self.host()?,
-            subject: self.parsed::<Uuid>("target", "UUID")?,
-            kinds: self
-                .text("topics")
-                .map(|topics| topics.split(',').map(|topic| topic.trim().to_owned()).collect())
-                .unwrap_or_default(),
-            backwards: self.text("order") == Some("newest"),
-        })
-    }
-}
 
 /// `GET /api/v1/tasks`: the newest first.
 pub(crate) async fn tasks(State(backend): State<Arc<Backend>>, Address(fields): Fields) -> Result<Response, Failed> {

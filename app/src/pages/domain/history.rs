@@ -1,0 +1,24 @@
+//! What was done with a machine, and what happened to it.
+
+use leptos::prelude::*;
+
+use super::Subject;
+use crate::{
+    past::{Part, newer, past},
+    routes,
+    ui::live::live,
+};
+
+/// The tab.
+#[component]
+pub(crate) fn HistoryTab() -> impl IntoView {
+    let Subject { id, domain } = expect_context();
+    let first = domain.with_untracked(|domain| domain.version);
+    view! {
+        {live(move || {
+            let changed = usize::from(domain.with(|domain| domain.version != first));
+            newer(changed, "change or more happened", "", routes::vm_tab(&id, routes::HISTORY_TAB))
+        })}
+        {past(Part::Machine)}
+    }
+}

@@ -1,0 +1,64 @@
+//! What was done and what happened, as the server draws it from the journal.
+//!
+//! The past does not change, so these parts are drawn once, on the server, and
+//! the browser leaves them as they came: they cost it neither code nor data. What
+//! has been added since is offered as a link.
+
+#[cfg(feature = "ssr")]
+mod drawn;
+
+#[cfg(feature = "ssr")]
+mod words;
+
+use leptos::prelude::*;
+
+/// A part of a page that is drawn from the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Tasks that have ended.
+    Tasks,
+    /// One task with its log and its parts.
+    Task,
+    /// Who did what.
+    Audit,
+    /// What happened.
+    History,
+    /// What was done with one machine and happened to it.
+    Machine,
+}
+
+/// The part of the past that the address of the page asks for.
+pub(crate) fn past(part: Part) -> AnyView {
+    #[cfg(feature = "ssr")]
+    let html = drawn::draw(part).to_html();
+    #[cfg(not(feature = "ssr"))]
+    let html = {
+        let _ = part;
+        load_when_not_drawn();
+        String::new()
+    };
+    // The text comes from the server's own view, in which every foreign text is escaped.
+    view! { <div class="past" inner_html=html></div> }.into_any()
+}
+
+/// A page that was reached without the server has nothing to show yet.
+#[cfg(not(feature = "ssr"))]
+fn load_when_not_drawn() {
+    let hydrating = Owner::current_shared_context().is_some_and(|context| context.during_hydration());
+    #[cfg(feature = "hydrate")]
+    if !hydrating {
+        window().location().reload().ok();
+    }
+    #[cfg(not(feature = "hydrate"))]
+    let _ = hydrating;
+}
+
+/// The way to what was added since the page was drawn.
+pub(crate) fn newer(count: usize, one: &str, many: &str, href: String) -> AnyView {
+    let words = match count {
+        0 => return ().into_any(),
+        1 => format!("1 {one} since this was drawn."),
+        _ => format!("{count} {many} since this was drawn."),
+    };
+    view! { <p class="banner">{words} <a class="btn small" href=href rel="external">"Show"</a></p> }.into_any()
+}

@@ -1,0 +1,346 @@
+//! Draws the parts. On the server only.
+
+use std::sync::Arc;
+
+use leptos::{either::Either, prelude::*};
+use model::{AuditRecord, Command, DomainRef, HostId, Task, TaskState};
+use uuid::Uuid;
+
+use super::{Part, words};
+use crate::{
+    backend::{Beforehand, Past, PastEvent},
+    format, routes,
+    ui::{
+        controls::{Empty, fact, or_dash},
+        icons::icon,
+    },
+};
+
+/// Draws what was read for the page.
+pub(super) fn draw(part: Part) -> AnyView {
+    match use_context::<Beforehand>().and_then(|read| read.past) {
+        Some(Ok(past)) => match part {
+            Part::Tasks => tasks(&past),
+            Part::Task => task(&past),
+            Part::Audit => audit(&past),
+            Part::History => history(&past),
+            Part::Machine => machine(&past),
+        },
+        Some(Err(fault)) => {
+            if fault.kind == model::FaultKind::NotFound {
+                crate::layout::answer_not_found();
+            }
+            let why = fault.sentence();
+            view! { <Empty title="This cannot be shown">{why}</Empty> }.into_any()
+        }
+        None => ().into_any(),
+    }
+}
+
+fn time(at: u64) -> AnyView {
+    let utc = format::utc(at);
+    let shown = utc.replace('T', " ").replace('Z', "");
+    view! { <time datetime=utc>{shown}</time> }.into_any()
+}
+
+/// The name of what a line is about, as a link where there is one.
+fn object(host: Option<&HostId>, target: Option<Uuid>, name: &str) -> AnyView {
+    match (host, target) {
+        (Some(host), Some(id)) => {
+            let href = routes::vm(&DomainRef { host: host.clone(), id });
+            view! { <a href=href>{name.to_owned()}</a> " " <small class="muted">{host.to_string()}</small> }.into_any()
+        }
+        (Some(host), None) => {
+            view! { {name.to_owned()} " " <small class="muted">{host.to_string()}</small> }.into_any()
+        }
+        (None, _) => or_dash(name),
+    }
+}
+
+fn outcome(state: TaskState, text: String) -> AnyView {
+    let class = match state {
+        TaskState::Succeeded => "outcome i-check good",
+        TaskState::Failed => "outcome i-crashed bad",
+        TaskState::Unknown => "outcome i-unknown",
+        TaskState::Accepted | TaskState::Running => "outcome i-reboot",
+    };
+    view! { <span class=class>{text}</span> }.into_any()
+}
+
+fn task_rows(tasks: &[Arc<Task>]) -> AnyView {
+    let rows = tasks.iter().map(|task| {
+        let why = task.fault.as_ref().map(|fault| view! { <small class="line">{fault.sentence()}</small> }.into_any());
+        let took = if task.outcome.is_some() { format::took(task.duration_ms) } else { String::new() };
+        view! {
+            <tr>
+                <th scope="row"><a href=routes::task(task.task_id) rel="external">{task.label()}</a></th>
+                <td data-label="Object">{object(Some(&task.host_id), task.target, &task.target_name)}</td>
+                <td class="wrap" data-label="Outcome">{outcome(task.state, task.state.label().to_owned())} {why}</td>
+                <td class="num" data-label="Took">{took}</td>
+                <td data-label="Asked for">{time(task.created_at)}</td>
+            </tr>
+        }
+        .into_any()
+    });
+    view! {
+        <thead><tr>
+            <th scope="col">"Task"</th><th scope="col">"Object"</th><th scope="col">"Outcome"</th>
+            <th scope="col" class="num">"Took"</th><th scope="col">"Asked for (UTC)"</th>
+        </tr></thead>
+        <tbody>{rows.collect_view()}</tbody>
+    }
+    .into_any()
+}
+
+fn tasks(past: &Past) -> AnyView {
+    let states =
+        [TaskState::Succeeded, TaskState::Failed, TaskState::Unknown].map(|state| (state.key(), state.label()));
+    view! {
+        {filters(past, routes::TASKS, "state", "Outcome", &states)}
+        {if past.tasks.is_empty() {
+            nothing(past, "No tasks yet", "Start, stop or change a machine, and what becomes of it is listed here.")
+        } else {
+            view! { <div class="card list"><div class="scroll"><table aria-label="Tasks">{task_rows(&past.tasks)}</table></div></div> }.into_any()
+        }}
+        {older(past, routes::TASKS)}
+    }
+    .into_any()
+}
+
+fn task(past: &Past) -> AnyView {
+    let Some(task) = past.tasks.first() else { return ().into_any() };
+    let log = task.log.iter().map(|line| view! { <li>{time(line.at)} " " {line.text.clone()}</li> }.into_any());
+    let parts = &past.tasks[1..];
+    let why = task.fault.as_ref().map(|fault| fault.sentence()).unwrap_or_default();
+    view! {
+        <section class="card spaced">
+            <header><h2>"What became of it"</h2></header>
+            <dl>
+                {fact("Object", object(Some(&task.host_id), task.target, &task.target_name))}
+                {fact("Outcome", outcome(task.state, task.state.label().to_owned()))}
+                {fact("Reason", or_dash(&why))}
+                {fact("Asked for", view! { {time(task.created_at)} " UTC" })}
+                {fact("Took", format::took(task.duration_ms))}
+                {fact("Came from", source(task.source, task.who.as_deref(), None))}
+                {fact("Request", view! { <span class="mono">{task.task_id.to_string()}</span> })}
+            </dl>
+        </section>
+        {(!task.log.is_empty()).then(|| view! {
+            <section class="card spaced"><header><h2>"Log"</h2></header><ul class="log">{log.collect_view()}</ul></section>
+        }.into_any())}
+        {(!past.records.is_empty()).then(|| view! {
+            <section class="card spaced"><header><h2>"Each machine"</h2></header>
+            <div class="scroll"><table aria-label="Parts">{record_rows(&past.records)}</table></div></section>
+        }.into_any())}
+        {(!parts.is_empty()).then(|| view! { <table aria-label="Parts">{task_rows(parts)}</table> }.into_any())}
+    }
+    .into_any()
+}
+
+fn source(source: model::Source, who: Option<&str>, address: Option<&str>) -> String {
+    let door = match source {
+        model::Source::Api => "API",
+        model::Source::Page => "Page",
+        model::Source::Form => "Page without scripts",
+        model::Source::Cli => "Server",
+    };
+    [who.unwrap_or_default(), door, address.unwrap_or_default()]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// What was asked, with its arguments where there are any.
+fn wish(record: &AuditRecord) -> String {
+    match &record.command {
+        Some(Command::Rename { name }) => format!("Rename to {name}"),
+        Some(Command::SetTags { tags }) if tags.is_empty() => "Remove all tags".to_owned(),
+        Some(Command::SetTags { tags }) => format!("Set tags {}", tags.join(", ")),
+        Some(Command::SetTitle { title }) => format!("Set title \"{title}\""),
+        Some(command) => command.label().to_owned(),
+        None => words::own(&record.kind).map_or_else(|| record.kind.clone(), str::to_owned),
+    }
+}
+
+fn record_state(record: &AuditRecord) -> (TaskState, &'static str) {
+    match record.outcome.as_str() {
+        "succeeded" => (TaskState::Succeeded, "Succeeded"),
+        "failed" => (TaskState::Failed, "Failed"),
+        "refused" => (TaskState::Failed, "Refused"),
+        "unknown" => (TaskState::Unknown, "Unknown"),
+        _ => (TaskState::Running, "Under way"),
+    }
+}
+
+fn record_rows(records: &[AuditRecord]) -> AnyView {
+    let rows = records.iter().map(|record| {
+        let (state, word) = record_state(record);
+        let why =
+            record.fault.as_ref().map(|fault| view! { <small class="line">{fault.sentence()}</small> }.into_any());
+        let what = match record.request_id.filter(|_| record.outcome != "refused") {
+            Some(id) => Either::Left(view! { <a href=routes::task(id) rel="external">{wish(record)}</a> }),
+            None => Either::Right(wish(record)),
+        };
+        let from = source(record.origin.source, record.origin.who.as_deref(), record.origin.address.as_deref());
+        view! {
+            <tr>
+                <td data-label="Time">{time(record.timestamp)}</td>
+                <th scope="row" class="wrap">{what}</th>
+                <td data-label="Object">{object(record.host_id.as_ref(), record.target, &record.target_name)}</td>
+                <td data-label="From">{from}</td>
+                <td class="wrap" data-label="Outcome">{outcome(state, word.to_owned())} {why}</td>
+            </tr>
+        }
+        .into_any()
+    });
+    view! {
+        <thead><tr>
+            <th scope="col">"Time (UTC)"</th><th scope="col">"What"</th><th scope="col">"Object"</th>
+            <th scope="col">"Who and from where"</th><th scope="col">"Outcome"</th>
+        </tr></thead>
+        <tbody>{rows.collect_view()}</tbody>
+    }
+    .into_any()
+}
+
+fn audit(past: &Past) -> AnyView {
+    let outcomes = [
+        ("succeeded", "Succeeded"),
+        ("failed", "Failed"),
+        ("refused", "Refused"),
+        ("unknown", "Unknown"),
+        ("accepted", "Under way"),
+    ];
+    view! {
+        {filters(past, routes::AUDIT, "outcome", "Outcome", &outcomes)}
+        {if past.records.is_empty() {
+            nothing(past, "No records", "Everything that people do here is recorded, with how it ended.")
+        } else {
+            view! { <div class="card list"><div class="scroll"><table aria-label="Audit">{record_rows(&past.records)}</table></div></div> }.into_any()
+        }}
+        {older(past, routes::AUDIT)}
+    }
+    .into_any()
+}
+
+/// Lines of what happened, the newest first, with a heading for each day.
+fn timeline(lines: Vec<(u64, words::Mark, String, AnyView)>) -> AnyView {
+    let mut day = String::new();
+    let items = lines.into_iter().map(|(at, mark, text, about)| {
+        let utc = format::utc(at);
+        let (date, clock) = utc.trim_end_matches('Z').split_once('T').unwrap_or_default();
+        let heading = (date != day).then(|| view! { <li class="day"><h2>{date.to_owned()}</h2></li> }.into_any());
+        date.clone_into(&mut day);
+        view! {
+            {heading}
+            <li><time datetime=utc.clone()>{clock.to_owned()}</time> {icon(mark)} <span class="said">{text}</span> {about}</li>
+        }
+        .into_any()
+    });
+    view! { <ol class="timeline" aria-label="What happened">{items.collect_view()}</ol> }.into_any()
+}
+
+fn event_lines(events: &[PastEvent]) -> impl Iterator<Item = (u64, words::Mark, String, AnyView)> {
+    events.iter().filter_map(|past| {
+        let (mark, text) = words::event(past)?;
+        let host = past.host.as_ref().map(|host| view! { <small class="muted">{host.to_string()}</small> }.into_any());
+        Some((past.at, mark, text, host.into_any()))
+    })
+}
+
+fn history(past: &Past) -> AnyView {
+    let kinds = [
+        ("vm-state-changed", "States"),
+        ("vm-created,vm-deleted,vm-updated", "Machines that came, went or changed"),
+        ("task-created,task-completed", "Tasks"),
+        ("connection-status-changed", "Connections"),
+        ("error", "Errors"),
+    ];
+    let lines: Vec<_> = event_lines(&past.events).collect();
+    view! {
+        {filters(past, routes::HISTORY, "topics", "What", &kinds)}
+        {if lines.is_empty() {
+            nothing(past, "Nothing happened", "What happens on the hosts is kept for seven days and can be read again here.")
+        } else {
+            view! { <div class="card">{timeline(lines)}</div> }.into_any()
+        }}
+        {older(past, routes::HISTORY)}
+    }
+    .into_any()
+}
+
+fn machine(past: &Past) -> AnyView {
+    let done = past.records.iter().map(|record| {
+        let (state, word) = record_state(record);
+        let mark = match state {
+            TaskState::Succeeded => "check",
+            TaskState::Failed => "crashed",
+            _ => "unknown",
+        };
+        let from = source(record.origin.source, record.origin.who.as_deref(), record.origin.address.as_deref());
+        let why = record.fault.as_ref().map(|fault| format!(": {}", fault.sentence())).unwrap_or_default();
+        let text = format!("{}: {}{why}", wish(record), word.to_lowercase());
+        (record.timestamp, mark, text, view! { <small class="muted">{from}</small> }.into_any())
+    });
+    // What was done stands in the records already, with who did it.
+    let happened = event_lines(&past.events).collect::<Vec<_>>();
+    let mut lines: Vec<_> = done.chain(happened).collect();
+    lines.sort_by_key(|line| std::cmp::Reverse(line.0));
+    if lines.is_empty() {
+        return view! { <Empty title="Nothing happened yet">"What is done with this machine, and what happens to it, is listed here."</Empty> }.into_any();
+    }
+    view! { <section class="card">{timeline(lines)}</section> }.into_any()
+}
+
+/// The form that narrows a list; what it asks for is part of the address.
+fn filters(
+    past: &Past,
+    action: &'static str,
+    choice: &'static str,
+    label: &'static str,
+    choices: &[(&'static str, &'static str)],
+) -> AnyView {
+    let wished = |name: &str| past.wishes.get(name).cloned().unwrap_or_default();
+    let chosen = wished(choice);
+    let options = choices
+        .iter()
+        .map(|(key, label)| view! { <option value=*key selected=*key == chosen>{*label}</option> }.into_any());
+    let moment = |name: &'static str, label: &'static str| {
+        // Such fields take no seconds and no zone.
+        let value = format::parse_utc(&wished(name)).map(|at| format::utc(at)[..16].to_owned()).unwrap_or_default();
+        view! { <label>{label} <input type="datetime-local" name=name value=value/></label> }.into_any()
+    };
+    let search = action != routes::HISTORY;
+    view! {
+        <form class="filters" method="get" action=action>
+            {search.then(|| view! { <label class="search">{icon("search")}<input type="search" name="q" value=wished("q") placeholder="Search" aria-label="Search"/></label> }.into_any())}
+            <label>{label} <select name=choice><option value="">"All"</option>{options.collect_view()}</select></label>
+            {moment("from", "From (UTC)")}
+            {moment("to", "To (UTC)")}
+            <button class="btn small">"Filter"</button>
+            {(!past.wishes.is_empty()).then(|| view! { <a href=action rel="external">"Clear"</a> }.into_any())}
+        </form>
+    }
+    .into_any()
+}
+
+fn nothing(past: &Past, title: &'static str, text: &'static str) -> AnyView {
+    let narrowed = past.wishes.iter().any(|(name, value)| name != "after" && !value.is_empty());
+    if narrowed {
+        return view! { <Empty title="Nothing matches">"Widen the search or the time."</Empty> }.into_any();
+    }
+    view! { <Empty title=title>{text}</Empty> }.into_any()
+}
+
+/// The way to what lies further back.
+fn older(past: &Past, path: &str) -> AnyView {
+    let Some(next) = past.next else { return ().into_any() };
+    let kept = past
+        .wishes
+        .iter()
+        .filter(|(name, _)| *name != "after")
+        .map(|(name, value)| format!("{name}={}&", routes::escape(value)));
+    let href = format!("{path}?{}after={next}", kept.collect::<String>());
+    view! { <nav class="more" aria-label="Parts of the list"><a class="btn small" rel="external" href=href>"Older"</a></nav> }.into_any()
+}

@@ -1,0 +1,98 @@
+//! Sentences for what happened.
+
+use model::{Event, Fault, Task, TaskState, event::Severity};
+
+use crate::{backend::PastEvent, format};
+
+/// How a line is marked: the class of its picture.
+pub(super) type Mark = &'static str;
+
+/// One event as a line; none for what is of no interest to people.
+pub(super) fn event(past: &PastEvent) -> Option<(Mark, String)> {
+    let Ok(Some(event)) = Event::parse(&past.kind, &past.data) else {
+        return (past.kind == "gap")
+            .then(|| ("unknown", "Events are missing here: they could not be written in time".into()));
+    };
+    Some(match event {
+        Event::VmStateChanged(event) => {
+            let reason = &event.vm.state_reason;
+            let why = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+            let (old, new) = (event.old_state.label(), event.new_state.label());
+            (event.new_state.key(), format!("{}: {old} → {new}{why}", event.vm_name))
+        }
+        Event::VmCreated(event) => {
+            ("check", format!("{} appeared, {}", event.vm_name, event.vm.state.label().to_lowercase()))
+        }
+        Event::VmDeleted(event) => ("close", format!("{} is gone", event.vm_name)),
+        Event::VmUpdated(event) => ("check", format!("{} was changed", event.vm_name)),
+        Event::GuestAgentConnected(event) => {
+            let what = if event.connected { "connected" } else { "left" };
+            ("check", format!("The guest agent of {} {what}", event.vm.name))
+        }
+        Event::GuestInfoUpdated(event) => {
+            let addresses = if event.ip_addresses.is_empty() { "none".into() } else { event.ip_addresses.join(", ") };
+            ("check", format!("{} has these addresses: {addresses}", event.vm.name))
+        }
+        Event::ConnectionStatusChanged(event) => match event.error {
+            None => ("running", format!("{} is connected", event.host_id)),
+            Some(error) => ("crashed", format!("{} is not connected: {error}", event.host_id)),
+        },
+        Event::TaskCreated(task) => ("check", format!("{} of {} was asked for", task.label(), task.target_name)),
+        Event::TaskCompleted(task) => (mark(&task), outcome(&task)),
+        Event::Error(error) => (if error.severity == Severity::Info { "check" } else { "crashed" }, error.message),
+        Event::TaskProgress(_) | Event::AuditAppended(_) => return None,
+    })
+}
+
+/// The picture of how a task ended.
+pub(super) fn mark(task: &Task) -> Mark {
+    match task.state {
+        TaskState::Succeeded => "check",
+        TaskState::Failed => "crashed",
+        TaskState::Unknown => "unknown",
+        TaskState::Accepted | TaskState::Running => "reboot",
+    }
+}
+
+/// How a task ended, as a sentence.
+pub(super) fn outcome(task: &Task) -> String {
+    let (what, took) = (format!("{} of {}", task.label(), task.target_name), format::took(task.duration_ms));
+    match (task.state, &task.fault) {
+        (TaskState::Succeeded, _) => format!("{what} succeeded after {took}"),
+        (TaskState::Failed, Some(fault)) => format!("{what} failed after {took}: {}", reason(fault)),
+        (TaskState::Failed, None) => format!("{what} failed after {took}"),
+        (TaskState::Unknown, _) => format!("{what} was interrupted, and how it ended is not known"),
+        (TaskState::Accepted | TaskState::Running, _) => format!("{what} is under way"),
+    }
+}
+
+fn reason(fault: &Fault) -> String {
+    fault.sentence()
+}
+
+/// What the server itself did, for the records that no request asked for.
+pub(super) fn own(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "serverStarted" => "Belvedere was started",
+        "serverStopped" => "Belvedere was stopped",
+        "journalWorksAgain" => "The journal could be written again",
+        "recordsForgotten" => "Old records were forgotten",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happened_is_told_in_words() {
+        let past = |kind: &str, data: &str| PastEvent { at: 0, kind: kind.into(), host: None, data: data.into() };
+        let gone =
+            r#"{"hostId":"a","vmId":"00000000-0000-0000-0000-000000000007","vmName":"<b>","version":1,"timestamp":2}"#;
+        assert_eq!(event(&past("vm-deleted", gone)), Some(("close", "<b> is gone".to_owned())));
+        assert_eq!(event(&past("gap", "{}")).map(|(mark, _)| mark), Some("unknown"));
+        assert_eq!(event(&past("vm-deleted", "{}")), None, "what cannot be read is left out");
+        assert_eq!(event(&past("of-a-later-version", "{}")), None);
+    }
+}
