@@ -9,7 +9,9 @@ use std::{
 };
 
 use leptos::prelude::*;
-use model::{BatchRequest, Command, CommandRequest, Domain, DomainRef, Event, Fault, FaultKind, HostId, RequestId};
+use model::{
+    BatchRequest, Command, CommandRequest, Domain, DomainRef, Fault, FaultKind, HostId, RequestId, event::Change,
+};
 
 use crate::{
     format,
@@ -145,9 +147,9 @@ impl Acts {
 
     /// Sees whether an event ends something that was done here, or tells
     /// something that a person here must know.
-    pub(crate) fn happened(self, event: &Event) {
-        match event {
-            Event::TaskCompleted(task) => {
+    pub(crate) fn happened(self, change: &Change) {
+        match change {
+            Change::Task(task) if task.outcome.is_some() => {
                 let ended = task.fault.clone().map_or(Ended::Well(task.duration_ms), Ended::Badly);
                 let part = task.target.map(|id| DomainRef { host: task.host_id.clone(), id });
                 match (task.parent, part) {
@@ -156,7 +158,7 @@ impl Acts {
                 }
             }
             // The journal has a banner of its own.
-            Event::Error(error) if !error.is_about_the_journal() => self.tell("Problem", error.message.clone(), true),
+            Change::Error(error) if !error.is_about_the_journal() => self.tell("Problem", error.message.clone(), true),
             _ => {}
         }
     }

@@ -118,15 +118,20 @@ fn FreshnessMark() -> impl IntoView {
 #[component]
 fn TaskDrawer() -> impl IntoView {
     let store = use_store();
+    // What is closed is not drawn, however much happens.
+    let open = RwSignal::new(false);
+    let toggled = move |event: leptos::ev::Event| {
+        open.set(event_target::<leptos::web_sys::Element>(&event).has_attribute("open"));
+    };
     view! {
-        <details class="menu drawer">
+        <details class="menu drawer" on:toggle=toggled>
             <summary class="btn quiet" aria-label="Tasks">{live(move || {
                 let count = running(store);
                 let class = if count.is_empty() { "i-check" } else { "i-reboot ring" };
                 view! { <i class=format!("icon {class}") aria-hidden="true"></i>{count} }.into_any()
             })}</summary>
             <div>
-                {live(move || drawer(store))}
+                {live(move || if open.get() { drawer(store) } else { ().into_any() })}
                 <a class="btn small" href=routes::TASKS rel="external">"All tasks"</a>
             </div>
         </details>

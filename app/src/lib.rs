@@ -28,6 +28,7 @@ mod ui {
     pub(crate) mod icons;
     pub(crate) mod live;
     pub(crate) mod overlay;
+    pub(crate) mod served;
     pub(crate) mod table;
 }
 

@@ -12,6 +12,8 @@ mod words;
 
 use leptos::prelude::*;
 
+use crate::ui::served::served;
+
 /// A part of a page that is drawn from the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -30,27 +32,12 @@ pub(crate) enum Part {
 /// The part of the past that the address of the page asks for.
 pub(crate) fn past(part: Part) -> AnyView {
     #[cfg(feature = "ssr")]
-    let html = drawn::draw(part).to_html();
+    return served(drawn::draw(part));
     #[cfg(not(feature = "ssr"))]
-    let html = {
+    {
         let _ = part;
-        load_when_not_drawn();
-        String::new()
-    };
-    // The text comes from the server's own view, in which every foreign text is escaped.
-    view! { <div class="past" inner_html=html></div> }.into_any()
-}
-
-/// A page that was reached without the server has nothing to show yet.
-#[cfg(not(feature = "ssr"))]
-fn load_when_not_drawn() {
-    let hydrating = Owner::current_shared_context().is_some_and(|context| context.during_hydration());
-    #[cfg(feature = "hydrate")]
-    if !hydrating {
-        window().location().reload().ok();
+        served(())
     }
-    #[cfg(not(feature = "hydrate"))]
-    let _ = hydrating;
 }
 
 /// The way to what was added since the page was drawn.

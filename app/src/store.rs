@@ -14,7 +14,7 @@ pub(crate) mod hub;
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use model::{Cursor, DomainRef, Event, Fault, Host, HostId, Task, inventory::Change, inventory::Snapshot};
+use model::{Cursor, DomainRef, Fault, Host, HostId, Task, event::Change, inventory::Snapshot};
 use serde::{Deserialize, Serialize};
 
 use self::rows::{Pending, Rows};
@@ -159,29 +159,22 @@ impl Store {
         }
     }
 
-    /// Applies an event; once or twice is the same.
-    fn apply(self, event: &Event) {
-        match event {
-            Event::AuditAppended(_) => self.appended.update(|count| *count += 1),
-            Event::Error(error) if error.is_about_the_journal() => self.trouble.set(error.trouble()),
-            _ => {}
-        }
-        if let Some(task) = event.task() {
-            self.mark(task);
-            self.tasks.update(|tasks| model::task::remember(tasks, task));
-        }
-        if let Event::ConnectionStatusChanged(event) = event {
-            self.hosts.update(|hosts| match hosts.iter_mut().find(|host| host.id == event.host_id) {
-                Some(host) => *host = Host::clone(&event.host),
-                None => hosts.push(Host::clone(&event.host)),
-            });
-        }
-        let Some(host) = event.host() else { return };
-        let named = |id| DomainRef { host: host.clone(), id };
-        match event.change() {
-            Some(Change::Set(domain)) => self.rows.set(named(domain.id), domain.clone()),
-            Some(Change::Removed(id, version)) => self.rows.remove(&named(id), version),
-            None => {}
+    /// Takes the change that an event tells; once or twice is the same.
+    fn take(self, change: Change) {
+        match change {
+            Change::Set(host, domain) => self.rows.set(DomainRef { host, id: domain.id }, domain),
+            Change::Removed(host, id, version) => self.rows.remove(&DomainRef { host, id }, version),
+            Change::Host(host) => self.hosts.update(|hosts| match hosts.iter_mut().find(|known| known.id == host.id) {
+                Some(known) => *known = *host,
+                None => hosts.push(*host),
+            }),
+            Change::Task(task) => {
+                self.mark(&task);
+                self.tasks.update(|tasks| model::task::remember(tasks, &task));
+            }
+            Change::Error(error) if error.is_about_the_journal() => self.trouble.set(error.trouble()),
+            Change::Appended => self.appended.update(|count| *count += 1),
+            Change::Error(_) | Change::Nothing => {}
         }
     }
 }

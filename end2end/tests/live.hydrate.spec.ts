@@ -124,7 +124,7 @@ test("a stream that drops resumes after the last event, without gap or duplicate
       constructor(address: string) {
         super(address);
         opened.push(this);
-        for (const kind of ["vm-state-changed", "task-completed", "guest-info-updated", "vm-updated", "inventory"]) {
+        for (const kind of ["vm-state-changed", "task-created", "task-progress", "task-completed", "audit-appended", "guest-info-updated", "vm-updated", "inventory"]) {
           this.addEventListener(kind, (event) => seen.push((event as MessageEvent).lastEventId));
         }
       }

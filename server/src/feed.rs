@@ -22,7 +22,7 @@ use std::{
 };
 
 use axum::body::Bytes;
-use model::{Cursor, Event, Fault, HostId, HostInventory, Inventory, Task, inventory::Snapshot};
+use model::{Cursor, Event, Fault, HostId, HostInventory, Inventory, Task, event::Change, inventory::Snapshot};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -264,16 +264,11 @@ impl Feed {
 
 impl Log {
     fn apply(&mut self, event: &Event) {
-        if event.change().is_some() || matches!(event, Event::ConnectionStatusChanged(_)) {
-            Arc::make_mut(&mut self.inventory).apply(event);
-        }
-        if let Some(task) = event.task() {
-            model::task::remember(&mut self.tasks, task);
-        }
-        if let Event::Error(error) = event
-            && error.is_about_the_journal()
-        {
-            self.trouble = error.trouble();
+        match event.change() {
+            Change::Task(task) => model::task::remember(&mut self.tasks, &task),
+            Change::Error(error) if error.is_about_the_journal() => self.trouble = error.trouble(),
+            Change::Error(_) | Change::Appended | Change::Nothing => {}
+            change => Arc::make_mut(&mut self.inventory).take(&change),
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Domain, DomainState, Fault, FaultKind, Host, HostId, RequestId};
+use crate::{Domain, DomainState, Fault, FaultKind, Host, HostId, RequestId, Task};
 
 pub use crate::task::AuditAppended;
 
@@ -85,11 +85,11 @@ events! {
 }
 
 /// Payload of `task-created`.
-pub type TaskCreated = Arc<crate::Task>;
+pub type TaskCreated = Arc<Task>;
 /// Payload of `task-progress`.
-pub type TaskProgress = Arc<crate::Task>;
+pub type TaskProgress = Arc<Task>;
 /// Payload of `task-completed`.
-pub type TaskCompleted = Arc<crate::Task>;
+pub type TaskCompleted = Arc<Task>;
 
 /// The field `host_id` of a payload, which may be absent.
 trait Named {
@@ -319,5 +319,66 @@ impl Error {
     pub fn trouble(&self) -> Option<Fault> {
         (self.severity == Severity::Critical)
             .then(|| Fault::new(FaultKind::InsufficientStorage, self.message.trim_end_matches('.')))
+    }
+}
+
+/// What an event changes for whoever mirrors the hosts. A mirror needs no more of an
+/// event than the new state in it, so it follows kinds that it does not know, too.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// A machine is now this.
+    Set(HostId, Arc<Domain>),
+    /// A machine is gone; nothing up to this version counts any more.
+    Removed(HostId, Uuid, u64),
+    /// A host is now this; its machines are as before.
+    Host(Box<Host>),
+    /// A task is now this.
+    Task(Arc<Task>),
+    /// Something went wrong, or works again.
+    Error(Box<Error>),
+    /// A record was added.
+    Appended,
+    /// Nothing that a mirror shows.
+    Nothing,
+}
+
+/// The fields of all payloads that change something.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Payload {
+    host_id: Option<HostId>,
+    vm: Option<Arc<Domain>>,
+    vm_id: Option<Uuid>,
+    version: Option<u64>,
+    host: Option<Box<Host>>,
+    message: Option<String>,
+    severity: Option<Severity>,
+    context: Option<String>,
+    timestamp: Option<u64>,
+}
+
+impl Change {
+    /// Reads it from the JSON of an event.
+    ///
+    /// # Errors
+    /// When the payload is none.
+    pub fn read(kind: &str, data: &str) -> Result<Self, serde_json::Error> {
+        if kind.starts_with("task-") {
+            return serde_json::from_str(data).map(Self::Task);
+        }
+        let payload: Payload = serde_json::from_str(data)?;
+        Ok(match payload {
+            Payload { host_id: Some(host), vm: Some(domain), .. } => Self::Set(host, domain),
+            Payload { host_id: Some(host), vm_id: Some(id), version: Some(version), .. } => {
+                Self::Removed(host, id, version)
+            }
+            Payload { host: Some(host), .. } => Self::Host(host),
+            Payload { message: Some(message), severity: Some(severity), host_id, context, timestamp, .. } => {
+                let timestamp = timestamp.unwrap_or_default();
+                Self::Error(Box::new(Error { host_id, message, severity, context, timestamp }))
+            }
+            _ if kind == "audit-appended" => Self::Appended,
+            _ => Self::Nothing,
+        })
     }
 }

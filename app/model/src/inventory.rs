@@ -12,7 +12,8 @@ use crate::{
     Domain, DomainRef, Event, Host, HostId, HostInfo, Link, RequestId,
     domain::Agent,
     event::{
-        ConnectionStatusChanged, GuestAgentConnected, GuestInfoUpdated, VmCreated, VmDeleted, VmStateChanged, VmUpdated,
+        Change, ConnectionStatusChanged, GuestAgentConnected, GuestInfoUpdated, VmCreated, VmDeleted, VmStateChanged,
+        VmUpdated,
     },
 };
 
@@ -67,22 +68,30 @@ impl Inventory {
     /// Applies an event; once or twice is the same, and an older version of an
     /// object never overwrites a newer one.
     pub fn apply(&mut self, event: &Event) {
-        let Some(host) = event.host().and_then(|id| self.hosts.get_mut(id)) else { return };
-        if let Event::ConnectionStatusChanged(event) = event {
-            host.host = Host::clone(&event.host);
-            return;
-        }
-        match event.change() {
-            Some(Change::Set(domain)) => {
-                let newer = host.domains.get(&domain.id).is_none_or(|had| had.version <= domain.version);
-                if newer {
+        self.take(&event.change());
+    }
+
+    /// Takes the change that an event tells.
+    pub fn take(&mut self, change: &Change) {
+        match change {
+            Change::Host(host) => {
+                if let Some(known) = self.hosts.get_mut(&host.id) {
+                    known.host = Host::clone(host);
+                }
+            }
+            Change::Set(host, domain) => {
+                let Some(host) = self.hosts.get_mut(host) else { return };
+                if host.domains.get(&domain.id).is_none_or(|had| had.version <= domain.version) {
                     host.domains.insert(domain.id, domain.clone());
                 }
             }
-            Some(Change::Removed(id, version)) if host.domains.get(&id).is_some_and(|had| had.version <= version) => {
-                host.domains.remove(&id);
+            Change::Removed(host, id, version) => {
+                let Some(host) = self.hosts.get_mut(host) else { return };
+                if host.domains.get(id).is_some_and(|had| had.version <= *version) {
+                    host.domains.remove(id);
+                }
             }
-            _ => {}
+            Change::Task(_) | Change::Error(_) | Change::Appended | Change::Nothing => {}
         }
     }
 }
@@ -227,51 +236,33 @@ fn defined(domain: &Domain) -> Domain {
     defined
 }
 
-/// What an event does to a machine.
-#[derive(Clone, Copy, Debug)]
-pub enum Change<'a> {
-    /// The machine is now this.
-    Set(&'a Arc<Domain>),
-    /// The machine is gone; nothing up to this version counts any more.
-    Removed(Uuid, u64),
-}
-
 impl Event {
-    /// What this event does to a machine; none when it is not about one.
-    pub fn change(&self) -> Option<Change<'_>> {
+    /// What this event changes for whoever mirrors the hosts.
+    pub fn change(&self) -> Change {
         match self {
-            Self::VmStateChanged(VmStateChanged { vm, .. })
-            | Self::VmCreated(VmCreated { vm, .. })
-            | Self::VmUpdated(VmUpdated { vm, .. })
-            | Self::GuestAgentConnected(GuestAgentConnected { vm, .. })
-            | Self::GuestInfoUpdated(GuestInfoUpdated { vm, .. }) => Some(Change::Set(vm)),
-            Self::VmDeleted(VmDeleted { vm_id, version, .. }) => Some(Change::Removed(*vm_id, *version)),
-            Self::ConnectionStatusChanged(_)
-            | Self::TaskCreated(_)
-            | Self::TaskProgress(_)
-            | Self::TaskCompleted(_)
-            | Self::AuditAppended(_)
-            | Self::Error(_) => None,
+            Self::VmStateChanged(VmStateChanged { host_id, vm, .. })
+            | Self::VmCreated(VmCreated { host_id, vm, .. })
+            | Self::VmUpdated(VmUpdated { host_id, vm, .. })
+            | Self::GuestAgentConnected(GuestAgentConnected { host_id, vm, .. })
+            | Self::GuestInfoUpdated(GuestInfoUpdated { host_id, vm, .. }) => Change::Set(host_id.clone(), vm.clone()),
+            Self::VmDeleted(VmDeleted { host_id, vm_id, version, .. }) => {
+                Change::Removed(host_id.clone(), *vm_id, *version)
+            }
+            Self::ConnectionStatusChanged(event) => Change::Host(event.host.clone()),
+            Self::TaskCreated(task) | Self::TaskProgress(task) | Self::TaskCompleted(task) => {
+                Change::Task(task.clone())
+            }
+            Self::Error(error) => Change::Error(Box::new(error.clone())),
+            Self::AuditAppended(_) => Change::Appended,
         }
     }
-}
 
-impl Event {
     /// The machine that this event is about.
     pub fn subject(&self) -> Option<Uuid> {
-        match (self.change(), self.task(), self) {
-            (Some(Change::Set(domain)), ..) => Some(domain.id),
-            (Some(Change::Removed(id, _)), ..) => Some(id),
-            (_, Some(task), _) => task.target,
-            (_, _, Self::AuditAppended(event)) => event.record.as_ref()?.target,
-            _ => None,
-        }
-    }
-
-    /// The task that this event is about, in its whole new state.
-    pub fn task(&self) -> Option<&Arc<crate::Task>> {
-        match self {
-            Self::TaskCreated(task) | Self::TaskProgress(task) | Self::TaskCompleted(task) => Some(task),
+        match self.change() {
+            Change::Set(_, domain) => Some(domain.id),
+            Change::Removed(_, id, _) => Some(id),
+            Change::Task(task) => task.target,
             _ => None,
         }
     }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use model::{
     Domain, DomainState, Event, Host, HostId, HostInventory, Inventory, Link,
     domain::{Agent, Guest, Interface},
+    event::Change,
     inventory::Stamp,
 };
 use proptest::{collection::btree_map, prelude::*};
@@ -103,15 +104,22 @@ proptest! {
         early.iter().chain(&late).for_each(|event| got.apply(event));
         // Late duplicates of old machine states must not bring anything back to life as it was.
         for event in early.iter().filter(|event| matches!(event, Event::VmStateChanged(_) | Event::VmUpdated(_))) {
-            let known = event.change().is_some_and(|change| match change {
-                model::inventory::Change::Set(domain) => got.hosts[event.host().expect("machines have hosts")].domains.contains_key(&domain.id),
-                model::inventory::Change::Removed(..) => false,
-            });
+            let known = match event.change() {
+                Change::Set(host, domain) => got.hosts[&host].domains.contains_key(&domain.id),
+                _ => false,
+            };
             if known {
                 got.apply(event);
             }
         }
         prop_assert_eq!(got, c);
+    }
+
+    #[test]
+    fn a_mirror_reads_of_an_event_what_the_event_does(a in inventory(1), b in inventory(2)) {
+        for event in a.diff(&b, STAMP) {
+            prop_assert_eq!(Change::read(event.kind(), &event.data()).expect("valid"), event.change());
+        }
     }
 
     #[test]
@@ -137,4 +145,14 @@ fn a_state_change_is_told_once_with_old_and_new_state() {
     for key in ["hostId", "vmId", "vmName", "oldState", "newState", "timestamp", "version", "vm"] {
         assert!(json.get(key).is_some(), "{key} is part of the schema");
     }
+}
+
+#[test]
+fn tasks_errors_and_kinds_of_later_versions_have_their_effect_too() {
+    let error = Event::Error(model::event::Error::of_journal(Some(&model::Fault::denied("full")), 7));
+    assert_eq!(Change::read("error", &error.data()).expect("valid"), error.change());
+    let later = r#"{"hostId":"atlas","vm":{"name":"web"},"surprise":1}"#;
+    assert!(matches!(Change::read("of-a-later-version", later), Ok(Change::Set(_, domain)) if domain.name == "web"));
+    assert!(matches!(Change::read("of-a-later-version", "{}"), Ok(Change::Nothing)));
+    assert!(Change::read("vm-updated", "no json").is_err());
 }

@@ -10,7 +10,7 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc};
 use gloo_timers::callback::{Interval, Timeout};
 use js_sys::{Array, Date, Function, Math, Promise, Reflect};
 use leptos::prelude::*;
-use model::{Event, inventory::Snapshot};
+use model::{event::Change, inventory::Snapshot};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use web_sys::{BroadcastChannel, MessageEvent, MessagePort, SharedWorker, VisibilityState, WorkerOptions, WorkerType};
 
@@ -297,10 +297,10 @@ impl Client {
             }
             return;
         }
-        // What this version does not know was made for a newer one.
-        if let Ok(Some(event)) = Event::parse(kind, data) {
-            self.store.apply(&event);
-            self.acts.happened(&event);
+        // What this version cannot read was made for a newer one.
+        if let Ok(change) = Change::read(kind, data) {
+            self.acts.happened(&change);
+            self.store.take(change);
         }
         if let Ok(cursor) = id.parse() {
             self.store.cursor.set(cursor);
