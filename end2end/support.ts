@@ -98,6 +98,16 @@ export class Daemon {
   }
 }
 
+/** Does some things with the machines of the demo, and waits until each has ended. */
+export async function busy(server: Server): Promise<void> {
+  for (const [name, kind] of [["web-01", "pause"], ["web-01", "resume"], ["dns-2", "start"], ["web-02", "start"]]) {
+    const answer = await server.command("demo", name, { kind });
+    if (answer.status !== 202) continue;
+    const { taskId } = await answer.json();
+    await expect.poll(async () => (await (await fetch(`${server.url}/api/v1/tasks/${taskId}`)).json()).outcome).toBe("succeeded");
+  }
+}
+
 /** Writes a node file of libvirt's test driver and gives its URI. */
 export function manyMachines(count: number, folder: string, stopped = false): string {
   const machine = (n: number) => {

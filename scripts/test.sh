@@ -50,9 +50,11 @@ rust "model, hypervisor, server, tidy" cargo test --workspace --exclude frontend
 end2end/host/guest.sh || failed=$((failed + 1))
 if [ "$(id -u)" = 0 ]; then
   rust "hypervisor against real QEMU" cargo test -p hypervisor --test real -- --ignored
+  rust "server: crashes and failing disks" cargo test -p server --test crash --test disk -- --ignored
 else
   echo "skipped: hypervisor against real QEMU, because its libvirtd needs root"
-  skipped=$((skipped + 1))
+  echo "skipped: server: crashes and failing disks, because its libvirtd and its disk need root"
+  skipped=$((skipped + 2))
 fi
 check "site" cargo leptos build --release --precompress --frontend-only
 check "server" cargo build --quiet -p server

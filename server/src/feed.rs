@@ -25,24 +25,39 @@ use axum::body::Bytes;
 use model::{Cursor, Event, Fault, HostId, HostInventory, Inventory, Task, event::Change, inventory::Snapshot};
 use tokio::{
     sync::watch,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout_at},
 };
 use uuid::Uuid;
 
-/// Events that are kept at most.
-const RING_EVENTS: usize = 65_536;
-/// Bytes that are kept even when they are old.
-const RING_BYTES: usize = 16 << 20;
-/// Events are kept at least this long, as far as `RING_EVENTS` allows.
-const RING_AGE: Duration = Duration::from_secs(75);
-/// A reader that is further behind than this starts over.
-const MAX_BEHIND: usize = 1 << 20;
+/// How much of the past is kept in memory, and for whom.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Events that are kept at most.
+    pub(crate) events: usize,
+    /// Bytes that are kept even when they are old.
+    pub(crate) bytes: usize,
+    /// Events are kept at least this long, as far as `events` allows.
+    pub(crate) age: Duration,
+    /// A reader that has more bytes than this before it starts over.
+    pub(crate) behind: usize,
+}
+
+/// The bounds of a server.
+const BOUNDS: Bounds = Bounds { events: 65_536, bytes: 16 << 20, age: Duration::from_secs(75), behind: 1 << 20 };
 /// A reader gets at most one chunk in this time: one frame of a display.
 const CHUNK_EVERY: Duration = Duration::from_millis(16);
 /// Time between bookmarks; clients give up after 40 s of silence.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(10);
 /// Readers at the same time.
-const MAX_READERS: usize = 4096;
+const MAX_READERS: usize = 16_384;
+/// A reader is closed after this long, or up to a quarter longer, and resumes: so
+/// no stream outlives what proxies allow, and after a restart of a proxy they
+/// spread over its servers again.
+const ROTATE_AFTER: Duration = Duration::from_secs(3_600);
+/// When the server stops, its readers are closed one after the other within this time.
+const DRAIN_WITHIN: Duration = Duration::from_millis(1_000);
+/// Closed readers come back after this long at most, in milliseconds.
+const COME_BACK_WITHIN: u64 = 1_000;
 
 /// One encoded event.
 struct Frame {
@@ -96,6 +111,7 @@ struct Signal {
 
 struct Shared {
     epoch: u64,
+    bounds: Bounds,
     log: Mutex<Log>,
     signal: watch::Sender<Signal>,
     readers: AtomicUsize,
@@ -138,6 +154,11 @@ impl Shared {
 impl Feed {
     /// An empty log over hosts of which nothing is known yet.
     pub fn new(hosts: impl IntoIterator<Item = HostInventory>) -> Self {
+        Self::within(BOUNDS, hosts)
+    }
+
+    /// The same with other bounds.
+    pub(crate) fn within(bounds: Bounds, hosts: impl IntoIterator<Item = HostInventory>) -> Self {
         let hosts: BTreeMap<_, _> = hosts.into_iter().map(|host| (host.host.id.clone(), host)).collect();
         let log = Log {
             inventory: Arc::new(Inventory { hosts }),
@@ -150,6 +171,7 @@ impl Feed {
         };
         let shared = Shared {
             epoch: random_u64(),
+            bounds,
             log: Mutex::new(log),
             signal: watch::Sender::new(Signal::default()),
             readers: AtomicUsize::new(0),
@@ -169,7 +191,7 @@ impl Feed {
             let (host, subject) = (event.host().cloned(), event.subject());
             log.ring.push_back(Frame { kind: event.kind(), host, subject, at: now, wall, bytes });
         }
-        log.trim(now);
+        log.trim(now, &self.shared.bounds);
         let seq = log.seq;
         drop(log);
         self.shared.signal.send_modify(|signal| signal.seq = seq);
@@ -232,14 +254,19 @@ impl Feed {
         let signal = self.shared.signal.subscribe();
         let mut log = self.shared.lock();
         let usable = cursor.filter(|cursor| {
-            cursor.epoch == self.shared.epoch && log.reaches(cursor.seq) && log.behind(cursor.seq) <= MAX_BEHIND
+            cursor.epoch == self.shared.epoch
+                && log.reaches(cursor.seq)
+                && log.behind(cursor.seq) <= self.shared.bounds.behind
         });
         let (position, first) = match usable {
             Some(cursor) => (cursor.seq, None),
             None => (log.seq, Some(log.inventory_frame(self.shared.epoch, &filter))),
         };
         drop(log);
-        Some(Reader { shared: self.shared.clone(), signal, position, filter, first, sent: None, beat: None })
+        let ends = Instant::now() + part_of(ROTATE_AFTER / 4) + ROTATE_AFTER;
+        let shared = self.shared.clone();
+        let (sent, beat) = (None, None);
+        Some(Reader { shared, signal, position, filter, first, sent, beat, ends, leaving: false, over: false })
     }
 
     /// How many readers there are.
@@ -278,10 +305,10 @@ impl Log {
     }
 
     /// Forgets what is old, within the bounds.
-    fn trim(&mut self, now: Instant) {
+    fn trim(&mut self, now: Instant, bounds: &Bounds) {
         while let Some(oldest) = self.ring.front() {
-            let old = now.duration_since(oldest.at) > RING_AGE && self.bytes > RING_BYTES;
-            if !old && self.ring.len() <= RING_EVENTS {
+            let old = now.duration_since(oldest.at) > bounds.age && self.bytes > bounds.bytes;
+            if !old && self.ring.len() <= bounds.events {
                 break;
             }
             self.bytes -= oldest.bytes.len();
@@ -354,19 +381,27 @@ pub struct Reader {
     sent: Option<Instant>,
     /// The last bookmark; none before the first chunk.
     beat: Option<u64>,
+    /// When it is closed at the latest.
+    ends: Instant,
+    /// Whether it is being closed because the server stops.
+    leaving: bool,
+    /// Whether its client was told to come back.
+    over: bool,
 }
 
 impl Reader {
     /// The next chunk of whole frames; none when the stream is over: the reader
-    /// fell too far behind, or the server stops. It resumes by the last id.
+    /// fell too far behind, has read long enough, or the server stops. It resumes
+    /// by the last id.
     pub async fn next(&mut self) -> Option<Bytes> {
         if let Some(first) = self.first.take() {
             return Some(self.given(first));
         }
         loop {
             let signal = *self.signal.borrow_and_update();
-            if signal.draining {
-                return self.farewell();
+            if signal.draining && !self.leaving {
+                self.leaving = true;
+                self.ends = self.ends.min(Instant::now() + part_of(DRAIN_WITHIN));
             }
             if signal.seq > self.position {
                 if let Some(sent) = self.sent {
@@ -378,16 +413,23 @@ impl Reader {
                     return Some(self.given(chunk));
                 }
             }
-            if self.beat != Some(signal.beat) {
-                let at_once = self.beat.is_none();
-                self.beat = Some(signal.beat);
-                // A reader that resumes learns at once that the stream works.
-                if !at_once || self.sent.is_none() {
-                    return Some(self.given(encode(self.shared.cursor(self.position), "bookmark", "{}")));
-                }
+            if Instant::now() >= self.ends {
+                return self.farewell();
             }
-            self.signal.changed().await.ok()?;
+            if self.beat != Some(signal.beat) {
+                // The first one tells at once that the stream works, and which server it is.
+                self.beat = Some(signal.beat);
+                return Some(self.given(self.bookmark()));
+            }
+            // Nothing new until the end is the end's turn.
+            timeout_at(self.ends, self.signal.changed()).await.unwrap_or(Ok(())).ok()?;
         }
+    }
+
+    /// The position, and the version of the server, for clients of another one.
+    fn bookmark(&self) -> Bytes {
+        let data = concat!("{\"server\":\"", env!("CARGO_PKG_VERSION"), "\"}");
+        encode(self.shared.cursor(self.position), "bookmark", data)
     }
 
     fn given(&mut self, chunk: Bytes) -> Bytes {
@@ -408,7 +450,7 @@ impl Reader {
             .collect();
         self.position = log.seq;
         drop(log);
-        if wanted.iter().map(Bytes::len).sum::<usize>() > MAX_BEHIND {
+        if wanted.iter().map(Bytes::len).sum::<usize>() > self.shared.bounds.behind {
             return None;
         }
         Some(match <[Bytes; 1]>::try_from(wanted) {
@@ -417,12 +459,16 @@ impl Reader {
         })
     }
 
-    /// The last chunk when the server stops: come back after a moment.
+    /// The last chunk: come back after a moment.
     fn farewell(&mut self) -> Option<Bytes> {
-        let told = self.beat == Some(u64::MAX);
-        self.beat = Some(u64::MAX);
-        (!told).then(|| format!("retry: {}\n\n", 500 + random_u64() % 4_500).into())
+        let told = std::mem::replace(&mut self.over, true);
+        (!told).then(|| format!("retry: {}\n\n", 50 + random_u64() % COME_BACK_WITHIN).into())
     }
+}
+
+/// A random part of a time, so that not all do something at once.
+fn part_of(whole: Duration) -> Duration {
+    whole.mul_f64((random_u64() % 1_000) as f64 / 1_000.0)
 }
 
 impl Drop for Reader {

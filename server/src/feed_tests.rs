@@ -141,6 +141,51 @@ async fn readers_are_told_to_come_back_when_the_server_stops() {
     assert!(reader.next().await.is_none());
 }
 
+#[tokio::test(start_paused = true)]
+async fn readers_leave_one_after_the_other_and_miss_nothing_until_they_do() {
+    let feed = feed();
+    let mut readers: Vec<_> =
+        (0..200).map(|_| feed.subscribe(Some(feed.cursor()), Filter::default()).expect("room")).collect();
+    for reader in &mut readers {
+        next(reader).await;
+    }
+    feed.drain();
+    feed.publish(created("atlas", 1));
+    let began = Instant::now();
+    let ends = readers.into_iter().map(|mut reader| async move {
+        assert_eq!(next(&mut reader).await[0].1, "vm-created");
+        assert!(reader.next().await.expect("a farewell").starts_with(b"retry: "));
+        assert!(reader.next().await.is_none());
+        began.elapsed().as_millis() / 100
+    });
+    let slices: BTreeSet<u128> = futures_util::future::join_all(ends).await.into_iter().collect();
+    assert!(slices.len() >= 8 && slices.iter().all(|slice| *slice <= 10), "{slices:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_is_closed_after_an_hour_or_little_more_and_resumes() {
+    let feed = feed();
+    tokio::spawn(feed.clone().beat());
+    let mut reader = feed.subscribe(Some(feed.cursor()), Filter::default()).expect("room");
+    let (began, mut last) = (Instant::now(), Bytes::new());
+    while let Some(chunk) = reader.next().await {
+        last = chunk;
+    }
+    let minutes = began.elapsed().as_secs() / 60;
+    assert!((60..=75).contains(&minutes) && last.starts_with(b"retry: "), "{minutes} min, {last:?}");
+    let mut again = feed.subscribe(Some(feed.cursor()), Filter::default()).expect("room");
+    assert_eq!(next(&mut again).await[0].1, "bookmark", "nothing was missed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_begins_anew_learns_at_once_which_server_it_has() {
+    let feed = feed();
+    let mut reader = feed.subscribe(None, Filter::default()).expect("room");
+    assert_eq!(next(&mut reader).await[0].1, "inventory");
+    let chunk = reader.next().await.expect("goes on");
+    assert!(std::str::from_utf8(&chunk).expect("text").contains(concat!("{\"server\":\"", env!("CARGO_PKG_VERSION"))));
+}
+
 #[test]
 fn the_number_of_readers_is_bounded_and_given_back() {
     let feed = feed();
@@ -154,10 +199,10 @@ fn the_number_of_readers_is_bounded_and_given_back() {
 #[test]
 fn memory_of_the_log_is_bounded() {
     let feed = feed();
-    for _ in 0..RING_EVENTS + 10 {
+    for _ in 0..BOUNDS.events + 10 {
         feed.publish(problem("atlas", "x"));
     }
-    assert_eq!(feed.shared.lock().ring.len(), RING_EVENTS);
+    assert_eq!(feed.shared.lock().ring.len(), BOUNDS.events);
     assert!(!feed.shared.lock().reaches(5), "what is forgotten is known to be");
     assert!(feed.shared.lock().reaches(11));
 }

@@ -134,3 +134,7 @@ fn told(trouble: Trouble) -> io::Error {
         Trouble::Other(why) => why,
     })
 }
+
+#[cfg(test)]
+#[path = "simulation_tests.rs"]
+mod simulation;

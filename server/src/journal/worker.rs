@@ -47,6 +47,9 @@ impl Writer {
                 trouble.send_if_modified(|known| {
                     let fault = result.clone().err();
                     let news = *known != fault;
+                    if let Some(fault) = fault.as_ref().filter(|_| news) {
+                        tracing::error!(path = %path.display(), reason = fault.reason, "the journal cannot be written");
+                    }
                     *known = fault;
                     news
                 });
@@ -85,10 +88,7 @@ fn commit(connection: &mut Connection, mut works: Works, path: &Path) -> (Works,
         works.iter_mut().try_for_each(|work| work.write(&transaction))?;
         transaction.commit()
     };
-    let result = write().map_err(|error| {
-        tracing::error!(%error, path = %path.display(), "the journal cannot be written");
-        storage::fault(&error, path)
-    });
+    let result = write().map_err(|error| storage::fault(&error, path));
     (works, result)
 }
 

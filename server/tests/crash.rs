@@ -1,0 +1,198 @@
+//! The process dies at every place of a command's way, against a real daemon
+//! with a real QEMU guest: nothing is lost, and nothing happens twice.
+//!
+//! Needs root for the daemon; `make test` runs it with `--ignored`.
+
+mod support;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use support::process::Process;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep, timeout};
+use uuid::Uuid;
+
+/// A libvirtd of this test's own with one guest.
+struct Daemon {
+    folder: TempDir,
+    uri: String,
+}
+
+impl Daemon {
+    fn start() -> Self {
+        let folder = TempDir::with_prefix("bv-").expect("a folder");
+        let uri = script(&["start", folder.path().to_str().expect("text")]);
+        let daemon = Self { folder, uri: uri.lines().last().expect("the URI").to_owned() };
+        script(&["guest", daemon.path(), "web-01"]);
+        daemon
+    }
+
+    fn path(&self) -> &str {
+        self.folder.path().to_str().expect("text")
+    }
+
+    fn virsh(&self, arguments: &[&str]) -> String {
+        run(Command::new("virsh").args(["-q", "-c", &self.uri]).args(arguments))
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        script(&["stop", self.path()]);
+    }
+}
+
+fn script(arguments: &[&str]) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../end2end/host/daemon.sh");
+    run(Command::new(path).args(arguments))
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().expect("runs");
+    assert!(output.status.success(), "{command:?}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// What libvirt itself says has happened, one line each.
+struct Witness {
+    file: PathBuf,
+    child: std::process::Child,
+}
+
+impl Witness {
+    fn start(daemon: &Daemon) -> Self {
+        let file = daemon.folder.path().join("events");
+        let out = fs::File::create(&file).expect("a file");
+        let child = Command::new("stdbuf")
+            .args(["-oL", "virsh", "-q", "-c", &daemon.uri, "event", "--loop", "--event", "lifecycle"])
+            .stdout(out)
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("virsh runs");
+        Self { file, child }
+    }
+
+    fn count(&self, word: &str) -> usize {
+        fs::read_to_string(&self.file).expect("readable").lines().filter(|line| line.contains(word)).count()
+    }
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+async fn ended(server: &Process, id: &str) -> Value {
+    let began = Instant::now();
+    loop {
+        let (status, task) = server.json("GET", &format!("/api/v1/tasks/{id}"), &Value::Null).await.expect("answers");
+        if status == 200 && !task["outcome"].is_null() {
+            return task;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{id} never ends: {task}");
+        // There is nothing else to wait for: the end of a task is read here as any program would.
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Where the process dies, how the request ends, and how often the guest starts.
+const PLACES: [(&str, &str, usize); 7] = [
+    ("before-intent", "succeeded", 1),
+    ("after-intent", "failed", 0),
+    ("before-libvirt", "failed", 0),
+    ("after-libvirt", "succeeded", 1),
+    ("before-outcome", "succeeded", 1),
+    ("after-outcome", "succeeded", 1),
+    ("after-publish", "succeeded", 1),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root and libvirtd"]
+async fn a_process_that_dies_at_any_place_of_a_command_loses_nothing_and_does_nothing_twice() {
+    let daemon = Daemon::start();
+    let target = daemon.virsh(&["domuuid", "web-01"]);
+    let witness = Witness::start(&daemon);
+    for (place, outcome, effects) in PLACES {
+        let data = TempDir::new().expect("a folder");
+        let arguments = ["--connect", &format!("atlas={}", daemon.uri), "--data", data.path().to_str().expect("text")];
+        let before = witness.count("Started");
+        let id = Uuid::new_v4().to_string();
+        let request = json!({ "requestId": id, "host": "atlas", "target": target, "command": { "kind": "start" } });
+
+        let mut server = Process::start(&arguments, Some(place)).await;
+        // The same request five times at once; answers may be lost with the process.
+        let five = (0..5).map(|_| server.json("POST", "/api/v1/commands", &request));
+        let answers = futures_util::future::join_all(five).await;
+        timeout(Duration::from_secs(30), server.ended()).await.unwrap_or_else(|_| panic!("{place} was not reached"));
+        let accepted = answers.iter().flatten().any(|(status, _)| *status == 202);
+        assert!(!(accepted && place == "before-intent"), "what was accepted is on disk");
+
+        let server = Process::start(&arguments, None).await;
+        let (_, known) =
+            server.json("GET", &format!("/api/v1/audit?requestId={id}"), &Value::Null).await.expect("answers");
+        let records = known["records"].as_array().expect("a list").len();
+        assert_eq!(records, usize::from(place != "before-intent"), "{place}: {known}");
+        let (status, receipt) = server.json("POST", "/api/v1/commands", &request).await.expect("answers");
+        assert_eq!((status, &receipt["requestId"]), (202, &json!(id)), "{place}: {receipt}");
+        let task = ended(&server, &id).await;
+        assert_eq!(task["outcome"], outcome, "{place}: {task}");
+        let (_, again) = server.json("POST", "/api/v1/commands", &request).await.expect("answers");
+        assert_eq!(again, receipt, "{place}");
+        assert_eq!(witness.count("Started") - before, effects, "{place}: the guest was started");
+        if effects > 0 {
+            daemon.virsh(&["destroy", "web-01"]);
+        }
+        drop(server);
+        let verify =
+            [env!("CARGO_BIN_EXE_belvedere"), "audit", "verify", "--data", data.path().to_str().expect("text")];
+        assert!(run(Command::new(verify[0]).args(&verify[1..])).contains("records are intact"), "{place}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root and libvirtd"]
+async fn a_guest_that_ignores_the_power_button_is_waited_for_until_somebody_cancels() {
+    let daemon = Daemon::start();
+    let target = daemon.virsh(&["domuuid", "web-01"]);
+    let data = TempDir::new().expect("a folder");
+    let arguments = ["--connect", &format!("atlas={}", daemon.uri), "--data", data.path().to_str().expect("text")];
+    let server = Process::start(&arguments, None).await;
+    let send = async |kind: &str| {
+        let id = Uuid::new_v4().to_string();
+        let request = json!({ "requestId": id, "host": "atlas", "target": target, "command": { "kind": kind } });
+        let (status, answer) = server.json("POST", "/api/v1/commands", &request).await.expect("answers");
+        assert_eq!(status, 202, "{answer}");
+        id
+    };
+    // Firmware that has just begun knows no power button.
+    let start = send("start").await;
+    assert_eq!(ended(&server, &start).await["outcome"], "succeeded");
+    let shutdown = send("shutdown").await;
+    let began = Instant::now();
+    let running = loop {
+        let (_, task) = server.json("GET", &format!("/api/v1/tasks/{shutdown}"), &Value::Null).await.expect("answers");
+        if task["cancellable"] == true || !task["outcome"].is_null() || began.elapsed() > Duration::from_secs(20) {
+            break task;
+        }
+        sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(
+        (running["state"].as_str(), running["cancellable"].as_bool()),
+        (Some("running"), Some(true)),
+        "{running}"
+    );
+    assert!(running["progress"]["text"].as_str().expect("text").contains("Waiting for the guest"), "{running}");
+    let (status, _) =
+        server.json("POST", &format!("/api/v1/tasks/{shutdown}/cancel"), &json!({})).await.expect("answers");
+    assert_eq!(status, 202);
+    let task = ended(&server, &shutdown).await;
+    assert_eq!((task["outcome"].as_str(), task["fault"]["fault"].as_str()), (Some("failed"), Some("cancelled")));
+}

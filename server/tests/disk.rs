@@ -1,0 +1,111 @@
+//! The disk of the journal fills up or turns read-only under a whole server.
+//!
+//! Needs root to mount a small disk; `make test` runs it with `--ignored`.
+
+mod support;
+
+use std::{fs, path::Path, process::Command};
+
+use serde_json::json;
+use support::{Running, Stream};
+use tempfile::TempDir;
+
+/// A small disk, and where its image lies.
+struct Disk(TempDir, TempDir);
+
+impl Disk {
+    fn mount() -> Self {
+        let disk = Self(TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+        let image = disk.1.path().join("image");
+        fs::File::create(&image).and_then(|file| file.set_len(8 << 20)).expect("an image");
+        let image = image.to_str().expect("text");
+        run(&["mkfs.ext4", "-q", image]);
+        run(&["mount", "-o", "loop", image, disk.path()]);
+        disk
+    }
+
+    fn path(&self) -> &str {
+        self.0.path().to_str().expect("text")
+    }
+
+    fn fill(&self) {
+        let mut size = 1 << 20;
+        while size > 0 {
+            // The first write that does not fit is followed by smaller ones.
+            let path = self.0.path().join(format!("ballast-{size}-{}", rest(self.0.path())));
+            if fs::write(&path, vec![0; size]).is_err() {
+                size /= 2;
+            }
+        }
+    }
+
+    fn empty(&self) {
+        let files = fs::read_dir(self.0.path()).expect("readable").filter_map(Result::ok);
+        files
+            .filter(|file| file.file_name().to_string_lossy().starts_with("ballast"))
+            .for_each(|file| fs::remove_file(file.path()).expect("removed"));
+    }
+
+    /// What the kernel does with a disk that fails: nothing can be written any more,
+    /// not even to files that are open.
+    fn fail(&self) {
+        run(&["mount", "-o", "remount,abort", self.path()]);
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        run(&["umount", "-l", self.path()]);
+    }
+}
+
+fn rest(folder: &Path) -> usize {
+    fs::read_dir(folder).expect("readable").count()
+}
+
+fn run(program: &[&str]) {
+    assert!(Command::new(program[0]).args(&program[1..]).status().expect("runs").success(), "{program:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs root to mount a disk"]
+async fn commands_are_refused_while_the_disk_is_full_or_read_only_and_all_else_goes_on() {
+    let disk = Disk::mount();
+    let server = Running::with(&["--demo", "--data", disk.path()]).await;
+    let mut stream = server.stream("/events?topics=error,vm-state-changed", &[]).await;
+    stream.until("inventory").await;
+    disk.fill();
+    refused(&server, &mut stream, "is full").await;
+    disk.empty();
+    assert_eq!(stream.until("error").await.data["severity"], "info", "it goes on by itself");
+    let (status, _, id) = server.command("dns-2", json!({ "kind": "setTitle", "title": "again" })).await;
+    assert_eq!(status, 202);
+    server.backend.wait(model::RequestId(id), std::time::Duration::from_secs(10)).await;
+    assert_eq!(server.domain("dns-2").await["title"], "again");
+    assert!(!server.get("/vms").await.1.contains("Commands are refused"));
+
+    disk.fail();
+    refused(&server, &mut stream, "cannot be written").await;
+}
+
+/// Commands are refused with the reason, and all else goes on.
+async fn refused(server: &Running, stream: &mut Stream, word: &str) {
+    // What still fits into the space that the journal has already may go through first.
+    let refused = loop {
+        let (status, fault, _) =
+            server.command("web-01", json!({ "kind": "setTitle", "title": "x".repeat(190) })).await;
+        if status != 202 {
+            break (status, fault);
+        }
+    };
+    assert_eq!((refused.0, refused.1["fault"].as_str()), (507, Some("insufficientStorage")));
+    assert!(refused.1["reason"].as_str().expect("text").contains(word), "{}", refused.1);
+    let told = stream.until("error").await.data;
+    assert_eq!((told["severity"].as_str(), told["context"].as_str()), (Some("critical"), Some("journal")));
+    let before = server.domain("web-02").await["state"].clone();
+    let (status, _, _) = server.command("web-02", json!({ "kind": "pause" })).await;
+    assert_eq!((status, server.domain("web-02").await["state"].clone()), (507, before), "nothing was done");
+    let (status, page) = server.get("/vms").await;
+    assert!(status == 200 && page.contains("Commands are refused") && page.contains(word), "the page says why");
+    assert_eq!(server.get("/audit").await.0, 200, "what was recorded can be read");
+}
