@@ -30,12 +30,25 @@ pub(crate) struct Question {
 /// How one command ended, or that it has not.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Ended {
+    /// It waits for the server to be there again.
+    Held,
     /// It runs.
     Not,
     /// It worked, after so many milliseconds.
     Well(u64),
     /// It did not.
     Badly(Fault),
+}
+
+impl Ended {
+    /// Distinguishes how far the items of a notice are, so that it is drawn anew.
+    pub(crate) fn rank(&self) -> usize {
+        match self {
+            Self::Well(_) | Self::Badly(_) => 0,
+            Self::Not => 1,
+            Self::Held => 10_000,
+        }
+    }
 }
 
 /// Something a person is told about what they did.
@@ -74,6 +87,8 @@ pub(crate) struct Acts {
     pub(crate) notices: RwSignal<Vec<Notice>>,
     /// Requests of this tab that run, with their rows.
     running: StoredValue<HashMap<RequestId, Vec<DomainRef>>>,
+    /// What waits for the server, and since when in milliseconds.
+    held: StoredValue<Vec<(f64, Wish)>>,
     next: StoredValue<u64>,
 }
 
@@ -88,6 +103,7 @@ impl Acts {
             question: RwSignal::new(None),
             notices: RwSignal::new(Vec::new()),
             running: StoredValue::new(HashMap::new()),
+            held: StoredValue::new(Vec::new()),
             next: StoredValue::new(0),
         }
     }
@@ -128,7 +144,63 @@ impl Acts {
             });
         }
         self.show(command.label().to_owned(), items);
-        self.send(wishes);
+        if self.store.is_lost() {
+            self.hold(command, wishes);
+        } else {
+            self.send(wishes);
+        }
+    }
+
+    /// What to do while the server is away: what is harmless waits a while, in sight;
+    /// anything else is refused, because nobody knows what will be true then.
+    fn hold(self, command: &Command, wishes: Vec<Wish>) {
+        if !command.is_harmless() {
+            let fault = Fault::denied(format!("{} was not sent: Belvedere's server is away", command.label()))
+                .with_next("Do it once the page is live");
+            wishes.iter().for_each(|wish| self.end(wish.id(), None, Ended::Badly(fault.clone())));
+            return;
+        }
+        for wish in &wishes {
+            self.retell(wish.id(), &None, &Ended::Held);
+        }
+        self.held.update_value(|held| held.extend(wishes.into_iter().map(|wish| (now(), wish))));
+    }
+
+    /// Sends what waits once the server is there, and gives up what has waited too
+    /// long. It is called every second and when the server comes back.
+    pub(crate) fn look_after_held(self) {
+        let lost = self.store.is_lost();
+        let (late, kept) = self
+            .held
+            .try_update_value(|held| {
+                std::mem::take(held).into_iter().partition::<Vec<_>, _>(|(at, _)| now() - at > HELD_FOR)
+            })
+            .unwrap_or_default();
+        for (_, wish) in late {
+            let fault = Fault::new(FaultKind::Unreachable, "It was not sent: Belvedere's server was away for a minute");
+            self.end(wish.id(), None, Ended::Badly(fault.with_next("Do it again if it is still wanted")));
+        }
+        if lost {
+            self.held.update_value(|held| held.extend(kept));
+            return;
+        }
+        for (_, wish) in kept {
+            self.retell(wish.id(), &None, &Ended::Not);
+            self.send(vec![wish]);
+        }
+    }
+
+    /// Gives up what waits under a notice.
+    pub(crate) fn give_up(self, request: RequestId) {
+        let waits = self.held.try_update_value(|held| {
+            let before = held.len();
+            held.retain(|(_, wish)| wish.id() != request);
+            held.len() < before
+        });
+        if waits == Some(true) {
+            let fault = Fault::new(FaultKind::Cancelled, "It was not sent");
+            self.end(request, None, Ended::Badly(fault));
+        }
     }
 
     #[cfg(feature = "hydrate")]
@@ -179,14 +251,18 @@ impl Acts {
                 row.pending.set(None);
             }
         }
+        self.retell(request, &part, &ended);
+        self.expire();
+    }
+
+    /// Changes what the notices say of a request that has not ended.
+    fn retell(self, request: RequestId, part: &Option<DomainRef>, ended: &Ended) {
         self.notices.update(|notices| {
             let items = notices.iter_mut().flat_map(|notice| &mut notice.items);
-            let meant = items.filter(|item| {
-                item.request == request && item.ended == Ended::Not && (part.is_none() || item.target == part)
-            });
+            let open = items.filter(|item| item.request == request && matches!(item.ended, Ended::Not | Ended::Held));
+            let meant = open.filter(|item| part.is_none() || item.target == *part);
             meant.for_each(|item| item.ended = ended.clone());
         });
-        self.expire();
     }
 
     /// Tells a sentence that is about no command.
@@ -245,6 +321,7 @@ impl Item {
     pub(crate) fn sentence(&self) -> String {
         match &self.ended {
             Ended::Not => self.name.clone(),
+            Ended::Held => format!("{} waits for Belvedere's server, a minute at most", self.name),
             Ended::Well(0) if self.done.is_empty() => self.name.clone(),
             Ended::Well(took) => format!("{} {} ({})", self.name, self.done, format::took(*took)),
             Ended::Badly(fault) => fault.sentence(),
@@ -270,7 +347,7 @@ pub(crate) fn no_answer() -> Fault {
 }
 
 /// What is sent for the machines of one host.
-#[cfg_attr(not(feature = "hydrate"), expect(dead_code, reason = "only browsers send"))]
+#[derive(Clone)]
 enum Wish {
     One(CommandRequest),
     Many(BatchRequest),
@@ -289,7 +366,6 @@ impl Wish {
     }
 }
 
-#[cfg(feature = "hydrate")]
 impl Wish {
     fn id(&self) -> RequestId {
         match self {
@@ -297,7 +373,10 @@ impl Wish {
             Self::Many(request) => request.request_id,
         }
     }
+}
 
+#[cfg(feature = "hydrate")]
+impl Wish {
     async fn send(&self) -> Result<(), Fault> {
         use crate::routes;
         let post = |path| gloo_net::http::Request::post(path);
@@ -311,6 +390,17 @@ impl Wish {
         }
         Err(response.json::<Fault>().await.unwrap_or_else(|_| no_answer()))
     }
+}
+
+/// How long a harmless command waits for the server, in milliseconds.
+const HELD_FOR: f64 = 60_000.0;
+
+/// Milliseconds on a clock that nobody sets.
+fn now() -> f64 {
+    #[cfg(feature = "hydrate")]
+    return window().performance().map_or(0.0, |clock| clock.now());
+    #[cfg(not(feature = "hydrate"))]
+    0.0
 }
 
 /// The name of this tab, which lasts as long as it.

@@ -94,9 +94,10 @@ fn FreshnessMark() -> impl IntoView {
     let mark = move || match store.freshness().get() {
         Freshness::Connecting => ("connecting", "Connecting".to_owned(), None),
         Freshness::Lost { .. } => ("lost", "Reconnecting".to_owned(), None),
-        Freshness::Live => store.hosts().with(|hosts| {
+        Freshness::Live { polling } => store.hosts().with(|hosts| {
             let lost = hosts.iter().filter(|host| !host.connection.connected).count();
             match lost {
+                0 if polling => ("partly", "Live".to_owned(), Some(", by polling".to_owned())),
                 0 => ("live", "Live".to_owned(), None),
                 all if all == hosts.len() => ("stale", "Stale".to_owned(), None),
                 some => ("partly", "Live".to_owned(), Some(format!(", {} stale", format::count(some, "host")))),
@@ -237,6 +238,7 @@ fn Banner() -> impl IntoView {
         </p>
         {move || demo_banner(store)}
         {move || store.trouble.get().map(|fault| view! { <p class="banner warn" role="alert"><span><b>"Commands are refused. "</b>{fault.sentence()}</span></p> }.into_any()).into_any()}
+        {move || store.outdated.get().then(|| view! { <p class="banner warn"><span>"Belvedere was replaced by another version while this page was open."</span><button class="btn small" on:click=|_| { window().location().reload().ok(); }>"Load again"</button></p> }.into_any()).into_any()}
         {move || lost_banner(store)}
         {move || store.hosts().get().into_iter().filter(|host| !host.connection.connected).map(|host| host_banner(store, host)).collect_view().into_any()}
     }
@@ -299,14 +301,15 @@ fn Notices() -> impl IntoView {
     let acts = expect_context::<Acts>();
     view! {
         <section class="notices" aria-label="Notices" aria-live="polite">
-            <For each=move || acts.notices.get() key=|notice| (notice.id, notice.items.iter().filter(|item| item.ended == Ended::Not).count()) children=move |notice| notice_view(acts, notice)/>
+            <For each=move || acts.notices.get() key=|notice| (notice.id, notice.items.iter().map(|item| item.ended.rank()).sum::<usize>()) children=move |notice| notice_view(acts, notice)/>
         </section>
     }
 }
 
 fn notice_view(acts: Acts, notice: Notice) -> AnyView {
     let Notice { id, title, items } = notice;
-    let running = items.iter().filter(|item| item.ended == Ended::Not).count();
+    let running = items.iter().filter(|item| matches!(item.ended, Ended::Not | Ended::Held)).count();
+    let held: Vec<_> = items.iter().filter(|item| item.ended == Ended::Held).map(|item| item.request).collect();
     let failed = items.iter().filter(|item| matches!(item.ended, Ended::Badly(_))).count();
     let (class, picture) = match (running, failed) {
         (0, 0) => ("good", "check"),
@@ -330,6 +333,7 @@ fn notice_view(acts: Acts, notice: Notice) -> AnyView {
                 <h2>{title} {summary.map(|summary| view! { <span class="muted">" · " {summary}</span> }.into_any())}</h2>
                 <ul>{shown.map(|item| view! { <li>{item.sentence()}</li> }.into_any()).collect_view()}</ul>
             </div>
+            {(!held.is_empty()).then(|| view! { <button class="btn small" on:click=move |_| held.iter().for_each(|request| acts.give_up(*request))>"Cancel"</button> }.into_any())}
             <button class="btn quiet compact i-close" aria-label="Dismiss" on:click=move |_| acts.dismiss(id)></button>
         </article>
     }

@@ -16,7 +16,7 @@ pub mod format;
 
 mod api;
 
-mod store;
+pub mod store;
 
 mod act;
 
@@ -92,7 +92,7 @@ pub fn shell() -> impl IntoView {
              app.hydrate();"
         );
         view! {
-            <script nonce=use_nonce()>"document.documentElement.classList.add(\"js\")"</script>
+            <script nonce=use_nonce()>{include_str!("shell.js")}</script>
             <script type="module" nonce=use_nonce()>{source}</script>
         }
     });

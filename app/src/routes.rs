@@ -101,6 +101,13 @@ pub fn events(since: Option<&str>) -> String {
     }
 }
 
+/// The same log, answer by answer: at once, or as soon as there is something.
+pub fn poll(since: Option<&str>, at_once: bool) -> String {
+    let wait = if at_once { 0 } else { 20 };
+    let since = since.map(|since| format!("&since={since}")).unwrap_or_default();
+    format!("/events?poll={wait}{since}")
+}
+
 /// The question before something is lost, for browsers without JavaScript.
 pub fn confirm(kind: &str, targets: &[DomainRef], back: &str) -> String {
     let targets: Vec<String> = targets.iter().map(DomainRef::to_string).collect();

@@ -3,6 +3,8 @@
 //! It is built from the snapshot in the page and then changed by events only.
 //! Pages read it and cannot write it. On the server it holds the snapshot.
 
+pub mod link;
+
 pub(crate) mod rows;
 
 #[cfg(feature = "hydrate")]
@@ -26,7 +28,10 @@ pub(crate) enum Freshness {
     /// The page is drawn, the stream is not there yet.
     Connecting,
     /// Every change arrives.
-    Live,
+    Live {
+        /// Whether the log is read answer by answer, because the stream is held back.
+        polling: bool,
+    },
     /// The stream was lost then (Unix milliseconds) and is being restored.
     Lost {
         /// When.
@@ -48,6 +53,8 @@ pub(crate) struct Store {
     pub(crate) appended: RwSignal<usize>,
     /// Why no command is carried out now.
     pub(crate) trouble: RwSignal<Option<Fault>>,
+    /// Whether the server is of another version than this page.
+    pub(crate) outdated: RwSignal<bool>,
     /// The time, every second; read it only where seconds are shown.
     pub(crate) second: RwSignal<u64>,
     /// The time, twice a minute.
@@ -91,6 +98,7 @@ pub(crate) fn provide() {
         tasks: RwSignal::new(Vec::new()),
         appended: RwSignal::new(0),
         trouble: RwSignal::new(None),
+        outdated: RwSignal::new(false),
         second: RwSignal::new(now),
         minute: RwSignal::new(now),
     };
@@ -116,6 +124,11 @@ impl Store {
     /// How fresh the page is.
     pub(crate) fn freshness(self) -> Signal<Freshness> {
         self.freshness.into()
+    }
+
+    /// Whether the stream was lost and is being restored.
+    pub(crate) fn is_lost(self) -> bool {
+        matches!(self.freshness.get_untracked(), Freshness::Lost { .. })
     }
 
     /// One host.

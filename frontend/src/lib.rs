@@ -10,5 +10,7 @@ pub use app::stream_worker;
 /// Takes the page that the server rendered over.
 #[wasm_bindgen]
 pub fn hydrate() {
+    // The page's own script sends it to the server's log.
+    std::panic::set_hook(Box::new(|panic| leptos::logging::error!("{panic}")));
     leptos::mount::hydrate_body(app::App);
 }

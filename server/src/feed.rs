@@ -426,6 +426,25 @@ impl Reader {
         }
     }
 
+    /// One answer instead of a stream: what there is, as soon as there is something,
+    /// and a bookmark at the end so that the client knows its position. It ends
+    /// after `wait`.
+    pub async fn once(mut self, wait: Duration) -> Bytes {
+        let until = Instant::now() + wait;
+        loop {
+            let signal = *self.signal.borrow_and_update();
+            let chunk = self.first.take().or_else(|| self.collect());
+            // Too far behind: the next answer begins anew.
+            let Some(chunk) = chunk else { return Bytes::from_static(b"retry: 0\n\n") };
+            let mut chunk = Vec::from(chunk);
+            if !chunk.is_empty() || signal.draining || Instant::now() >= until {
+                chunk.extend_from_slice(&self.bookmark());
+                return chunk.into();
+            }
+            timeout_at(until, self.signal.changed()).await.ok();
+        }
+    }
+
     /// The position, and the version of the server, for clients of another one.
     fn bookmark(&self) -> Bytes {
         let data = concat!("{\"server\":\"", env!("CARGO_PKG_VERSION"), "\"}");

@@ -186,6 +186,28 @@ async fn a_client_that_begins_anew_learns_at_once_which_server_it_has() {
     assert!(std::str::from_utf8(&chunk).expect("text").contains(concat!("{\"server\":\"", env!("CARGO_PKG_VERSION"))));
 }
 
+#[tokio::test(start_paused = true)]
+async fn one_answer_holds_what_there_is_and_comes_when_there_is_something() {
+    let feed = feed();
+    let ask = async |since: Option<Cursor>, seconds| {
+        let reader = feed.subscribe(since, Filter::default()).expect("room");
+        let kinds = frames(&reader.once(Duration::from_secs(seconds)).await);
+        kinds.into_iter().map(|(id, kind)| (id.seq, kind)).collect::<Vec<_>>()
+    };
+    let named = |seq: u64, kind: &str| (seq, kind.to_owned());
+    assert_eq!(ask(None, 20).await, [named(0, "inventory"), named(0, "bookmark")]);
+    let start = feed.cursor();
+    let began = Instant::now();
+    assert_eq!(ask(Some(start), 20).await, [named(0, "bookmark")]);
+    assert_eq!(began.elapsed(), Duration::from_secs(20));
+    assert_eq!(ask(Some(start), 0).await, [named(0, "bookmark")]);
+    let (answer, ()) = tokio::join!(ask(Some(start), 20), async { feed.publish(created("atlas", 1)) });
+    assert_eq!(answer, [named(1, "vm-created"), named(1, "bookmark")]);
+    let text = "x".repeat(1024);
+    (0..1200).for_each(|_| feed.publish(problem("atlas", &text)));
+    assert_eq!(ask(Some(start), 20).await[0].1, "inventory", "a partial replay would be a lie");
+}
+
 #[test]
 fn the_number_of_readers_is_bounded_and_given_back() {
     let feed = feed();

@@ -10,6 +10,7 @@ mod guard;
 mod origin;
 mod pages;
 mod past;
+mod reports;
 
 use std::sync::Arc;
 
@@ -51,6 +52,7 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config) -> Router {
         .route("/api/v1/hosts/{host}/reconnect", post(api::reconnect))
         .route("/api/v1/domains/{host}/{uuid}/definition", get(api::definition))
         .route("/api/{*unknown}", get(api::unknown).post(api::unknown))
+        .route("/api/v1/reports", post(reports::report).with_state(Arc::new(reports::Reports::default())))
         // For forms.
         .route("/commands", post(api::form))
         .route("/cancel", post(past::cancel_form))

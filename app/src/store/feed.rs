@@ -24,6 +24,8 @@ use crate::{act::Acts, routes};
 const MAX_WAITING: usize = 5_000;
 /// Shortest time between two readings of everything, in milliseconds.
 const READ_PAUSE: u32 = 1_000;
+/// What a bookmark of the server that made this page holds.
+const OUR_VERSION: &str = concat!("\"", env!("CARGO_PKG_VERSION"), "\"");
 /// Name of the lock and the channel of the leading tab.
 const LEADER: &str = "belvedere-stream";
 
@@ -279,10 +281,12 @@ impl Client {
         for told in waiting {
             match told {
                 Told::Frame { id, kind, data } => self.frame(&id, &kind, &data),
-                Told::Status { live, since } => {
-                    let fresh = if live { Freshness::Live } else { Freshness::Lost { since: since as u64 } };
+                Told::Status { live, polling, since } => {
+                    let fresh =
+                        if live { Freshness::Live { polling } } else { Freshness::Lost { since: since as u64 } };
                     if self.store.freshness.get_untracked() != fresh {
                         self.store.freshness.set(fresh);
+                        self.acts.look_after_held();
                     }
                 }
                 Told::Behind => self.read_everything(),
@@ -296,6 +300,9 @@ impl Client {
                 self.store.replace(&snapshot);
             }
             return;
+        }
+        if kind == "bookmark" && !data.contains(OUR_VERSION) && !self.store.outdated.get_untracked() {
+            self.store.outdated.set(true);
         }
         // What this version cannot read was made for a newer one.
         if let Ok(change) = Change::read(kind, data) {
@@ -366,6 +373,7 @@ impl Client {
             }
             let now = Date::now() as u64;
             self.store.second.set(now);
+            self.acts.look_after_held();
             if now.saturating_sub(self.store.minute.get_untracked()) >= 30_000 {
                 self.store.minute.set(now);
             }

@@ -1,12 +1,6 @@
 //! Owns the one stream of a browser and hands its frames to tabs.
 //!
-//! ```text
-//!             join                 open
-//!   (idle) ─────────▶ Connecting ─────────▶ Live
-//!                       ▲   │ error           │ error, or silence for 40 s
-//!                       │   ▼                 ▼
-//!                       └── Waiting ◀─────────┘      pause with full jitter
-//! ```
+//! When it is opened, waited for and done without is decided by `link`.
 //!
 //! It runs in a shared worker, in the tab that leads, or in the only tab there
 //! is; it does not know which. It keeps the recent frames, so that a tab that
@@ -24,14 +18,11 @@ use model::{Cursor, Event};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{EventSource, MessageEvent};
 
+use super::link::{Link, State, Step};
 use crate::routes;
 
-/// Silence after which the stream is taken for dead, in milliseconds.
-const SILENCE: f64 = 40_000.0;
-/// How often silence is looked for, in milliseconds.
-const WATCH: u32 = 5_000;
-/// First and longest pause before the next attempt, in milliseconds.
-const PAUSE: (f64, f64) = (500.0, 30_000.0);
+/// How often time is told to the link, in milliseconds.
+const WATCH: u32 = 1_000;
 /// Frames and bytes that are kept for tabs that join.
 const KEPT: (usize, usize) = (2_048, 2 << 20);
 
@@ -43,8 +34,8 @@ pub(super) type Tab = f64;
 pub(super) enum Told {
     /// One event of the stream.
     Frame { id: String, kind: String, data: String },
-    /// Whether the stream is there, and since when not (Unix milliseconds).
-    Status { live: bool, since: f64 },
+    /// Whether changes arrive, whether by polling, and since when not (Unix milliseconds).
+    Status { live: bool, polling: bool, since: f64 },
     /// The position of the tab is too old: it must read everything itself.
     Behind,
 }
@@ -54,7 +45,9 @@ impl Told {
         let text = |text: &str| JsValue::from_str(text);
         let parts = match self {
             Self::Frame { id, kind, data } => vec![text("frame"), text(id), text(kind), text(data)],
-            Self::Status { live, since } => vec![text("status"), (*live).into(), (*since).into()],
+            Self::Status { live, polling, since } => {
+                vec![text("status"), (*live).into(), (*polling).into(), (*since).into()]
+            }
             Self::Behind => vec![text("behind")],
         };
         parts.into_iter().collect::<Array>().into()
@@ -65,7 +58,11 @@ impl Told {
         let text = |at| parts.get(at).as_string();
         match text(0)?.as_str() {
             "frame" => Some(Self::Frame { id: text(1)?, kind: text(2)?, data: text(3)? }),
-            "status" => Some(Self::Status { live: parts.get(1).as_bool()?, since: parts.get(2).as_f64()? }),
+            "status" => Some(Self::Status {
+                live: parts.get(1).as_bool()?,
+                polling: parts.get(2).as_bool()?,
+                since: parts.get(3).as_f64()?,
+            }),
             "behind" => Some(Self::Behind),
             _ => None,
         }
@@ -123,10 +120,11 @@ struct Inner {
     from: Option<Cursor>,
     kept: VecDeque<Kept>,
     bytes: usize,
-    live: bool,
+    link: Link,
+    /// What tabs were told last: whether changes arrive, and whether by polling.
+    told: Option<(bool, bool)>,
+    /// Since when it is lost.
     lost: f64,
-    heard: f64,
-    attempt: i32,
     retry: Option<Timeout>,
     _watch: Option<Interval>,
 }
@@ -139,13 +137,11 @@ pub(super) struct Hub(Rc<RefCell<Inner>>);
 struct Source {
     source: EventSource,
     _frames: Closure<dyn Fn(web_sys::Event)>,
-    _open: Closure<dyn Fn()>,
     _error: Closure<dyn Fn(web_sys::Event)>,
 }
 
 impl Drop for Source {
     fn drop(&mut self) {
-        self.source.set_onopen(None);
         self.source.set_onerror(None);
         self.source.close();
     }
@@ -160,16 +156,15 @@ impl Hub {
             from: None,
             kept: VecDeque::new(),
             bytes: 0,
-            live: false,
+            link: Link::new(Date::now()),
+            told: None,
             lost: Date::now(),
-            heard: Date::now(),
-            attempt: 0,
             retry: None,
             _watch: None,
         };
         let hub = Self(Rc::new(RefCell::new(inner)));
         let weak = Rc::downgrade(&hub.0);
-        let watch = Interval::new(WATCH, move || with(&weak, |hub| hub.watch()));
+        let watch = Interval::new(WATCH, move || with(&weak, |hub| hub.step(|link, now| link.tick(now))));
         hub.0.borrow_mut()._watch = Some(watch);
         hub
     }
@@ -179,20 +174,17 @@ impl Hub {
         match asked {
             Asked::Join { tab, cursor } => self.join(*tab, cursor),
             Asked::Leave { .. } => {}
-            Asked::Reconnect => {
-                self.0.borrow_mut().attempt = 0;
-                self.connect();
-            }
+            Asked::Reconnect => self.step(Link::wanted),
         }
     }
 
     fn join(&self, tab: Tab, cursor: &str) {
         let cursor: Option<Cursor> = cursor.parse().ok();
-        if self.0.borrow().source.is_none() && self.0.borrow().retry.is_none() {
+        if self.0.borrow().link.state == State::Idle {
             let mut inner = self.0.borrow_mut();
             (inner.position, inner.from) = (cursor, cursor);
             drop(inner);
-            self.connect();
+            self.step(Link::joined);
             return;
         }
         let inner = self.0.borrow();
@@ -201,7 +193,7 @@ impl Hub {
             (Some(cursor), Some(from)) if cursor.epoch == from.epoch && cursor.seq >= from.seq => Some(cursor),
             _ => None,
         };
-        let mut told = vec![Told::Status { live: inner.live, since: inner.lost }];
+        let mut told: Vec<Told> = inner.told.map(|_| inner.status()).into_iter().collect();
         match missed {
             Some(cursor) => {
                 told.extend(inner.kept.iter().filter(|kept| kept.cursor.seq > cursor.seq).map(|kept| Told::Frame {
@@ -212,14 +204,31 @@ impl Hub {
             }
             None => told.push(Told::Behind),
         }
-        // A page that comes while the stream is lost shows that the server is there.
-        let hurry = inner.retry.is_some();
         drop(inner);
         told.iter().for_each(|told| outlet(Some(tab), told));
-        if hurry {
-            self.0.borrow_mut().attempt = 0;
-            self.connect();
+        self.step(Link::joined);
+    }
+
+    /// Lets the link decide, and does what it says.
+    fn step(&self, decide: impl FnOnce(&mut Link, f64) -> Step) {
+        let step = decide(&mut self.0.borrow_mut().link, Date::now());
+        match step {
+            Step::Rest => {}
+            Step::Open => self.connect(),
+            Step::Wait(pause) => {
+                let hub = Rc::downgrade(&self.0);
+                let waited = Timeout::new(pause as u32, move || with(&hub, |hub| hub.step(Link::waited)));
+                let mut inner = self.0.borrow_mut();
+                (inner.source, inner.retry) = (None, Some(waited));
+            }
+            Step::Poll { first } => {
+                if first {
+                    self.0.borrow_mut().source = None;
+                }
+                self.poll(first);
+            }
         }
+        self.tell_status();
     }
 
     /// Opens the stream from the last position on.
@@ -229,11 +238,10 @@ impl Hub {
             let mut inner = self.0.borrow_mut();
             inner.source = None;
             inner.retry = None;
-            inner.heard = Date::now();
             inner.position.map(|cursor| cursor.to_string())
         };
         let Ok(source) = EventSource::new(&routes::events(since.as_deref())) else {
-            self.failed();
+            self.failed_later();
             return;
         };
         let weak = Rc::downgrade(&self.0);
@@ -250,32 +258,25 @@ impl Hub {
         for kind in Event::KINDS.iter().chain(&["inventory", "bookmark"]) {
             source.add_event_listener_with_callback(kind, frames.as_ref().unchecked_ref()).ok();
         }
-        let open = Closure::<dyn Fn()>::new({
-            let weak = weak.clone();
-            move || with(&weak, |hub| hub.opened())
-        });
-        source.set_onopen(Some(open.as_ref().unchecked_ref()));
         let error = Closure::<dyn Fn(web_sys::Event)>::new(move |event: web_sys::Event| {
             if !event.is_instance_of::<MessageEvent>() {
                 with(&weak, |hub| hub.failed_later());
             }
         });
         source.set_onerror(Some(error.as_ref().unchecked_ref()));
-        self.0.borrow_mut().source = Some(Source { source, _frames: frames, _open: open, _error: error });
-    }
-
-    fn opened(&self) {
-        let mut inner = self.0.borrow_mut();
-        (inner.live, inner.attempt, inner.heard) = (true, 0, Date::now());
-        drop(inner);
-        self.tell_status();
+        self.0.borrow_mut().source = Some(Source { source, _frames: frames, _error: error });
     }
 
     fn frame(&self, event: &MessageEvent) {
-        let (id, kind) = (event.last_event_id(), event.type_());
         let data = event.data().as_string().unwrap_or_default();
+        self.0.borrow_mut().link.frame(Date::now());
+        self.tell_status();
+        self.pass(event.last_event_id(), event.type_(), data);
+    }
+
+    /// Keeps a frame and passes it on to all tabs.
+    fn pass(&self, id: String, kind: String, data: String) {
         let mut inner = self.0.borrow_mut();
-        inner.heard = Date::now();
         if let Ok(cursor) = id.parse::<Cursor>() {
             inner.keep(cursor, &id, &kind, &data);
         }
@@ -284,48 +285,71 @@ impl Hub {
         outlet(None, &Told::Frame { id, kind, data });
     }
 
+    /// Asks once for what follows the last position.
+    fn poll(&self, first: bool) {
+        let since = self.0.borrow().position.map(|cursor| cursor.to_string());
+        let address = routes::poll(since.as_deref(), first);
+        let hub = Rc::downgrade(&self.0);
+        wasm_bindgen_futures::spawn_local(async move {
+            let answer = gloo_net::http::Request::get(&address).send().await;
+            let text = match answer {
+                Ok(answer) if answer.ok() => answer.text().await.ok(),
+                _ => None,
+            };
+            with(&hub, |hub| {
+                let polling = hub.0.borrow().link.state == State::Polling;
+                // A stream that has taken over brings the same, and in order.
+                for frame in text.iter().flat_map(|text| text.split("\n\n")).filter(|_| polling) {
+                    let field = |name: &str| {
+                        frame.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned()
+                    };
+                    if frame.starts_with("id: ") {
+                        hub.pass(field("id: "), field("event: "), field("data: "));
+                    }
+                }
+                hub.step(|link, now| link.polled(now, text.is_some(), Math::random()));
+            });
+        });
+    }
+
     /// The source is dropped outside of its own callback.
     fn failed_later(&self) {
         let hub = self.clone();
-        let now = Timeout::new(0, move || hub.failed());
-        self.0.borrow_mut().retry = Some(now);
+        let now = Timeout::new(0, move || hub.step(|link, now| link.failed(now, Math::random())));
+        let mut inner = self.0.borrow_mut();
+        // A stream that was only tried beside polling must not try again by itself.
+        if inner.link.state == State::Polling {
+            now.forget();
+            return;
+        }
+        inner.retry = Some(now);
     }
 
-    fn failed(&self) {
+    /// Tells tabs how the link is, when that has changed.
+    fn tell_status(&self) {
         let mut inner = self.0.borrow_mut();
-        inner.source = None;
-        if inner.live {
-            inner.live = false;
+        let now = (inner.link.is_live(), inner.link.state == State::Polling);
+        // Before the first attempt has ended there is nothing to tell.
+        let at_first = inner.told.is_none() && !now.0 && inner.link.state != State::Waiting;
+        if at_first || inner.told == Some(now) {
+            return;
+        }
+        if inner.told.is_none_or(|(was_live, _)| was_live) && !now.0 {
             inner.lost = Date::now();
         }
-        let most = (PAUSE.0 * 2_f64.powi(inner.attempt)).min(PAUSE.1);
-        inner.attempt += 1;
-        let hub = Rc::downgrade(&self.0);
-        inner.retry = Some(Timeout::new((Math::random() * most) as u32, move || with(&hub, |hub| hub.connect())));
-        drop(inner);
-        self.tell_status();
-    }
-
-    /// Notices a stream that is open and says nothing.
-    fn watch(&self) {
-        let silent = {
-            let inner = self.0.borrow();
-            inner.source.is_some() && Date::now() - inner.heard > SILENCE
-        };
-        if silent {
-            self.failed();
-        }
-    }
-
-    fn tell_status(&self) {
-        let inner = self.0.borrow();
-        let (outlet, told) = (inner.outlet.clone(), Told::Status { live: inner.live, since: inner.lost });
+        inner.told = Some(now);
+        let (outlet, told) = (inner.outlet.clone(), inner.status());
         drop(inner);
         outlet(None, &told);
     }
 }
 
 impl Inner {
+    fn status(&self) -> Told {
+        let polling = self.link.state == State::Polling;
+        Told::Status { live: self.link.is_live(), polling, since: self.lost }
+    }
+
     /// Remembers a frame for tabs that join.
     fn keep(&mut self, cursor: Cursor, id: &str, kind: &str, data: &str) {
         self.position = Some(cursor);

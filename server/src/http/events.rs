@@ -1,6 +1,6 @@
 //! `GET /events`: the feed as server-sent events.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -23,6 +23,8 @@ pub(crate) struct Wish {
     topics: String,
     #[serde(default)]
     hosts: String,
+    /// Answer with what there is after at most so many seconds, instead of a stream.
+    poll: Option<u64>,
 }
 
 /// Kinds that are part of the contract and whose source comes later; asking for
@@ -54,6 +56,9 @@ impl Wish {
     }
 }
 
+/// How long an answer may be held back until there is something to answer.
+const LONGEST_POLL: Duration = Duration::from_secs(25);
+
 pub(crate) async fn stream(
     State(backend): State<Arc<Backend>>,
     Query(wish): Query<Wish>,
@@ -62,6 +67,11 @@ pub(crate) async fn stream(
     let reader = backend.feed().subscribe(wish.cursor(&headers), wish.filter()?).ok_or_else(|| {
         Fault::new(FaultKind::Busy, "There are too many streams").with_next("Close other tabs or try again in a moment")
     })?;
+    if let Some(seconds) = wish.poll {
+        let wait = Duration::from_secs(seconds).min(LONGEST_POLL);
+        let text = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+        return Ok((text, reader.once(wait).await).into_response());
+    }
     let chunks = stream::unfold(reader, async |mut reader| {
         let chunk = reader.next().await?;
         Some((Ok::<_, std::convert::Infallible>(chunk), reader))

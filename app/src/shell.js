@@ -1,0 +1,35 @@
+// Runs before the application: what goes wrong in the page reaches the server's
+// log, and a page that has stopped says so instead of looking alive.
+document.documentElement.classList.add("js");
+let left = 5;
+const report = (kind, text) => {
+  if (left-- <= 0) return;
+  const body = JSON.stringify({ kind, text: String(text).slice(0, 2000), page: location.pathname, session: localStorage["belvedere-session"] });
+  navigator.sendBeacon("/api/v1/reports", new Blob([body], { type: "application/json" }));
+};
+const stopped = () => {
+  if (document.getElementById("stopped")) return;
+  const note = document.createElement("div");
+  note.id = "stopped";
+  note.className = "banner warn";
+  note.setAttribute("role", "alert");
+  note.append("This page has stopped working, so what you see is not updated any more. ");
+  const again = document.createElement("a");
+  again.href = location.href;
+  again.className = "btn small";
+  again.rel = "external";
+  again.textContent = "Load again";
+  note.append(again);
+  document.body.prepend(note);
+};
+const wrong = (kind, error, text) => {
+  report(kind, text);
+  if (error instanceof WebAssembly.RuntimeError) stopped();
+};
+addEventListener("error", (event) => wrong("error", event.error, `${event.message} (${event.filename}:${event.lineno})`));
+addEventListener("unhandledrejection", (event) => wrong("rejection", event.reason, event.reason));
+const say = console.error;
+console.error = (...words) => {
+  say(...words);
+  report("console", words.join(" "));
+};

@@ -1,0 +1,87 @@
+// What stands between the page and the server, or fails in the page itself.
+import { createServer, request as ask, type Server as Proxy } from "node:http";
+import type { AddressInfo } from "node:net";
+import { expect, expectState, live, openList, press, row, test } from "../support.ts";
+
+/** A proxy that keeps streams to itself while `holds` says so. */
+async function buffering(target: string, holds: () => boolean): Promise<{ url: string; proxy: Proxy }> {
+  const proxy = createServer((incoming, outgoing) => {
+    const stream = incoming.url!.startsWith("/events") && !incoming.url!.includes("poll=");
+    const forward = ask(target + incoming.url, { method: incoming.method, headers: incoming.headers }, (answer) => {
+      if (stream && holds()) return; // It is read and never passed on.
+      outgoing.writeHead(answer.statusCode!, answer.headers);
+      answer.pipe(outgoing);
+      outgoing.flushHeaders();
+    });
+    forward.on("error", () => outgoing.destroy());
+    outgoing.on("close", () => forward.destroy());
+    incoming.pipe(forward);
+  });
+  await new Promise<void>((ready) => proxy.listen(0, "127.0.0.1", ready));
+  return { url: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`, proxy };
+}
+
+test("behind a proxy that holds the stream back the page is live by polling, and says so", async ({ page, demo }) => {
+  test.setTimeout(120_000);
+  let holds = true;
+  const { url, proxy } = await buffering(demo.url, () => holds);
+  await page.goto(`${url}/vms`);
+  await expect(page.getByRole("status")).toHaveText("Live, by polling", { timeout: 20_000 });
+  for (const [kind, state] of [["pause", "Paused"], ["resume", "Running"], ["pause", "Paused"]]) {
+    await demo.command("demo", "web-01", { kind });
+    await expectState(page, "web-01", state, 3_000);
+  }
+  await press(row(page, "web-02"), "Pause");
+  await expectState(page, "web-02", "Paused");
+  // When the stream works again it takes over by itself.
+  holds = false;
+  await expect(page.getByRole("status")).toHaveText("Live", { timeout: 90_000 });
+  await demo.command("demo", "web-01", { kind: "resume" });
+  await expectState(page, "web-01", "Running");
+  proxy.closeAllConnections();
+  proxy.close();
+});
+
+test("a harmless command waits for a server that is away, in sight and with a way out", async ({ page, demo }) => {
+  await openList(page, demo);
+  const notices = page.getByRole("region", { name: "Notices" });
+  await demo.stop();
+  await expect(page.getByRole("status")).toContainText("Reconnecting");
+  await press(row(page, "dns-2"), "Start");
+  await expect(notices).toContainText("dns-2 waits for Belvedere's server");
+  await press(row(page, "lab-bsd"), "Start");
+  await press(notices.locator("article").filter({ hasText: "lab-bsd" }), "Cancel");
+  await expect(notices).toContainText("It was not sent.");
+  // What could do harm later is refused at once.
+  await press(row(page, "web-01"), "Shut down");
+  await expect(notices).toContainText("Shut down was not sent: Belvedere's server is away.");
+  const again = await demo.again();
+  await expectState(page, "dns-2", "Running", 40_000);
+  await live(page);
+  await expectState(page, "lab-bsd", "Stopped");
+  await expectState(page, "web-01", "Running");
+  await again.stop();
+});
+
+test("a page that has stopped working says so and reports it to the server", async ({ page, demo }) => {
+  await openList(page, demo);
+  const reported = page.waitForRequest((request) => request.url().endsWith("/api/v1/reports"));
+  await page.evaluate(() => {
+    const error = new WebAssembly.RuntimeError("unreachable");
+    window.dispatchEvent(new ErrorEvent("error", { error, message: "unreachable executed" }));
+  });
+  // What a beacon carries is hidden from here; that the server takes it is tested below.
+  expect((await reported).method()).toBe("POST");
+  await expect(page.getByRole("alert")).toContainText("This page has stopped working");
+  await page.getByRole("link", { name: "Load again" }).click();
+  await live(page);
+  await expect(page.getByText("This page has stopped working")).toHaveCount(0);
+});
+
+test("reports of browsers are taken, but not without end", async ({ demo }) => {
+  const report = (body: string) => fetch(`${demo.url}/api/v1/reports`, { method: "POST", headers: { "content-type": "application/json" }, body });
+  expect((await report(JSON.stringify({ kind: "panic", text: "at the disco" }))).status).toBe(204);
+  expect((await report("{}")).status).toBe(422);
+  const answers = await Promise.all(Array.from({ length: 80 }, () => report(JSON.stringify({ kind: "console", text: "x" }))));
+  expect(answers.some((answer) => answer.status === 503)).toBe(true);
+});
