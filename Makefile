@@ -1,4 +1,4 @@
-# The commands people need: make run, make test, make build, make dev, make bench.
+# The commands people need: make run, make test, make build, make dev, make soak, make bench.
 # Every set-up step is skipped when its result is already there.
 
 SHELL := /bin/bash
@@ -7,7 +7,7 @@ TOOLS := $(CACHE)/tools
 export PATH := $(CURDIR)/end2end/node_modules/.bin:$(TOOLS)/bin:$(HOME)/.cargo/bin:$(PATH)
 SETUP := CACHE="$(CACHE)" TOOLS="$(TOOLS)" scripts/setup.sh
 
-.PHONY: run build dev test bench setup
+.PHONY: run build dev test soak bench setup
 
 run: build
 	exec target/release/belvedere serve $(ARGS)
@@ -23,6 +23,11 @@ dev:
 test:
 	@$(SETUP) libvirt rust npm cargo-leptos browser daemon
 	@scripts/test.sh
+
+# The doses of a night: make soak SEEDS=10000 KILLS=500
+soak:
+	@$(SETUP) libvirt rust npm cargo-leptos browser daemon
+	@scripts/soak.sh $(or $(SEEDS),10000) $(or $(KILLS),500)
 
 bench: build
 	@$(SETUP) browser daemon bench

@@ -82,7 +82,7 @@ test("B14 a command is accepted", async () => {
     }
     agent.destroy();
     await server.stop();
-    report("B14", "start accepted (202) on the test driver, in memory: no journal yet", "goal p99 ≤ 25 ms, beyond ≤ 5 ms", [
+    report("B14", "start accepted (202, intent on disk) on the test driver", "goal p99 ≤ 25 ms, beyond ≤ 5 ms", [
       { name: "belvedere", unit: "ms", values: accepted },
       { name: "virsh start, as a process", unit: "ms", values: virsh },
     ]);

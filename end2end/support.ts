@@ -12,11 +12,22 @@ const here = dirname(fileURLToPath(import.meta.url));
 const binary = process.env.BELVEDERE ?? join(here, "../target/debug/belvedere");
 export const site = process.env.LEPTOS_SITE_ROOT ?? join(here, "../target/site");
 
+/** A folder that is gone when the tests are done. */
+function ownFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "bv-data-"));
+  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
 /** A server of this test's own. */
 export class Server {
   url = "";
   private process?: ChildProcess;
-  constructor(private readonly args: string[], private readonly port = 0, private readonly folder = site) {}
+  private readonly args: string[];
+  constructor(args: string[], private readonly port = 0, private readonly folder = site) {
+    // A journal of its own, so that no test writes into the account's.
+    this.args = args.includes("--data") ? args : [...args, "--data", ownFolder()];
+  }
 
   async start(): Promise<this> {
     const listen = `127.0.0.1:${this.port}`;
@@ -38,6 +49,10 @@ export class Server {
     this.url = await Promise.race([ready, gone]);
     await expect.poll(async () => (await fetch(`${this.url}/readyz`)).status).toBe(200);
     return this;
+  }
+
+  get pid(): number {
+    return this.process!.pid!;
   }
 
   /** Stops it, and waits until it is gone. */

@@ -111,7 +111,7 @@ test.describe("on a real host", () => {
       list(page).locator("tbody tr").evaluateAll((rows) => Object.fromEntries(rows.map((row) => [row.querySelector("th a")!.textContent, row.querySelector(".state")!.textContent])));
     let seed = 7;
     const pick = <T>(of: T[]): T => of[(seed = (seed * 1103515245 + 12345) % 2147483648) % of.length];
-    for (let round = 0; round < 20; round++) {
+    for (let round = 0; round < Number(process.env.KILLS ?? 20); round++) {
       await Promise.all(names.map((name) => daemon.virshLater("start", name).catch(() => "it runs")));
       const flapping = [0, 1, 2].map(() => daemon.virshLater(pick(["destroy", "suspend", "resume"]), pick(names)).catch(() => ""));
       daemon.kill();

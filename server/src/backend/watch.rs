@@ -19,7 +19,7 @@ use crate::{
 /// Events are written in batches, so much later at most.
 const LOG_AFTER: Duration = Duration::from_millis(200);
 /// Events in one batch.
-const LOG_BATCH: usize = 2_000;
+const LOG_BATCH: usize = 256;
 /// Pause after events could not be written.
 const LOG_AGAIN: Duration = Duration::from_secs(1);
 /// Kinds that are kept elsewhere or soon overtaken.
@@ -67,7 +67,14 @@ async fn keep_events(backend: Arc<Backend>) {
     loop {
         backend.feed.beyond(position).await;
         sleep(LOG_AFTER).await;
-        position = write_from(&backend, position).await;
+        // What has piled up is written without pauses, a batch at a time.
+        loop {
+            let before = position;
+            position = write_from(&backend, position).await;
+            if position - before < LOG_BATCH as u64 {
+                break;
+            }
+        }
     }
 }
 

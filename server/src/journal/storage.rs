@@ -70,8 +70,8 @@ pub(super) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::from_secs(5))?;
-    // 2 MiB of pages each, so that the journal never makes the server large.
-    connection.execute_batch("PRAGMA cache_size = -2048; PRAGMA temp_store = MEMORY")
+    // Half a MiB of pages each, so that the journal never makes the server large.
+    connection.execute_batch("PRAGMA cache_size = -512; PRAGMA temp_store = MEMORY")
 }
 
 /// The one value of a query's only row.

@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::{client::legacy::Client, client::legacy::connect::HttpConnector, rt::TokioExecutor};
 use serde_json::{Value, json};
 use server::{Backend, Server, config::Config};
+use tempfile::TempDir;
 use tokio::{sync::oneshot, time::timeout};
 use uuid::Uuid;
 
@@ -20,6 +21,7 @@ pub struct Running {
     pub address: String,
     pub backend: Arc<Backend>,
     client: Client<HttpConnector, Full<Bytes>>,
+    _data: TempDir,
     stop: Option<oneshot::Sender<()>>,
     served: Option<tokio::task::JoinHandle<std::io::Result<()>>>,
 }
@@ -37,7 +39,12 @@ impl Running {
     }
 
     pub async fn unsettled(arguments: &[&str]) -> Self {
-        let all = ["belvedere", "--listen", "127.0.0.1:0"].iter().chain(arguments).map(|argument| (*argument).into());
+        // A journal of its own, so that no test writes into the account's.
+        let data = TempDir::new().expect("a folder");
+        let own = ["--data", data.path().to_str().expect("text")];
+        let own: &[&str] = if arguments.contains(&"--data") { &[] } else { &own };
+        let first = ["belvedere", "--listen", "127.0.0.1:0"];
+        let all = first.iter().chain(arguments).chain(own).map(|argument| (*argument).into());
         let config = Config::read(all).expect("a configuration");
         let listener = TcpListener::bind(config.listen).expect("a port");
         listener.set_nonblocking(true).expect("set");
@@ -47,7 +54,7 @@ impl Running {
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(server.serve(listener, async { stopped.await.unwrap_or_default() }));
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { address, backend, client, stop: Some(stop), served: Some(served) }
+        Self { address, backend, client, _data: data, stop: Some(stop), served: Some(served) }
     }
 
     pub async fn stop(&mut self) {

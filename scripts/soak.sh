@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# The long doses of the tests that look for what is lost or done twice: seeds of
+# the simulation, cases of the property tests, deaths of libvirt's daemon under
+# changing guests, and of the server at every place of a command's way.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+seeds=$1 kills=$2
+echo "== simulation, $seeds seeds"
+BELVEDERE_SEEDS=$seeds cargo test --release -p server --lib simulation
+echo "== property tests"
+PROPTEST_CASES=5000 cargo test --release -p model
+echo "== the server dies at every place of a command's way, ten times over"
+for _ in $(seq 10); do cargo test -q -p server --test crash -- --ignored; done
+echo "== libvirt's daemon is killed $kills times"
+end2end/host/guest.sh
+cargo build -q -p server
+cargo leptos build --release --precompress --frontend-only
+cd end2end
+KILLS=$kills npx playwright test --project=script --timeout=0 -g "killed"
