@@ -63,7 +63,7 @@ class Flood {
     this.pid = Number(execFileSync(join(import.meta.dirname, "../end2end/host/daemon.sh"), ["pid", this.daemon.folder], { encoding: "utf8" }));
     // The shell repeats what it is told, so only a line of the answer alone counts.
     createInterface(this.shell.stdout!).on("line", (line) => {
-      const [, mark] = /^mark-(\d+)$/.exec(line.trim()) ?? [];
+      const [, mark] = /mark-(\d+)\s*$/.exec(line.includes("echo") ? "" : line) ?? [];
       if (mark) this.done = Number(mark);
     });
     for (let n = 0; n < count; n++) {

@@ -37,9 +37,8 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config) -> Router {
     let guard = Arc::new(Guard::new(config.allow_host.clone()));
     let doors = origin::Doors { behind_proxy: config.behind_proxy };
 
-    Router::new()
+    let answers = Router::new()
         // For programs and for our own client.
-        .route("/events", get(events::stream))
         .route("/api/v1/inventory", get(api::inventory))
         .route("/api/v1/commands", post(api::command))
         .route("/api/v1/batches", post(api::batch))
@@ -65,9 +64,13 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config) -> Router {
         // For browsers.
         .merge(assets::routes(&assets))
         .fallback(get(pages::render).with_state(pages))
-        // The outermost layer stands last.
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(CompressionLayer::new())
+        .layer(CompressionLayer::new());
+    // A stream is never compressed, so it does not carry the room for it, either.
+    let streams = Router::new().route("/events", get(events::stream)).with_state(backend.clone());
+    answers
+        .merge(streams.layer(CatchPanicLayer::custom(panicked)))
+        // The outermost layer stands last.
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
         .layer(middleware::from_fn_with_state(doors, origin::note))
         .layer(middleware::from_fn_with_state(guard, guard::check))
