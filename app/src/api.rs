@@ -3,6 +3,9 @@
 
 use model::Fault;
 
+#[cfg(feature = "hydrate")]
+use crate::store::refresh::{Patience, Refresh, Step};
+
 /// A machine's definition as libvirt writes it.
 #[cfg(feature = "hydrate")]
 pub(crate) async fn definition(id: &model::DomainRef) -> Result<String, Fault> {
@@ -20,4 +23,48 @@ pub(crate) fn definition_beforehand() -> Option<Result<String, Fault>> {
     return leptos::prelude::use_context::<crate::backend::Beforehand>().and_then(|read| read.definition);
     #[cfg(not(feature = "ssr"))]
     None
+}
+
+/// Runs a `Refresh` in the browser: keeps its time and reads when it says so.
+#[cfg(feature = "hydrate")]
+pub(crate) struct Refresher {
+    refresh: std::cell::RefCell<Refresh>,
+    /// Reads; whether there was an answer, or none when nobody wants one any more.
+    read: Box<dyn Fn() -> LocalBoxFuture<Option<bool>>>,
+}
+
+#[cfg(feature = "hydrate")]
+type LocalBoxFuture<T> = std::pin::Pin<Box<dyn Future<Output = T>>>;
+
+#[cfg(feature = "hydrate")]
+impl Refresher {
+    /// One that reads in this way.
+    pub(crate) fn new<F: Future<Output = Option<bool>> + 'static>(
+        patience: Patience,
+        read: impl Fn() -> F + 'static,
+    ) -> std::rc::Rc<Self> {
+        let refresh = std::cell::RefCell::new(Refresh::new(patience));
+        std::rc::Rc::new(Self { refresh, read: Box::new(move || Box::pin(read())) })
+    }
+
+    /// Something happened that may have changed what is read.
+    pub(crate) fn event(self: &std::rc::Rc<Self>) {
+        self.step(Refresh::event);
+    }
+
+    fn step(self: &std::rc::Rc<Self>, decide: impl FnOnce(&mut Refresh, f64) -> Step) {
+        let step = decide(&mut self.refresh.borrow_mut(), js_sys::Date::now());
+        let this = self.clone();
+        match step {
+            Step::Rest => {}
+            Step::Wait(pause) => {
+                gloo_timers::callback::Timeout::new(pause as u32, move || this.step(Refresh::tick)).forget();
+            }
+            Step::Read => leptos::task::spawn_local(async move {
+                if let Some(answered) = (this.read)().await {
+                    this.step(|refresh, now| refresh.read(now, answered));
+                }
+            }),
+        }
+    }
 }

@@ -5,6 +5,8 @@
 
 pub mod link;
 
+pub mod refresh;
+
 pub(crate) mod rows;
 
 #[cfg(feature = "hydrate")]

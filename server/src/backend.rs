@@ -44,6 +44,10 @@ impl Sink for ToFeed {
     fn publish(&self, events: Vec<Event>) {
         self.0.publish(events);
     }
+
+    fn wants(&self, kind: &str) -> bool {
+        self.0.wants(kind)
+    }
 }
 
 impl Backend {

@@ -115,6 +115,8 @@ struct Shared {
     log: Mutex<Log>,
     signal: watch::Sender<Signal>,
     readers: AtomicUsize,
+    /// How many readers take each kind; those that take all stand under "".
+    wanted: Mutex<BTreeMap<String, usize>>,
 }
 
 /// The log and its readers. Cloning it is cheap.
@@ -146,6 +148,14 @@ impl Shared {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Counts a reader in or out of the kinds that it takes.
+    fn count(&self, filter: &Filter, change: impl Fn(&mut usize)) {
+        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = filter.topics.is_empty().then(String::new);
+        filter.topics.iter().cloned().chain(all).for_each(|kind| change(wanted.entry(kind).or_default()));
+        wanted.retain(|_, count| *count > 0);
+    }
+
     fn cursor(&self, seq: u64) -> Cursor {
         Cursor { epoch: self.epoch, seq }
     }
@@ -175,6 +185,7 @@ impl Feed {
             log: Mutex::new(log),
             signal: watch::Sender::new(Signal::default()),
             readers: AtomicUsize::new(0),
+            wanted: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -263,10 +274,17 @@ impl Feed {
             None => (log.seq, Some(log.inventory_frame(self.shared.epoch, &filter))),
         };
         drop(log);
+        self.shared.count(&filter, |count| *count += 1);
         let ends = Instant::now() + part_of(ROTATE_AFTER / 4) + ROTATE_AFTER;
         let shared = self.shared.clone();
         let (sent, beat) = (None, None);
         Some(Reader { shared, signal, position, filter, first, sent, beat, ends, leaving: false, over: false })
+    }
+
+    /// Whether any reader takes this kind of event.
+    pub(crate) fn wants(&self, kind: &str) -> bool {
+        let wanted = self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        wanted.contains_key("") || wanted.contains_key(kind)
     }
 
     /// How many readers there are.
@@ -492,6 +510,7 @@ fn part_of(whole: Duration) -> Duration {
 
 impl Drop for Reader {
     fn drop(&mut self) {
+        self.shared.count(&self.filter, |count| *count -= 1);
         self.shared.readers.fetch_sub(1, Ordering::Relaxed);
     }
 }

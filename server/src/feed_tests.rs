@@ -209,6 +209,21 @@ async fn one_answer_holds_what_there_is_and_comes_when_there_is_something() {
 }
 
 #[test]
+fn a_kind_is_wanted_while_some_reader_takes_it() {
+    let feed = feed();
+    let some = || Filter { topics: ["error".to_owned()].into(), ..Filter::default() };
+    assert!(!feed.wants("error"));
+    let (one, two) = (feed.subscribe(None, some()), feed.subscribe(None, some()));
+    assert!(feed.wants("error") && !feed.wants("vm-updated"));
+    drop(one);
+    assert!(feed.wants("error"));
+    let all = feed.subscribe(None, Filter::default());
+    assert!(feed.wants("vm-updated"));
+    drop((two, all));
+    assert!(!feed.wants("error") && !feed.wants("vm-updated"));
+}
+
+#[test]
 fn the_number_of_readers_is_bounded_and_given_back() {
     let feed = feed();
     let readers: Vec<_> = (0..MAX_READERS).map(|_| feed.subscribe(None, Filter::default()).expect("room")).collect();

@@ -82,13 +82,14 @@ impl Journal {
             ))
         };
         fs::create_dir_all(folder).map_err(unusable)?;
-        only_for_us(folder);
         let lock = File::options().create(true).append(true).open(folder.join(LOCK)).map_err(unusable)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Trouble::InUse(folder.to_owned())),
             Err(TryLockError::Error(error)) => return Err(unusable(error)),
         }
+        // A file that cannot even be closed to others cannot be written, which is told below.
+        [AUDIT, EVENTS].iter().for_each(|name| only_for_us(&folder.join(name)).unwrap_or_default());
         let audit = Audit::open(&folder.join(AUDIT)).map_err(Trouble::Other)?;
         let events = Events::open(&folder.join(EVENTS)).map_err(Trouble::Other)?;
         Ok(Self { audit, events, _lock: lock })
@@ -100,12 +101,12 @@ impl Journal {
     }
 }
 
-/// Records name people and machines, so the folder is nobody else's business.
-fn only_for_us(folder: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    if let Err(error) = fs::set_permissions(folder, fs::Permissions::from_mode(0o700)) {
-        tracing::warn!(folder = %folder.display(), %error, "the folder cannot be closed to others");
-    }
+/// Records name people and machines, so the files are nobody else's business.
+/// SQLite gives the files beside them the same mode.
+fn only_for_us(file: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    File::options().create(true).append(true).mode(0o600).open(file)?;
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600))
 }
 
 /// The file of records in a folder, for `belvedere audit`.

@@ -305,6 +305,19 @@ async fn past_events_are_read_by_time_machine_and_kind() {
 }
 
 #[tokio::test]
+async fn nobody_else_reads_the_files() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = TempDir::new().expect("a folder");
+    let journal = open(&folder);
+    journal.audit.admit(intent(1, "web")).await.expect("written");
+    for file in std::fs::read_dir(folder.path()).expect("readable").filter_map(Result::ok) {
+        let mode = file.metadata().expect("readable").permissions().mode() & 0o777;
+        let name = file.file_name().to_string_lossy().into_owned();
+        assert!(mode == 0o600 || name == "lock", "{name}: {mode:o}");
+    }
+}
+
+#[tokio::test]
 async fn two_servers_do_not_share_a_folder() {
     let folder = TempDir::new().expect("a folder");
     let first = open(&folder);

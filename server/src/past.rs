@@ -57,7 +57,11 @@ impl Wishes {
             host: self.host()?,
             target: self.parsed("target", "UUID")?,
             kind: self.text("kind").map(str::to_owned),
-            outcome: self.text("outcome").or(self.text("state")).map(str::to_owned),
+            // On disk what is under way has no outcome yet, whether it runs or waits.
+            outcome: self.text("outcome").or(self.text("state")).map(|word| match word {
+                "running" => "accepted".to_owned(),
+                word => word.to_owned(),
+            }),
             from: self.moment("from")?,
             to: self.moment("to")?,
             tasks: false,

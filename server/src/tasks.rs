@@ -35,7 +35,7 @@ use crate::{
 
 /// Requests that are kept at most; the oldest ended ones go first, the journal
 /// still knows them.
-const MAX_KEPT: usize = 20_000;
+const MAX_KEPT: usize = 2_000;
 /// Requests that may be under way at the same time.
 const MAX_RUNNING: usize = 2_000;
 /// Pause before an outcome that could not be written is tried again.

@@ -53,6 +53,13 @@ impl HostConfig {
 pub trait Sink: Send + Sync + 'static {
     /// Takes events of one host in the order in which they happened.
     fn publish(&self, events: Vec<Event>);
+
+    /// Whether anybody wants this kind of event now, so that nobody's questions are
+    /// not asked.
+    fn wants(&self, kind: &str) -> bool {
+        let _ = kind;
+        true
+    }
 }
 
 /// One libvirt host.

@@ -53,6 +53,10 @@ const RECONCILE: Duration = Duration::from_secs(30);
 const BATCH: usize = 64;
 /// How often a guest that told everything is asked again.
 const GUEST_REFRESH: Duration = Duration::from_secs(60);
+/// How often it is looked whether somebody listens.
+const IDLE_LOOK: Duration = Duration::from_secs(5);
+/// The kind of event that tells what a guest says.
+const GUEST_INFO: &str = "guest-info-updated";
 /// Pauses between questions to a guest that has not told everything yet.
 const GUEST_RETRY: [u64; 7] = [1, 2, 3, 5, 8, 15, 30];
 
@@ -319,9 +323,13 @@ impl Watcher {
         if known.interfaces.is_empty() && known.agent != model::domain::Agent::Connected {
             return;
         }
-        let session = session.clone();
+        let (session, sink) = (session.clone(), self.sink.clone());
         self.guests.spawn(async move {
             sleep(pause).await;
+            // A guest that told everything is asked again only while somebody listens.
+            while pause >= GUEST_REFRESH && !sink.wants(GUEST_INFO) {
+                sleep(IDLE_LOOK).await;
+            }
             let test_driver = session.host.is_test_driver();
             (id, session.call(Lane::Slow, move |connect| guest::read(connect, &known, test_driver)).await)
         });

@@ -30,23 +30,28 @@ pub(crate) fn DefinitionTab() -> impl IntoView {
     }
 }
 
-/// Reads the definition when there is none yet, and again with each new version
-/// of the machine, which may have a new one.
+/// Reads the definition when there is none yet, and again after the machine has
+/// changed, which may have changed it.
 #[cfg(feature = "hydrate")]
 fn follow(Subject { id, domain }: Subject, text: RwSignal<Option<Result<String, Fault>>>) {
-    let version = Memo::new(move |_| domain.with(|domain| domain.version));
-    Effect::new(move |before: Option<u64>| {
-        let (now, id) = (version.get(), id.clone());
-        if before.is_some() || text.with_untracked(Option::is_none) {
-            leptos::task::spawn_local(async move {
-                let read = api::definition(&id).await;
-                // An answer that comes after a newer question, or after the tab is gone, is not used.
-                if version.try_get_untracked() == Some(now) {
-                    text.set(Some(read));
-                }
-            });
+    let patience = crate::store::refresh::Patience { quiet: 100.0, most: 1_000.0 };
+    let refresher = api::Refresher::new(patience, move || {
+        let id = id.clone();
+        async move {
+            let read = api::definition(&id).await;
+            // A refusal is an answer, too; and nobody wants one after the tab is gone.
+            text.try_get_untracked().map(|_| {
+                text.set(Some(read));
+                true
+            })
         }
-        now
+    });
+    Effect::new(move |before: Option<u64>| {
+        let version = domain.with(|domain| domain.version);
+        if before.is_some() || text.with_untracked(Option::is_none) {
+            refresher.event();
+        }
+        version
     });
 }
 
