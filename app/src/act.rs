@@ -58,6 +58,8 @@ pub(crate) struct Notice {
     pub(crate) id: u64,
     /// What was done, as "Start".
     pub(crate) title: String,
+    /// The command, if it was one.
+    pub(crate) command: Option<Command>,
     /// Each machine and how it ended there.
     pub(crate) items: Vec<Item>,
 }
@@ -143,7 +145,7 @@ impl Acts {
                 running.insert(request, targets);
             });
         }
-        self.show(command.label().to_owned(), items);
+        self.show(command.label().to_owned(), Some(command.clone()), items);
         if self.store.is_lost() {
             self.hold(command, wishes);
         } else {
@@ -275,11 +277,11 @@ impl Acts {
             done: "",
             ended,
         };
-        self.show(title.to_owned(), vec![item]);
+        self.show(title.to_owned(), None, vec![item]);
         self.expire();
     }
 
-    fn show(self, title: String, items: Vec<Item>) {
+    fn show(self, title: String, command: Option<Command>, items: Vec<Item>) {
         if items.is_empty() {
             return;
         }
@@ -287,13 +289,23 @@ impl Acts {
             *next += 1;
             *next
         });
-        let notice = Notice { id: id.unwrap_or_default(), title, items };
+        let notice = Notice { id: id.unwrap_or_default(), title, command, items };
         self.notices.update(|notices| {
             notices.push(notice);
             // Old ones give way; failures were seen or are in the log.
             let surplus = notices.len().saturating_sub(5);
             notices.drain(..surplus);
         });
+    }
+
+    /// Does once more what failed under a notice.
+    pub(crate) fn again(self, notice: &Notice) {
+        let failed = notice.items.iter().filter(|item| matches!(item.ended, Ended::Badly(_)));
+        let targets = failed.filter_map(|item| item.target.clone()).collect();
+        if let Some(command) = notice.command.clone() {
+            self.dismiss(notice.id);
+            self.ask(command, targets);
+        }
     }
 
     /// Takes a notice away.

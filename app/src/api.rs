@@ -49,20 +49,20 @@ impl Refresher {
 
     /// Something happened that may have changed what is read.
     pub(crate) fn event(self: &std::rc::Rc<Self>) {
-        self.step(Refresh::event);
+        self.step(&Refresh::event);
     }
 
-    fn step(self: &std::rc::Rc<Self>, decide: impl FnOnce(&mut Refresh, f64) -> Step) {
+    fn step(self: &std::rc::Rc<Self>, decide: &dyn Fn(&mut Refresh, f64) -> Step) {
         let step = decide(&mut self.refresh.borrow_mut(), js_sys::Date::now());
         let this = self.clone();
         match step {
             Step::Rest => {}
             Step::Wait(pause) => {
-                gloo_timers::callback::Timeout::new(pause as u32, move || this.step(Refresh::tick)).forget();
+                gloo_timers::callback::Timeout::new(pause as u32, move || this.step(&Refresh::tick)).forget();
             }
             Step::Read => leptos::task::spawn_local(async move {
                 if let Some(answered) = (this.read)().await {
-                    this.step(|refresh, now| refresh.read(now, answered));
+                    this.step(&|refresh, now| refresh.read(now, answered));
                 }
             }),
         }

@@ -307,7 +307,8 @@ fn Notices() -> impl IntoView {
 }
 
 fn notice_view(acts: Acts, notice: Notice) -> AnyView {
-    let Notice { id, title, items } = notice;
+    let whole = notice.clone();
+    let Notice { id, title, items, command } = notice;
     let running = items.iter().filter(|item| matches!(item.ended, Ended::Not | Ended::Held)).count();
     let held: Vec<_> = items.iter().filter(|item| item.ended == Ended::Held).map(|item| item.request).collect();
     let failed = items.iter().filter(|item| matches!(item.ended, Ended::Badly(_))).count();
@@ -333,6 +334,7 @@ fn notice_view(acts: Acts, notice: Notice) -> AnyView {
                 <h2>{title} {summary.map(|summary| view! { <span class="muted">" · " {summary}</span> }.into_any())}</h2>
                 <ul>{shown.map(|item| view! { <li>{item.sentence()}</li> }.into_any()).collect_view()}</ul>
             </div>
+            {(running == 0 && failed > 0 && command.is_some()).then(|| view! { <button class="btn small" on:click=move |_| acts.again(&whole)>"Try again"</button> }.into_any())}
             {(!held.is_empty()).then(|| view! { <button class="btn small" on:click=move |_| held.iter().for_each(|request| acts.give_up(*request))>"Cancel"</button> }.into_any())}
             <button class="btn quiet compact i-close" aria-label="Dismiss" on:click=move |_| acts.dismiss(id)></button>
         </article>

@@ -69,9 +69,10 @@ pub(crate) fn button(
 }
 
 /// Whether it may be wished while something else is under way: the plug can
-/// always be pulled.
+/// always be pulled, and a guest that was asked to shut down may be long about it.
 fn may_interrupt(command: &Command, pending: &Pending) -> bool {
-    matches!(command, Command::ForceOff {}) && pending.kind != command.kind()
+    let other = pending.kind != command.kind();
+    other && (matches!(command, Command::ForceOff {}) || pending.kind == Command::Shutdown {}.kind())
 }
 
 /// The form that all action buttons of a page belong to. With JavaScript it

@@ -37,6 +37,21 @@ test("an action that libvirt refuses says so with its reason", async ({ page, de
   await expect(page.getByRole("heading", { level: 1 })).toHaveText("dns-2");
 });
 
+test("what failed can be tried again once its reason is gone", async ({ page, demo }) => {
+  await openList(page, demo);
+  await row(page, "dns-2").getByRole("link", { name: "dns-2" }).click();
+  const box = page.locator("details.edit").filter({ hasText: "Change name" });
+  await box.locator("summary").click();
+  await box.getByRole("textbox").fill("template-debian");
+  await box.getByRole("button").click();
+  const again = page.getByRole("region", { name: "Notices" }).getByRole("button", { name: "Try again" });
+  await expect(again).toBeVisible();
+  await demo.command("demo", "template-debian", { kind: "rename", name: "template-old" });
+  await expect.poll(async () => (await demo.inventory()).hosts.demo.domains.some((domain: any) => domain.name === "template-old")).toBe(true);
+  await again.click();
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText("template-debian");
+});
+
 test("many tabs over HTTP/1.1 share one stream and are all live", async ({ browser, demo, complaints }) => {
   const context = await browser.newContext();
   const pages: Page[] = [];

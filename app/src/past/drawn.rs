@@ -110,7 +110,6 @@ fn tasks(past: &Past) -> AnyView {
 fn task(past: &Past) -> AnyView {
     let Some(task) = past.tasks.first() else { return ().into_any() };
     let log = task.log.iter().map(|line| view! { <li>{time(line.at)} " " {line.text.clone()}</li> }.into_any());
-    let parts = &past.tasks[1..];
     let why = task.fault.as_ref().map(|fault| fault.sentence()).unwrap_or_default();
     view! {
         <section class="card spaced">
@@ -132,7 +131,6 @@ fn task(past: &Past) -> AnyView {
             <section class="card spaced"><header><h2>"Each machine"</h2></header>
             <div class="scroll"><table aria-label="Parts">{record_rows(&past.records)}</table></div></section>
         }.into_any())}
-        {(!parts.is_empty()).then(|| view! { <table aria-label="Parts">{task_rows(parts)}</table> }.into_any())}
     }
     .into_any()
 }

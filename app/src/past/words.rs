@@ -1,6 +1,6 @@
 //! Sentences for what happened.
 
-use model::{Event, Fault, Task, TaskState, event::Severity};
+use model::{Event, Task, TaskState, event::Severity};
 
 use crate::{backend::PastEvent, format};
 
@@ -59,15 +59,11 @@ pub(super) fn outcome(task: &Task) -> String {
     let (what, took) = (format!("{} of {}", task.label(), task.target_name), format::took(task.duration_ms));
     match (task.state, &task.fault) {
         (TaskState::Succeeded, _) => format!("{what} succeeded after {took}"),
-        (TaskState::Failed, Some(fault)) => format!("{what} failed after {took}: {}", reason(fault)),
+        (TaskState::Failed, Some(fault)) => format!("{what} failed after {took}: {}", fault.sentence()),
         (TaskState::Failed, None) => format!("{what} failed after {took}"),
         (TaskState::Unknown, _) => format!("{what} was interrupted, and how it ended is not known"),
         (TaskState::Accepted | TaskState::Running, _) => format!("{what} is under way"),
     }
-}
-
-fn reason(fault: &Fault) -> String {
-    fault.sentence()
 }
 
 /// What the server itself did, for the records that no request asked for.
