@@ -61,10 +61,11 @@ class Flood {
   readonly pid: number;
   constructor(private readonly count: number, folder: string) {
     this.pid = Number(execFileSync(join(import.meta.dirname, "../end2end/host/daemon.sh"), ["pid", this.daemon.folder], { encoding: "utf8" }));
-    // The shell repeats what it is told, so only a line of the answer alone counts.
-    createInterface(this.shell.stdout!).on("line", (line) => {
-      const [, mark] = /mark-(\d+)\s*$/.exec(line.includes("echo") ? "" : line) ?? [];
-      if (mark) this.done = Number(mark);
+    // The shell repeats what it is told behind its prompt; an answer begins a line.
+    let text = "";
+    this.shell.stdout!.on("data", (part) => {
+      text = (text + part).slice(-200);
+      for (const [, mark] of text.matchAll(/(?:^|\n)mark-(\d+)/g)) this.done = Number(mark);
     });
     for (let n = 0; n < count; n++) {
       const file = join(folder, `vm-${n}.xml`);
