@@ -376,9 +376,7 @@ impl Wish {
             }
         }
     }
-}
 
-impl Wish {
     fn id(&self) -> RequestId {
         match self {
             Self::One(request) => request.request_id,

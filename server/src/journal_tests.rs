@@ -1,12 +1,12 @@
 //! The promises of the journal, on real files.
 
 use model::{Command, FaultKind, Origin, RequestId, TaskState};
-use rusqlite::{Connection, Transaction};
+use rusqlite::Connection;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::{worker::Work, *};
+use super::*;
 
 fn intent(number: u128, name: &str) -> Intent {
     Intent {
@@ -30,26 +30,6 @@ fn said(number: u128, outcome: TaskState, settled: Settled) -> Said {
 
 fn open(folder: &TempDir) -> Journal {
     Journal::open(folder.path()).unwrap_or_else(|trouble| panic!("{trouble:?}"))
-}
-
-/// Runs something on the writing connection, as a disk that behaves badly would.
-struct Meddle(&'static str, Option<std::sync::mpsc::Sender<()>>);
-
-impl Work for Meddle {
-    fn write(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-        transaction.execute_batch(self.0)
-    }
-
-    fn done(self: Box<Self>, result: Result<(), Fault>) {
-        result.expect("meddling works");
-        self.1.expect("set").send(()).expect("awaited");
-    }
-}
-
-fn meddle(journal: &Journal, sql: &'static str) {
-    let (sender, receiver) = std::sync::mpsc::channel();
-    journal.audit.work(Meddle(sql, Some(sender)));
-    receiver.recv().expect("done");
 }
 
 /// Changes a file behind the journal's back, when nobody has it open.
@@ -147,7 +127,7 @@ async fn a_full_disk_refuses_at_every_write_and_goes_on_when_there_is_room() {
     let folder = TempDir::new().expect("a folder");
     let journal = open(&folder);
     journal.audit.admit(intent(0, "web")).await.expect("there is room");
-    meddle(&journal, "PRAGMA max_page_count = 1");
+    journal.audit.meddle("PRAGMA max_page_count = 1").await.expect("meddling works");
     let mut refused = 0;
     let long = "x".repeat(3_000);
     for number in 1..=20 {
@@ -168,7 +148,7 @@ async fn a_full_disk_refuses_at_every_write_and_goes_on_when_there_is_room() {
         assert_eq!(all.items.len() as u128, 1 + number - refused);
     }
     assert!(refused > 10, "{refused}");
-    meddle(&journal, "PRAGMA max_page_count = 1000000");
+    journal.audit.meddle("PRAGMA max_page_count = 1000000").await.expect("meddling works");
     assert!(matches!(journal.audit.admit(intent(20, &long)).await, Ok(Admitted::New(_))), "the same id may come again");
     assert!(journal.trouble().borrow().is_none());
     verify(&folder.path().join(AUDIT), None).expect("intact");
@@ -286,7 +266,7 @@ async fn past_events_are_read_by_time_machine_and_kind() {
     };
     let rows =
         (1..=10).map(|at| row(at, if at % 2 == 0 { "vm-updated" } else { "vm-state-changed" }, u128::from(at % 3)));
-    journal.events.append(std::sync::Arc::new(rows.collect())).await.expect("written");
+    journal.events.append(rows.collect()).await.expect("written");
     let times = async |span: Span| {
         let page = journal.events.read(span).await.expect("readable");
         (page.items.iter().map(|row| row.at).collect::<Vec<_>>(), page.next)

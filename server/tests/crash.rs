@@ -115,7 +115,7 @@ const PLACES: [(&str, &str, usize); 7] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs root and libvirtd"]
+#[ignore = "needs root and libvirtd; make test runs it"]
 async fn a_process_that_dies_at_any_place_of_a_command_loses_nothing_and_does_nothing_twice() {
     let daemon = Daemon::start();
     let target = daemon.virsh(&["domuuid", "web-01"]);
@@ -158,7 +158,7 @@ async fn a_process_that_dies_at_any_place_of_a_command_loses_nothing_and_does_no
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs root and libvirtd"]
+#[ignore = "needs root and libvirtd; make test runs it"]
 async fn a_guest_that_ignores_the_power_button_is_waited_for_until_somebody_cancels() {
     let daemon = Daemon::start();
     let target = daemon.virsh(&["domuuid", "web-01"]);

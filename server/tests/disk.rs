@@ -68,7 +68,7 @@ fn run(program: &[&str]) {
 }
 
 #[tokio::test]
-#[ignore = "needs root to mount a disk"]
+#[ignore = "needs root to mount a disk; make test runs it"]
 async fn commands_are_refused_while_the_disk_is_full_or_read_only_and_all_else_goes_on() {
     let disk = Disk::mount();
     let server = Running::with(&["--demo", "--data", disk.path()]).await;

@@ -67,7 +67,7 @@ async fn until_state(world: &World, state: DomainState) {
 }
 
 #[tokio::test]
-#[ignore = "needs root, libvirtd and QEMU"]
+#[ignore = "needs root, libvirtd and QEMU; make test runs it"]
 async fn each_command_does_to_a_real_guest_what_it_says() {
     let daemon = Daemon::start();
     let world = World::of_uri(&daemon.uri).await;
@@ -109,7 +109,7 @@ async fn each_command_does_to_a_real_guest_what_it_says() {
 }
 
 #[tokio::test]
-#[ignore = "needs root, libvirtd and QEMU"]
+#[ignore = "needs root, libvirtd and QEMU; make test runs it"]
 async fn a_guest_is_asked_to_shut_down_and_ends_by_itself() {
     let daemon = Daemon::start();
     let world = World::of_uri(&daemon.uri).await;
@@ -123,7 +123,7 @@ async fn a_guest_is_asked_to_shut_down_and_ends_by_itself() {
 }
 
 #[tokio::test]
-#[ignore = "needs root, libvirtd and QEMU"]
+#[ignore = "needs root, libvirtd and QEMU; make test runs it"]
 async fn what_others_do_is_told_without_being_asked() {
     let daemon = Daemon::start();
     let world = World::of_uri(&daemon.uri).await;

@@ -143,6 +143,6 @@ impl Backend {
 
 /// The id of a part: the same batch always makes the same ones, so that a batch
 /// that comes twice has each effect once.
-pub(crate) fn part_id(batch: RequestId, target: Uuid) -> RequestId {
+fn part_id(batch: RequestId, target: Uuid) -> RequestId {
     RequestId(Uuid::new_v5(&batch.0, target.as_bytes()))
 }

@@ -96,12 +96,12 @@ async fn write_from(backend: &Backend, position: u64) -> u64 {
             subject: None,
             data: format!("{{\"lost\":{},\"timestamp\":{}}}", cursor.seq - position, now()),
         };
-        backend.journal.events.append(Arc::new(vec![gap])).await.ok();
+        backend.journal.events.append(vec![gap]).await.ok();
         return cursor.seq;
     };
     let next = position + past.len() as u64;
     let rows: Vec<EventRow> = past.into_iter().filter(|event| !NOT_LOGGED.contains(&event.kind)).map(row).collect();
-    if !rows.is_empty() && backend.journal.events.append(Arc::new(rows)).await.is_err() {
+    if !rows.is_empty() && backend.journal.events.append(rows).await.is_err() {
         sleep(LOG_AGAIN).await;
         return position;
     }

@@ -4,7 +4,7 @@
 //! is told. The unique index over intents is the last judge of whether a request
 //! is new: it outlives the process.
 
-use std::{collections::HashSet, path::Path, sync::Arc};
+use std::{collections::HashSet, path::Path};
 
 use model::{AuditRecord, Command, Fault, HostId, Origin, RequestId, TaskState, task::LogLine};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params_from_iter, types::Value};
@@ -16,7 +16,7 @@ use super::{
     Paged, Records,
     chain::{self, Hash, Head, NEWEST, OLDEST, hex},
     storage,
-    worker::{Answer, Reader, Reply, SharedReader, Work, Writer},
+    worker::{Reader, Writer},
 };
 
 const LAYOUT: &str = "
@@ -186,7 +186,7 @@ pub(crate) struct Query {
 /// The chained records.
 pub(crate) struct Audit {
     writer: Writer,
-    reader: SharedReader,
+    reader: Reader,
 }
 
 impl Audit {
@@ -201,13 +201,13 @@ impl Audit {
             )
         })?;
         let writer = Writer::start("audit-writer", connection, path)?;
-        Ok(Self { writer, reader: Arc::new(Reader::start("audit-reader", path)?) })
+        Ok(Self { writer, reader: Reader::start("audit-reader", path)? })
     }
 
-    /// Gives the writing thread something to do.
+    /// Runs something on the writing connection.
     #[cfg(test)]
-    pub(super) fn work(&self, work: impl Work) {
-        self.writer.send(work);
+    pub(super) async fn meddle(&self, sql: &'static str) -> Result<(), Fault> {
+        self.writer.write(move |transaction| transaction.execute_batch(sql)).await
     }
 
     pub(super) fn trouble(&self) -> watch::Receiver<Option<Fault>> {
@@ -219,9 +219,7 @@ impl Audit {
     /// # Errors
     /// `InsufficientStorage` when the file cannot be written.
     pub(crate) async fn admit(&self, intent: Intent) -> Result<Admitted, Fault> {
-        let (reply, answer) = Reply::channel();
-        self.writer.send(Admit { intent, found: None, reply });
-        answer.get().await
+        self.writer.write(move |transaction| admit(transaction, &intent)).await
     }
 
     /// Puts an outcome on disk; gives the record that is whole with it.
@@ -229,9 +227,13 @@ impl Audit {
     /// # Errors
     /// `InsufficientStorage` when the file cannot be written.
     pub(crate) async fn ended(&self, said: Said) -> Result<Option<AuditRecord>, Fault> {
-        let (reply, answer) = Reply::channel();
-        self.writer.send(Append { entry: Entry::Outcome(said), record: None, reply });
-        answer.get().await
+        let query = Query { request: Some(said.request_id), limit: 1, ..Query::default() };
+        let entry = Entry::Outcome(said);
+        let write = move |transaction: &Transaction<'_>| {
+            append(transaction, &entry)?;
+            Ok(records(transaction, &query)?.items.pop())
+        };
+        self.writer.write(write).await
     }
 
     /// Notes something that the server itself did.
@@ -240,9 +242,7 @@ impl Audit {
     /// `InsufficientStorage` when the file cannot be written.
     pub(crate) async fn note(&self, at: u64, kind: &str, name: String) -> Result<(), Fault> {
         let entry = Entry::Server(Own { at, kind: kind.into(), name });
-        let (reply, answer): (_, Answer<Option<AuditRecord>>) = Reply::channel();
-        self.writer.send(Append { entry, record: None, reply });
-        answer.get().await.map(drop)
+        self.writer.write(move |transaction| append(transaction, &entry).map(drop)).await
     }
 
     /// Forgets records from before a time, in Unix milliseconds, and notes that it did.
@@ -250,9 +250,7 @@ impl Audit {
     /// # Errors
     /// `InsufficientStorage` when the file cannot be written.
     pub(crate) async fn forget(&self, before: u64, now: u64) -> Result<u64, Fault> {
-        let (reply, answer) = Reply::channel();
-        self.writer.send(Forget { before, now, count: 0, reply });
-        answer.get().await
+        self.writer.write(move |transaction| forget(transaction, before, now)).await
     }
 
     /// The records that are wanted.
@@ -308,84 +306,29 @@ fn append(transaction: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<u64>
     Ok(head.seq)
 }
 
-struct Admit {
-    intent: Intent,
-    found: Option<Admitted>,
-    reply: Reply<Admitted>,
+fn admit(transaction: &Transaction<'_>, intent: &Intent) -> rusqlite::Result<Admitted> {
+    if let Some(stored) = stored(transaction, intent.request_id)? {
+        return Ok(Admitted::Known(Box::new(stored)));
+    }
+    let seq = append(transaction, &Entry::Intent(Box::new(intent.clone())))?;
+    Ok(Admitted::New(Box::new(record(seq, intent.clone(), None))))
 }
 
-impl Work for Admit {
-    fn write(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-        let admitted = match stored(transaction, self.intent.request_id)? {
-            Some(stored) => Admitted::Known(Box::new(stored)),
-            None => {
-                let seq = append(transaction, &Entry::Intent(Box::new(self.intent.clone())))?;
-                Admitted::New(Box::new(record(seq, self.intent.clone(), None)))
-            }
-        };
-        self.found = Some(admitted);
-        Ok(())
-    }
-
-    fn done(self: Box<Self>, result: Result<(), Fault>) {
-        let found = self.found;
-        self.reply.send(result.map(|()| found.expect("it was written")));
-    }
-}
-
-struct Append {
-    entry: Entry,
-    record: Option<AuditRecord>,
-    reply: Reply<Option<AuditRecord>>,
-}
-
-impl Work for Append {
-    fn write(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-        append(transaction, &self.entry)?;
-        if let Entry::Outcome(said) = &self.entry {
-            let query = Query { request: Some(said.request_id), limit: 1, ..Query::default() };
-            self.record = records(transaction, &query)?.items.pop();
-        }
-        Ok(())
-    }
-
-    fn done(self: Box<Self>, result: Result<(), Fault>) {
-        let record = self.record;
-        self.reply.send(result.map(|()| record));
-    }
-}
-
-struct Forget {
-    before: u64,
-    now: u64,
-    count: u64,
-    reply: Reply<u64>,
-}
-
-impl Work for Forget {
-    fn write(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-        // Only from the front, so that the rest stays a chain: a clock that was
-        // wrong for a while keeps records longer, never shorter.
-        let keep: Option<u64> = transaction
-            .query_row("SELECT min(seq) FROM entries WHERE at >= ?", [self.before], |row| row.get(0))
-            .optional()?
-            .flatten();
-        let newest = Head::read(transaction, NEWEST)?;
-        let last = keep.map_or(newest.seq, |keep| keep - 1);
-        let query = "SELECT hash FROM entries WHERE seq = ?";
-        let hash: Option<Hash> = transaction.query_row(query, [last], |row| row.get(0)).optional()?;
-        let Some(hash) = hash else { return Ok(()) };
-        self.count = transaction.execute("DELETE FROM entries WHERE seq <= ?", [last])? as u64;
-        Head { seq: last, hash }.write(transaction, OLDEST)?;
-        let name = format!("{} old records up to {last}", self.count);
-        append(transaction, &Entry::Server(Own { at: self.now, kind: "recordsForgotten".into(), name }))?;
-        Ok(())
-    }
-
-    fn done(self: Box<Self>, result: Result<(), Fault>) {
-        let count = self.count;
-        self.reply.send(result.map(|()| count));
-    }
+/// Forgets only from the front, so that the rest stays a chain: a clock that was
+/// wrong for a while keeps records longer, never shorter.
+fn forget(transaction: &Transaction<'_>, before: u64, now: u64) -> rusqlite::Result<u64> {
+    let query = "SELECT min(seq) FROM entries WHERE at >= ?";
+    let keep: Option<u64> = transaction.query_row(query, [before], |row| row.get(0)).optional()?.flatten();
+    let newest = Head::read(transaction, NEWEST)?;
+    let last = keep.map_or(newest.seq, |keep| keep - 1);
+    let query = "SELECT hash FROM entries WHERE seq = ?";
+    let hash: Option<Hash> = transaction.query_row(query, [last], |row| row.get(0)).optional()?;
+    let Some(hash) = hash else { return Ok(0) };
+    let count = transaction.execute("DELETE FROM entries WHERE seq <= ?", [last])? as u64;
+    Head { seq: last, hash }.write(transaction, OLDEST)?;
+    let name = format!("{count} old records up to {last}");
+    append(transaction, &Entry::Server(Own { at: now, kind: "recordsForgotten".into(), name }))?;
+    Ok(count)
 }
 
 /// What the file knows of a request.

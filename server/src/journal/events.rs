@@ -3,7 +3,7 @@
 //! It is written some moments after the stream and may lose those moments in a
 //! crash. Reading it shows; nothing here can be carried out again.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use model::{Fault, HostId};
 use rusqlite::{Connection, Transaction, params_from_iter, types::Value};
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     Paged, storage,
-    worker::{Reader, Reply, SharedReader, Work, Writer},
+    worker::{Reader, Writer},
 };
 
 const LAYOUT: &str = "
@@ -74,24 +74,22 @@ pub(crate) struct Span {
 /// The past events.
 pub(crate) struct Events {
     writer: Writer,
-    reader: SharedReader,
+    reader: Reader,
 }
 
 impl Events {
     pub(super) fn open(path: &Path) -> Result<Self, String> {
         let connection = storage::open(path, LAYOUT, false)?;
         let writer = Writer::start("events-writer", connection, path)?;
-        Ok(Self { writer, reader: Arc::new(Reader::start("events-reader", path)?) })
+        Ok(Self { writer, reader: Reader::start("events-reader", path)? })
     }
 
     /// Writes events; their numbers are given by the file.
     ///
     /// # Errors
     /// `InsufficientStorage` when the file cannot be written.
-    pub(crate) async fn append(&self, rows: Arc<Vec<EventRow>>) -> Result<(), Fault> {
-        let (reply, answer) = Reply::channel();
-        self.writer.send(Append { rows, reply });
-        answer.get().await
+    pub(crate) async fn append(&self, rows: Vec<EventRow>) -> Result<(), Fault> {
+        self.writer.write(move |transaction| append(transaction, &rows)).await
     }
 
     /// Forgets events from before a time, in Unix milliseconds, and the oldest
@@ -100,9 +98,7 @@ impl Events {
     /// # Errors
     /// `InsufficientStorage` when the file cannot be written.
     pub(crate) async fn forget(&self, before: u64) -> Result<(), Fault> {
-        let (reply, answer) = Reply::channel();
-        self.writer.send(Forget { before, reply });
-        answer.get().await
+        self.writer.write(move |transaction| forget(transaction, before)).await
     }
 
     /// The events that are wanted.
@@ -114,47 +110,24 @@ impl Events {
     }
 }
 
-struct Append {
-    rows: Arc<Vec<EventRow>>,
-    reply: Reply<()>,
+fn append(transaction: &Transaction<'_>, rows: &[EventRow]) -> rusqlite::Result<()> {
+    let query = "INSERT INTO events(at, cursor, kind, host, subject, data) VALUES(?, ?, ?, ?, ?, ?)";
+    let mut insert = transaction.prepare_cached(query)?;
+    for row in rows {
+        let (host, subject) = (row.host.as_ref().map(HostId::as_str), row.subject.map(|id| id.to_string()));
+        insert.execute((row.at, &row.cursor, &row.kind, host, subject, &row.data))?;
+    }
+    Ok(())
 }
 
-impl Work for Append {
-    fn write(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-        let query = "INSERT INTO events(at, cursor, kind, host, subject, data) VALUES(?, ?, ?, ?, ?, ?)";
-        let mut insert = transaction.prepare_cached(query)?;
-        for row in self.rows.iter() {
-            let (host, subject) = (row.host.as_ref().map(HostId::as_str), row.subject.map(|id| id.to_string()));
-            insert.execute((row.at, &row.cursor, &row.kind, host, subject, &row.data))?;
-        }
-        Ok(())
+fn forget(transaction: &Transaction<'_>, before: u64) -> rusqlite::Result<()> {
+    transaction.execute("DELETE FROM events WHERE at < ?", [before])?;
+    let count = |pragma| storage::one::<u64>(transaction, pragma);
+    let used = count("PRAGMA page_count")? - count("PRAGMA freelist_count")?;
+    if used * count("PRAGMA page_size")? > MAX_BYTES {
+        transaction.execute("DELETE FROM events WHERE n <= (SELECT min(n) + (max(n) - min(n)) / 8 FROM events)", [])?;
     }
-
-    fn done(self: Box<Self>, result: Result<(), Fault>) {
-        self.reply.send(result);
-    }
-}
-
-struct Forget {
-    before: u64,
-    reply: Reply<()>,
-}
-
-impl Work for Forget {
-    fn write(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-        transaction.execute("DELETE FROM events WHERE at < ?", [self.before])?;
-        let count = |pragma| storage::one::<u64>(transaction, pragma);
-        let used = count("PRAGMA page_count")? - count("PRAGMA freelist_count")?;
-        if used * count("PRAGMA page_size")? > MAX_BYTES {
-            transaction
-                .execute("DELETE FROM events WHERE n <= (SELECT min(n) + (max(n) - min(n)) / 8 FROM events)", [])?;
-        }
-        Ok(())
-    }
-
-    fn done(self: Box<Self>, result: Result<(), Fault>) {
-        self.reply.send(result);
-    }
+    Ok(())
 }
 
 fn read(connection: &Connection, span: &Span) -> rusqlite::Result<Paged<EventRow>> {

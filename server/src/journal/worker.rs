@@ -3,10 +3,7 @@
 
 use std::{
     path::Path,
-    sync::{
-        Arc,
-        mpsc::{Receiver, Sender, channel},
-    },
+    sync::mpsc::{Receiver, Sender, channel},
     thread,
 };
 
@@ -19,14 +16,32 @@ use super::storage;
 /// Wishes that are committed together at most.
 const GROUP: usize = 256;
 
-/// Something to be written. It may be done twice when the first time was rolled
-/// back, and answers only once it is on disk.
-pub(super) trait Work: Send + 'static {
+/// Something to be written, and who waits until it is on disk.
+trait Work: Send {
     /// Writes.
     fn write(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()>;
 
     /// Tells whoever waits how it ended.
     fn done(self: Box<Self>, result: Result<(), Fault>);
+}
+
+struct Waiting<F, T> {
+    write: F,
+    found: Option<T>,
+    reply: oneshot::Sender<Result<T, Fault>>,
+}
+
+impl<T: Send, F: FnMut(&Transaction<'_>) -> rusqlite::Result<T> + Send> Work for Waiting<F, T> {
+    fn write(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        self.found = Some((self.write)(transaction)?);
+        Ok(())
+    }
+
+    fn done(self: Box<Self>, result: Result<(), Fault>) {
+        let found = self.found.ok_or_else(stopped);
+        // Whoever went away needs no answer.
+        self.reply.send(result.and(found)).ok();
+    }
 }
 
 /// The writing thread of a file.
@@ -60,11 +75,20 @@ impl Writer {
         Ok(Self { sender, trouble: watched })
     }
 
-    /// Hands something over; if the thread is gone, that is told.
-    pub(super) fn send(&self, work: impl Work) {
-        if let Err(unsent) = self.sender.send(Box::new(work)) {
+    /// Writes something together with what else there is, and gives what it found
+    /// once all of that is on disk.
+    ///
+    /// # Errors
+    /// `InsufficientStorage` when the file cannot be written.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        write: impl FnMut(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let (reply, answer) = oneshot::channel();
+        if let Err(unsent) = self.sender.send(Box::new(Waiting { write, found: None, reply })) {
             unsent.0.done(Err(stopped()));
         }
+        answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
     pub(super) fn trouble(&self) -> watch::Receiver<Option<Fault>> {
@@ -133,31 +157,3 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), String> 
     let spawned = thread::Builder::new().name(name.into()).spawn(run);
     spawned.map(drop).map_err(|error| format!("cannot start the thread {name}: {error}"))
 }
-
-/// A value that a `Work` has found, with who waits for it.
-pub(super) struct Reply<T>(pub(super) oneshot::Sender<Result<T, Fault>>);
-
-impl<T> Reply<T> {
-    /// A reply, and where it arrives.
-    pub(super) fn channel() -> (Self, Answer<T>) {
-        let (sender, receiver) = oneshot::channel();
-        (Self(sender), Answer(receiver))
-    }
-
-    pub(super) fn send(self, result: Result<T, Fault>) {
-        // Whoever went away needs no answer.
-        self.0.send(result).ok();
-    }
-}
-
-/// Where a reply arrives.
-pub(super) struct Answer<T>(oneshot::Receiver<Result<T, Fault>>);
-
-impl<T> Answer<T> {
-    pub(super) async fn get(self) -> Result<T, Fault> {
-        self.0.await.unwrap_or_else(|_| Err(stopped()))
-    }
-}
-
-/// Shared by whoever asks.
-pub(super) type SharedReader = Arc<Reader>;
