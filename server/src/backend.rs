@@ -125,7 +125,7 @@ impl Backend {
             Admission::New(record) => {
                 let backend = self.clone();
                 let agent = domain.map(|domain| domain.agent).unwrap_or_default();
-                tokio::spawn(async move { backend.perform(&record, agent).await });
+                tokio::spawn(async move { backend.perform(&record, agent, None).await });
                 Ok(Receipt::of(id))
             }
         }

@@ -2,13 +2,23 @@
 //! nothing happens twice. A release has none of them.
 
 /// Ends the process at once when the environment variable `BELVEDERE_FAILPOINT`
-/// names this place, as a crash or a power cut would.
+/// names this place, as a crash or a power cut would; `place:3` means the third
+/// time that it is reached.
 #[cfg(debug_assertions)]
 pub(crate) fn reach(place: &str) {
-    use std::sync::OnceLock;
-    static WISH: OnceLock<Option<String>> = OnceLock::new();
-    let wish = WISH.get_or_init(|| std::env::var("BELVEDERE_FAILPOINT").ok());
-    if wish.as_deref() == Some(place) {
+    use std::sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    };
+    static WISH: OnceLock<Option<(String, usize)>> = OnceLock::new();
+    static REACHED: AtomicUsize = AtomicUsize::new(0);
+    let wish = WISH.get_or_init(|| {
+        let wish = std::env::var("BELVEDERE_FAILPOINT").ok()?;
+        let (place, time) = wish.split_once(':').unwrap_or((&wish, "1"));
+        Some((place.to_owned(), time.parse().ok()?))
+    });
+    let Some((_, time)) = wish.as_ref().filter(|(wished, _)| wished == place) else { return };
+    if REACHED.fetch_add(1, Ordering::Relaxed) + 1 == *time {
         std::process::abort();
     }
 }

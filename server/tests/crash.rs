@@ -159,6 +159,90 @@ async fn a_process_that_dies_at_any_place_of_a_command_loses_nothing_and_does_no
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs root and libvirtd; make test runs it"]
+async fn a_process_that_dies_in_a_batch_settles_what_had_begun_and_begins_nothing_more() {
+    let daemon = Daemon::start();
+    (2..=6).for_each(|n| drop(script(&["guest", daemon.path(), &format!("web-0{n}")])));
+    let targets: Vec<_> = (1..=6).map(|n| daemon.virsh(&["domuuid", &format!("web-0{n}")])).collect();
+    let witness = Witness::start(&daemon);
+    // The first intent is the batch's own, so it dies between the parts of it.
+    for place in ["after-intent:3", "before-libvirt:2", "after-libvirt:2", "after-outcome"] {
+        let data = TempDir::new().expect("a folder");
+        let arguments = ["--connect", &format!("atlas={}", daemon.uri), "--data", data.path().to_str().expect("text")];
+        let before = witness.count("Started");
+        let id = Uuid::new_v4().to_string();
+        let batch = json!({ "requestId": id, "host": "atlas", "targets": targets, "command": { "kind": "start" } });
+
+        let mut server = Process::start(&arguments, Some(place)).await;
+        server.json("POST", "/api/v1/batches", &batch).await;
+        timeout(Duration::from_secs(30), server.ended()).await.unwrap_or_else(|_| panic!("{place} was not reached"));
+
+        let server = Process::start(&arguments, None).await;
+        let (status, _) = server.json("POST", "/api/v1/batches", &batch).await.expect("answers");
+        assert_eq!(status, 202, "{place}");
+        let task = ended(&server, &id).await;
+        let (_, parts) =
+            server.json("GET", &format!("/api/v1/audit?parent={id}"), &Value::Null).await.expect("answers");
+        let parts = parts["records"].as_array().expect("a list").clone();
+        let good = parts.iter().filter(|part| part["outcome"] == "succeeded").count();
+        assert!(parts.iter().all(|part| !part["endedAt"].is_null()), "{place}: each part has a result: {parts:?}");
+        assert_eq!(witness.count("Started") - before, good, "{place}: as many guests started as parts say so");
+        assert!(parts.len() < targets.len(), "{place}: it died in between");
+        assert_eq!((task["outcome"].as_str(), task["fault"]["fault"].as_str()), (Some("failed"), Some("interrupted")));
+        let reason = task["fault"]["reason"].as_str().expect("text");
+        let left = targets.len() - parts.len();
+        assert!(
+            reason.contains(&format!("{good} of 6 machines succeeded; Belvedere was stopped before {left}")),
+            "{reason}"
+        );
+        for name in daemon.virsh(&["list", "--name"]).split_whitespace() {
+            daemon.virsh(&["destroy", name]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root and libvirtd; make test runs it"]
+async fn guests_that_ignore_the_power_button_are_waited_for_all_at_once_until_somebody_cancels() {
+    let daemon = Daemon::start();
+    (2..=6).for_each(|n| drop(script(&["guest", daemon.path(), &format!("web-0{n}")])));
+    let targets: Vec<_> = (1..=6).map(|n| daemon.virsh(&["domuuid", &format!("web-0{n}")])).collect();
+    let data = TempDir::new().expect("a folder");
+    let arguments = ["--connect", &format!("atlas={}", daemon.uri), "--data", data.path().to_str().expect("text")];
+    let server = Process::start(&arguments, None).await;
+    let send = async |kind: &str| {
+        let id = Uuid::new_v4().to_string();
+        let batch = json!({ "requestId": id, "host": "atlas", "targets": targets, "command": { "kind": kind } });
+        let (status, answer) = server.json("POST", "/api/v1/batches", &batch).await.expect("answers");
+        assert_eq!(status, 202, "{answer}");
+        id
+    };
+    // Firmware that has just begun knows no power button.
+    let start = send("start").await;
+    assert_eq!(ended(&server, &start).await["outcome"], "succeeded");
+    let shutdown = send("shutdown").await;
+    let began = Instant::now();
+    loop {
+        let (_, tasks) = server.json("GET", "/api/v1/tasks", &Value::Null).await.expect("answers");
+        let tasks = tasks["tasks"].as_array().expect("a list").clone();
+        let parts = tasks.iter().filter(|task| task["parent"] == json!(shutdown));
+        let waiting = parts.filter(|task| task["cancellable"] == true);
+        let texts = waiting.filter_map(|task| task["progress"]["text"].as_str());
+        if texts.filter(|text| text.contains("Waiting for the guest")).count() == targets.len() {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "more wait than may call libvirt at once: {tasks:?}");
+        sleep(Duration::from_millis(50)).await;
+    }
+    let (status, _) =
+        server.json("POST", &format!("/api/v1/tasks/{shutdown}/cancel"), &json!({})).await.expect("answers");
+    assert_eq!(status, 202);
+    let task = ended(&server, &shutdown).await;
+    assert_eq!((task["outcome"].as_str(), task["fault"]["fault"].as_str()), (Some("failed"), Some("refused")));
+    assert!(task["fault"]["reason"].as_str().expect("text").contains("0 of 6 machines succeeded"), "{task}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root and libvirtd; make test runs it"]
 async fn a_guest_that_ignores_the_power_button_is_waited_for_until_somebody_cancels() {
     let daemon = Daemon::start();
     let target = daemon.virsh(&["domuuid", "web-01"]);

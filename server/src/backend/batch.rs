@@ -1,13 +1,19 @@
 //! One command for many machines: a task whose parts are tasks of their own, so
 //! that each has its own result.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
-use futures_util::{StreamExt, stream};
-use model::{BatchRequest, CommandRequest, Fault, FaultKind, Origin, Receipt, RequestId, TaskState, task::Progress};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use model::{
+    AuditRecord, BatchRequest, CommandRequest, Fault, FaultKind, Origin, Receipt, RequestId, TaskState, task::Progress,
+};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::{Backend, named, no_host};
+use super::{Backend, named, no_host, perform::Slot};
 use crate::{
     journal::{Intent, Query, Settled},
     tasks::{Admission, Record, now},
@@ -15,7 +21,8 @@ use crate::{
 
 /// Machines in one batch.
 const MAX_TARGETS: usize = 1_000;
-/// Parts that run at the same time; the daemon serves five calls of a connection.
+/// Parts that call libvirt at the same time; the daemon serves five calls of a
+/// connection. A part that only waits for its guest is not one of them.
 const AT_ONCE: usize = 4;
 
 impl Backend {
@@ -57,17 +64,15 @@ impl Backend {
     async fn run_batch(self: &Arc<Self>, batch: &Arc<Record>) {
         let intent = &batch.intent;
         let total = intent.targets.len();
-        self.tasks.progress(batch, |task| (task.state, task.cancellable) = (TaskState::Running, total > AT_ONCE));
-        let cancelled = std::sync::atomic::AtomicBool::new(false);
-        let parts = stream::iter(intent.targets.clone()).map(|target| {
-            let cancelled = &cancelled;
-            async move {
-                if !cancelled.load(std::sync::atomic::Ordering::Relaxed) {
-                    self.run_part(batch, target).await;
-                }
+        self.tasks.progress(batch, |task| (task.state, task.cancellable) = (TaskState::Running, true));
+        let (cancelled, slots) = (AtomicBool::new(false), Arc::new(Semaphore::new(AT_ONCE)));
+        let part = async |target| {
+            let slot = slots.clone().acquire_owned().await.ok();
+            if !cancelled.load(Ordering::Relaxed) {
+                self.run_part(batch, target, slot).await;
             }
-        });
-        let mut parts = parts.buffer_unordered(AT_ONCE);
+        };
+        let mut parts: FuturesUnordered<_> = intent.targets.iter().map(|target| part(*target)).collect();
         let mut done = 0;
         loop {
             tokio::select! {
@@ -81,19 +86,22 @@ impl Backend {
                     self.tasks.progress(batch, |task| task.progress = Some(Progress { percent, text }));
                 }
                 () = batch.cancel.notified() => {
-                    cancelled.store(true, std::sync::atomic::Ordering::Relaxed);
+                    cancelled.store(true, Ordering::Relaxed);
                     self.tasks.progress(batch, |task| {
                         task.cancellable = false;
                         task.note(now(), "Cancelled: parts that had not begun are left out");
                     });
+                    let begun = intent.targets.iter().filter_map(|target| self.tasks.get(part_id(intent.request_id, *target)));
+                    begun.filter(|part| part.task.borrow().cancellable).for_each(|part| part.cancel.notify_one());
                 }
             }
         }
-        self.end_batch(batch).await;
+        let cut = cancelled.load(Ordering::Relaxed).then_some(FaultKind::Cancelled);
+        self.end_batch(batch, cut).await;
     }
 
     /// One machine of a batch, from its own intent to its own outcome.
-    async fn run_part(self: &Arc<Self>, batch: &Record, target: Uuid) {
+    async fn run_part(self: &Arc<Self>, batch: &Record, target: Uuid, slot: Slot) {
         let whole = &batch.intent;
         let request = CommandRequest {
             request_id: part_id(whole.request_id, target),
@@ -107,38 +115,47 @@ impl Backend {
         let (intent, domain) = self.intent(request, whole.origin.clone(), Some(whole.request_id));
         let agent = domain.map(|domain| domain.agent).unwrap_or_default();
         match self.tasks.admit(intent.clone()).await {
-            Ok(Admission::New(record)) => self.perform(&record, agent).await,
+            Ok(Admission::New(record)) => self.perform(&record, agent, slot).await,
             Ok(Admission::Again(_)) => {}
             // A refusal is the result of this part; the batch counts it from the journal.
             Err(fault) => self.tasks.refuse_part(&intent, fault),
         }
     }
 
-    /// Sums up the parts of a batch that has ended.
-    pub(super) async fn end_batch(&self, batch: &Record) {
-        let intent = &batch.intent;
-        let query = Query { parent: Some(intent.request_id), limit: MAX_TARGETS as u32, ..Query::default() };
+    /// Sums up the parts of a batch that has ended, by itself or cut short.
+    pub(super) async fn end_batch(&self, batch: &Record, cut: Option<FaultKind>) {
+        let query = Query { parent: Some(batch.intent.request_id), limit: MAX_TARGETS as u32, ..Query::default() };
         let (outcome, fault) = match self.journal.audit.records(query).await {
-            Ok(parts) => {
-                let good = parts.items.iter().filter(|part| part.outcome == "succeeded").count();
-                let unknown = parts.items.iter().filter(|part| part.outcome == "unknown").count();
-                let (total, label) = (intent.targets.len(), intent.command.label());
-                match (total - good, unknown) {
-                    (0, _) => (TaskState::Succeeded, None),
-                    (bad, unknown) => {
-                        let left = total.saturating_sub(parts.items.len());
-                        let but = if left > 0 { format!("; {left} had not begun") } else { String::new() };
-                        let reason = format!("{label}: {good} of {total} machines succeeded{but}");
-                        let kind = if left > 0 { FaultKind::Cancelled } else { FaultKind::Refused };
-                        let fault = Fault::new(kind, reason).with_next("See the result of each machine in the task");
-                        (if bad == unknown { TaskState::Unknown } else { TaskState::Failed }, Some(fault))
-                    }
-                }
-            }
+            Ok(parts) => sum(&batch.intent, &parts.items, cut),
             Err(fault) => (TaskState::Unknown, Some(fault)),
         };
         self.tasks.end(batch, outcome, fault, Settled::Seen).await;
     }
+}
+
+/// What became of a batch whose parts ended like this. A part that could not be
+/// recorded, or that had not begun when the batch was cut short, has no record.
+fn sum(batch: &Intent, parts: &[AuditRecord], cut: Option<FaultKind>) -> (TaskState, Option<Fault>) {
+    let count = |outcome: &str| parts.iter().filter(|part| part.outcome == outcome).count();
+    let (total, good, unknown) = (batch.targets.len(), count("succeeded"), count("unknown"));
+    if good == total {
+        return (TaskState::Succeeded, None);
+    }
+    let but = match (total.saturating_sub(parts.len()), cut) {
+        (0, _) => String::new(),
+        (left, Some(FaultKind::Interrupted)) => format!("; Belvedere was stopped before {left} of them had begun"),
+        (left, Some(_)) => format!("; {left} were left out"),
+        (left, None) => format!("; {left} could not be recorded and were left out"),
+    };
+    let reason = format!("{}: {good} of {total} machines succeeded{but}", batch.command.label());
+    let kind = cut.filter(|_| !but.is_empty()).unwrap_or(FaultKind::Refused);
+    let next = if kind == FaultKind::Interrupted {
+        "See the result of each machine in the task, and do the rest again if it is still wanted"
+    } else {
+        "See the result of each machine in the task"
+    };
+    let state = if total - good == unknown { TaskState::Unknown } else { TaskState::Failed };
+    (state, Some(Fault::new(kind, reason).with_next(next)))
 }
 
 /// The id of a part: the same batch always makes the same ones, so that a batch

@@ -6,7 +6,10 @@
 use std::time::{Duration, Instant};
 
 use model::{Command, DomainRef, DomainState, Fault, FaultKind, TaskState, domain::Agent, task::Progress};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{sleep, timeout},
+};
 
 use super::Backend;
 use crate::{
@@ -24,6 +27,9 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 /// A machine that does not show the effect after this long will not.
 const EVIDENCE_WITHIN: Duration = Duration::from_secs(20);
 
+/// The right to call libvirt for a batch, given back once the call has ended.
+pub(super) type Slot = Option<OwnedSemaphorePermit>;
+
 /// How a command ended, and who saw it.
 struct End {
     outcome: TaskState,
@@ -33,10 +39,10 @@ struct End {
 
 impl Backend {
     /// Carries a new request out and says how it ended.
-    pub(super) async fn perform(&self, record: &Record, agent: Agent) {
+    pub(super) async fn perform(&self, record: &Record, agent: Agent, slot: Slot) {
         let intent = &record.intent;
         let began = Instant::now();
-        let End { outcome, fault, settled } = self.run(record, agent).await;
+        let End { outcome, fault, settled } = self.run(record, agent, slot).await;
         let reason = fault.as_ref().map(|fault| fault.reason.clone()).unwrap_or_default();
         tracing::info!(
             host = %intent.host, domain.id = ?intent.target, domain.name = intent.name, command = intent.kind,
@@ -47,7 +53,7 @@ impl Backend {
         failpoint::reach("after-publish");
     }
 
-    async fn run(&self, record: &Record, agent: Agent) -> End {
+    async fn run(&self, record: &Record, agent: Agent, slot: Slot) -> End {
         let intent = &record.intent;
         let (Some(hypervisor), Some(target)) = (self.hosts.get(&intent.host), intent.target) else {
             return failed(super::no_host(&intent.host));
@@ -55,6 +61,8 @@ impl Backend {
         failpoint::reach("before-libvirt");
         let call = hypervisor.run(intent.request_id, target, &intent.name, agent, intent.command.clone());
         let result = self.accompany(record, call).await;
+        // Waiting for a guest or for evidence holds up nobody.
+        drop(slot);
         failpoint::reach("after-libvirt");
         match result {
             Ok(()) if matches!(intent.command, Command::Shutdown {}) => self.wait_until_off(record).await,

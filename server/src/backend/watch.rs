@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use model::{Event, event};
+use model::{Event, FaultKind, event};
 use tokio::{
     task::JoinSet,
     time::{Instant, interval, sleep, timeout},
@@ -164,6 +164,6 @@ async fn settle_open_ends(backend: Arc<Backend>) {
     let batches: Vec<_> = batches.into_iter().map(|stored| backend.tasks.resume(stored)).collect();
     settling.join_all().await;
     for batch in batches {
-        backend.end_batch(&batch).await;
+        backend.end_batch(&batch, Some(FaultKind::Interrupted)).await;
     }
 }
