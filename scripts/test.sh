@@ -50,7 +50,7 @@ rust "model, hypervisor, server, tidy" cargo test --workspace --exclude frontend
 end2end/host/guest.sh || failed=$((failed + 1))
 if [ "$(id -u)" = 0 ]; then
   rust "hypervisor against real QEMU" cargo test -p hypervisor --test real -- --ignored
-  rust "server: crashes and failing disks" cargo test -p server --test crash --test disk -- --ignored
+  rust "server: crashes and failing disks" cargo test -p server --test crash --test calls --test disk -- --ignored
 else
   echo "skipped: hypervisor against real QEMU, because its libvirtd needs root"
   echo "skipped: server: crashes and failing disks, because its libvirtd and its disk need root"

@@ -13,7 +13,7 @@
 # DIR is a short path such as /tmp/bv-x1y2z3, and several of them run side by side. A host lives in
 # mount and host name namespaces of its own, where folders of DIR stand in for those of libvirt, and
 # shares the network with the machine. All files stay in DIR after a stop; remove it when done.
-# The guest's memory comes from GUEST_MIB (128), its kernel from the folder GUEST_CACHE (guest.sh).
+# More lines for qemu.conf come from QEMU_CONF, the guest's memory from GUEST_MIB (128), its kernel from the folder GUEST_CACHE (guest.sh).
 set -euo pipefail
 
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
@@ -93,6 +93,7 @@ log_outputs = "3:file:$dir/log/libvirtd.log"
 CONF
     cp "$here/qemu.conf" "$dir/etc/qemu.conf"
     printf 'remote_display_port_min = %s\nremote_display_port_max = %s\n' "$port" $((port + 99)) >>"$dir/etc/qemu.conf"
+    printf '%s\n' "${QEMU_CONF:-}" >>"$dir/etc/qemu.conf"
 }
 
 # Runs inside the new namespaces and stays there, so that they outlive the daemon it starts for every

@@ -7,57 +7,19 @@ mod support;
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
     time::Duration,
 };
 
 use serde_json::{Value, json};
-use support::process::Process;
+use support::{
+    daemon::{Daemon, run},
+    process::Process,
+};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
-
-/// A libvirtd of this test's own with one guest.
-struct Daemon {
-    folder: TempDir,
-    uri: String,
-}
-
-impl Daemon {
-    fn start() -> Self {
-        let folder = TempDir::with_prefix("bv-").expect("a folder");
-        let uri = script(&["start", folder.path().to_str().expect("text")]);
-        let daemon = Self { folder, uri: uri.lines().last().expect("the URI").to_owned() };
-        script(&["guest", daemon.path(), "web-01"]);
-        daemon
-    }
-
-    fn path(&self) -> &str {
-        self.folder.path().to_str().expect("text")
-    }
-
-    fn virsh(&self, arguments: &[&str]) -> String {
-        run(Command::new("virsh").args(["-q", "-c", &self.uri]).args(arguments))
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        script(&["stop", self.path()]);
-    }
-}
-
-fn script(arguments: &[&str]) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../end2end/host/daemon.sh");
-    run(Command::new(path).args(arguments))
-}
-
-fn run(command: &mut Command) -> String {
-    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().expect("runs");
-    assert!(output.status.success(), "{command:?}");
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
 
 /// What libvirt itself says has happened, one line each.
 struct Witness {
@@ -69,8 +31,8 @@ impl Witness {
     fn start(daemon: &Daemon) -> Self {
         let file = daemon.folder.path().join("events");
         let out = fs::File::create(&file).expect("a file");
-        let child = Command::new("stdbuf")
-            .args(["-oL", "virsh", "-q", "-c", &daemon.uri, "event", "--loop", "--event", "lifecycle"])
+        let child = daemon
+            .watching(&["event", "--loop", "--event", "lifecycle"])
             .stdout(out)
             .stderr(Stdio::null())
             .spawn()
@@ -87,19 +49,6 @@ impl Drop for Witness {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
-    }
-}
-
-async fn ended(server: &Process, id: &str) -> Value {
-    let began = Instant::now();
-    loop {
-        let (status, task) = server.json("GET", &format!("/api/v1/tasks/{id}"), &Value::Null).await.expect("answers");
-        if status == 200 && !task["outcome"].is_null() {
-            return task;
-        }
-        assert!(began.elapsed() < Duration::from_secs(60), "{id} never ends: {task}");
-        // There is nothing else to wait for: the end of a task is read here as any program would.
-        sleep(Duration::from_millis(100)).await;
     }
 }
 
@@ -122,7 +71,7 @@ async fn a_process_that_dies_at_any_place_of_a_command_loses_nothing_and_does_no
     let witness = Witness::start(&daemon);
     for (place, outcome, effects) in PLACES {
         let data = TempDir::new().expect("a folder");
-        let arguments = ["--connect", &format!("atlas={}", daemon.uri), "--data", data.path().to_str().expect("text")];
+        let arguments = ["--connect", &daemon.connect(), "--data", data.path().to_str().expect("text")];
         let before = witness.count("Started");
         let id = Uuid::new_v4().to_string();
         let request = json!({ "requestId": id, "host": "atlas", "target": target, "command": { "kind": "start" } });
@@ -142,7 +91,7 @@ async fn a_process_that_dies_at_any_place_of_a_command_loses_nothing_and_does_no
         assert_eq!(records, usize::from(place != "before-intent"), "{place}: {known}");
         let (status, receipt) = server.json("POST", "/api/v1/commands", &request).await.expect("answers");
         assert_eq!((status, &receipt["requestId"]), (202, &json!(id)), "{place}: {receipt}");
-        let task = ended(&server, &id).await;
+        let task = server.ended_task(&id).await;
         assert_eq!(task["outcome"], outcome, "{place}: {task}");
         let (_, again) = server.json("POST", "/api/v1/commands", &request).await.expect("answers");
         assert_eq!(again, receipt, "{place}");
@@ -161,13 +110,13 @@ async fn a_process_that_dies_at_any_place_of_a_command_loses_nothing_and_does_no
 #[ignore = "needs root and libvirtd; make test runs it"]
 async fn a_process_that_dies_in_a_batch_settles_what_had_begun_and_begins_nothing_more() {
     let daemon = Daemon::start();
-    (2..=6).for_each(|n| drop(script(&["guest", daemon.path(), &format!("web-0{n}")])));
+    (2..=6).for_each(|n| daemon.guest(&format!("web-0{n}")));
     let targets: Vec<_> = (1..=6).map(|n| daemon.virsh(&["domuuid", &format!("web-0{n}")])).collect();
     let witness = Witness::start(&daemon);
     // The first intent is the batch's own, so it dies between the parts of it.
     for place in ["after-intent:3", "before-libvirt:2", "after-libvirt:2", "after-outcome"] {
         let data = TempDir::new().expect("a folder");
-        let arguments = ["--connect", &format!("atlas={}", daemon.uri), "--data", data.path().to_str().expect("text")];
+        let arguments = ["--connect", &daemon.connect(), "--data", data.path().to_str().expect("text")];
         let before = witness.count("Started");
         let id = Uuid::new_v4().to_string();
         let batch = json!({ "requestId": id, "host": "atlas", "targets": targets, "command": { "kind": "start" } });
@@ -179,7 +128,7 @@ async fn a_process_that_dies_in_a_batch_settles_what_had_begun_and_begins_nothin
         let server = Process::start(&arguments, None).await;
         let (status, _) = server.json("POST", "/api/v1/batches", &batch).await.expect("answers");
         assert_eq!(status, 202, "{place}");
-        let task = ended(&server, &id).await;
+        let task = server.ended_task(&id).await;
         let (_, parts) =
             server.json("GET", &format!("/api/v1/audit?parent={id}"), &Value::Null).await.expect("answers");
         let parts = parts["records"].as_array().expect("a list").clone();
@@ -198,85 +147,4 @@ async fn a_process_that_dies_in_a_batch_settles_what_had_begun_and_begins_nothin
             daemon.virsh(&["destroy", name]);
         }
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs root and libvirtd; make test runs it"]
-async fn guests_that_ignore_the_power_button_are_waited_for_all_at_once_until_somebody_cancels() {
-    let daemon = Daemon::start();
-    (2..=6).for_each(|n| drop(script(&["guest", daemon.path(), &format!("web-0{n}")])));
-    let targets: Vec<_> = (1..=6).map(|n| daemon.virsh(&["domuuid", &format!("web-0{n}")])).collect();
-    let data = TempDir::new().expect("a folder");
-    let arguments = ["--connect", &format!("atlas={}", daemon.uri), "--data", data.path().to_str().expect("text")];
-    let server = Process::start(&arguments, None).await;
-    let send = async |kind: &str| {
-        let id = Uuid::new_v4().to_string();
-        let batch = json!({ "requestId": id, "host": "atlas", "targets": targets, "command": { "kind": kind } });
-        let (status, answer) = server.json("POST", "/api/v1/batches", &batch).await.expect("answers");
-        assert_eq!(status, 202, "{answer}");
-        id
-    };
-    // Firmware that has just begun knows no power button.
-    let start = send("start").await;
-    assert_eq!(ended(&server, &start).await["outcome"], "succeeded");
-    let shutdown = send("shutdown").await;
-    let began = Instant::now();
-    loop {
-        let (_, tasks) = server.json("GET", "/api/v1/tasks", &Value::Null).await.expect("answers");
-        let tasks = tasks["tasks"].as_array().expect("a list").clone();
-        let parts = tasks.iter().filter(|task| task["parent"] == json!(shutdown));
-        let waiting = parts.filter(|task| task["cancellable"] == true);
-        let texts = waiting.filter_map(|task| task["progress"]["text"].as_str());
-        if texts.filter(|text| text.contains("Waiting for the guest")).count() == targets.len() {
-            break;
-        }
-        assert!(began.elapsed() < Duration::from_secs(30), "more wait than may call libvirt at once: {tasks:?}");
-        sleep(Duration::from_millis(50)).await;
-    }
-    let (status, _) =
-        server.json("POST", &format!("/api/v1/tasks/{shutdown}/cancel"), &json!({})).await.expect("answers");
-    assert_eq!(status, 202);
-    let task = ended(&server, &shutdown).await;
-    assert_eq!((task["outcome"].as_str(), task["fault"]["fault"].as_str()), (Some("failed"), Some("refused")));
-    assert!(task["fault"]["reason"].as_str().expect("text").contains("0 of 6 machines succeeded"), "{task}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs root and libvirtd; make test runs it"]
-async fn a_guest_that_ignores_the_power_button_is_waited_for_until_somebody_cancels() {
-    let daemon = Daemon::start();
-    let target = daemon.virsh(&["domuuid", "web-01"]);
-    let data = TempDir::new().expect("a folder");
-    let arguments = ["--connect", &format!("atlas={}", daemon.uri), "--data", data.path().to_str().expect("text")];
-    let server = Process::start(&arguments, None).await;
-    let send = async |kind: &str| {
-        let id = Uuid::new_v4().to_string();
-        let request = json!({ "requestId": id, "host": "atlas", "target": target, "command": { "kind": kind } });
-        let (status, answer) = server.json("POST", "/api/v1/commands", &request).await.expect("answers");
-        assert_eq!(status, 202, "{answer}");
-        id
-    };
-    // Firmware that has just begun knows no power button.
-    let start = send("start").await;
-    assert_eq!(ended(&server, &start).await["outcome"], "succeeded");
-    let shutdown = send("shutdown").await;
-    let began = Instant::now();
-    let running = loop {
-        let (_, task) = server.json("GET", &format!("/api/v1/tasks/{shutdown}"), &Value::Null).await.expect("answers");
-        if task["cancellable"] == true || !task["outcome"].is_null() || began.elapsed() > Duration::from_secs(20) {
-            break task;
-        }
-        sleep(Duration::from_millis(50)).await;
-    };
-    assert_eq!(
-        (running["state"].as_str(), running["cancellable"].as_bool()),
-        (Some("running"), Some(true)),
-        "{running}"
-    );
-    assert!(running["progress"]["text"].as_str().expect("text").contains("Waiting for the guest"), "{running}");
-    let (status, _) =
-        server.json("POST", &format!("/api/v1/tasks/{shutdown}/cancel"), &json!({})).await.expect("answers");
-    assert_eq!(status, 202);
-    let task = ended(&server, &shutdown).await;
-    assert_eq!((task["outcome"].as_str(), task["fault"]["fault"].as_str()), (Some("failed"), Some("cancelled")));
 }

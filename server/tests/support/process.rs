@@ -5,12 +5,13 @@ use std::{process::Stdio, time::Duration};
 use axum::body::Bytes;
 use http_body_util::Full;
 use hyper_util::{client::legacy::Client, client::legacy::connect::HttpConnector, rt::TokioExecutor};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
+use uuid::Uuid;
 
 pub struct Process {
     pub address: String,
@@ -33,7 +34,7 @@ impl Process {
         let address = line.expect("a line").rsplit('/').next().expect("an address").to_owned();
         let process = Self { address, child, client: Client::builder(TokioExecutor::new()).build_http() };
         while process.json("GET", "/readyz", &Value::Null).await.expect("answers").0 != 200 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            sleep(Duration::from_millis(20)).await;
         }
         process
     }
@@ -50,6 +51,46 @@ impl Process {
         let status = response.status().as_u16();
         let body = http_body_util::BodyExt::collect(response.into_body()).await.ok()?.to_bytes();
         Some((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
+    }
+
+    /// Sends a command; gives its request id once it is accepted.
+    pub async fn send(&self, target: &str, kind: &str) -> String {
+        let id = Uuid::new_v4().to_string();
+        let request = json!({ "requestId": id, "host": "atlas", "target": target, "command": { "kind": kind } });
+        let (status, answer) = self.json("POST", "/api/v1/commands", &request).await.expect("answers");
+        assert_eq!(status, 202, "{answer}");
+        id
+    }
+
+    /// Reads a task until it is as wanted, as any program would.
+    pub async fn task_when(&self, id: &str, limit: u64, wanted: impl Fn(&Value) -> bool) -> Value {
+        let began = Instant::now();
+        loop {
+            let (status, task) = self.json("GET", &format!("/api/v1/tasks/{id}"), &Value::Null).await.expect("answers");
+            if status == 200 && wanted(&task) {
+                return task;
+            }
+            assert!(began.elapsed() < Duration::from_secs(limit), "{id} never gets there: {task}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until a task has ended.
+    pub async fn ended_task(&self, id: &str) -> Value {
+        self.task_when(id, 60, |task| !task["outcome"].is_null()).await
+    }
+
+    pub async fn cancel(&self, id: &str) {
+        let (status, answer) =
+            self.json("POST", &format!("/api/v1/tasks/{id}/cancel"), &json!({})).await.expect("answers");
+        assert_eq!(status, 202, "{answer}");
+    }
+
+    /// The record of a request.
+    pub async fn record(&self, id: &str) -> Value {
+        let (_, found) =
+            self.json("GET", &format!("/api/v1/audit?requestId={id}"), &Value::Null).await.expect("answers");
+        found["records"][0].clone()
     }
 
     /// Waits until it has died.
