@@ -18,7 +18,7 @@ use support::{
     process::Process,
 };
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 /// What libvirt itself says has happened, one line each.
