@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use model::{AuditRecord, Command, DomainRef, Fault, HostId, RequestId, Task, inventory::Snapshot};
+use model::{AuditRecord, Command, DomainRef, DomainState, Fault, HostId, RequestId, Task, inventory::Snapshot};
 
 use crate::routes;
 
@@ -42,6 +42,10 @@ pub enum PastWish {
     Audit,
     /// What happened.
     History,
+    /// What went wrong.
+    Errors,
+    /// What happened, step by step.
+    Replay,
     /// What was done with one machine and happened to it.
     Machine(DomainRef),
 }
@@ -55,10 +59,53 @@ pub struct Past {
     pub records: Vec<AuditRecord>,
     /// Events.
     pub events: Vec<PastEvent>,
+    /// A moment of the past; none while nothing was kept.
+    pub moment: Option<Moment>,
     /// What `after` gives what lies further back; none at the end.
     pub next: Option<u64>,
     /// What the address asked for.
     pub wishes: BTreeMap<String, String>,
+}
+
+/// How everything was right after one event of the past.
+#[derive(Clone, Debug)]
+pub struct Moment {
+    /// The number of the event.
+    pub n: u64,
+    /// The event.
+    pub event: PastEvent,
+    /// The numbers of the first event, the one before, the one after, and the last.
+    pub steps: [Option<u64>; 4],
+    /// The machines as they were, by host and name.
+    pub machines: Vec<Then>,
+    /// How much happened when: equally long spans one after the other.
+    pub bars: Vec<Bar>,
+}
+
+/// One machine as it was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Then {
+    /// Which.
+    pub id: DomainRef,
+    /// Its name at that time.
+    pub name: String,
+    /// Its state; none when it is not known.
+    pub state: Option<DomainState>,
+    /// Since when nothing had changed, in Unix milliseconds, as far as it is known.
+    pub since: Option<u64>,
+    /// Whether the event was about it.
+    pub changed: bool,
+    /// Whether it is still there, so that its page can be opened.
+    pub exists: bool,
+}
+
+/// How much happened in a span of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bar {
+    /// Its end, in Unix milliseconds.
+    pub to: u64,
+    /// Events in it.
+    pub count: u64,
 }
 
 /// An event of the past.

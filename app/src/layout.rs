@@ -8,6 +8,7 @@ use model::HostId;
 
 use crate::{
     act::{Acts, Ended, Notice, Question},
+    alarm::Alarm,
     format,
     host::Reconnect,
     routes,
@@ -39,6 +40,7 @@ pub(crate) fn Frame(children: Children) -> impl IntoView {
         </main>
         <Notices/>
         <Confirmation/>
+        <Alarm/>
     }
 }
 
@@ -93,6 +95,7 @@ fn FreshnessMark() -> impl IntoView {
     let store = use_store();
     let mark = move || match store.freshness().get() {
         Freshness::Connecting => ("connecting", "Connecting".to_owned(), None),
+        Freshness::Lost { signed_out: true, .. } => ("stale", "Stale".to_owned(), Some(", signed out".to_owned())),
         Freshness::Lost { .. } => ("lost", "Reconnecting".to_owned(), None),
         Freshness::Live { polling } => store.hosts().with(|hosts| {
             let lost = hosts.iter().filter(|host| !host.connection.connected).count();
@@ -200,7 +203,7 @@ fn Navigation() -> impl IntoView {
             <a href=routes::VMS aria-current=current(routes::VMS)>{icon("machines")}"Virtual machines" <b>{move || machines.get().to_string()}</b></a>
             <a href=routes::HOSTS aria-current=current(routes::HOSTS)>{icon("hosts")}"Hosts" <b>{move || store.hosts().with(Vec::len).to_string()}</b></a>
             <a href=routes::TASKS rel="external" aria-current=current(routes::TASKS)>{icon("check")}"Tasks" <b>{move || running(store)}</b></a>
-            <a href=routes::HISTORY rel="external" aria-current=current(routes::HISTORY)>{icon("history")}"History"</a>
+            <a href=routes::HISTORY rel="external" aria-current=current(routes::HISTORY)>{icon("history")}"History" <b title="errors since this page was opened">{move || match store.errors.get() { 0 => String::new(), count => count.to_string() }}</b></a>
             <a href=routes::AUDIT rel="external" aria-current=current(routes::AUDIT)>{icon("audit")}"Audit"</a>
             <h2>"Hosts"</h2>
             {move || store.hosts().get().into_iter().map(|host| {
@@ -256,12 +259,18 @@ fn demo_banner(store: Store) -> AnyView {
 }
 
 fn lost_banner(store: Store) -> AnyView {
-    let Freshness::Lost { since } = store.freshness().get() else { return ().into_any() };
+    let Freshness::Lost { since, signed_out } = store.freshness().get() else { return ().into_any() };
     let ago = live_text(move || format::span(store.second.get().saturating_sub(since)));
+    let (what, label) = if signed_out {
+        ("You are signed out.", "Sign in again")
+    } else {
+        ("The connection to Belvedere is lost.", "Reconnect now")
+    };
+    let act = move |_| if signed_out { window().location().reload().unwrap_or_default() } else { reconnect_stream() };
     view! {
         <p class="banner warn">
-            <span><b>"The connection to Belvedere is lost."</b>" What you see is as of " {ago} " ago."</span>
-            <button class="btn small" on:click=|_| reconnect_stream()>"Reconnect now"</button>
+            <span><b>{what}</b>" What you see is as of " {ago} " ago."</span>
+            <button class="btn small" on:click=act>{label}</button>
         </p>
     }
     .into_any()
@@ -379,7 +388,7 @@ fn doomed(store: Store, question: &Question) -> Vec<AnyView> {
     let now = store.minute.get_untracked();
     question.targets.iter().take(20).map(|(id, domain)| {
         let since = domain.since.map(|since| format!(" for {}", format::span(now.saturating_sub(since))));
-        view! { <li><b>{domain.name.clone()}</b> " on " {id.host.to_string()} ", " {domain.state.label().to_lowercase()} {since}</li> }.into_any()
+        view! { <li><b>{domain.name.clone()}</b> " on " {id.host.to_string()} ", " {domain.state.label().to_ascii_lowercase()} {since}</li> }.into_any()
     }).collect_view()
 }
 

@@ -42,6 +42,8 @@ mod pages {
     pub(crate) mod tasks;
 }
 
+mod alarm;
+
 mod host;
 
 mod vm;
@@ -136,7 +138,7 @@ pub fn App() -> impl IntoView {
                     <Route path=path!("/tasks") view=TasksPage/>
                     <Route path=path!("/tasks/:id") view=TaskPage/>
                     <Route path=path!("/audit") view=AuditPage/>
-                    <Route path=path!("/history") view=HistoryPage/>
+                    <Route path=path!("/history/:part?") view=HistoryPage/>
                     <Route path=path!("/confirm") view=ConfirmPage/>
                 </Routes>
             </Frame>

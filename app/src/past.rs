@@ -8,6 +8,9 @@
 mod drawn;
 
 #[cfg(feature = "ssr")]
+mod replay;
+
+#[cfg(feature = "ssr")]
 mod words;
 
 use leptos::prelude::*;
@@ -25,6 +28,10 @@ pub(crate) enum Part {
     Audit,
     /// What happened.
     History,
+    /// What went wrong.
+    Errors,
+    /// What happened, step by step.
+    Replay,
     /// What was done with one machine and happened to it.
     Machine,
 }

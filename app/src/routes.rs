@@ -12,6 +12,10 @@ pub const TASKS: &str = "/tasks";
 pub const AUDIT: &str = "/audit";
 /// What happened.
 pub const HISTORY: &str = "/history";
+/// What went wrong.
+pub const ERRORS: &str = "/history/errors";
+/// What happened, step by step.
+pub const REPLAY: &str = "/history/replay";
 /// Where forms with commands go.
 pub const COMMANDS: &str = "/commands";
 /// Where the wish to try a host again goes.
@@ -49,6 +53,8 @@ pub fn api_cancel(id: RequestId) -> String {
 
 /// Where several commands at once go.
 pub const API_BATCHES: &str = "/api/v1/batches";
+/// Where the wish to try the journal again goes.
+pub const API_JOURNAL: &str = "/api/v1/journal/check";
 /// All records as JSON lines.
 pub const AUDIT_EXPORT: &str = "/api/v1/audit.jsonl";
 
@@ -74,6 +80,8 @@ pub(crate) fn past_at(address: &str) -> Option<crate::backend::PastWish> {
         TASKS => Some(PastWish::Tasks),
         AUDIT => Some(PastWish::Audit),
         HISTORY => Some(PastWish::History),
+        ERRORS => Some(PastWish::Errors),
+        REPLAY => Some(PastWish::Replay),
         _ => task().or_else(|| tab_at(address, HISTORY_TAB).map(PastWish::Machine)),
     }
 }

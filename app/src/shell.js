@@ -33,3 +33,8 @@ console.error = (...words) => {
   say(...words);
   report("console", words.join(" "));
 };
+// A replay that plays goes on by itself.
+addEventListener("DOMContentLoaded", () => {
+  const next = document.querySelector("[data-play]")?.dataset.play;
+  if (next) setTimeout(() => location.replace(next), 1000);
+});

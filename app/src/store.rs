@@ -18,7 +18,11 @@ pub(crate) mod hub;
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use model::{Cursor, DomainRef, Fault, Host, HostId, Task, event::Change, inventory::Snapshot};
+use model::{
+    Cursor, DomainRef, Fault, Host, HostId, Task,
+    event::{self, Change},
+    inventory::Snapshot,
+};
 use serde::{Deserialize, Serialize};
 
 use self::rows::{Pending, Rows};
@@ -38,6 +42,8 @@ pub(crate) enum Freshness {
     Lost {
         /// When.
         since: u64,
+        /// Whether the server wants to know first who this is.
+        signed_out: bool,
     },
 }
 
@@ -53,6 +59,10 @@ pub(crate) struct Store {
     pub(crate) tasks: RwSignal<Vec<Arc<Task>>>,
     /// How many records were added since the page was drawn.
     pub(crate) appended: RwSignal<usize>,
+    /// How many errors were told since the page was drawn.
+    pub(crate) errors: RwSignal<usize>,
+    /// The critical error that nobody has taken note of yet.
+    pub(crate) alarm: RwSignal<Option<Box<event::Error>>>,
     /// Why no command is carried out now.
     pub(crate) trouble: RwSignal<Option<Fault>>,
     /// Whether the server is of another version than this page.
@@ -99,6 +109,8 @@ pub(crate) fn provide() {
         cursor: RwSignal::new(snapshot.cursor),
         tasks: RwSignal::new(Vec::new()),
         appended: RwSignal::new(0),
+        errors: RwSignal::new(0),
+        alarm: RwSignal::new(None),
         trouble: RwSignal::new(None),
         outdated: RwSignal::new(false),
         second: RwSignal::new(now),
@@ -187,9 +199,25 @@ impl Store {
                 self.mark(&task);
                 self.tasks.update(|tasks| model::task::remember(tasks, &task));
             }
-            Change::Error(error) if error.is_about_the_journal() => self.trouble.set(error.trouble()),
+            Change::Error(error) => self.went_wrong(error),
             Change::Appended => self.appended.update(|count| *count += 1),
-            Change::Error(_) | Change::Nothing => {}
+            Change::Nothing => {}
         }
+    }
+
+    fn went_wrong(self, error: Box<event::Error>) {
+        if error.is_about_the_journal() {
+            self.trouble.set(error.trouble());
+        }
+        match error.severity {
+            event::Severity::Critical => self.alarm.set(Some(error)),
+            // What was wrong works again, so nobody needs to read that it did not.
+            event::Severity::Info => {
+                self.alarm.update(|alarm| drop(alarm.take_if(|alarm| alarm.context == error.context)));
+                return;
+            }
+            _ => {}
+        }
+        self.errors.update(|count| *count += 1);
     }
 }

@@ -51,7 +51,7 @@ pub(crate) fn button(
 ) -> Submit {
     let denied = match (pending, host) {
         (Some(pending), _) if !may_interrupt(command, pending) => {
-            let what = Command::label_of(&pending.kind).to_lowercase();
+            let what = Command::label_of(&pending.kind).to_ascii_lowercase();
             Some(format!("{} is busy: {what} is under way", domain.name))
         }
         (_, Some(host)) => command.check(domain, host).err().map(|fault| fault.reason),

@@ -1,11 +1,16 @@
 // What stands between the page and the server, or fails in the page itself.
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmdirSync, writeFileSync } from "node:fs";
 import { createServer, request as ask, type Server as Proxy } from "node:http";
 import type { AddressInfo } from "node:net";
-import { expect, expectState, live, openList, press, row, test } from "../support.ts";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, expectState, live, openList, press, row, Server, test } from "../support.ts";
 
-/** A proxy that keeps streams to itself while `holds` says so. */
-async function buffering(target: string, holds: () => boolean): Promise<{ url: string; proxy: Proxy }> {
+/** A proxy that keeps streams to itself while `holds` says so, and lets nobody in while `closed` does. */
+async function between(target: string, holds: () => boolean, closed = () => false): Promise<{ url: string; proxy: Proxy }> {
   const proxy = createServer((incoming, outgoing) => {
+    if (closed()) return void outgoing.writeHead(401).end("Who are you?");
     const stream = incoming.url!.startsWith("/events") && !incoming.url!.includes("poll=");
     const forward = ask(target + incoming.url, { method: incoming.method, headers: incoming.headers }, (answer) => {
       if (stream && holds()) return; // It is read and never passed on.
@@ -24,7 +29,7 @@ async function buffering(target: string, holds: () => boolean): Promise<{ url: s
 test("behind a proxy that holds the stream back the page is live by polling, and says so", async ({ page, demo }) => {
   test.setTimeout(120_000);
   let holds = true;
-  const { url, proxy } = await buffering(demo.url, () => holds);
+  const { url, proxy } = await between(demo.url, () => holds);
   await page.goto(`${url}/vms`);
   await expect(page.getByRole("status")).toHaveText("Live, by polling", { timeout: 20_000 });
   for (const [kind, state] of [["pause", "Paused"], ["resume", "Running"], ["pause", "Paused"]]) {
@@ -40,6 +45,88 @@ test("behind a proxy that holds the stream back the page is live by polling, and
   await expectState(page, "web-01", "Running");
   proxy.closeAllConnections();
   proxy.close();
+});
+
+test("whoever is signed out while the page is open is told so, and let in again", async ({ page, demo, complaints }) => {
+  test.setTimeout(90_000);
+  let closed = false;
+  const { url, proxy } = await between(demo.url, () => false, () => closed);
+  await page.goto(`${url}/vms`);
+  await live(page);
+  closed = true;
+  proxy.closeAllConnections();
+  await expect(page.getByRole("status")).toHaveText("Stale, signed out");
+  await expect(page.getByText("You are signed out.")).toBeVisible();
+  closed = false;
+  // As if somebody had signed in again in another tab: the page notices by itself.
+  await demo.command("demo", "web-01", { kind: "pause" });
+  await expect(page.getByRole("status")).toHaveText("Live", { timeout: 45_000 });
+  await expectState(page, "web-01", "Paused");
+  closed = true;
+  proxy.closeAllConnections();
+  await expect(page.getByText("You are signed out.")).toBeVisible();
+  closed = false;
+  await press(page, "Sign in again");
+  await live(page);
+  await expect(page.getByText("You are signed out.")).toHaveCount(0);
+  proxy.closeAllConnections();
+  proxy.close();
+  // The browser notes each refusal in the console.
+  const refusals = complaints.filter((complaint) => complaint.includes("status of 401"));
+  expect(complaints).toEqual(refusals);
+  complaints.length = 0;
+});
+
+test("a critical error opens a dialog with details, a new attempt and a way to the log", async ({ page, complaints }) => {
+  test.skip(process.getuid?.() !== 0, "mounting a small disk needs root");
+  const disk = mkdtempSync(join(tmpdir(), "bv-disk-"));
+  execFileSync("mount", ["-t", "tmpfs", "-o", "size=2m", "none", disk]);
+  try {
+    const server = await new Server(["--demo", "--data", disk]).start();
+    await openList(page, server);
+    for (let size = 1 << 20; size > 0; size >>= 1) {
+      for (let n = 0; ; n++) {
+        try {
+          writeFileSync(join(disk, `ballast-${size}-${n}`), Buffer.alloc(size));
+        } catch {
+          break;
+        }
+      }
+    }
+    let status = 202;
+    for (let tries = 0; status === 202 && tries < 100; tries++) {
+      status = (await server.command("demo", "dns-2", { kind: "setTitle", title: "x".repeat(190) })).status;
+    }
+    expect(status).toBe(507);
+    const dialog = page.getByRole("dialog", { name: "Something needs you" });
+    await expect(dialog).toContainText("is full");
+    await expect(page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "History" })).toContainText("1");
+    await press(dialog, "Try again");
+    await expect(dialog.getByRole("alert")).toContainText("is full");
+    // Closed by hand, what is wrong stays in sight.
+    await press(dialog, "Close");
+    await expect(dialog).toBeHidden();
+    await expect(page.getByText("Commands are refused.")).toBeVisible();
+    execFileSync("sh", ["-c", `rm ${disk}/ballast-*`]);
+    await expect(page.getByText("Commands are refused.")).toHaveCount(0);
+    await expect.poll(async () => {
+      await page.goto(`${server.url}/history/errors`);
+      return page.getByRole("table", { name: "Errors" }).getByRole("rowheader").count();
+    }).toBe(2);
+    const rows = page.getByRole("table", { name: "Errors" }).getByRole("row");
+    await expect(rows.nth(1)).toContainText("Info");
+    await expect(rows.nth(2)).toContainText("Critical");
+    await page.getByLabel("Severity").selectOption("Critical");
+    await page.getByRole("button", { name: "Filter" }).click();
+    await expect(page.getByRole("table", { name: "Errors" }).getByRole("rowheader")).toHaveCount(1);
+    await server.stop();
+  } finally {
+    execFileSync("umount", ["-l", disk]);
+    rmdirSync(disk);
+  }
+  const refusals = complaints.filter((complaint) => complaint.includes("status of 507"));
+  expect(complaints).toEqual(refusals);
+  complaints.length = 0;
 });
 
 test("a harmless command waits for a server that is away, in sight and with a way out", async ({ page, demo }) => {

@@ -24,3 +24,24 @@ test("the drawer shows what was just done", async ({ page, demo }) => {
   await expect(page.locator(".drawer")).toContainText(/Pause\s*web-01/);
   await expect(page.locator(".drawer")).toContainText("Succeeded");
 });
+
+test("a replay that plays goes on by itself until somebody pauses it", async ({ page, demo }) => {
+  await busy(demo);
+  const what = page.locator("main .moment");
+  const link = (name: string) => page.locator("main").getByRole("link", { name, exact: true });
+  await expect(async () => {
+    await page.goto(`${demo.url}/history/replay`);
+    await expect(what).toContainText("dns-2: Stopped → Running", { timeout: 500 });
+  }).toPass();
+  await link("Previous").click();
+  await link("Previous").click();
+  await expect(what).toContainText("web-01: Running → Paused");
+  await link("Play").click();
+  await expect(what).toContainText("web-01: Paused → Running");
+  await link("Pause").click();
+  await expect(link("Play")).toBeVisible();
+  await expect(page.locator("[data-play]"), "nothing goes on by itself").toHaveCount(0);
+  await link("Play").click();
+  await expect(what).toContainText("dns-2: Stopped → Running");
+  await expect(link("Play"), "there is nothing after the latest").toHaveCount(0);
+});

@@ -74,6 +74,40 @@ test("what happened is still known after a restart, and reading it carries nothi
   rmSync(data, { recursive: true });
 });
 
+test("the past can be stepped through: every machine as it was after each event", async ({ page, demo }) => {
+  await busy(demo);
+  await page.goto(`${demo.url}/history`);
+  await page.getByRole("navigation", { name: "History" }).getByRole("link", { name: "Replay" }).click();
+  const then = page.getByRole("table", { name: "Machines at that time" });
+  const machine = (name: string) => then.getByRole("row").filter({ has: page.getByRole("rowheader", { name, exact: true }) });
+  // The latest is what is true now; what comes last is not yet on disk at once.
+  await expect(async () => {
+    await page.goto(`${demo.url}/history/replay`);
+    await expect(machine("dns-2")).toContainText("Running", { timeout: 500 });
+  }).toPass();
+  const what = page.locator("main .moment");
+  await expect(what).toContainText("dns-2: Stopped → Running");
+  await expect(page.getByText("Next", { exact: true })).toHaveAttribute("aria-disabled", "true");
+  await page.getByRole("link", { name: "Previous" }).click();
+  await expect(what).toContainText("web-01: Paused → Running");
+  await expect(machine("dns-2")).toContainText("Stopped");
+  await page.getByRole("link", { name: "Previous" }).click();
+  await expect(what).toContainText("web-01: Running → Paused");
+  await expect(machine("web-01")).toContainText("Paused");
+  await expect(machine("grafana")).toContainText("Paused");
+  await page.getByRole("link", { name: "Next" }).click();
+  await expect(machine("web-01")).toContainText("Running");
+  await expect(page.getByRole("navigation", { name: "How much happened when" }).getByRole("link").first()).toBeVisible();
+  await page.getByRole("link", { name: "First", exact: true }).click();
+  await expect(page.getByText("Previous", { exact: true })).toHaveAttribute("aria-disabled", "true");
+  // A moment can be shared, and one long before everything is the first one.
+  await page.goto(`${demo.url}/history/replay?at=2001-01-01T00:00`);
+  await expect(page.getByText("Previous", { exact: true })).toHaveAttribute("aria-disabled", "true");
+  await page.goto(`${demo.url}/history/replay?at=yesterday`);
+  await expect(page.getByText("is no time")).toBeVisible();
+  expect((await demo.inventory()).hosts.demo.domains.find((domain: any) => domain.name === "dns-2").state, "nothing was carried out").toBe("running");
+});
+
 test("names with markup are text in the past, too", async ({ page, demo }) => {
   const hostile = `<img src=x onerror="window.pwned=1">`;
   await demo.command("demo", "dns-2", { kind: "rename", name: hostile });

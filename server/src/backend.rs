@@ -112,6 +112,17 @@ impl Backend {
         Ok(())
     }
 
+    /// Tries now whether the journal can be written, when it could not.
+    ///
+    /// # Errors
+    /// `InsufficientStorage` when it still cannot.
+    pub async fn check_journal(&self) -> Result<(), Fault> {
+        if self.journal.trouble().borrow().is_none() {
+            return Ok(());
+        }
+        self.journal.audit.note(now(), "journalWorksAgain", String::new()).await
+    }
+
     /// Accepts a command, or says why not. It runs on; how it ends is an event.
     ///
     /// # Errors

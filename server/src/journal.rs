@@ -13,6 +13,7 @@
 mod audit;
 mod chain;
 mod events;
+mod replay;
 mod storage;
 mod worker;
 
@@ -30,6 +31,7 @@ pub(crate) use self::{
     audit::{Admitted, Intent, Query, Said, Settled, Stored},
     chain::verify,
     events::{EventRow, Span},
+    replay::{At, Traces},
 };
 
 /// The file of chained records.

@@ -3,13 +3,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use app::backend::{Past, PastEvent, PastWish};
-use model::{Fault, HostId, RequestId, Task};
+use app::backend::{Bar, Moment, Past, PastEvent, PastWish, Then};
+use model::{DomainRef, DomainState, Event, Fault, HostId, Inventory, RequestId, Task};
 use uuid::Uuid;
 
 use crate::{
     Backend,
-    journal::{EventRow, Paged, Query, Span},
+    journal::{At, EventRow, Paged, Query, Span, Traces},
     tasks::task_of_record,
 };
 
@@ -81,8 +81,15 @@ impl Wishes {
                 .text("topics")
                 .map(|topics| topics.split(',').map(|topic| topic.trim().to_owned()).collect())
                 .unwrap_or_default(),
+            severity: self.text("severity").map(str::to_owned),
             backwards: self.text("order") == Some("newest"),
         })
+    }
+
+    /// Which moment is meant.
+    fn at(&self) -> Result<At, Fault> {
+        let event = self.parsed("n", "position")?.map(At::Event);
+        Ok(event.or(self.moment("at")?.map(At::Time)).unwrap_or(At::Latest))
     }
 }
 
@@ -122,6 +129,15 @@ pub(crate) async fn for_page(backend: &Backend, wish: &PastWish, query: &str) ->
             let page = backend.journal.events.read(Span { backwards: true, ..asked.span()? }).await?;
             (past.events, past.next) = (page.items.into_iter().map(shown).collect(), page.next);
         }
+        PastWish::Errors => {
+            let span = Span { kinds: vec!["error".into()], backwards: true, ..asked.span()? };
+            let page = backend.journal.events.read(span).await?;
+            (past.events, past.next) = (page.items.into_iter().map(shown).collect(), page.next);
+        }
+        PastWish::Replay => {
+            let traces = backend.journal.events.moment(asked.at()?).await?;
+            past.moment = traces.map(|traces| moment(&backend.feed().snapshot().hosts, traces));
+        }
         PastWish::Machine(id) => {
             let (host, target) = (Some(id.host.clone()), Some(id.id));
             let query = Query { host: host.clone(), target, limit: PAGE, ..Query::default() };
@@ -145,6 +161,80 @@ async fn parts(backend: &Backend, id: RequestId) -> Result<Vec<model::AuditRecor
     Ok(backend.journal.audit.records(query).await?.items)
 }
 
+/// How everything was at a moment. What the log does not mention has not changed since,
+/// so it was as it is now.
+fn moment(now: &Inventory, traces: Traces) -> Moment {
+    let Traces { here, steps, machines, bars } = traces;
+    let mut then: BTreeMap<DomainRef, Then> = now
+        .domains()
+        .map(|(host, domain)| {
+            let id = DomainRef { host: host.host.id.clone(), id: domain.id };
+            let (name, state) = (domain.name.clone(), Some(domain.state));
+            (id.clone(), Then { id, name, state, since: None, changed: false, exists: true })
+        })
+        .collect();
+    for row in machines {
+        let Some(id) = row.host.clone().zip(row.subject).map(|(host, id)| DomainRef { host, id }) else { continue };
+        let exists = then.remove(&id).is_some();
+        let Some((name, state)) = told(&row, row.n <= here.n) else { continue };
+        let since = (row.n <= here.n).then_some(row.at);
+        then.insert(id.clone(), Then { id, name, state, since, changed: row.n == here.n, exists });
+    }
+    let mut machines: Vec<Then> = then.into_values().collect();
+    machines.sort_by(|a, b| (&a.id.host, &a.name).cmp(&(&b.id.host, &b.name)));
+    let bars = bars.into_iter().map(|(to, count)| Bar { to, count }).collect();
+    Moment { n: here.n, event: shown(here), steps, machines, bars }
+}
+
+/// What an event tells of a machine after it, or before it; none when there was no
+/// machine.
+fn told(row: &EventRow, after: bool) -> Option<(String, Option<DomainState>)> {
+    match (Event::parse(&row.kind, &row.data).ok()??, after) {
+        (Event::VmStateChanged(event), true) => Some((event.vm_name, Some(event.new_state))),
+        (Event::VmStateChanged(event), false) => Some((event.vm_name, Some(event.old_state))),
+        (Event::VmUpdated(event), _) => Some((event.vm_name, Some(event.vm.state))),
+        (Event::VmCreated(event), true) => Some((event.vm_name, Some(event.vm.state))),
+        // It was there before it went, in a state that nobody noted.
+        (Event::VmDeleted(event), false) => Some((event.vm_name, None)),
+        _ => None,
+    }
+}
+
 fn shown(row: EventRow) -> PastEvent {
     PastEvent { at: row.at, kind: row.kind, host: row.host, data: row.data }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(n: u64, kind: &str, more: &str) -> EventRow {
+        let id = "00000000-0000-0000-0000-000000000007";
+        let data = format!(r#"{{"hostId":"a","vmId":"{id}","vmName":"web","version":{n},"timestamp":{n},{more}}}"#);
+        let (host, subject) = (Some("a".parse().expect("a host")), Some(id.parse().expect("an id")));
+        EventRow { n, at: n * 1_000, cursor: String::new(), kind: kind.into(), host, subject, data }
+    }
+
+    fn traces(here: u64, machine: EventRow) -> Traces {
+        Traces { here: row(here, "vm-deleted", r#""x":0"#), steps: [None; 4], machines: vec![machine], bars: vec![] }
+    }
+
+    #[test]
+    fn a_machine_was_as_the_event_before_left_it_or_the_one_after_found_it() {
+        let vm = serde_json::to_string(&model::Domain::default()).expect("JSON");
+        let changed = row(5, "vm-state-changed", &format!(r#""oldState":"paused","newState":"running","vm":{vm}"#));
+        let state = |here, row: &EventRow| {
+            let then = moment(&Inventory::default(), traces(here, row.clone())).machines;
+            then.first().map(|then| (then.state, then.since, then.changed))
+        };
+        assert_eq!(state(9, &changed), Some((Some(DomainState::Running), Some(5_000), false)));
+        assert_eq!(state(5, &changed), Some((Some(DomainState::Running), Some(5_000), true)));
+        assert_eq!(state(4, &changed), Some((Some(DomainState::Paused), None, false)));
+        let gone = row(5, "vm-deleted", r#""x":0"#);
+        assert_eq!(state(9, &gone), None);
+        assert_eq!(state(4, &gone), Some((None, None, false)), "it was there, but how is not known");
+        let made = row(5, "vm-created", &format!(r#""vm":{vm}"#));
+        assert_eq!(state(4, &made), None);
+        assert_eq!(state(6, &made).and_then(|(state, ..)| state), Some(model::Domain::default().state));
+    }
 }

@@ -280,6 +280,31 @@ pub enum Severity {
     Critical,
 }
 
+impl Severity {
+    /// All of them, the worst first.
+    pub const ALL: [Self; 4] = [Self::Critical, Self::Error, Self::Warning, Self::Info];
+
+    /// Its name in JSON and in addresses.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// Its name on screen.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Info => "Info",
+            Self::Warning => "Warning",
+            Self::Error => "Error",
+            Self::Critical => "Critical",
+        }
+    }
+}
+
 /// Payload of `error`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -308,6 +333,11 @@ impl Error {
             None => ("Belvedere's journal can be written again; commands are carried out.".into(), Severity::Info),
         };
         Self { host_id: None, message, severity, context: Some(JOURNAL.into()), timestamp }
+    }
+
+    /// Says that something in the background did not work.
+    pub fn of_background(host_id: Option<HostId>, context: &str, message: String, timestamp: u64) -> Self {
+        Self { host_id, message, severity: Severity::Error, context: Some(context.to_owned()), timestamp }
     }
 
     /// Whether it tells that the journal cannot be written, or can again.

@@ -5,6 +5,7 @@ use leptos_meta::Title;
 use leptos_router::hooks::use_location;
 
 use crate::{
+    layout::NotFound,
     past::{Part, newer, past},
     routes,
     store::use_store,
@@ -29,13 +30,51 @@ pub(crate) fn AuditPage() -> impl IntoView {
     }
 }
 
-/// What happened.
+/// The readings of what happened: their addresses, titles, and what they are.
+const READINGS: [(Part, &str, &str, &str); 3] = [
+    (
+        Part::History,
+        routes::HISTORY,
+        "History",
+        "What happened on all hosts in the last seven days, also while nobody looked. Reading it changes nothing.",
+    ),
+    (
+        Part::Replay,
+        routes::REPLAY,
+        "Replay",
+        "Every machine as it was after each event of the last seven days. Stepping through it changes nothing.",
+    ),
+    (
+        Part::Errors,
+        routes::ERRORS,
+        "Error log",
+        "What went wrong in the background in the last seven days. What you asked for and did not work is under Tasks.",
+    ),
+];
+
+/// What happened, in one of three readings.
 #[component]
 pub(crate) fn HistoryPage() -> impl IntoView {
+    let store = use_store();
+    let first = store.errors.get_untracked();
+    let path = use_location().pathname.get_untracked();
+    let Some((part, here, title, about)) = READINGS.into_iter().find(|reading| reading.1 == path.trim_end_matches('/'))
+    else {
+        return view! { <NotFound/> }.into_any();
+    };
+    let tabs = READINGS.map(|(_, href, label, _)| {
+        view! { <a href=href rel="external" aria-current=(href == here).then_some("page")>{label}</a> }.into_any()
+    });
     view! {
-        <Title text="History"/>
-        <div class="head"><h1>"History"</h1></div>
-        <p class="hint muted">"What happened on all hosts in the last seven days, also while nobody looked. Reading it changes nothing."</p>
-        {past(Part::History)}
+        <Title text=title/>
+        <div class="head"><h1>{title}</h1></div>
+        <nav class="tabs" aria-label="History">{tabs.into_iter().collect_view()}</nav>
+        <p class="hint muted">{about}</p>
+        {live(move || {
+            let fresh = if part == Part::Errors { store.errors.get() - first } else { 0 };
+            newer(fresh, "error was added", "errors were added", here.to_owned())
+        })}
+        {past(part)}
     }
+    .into_any()
 }

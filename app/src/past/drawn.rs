@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use leptos::{either::Either, prelude::*};
-use model::{AuditRecord, Command, DomainRef, HostId, Task, TaskState};
+use model::{AuditRecord, Command, DomainRef, Event, HostId, Task, TaskState, event::Severity};
 use uuid::Uuid;
 
 use super::{Part, words};
@@ -24,6 +24,8 @@ pub(super) fn draw(part: Part) -> AnyView {
             Part::Task => task(&past),
             Part::Audit => audit(&past),
             Part::History => history(&past),
+            Part::Errors => errors(&past),
+            Part::Replay => super::replay::draw(&past),
             Part::Machine => machine(&past),
         },
         Some(Err(fault)) => {
@@ -37,7 +39,7 @@ pub(super) fn draw(part: Part) -> AnyView {
     }
 }
 
-fn time(at: u64) -> AnyView {
+pub(super) fn time(at: u64) -> AnyView {
     let utc = format::utc(at);
     let shown = utc.replace('T', " ").replace('Z', "");
     view! { <time datetime=utc>{shown}</time> }.into_any()
@@ -253,7 +255,6 @@ fn history(past: &Past) -> AnyView {
         ("vm-created,vm-deleted,vm-updated", "Machines that came, went or changed"),
         ("task-created,task-completed", "Tasks"),
         ("connection-status-changed", "Connections"),
-        ("error", "Errors"),
     ];
     let lines: Vec<_> = event_lines(&past.events).collect();
     view! {
@@ -268,6 +269,48 @@ fn history(past: &Past) -> AnyView {
     .into_any()
 }
 
+/// What went wrong, the newest first.
+fn errors(past: &Past) -> AnyView {
+    let rows =
+        past.events.iter().filter_map(|past| {
+            let Ok(Some(Event::Error(error))) = Event::parse(&past.kind, &past.data) else { return None };
+            let class = match error.severity {
+                Severity::Critical | Severity::Error => "outcome i-crashed bad",
+                Severity::Warning => "outcome i-unknown",
+                Severity::Info => "outcome i-check good",
+            };
+            Some(view! {
+            <tr>
+                <td data-label="Time">{time(past.at)}</td>
+                <td data-label="Severity"><span class=class>{error.severity.label()}</span></td>
+                <th scope="row" class="wrap">{error.message}</th>
+                <td data-label="While">{or_dash(error.context.as_deref().unwrap_or_default())}</td>
+                <td data-label="Host">{or_dash(error.host_id.as_ref().map(HostId::as_str).unwrap_or_default())}</td>
+            </tr>
+        }
+        .into_any())
+        });
+    let severities = Severity::ALL.map(|severity| (severity.key(), severity.label()));
+    view! {
+        {filters(past, routes::ERRORS, "severity", "Severity", &severities)}
+        {if past.events.is_empty() {
+            nothing(past, "No errors", "What goes wrong in the background is kept for seven days and listed here.")
+        } else {
+            view! {
+                <div class="card list"><div class="scroll"><table aria-label="Errors">
+                    <thead><tr>
+                        <th scope="col">"Time (UTC)"</th><th scope="col">"Severity"</th><th scope="col">"What happened"</th>
+                        <th scope="col">"While"</th><th scope="col">"Host"</th>
+                    </tr></thead>
+                    <tbody>{rows.collect_view()}</tbody>
+                </table></div></div>
+            }.into_any()
+        }}
+        {older(past, routes::ERRORS)}
+    }
+    .into_any()
+}
+
 fn machine(past: &Past) -> AnyView {
     let done = past.records.iter().map(|record| {
         let (state, word) = record_state(record);
@@ -278,7 +321,7 @@ fn machine(past: &Past) -> AnyView {
         };
         let from = source(record.origin.source, record.origin.who.as_deref(), record.origin.address.as_deref());
         let why = record.fault.as_ref().map(|fault| format!(": {}", fault.sentence())).unwrap_or_default();
-        let text = format!("{}: {}{why}", wish(record), word.to_lowercase());
+        let text = format!("{}: {}{why}", wish(record), word.to_ascii_lowercase());
         (record.timestamp, mark, text, view! { <small class="muted">{from}</small> }.into_any())
     });
     // What was done stands in the records already, with who did it.
@@ -309,7 +352,7 @@ fn filters(
         let value = format::parse_utc(&wished(name)).map(|at| format::utc(at)[..16].to_owned()).unwrap_or_default();
         view! { <label>{label} <input type="datetime-local" name=name value=value/></label> }.into_any()
     };
-    let search = action != routes::HISTORY;
+    let search = ![routes::HISTORY, routes::ERRORS].contains(&action);
     view! {
         <form class="filters" method="get" action=action>
             {search.then(|| view! { <label class="search">{icon("search")}<input type="search" name="q" value=wished("q") placeholder="Search" aria-label="Search"/></label> }.into_any())}
@@ -323,7 +366,7 @@ fn filters(
     .into_any()
 }
 
-fn nothing(past: &Past, title: &'static str, text: &'static str) -> AnyView {
+pub(super) fn nothing(past: &Past, title: &'static str, text: &'static str) -> AnyView {
     let narrowed = past.wishes.iter().any(|(name, value)| name != "after" && !value.is_empty());
     if narrowed {
         return view! { <Empty title="Nothing matches">"Widen the search or the time."</Empty> }.into_any();

@@ -21,7 +21,7 @@ pub(super) fn event(past: &PastEvent) -> Option<(Mark, String)> {
             (event.new_state.key(), format!("{}: {old} → {new}{why}", event.vm_name))
         }
         Event::VmCreated(event) => {
-            ("check", format!("{} appeared, {}", event.vm_name, event.vm.state.label().to_lowercase()))
+            ("check", format!("{} appeared, {}", event.vm_name, event.vm.state.label().to_ascii_lowercase()))
         }
         Event::VmDeleted(event) => ("close", format!("{} is gone", event.vm_name)),
         Event::VmUpdated(event) => ("check", format!("{} was changed", event.vm_name)),

@@ -16,7 +16,7 @@ use web_sys::{BroadcastChannel, MessageEvent, MessagePort, SharedWorker, Visibil
 
 use super::{
     Freshness, Store,
-    hub::{Asked, Hub, Outlet, Tab, Told},
+    hub::{Asked, How, Hub, Outlet, Tab, Told},
 };
 use crate::{act::Acts, routes};
 
@@ -281,9 +281,13 @@ impl Client {
         for told in waiting {
             match told {
                 Told::Frame { id, kind, data } => self.frame(&id, &kind, &data),
-                Told::Status { live, polling, since } => {
-                    let fresh =
-                        if live { Freshness::Live { polling } } else { Freshness::Lost { since: since as u64 } };
+                Told::Status { how, since } => {
+                    let fresh = match how {
+                        How::Live => Freshness::Live { polling: false },
+                        How::Polling => Freshness::Live { polling: true },
+                        How::Lost => Freshness::Lost { since: since as u64, signed_out: false },
+                        How::SignedOut => Freshness::Lost { since: since as u64, signed_out: true },
+                    };
                     if self.store.freshness.get_untracked() != fresh {
                         self.store.freshness.set(fresh);
                         self.acts.look_after_held();

@@ -29,13 +29,43 @@ const KEPT: (usize, usize) = (2_048, 2 << 20);
 /// Names a tab; random, so that no one hands numbers out.
 pub(super) type Tab = f64;
 
+/// How the link is, as far as people need to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// It is being restored.
+    Lost,
+    /// Changes arrive.
+    Live,
+    /// Changes arrive answer by answer.
+    Polling,
+    /// The server wants to know first who this is.
+    SignedOut,
+}
+
+impl How {
+    const ALL: [Self; 4] = [Self::Lost, Self::Live, Self::Polling, Self::SignedOut];
+
+    fn of(link: &Link) -> Self {
+        match (link.is_live(), link.state) {
+            (true, State::Polling) => Self::Polling,
+            (true, _) => Self::Live,
+            (false, State::SignedOut) => Self::SignedOut,
+            (false, _) => Self::Lost,
+        }
+    }
+
+    fn is_live(self) -> bool {
+        matches!(self, Self::Live | Self::Polling)
+    }
+}
+
 /// What the hub tells tabs. It travels as an array, the cheapest thing to post.
 #[derive(Clone, Debug)]
 pub(super) enum Told {
     /// One event of the stream.
     Frame { id: String, kind: String, data: String },
-    /// Whether changes arrive, whether by polling, and since when not (Unix milliseconds).
-    Status { live: bool, polling: bool, since: f64 },
+    /// How the link is, and since when changes do not arrive (Unix milliseconds).
+    Status { how: How, since: f64 },
     /// The position of the tab is too old: it must read everything itself.
     Behind,
 }
@@ -45,9 +75,7 @@ impl Told {
         let text = |text: &str| JsValue::from_str(text);
         let parts = match self {
             Self::Frame { id, kind, data } => vec![text("frame"), text(id), text(kind), text(data)],
-            Self::Status { live, polling, since } => {
-                vec![text("status"), (*live).into(), (*polling).into(), (*since).into()]
-            }
+            Self::Status { how, since } => vec![text("status"), (*how as u32).into(), (*since).into()],
             Self::Behind => vec![text("behind")],
         };
         parts.into_iter().collect::<Array>().into()
@@ -58,11 +86,10 @@ impl Told {
         let text = |at| parts.get(at).as_string();
         match text(0)?.as_str() {
             "frame" => Some(Self::Frame { id: text(1)?, kind: text(2)?, data: text(3)? }),
-            "status" => Some(Self::Status {
-                live: parts.get(1).as_bool()?,
-                polling: parts.get(2).as_bool()?,
-                since: parts.get(3).as_f64()?,
-            }),
+            "status" => {
+                let how = How::ALL.into_iter().find(|how| parts.get(1).as_f64() == Some(f64::from(*how as u32)))?;
+                Some(Self::Status { how, since: parts.get(2).as_f64()? })
+            }
             "behind" => Some(Self::Behind),
             _ => None,
         }
@@ -121,8 +148,8 @@ struct Inner {
     kept: VecDeque<Kept>,
     bytes: usize,
     link: Link,
-    /// What tabs were told last: whether changes arrive, and whether by polling.
-    told: Option<(bool, bool)>,
+    /// What tabs were told last.
+    told: Option<How>,
     /// Since when it is lost.
     lost: f64,
     retry: Option<Timeout>,
@@ -221,6 +248,10 @@ impl Hub {
                 let mut inner = self.0.borrow_mut();
                 (inner.source, inner.retry) = (None, Some(waited));
             }
+            Step::Close => {
+                let mut inner = self.0.borrow_mut();
+                (inner.source, inner.retry) = (None, None);
+            }
             Step::Poll { first } => {
                 if first {
                     self.0.borrow_mut().source = None;
@@ -293,6 +324,7 @@ impl Hub {
         wasm_bindgen_futures::spawn_local(async move {
             let answer = gloo_net::http::Request::get(&address).send().await;
             let text = match answer {
+                Ok(answer) if is_refusal(&answer) => return with(&hub, |hub| hub.step(Link::refused)),
                 Ok(answer) if answer.ok() => answer.text().await.ok(),
                 _ => None,
             };
@@ -317,6 +349,11 @@ impl Hub {
         let hub = self.clone();
         let now = Timeout::new(0, move || hub.step(|link, now| link.failed(now, Math::random())));
         let mut inner = self.0.borrow_mut();
+        // A stream that broke tries again by itself; one that is closed was answered
+        // with something else, and only a request of our own can see with what.
+        if inner.source.as_ref().is_some_and(|source| source.source.ready_state() == EventSource::CLOSED) {
+            self.ask_why();
+        }
         // A stream that was only tried beside polling must not try again by itself.
         if inner.link.state == State::Polling {
             now.forget();
@@ -325,16 +362,27 @@ impl Hub {
         inner.retry = Some(now);
     }
 
+    /// Asks why the stream was refused.
+    fn ask_why(&self) {
+        let hub = Rc::downgrade(&self.0);
+        wasm_bindgen_futures::spawn_local(async move {
+            let answer = gloo_net::http::Request::get(&routes::poll(None, true)).send().await;
+            if answer.is_ok_and(|answer| is_refusal(&answer)) {
+                with(&hub, |hub| hub.step(Link::refused));
+            }
+        });
+    }
+
     /// Tells tabs how the link is, when that has changed.
     fn tell_status(&self) {
         let mut inner = self.0.borrow_mut();
-        let now = (inner.link.is_live(), inner.link.state == State::Polling);
+        let now = How::of(&inner.link);
         // Before the first attempt has ended there is nothing to tell.
-        let at_first = inner.told.is_none() && !now.0 && inner.link.state != State::Waiting;
+        let at_first = inner.told.is_none() && now == How::Lost && inner.link.state != State::Waiting;
         if at_first || inner.told == Some(now) {
             return;
         }
-        if inner.told.is_none_or(|(was_live, _)| was_live) && !now.0 {
+        if inner.told.is_none_or(How::is_live) && !now.is_live() {
             inner.lost = Date::now();
         }
         inner.told = Some(now);
@@ -346,8 +394,7 @@ impl Hub {
 
 impl Inner {
     fn status(&self) -> Told {
-        let polling = self.link.state == State::Polling;
-        Told::Status { live: self.link.is_live(), polling, since: self.lost }
+        Told::Status { how: How::of(&self.link), since: self.lost }
     }
 
     /// Remembers a frame for tabs that join.
@@ -371,6 +418,12 @@ impl Inner {
             self.from = Some(oldest.cursor);
         }
     }
+}
+
+/// Whether an answer says that the server, or a door before it, wants to know first
+/// who this is.
+fn is_refusal(answer: &gloo_net::http::Response) -> bool {
+    matches!(answer.status(), 401 | 403)
 }
 
 /// Runs something on a hub that may be gone.

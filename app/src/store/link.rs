@@ -12,6 +12,9 @@
 //!                       │    ▼ or cut early three times in a row
 //!                error  └─ Polling ──────────▶ Live
 //!                                  a stream that works again, tried once a minute
+//!
+//!   any ──────────▶ SignedOut ──▶ Connecting     when somebody asks, or after 30 s
+//!        401 or 403
 //! ```
 //!
 //! Something between here and the server that keeps a stream to itself lets short
@@ -27,6 +30,8 @@ const SHORT: f64 = 15_000.0;
 const SHORT_LIVES: u32 = 3;
 /// How often a stream is tried while polling.
 const TRY_AGAIN: f64 = 60_000.0;
+/// How often the door is tried after it was closed; another tab may have signed in.
+const KNOCK: f64 = 30_000.0;
 /// First and longest pause before the next attempt.
 const PAUSE: (f64, f64) = (500.0, 30_000.0);
 
@@ -43,6 +48,8 @@ pub enum State {
     Waiting,
     /// The log is read answer by answer.
     Polling,
+    /// The server, or a door before it, wants to know first who this is.
+    SignedOut,
 }
 
 /// What is to be done.
@@ -54,6 +61,8 @@ pub enum Step {
     Open,
     /// Close the stream and wait so many milliseconds, then say `waited`.
     Wait(f64),
+    /// Close the stream; whoever looks at the page has to do something.
+    Close,
     /// Ask for what follows the last position, then say `polled`. The first time an
     /// open stream is closed and the answer is wanted at once.
     Poll {
@@ -123,8 +132,9 @@ impl Link {
     /// The stream broke; `random` is between 0 and 1.
     pub fn failed(&mut self, now: f64, random: f64) -> Step {
         match self.state {
-            // The stream that was tried beside does not work yet.
-            State::Polling => Step::Rest,
+            // The stream that was tried beside does not work yet; a closed door stays
+            // closed until it is known better.
+            State::Polling | State::SignedOut => Step::Rest,
             State::Live => {
                 self.short = if now - self.opened < SHORT { self.short + 1 } else { 0 };
                 if self.short >= SHORT_LIVES { self.poll(now) } else { self.wait(random) }
@@ -145,6 +155,12 @@ impl Link {
         }
     }
 
+    /// The server answered that it does not know who this is.
+    pub fn refused(&mut self, now: f64) -> Step {
+        (self.state, self.opened) = (State::SignedOut, now);
+        Step::Close
+    }
+
     /// Time has passed.
     pub fn tick(&mut self, now: f64) -> Step {
         match self.state {
@@ -154,6 +170,11 @@ impl Link {
                 self.open(now)
             }
             State::Polling if now - self.opened > TRY_AGAIN => self.open(now),
+            State::SignedOut if now - self.opened > KNOCK => {
+                // Nothing is told until the stream brings a frame.
+                self.opened = now;
+                Step::Open
+            }
             _ => Step::Rest,
         }
     }
@@ -232,6 +253,22 @@ mod tests {
             link.frame(f64::from(round) * 10_000.0 + 50.0);
         }
         assert_eq!(link.failed(30_000.0, 0.0), Step::Poll { first: true });
+    }
+
+    #[test]
+    fn who_is_signed_out_is_not_asked_for_again_and_again() {
+        let mut link = live();
+        assert_eq!(link.refused(1_000.0), Step::Close);
+        assert_eq!((link.state, link.is_live()), (State::SignedOut, false));
+        assert_eq!(link.failed(1_100.0, 1.0), Step::Rest, "the closed stream changes nothing");
+        assert_eq!(link.tick(31_000.0), Step::Rest);
+        assert_eq!(link.tick(31_001.0), Step::Open, "another tab may have signed in");
+        assert_eq!(link.state, State::SignedOut, "which is believed when a frame comes");
+        link.frame(31_100.0);
+        assert!(link.is_live());
+        link.refused(32_000.0);
+        assert_eq!(link.wanted(32_001.0), Step::Open);
+        assert_eq!(link.state, State::Connecting);
     }
 
     #[test]

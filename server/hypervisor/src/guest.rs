@@ -73,7 +73,7 @@ impl GuestReading {
                 .filter(|address| is_worth_showing(*address));
             let usable: BTreeSet<IpAddr> = usable.take(MAX_ADDRESSES).collect();
             if !usable.is_empty() {
-                self.addresses.insert(mac.to_lowercase(), usable.iter().map(IpAddr::to_string).collect());
+                self.addresses.insert(mac.to_ascii_lowercase(), usable.iter().map(IpAddr::to_string).collect());
             }
         }
     }
@@ -82,7 +82,7 @@ impl GuestReading {
     pub(crate) fn merge_into(&self, known: &Domain) -> Domain {
         let mut domain = known.clone();
         for interface in &mut domain.interfaces {
-            interface.addresses = self.addresses.get(&interface.mac.to_lowercase()).cloned().unwrap_or_default();
+            interface.addresses = self.addresses.get(&interface.mac.to_ascii_lowercase()).cloned().unwrap_or_default();
         }
         let all: BTreeSet<IpAddr> = self.addresses.values().flatten().filter_map(|text| text.parse().ok()).collect();
         // `IpAddr` orders IPv4 before IPv6.

@@ -30,7 +30,7 @@ use std::{
 };
 
 use model::{
-    Domain, Event, HostInventory, Link, RequestId,
+    Domain, Event, HostInventory, Link, RequestId, event,
     inventory::{Stamp, connection_event, diff_domain},
 };
 use tokio::{
@@ -121,6 +121,8 @@ pub(crate) struct Watcher {
     guests: JoinSet<guest::Read>,
     /// How many questions each guest was asked in a row without telling all.
     asked: HashMap<Uuid, usize>,
+    /// Which reading of everything failed last, until one works.
+    failing: Option<&'static str>,
 }
 
 /// Versions of objects; one counter for all hosts of the process.
@@ -143,7 +145,7 @@ pub(crate) fn now() -> u64 {
 impl Watcher {
     pub(crate) fn new(config: HostConfig, shared: Arc<Shared>, sink: Arc<dyn Sink>) -> Self {
         let inventory = config.unread();
-        Self { config, shared, sink, inventory, guests: JoinSet::new(), asked: HashMap::new() }
+        Self { config, shared, sink, inventory, guests: JoinSet::new(), asked: HashMap::new(), failing: None }
     }
 
     /// Watches for ever.
@@ -223,7 +225,7 @@ impl Watcher {
                 Err(error) if error.is_link() => return Err(Broken(error.of_link(&self.config.uri))),
                 Err(error) => {
                     // The reconciling reading comes to these machines again.
-                    tracing::warn!(host = %self.config.id, ?error, "machines could not be read");
+                    self.trouble("read machines", &error);
                 }
             }
         }
@@ -242,10 +244,11 @@ impl Watcher {
                 return Err(Broken(error.of_link(&self.config.uri)));
             }
             Err(error) => {
-                tracing::warn!(host = %self.config.id, ?error, "machines could not be listed");
+                self.trouble("list machines", &error);
                 return Ok(());
             }
         };
+        self.failing = None;
         let gone: Vec<Uuid> = self.inventory.domains.keys().filter(|id| !all.contains_key(id)).copied().collect();
         for id in gone {
             self.adopt(id, None, resync);
@@ -355,6 +358,18 @@ impl Watcher {
             _ => GUEST_REFRESH,
         };
         self.ask_guest(session, id, pause);
+    }
+
+    /// Tells that a reading in the background did not work, once until one works again.
+    fn trouble(&mut self, context: &'static str, error: &crate::error::Error) {
+        tracing::warn!(host = %self.config.id, context, ?error, "a reading failed");
+        if self.failing.replace(context) == Some(context) {
+            return;
+        }
+        let why = error.of_link(&self.config.uri);
+        let message = format!("What {} shows may be out of date: {why}", self.config.id);
+        let error = event::Error::of_background(Some(self.config.id.clone()), context, message, now());
+        self.publish(vec![Event::Error(error)]);
     }
 
     fn connected(&mut self, session: &Session) {

@@ -53,7 +53,7 @@ async fn tell_trouble(backend: Arc<Backend>) {
         while now_wrong.is_some() && trouble.borrow().is_some() {
             // A small record that can be written shows that the trouble is over.
             let again = timeout(LOG_AGAIN, trouble.changed()).await;
-            if again.is_err() && backend.journal.audit.note(now(), "journalWorksAgain", String::new()).await.is_ok() {
+            if again.is_err() && backend.check_journal().await.is_ok() {
                 break;
             }
         }
@@ -82,11 +82,13 @@ async fn keep_events(backend: Arc<Backend>) {
 async fn write_from(backend: &Backend, position: u64) -> u64 {
     let Some(past) = backend.feed.past(position, LOG_BATCH) else {
         let cursor = backend.feed.cursor();
-        tracing::warn!(
-            from = position,
-            to = cursor.seq,
-            "events were lost for the history: they could not be written in time"
+        let lost = cursor.seq - position;
+        tracing::warn!(lost, "events were lost for the history: they could not be written in time");
+        let message = format!(
+            "{lost} events are missing in the history, because they could not be written in time. The disk may be too slow."
         );
+        let error = event::Error::of_background(None, "keep the history", message, now());
+        backend.feed.publish(vec![Event::Error(error)]);
         let gap = EventRow {
             n: 0,
             at: now(),
@@ -94,7 +96,7 @@ async fn write_from(backend: &Backend, position: u64) -> u64 {
             kind: "gap".into(),
             host: None,
             subject: None,
-            data: format!("{{\"lost\":{},\"timestamp\":{}}}", cursor.seq - position, now()),
+            data: format!("{{\"lost\":{lost},\"timestamp\":{}}}", now()),
         };
         backend.journal.events.append(vec![gap]).await.ok();
         return cursor.seq;

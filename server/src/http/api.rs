@@ -89,6 +89,12 @@ pub(crate) async fn definition(
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }
 
+/// `POST /api/v1/journal/check`: tries now whether the journal can be written.
+pub(crate) async fn check_journal(State(backend): State<Arc<Backend>>) -> Result<StatusCode, Failed> {
+    backend.check_journal().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// Any other address below `/api`.
 pub(crate) async fn unknown() -> Failed {
     Failed(Fault::new(FaultKind::NotFound, "There is no such address in the API"))

@@ -436,7 +436,8 @@ impl Query {
         and("i.kind = ?", self.kind.clone().map(Value::from));
         and("i.at >= ?", number(self.from));
         and("i.at <= ?", number(self.to));
-        let text = (!self.text.is_empty()).then(|| Value::from(self.text.to_lowercase()));
+        // SQLite folds the letters of ASCII only, so nothing else is folded here.
+        let text = (!self.text.is_empty()).then(|| Value::from(self.text.to_ascii_lowercase()));
         and(
             "instr(lower(ifnull(i.name, '') || ' ' || i.kind || ' ' || ifnull(json_extract(i.body, '$.who'), '') \
              || ' ' || ifnull(i.host, '') || ' ' || ifnull(i.request, '')), ?) > 0",

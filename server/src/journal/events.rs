@@ -10,7 +10,9 @@ use rusqlite::{Connection, Transaction, params_from_iter, types::Value};
 use uuid::Uuid;
 
 use super::{
-    Paged, storage,
+    Paged,
+    replay::{self, At, Traces},
+    storage,
     worker::{Reader, Writer},
 };
 
@@ -28,6 +30,8 @@ const LAYOUT: &str = "
     CREATE INDEX IF NOT EXISTS subjects ON events(subject, n);
 ";
 
+/// The columns of a row.
+pub(super) const COLUMNS: &str = "n, at, cursor, kind, host, subject, data";
 /// The file takes at most this room; then the oldest events give way.
 const MAX_BYTES: u64 = 512 << 20;
 
@@ -67,6 +71,8 @@ pub(crate) struct Span {
     pub(crate) subject: Option<Uuid>,
     /// Only of these kinds; none means all.
     pub(crate) kinds: Vec<String>,
+    /// Only errors of this severity.
+    pub(crate) severity: Option<String>,
     /// The newest first.
     pub(crate) backwards: bool,
 }
@@ -108,6 +114,15 @@ impl Events {
     pub(crate) async fn read(&self, span: Span) -> Result<Paged<EventRow>, Fault> {
         self.reader.ask(move |connection| read(connection, &span)).await
     }
+
+    /// What is needed to show how everything was at a moment; none while nothing is
+    /// kept.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) async fn moment(&self, at: At) -> Result<Option<Traces>, Fault> {
+        self.reader.ask(move |connection| replay::traces(connection, at)).await
+    }
 }
 
 fn append(transaction: &Transaction<'_>, rows: &[EventRow]) -> rusqlite::Result<()> {
@@ -131,7 +146,7 @@ fn forget(transaction: &Transaction<'_>, before: u64) -> rusqlite::Result<()> {
 }
 
 fn read(connection: &Connection, span: &Span) -> rusqlite::Result<Paged<EventRow>> {
-    let mut sql = String::from("SELECT n, at, cursor, kind, host, subject, data FROM events WHERE 1");
+    let mut sql = format!("SELECT {COLUMNS} FROM events WHERE 1");
     let mut values: Vec<Value> = Vec::new();
     let mut and = |condition: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -151,25 +166,32 @@ fn read(connection: &Connection, span: &Span) -> rusqlite::Result<Paged<EventRow
         sql.push_str(&format!(" AND kind IN ({marks})"));
         values.extend(span.kinds.iter().cloned().map(Value::from));
     }
+    if let Some(severity) = &span.severity {
+        sql.push_str(" AND data ->> '$.severity' = ?");
+        values.push(severity.clone().into());
+    }
     let limit = i64::from(span.limit.clamp(1, 5_000));
     sql.push_str(if span.backwards { " ORDER BY n DESC LIMIT ?" } else { " ORDER BY n LIMIT ?" });
     values.push(Value::Integer(limit + 1));
     let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map(params_from_iter(values), |row| {
-        let (host, subject): (Option<String>, Option<String>) = (row.get(4)?, row.get(5)?);
-        Ok(EventRow {
-            n: row.get(0)?,
-            at: row.get(1)?,
-            cursor: row.get(2)?,
-            kind: row.get(3)?,
-            host: host.and_then(|host| host.parse().ok()),
-            subject: subject.and_then(|id| id.parse().ok()),
-            data: row.get(6)?,
-        })
-    })?;
+    let rows = statement.query_map(params_from_iter(values), row)?;
     let mut items = rows.collect::<Result<Vec<_>, _>>()?;
     let more = items.len() as i64 > limit;
     items.truncate(limit as usize);
     let next = items.last().filter(|_| more).map(|row| row.n);
     Ok(Paged { items, next })
+}
+
+/// Reads a row whose columns are `COLUMNS`.
+pub(super) fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<EventRow> {
+    let (host, subject): (Option<String>, Option<String>) = (row.get(4)?, row.get(5)?);
+    Ok(EventRow {
+        n: row.get(0)?,
+        at: row.get(1)?,
+        cursor: row.get(2)?,
+        kind: row.get(3)?,
+        host: host.and_then(|host| host.parse().ok()),
+        subject: subject.and_then(|id| id.parse().ok()),
+        data: row.get(6)?,
+    })
 }

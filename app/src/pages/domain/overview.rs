@@ -212,12 +212,12 @@ fn Edit(
     };
     view! {
         <details class="edit">
-            <summary>"Change " {label.to_lowercase()}</summary>
+            <summary>"Change " {label.to_ascii_lowercase()}</summary>
             <form method="post" action=routes::COMMANDS on:submit=submit>
                 {form_token()}
                 <input type="hidden" name="back" value=routes::vm(&id)/>
                 {field}
-                <button class="btn small primary" name="do" value=format!("{wish}@{id}") aria-disabled=move || denied().map(|_| "true")>"Save " {label.to_lowercase()}</button>
+                <button class="btn small primary" name="do" value=format!("{wish}@{id}") aria-disabled=move || denied().map(|_| "true")>"Save " {label.to_ascii_lowercase()}</button>
                 {meanwhile}
             </form>
         </details>

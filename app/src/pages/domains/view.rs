@@ -8,7 +8,7 @@ use model::{Domain, DomainRef, DomainState};
 
 use super::Counts;
 use crate::{
-    routes,
+    format, routes,
     ui::table::{Column, Order},
 };
 
@@ -75,7 +75,7 @@ impl View {
         let mut chosen: Vec<(DomainRef, Arc<Domain>, String)> = machines
             .filter(|(id, domain)| self.matches(id, domain, &words) && self.has_state(domain))
             .map(|(id, domain)| {
-                let name = domain.name.to_lowercase();
+                let name = format::folded(&domain.name);
                 (id.clone(), domain, name)
             })
             .collect();
@@ -107,7 +107,7 @@ impl View {
     }
 
     fn words(&self) -> Vec<String> {
-        self.search.split_whitespace().map(str::to_lowercase).collect()
+        self.search.split_whitespace().map(format::folded).collect()
     }
 
     fn has_state(&self, domain: &Domain) -> bool {
@@ -119,7 +119,7 @@ impl View {
         self.host.as_deref().is_none_or(|host| id.host.as_str() == host)
             && self.tag.as_ref().is_none_or(|tag| domain.tags.contains(tag))
             && words.iter().all(|word| {
-                let holds = |text: &str| text.to_lowercase().contains(word.as_str());
+                let holds = |text: &str| format::folded(text).contains(word.as_str());
                 holds(&domain.name)
                     || holds(&domain.title)
                     || holds(id.host.as_str())

@@ -1,0 +1,55 @@
+//! The dialog for what somebody must know before they go on: critical errors, with
+//! details and a new attempt. What the server says later closes it.
+
+use leptos::prelude::*;
+
+use crate::{format, routes, store::use_store, ui::overlay::Dialog};
+
+/// The dialog; closed while nothing is critical.
+#[component]
+pub(crate) fn Alarm() -> impl IntoView {
+    let store = use_store();
+    // Why the last attempt did not work either; empty while there was none.
+    let again = RwSignal::new(String::new());
+    let open = Signal::derive(move || store.alarm.with(Option::is_some));
+    let close = move || {
+        store.alarm.set(None);
+        again.set(String::new());
+    };
+    let told = move || {
+        let error = store.alarm.get()?;
+        let at = format::utc(error.timestamp).replace('T', " ").replace('Z', " UTC");
+        let of = error.host_id.map(|host| format!(" on {host}")).unwrap_or_default();
+        let what = error.context.unwrap_or_default();
+        Some(view! { <p>{error.message}</p><p class="muted">{at} " · " {what} {of}</p> }.into_any())
+    };
+    let retriable = move || store.trouble.with(Option::is_some);
+    view! {
+        <Dialog open=open on_close=close labelled_by="alarm">
+            <h2 id="alarm">"Something needs you"</h2>
+            {told}
+            <p role="alert">{again}</p>
+            <div class="buttons">
+                <a class="btn" href=routes::ERRORS rel="external">"Error log"</a>
+                {move || retriable().then(|| view! { <button class="btn" on:click=move |_| check(again)>"Try again"</button> }.into_any())}
+                <button class="btn primary" autofocus on:click=move |_| close()>"Close"</button>
+            </div>
+        </Dialog>
+    }
+}
+
+/// Lets the server try whether its journal can be written. That it can is told by an
+/// event; that it still cannot is told here.
+fn check(again: RwSignal<String>) {
+    again.set("Trying …".into());
+    #[cfg(feature = "hydrate")]
+    leptos::task::spawn_local(async move {
+        use crate::act::no_answer;
+        let fault = match gloo_net::http::Request::post(routes::API_JOURNAL).send().await {
+            Ok(response) if response.ok() => return again.set(String::new()),
+            Ok(response) => response.json().await.unwrap_or_else(|_| no_answer()),
+            Err(_) => no_answer(),
+        };
+        again.set(fault.sentence());
+    });
+}
