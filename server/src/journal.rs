@@ -20,7 +20,9 @@ mod worker;
 use std::{
     fs::{self, File, TryLockError},
     io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use model::{AuditRecord, Fault};
@@ -47,7 +49,7 @@ pub(crate) struct Journal {
     pub(crate) audit: Audit,
     /// What happened.
     pub(crate) events: Events,
-    _lock: File,
+    _lock: Arc<Mutex<File>>,
 }
 
 /// A page of a list, and where the next one begins.
@@ -84,15 +86,16 @@ impl Journal {
             ))
         };
         fs::create_dir_all(folder).map_err(unusable)?;
-        let lock = File::options().create(true).append(true).open(folder.join(LOCK)).map_err(unusable)?;
-        match lock.try_lock() {
-            Ok(()) => {}
+        let lock = match lock(folder) {
+            Ok(lock) => Arc::new(Mutex::new(lock)),
             Err(TryLockError::WouldBlock) => return Err(Trouble::InUse(folder.to_owned())),
             Err(TryLockError::Error(error)) => return Err(unusable(error)),
-        }
+        };
         // A file that cannot even be closed to others cannot be written, which is told below.
         [AUDIT, EVENTS].iter().for_each(|name| only_for_us(&folder.join(name)).unwrap_or_default());
-        let audit = Audit::open(&folder.join(AUDIT)).map_err(Trouble::Other)?;
+        let (held, place) = (Arc::downgrade(&lock), folder.to_owned());
+        let renew = move || held.upgrade().map_or(Ok(()), |held| renew(&held, &place).map_err(cannot_open));
+        let audit = Audit::open(&folder.join(AUDIT), renew).map_err(Trouble::Other)?;
         let events = Events::open(&folder.join(EVENTS)).map_err(Trouble::Other)?;
         Ok(Self { audit, events, _lock: lock })
     }
@@ -101,6 +104,28 @@ impl Journal {
     pub(crate) fn trouble(&self) -> watch::Receiver<Option<Fault>> {
         self.audit.trouble()
     }
+}
+
+/// Makes a folder this process's own as long as the file is open.
+fn lock(folder: &Path) -> Result<File, TryLockError> {
+    let file = File::options().create(true).append(true).open(folder.join(LOCK)).map_err(TryLockError::Error)?;
+    file.try_lock()?;
+    Ok(file)
+}
+
+/// Locks the folder again where another disk lies now.
+fn renew(held: &Mutex<File>, folder: &Path) -> io::Result<()> {
+    let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+    let (ours, there) = (held.metadata()?, fs::metadata(folder.join(LOCK))?);
+    if (ours.dev(), ours.ino()) != (there.dev(), there.ino()) {
+        *held = lock(folder)?;
+    }
+    Ok(())
+}
+
+fn cannot_open(error: io::Error) -> rusqlite::Error {
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
+    rusqlite::Error::SqliteFailure(code, Some(error.to_string()))
 }
 
 /// Records name people and machines, so the files are nobody else's business.

@@ -51,6 +51,18 @@ impl Disk {
     fn fail(&self) {
         run(&["mount", "-o", "remount,abort", self.path()]);
     }
+
+    /// What an admin does about it: the disk is taken away, repaired, and mounted anew.
+    fn again(&self) {
+        run(&["umount", "-l", self.path()]);
+        let image = self.1.path().join("image");
+        let copy = self.1.path().join("repaired");
+        // The old mount lives on as long as somebody uses it, so a copy is repaired.
+        fs::copy(&image, &copy).expect("copied");
+        let repaired = Command::new("e2fsck").args(["-fy"]).arg(&copy).output().expect("runs");
+        assert!(repaired.status.code().is_some_and(|code| code < 4), "{repaired:?}");
+        run(&["mount", "-o", "loop", copy.to_str().expect("text"), self.path()]);
+    }
 }
 
 impl Drop for Disk {
@@ -86,6 +98,16 @@ async fn commands_are_refused_while_the_disk_is_full_or_read_only_and_all_else_g
 
     disk.fail();
     refused(&server, &mut stream, "cannot be written").await;
+    disk.again();
+    assert_eq!(stream.until("error").await.data["severity"], "info", "it goes on with the disk that is back");
+    let (status, _, id) = server.command("dns-2", json!({ "kind": "setTitle", "title": "back" })).await;
+    assert_eq!(status, 202);
+    server.backend.wait(model::RequestId(id), std::time::Duration::from_secs(10)).await;
+    assert_eq!(server.domain("dns-2").await["title"], "back");
+    assert_eq!(server.json("/api/v1/audit?limit=1").await["records"][0]["requestId"], json!(id));
+    let verify = ["audit", "verify", "--data", disk.path()];
+    let output = Command::new(env!("CARGO_BIN_EXE_belvedere")).args(verify).output().expect("runs");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("records are intact"), "{output:?}");
 }
 
 /// Commands are refused with the reason, and all else goes on.

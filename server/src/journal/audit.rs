@@ -190,7 +190,11 @@ pub(crate) struct Audit {
 }
 
 impl Audit {
-    pub(super) fn open(path: &Path) -> Result<Self, String> {
+    /// `renew` runs before the file is opened again after its disk went away.
+    pub(super) fn open(
+        path: &Path,
+        mut renew: impl FnMut() -> rusqlite::Result<()> + Send + 'static,
+    ) -> Result<Self, String> {
         let connection = storage::open(path, LAYOUT, true)?;
         let checked = check_end(&connection).map_err(|error| storage::fault(&error, path).sentence())?;
         checked.map_err(|what| {
@@ -200,8 +204,11 @@ impl Audit {
                 path.display()
             )
         })?;
-        let writer = Writer::start("audit-writer", connection, path)?;
-        Ok(Self { writer, reader: Reader::start("audit-reader", path)? })
+        let again = path.to_owned();
+        let again = Box::new(move || renew().and_then(|()| storage::open_to_write(&again, true)));
+        let writer = Writer::start("audit-writer", connection, path, again)?;
+        let reader = Reader::start("audit-reader", path, &writer)?;
+        Ok(Self { writer, reader })
     }
 
     /// Runs something on the writing connection.

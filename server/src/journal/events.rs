@@ -86,8 +86,11 @@ pub(crate) struct Events {
 impl Events {
     pub(super) fn open(path: &Path) -> Result<Self, String> {
         let connection = storage::open(path, LAYOUT, false)?;
-        let writer = Writer::start("events-writer", connection, path)?;
-        Ok(Self { writer, reader: Reader::start("events-reader", path)? })
+        let again = path.to_owned();
+        let again = Box::new(move || storage::open_to_write(&again, false));
+        let writer = Writer::start("events-writer", connection, path, again)?;
+        let reader = Reader::start("events-reader", path, &writer)?;
+        Ok(Self { writer, reader })
     }
 
     /// Writes events; their numbers are given by the file.

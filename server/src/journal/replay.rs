@@ -85,7 +85,7 @@ fn machines(connection: &Connection, n: u64) -> rusqlite::Result<Vec<EventRow>> 
 
 /// How many steps there were in each span of the whole time.
 fn bars(connection: &Connection, from: u64, to: u64) -> rusqlite::Result<Vec<(u64, u64)>> {
-    let width = (to.saturating_sub(from) / BARS + 1).max(1_000);
+    let width = to.saturating_sub(from) / BARS + 1;
     let sql = format!("SELECT (at - ?1) / ?2, count(*) FROM events WHERE {STEPS} AND at BETWEEN ?1 AND ?3 GROUP BY 1");
     let mut statement = connection.prepare_cached(&sql)?;
     let mut bars: Vec<(u64, u64)> = (1..=BARS).map(|n| (from + n * width, 0)).collect();

@@ -50,7 +50,7 @@ pub(super) fn open(path: &Path, layout: &str, durable: bool) -> Result<Connectio
             return Err(damaged(verdict.lines().next().unwrap_or_default().to_owned()));
         }
     }
-    let synchronous = if durable { "FULL" } else { "NORMAL" };
+    let synchronous = synchronous(durable);
     let set_up = format!(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA application_id = {APPLICATION}; \
          PRAGMA user_version = {VERSION}; {layout}"
@@ -59,13 +59,46 @@ pub(super) fn open(path: &Path, layout: &str, durable: bool) -> Result<Connectio
     Ok(connection)
 }
 
-/// Opens a second connection that only reads.
-pub(super) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
+/// Opens a file that is there, and never makes one: a disk that is not mounted looks
+/// like an empty folder.
+fn open_again(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     prepare(&connection)?;
+    Ok(connection)
+}
+
+/// Opens a file for writing whose disk went away and may have come back.
+pub(super) fn open_to_write(path: &Path, durable: bool) -> rusqlite::Result<Connection> {
+    let connection = open_again(path)?;
+    connection.execute_batch(&format!("PRAGMA synchronous = {}", synchronous(durable)))?;
+    Ok(connection)
+}
+
+/// Opens a second connection that only reads.
+pub(super) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = open_again(path)?;
     connection.execute_batch("PRAGMA query_only = ON")?;
     Ok(connection)
+}
+
+fn synchronous(durable: bool) -> &'static str {
+    if durable { "FULL" } else { "NORMAL" }
+}
+
+/// Whether an error may mean that the open file is not the one at its path any more,
+/// as after a disk was mounted anew.
+pub(super) fn is_lost(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::SystemIoFailure
+                | ErrorCode::ReadOnly
+                | ErrorCode::CannotOpen
+                | ErrorCode::PermissionDenied
+                | ErrorCode::FileLockingProtocolFailed
+        )
+    )
 }
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {

@@ -3,7 +3,11 @@
 
 use std::{
     path::Path,
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, Sender, channel},
+    },
     thread,
 };
 
@@ -15,6 +19,45 @@ use super::storage;
 
 /// Wishes that are committed together at most.
 const GROUP: usize = 256;
+
+/// A connection that is opened again when the disk went away under it.
+struct Line {
+    connection: Option<Connection>,
+    again: Again,
+    /// How often the file was opened by the writer; a reader follows it.
+    opened: Arc<AtomicU64>,
+    /// The same when this connection was opened.
+    seen: u64,
+}
+
+/// Opens it again.
+pub(super) type Again = Box<dyn FnMut() -> rusqlite::Result<Connection> + Send>;
+
+impl Line {
+    fn new(connection: Connection, again: Again, opened: Arc<AtomicU64>) -> Self {
+        Self { connection: Some(connection), again, seen: opened.load(Ordering::Relaxed), opened }
+    }
+
+    /// A reader does not notice that its disk is another one now, so it is told.
+    fn follow(&mut self) {
+        let opened = self.opened.load(Ordering::Relaxed);
+        if std::mem::replace(&mut self.seen, opened) != opened {
+            self.connection = None;
+        }
+    }
+
+    fn with<T>(&mut self, run: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => (self.again)()?,
+        };
+        let result = run(&mut connection);
+        if !result.as_ref().is_err_and(storage::is_lost) {
+            self.connection = Some(connection);
+        }
+        result
+    }
+}
 
 /// Something to be written, and who waits until it is on disk.
 trait Work: Send {
@@ -48,16 +91,25 @@ impl<T: Send, F: FnMut(&Transaction<'_>) -> rusqlite::Result<T> + Send> Work for
 pub(super) struct Writer {
     sender: Sender<Box<dyn Work>>,
     trouble: watch::Receiver<Option<Fault>>,
+    opened: Arc<AtomicU64>,
 }
 
 impl Writer {
-    pub(super) fn start(name: &str, mut connection: Connection, path: &Path) -> Result<Self, String> {
+    pub(super) fn start(name: &str, connection: Connection, path: &Path, mut again: Again) -> Result<Self, String> {
+        let opened = Arc::new(AtomicU64::new(0));
+        let count = opened.clone();
+        let again = Box::new(move || {
+            let connection = again()?;
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok(connection)
+        });
+        let mut line = Line::new(connection, again, opened.clone());
         let (sender, receiver) = channel();
         let (trouble, watched) = watch::channel(None);
         let path = path.to_owned();
         let run = move || {
             while let Some(works) = take(&receiver) {
-                let (works, result) = commit(&mut connection, works, &path);
+                let (works, result) = commit(&mut line, works, &path);
                 // Whoever is told of a trouble finds it told to all.
                 trouble.send_if_modified(|known| {
                     let fault = result.clone().err();
@@ -72,7 +124,7 @@ impl Writer {
             }
         };
         spawn(name, run)?;
-        Ok(Self { sender, trouble: watched })
+        Ok(Self { sender, trouble: watched, opened })
     }
 
     /// Writes something together with what else there is, and gives what it found
@@ -106,17 +158,16 @@ fn take(receiver: &Receiver<Box<dyn Work>>) -> Option<Works> {
 type Works = Vec<Box<dyn Work>>;
 
 /// Writes all in one transaction, and gives them back with how that went.
-fn commit(connection: &mut Connection, mut works: Works, path: &Path) -> (Works, Result<(), Fault>) {
-    let mut write = || -> rusqlite::Result<()> {
+fn commit(line: &mut Line, mut works: Works, path: &Path) -> (Works, Result<(), Fault>) {
+    let result = line.with(|connection| {
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         works.iter_mut().try_for_each(|work| work.write(&transaction))?;
         transaction.commit()
-    };
-    let result = write().map_err(|error| storage::fault(&error, path));
-    (works, result)
+    });
+    (works, result.map_err(|error| storage::fault(&error, path)))
 }
 
-type Question = Box<dyn FnOnce(&Connection) + Send>;
+type Question = Box<dyn FnOnce(&mut Line) + Send>;
 
 /// The reading thread of a file.
 pub(super) struct Reader {
@@ -124,10 +175,20 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn start(name: &str, path: &Path) -> Result<Self, String> {
+    /// Reads what that writer writes.
+    pub(super) fn start(name: &str, path: &Path, writer: &Writer) -> Result<Self, String> {
         let connection = storage::open_to_read(path).map_err(|error| storage::fault(&error, path).sentence())?;
+        let again = path.to_owned();
+        let again: Again = Box::new(move || storage::open_to_read(&again));
+        let mut line = Line::new(connection, again, writer.opened.clone());
         let (sender, receiver) = channel::<Question>();
-        spawn(name, move || receiver.iter().for_each(|question| question(&connection)))?;
+        let run = move || {
+            for question in receiver {
+                line.follow();
+                question(&mut line);
+            }
+        };
+        spawn(name, run)?;
         Ok(Self { sender })
     }
 
@@ -137,9 +198,9 @@ impl Reader {
         question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
         let (reply, answer) = oneshot::channel();
-        let asked = self.sender.send(Box::new(move |connection| {
+        let asked = self.sender.send(Box::new(move |line| {
             // Whoever went away needs no answer.
-            reply.send(question(connection)).ok();
+            reply.send(line.with(|connection| question(connection))).ok();
         }));
         asked.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?.map_err(|error| {
