@@ -48,6 +48,7 @@ check "lints" cargo clippy --quiet --workspace --exclude frontend --all-targets 
 check "lints of the browser's half" cargo clippy --quiet -p frontend --target wasm32-unknown-unknown --target-dir target/front --profile wasm-release -- -D warnings
 rust "model, hypervisor, server, tidy" cargo test --workspace --exclude frontend
 end2end/host/guest.sh || failed=$((failed + 1))
+rust "server: many readers, and clocks that jump" cargo test -p server --test load -- --ignored
 if [ "$(id -u)" = 0 ]; then
   rust "hypervisor against real QEMU" cargo test -p hypervisor --test real -- --ignored
   rust "server: crashes and failing disks" cargo test -p server --test crash --test calls --test disk -- --ignored

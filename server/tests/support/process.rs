@@ -22,12 +22,16 @@ pub struct Process {
 impl Process {
     /// Starts it, and waits until every host's first listing is over.
     pub async fn start(arguments: &[&str], failpoint: Option<&str>) -> Self {
+        let environment: Vec<_> = failpoint.map(|place| ("BELVEDERE_FAILPOINT", place)).into_iter().collect();
+        Self::at("127.0.0.1:0", arguments, &environment).await
+    }
+
+    /// The same at a given address, with more in its environment.
+    pub async fn at(address: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_belvedere"));
-        command.args(["serve", "--listen", "127.0.0.1:0"]).args(arguments);
+        command.args(["serve", "--listen", address]).args(arguments);
         command.env("BELVEDERE_LOG", "error").stdout(Stdio::piped()).kill_on_drop(true);
-        if let Some(place) = failpoint {
-            command.env("BELVEDERE_FAILPOINT", place);
-        }
+        command.envs(environment.iter().copied());
         let mut child = command.spawn().expect("starts");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let line = timeout(Duration::from_secs(20), lines.next_line()).await.expect("in time").expect("readable");
@@ -98,9 +102,21 @@ impl Process {
         self.child.wait().await.expect("waited for");
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
+    /// Opens a stream of events.
+    pub async fn stream(&self, path: &str) -> super::Stream {
+        let request = axum::http::Request::get(format!("http://{}{path}", self.address));
+        let response = self.client.request(request.body(Full::default()).expect("a request")).await.expect("an answer");
+        assert_eq!(response.status(), 200);
+        super::Stream { body: response.into_body(), text: String::new() }
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, name: &str) {
-        let pid = self.child.id().expect("it runs").to_string();
+        let pid = self.pid().to_string();
         let sent = std::process::Command::new("kill").args([name, &pid]).status().expect("sent");
         assert!(sent.success());
     }

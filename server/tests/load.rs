@@ -1,0 +1,279 @@
+//! Many readers, readers that take little, and a clock that jumps: nobody is hurt and
+//! nothing is lost.
+//!
+//! The doses take their time and processes of their own, so `make test` runs them with
+//! `--ignored`.
+
+mod support;
+
+use std::{fs, time::Duration};
+
+use futures_util::future::join_all;
+use model::{Event, event};
+use serde_json::{Value, json};
+use support::{Running, Stream, process::Process};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    time::{Instant, sleep, timeout},
+};
+
+/// A stream below HTTP, which reads as fast as it is told to.
+struct Raw {
+    socket: TcpStream,
+    text: Vec<u8>,
+    /// The numbers of the frames that came, without bookmarks.
+    seen: Vec<u64>,
+    /// How often it was told to start over.
+    resets: usize,
+    id: Option<String>,
+}
+
+impl Raw {
+    async fn open(address: &str, id: Option<String>) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        // A small buffer, so that what is not read waits in the server.
+        socket.set_recv_buffer_size(16 << 10).expect("set");
+        let mut socket = socket.connect(address.parse().expect("an address")).await.expect("connects");
+        let resume = id.as_ref().map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
+        let request = format!("GET /events HTTP/1.1\r\nHost: {address}\r\n{resume}\r\n");
+        socket.write_all(request.as_bytes()).await.expect("sent");
+        Self { socket, text: Vec::new(), seen: Vec::new(), resets: 0, id }
+    }
+
+    /// Comes back where it was, as browsers do.
+    async fn again(self, address: &str) -> Self {
+        let Self { seen, resets, id, .. } = self;
+        Self { seen, resets, ..Self::open(address, id).await }
+    }
+
+    /// Reads at most so many bytes; none at the end of the stream.
+    async fn read(&mut self, most: usize) -> Option<usize> {
+        let mut part = vec![0; most];
+        let count = self.socket.read(&mut part).await.ok().filter(|count| *count > 0)?;
+        self.text.extend_from_slice(&part[..count]);
+        while let Some(end) = self.text.windows(2).position(|two| two == b"\n\n") {
+            let frame: Vec<u8> = self.text.drain(..end + 2).collect();
+            self.frame(&String::from_utf8_lossy(&frame));
+        }
+        Some(count)
+    }
+
+    fn frame(&mut self, frame: &str) {
+        let field = |name: &str| frame.lines().find_map(|line| line.strip_prefix(name));
+        let (Some(id), Some(kind)) = (field("id: "), field("event: ")) else { return };
+        self.id = Some(id.to_owned());
+        let seq = id.rsplit('-').next().and_then(|seq| seq.parse().ok()).expect("a position");
+        match kind {
+            "bookmark" => {}
+            "inventory" => {
+                self.resets += 1;
+                self.seen.push(seq);
+            }
+            _ => self.seen.push(seq),
+        }
+    }
+
+    fn last(&self) -> u64 {
+        self.seen.last().copied().unwrap_or_default()
+    }
+
+    /// Whether each number follows the one before; after a reset it may be any later one.
+    fn is_dense(&self) -> bool {
+        let gaps = self.seen.windows(2).filter(|two| two[1] != two[0] + 1).count();
+        gaps <= self.resets && self.seen.is_sorted()
+    }
+}
+
+/// Comes back as often as it is closed, until it has everything up to `last`.
+async fn follow(mut raw: Raw, address: &str, last: u64, pace: Option<(usize, Duration)>) -> Raw {
+    while raw.last() < last {
+        let read = raw.read(pace.map_or(64 << 10, |(most, _)| most)).await;
+        if read.is_none() {
+            raw = raw.again(address).await;
+        }
+        if let Some((_, pause)) = pace {
+            sleep(pause).await;
+        }
+    }
+    raw
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a while; make test runs it"]
+async fn slow_and_stopped_readers_delay_nobody_and_lose_nothing() {
+    const EVENTS: u64 = 3_000;
+    let server = Running::demo().await;
+    let address = server.address.clone();
+    let position = server.backend.feed().cursor();
+    let open = (0..100).map(|_| Raw::open(&address, Some(position.to_string())));
+    let mut all = join_all(open).await;
+    for raw in &mut all {
+        raw.read(4 << 10).await.expect("the head of the answer");
+    }
+    let stopped: Vec<Raw> = all.drain(..5).collect();
+    let slow: Vec<Raw> = all.drain(..10).collect();
+    let last = position.seq + EVENTS;
+
+    let at = |raw: Raw, pace| {
+        let address = address.clone();
+        tokio::spawn(async move { follow(raw, &address, last, pace).await })
+    };
+    let slow: Vec<_> = slow.into_iter().map(|raw| at(raw, Some((8 << 10, Duration::from_millis(20))))).collect();
+    let fast: Vec<_> = all.into_iter().map(|raw| at(raw, None)).collect();
+    // Five hundred events in a second, each as large as a machine with all it has.
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    for n in 0..EVENTS / 10 {
+        ticks.tick().await;
+        let events = (0..10).map(|m| {
+            let message = format!("{n}-{m} {}", "x".repeat(1_500));
+            Event::Error(event::Error::of_background(None, "load", message, 0))
+        });
+        server.backend.feed().publish(events.collect());
+    }
+    let fast = timeout(Duration::from_secs(20), join_all(fast)).await.expect("the fast ones are through");
+    for raw in fast {
+        let raw = raw.expect("no panic");
+        assert!(raw.resets == 0 && raw.is_dense(), "none was closed and none lost anything");
+        assert!(raw.seen.len() as u64 >= EVENTS);
+    }
+    let slow = timeout(Duration::from_secs(120), join_all(slow)).await.expect("the slow ones get there");
+    for raw in slow {
+        let raw = raw.expect("no panic");
+        assert!(raw.is_dense(), "a gap without a word: {:?}", raw.resets);
+    }
+    for raw in stopped {
+        // It was closed meanwhile; when it comes back it gets the rest or is told to start over.
+        let raw = timeout(Duration::from_secs(60), follow(raw, &address, last, None)).await.expect("it comes back");
+        assert!(raw.is_dense());
+    }
+}
+
+/// How many files a process has open.
+fn files(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).expect("readable").count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a while; make test runs it"]
+async fn ten_thousand_streams_that_drop_at_once_come_back_and_leave_nothing_behind() {
+    const STREAMS: usize = 10_000;
+    rlimit::increase_nofile_limit(STREAMS as u64 * 2).expect("enough files");
+    let data = TempDir::new().expect("a folder");
+    let arguments = ["--demo", "--data", data.path().to_str().expect("text")];
+    let mut server = Process::at("127.0.0.1:0", &arguments, &[]).await;
+    let address = server.address.clone();
+    let (_, inventory) = server.json("GET", "/api/v1/inventory", &Value::Null).await.expect("answers");
+    let cursor = inventory["cursor"].as_str().expect("text").to_owned();
+    let before = files(server.pid());
+    let open = async |id: Option<String>| {
+        let mut all = Vec::new();
+        // As many at a time as a listening socket keeps waiting.
+        while all.len() < STREAMS {
+            all.extend(join_all((0..500).map(|_| Raw::open(&address, id.clone()))).await);
+        }
+        all
+    };
+    let greet = async |all: &mut Vec<Raw>| {
+        let greeted = all.iter_mut().map(|raw| async {
+            while raw.id.as_ref() == Some(&cursor) && raw.seen.is_empty() {
+                raw.read(64 << 10).await.expect("goes on");
+                if raw.resets == 0 && !raw.text.is_empty() {
+                    break;
+                }
+            }
+        });
+        timeout(Duration::from_secs(120), join_all(greeted)).await.expect("each is greeted")
+    };
+
+    // The readers go away all at once.
+    let mut all = open(Some(cursor.clone())).await;
+    greet(&mut all).await;
+    assert!(files(server.pid()) + 5 > before + STREAMS, "{before} and then {}", files(server.pid()));
+    drop(all);
+    let began = Instant::now();
+    while files(server.pid()) > before + 50 {
+        assert!(began.elapsed() < Duration::from_secs(30), "{} files are still open", files(server.pid()) - before);
+        sleep(Duration::from_millis(50)).await;
+    }
+
+    // The server goes away under all of them, and each comes back to the next one.
+    let mut all = open(Some(cursor.clone())).await;
+    greet(&mut all).await;
+    server.signal("-KILL");
+    server.ended().await;
+    let server = Process::at(&address, &arguments, &[]).await;
+    let ids: Vec<Option<String>> = all.into_iter().map(|raw| raw.id).collect();
+    let mut back = Vec::new();
+    for some in ids.chunks(500) {
+        back.extend(join_all(some.iter().map(|id| Raw::open(&address, id.clone()))).await);
+    }
+    let started_over = back.iter_mut().map(|raw| async {
+        while raw.resets == 0 {
+            raw.read(64 << 10).await.expect("goes on");
+        }
+    });
+    timeout(Duration::from_secs(120), join_all(started_over)).await.expect("each starts over");
+    let began = Instant::now();
+    let (status, _) = server.json("GET", "/healthz", &Value::Null).await.expect("answers");
+    assert_eq!(status, 200);
+    assert!(began.elapsed() < Duration::from_secs(10), "and all else goes on");
+}
+
+/// Where Debian and others put the library that lies about the time.
+const FAKETIME: [&str; 2] =
+    ["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1"];
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs libfaketime; make test runs it"]
+async fn a_clock_that_jumps_by_a_day_changes_labels_only() {
+    let library = FAKETIME.into_iter().find(|path| fs::exists(path).expect("readable")).expect("libfaketime");
+    let folder = TempDir::new().expect("a folder");
+    let (clock, data) = (folder.path().join("clock"), folder.path().join("data"));
+    fs::write(&clock, "+0").expect("written");
+    let environment = [
+        ("LD_PRELOAD", library),
+        ("FAKETIME_TIMESTAMP_FILE", clock.to_str().expect("text")),
+        ("FAKETIME_NO_CACHE", "1"),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ];
+    let arguments = ["--demo", "--data", data.to_str().expect("text")];
+    let server = Process::at("127.0.0.1:0", &arguments, &environment).await;
+    let (_, inventory) = server.json("GET", "/api/v1/inventory", &Value::Null).await.expect("answers");
+    let domains = inventory["hosts"]["demo"]["domains"].as_array().expect("a list");
+    let id = domains.iter().find(|domain| domain["name"] == "web-01").expect("it exists")["id"].clone();
+    let mut stream = server.stream("/events").await;
+    stream.until("inventory").await;
+    let mut times = Vec::new();
+    // A day ahead, back again, and a day behind.
+    for (offset, kind) in [("+0", "pause"), ("+86400", "resume"), ("+0", "pause"), ("-86400", "resume")] {
+        fs::write(&clock, offset).expect("written");
+        let request =
+            json!({ "requestId": uuid::Uuid::new_v4(), "host": "demo", "target": id, "command": { "kind": kind } });
+        let (status, answer) = server.json("POST", "/api/v1/commands", &request).await.expect("answers");
+        assert_eq!(status, 202, "{offset}: {answer}");
+        let event = changed(&mut stream).await;
+        assert_eq!(event["cause"], request["requestId"], "{offset}");
+        times.push(event["timestamp"].as_u64().expect("a time") / 1_000);
+        let task = server.ended_task(request["requestId"].as_str().expect("text")).await;
+        assert_eq!(task["outcome"], "succeeded", "{offset}");
+        // The same request is the same one in every time.
+        let again = server.json("POST", "/api/v1/commands", &request).await.expect("answers");
+        assert_eq!(again, (202, answer), "{offset}");
+    }
+    let day = 86_400;
+    assert!(times[1] - times[0] >= day && times[0] - times[3] >= day - 60, "the clock did jump: {times:?}");
+    // Streams live by another clock: the next bookmark comes in its time and nobody was cut.
+    stream.until("bookmark").await;
+    let (_, past) = server.json("GET", "/api/v1/events?topics=vm-state-changed", &Value::Null).await.expect("answers");
+    let states: Vec<_> =
+        past["events"].as_array().expect("a list").iter().map(|event| &event["data"]["newState"]).collect();
+    assert_eq!(states, ["paused", "running", "paused", "running"], "the order is that of the log");
+    let (_, audit) = server.json("GET", "/api/v1/audit", &Value::Null).await.expect("answers");
+    assert_eq!(audit["records"].as_array().expect("a list").len(), 5, "nothing was forgotten: {audit}");
+}
+
+async fn changed(stream: &mut Stream) -> Value {
+    stream.until("vm-state-changed").await.data
+}
