@@ -96,6 +96,7 @@ export class Daemon {
   guest(name: string, devices = ""): void {
     this.run("guest", this.folder, name, ...(devices ? [devices] : []));
   }
+  pid(): number { return Number(this.run("pid", this.folder)); }
   kill(): void { this.run("kill", this.folder); }
   restart(): void { this.run("restart", this.folder); }
   freeze(): void { this.run("freeze", this.folder); }
