@@ -10,7 +10,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use model::{AuditRecord, Command, DomainRef, DomainState, Fault, HostId, RequestId, Task, inventory::Snapshot};
+use model::{
+    AuditRecord, Command, DomainRef, DomainState, Fault, HostId, HostStats, RequestId, Task, VmStats,
+    inventory::Snapshot, stats::Usage,
+};
 
 use crate::routes;
 
@@ -21,6 +24,16 @@ pub trait Backend: Send + Sync {
     /// Everything that is known, with the position it was read at.
     fn snapshot(&self) -> Snapshot;
 
+    /// What running machines and hosts used when they were measured last.
+    fn stats(&self) -> (Vec<VmStats>, Vec<HostStats>);
+
+    /// What a running machine used in the last two minutes, the oldest first.
+    fn recent(&self, id: &DomainRef) -> Vec<VmStats>;
+
+    /// What a machine used in the time that the query of its page asks for; none when
+    /// it asks for none.
+    async fn usage(&self, id: &DomainRef, query: &str) -> Result<Option<Usage>, Fault>;
+
     /// How an answered request ended.
     fn done(&self, id: RequestId) -> Option<Done>;
 
@@ -30,6 +43,10 @@ pub trait Backend: Send + Sync {
     /// A piece of the past; `query` is the address's, without the question mark.
     async fn past(&self, wish: &PastWish, query: &str) -> Result<Past, Fault>;
 }
+
+/// Ranges of time that charts offer: the name in the address, the label, the length in
+/// milliseconds.
+pub use crate::past::RANGES;
 
 /// Which piece of the past a page shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +59,8 @@ pub enum PastWish {
     Audit,
     /// What happened.
     History,
+    /// The last events, for the overview.
+    Recent,
     /// What went wrong.
     Errors,
     /// What happened, step by step.
@@ -127,6 +146,8 @@ pub struct PastEvent {
 pub struct Beforehand {
     /// The definition that the page shows, if it shows one.
     pub(crate) definition: Option<Result<String, Fault>>,
+    /// What the machine of the page used, if a range of time was asked for.
+    pub(crate) usage: Option<Result<Usage, Fault>>,
     /// The piece of the past that the page shows, if it shows one.
     pub(crate) past: Option<Result<Arc<Past>, Fault>>,
 }
@@ -138,8 +159,11 @@ impl Beforehand {
         if let Some(id) = routes::tab_at(address, routes::DEFINITION_TAB) {
             read.definition = Some(backend.definition(&id).await);
         }
+        let query = address.split_once('?').map_or("", |(_, query)| query);
+        if let Some(id) = routes::vm_at(address) {
+            read.usage = backend.usage(&id, query).await.transpose();
+        }
         if let Some(wish) = routes::past_at(address) {
-            let query = address.split_once('?').map_or("", |(_, query)| query);
             read.past = Some(backend.past(&wish, query).await.map(Arc::new));
         }
         read

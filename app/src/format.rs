@@ -9,6 +9,24 @@ pub fn memory(mib: u64) -> String {
     }
 }
 
+/// A part of a whole, such as "14 %".
+pub fn percent(percent: f64) -> String {
+    format!("{} %", percent.round() as u64)
+}
+
+/// Bytes a second in the unit that gives a short number.
+pub fn rate(bytes: u64) -> String {
+    let units = ["B/s", "kB/s", "MB/s", "GB/s", "TB/s"];
+    let (mut tenths, mut unit) = (u128::from(bytes) * 10, 0);
+    while tenths >= 10_000 && unit + 1 < units.len() {
+        (tenths, unit) = (tenths.div_ceil(1_000), unit + 1);
+    }
+    match (unit, tenths) {
+        (0, _) | (_, 1_000..) => format!("{} {}", tenths / 10, units[unit]),
+        _ => format!("{}.{} {}", tenths / 10, tenths % 10, units[unit]),
+    }
+}
+
 /// A span in its two largest units, such as "41 d 6 h".
 pub fn span(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;
@@ -28,6 +46,21 @@ pub fn took(milliseconds: u64) -> String {
         100..60_000 => format!("{:.1} s", milliseconds as f64 / 1000.0),
         _ => span(milliseconds),
     }
+}
+
+/// The time of day of a moment, in UTC, such as "20:24:07".
+pub fn clock(milliseconds: u64) -> String {
+    utc(milliseconds)[11..19].to_owned()
+}
+
+/// The same without seconds.
+pub fn hour(milliseconds: u64) -> String {
+    utc(milliseconds)[11..16].to_owned()
+}
+
+/// A day and an hour, such as "11-21 20:00", in UTC.
+pub fn day(milliseconds: u64) -> String {
+    utc(milliseconds)[5..16].replace('T', " ")
 }
 
 /// A moment as date and time in UTC (RFC 3339), for machines and for pages
@@ -111,6 +144,16 @@ mod tests {
             ["59 s", "1 min", "2 h 1 min", "41 d 5 h"]
         );
         assert_eq!([took(7), took(412), took(61_000)], ["7 ms", "0.4 s", "1 min"]);
+    }
+
+    #[test]
+    fn rates_are_short() {
+        assert_eq!(
+            [rate(0), rate(999), rate(1_000), rate(1_234_567), rate(340_000_000)],
+            ["0 B/s", "999 B/s", "1.0 kB/s", "1.3 MB/s", "340 MB/s"]
+        );
+        assert!(rate(u64::MAX).ends_with(" TB/s"));
+        assert_eq!([percent(0.4), percent(13.6)], ["0 %", "14 %"]);
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod layout;
 
 mod ui {
     //! Building blocks that know nothing of machines, hosts or the store.
+    pub(crate) mod chart;
     pub(crate) mod controls;
     pub(crate) mod icons;
     pub(crate) mod live;
@@ -39,6 +40,7 @@ mod pages {
     pub(crate) mod domain;
     pub(crate) mod domains;
     pub(crate) mod hosts;
+    pub(crate) mod overview;
     pub(crate) mod tasks;
 }
 
@@ -55,7 +57,7 @@ mod past;
 use leptos::prelude::*;
 use leptos_meta::provide_meta_context;
 use leptos_router::{
-    components::{ParentRoute, Redirect, Route, Router, Routes},
+    components::{ParentRoute, Route, Router, Routes},
     path,
 };
 
@@ -69,6 +71,7 @@ use crate::{
         },
         domains::DomainsPage,
         hosts::HostsPage,
+        overview::OverviewPage,
         tasks::{TaskPage, TasksPage},
     },
 };
@@ -126,7 +129,7 @@ pub fn App() -> impl IntoView {
         <Router>
             <Frame>
                 <Routes fallback=NotFound transition=false>
-                    <Route path=path!("/") view=|| view! { <Redirect path=routes::VMS/> }/>
+                    <Route path=path!("/") view=OverviewPage/>
                     <Route path=path!("/vms") view=DomainsPage/>
                     <ParentRoute path=path!("/vms/:host/:uuid") view=DomainPage>
                         <Route path=path!("") view=OverviewTab/>

@@ -17,6 +17,16 @@ use leptos::prelude::*;
 
 use crate::ui::served::served;
 
+/// Ranges of time that charts offer: the name in the address, the label, the length in
+/// milliseconds.
+pub const RANGES: [(&str, &str, u64); 5] = [
+    ("5m", "5 min", 300_000),
+    ("1h", "1 h", 3_600_000),
+    ("24h", "24 h", 86_400_000),
+    ("14d", "14 d", 1_209_600_000),
+    ("1y", "1 y", 31_536_000_000),
+];
+
 /// A part of a page that is drawn from the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -28,6 +38,8 @@ pub(crate) enum Part {
     Audit,
     /// What happened.
     History,
+    /// The last events, for the overview.
+    Recent,
     /// What went wrong.
     Errors,
     /// What happened, step by step.

@@ -2,6 +2,8 @@
 
 use model::{DomainRef, HostId, RequestId};
 
+/// Everything at a glance.
+pub const OVERVIEW: &str = "/";
 /// All virtual machines.
 pub const VMS: &str = "/vms";
 /// All hosts.
@@ -34,6 +36,17 @@ pub const WORKER: &str = "/worker.js";
 /// One machine.
 pub fn vm(id: &DomainRef) -> String {
     format!("{VMS}/{}/{}", id.host, id.id)
+}
+
+/// A machine's page with what it used in a range of time.
+pub fn vm_range(id: &DomainRef, range: &str) -> String {
+    if range.is_empty() { vm(id) } else { format!("{}?range={range}", vm(id)) }
+}
+
+/// The machine whose first tab the page at an address shows.
+#[cfg(any(feature = "ssr", test))]
+pub(crate) fn vm_at(address: &str) -> Option<DomainRef> {
+    address.split('?').next()?.trim_end_matches('/').strip_prefix(VMS)?.strip_prefix('/')?.parse().ok()
 }
 
 /// A tab of one machine; the empty name is the first one.
@@ -79,6 +92,7 @@ pub(crate) fn past_at(address: &str) -> Option<crate::backend::PastWish> {
     match path {
         TASKS => Some(PastWish::Tasks),
         AUDIT => Some(PastWish::Audit),
+        "" => Some(PastWish::Recent),
         HISTORY => Some(PastWish::History),
         ERRORS => Some(PastWish::Errors),
         REPLAY => Some(PastWish::Replay),
@@ -101,12 +115,13 @@ pub fn api_reconnect(host: &HostId) -> String {
     format!("/api/v1/hosts/{host}/reconnect")
 }
 
-/// The stream of events from a position on.
-pub fn events(since: Option<&str>) -> String {
-    match since {
-        Some(since) => format!("/events?since={since}"),
-        None => "/events".to_owned(),
-    }
+/// The stream of events from a position on, with details of the machines that are
+/// looked at.
+pub fn events(since: Option<&str>, watch: &str) -> String {
+    let since = since.map(|since| format!("since={since}"));
+    let watch = (!watch.is_empty()).then(|| format!("watch={watch}"));
+    let parts: Vec<String> = since.into_iter().chain(watch).collect();
+    if parts.is_empty() { "/events".to_owned() } else { format!("/events?{}", parts.join("&")) }
 }
 
 /// The same log, answer by answer: at once, or as soon as there is something.

@@ -9,6 +9,8 @@ pub mod refresh;
 
 pub(crate) mod rows;
 
+pub(crate) mod stats;
+
 #[cfg(feature = "hydrate")]
 pub(crate) mod feed;
 
@@ -19,7 +21,7 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 use model::{
-    Cursor, DomainRef, Fault, Host, HostId, Task,
+    Cursor, DomainRef, DomainState, Fault, Host, HostId, HostStats, Task, VmStats,
     event::{self, Change},
     inventory::Snapshot,
 };
@@ -53,6 +55,8 @@ pub(crate) struct Store {
     /// All machines.
     pub(crate) rows: Rows,
     hosts: RwSignal<Vec<Host>>,
+    /// What each host used when it was measured last.
+    pub(crate) loads: RwSignal<Vec<HostStats>>,
     freshness: RwSignal<Freshness>,
     cursor: RwSignal<Cursor>,
     /// The tasks under way and the last ones that ended, the oldest first.
@@ -63,6 +67,8 @@ pub(crate) struct Store {
     pub(crate) errors: RwSignal<usize>,
     /// The critical error that nobody has taken note of yet.
     pub(crate) alarm: RwSignal<Option<Box<event::Error>>>,
+    /// How often machines were measured since the page was drawn.
+    pub(crate) swept: RwSignal<usize>,
     /// Why no command is carried out now.
     pub(crate) trouble: RwSignal<Option<Fault>>,
     /// Whether the server is of another version than this page.
@@ -77,6 +83,8 @@ pub(crate) struct Store {
 #[derive(Serialize, Deserialize)]
 struct Initial {
     snapshot: Snapshot,
+    stats: Vec<VmStats>,
+    hosts: Vec<HostStats>,
     now: u64,
 }
 
@@ -87,7 +95,13 @@ impl Initial {
         use std::time::{SystemTime, UNIX_EPOCH};
         let backend = expect_context::<Arc<dyn crate::backend::Backend>>();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_millis() as u64);
-        Self { snapshot: backend.snapshot(), now: now.unwrap_or_default() }
+        let (mut stats, hosts) = backend.stats();
+        // The page of a machine begins with what it used until now.
+        let url = use_context::<leptos_router::location::RequestUrl>();
+        if let Some(id) = url.and_then(|url| crate::routes::vm_at(url.as_ref())) {
+            stats.splice(0..0, backend.recent(&id));
+        }
+        Self { snapshot: backend.snapshot(), stats, hosts, now: now.unwrap_or_default() }
     }
 
     /// Used only when the page brought nothing, which the server never does.
@@ -95,28 +109,32 @@ impl Initial {
     fn read() -> Self {
         let cursor = Cursor { epoch: 0, seq: 0 };
         let snapshot = Snapshot { cursor, hosts: Default::default(), tasks: Vec::new(), trouble: None };
-        Self { snapshot, now: 0 }
+        Self { snapshot, stats: Vec::new(), hosts: Vec::new(), now: 0 }
     }
 }
 
 /// Builds the store and provides it as context; in the browser the stream starts.
 pub(crate) fn provide() {
-    let Initial { snapshot, now } = SharedValue::new(Initial::read).into_inner();
+    let Initial { snapshot, stats, hosts, now } = SharedValue::new(Initial::read).into_inner();
     let store = Store {
         rows: Rows::new(),
         hosts: RwSignal::new(Vec::new()),
+        loads: RwSignal::new(Vec::new()),
         freshness: RwSignal::new(Freshness::Connecting),
         cursor: RwSignal::new(snapshot.cursor),
         tasks: RwSignal::new(Vec::new()),
         appended: RwSignal::new(0),
         errors: RwSignal::new(0),
         alarm: RwSignal::new(None),
+        swept: RwSignal::new(0),
         trouble: RwSignal::new(None),
         outdated: RwSignal::new(false),
         second: RwSignal::new(now),
         minute: RwSignal::new(now),
     };
     store.replace(&snapshot);
+    store.measured(stats);
+    hosts.into_iter().for_each(|stats| store.host_measured(stats));
     provide_context(store);
     let acts = Acts::new(store);
     provide_context(acts);
@@ -170,6 +188,28 @@ impl Store {
             self.trouble.set(snapshot.trouble.clone());
         }
         self.cursor.set(snapshot.cursor);
+    }
+
+    /// Takes what a sweep found.
+    fn measured(self, all: Vec<VmStats>) {
+        for stats in all {
+            let id = stats.host_id.clone().map(|host| DomainRef { host, id: stats.vm_id });
+            let row = id.and_then(|id| self.rows.get_untracked(&id));
+            // What stopped meanwhile shows nothing any more.
+            if let Some(row) =
+                row.filter(|row| row.domain.with_untracked(|domain| domain.state == DomainState::Running))
+            {
+                row.stats.update(|recent| recent.push(stats));
+            }
+        }
+        self.swept.update(|count| *count += 1);
+    }
+
+    fn host_measured(self, stats: HostStats) {
+        self.loads.update(|loads| {
+            loads.retain(|known| known.host_id != stats.host_id);
+            loads.push(stats);
+        });
     }
 
     /// Shows on its row that a task is under way, or not any more.

@@ -15,13 +15,17 @@ use app::backend::{Backend as Interface, Done, Past, PastWish};
 use async_trait::async_trait;
 use hypervisor::{HostConfig, Hypervisor, Sink};
 use model::{
-    CommandRequest, Domain, DomainRef, Event, Fault, FaultKind, HostId, Origin, Receipt, RequestId, Task,
+    CommandRequest, Domain, DomainRef, Event, Fault, FaultKind, HostId, HostStats, Origin, Receipt, RequestId, Task,
+    VmStats,
     inventory::Snapshot,
+    stats::{LATEST, Sweep, Usage},
 };
 use tokio::{task::JoinSet, time::timeout};
+use uuid::Uuid;
 
 use crate::{
     feed::{Feed, Filter},
+    history::History,
     journal::{Intent, Journal},
     past,
     tasks::{Admission, Tasks, now},
@@ -33,12 +37,14 @@ pub struct Backend {
     hosts: BTreeMap<HostId, Hypervisor>,
     tasks: Arc<Tasks>,
     pub(crate) journal: Arc<Journal>,
+    /// What machines used lately.
+    pub(crate) history: Arc<History>,
     /// What goes on beside commands, until the server stops.
     beside: Mutex<JoinSet<()>>,
 }
 
-/// Hands a host's events to the feed.
-struct ToFeed(Arc<Feed>);
+/// Hands a host's events to the feed, and its figures to the history, too.
+struct ToFeed(Arc<Feed>, Arc<History>);
 
 impl Sink for ToFeed {
     fn publish(&self, events: Vec<Event>) {
@@ -48,14 +54,30 @@ impl Sink for ToFeed {
     fn wants(&self, kind: &str) -> bool {
         self.0.wants(kind)
     }
+
+    fn measured(&self, host: &HostId, sweep: Sweep) {
+        let [machines, itself] = LATEST;
+        self.1.measured(host, &sweep.machines);
+        // An empty list is told, too: nothing runs any more.
+        self.0.tell(machines, host, &serde_json::to_string(&sweep.machines).expect("names are the only keys"));
+        if let Some(stats) = &sweep.host {
+            self.0.tell(itself, host, &serde_json::to_string(stats).expect("names are the only keys"));
+        }
+    }
+
+    fn watched(&self, host: &HostId) -> Vec<Uuid> {
+        self.0.watched(host)
+    }
 }
 
 impl Backend {
     pub(crate) fn start(feed: Arc<Feed>, hosts: Vec<HostConfig>, journal: Arc<Journal>) -> Arc<Self> {
-        let sink: Arc<dyn Sink> = Arc::new(ToFeed(feed.clone()));
+        let history = Arc::new(History::default());
+        let sink: Arc<dyn Sink> = Arc::new(ToFeed(feed.clone(), history.clone()));
         let hosts = hosts.into_iter().map(|config| (config.id.clone(), Hypervisor::start(config, sink.clone())));
         let tasks = Arc::new(Tasks::new(journal.clone(), feed.clone()));
-        let backend = Arc::new(Self { feed, hosts: hosts.collect(), tasks, journal, beside: Mutex::default() });
+        let backend =
+            Arc::new(Self { feed, hosts: hosts.collect(), tasks, journal, history, beside: Mutex::default() });
         let mut beside = watch::start(&backend);
         beside.spawn(Feed::clone(&backend.feed).beat());
         *backend.beside.lock().unwrap_or_else(PoisonError::into_inner) = beside;
@@ -225,6 +247,26 @@ impl Backend {
 impl Interface for Backend {
     fn snapshot(&self) -> Snapshot {
         self.feed.snapshot()
+    }
+
+    fn stats(&self) -> (Vec<VmStats>, Vec<HostStats>) {
+        let [machines, hosts] = LATEST.map(|kind| self.feed.told(kind));
+        let machines = machines.iter().filter_map(|data| serde_json::from_str::<Vec<VmStats>>(data).ok());
+        let hosts = hosts.iter().filter_map(|data| serde_json::from_str(data).ok());
+        (machines.flatten().collect(), hosts.collect())
+    }
+
+    fn recent(&self, id: &DomainRef) -> Vec<VmStats> {
+        const RECENT: u64 = 120_000;
+        let points = self.history.readings(id, now().saturating_sub(RECENT), u64::MAX);
+        points
+            .iter()
+            .map(|point| VmStats { host_id: Some(id.host.clone()), vm_id: id.id, ..VmStats::from(point) })
+            .collect()
+    }
+
+    async fn usage(&self, id: &DomainRef, query: &str) -> Result<Option<Usage>, Fault> {
+        past::usage_for_page(self, id, query).await
     }
 
     fn done(&self, id: RequestId) -> Option<Done> {

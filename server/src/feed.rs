@@ -22,7 +22,9 @@ use std::{
 };
 
 use axum::body::Bytes;
-use model::{Cursor, Event, Fault, HostId, HostInventory, Inventory, Task, event::Change, inventory::Snapshot};
+use model::{
+    Cursor, DomainRef, Event, Fault, HostId, HostInventory, Inventory, Task, event::Change, inventory::Snapshot,
+};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout_at},
@@ -101,11 +103,17 @@ struct Log {
     snapshot: Option<(u64, Bytes)>,
 }
 
+/// What has no place in the log, of which only the latest counts: for each kind and
+/// host the number of the last telling, and its frame.
+type Latest = BTreeMap<(&'static str, HostId), (u64, Bytes)>;
+
 /// What wakes readers.
 #[derive(Clone, Copy, Default, PartialEq)]
 struct Signal {
     seq: u64,
     beat: u64,
+    /// The number of the last telling outside of the log.
+    told: u64,
     draining: bool,
 }
 
@@ -113,8 +121,11 @@ struct Shared {
     epoch: u64,
     bounds: Bounds,
     log: Mutex<Log>,
+    latest: Mutex<Latest>,
     signal: watch::Sender<Signal>,
     readers: AtomicUsize,
+    /// Who looks at which machine, and how many do.
+    watched: Mutex<BTreeMap<DomainRef, usize>>,
     /// How many readers take each kind; those that take all stand under "".
     wanted: Mutex<BTreeMap<String, usize>>,
 }
@@ -132,12 +143,14 @@ pub struct Filter {
     pub topics: BTreeSet<String>,
     /// Hosts.
     pub hosts: BTreeSet<HostId>,
+    /// Machines of which details are wanted; it narrows nothing.
+    pub watch: BTreeSet<DomainRef>,
 }
 
 impl Filter {
-    fn wants(&self, frame: &Frame) -> bool {
-        (self.topics.is_empty() || self.topics.contains(frame.kind))
-            && (self.hosts.is_empty() || frame.host.as_ref().is_none_or(|host| self.hosts.contains(host)))
+    fn wants(&self, kind: &str, host: Option<&HostId>) -> bool {
+        (self.topics.is_empty() || self.topics.contains(kind))
+            && (self.hosts.is_empty() || host.is_none_or(|host| self.hosts.contains(host)))
     }
 }
 
@@ -154,6 +167,10 @@ impl Shared {
         let all = filter.topics.is_empty().then(String::new);
         filter.topics.iter().cloned().chain(all).for_each(|kind| change(wanted.entry(kind).or_default()));
         wanted.retain(|_, count| *count > 0);
+        drop(wanted);
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        filter.watch.iter().for_each(|id| change(watched.entry(id.clone()).or_default()));
+        watched.retain(|_, count| *count > 0);
     }
 
     fn cursor(&self, seq: u64) -> Cursor {
@@ -183,8 +200,10 @@ impl Feed {
             epoch: random_u64(),
             bounds,
             log: Mutex::new(log),
+            latest: Mutex::default(),
             signal: watch::Sender::new(Signal::default()),
             readers: AtomicUsize::new(0),
+            watched: Mutex::default(),
             wanted: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -206,6 +225,31 @@ impl Feed {
         let seq = log.seq;
         drop(log);
         self.shared.signal.send_modify(|signal| signal.seq = seq);
+    }
+
+    /// Tells something that has no place in the log and replaces what was told of this
+    /// kind and host before. Whoever is slow gets only the latest.
+    pub fn tell(&self, kind: &'static str, host: &HostId, data: &str) {
+        let frame = Bytes::from(format!("event: {kind}\ndata: {data}\n\n"));
+        let mut latest = self.shared.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        // Numbered under the lock, so that no reader sees a number before its frame.
+        self.shared.signal.send_modify(|signal| {
+            signal.told += 1;
+            latest.insert((kind, host.clone()), (signal.told, frame));
+        });
+    }
+
+    /// What was told last of a kind: the data of each host.
+    pub(crate) fn told(&self, kind: &str) -> Vec<String> {
+        let latest = self.shared.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_kind = latest.iter().filter(|((told, _), _)| *told == kind);
+        of_kind.map(|(_, (_, frame))| payload(frame).to_owned()).collect()
+    }
+
+    /// The machines of a host of which somebody wants details.
+    pub(crate) fn watched(&self, host: &HostId) -> Vec<Uuid> {
+        let watched = self.shared.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.keys().filter(|id| id.host == *host).map(|id| id.id).collect()
     }
 
     /// All hosts with the position they were read at.
@@ -278,7 +322,7 @@ impl Feed {
         let ends = Instant::now() + part_of(ROTATE_AFTER / 4) + ROTATE_AFTER;
         let shared = self.shared.clone();
         let (sent, beat) = (None, None);
-        Some(Reader { shared, signal, position, filter, first, sent, beat, ends, leaving: false, over: false })
+        Some(Reader { shared, signal, position, filter, first, sent, told: 0, beat, ends, leaving: false, over: false })
     }
 
     /// Whether any reader takes this kind of event.
@@ -397,6 +441,8 @@ pub struct Reader {
     first: Option<Bytes>,
     /// When the last chunk was given.
     sent: Option<Instant>,
+    /// The last telling outside of the log that was given.
+    told: u64,
     /// The last bookmark; none before the first chunk.
     beat: Option<u64>,
     /// When it is closed at the latest.
@@ -421,7 +467,7 @@ impl Reader {
                 self.leaving = true;
                 self.ends = self.ends.min(Instant::now() + part_of(DRAIN_WITHIN));
             }
-            if signal.seq > self.position {
+            if signal.seq > self.position || signal.told > self.told {
                 if let Some(sent) = self.sent {
                     // Bursts travel as one chunk; a single event never waits.
                     sleep_until(sent + CHUNK_EVERY).await;
@@ -474,15 +520,27 @@ impl Reader {
         chunk
     }
 
+    /// The wanted ones of the frames that only count when they are the latest.
+    fn latest(&mut self) -> Vec<Bytes> {
+        let latest = self.shared.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = latest
+            .iter()
+            .filter(|((kind, host), (told, _))| *told > self.told && self.filter.wants(kind, Some(host)))
+            .map(|(_, (_, frame))| frame.clone())
+            .collect();
+        self.told = latest.values().map(|(told, _)| *told).max().unwrap_or_default().max(self.told);
+        fresh
+    }
+
     /// All wanted frames after the position, as one chunk; none when too far behind.
     fn collect(&mut self) -> Option<Bytes> {
         let log = self.shared.lock();
         if !log.reaches(self.position) {
             return None;
         }
-        let wanted: Vec<Bytes> = log
+        let mut wanted: Vec<Bytes> = log
             .after(self.position)
-            .filter(|frame| self.filter.wants(frame))
+            .filter(|frame| self.filter.wants(frame.kind, frame.host.as_ref()))
             .map(|frame| frame.bytes.clone())
             .collect();
         self.position = log.seq;
@@ -490,6 +548,7 @@ impl Reader {
         if wanted.iter().map(Bytes::len).sum::<usize>() > self.shared.bounds.behind {
             return None;
         }
+        wanted.extend(self.latest());
         Some(match <[Bytes; 1]>::try_from(wanted) {
             Ok([single]) => single,
             Err(many) => many.concat().into(),

@@ -82,7 +82,11 @@ async fn what_happens_between_subscribing_and_reading_is_not_lost() {
 #[tokio::test(start_paused = true)]
 async fn only_the_wanted_kinds_and_hosts_arrive() {
     let feed = feed();
-    let filter = Filter { topics: ["error".to_owned()].into(), hosts: ["borea".parse().expect("a name")].into() };
+    let filter = Filter {
+        topics: ["error".to_owned()].into(),
+        hosts: ["borea".parse().expect("a name")].into(),
+        ..Filter::default()
+    };
     let mut reader = feed.subscribe(Some(feed.cursor()), filter).expect("room");
     assert_eq!(next(&mut reader).await[0].1, "bookmark");
     feed.publish(created("borea", 1));
@@ -283,4 +287,38 @@ fn state(number: u128) -> Event {
     let with = |state, version| Arc::new(Domain { id: Uuid::from_u128(number), state, version, ..Domain::default() });
     let (old, new) = (with(DomainState::Running, 1), with(DomainState::Paused, 2));
     diff_domain(&"atlas".parse().expect("a name"), Some(&old), Some(&new), Default::default()).remove(0)
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_what_has_no_place_in_the_log_a_slow_reader_gets_the_latest_only() {
+    let feed = feed();
+    let atlas = "atlas".parse().expect("a name");
+    let watch = ["atlas/00000000-0000-0000-0000-000000000007".parse().expect("a machine")].into();
+    let filter = Filter { watch, ..Filter::default() };
+    let mut reader = feed.subscribe(Some(feed.cursor()), filter).expect("room");
+    let elsewhere = Filter { hosts: ["borea".parse().expect("a name")].into(), ..Filter::default() };
+    let mut elsewhere = feed.subscribe(Some(feed.cursor()), elsewhere).expect("room");
+    assert_eq!(feed.watched(&atlas), [Uuid::from_u128(7)]);
+    assert_eq!(next(&mut reader).await[0].1, "bookmark");
+    assert_eq!(next(&mut elsewhere).await[0].1, "bookmark");
+    for n in 0..1_000 {
+        feed.tell("vm-stats-updated", &atlas, &format!("[{n}]"));
+    }
+    feed.publish(created("borea", 1));
+    let text = async |reader: &mut Reader| {
+        let chunk = timeout(Duration::from_secs(60), reader.next()).await.expect("in time").expect("goes on");
+        String::from_utf8(chunk.to_vec()).expect("text")
+    };
+    let both = text(&mut reader).await;
+    assert!(both.starts_with("id: ") && both.contains("event: vm-created"), "{both}");
+    assert!(both.ends_with("\n\nevent: vm-stats-updated\ndata: [999]\n\n"), "it has no id: {both}");
+    assert!(!text(&mut elsewhere).await.contains("vm-stats-updated"), "it is of another host");
+    assert_eq!(feed.told("vm-stats-updated"), ["[999]"]);
+    // Who comes later gets the latest at once, and nobody gets it twice.
+    let mut late = feed.subscribe(Some(feed.cursor()), Filter::default()).expect("room");
+    assert!(text(&mut late).await.contains("[999]"));
+    feed.publish(created("borea", 2));
+    assert!(!text(&mut reader).await.contains("[999]"));
+    drop(reader);
+    assert!(feed.watched(&atlas).is_empty(), "nobody looks any more");
 }

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //!              ┌─▶ audit.db    chained records, each on disk before it is answered
-//!  DIR/lock ───┤
-//!              └─▶ events.db   the log of the stream, written some moments later
+//!  DIR/lock ───┼─▶ events.db   the log of the stream, written some moments later
+//!              └─▶ usage.db    what machines used, a minute at a time
 //! ```
 //!
 //! One thread writes each file and commits many wishes at once (group commit);
@@ -15,6 +15,7 @@ mod chain;
 mod events;
 mod replay;
 mod storage;
+pub(crate) mod usage;
 mod worker;
 
 use std::{
@@ -34,12 +35,15 @@ pub(crate) use self::{
     chain::verify,
     events::{EventRow, Span},
     replay::{At, Traces},
+    usage::UsageFile,
 };
 
 /// The file of chained records.
 const AUDIT: &str = "audit.db";
 /// The file of past events.
 const EVENTS: &str = "events.db";
+/// The file of what machines used.
+const USAGE: &str = "usage.db";
 /// The file that says that somebody uses the folder.
 const LOCK: &str = "lock";
 
@@ -49,6 +53,8 @@ pub(crate) struct Journal {
     pub(crate) audit: Audit,
     /// What happened.
     pub(crate) events: Events,
+    /// What machines used.
+    pub(crate) usage: UsageFile,
     _lock: Arc<Mutex<File>>,
 }
 
@@ -92,12 +98,13 @@ impl Journal {
             Err(TryLockError::Error(error)) => return Err(unusable(error)),
         };
         // A file that cannot even be closed to others cannot be written, which is told below.
-        [AUDIT, EVENTS].iter().for_each(|name| only_for_us(&folder.join(name)).unwrap_or_default());
+        [AUDIT, EVENTS, USAGE].iter().for_each(|name| only_for_us(&folder.join(name)).unwrap_or_default());
         let (held, place) = (Arc::downgrade(&lock), folder.to_owned());
         let renew = move || held.upgrade().map_or(Ok(()), |held| renew(&held, &place).map_err(cannot_open));
         let audit = Audit::open(&folder.join(AUDIT), renew).map_err(Trouble::Other)?;
         let events = Events::open(&folder.join(EVENTS)).map_err(Trouble::Other)?;
-        Ok(Self { audit, events, _lock: lock })
+        let usage = UsageFile::open(&folder.join(USAGE)).map_err(Trouble::Other)?;
+        Ok(Self { audit, events, usage, _lock: lock })
     }
 
     /// Why nothing can be recorded now; none while it can.

@@ -10,6 +10,7 @@ pub mod feed;
 
 mod failpoint;
 
+mod history;
 mod journal;
 
 mod tasks;

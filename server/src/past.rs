@@ -4,15 +4,23 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use app::backend::{Bar, Moment, Past, PastEvent, PastWish, Then};
-use model::{DomainRef, DomainState, Event, Fault, HostId, Inventory, RequestId, Task};
+use model::{
+    DomainRef, DomainState, Event, Fault, HostId, Inventory, RequestId, Task,
+    stats::{Bucket, Usage, UsagePoint},
+};
 use uuid::Uuid;
 
 use crate::{
     Backend,
-    journal::{At, EventRow, Paged, Query, Span, Traces},
-    tasks::task_of_record,
+    history::{HOUR, MINUTE},
+    journal::{At, EventRow, Paged, Query, Span, Traces, usage::WIDTHS},
+    tasks::{now, task_of_record},
 };
 
+/// Time between two readings, in milliseconds.
+const READ_EVERY: u64 = 2_000;
+/// Points of an answer that nobody asked to be finer.
+const MAX_POINTS: u64 = 2_200;
 /// Items of a page when nobody says how many.
 const PAGE: u32 = 100;
 
@@ -24,12 +32,12 @@ impl Wishes {
         self.0.get(name).map(|text| text.trim()).filter(|text| !text.is_empty())
     }
 
-    fn parsed<T: std::str::FromStr>(&self, name: &str, what: &str) -> Result<Option<T>, Fault> {
+    pub(crate) fn parsed<T: std::str::FromStr>(&self, name: &str, what: &str) -> Result<Option<T>, Fault> {
         let wrong = |text: &str| Fault::invalid(name, &format!("\"{}\" is no {what}", text.escape_debug()));
         self.text(name).map(|text| text.parse().map_err(|_| wrong(text))).transpose()
     }
 
-    fn moment(&self, name: &str) -> Result<Option<u64>, Fault> {
+    pub(crate) fn moment(&self, name: &str) -> Result<Option<u64>, Fault> {
         let wrong = |text: &str| {
             let why =
                 format!("\"{}\" is no time; it looks like 2026-11-21T08:00 or Unix milliseconds", text.escape_debug());
@@ -129,6 +137,10 @@ pub(crate) async fn for_page(backend: &Backend, wish: &PastWish, query: &str) ->
             let page = backend.journal.events.read(Span { backwards: true, ..asked.span()? }).await?;
             (past.events, past.next) = (page.items.into_iter().map(shown).collect(), page.next);
         }
+        PastWish::Recent => {
+            let page = backend.journal.events.read(Span { backwards: true, limit: 40, ..Span::default() }).await?;
+            past.events = page.items.into_iter().map(shown).collect();
+        }
         PastWish::Errors => {
             let span = Span { kinds: vec!["error".into()], backwards: true, ..asked.span()? };
             let page = backend.journal.events.read(span).await?;
@@ -153,6 +165,54 @@ pub(crate) async fn for_page(backend: &Backend, wish: &PastWish, query: &str) ->
         }
     }
     Ok(past)
+}
+
+/// What a machine used between two times. The finest width that reaches back so far is
+/// taken, or the finest one that is not finer than `step`.
+pub(crate) async fn usage(
+    backend: &Backend,
+    id: DomainRef,
+    from: u64,
+    to: u64,
+    step: Option<u64>,
+) -> Result<Usage, Fault> {
+    let (now, to) = (now(), to.max(from));
+    let reaches = |(width, kept): &(u64, u64)| from >= now.saturating_sub(width * kept);
+    let wide = |(width, _): &(u64, u64)| step.is_none_or(|step| *width >= step);
+    let many = |(width, _): &(u64, u64)| (to - from) / width <= MAX_POINTS;
+    let in_memory = step.is_none_or(|step| step < MINUTE) && from + HOUR >= now;
+    if in_memory {
+        let points = backend.history.readings(&id, from, to);
+        return Ok(Usage { step: READ_EVERY, from, to, points });
+    }
+    let width = WIDTHS.iter().find(|width| reaches(width) && wide(width) && many(width)).unwrap_or(&WIDTHS[2]).0;
+    let mut spans: BTreeMap<u64, Bucket> =
+        backend.journal.usage.read(id.clone(), width, from.saturating_sub(width), to).await?.into_iter().collect();
+    // What is on its way to the disk counts, too.
+    for (at, bucket) in backend.history.minutes(&id) {
+        spans.entry(at - at % width).or_default().merge(&bucket);
+    }
+    let within = spans.into_iter().filter(|(at, _)| at + width > from && *at <= to);
+    Ok(Usage { step: width, from, to, points: within.map(|(at, bucket)| UsagePoint::of(at, &bucket)).collect() })
+}
+
+/// What the page of a machine shows: a range that ends now, or a time that was marked in
+/// a chart; none when neither was asked for.
+pub(crate) async fn usage_for_page(backend: &Backend, id: &DomainRef, query: &str) -> Result<Option<Usage>, Fault> {
+    let pairs: BTreeMap<String, String> =
+        serde_urlencoded::from_str(query).map_err(|_| Fault::invalid("address", "it cannot be read"))?;
+    let asked = Wishes(pairs);
+    let now = now();
+    let (from, to) = match (asked.text("range"), asked.moment("from")?) {
+        (Some(range), _) => {
+            let known = app::backend::RANGES.iter().find(|(name, ..)| *name == range);
+            let (.., length) = known.ok_or_else(|| Fault::invalid("range", "there is no such range"))?;
+            (now.saturating_sub(*length), now)
+        }
+        (None, Some(from)) => (from, asked.moment("to")?.unwrap_or(now)),
+        (None, None) => return Ok(None),
+    };
+    usage(backend, id.clone(), from, to, None).await.map(Some)
 }
 
 /// The parts of a batch.

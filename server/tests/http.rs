@@ -399,3 +399,38 @@ async fn health_is_told_at_once_and_readiness_after_the_first_listing() {
     server.backend.settled().await;
     assert_eq!(server.get("/readyz").await.0, 200);
 }
+
+#[tokio::test]
+async fn running_machines_are_measured_and_stopped_ones_are_not() {
+    let server = Running::demo().await;
+    let mut stream = server.stream("/events?topics=vm-stats-updated,host-stats-updated", &[]).await;
+    stream.until("inventory").await;
+    let inventory = server.json("/api/v1/inventory").await;
+    let domains = inventory["hosts"]["demo"]["domains"].as_array().expect("a list").clone();
+    let running = domains.iter().filter(|domain| domain["state"] == "running").count();
+    let measured = loop {
+        let frame = stream.until("vm-stats-updated").await;
+        assert_eq!(frame.id, "", "it has no place in the log");
+        let list = frame.data.as_array().expect("one frame a host and sweep").clone();
+        if list.len() == running {
+            break list;
+        }
+    };
+    let web = domains.iter().find(|domain| domain["name"] == "web-01").expect("it exists");
+    let stats = measured.iter().find(|stats| stats["vmId"] == web["id"]).expect("it runs");
+    assert_eq!(stats["hostId"], "demo");
+    let percent = stats["cpuUsagePercent"].as_f64().expect("a number");
+    assert!((0.0..=100.0).contains(&percent), "{stats}");
+    assert!(stats["memoryUsedMb"].as_u64() <= stats["memoryTotalMb"].as_u64(), "{stats}");
+    for rate in ["diskReadBytesSec", "diskWriteBytesSec", "networkRxBytesSec", "networkTxBytesSec"] {
+        assert!(stats[rate].is_u64(), "{rate}: {stats}");
+    }
+    server.command("web-01", json!({ "kind": "forceOff" })).await;
+    loop {
+        let list = stream.until("vm-stats-updated").await.data.as_array().expect("a list").clone();
+        if list.iter().all(|stats| stats["vmId"] != web["id"]) {
+            break;
+        }
+    }
+    assert_eq!(server.get("/events?watch=nonsense").await.0, 422);
+}

@@ -11,6 +11,8 @@ pub mod domain;
 
 pub mod host;
 
+pub mod stats;
+
 pub mod command;
 
 pub mod fault;
@@ -28,4 +30,5 @@ pub use fault::{Fault, FaultKind};
 pub use host::{Host, HostInfo, Link};
 pub use id::{Cursor, DomainRef, HostId, RequestId};
 pub use inventory::{HostInventory, Inventory};
+pub use stats::{HostStats, VmStats};
 pub use task::{AuditRecord, Origin, Source, Task, TaskState};

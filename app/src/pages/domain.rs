@@ -4,6 +4,7 @@ pub(crate) mod definition;
 pub(crate) mod devices;
 pub(crate) mod history;
 pub(crate) mod overview;
+mod usage;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ use crate::{
     store::{
         Store,
         rows::{Pending, Row},
+        stats::Recent,
         use_store,
     },
     ui::{
@@ -39,6 +41,8 @@ pub(super) struct Subject {
     pub(super) id: DomainRef,
     /// The machine.
     pub(super) domain: ArcRwSignal<Arc<Domain>>,
+    /// What it used lately.
+    pub(super) stats: ArcRwSignal<Recent>,
 }
 
 /// The page around the tabs.
@@ -68,6 +72,19 @@ pub(crate) fn DomainPage() -> impl IntoView {
     })
 }
 
+/// As long as the page is open, its machine is measured in detail.
+fn ask_for_details(id: &DomainRef) {
+    #[cfg(feature = "hydrate")]
+    {
+        let id = id.clone();
+        // The stream is there when effects run, not before.
+        Effect::new(move || crate::store::feed::watch(Some(id.clone())));
+        on_cleanup(|| crate::store::feed::watch(None));
+    }
+    #[cfg(not(feature = "hydrate"))]
+    let _ = id;
+}
+
 /// When the machine that is looked at is deleted, the list is shown instead.
 fn leave_when_deleted(store: Store, acts: Acts, id: Memo<Option<DomainRef>>) {
     let navigate = use_navigate();
@@ -87,8 +104,9 @@ fn leave_when_deleted(store: Store, acts: Acts, id: Memo<Option<DomainRef>>) {
 }
 
 fn page(store: Store, row: Row) -> impl IntoView {
-    let Row { id, domain, pending, .. } = row;
-    provide_context(Subject { id: id.clone(), domain: domain.clone() });
+    let Row { id, domain, stats, pending, .. } = row;
+    provide_context(Subject { id: id.clone(), domain: domain.clone(), stats });
+    ask_for_details(&id);
     let (title, host) = (domain.clone(), id.host.clone());
     let stale = {
         let id = id.clone();

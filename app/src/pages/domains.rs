@@ -4,6 +4,7 @@
 //! works without JavaScript.
 
 mod more;
+mod usage;
 mod view;
 
 use std::sync::Arc;
@@ -19,7 +20,12 @@ use self::{
 };
 use crate::{
     format, routes,
-    store::{Store, rows::Row, use_store},
+    store::{
+        Store,
+        rows::{Pending, Row},
+        stats::Recent,
+        use_store,
+    },
     ui::{
         controls::{Empty, Submit, chip, tag},
         live::{live, live_text},
@@ -225,7 +231,7 @@ fn SelectAll(
 /// pass over some twenty nodes, and nothing else in the table is touched.
 fn row(store: Store, id: &DomainRef) -> AnyView {
     let Some(row) = store.rows.get_untracked(id) else { return ().into_any() };
-    let Row { id, domain, selected, pending } = row;
+    let Row { id, domain, stats, selected, pending } = row;
     let (value, ticked, cells_id) = (id.to_string(), selected.clone(), id.clone());
     let label = domain.with_untracked(|domain| format!("Select {}", domain.name));
     let class = {
@@ -246,13 +252,19 @@ fn row(store: Store, id: &DomainRef) -> AnyView {
                 <input type="checkbox" name="select" form=FORM value=value aria-label=label
                     prop:checked=move || ticked.get() on:change=move |event| selected.set(event_target_checked(&event))/>
             </td>
-            {move || cells(store, &cells_id, &domain.get(), pending.get().as_ref())}
+            {move || cells(store, &cells_id, &domain.get(), &stats, pending.get().as_ref())}
         </tr>
     }
     .into_any()
 }
 
-fn cells(store: Store, id: &DomainRef, domain: &Arc<Domain>, pending: Option<&crate::store::rows::Pending>) -> AnyView {
+fn cells(
+    store: Store,
+    id: &DomainRef,
+    domain: &Arc<Domain>,
+    stats: &ArcRwSignal<Recent>,
+    pending: Option<&Pending>,
+) -> AnyView {
     let host = store.host(&id.host);
     let button = |command| vm::button(&command, id, domain, host.as_ref(), pending).compact();
     let since = domain.since;
@@ -268,10 +280,8 @@ fn cells(store: Store, id: &DomainRef, domain: &Arc<Domain>, pending: Option<&cr
         <td data-label="State">{vm::state(domain.state, &domain.state_reason)}</td>
         <td class="muted" data-label="Host">{id.host.to_string()}</td>
         <td class="num muted" data-label="Since">{age}</td>
-        <td class="num" data-label="vCPUs">{domain.vcpus.to_string()}</td>
-        <td class="num" data-label="Memory">{format::memory(domain.memory_mb)}</td>
+        {usage::cells(domain, stats)}
         <td class="mono muted" data-label="Address">{addresses} {(more > 0).then(|| format!(" +{more}"))}</td>
-        <td class="muted" data-label="Autostart">{if domain.autostart { "On" } else { "" }}</td>
         <td data-label="Tags"><span class="tags">{domain.tags.iter().map(|name| tag(name)).collect_view()}</span></td>
         <td class="actions"><span class="acts">
             {button(Command::Start {})}{button(Command::Pause {})}{button(Command::Resume {})}{button(Command::Shutdown {})}

@@ -24,6 +24,7 @@ pub(super) fn draw(part: Part) -> AnyView {
             Part::Task => task(&past),
             Part::Audit => audit(&past),
             Part::History => history(&past),
+            Part::Recent => recent(&past),
             Part::Errors => errors(&past),
             Part::Replay => super::replay::draw(&past),
             Part::Machine => machine(&past),
@@ -268,6 +269,18 @@ fn history(past: &Past) -> AnyView {
     }
     .into_any()
 }
+
+/// The last events, without a form.
+fn recent(past: &Past) -> AnyView {
+    let lines: Vec<_> = event_lines(&past.events).take(RECENT).collect();
+    if lines.is_empty() {
+        return view! { <p class="muted calm">"Nothing happened yet."</p> }.into_any();
+    }
+    timeline(lines)
+}
+
+/// Events on the overview.
+const RECENT: usize = 8;
 
 /// What went wrong, the newest first.
 fn errors(past: &Past) -> AnyView {

@@ -10,7 +10,7 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc};
 use gloo_timers::callback::{Interval, Timeout};
 use js_sys::{Array, Date, Function, Math, Promise, Reflect};
 use leptos::prelude::*;
-use model::{event::Change, inventory::Snapshot};
+use model::{DomainRef, event::Change, inventory::Snapshot, stats::LATEST};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use web_sys::{BroadcastChannel, MessageEvent, MessagePort, SharedWorker, VisibilityState, WorkerOptions, WorkerType};
 
@@ -22,6 +22,8 @@ use crate::{act::Acts, routes};
 
 /// Frames that wait for a hidden tab at most; beyond that it reads everything.
 const MAX_WAITING: usize = 5_000;
+/// The same of what is soon overtaken.
+const MAX_LATEST: usize = 240;
 /// Shortest time between two readings of everything, in milliseconds.
 const READ_PAUSE: u32 = 1_000;
 /// What a bookmark of the server that made this page holds.
@@ -41,6 +43,8 @@ struct Client {
     tab: Tab,
     store: Store,
     acts: Acts,
+    /// The machine that this tab looks at.
+    watch: RefCell<Option<DomainRef>>,
     ask: RefCell<Ask>,
     /// Frames that wait for the next picture of the display.
     waiting: RefCell<Vec<Told>>,
@@ -61,6 +65,7 @@ pub(super) fn start(store: Store, acts: Acts) {
         tab: Math::random(),
         store,
         acts,
+        watch: RefCell::default(),
         ask: RefCell::new(Box::new(|_| {})),
         waiting: RefCell::default(),
         planned: false.into(),
@@ -82,6 +87,14 @@ pub(super) fn start(store: Store, acts: Acts) {
 pub(crate) fn reconnect() {
     if let Some(client) = CLIENT.with_borrow(Clone::clone) {
         (client.ask.borrow())(&Asked::Reconnect);
+    }
+}
+
+/// Asks for the details of the machine that is looked at, or of none.
+pub(crate) fn watch(id: Option<DomainRef>) {
+    if let Some(client) = CLIENT.with_borrow(Clone::clone) {
+        *client.watch.borrow_mut() = id;
+        client.tell_watch();
     }
 }
 
@@ -111,7 +124,7 @@ pub fn stream_worker(early: Array) {
                 Asked::Leave { tab } => {
                     ports.borrow_mut().remove(&tab.to_bits());
                 }
-                Asked::Reconnect => {}
+                Asked::Watch { .. } | Asked::Reconnect => {}
             }
             hub.asked(&asked);
         });
@@ -241,6 +254,12 @@ impl Client {
     fn join(&self) {
         let cursor = self.store.cursor.get_untracked().to_string();
         (self.ask.borrow())(&Asked::Join { tab: self.tab, cursor });
+        self.tell_watch();
+    }
+
+    fn tell_watch(&self) {
+        let id = self.watch.borrow().as_ref().map(DomainRef::to_string).unwrap_or_default();
+        (self.ask.borrow())(&Asked::Watch { tab: self.tab, id });
     }
 
     /// Takes what the hub tells: at once when nothing was applied within the last
@@ -250,6 +269,16 @@ impl Client {
         if waiting.len() >= MAX_WAITING {
             waiting.clear();
             self.overflowed.set(true);
+        }
+        // A hidden tab needs no more of what is soon overtaken than it would show.
+        if let Told::Frame { kind, .. } = &told
+            && LATEST.contains(&kind.as_str())
+            && waiting.len() > MAX_LATEST
+        {
+            let is_latest = |told: &Told| matches!(told, Told::Frame { kind, .. } if LATEST.contains(&kind.as_str()));
+            if let Some(oldest) = waiting.iter().position(is_latest) {
+                waiting.remove(oldest);
+            }
         }
         waiting.push(told);
         drop(waiting);
@@ -304,6 +333,13 @@ impl Client {
                 self.store.replace(&snapshot);
             }
             return;
+        }
+        match LATEST.iter().position(|latest| *latest == kind) {
+            Some(0) => return self.store.measured(serde_json::from_str(data).unwrap_or_default()),
+            Some(_) => {
+                return serde_json::from_str(data).map(|stats| self.store.host_measured(stats)).unwrap_or_default();
+            }
+            None => {}
         }
         if kind == "bookmark" && !data.contains(OUR_VERSION) && !self.store.outdated.get_untracked() {
             self.store.outdated.set(true);

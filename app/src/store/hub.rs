@@ -14,7 +14,7 @@ use std::{
 
 use gloo_timers::callback::{Interval, Timeout};
 use js_sys::{Array, Date, Math};
-use model::{Cursor, Event};
+use model::{Cursor, Event, stats::LATEST};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{EventSource, MessageEvent};
 
@@ -103,6 +103,8 @@ pub(super) enum Asked {
     Join { tab: Tab, cursor: String },
     /// The tab is going away.
     Leave { tab: Tab },
+    /// The tab looks at this machine, or at none.
+    Watch { tab: Tab, id: String },
     /// Try again now.
     Reconnect,
 }
@@ -112,6 +114,7 @@ impl Asked {
         let parts: Vec<JsValue> = match self {
             Self::Join { tab, cursor } => vec!["join".into(), (*tab).into(), cursor.into()],
             Self::Leave { tab } => vec!["leave".into(), (*tab).into()],
+            Self::Watch { tab, id } => vec!["watch".into(), (*tab).into(), id.into()],
             Self::Reconnect => vec!["reconnect".into()],
         };
         parts.into_iter().collect::<Array>().into()
@@ -122,6 +125,7 @@ impl Asked {
         match parts.get(0).as_string()?.as_str() {
             "join" => Some(Self::Join { tab: parts.get(1).as_f64()?, cursor: parts.get(2).as_string()? }),
             "leave" => Some(Self::Leave { tab: parts.get(1).as_f64()? }),
+            "watch" => Some(Self::Watch { tab: parts.get(1).as_f64()?, id: parts.get(2).as_string()? }),
             "reconnect" => Some(Self::Reconnect),
             _ => None,
         }
@@ -145,6 +149,8 @@ struct Inner {
     position: Option<Cursor>,
     /// The position before the first kept frame.
     from: Option<Cursor>,
+    /// Which tab looks at which machine.
+    watching: Vec<(Tab, String)>,
     kept: VecDeque<Kept>,
     bytes: usize,
     link: Link,
@@ -181,6 +187,7 @@ impl Hub {
             source: None,
             position: None,
             from: None,
+            watching: Vec::new(),
             kept: VecDeque::new(),
             bytes: 0,
             link: Link::new(Date::now()),
@@ -200,8 +207,25 @@ impl Hub {
     pub(super) fn asked(&self, asked: &Asked) {
         match asked {
             Asked::Join { tab, cursor } => self.join(*tab, cursor),
-            Asked::Leave { .. } => {}
+            Asked::Leave { tab } => self.watch(*tab, ""),
+            Asked::Watch { tab, id } => self.watch(*tab, id),
             Asked::Reconnect => self.step(Link::wanted),
+        }
+    }
+
+    /// A stream says at its beginning which machines are looked at, so it is opened
+    /// anew from its position when that changes.
+    fn watch(&self, tab: Tab, id: &str) {
+        let mut inner = self.0.borrow_mut();
+        let before = inner.watched();
+        inner.watching.retain(|(known, _)| *known != tab);
+        if !id.is_empty() {
+            inner.watching.push((tab, id.to_owned()));
+        }
+        let changed = inner.watched() != before && inner.source.is_some();
+        drop(inner);
+        if changed {
+            self.connect();
         }
     }
 
@@ -265,13 +289,13 @@ impl Hub {
     /// Opens the stream from the last position on.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that opens the stream")]
     fn connect(&self) {
-        let since = {
+        let address = {
             let mut inner = self.0.borrow_mut();
             inner.source = None;
             inner.retry = None;
-            inner.position.map(|cursor| cursor.to_string())
+            routes::events(inner.position.map(|cursor| cursor.to_string()).as_deref(), &inner.watched())
         };
-        let Ok(source) = EventSource::new(&routes::events(since.as_deref())) else {
+        let Ok(source) = EventSource::new(&address) else {
             self.failed_later();
             return;
         };
@@ -286,7 +310,7 @@ impl Hub {
                 }
             }
         });
-        for kind in Event::KINDS.iter().chain(&["inventory", "bookmark"]) {
+        for kind in Event::KINDS.iter().chain(&LATEST).chain(&["inventory", "bookmark"]) {
             source.add_event_listener_with_callback(kind, frames.as_ref().unchecked_ref()).ok();
         }
         let error = Closure::<dyn Fn(web_sys::Event)>::new(move |event: web_sys::Event| {
@@ -308,6 +332,8 @@ impl Hub {
     /// Keeps a frame and passes it on to all tabs.
     fn pass(&self, id: String, kind: String, data: String) {
         let mut inner = self.0.borrow_mut();
+        // What is soon overtaken has no position; the browser gives it that of the frame before.
+        let id = if LATEST.contains(&kind.as_str()) { String::new() } else { id };
         if let Ok(cursor) = id.parse::<Cursor>() {
             inner.keep(cursor, &id, &kind, &data);
         }
@@ -335,7 +361,7 @@ impl Hub {
                     let field = |name: &str| {
                         frame.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned()
                     };
-                    if frame.starts_with("id: ") {
+                    if frame.starts_with("id: ") || frame.starts_with("event: ") {
                         hub.pass(field("id: "), field("event: "), field("data: "));
                     }
                 }
@@ -395,6 +421,14 @@ impl Hub {
 impl Inner {
     fn status(&self) -> Told {
         Told::Status { how: How::of(&self.link), since: self.lost }
+    }
+
+    /// The machines that any tab looks at, for the address of the stream.
+    fn watched(&self) -> String {
+        let mut all: Vec<&str> = self.watching.iter().map(|(_, id)| id.as_str()).collect();
+        all.sort_unstable();
+        all.dedup();
+        all.join(",")
     }
 
     /// Remembers a frame for tabs that join.

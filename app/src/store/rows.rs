@@ -6,7 +6,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use leptos::prelude::*;
-use model::{Domain, DomainRef, RequestId};
+use model::{Domain, DomainRef, DomainState, RequestId};
+
+use super::stats::Recent;
 
 /// A command under way, shown on its row until its end is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,10 +26,32 @@ pub(crate) struct Row {
     pub(crate) id: DomainRef,
     /// The machine.
     pub(crate) domain: ArcRwSignal<Arc<Domain>>,
+    /// What it used lately; empty while it does not run.
+    pub(crate) stats: ArcRwSignal<Recent>,
     /// Whether it is ticked.
     pub(crate) selected: ArcRwSignal<bool>,
     /// What is being done with it.
     pub(crate) pending: ArcRwSignal<Option<Pending>>,
+}
+
+impl Row {
+    fn new(id: DomainRef, domain: Arc<Domain>) -> Self {
+        Self {
+            id,
+            domain: ArcRwSignal::new(domain),
+            stats: ArcRwSignal::default(),
+            selected: ArcRwSignal::new(false),
+            pending: ArcRwSignal::new(None),
+        }
+    }
+
+    /// Makes the machine this; what does not run uses nothing.
+    fn put(&self, domain: Arc<Domain>) {
+        if domain.state != DomainState::Running && !self.stats.with_untracked(Recent::is_empty) {
+            self.stats.set(Recent::default());
+        }
+        self.domain.set(domain);
+    }
 }
 
 /// All rows.
@@ -74,15 +98,10 @@ impl Rows {
                 if row.domain.with_untracked(|had| had.version >= domain.version) {
                     return;
                 }
-                row.domain.set(domain);
+                row.put(domain);
             }
             None => {
-                let row = Row {
-                    id: id.clone(),
-                    domain: ArcRwSignal::new(domain),
-                    selected: ArcRwSignal::new(false),
-                    pending: ArcRwSignal::new(None),
-                };
+                let row = Row::new(id.clone(), domain);
                 self.rows.update_value(|rows| {
                     rows.insert(id, row);
                 });
@@ -113,17 +132,13 @@ impl Rows {
             .map(|(id, domain)| match old.remove(&id) {
                 Some(row) => {
                     if row.domain.with_untracked(|had| *had != domain) {
-                        row.domain.set(domain);
+                        row.put(domain);
                     }
                     // How a command ended may have been missed with the gap.
                     row.pending.set(None);
                     (id, row)
                 }
-                None => {
-                    let (domain, selected, pending) =
-                        (ArcRwSignal::new(domain), ArcRwSignal::new(false), ArcRwSignal::new(None));
-                    (id.clone(), Row { id, domain, selected, pending })
-                }
+                None => (id.clone(), Row::new(id, domain)),
             })
             .collect();
         self.rows.set_value(fresh);

@@ -33,7 +33,8 @@ impl Order {
 
 /// The head of a column; `href` gives the address of the list in another order.
 pub(crate) fn head(column: &Column, order: &Order, href: impl Fn(String) -> String) -> AnyView {
-    let class = column.numeric.then_some("num");
+    let kind = if column.numeric { "num " } else { "" };
+    let class = format!("{kind}c-{}", column.label.to_ascii_lowercase());
     if column.key.is_empty() {
         return view! { <th scope="col" class=class>{column.label}</th> }.into_any();
     }

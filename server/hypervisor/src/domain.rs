@@ -35,11 +35,11 @@ pub(crate) fn list(connect: &Connect) -> Result<Vec<Brief>, Error> {
     let autostart = with(sys::VIR_CONNECT_LIST_DOMAINS_AUTOSTART)?;
     let saved = with(sys::VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)?;
     // Without bulk states each machine is asked for its own.
-    let states = ffi::all_states(connect).unwrap_or_else(|_| HashMap::new());
+    let states = ffi::all_stats(connect, sys::VIR_DOMAIN_STATS_STATE, 0).unwrap_or_default();
     let mut briefs = Vec::new();
     for (id, handle) in handles(connect)? {
         let state = match states.get(&id) {
-            Some(state) => *state,
+            Some(values) => (number(values, "state.state"), number(values, "state.reason")),
             None => match gone_is_none(ffi::state(&handle).map_err(Error::from))? {
                 Some(state) => state,
                 None => continue,
@@ -55,6 +55,13 @@ pub(crate) fn list(connect: &Connect) -> Result<Vec<Brief>, Error> {
         });
     }
     Ok(briefs)
+}
+
+fn number(values: &ffi::Values, name: &str) -> c_int {
+    match values.get(name) {
+        Some(ffi::Value::Int(number)) => *number as c_int,
+        _ => 0,
+    }
 }
 
 /// The handles of all machines, which belong to the connection they came from.

@@ -1,5 +1,5 @@
 //! The calls that the `virt` crate lacks or gets wrong: event registration, the
-//! close callback, state with reason, bulk state, addresses, guest information.
+//! close callback, state with reason, statistics, addresses, guest information.
 //!
 //! The only file with `unsafe`. It translates and copies, and decides nothing.
 #![expect(unsafe_code, reason = "the binding has no safe form of these calls")]
@@ -170,32 +170,96 @@ pub(crate) fn state(domain: &Domain) -> Result<(c_int, c_int), Error> {
     if done < 0 { Err(Error::last_error()) } else { Ok((state, reason)) }
 }
 
-/// State and reason of all machines in one call (`virConnectGetAllDomainStats`).
-pub(crate) fn all_states(connect: &Connect) -> Result<HashMap<Uuid, (c_int, c_int)>, Error> {
+/// Typed parameters by name.
+pub(crate) type Values = HashMap<String, Value>;
+
+/// Groups of statistics of all machines in one call (`virConnectGetAllDomainStats`).
+pub(crate) fn all_stats(connect: &Connect, groups: u32, flags: u32) -> Result<HashMap<Uuid, Values>, Error> {
     let mut records: *mut sys::virDomainStatsRecordPtr = ptr::null_mut();
     // SAFETY: the connection is open and `records` is a valid out pointer.
-    let count =
-        unsafe { sys::virConnectGetAllDomainStats(connect.as_ptr(), sys::VIR_DOMAIN_STATS_STATE, &mut records, 0) };
+    let count = unsafe { sys::virConnectGetAllDomainStats(connect.as_ptr(), groups, &mut records, flags) };
     if count < 0 {
         return Err(Error::last_error());
     }
-    let mut states = HashMap::with_capacity(count as usize);
-    // SAFETY: libvirt returned `count` valid records, each with `nparams`
-    // parameters and a domain, all alive until the list is freed below.
+    // SAFETY: libvirt returned that many records, which are not used afterwards.
+    Ok(unsafe { take_records(records, count) })
+}
+
+/// Groups of statistics of one machine (`virDomainListGetStats`).
+pub(crate) fn stats_of(domain: &Domain, groups: u32, flags: u32) -> Result<Values, Error> {
+    let mut records: *mut sys::virDomainStatsRecordPtr = ptr::null_mut();
+    // SAFETY: the domain is valid, the list ends with a null pointer, and `records` is
+    // a valid out pointer.
+    let count = unsafe {
+        let mut domains = [domain.as_ptr(), ptr::null_mut()];
+        sys::virDomainListGetStats(domains.as_mut_ptr(), groups, &mut records, flags)
+    };
+    if count < 0 {
+        return Err(Error::last_error());
+    }
+    // SAFETY: libvirt returned that many records, which are not used afterwards.
+    Ok(unsafe { take_records(records, count) }.into_values().next().unwrap_or_default())
+}
+
+/// Copies records and frees them.
+///
+/// # Safety
+/// `records` is a list of `count` valid records that nobody uses afterwards.
+unsafe fn take_records(records: *mut sys::virDomainStatsRecordPtr, count: c_int) -> HashMap<Uuid, Values> {
+    let mut stats = HashMap::with_capacity(count as usize);
+    // SAFETY: by the contract; each record has a domain and `nparams` parameters,
+    // alive until the list is freed below.
     unsafe {
         for record in slice::from_raw_parts(records, count as usize) {
             let mut uuid = [0; sys::VIR_UUID_BUFLEN as usize];
             sys::virDomainGetUUID((**record).dom, uuid.as_mut_ptr());
-            let params = typed((**record).params, (**record).nparams);
-            let int = |name: &str| match params.get(name) {
-                Some(Value::Int(value)) => *value as c_int,
-                _ => 0,
-            };
-            states.insert(Uuid::from_bytes(uuid), (int("state.state"), int("state.reason")));
+            stats.insert(Uuid::from_bytes(uuid), typed((**record).params, (**record).nparams));
         }
         sys::virDomainStatsRecordListFree(records);
     }
-    Ok(states)
+    stats
+}
+
+/// Processor time of a host by kind, in nanoseconds (`virNodeGetCPUStats`).
+pub(crate) fn node_cpu(connect: &Connect) -> Result<HashMap<String, u64>, Error> {
+    const ALL: c_int = -1;
+    let mut count = 0;
+    // SAFETY: without a list libvirt writes only how many there are.
+    let known = unsafe { sys::virNodeGetCPUStats(connect.as_ptr(), ALL, ptr::null_mut(), &mut count, 0) };
+    if known < 0 {
+        return Err(Error::last_error());
+    }
+    // SAFETY: the structure is plain numbers and letters, for which zeros are valid.
+    let mut list = vec![unsafe { std::mem::zeroed::<sys::virNodeCPUStats>() }; count.max(0) as usize];
+    // SAFETY: the list has room for `count` of them.
+    let done = unsafe { sys::virNodeGetCPUStats(connect.as_ptr(), ALL, list.as_mut_ptr(), &mut count, 0) };
+    if done < 0 {
+        return Err(Error::last_error());
+    }
+    let kept = list.iter().take(count.max(0) as usize);
+    // SAFETY: libvirt ends each name with NUL.
+    Ok(kept.map(|stat| (unsafe { text(stat.field.as_ptr()) }, stat.value)).collect())
+}
+
+/// Memory of a host by kind, in KiB (`virNodeGetMemoryStats`).
+pub(crate) fn node_memory(connect: &Connect) -> Result<HashMap<String, u64>, Error> {
+    const ALL: c_int = -1;
+    let mut count = 0;
+    // SAFETY: without a list libvirt writes only how many there are.
+    let known = unsafe { sys::virNodeGetMemoryStats(connect.as_ptr(), ALL, ptr::null_mut(), &mut count, 0) };
+    if known < 0 {
+        return Err(Error::last_error());
+    }
+    // SAFETY: the structure is plain numbers and letters, for which zeros are valid.
+    let mut list = vec![unsafe { std::mem::zeroed::<sys::virNodeMemoryStats>() }; count.max(0) as usize];
+    // SAFETY: the list has room for `count` of them.
+    let done = unsafe { sys::virNodeGetMemoryStats(connect.as_ptr(), ALL, list.as_mut_ptr(), &mut count, 0) };
+    if done < 0 {
+        return Err(Error::last_error());
+    }
+    let kept = list.iter().take(count.max(0) as usize);
+    // SAFETY: libvirt ends each name with NUL.
+    Ok(kept.map(|stat| (unsafe { text(stat.field.as_ptr()) }, stat.value)).collect())
 }
 
 /// A typed parameter of libvirt; floating point is not needed here.
@@ -211,7 +275,7 @@ pub(crate) enum Value {
 ///
 /// # Safety
 /// `params` points to `count` valid parameters.
-unsafe fn typed(params: sys::virTypedParameterPtr, count: c_int) -> HashMap<String, Value> {
+unsafe fn typed(params: sys::virTypedParameterPtr, count: c_int) -> Values {
     if params.is_null() || count <= 0 {
         return HashMap::new();
     }
@@ -296,7 +360,7 @@ unsafe extern "C" {
 }
 
 /// Operating system and host name from the guest agent (`virDomainGetGuestInfo`).
-pub(crate) fn guest_info(domain: &Domain) -> Result<HashMap<String, Value>, Error> {
+pub(crate) fn guest_info(domain: &Domain) -> Result<Values, Error> {
     let (mut params, mut count) = (ptr::null_mut(), 0);
     let what = sys::VIR_DOMAIN_GUEST_INFO_OS | sys::VIR_DOMAIN_GUEST_INFO_HOSTNAME;
     // SAFETY: the domain is valid and both out pointers are.

@@ -13,6 +13,7 @@ mod xml;
 mod domain;
 mod guest;
 mod host;
+mod stats;
 
 mod watcher;
 
@@ -20,12 +21,15 @@ mod demo;
 
 use std::{sync::Arc, time::Duration};
 
-use model::{Command, Event, Fault, FaultKind, HostId, HostInventory, RequestId, domain::Agent, task::Progress};
+use model::{
+    Command, Event, Fault, FaultKind, HostId, HostInventory, RequestId, domain::Agent, stats::Sweep, task::Progress,
+};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::{
     link::Lane,
+    stats::Sampler,
     watcher::{Shared, Watcher},
 };
 
@@ -60,13 +64,24 @@ pub trait Sink: Send + Sync + 'static {
         let _ = kind;
         true
     }
+
+    /// Takes what a sweep over a host found; only the latest counts.
+    fn measured(&self, host: &HostId, sweep: Sweep) {
+        let _ = (host, sweep);
+    }
+
+    /// The machines of a host that somebody looks at, of which details are wanted.
+    fn watched(&self, host: &HostId) -> Vec<Uuid> {
+        let _ = host;
+        Vec::new()
+    }
 }
 
 /// One libvirt host.
 pub struct Hypervisor {
     config: HostConfig,
     shared: Arc<Shared>,
-    watcher: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
 }
 
 /// How long a start waits to learn whether there is a local libvirt.
@@ -101,8 +116,9 @@ impl Hypervisor {
     /// Begins to watch a host. Returns at once; the first event tells how it went.
     pub fn start(config: HostConfig, sink: Arc<dyn Sink>) -> Self {
         let shared = Arc::new(Shared::new());
-        let watcher = tokio::spawn(Watcher::new(config.clone(), shared.clone(), sink).run());
-        Self { config, shared, watcher }
+        let watcher = tokio::spawn(Watcher::new(config.clone(), shared.clone(), sink.clone()).run());
+        let sampler = tokio::spawn(Sampler::new(&config, shared.clone(), sink).run());
+        Self { config, shared, tasks: [watcher, sampler] }
     }
 
     /// Waits until the first listing has finished or failed.
@@ -201,6 +217,6 @@ impl Hypervisor {
 
 impl Drop for Hypervisor {
     fn drop(&mut self) {
-        self.watcher.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }

@@ -36,7 +36,12 @@ pub(crate) enum Lane {
     Command,
     /// What waits for a guest or a disk.
     Slow,
+    /// Statistics, one sweep at a time.
+    Stats,
 }
+
+/// How many lanes there are.
+const LANES: usize = 5;
 
 impl Lane {
     /// Calls at a time, one below what the daemon serves of a connection.
@@ -45,7 +50,7 @@ impl Lane {
     /// How long a caller waits; none means as long as it takes.
     fn deadline(self) -> Option<Duration> {
         match self {
-            Self::Read | Self::Machine => Some(Duration::from_secs(10)),
+            Self::Read | Self::Machine | Self::Stats => Some(Duration::from_secs(10)),
             Self::Command => Some(Duration::from_secs(90)),
             Self::Slow => None,
         }
@@ -70,8 +75,8 @@ pub(crate) struct Session {
     uri: String,
     /// Whether all lanes share one connection.
     single: bool,
-    connections: [Mutex<Option<Arc<Connect>>>; 4],
-    permits: [Arc<Semaphore>; 4],
+    connections: [Mutex<Option<Arc<Connect>>>; LANES],
+    permits: [Arc<Semaphore>; LANES],
     /// Machines whose process was asked and has not answered in time.
     late: Mutex<HashSet<Uuid>>,
     registration: Mutex<Option<ffi::Registration>>,
@@ -92,8 +97,8 @@ impl Session {
             uri: uri.to_owned(),
             // Each connection to a file of the test driver has a world of its own.
             single: uri.starts_with("test:"),
-            connections: [Mutex::new(Some(first)), Mutex::default(), Mutex::default(), Mutex::default()],
-            permits: [permits(), permits(), permits(), permits()],
+            connections: std::array::from_fn(|lane| Mutex::new((lane == Lane::Read as usize).then(|| first.clone()))),
+            permits: std::array::from_fn(|_| permits()),
             late: Mutex::default(),
             registration: Mutex::new(Some(registration)),
         })

@@ -30,7 +30,7 @@ use std::{
 };
 
 use model::{
-    Domain, Event, HostInventory, Link, RequestId, event,
+    Domain, DomainState, Event, HostInventory, Link, RequestId, event,
     inventory::{Stamp, connection_event, diff_domain},
 };
 use tokio::{
@@ -66,6 +66,8 @@ pub(crate) struct Shared {
     session: Mutex<Option<Arc<Session>>>,
     /// Which command is expected to change a machine, and until when.
     causes: Mutex<HashMap<Uuid, (RequestId, Instant)>>,
+    /// The running machines, for those who measure them.
+    running: Mutex<HashMap<Uuid, Arc<Domain>>>,
     /// Turns true when the first listing has finished or failed.
     pub(crate) settled: watch::Sender<bool>,
     /// Cuts the pause before the next attempt to connect short.
@@ -77,6 +79,7 @@ impl Shared {
         Self {
             session: Mutex::default(),
             causes: Mutex::default(),
+            running: Mutex::default(),
             settled: watch::Sender::new(false),
             retry: tokio::sync::Notify::new(),
         }
@@ -89,6 +92,19 @@ impl Shared {
 
     fn set_session(&self, session: Option<Arc<Session>>) {
         *self.session.lock().unwrap_or_else(PoisonError::into_inner) = session;
+    }
+
+    /// The machines that run now.
+    pub(crate) fn running(&self) -> HashMap<Uuid, Arc<Domain>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note_running(&self, id: Uuid, domain: Option<&Arc<Domain>>) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        match domain.filter(|domain| domain.state == DomainState::Running) {
+            Some(domain) => running.insert(id, domain.clone()),
+            None => running.remove(&id),
+        };
     }
 
     /// From now on changes of this machine are the effect of that request.
@@ -300,6 +316,7 @@ impl Watcher {
         let version = if next.is_none() { next_version() } else { 0 };
         let stamp = Stamp { timestamp: now, version, cause: self.shared.cause(id), resync };
         let events = diff_domain(&self.config.id, had.as_ref(), next.as_ref(), stamp);
+        self.shared.note_running(id, next.as_ref());
         match next {
             Some(next) => {
                 self.inventory.domains.insert(id, next);

@@ -24,6 +24,8 @@ const LOG_BATCH: usize = 256;
 const LOG_AGAIN: Duration = Duration::from_secs(1);
 /// Kinds that are kept elsewhere or soon overtaken.
 const NOT_LOGGED: [&str; 2] = ["task-progress", "audit-appended"];
+/// How often it is looked whether a minute is over.
+const KEEP_USAGE_EVERY: Duration = Duration::from_secs(15);
 /// How often old events and records are looked for.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
 /// Events are kept this long, in milliseconds.
@@ -38,6 +40,7 @@ pub(super) fn start(backend: &Arc<Backend>) -> JoinSet<()> {
     let mut beside = JoinSet::new();
     beside.spawn(tell_trouble(backend.clone()));
     beside.spawn(keep_events(backend.clone()));
+    beside.spawn(keep_usage(backend.clone()));
     beside.spawn(forget(backend.clone()));
     beside.spawn(settle_open_ends(backend.clone()));
     beside
@@ -126,10 +129,28 @@ fn row(event: Past) -> EventRow {
 pub(super) async fn last(backend: &Backend) {
     // The events of the last moments are on their way; they get the time they take.
     let write = async {
+        write_usage(backend, true).await;
         sleep(LOG_AFTER * 2).await;
         backend.journal.audit.note(now(), "serverStopped", env!("CARGO_PKG_VERSION").into()).await.ok();
     };
     timeout(LAST_WRITE, write).await.ok();
+}
+
+/// Writes what machines used, each minute once it is over.
+async fn keep_usage(backend: Arc<Backend>) {
+    let mut ticks = interval(KEEP_USAGE_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        write_usage(&backend, false).await;
+    }
+}
+
+async fn write_usage(backend: &Backend, all: bool) {
+    let minutes = backend.history.take_minutes(now(), all);
+    if !minutes.is_empty() && backend.journal.usage.add(minutes.clone()).await.is_err() {
+        backend.history.put_back(minutes);
+    }
 }
 
 /// Forgets what is older than it is kept.
@@ -141,6 +162,7 @@ async fn forget(backend: Arc<Backend>) {
         backend.journal.events.forget(now().saturating_sub(KEEP_EVENTS)).await.ok();
         if records <= Instant::now() {
             backend.journal.audit.forget(now().saturating_sub(KEEP_RECORDS), now()).await.ok();
+            backend.journal.usage.forget(now()).await.ok();
             records = Instant::now() + Duration::from_secs(24 * 3600);
         }
     }

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::stream;
-use model::{Cursor, Event, Fault, FaultKind};
+use model::{Cursor, Event, Fault, FaultKind, stats::LATEST};
 use serde::Deserialize;
 
 use super::Failed;
@@ -23,26 +23,36 @@ pub(crate) struct Wish {
     topics: String,
     #[serde(default)]
     hosts: String,
+    /// Machines of which details are wanted, as `host/uuid`.
+    #[serde(default)]
+    watch: String,
     /// Answer with what there is after at most so many seconds, instead of a stream.
     poll: Option<u64>,
 }
 
 /// Kinds that are part of the contract and whose source comes later; asking for
 /// them is no mistake.
-const ANNOUNCED: &[&str] =
-    &["vm-stats-updated", "storage-pool-changed", "network-changed", "snapshot-changed", "volume-changed"];
+const ANNOUNCED: &[&str] = &["storage-pool-changed", "network-changed", "snapshot-changed", "volume-changed"];
+/// Machines that one reader may watch.
+const MAX_WATCHED: usize = 50;
 
 impl Wish {
     fn filter(&self) -> Result<Filter, Fault> {
         let mut filter = Filter::default();
         for topic in self.topics.split(',').map(str::trim).filter(|topic| !topic.is_empty()) {
-            if !Event::KINDS.contains(&topic) && !ANNOUNCED.contains(&topic) {
+            if ![Event::KINDS, ANNOUNCED, &LATEST].iter().any(|kinds| kinds.contains(&topic)) {
                 return Err(Fault::invalid("topics", &format!("there is no event \"{}\"", topic.escape_debug())));
             }
             filter.topics.insert(topic.to_owned());
         }
         for host in self.hosts.split(',').map(str::trim).filter(|host| !host.is_empty()) {
             filter.hosts.insert(host.parse().map_err(|why: String| Fault::invalid("hosts", &why))?);
+        }
+        for id in self.watch.split(',').map(str::trim).filter(|id| !id.is_empty()) {
+            filter.watch.insert(id.parse().map_err(|why: String| Fault::invalid("watch", &why))?);
+        }
+        if filter.watch.len() > MAX_WATCHED {
+            return Err(Fault::invalid("watch", "at most 50 machines can be watched"));
         }
         Ok(filter)
     }

@@ -12,13 +12,14 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use futures_util::stream;
-use model::{Fault, RequestId, Task};
+use model::{DomainRef, Fault, RequestId, Task, stats::Usage};
 use serde_json::{json, value::RawValue};
 
 use super::Failed;
 use crate::{
     Backend,
     past::{self, Wishes},
+    tasks::now,
 };
 
 /// The fields of a query as they came.
@@ -87,6 +88,24 @@ pub(crate) async fn export(State(backend): State<Arc<Backend>>) -> Response {
         (header::CONTENT_DISPOSITION, "attachment; filename=\"belvedere-audit.jsonl\""),
     ];
     (headers, Body::from_stream(lines)).into_response()
+}
+
+/// How far back is told when nobody says from when, in milliseconds.
+const LAST_HOUR: u64 = 3_600_000;
+
+/// `GET /api/v1/stats/{host}/{uuid}`: what a machine used.
+pub(crate) async fn stats(
+    State(backend): State<Arc<Backend>>,
+    Path((host, uuid)): Path<(String, String)>,
+    Address(fields): Fields,
+) -> Result<Json<Usage>, Failed> {
+    let id: DomainRef = format!("{host}/{uuid}").parse().map_err(|why: String| Fault::invalid("address", &why))?;
+    let wishes = Wishes(fields);
+    let to = wishes.moment("to")?.unwrap_or_else(now);
+    let from = wishes.moment("from")?.unwrap_or(to.saturating_sub(LAST_HOUR));
+    // As in the answer, in milliseconds.
+    let step = wishes.parsed("step", "number of milliseconds")?;
+    Ok(Json(past::usage(&backend, id, from, to, step).await?))
 }
 
 /// `GET /api/v1/events`: what happened, the oldest first.

@@ -33,7 +33,7 @@ pub(crate) fn DefinitionTab() -> impl IntoView {
 /// Reads the definition when there is none yet, and again after the machine has
 /// changed, which may have changed it.
 #[cfg(feature = "hydrate")]
-fn follow(Subject { id, domain }: Subject, text: RwSignal<Option<Result<String, Fault>>>) {
+fn follow(Subject { id, domain, .. }: Subject, text: RwSignal<Option<Result<String, Fault>>>) {
     let patience = crate::store::refresh::Patience { quiet: 100.0, most: 1_000.0 };
     let refresher = api::Refresher::new(patience, move || {
         let id = id.clone();

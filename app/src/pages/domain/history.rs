@@ -12,7 +12,7 @@ use crate::{
 /// The tab.
 #[component]
 pub(crate) fn HistoryTab() -> impl IntoView {
-    let Subject { id, domain } = expect_context();
+    let Subject { id, domain, .. } = expect_context();
     let first = domain.with_untracked(|domain| domain.version);
     view! {
         {live(move || {

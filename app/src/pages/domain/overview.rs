@@ -5,7 +5,7 @@ use std::sync::Arc;
 use leptos::{ev::SubmitEvent, prelude::*};
 use model::{Command, Domain, DomainRef, domain::Agent};
 
-use super::Subject;
+use super::{Subject, usage};
 use crate::{
     act::Acts,
     format, routes,
@@ -21,10 +21,11 @@ use crate::{
 #[component]
 pub(crate) fn OverviewTab() -> impl IntoView {
     let store = use_store();
-    let Subject { id, domain } = expect_context();
+    let Subject { id, domain, .. } = expect_context();
     let (machine, guest, notes) = (domain.clone(), domain.clone(), domain);
     let (machine_id, notes_id) = (id.clone(), id);
     view! {
+        {usage::charts()}
         <div class="grid g3">
             <section class="card">
                 <header><h2>"Machine"</h2></header>

@@ -13,15 +13,16 @@ use crate::{
 };
 
 /// The columns between the tick box and nothing, in their order.
-pub(super) const COLUMNS: [Column; 10] = [
+pub(super) const COLUMNS: [Column; 11] = [
     column("Name", "name", false),
     column("State", "state", false),
     column("Host", "host", false),
     column("Since", "since", true),
-    column("vCPUs", "vcpus", true),
+    column("CPU", "", true),
     column("Memory", "memory", true),
+    column("Disk", "", true),
+    column("Network", "", true),
     column("Address", "address", false),
-    column("Auto", "autostart", false),
     column("Tags", "", false),
     column("Actions", "", false),
 ];

@@ -1,0 +1,191 @@
+//! What a machine uses, as charts that share one cursor.
+
+use leptos::prelude::*;
+use leptos_router::hooks::use_query_map;
+use model::{
+    Fault, VmStats,
+    stats::{MemorySource, Usage, UsagePoint},
+};
+
+use super::Subject;
+use crate::{
+    format,
+    past::RANGES,
+    routes,
+    store::{stats::Recent, use_store},
+    ui::{
+        chart::{Pointer, Series, Style, chart},
+        live::{live, live_text},
+    },
+};
+
+/// What the live charts show, in milliseconds.
+const LIVE: u64 = 120_000;
+
+const CPU: Style = Style { title: "CPU", class: "cpu", words: format::percent, clock: format::clock };
+const MEMORY: Style = Style { title: "Memory", class: "memory", words: memory, clock: format::clock };
+const DISK: Style = Style { title: "Disk", class: "disk", words: rate, clock: format::clock };
+const NETWORK: Style = Style { title: "Network", class: "network", words: rate, clock: format::clock };
+
+fn memory(mib: f64) -> String {
+    format::memory(mib as u64)
+}
+
+fn rate(bytes: f64) -> String {
+    format::rate(bytes as u64)
+}
+
+type Value = fn(&VmStats) -> Option<f64>;
+type Kept = fn(&UsagePoint) -> Option<f32>;
+
+/// What was asked of the past, put into the page by the server.
+type Past = Option<Result<Usage, Fault>>;
+
+/// The ranges to choose from, and the charts of the chosen one.
+pub(super) fn charts() -> AnyView {
+    let Subject { id, .. } = expect_context();
+    provide_context(Pointer(RwSignal::new(None)));
+    let past: Past = SharedValue::new(|| {
+        #[cfg(feature = "ssr")]
+        return use_context::<crate::backend::Beforehand>().and_then(|read| read.usage);
+        #[cfg(not(feature = "ssr"))]
+        None
+    })
+    .into_inner();
+    let chosen = use_query_map().with_untracked(|query| query.get("range"));
+    let chip = |name: &str, label: &str, on: bool| {
+        let href = routes::vm_range(&id, name);
+        view! { <a class="chip" href=href rel="external" aria-current=on.then_some("true")>{label.to_owned()}</a> }
+            .into_any()
+    };
+    let live = chip("", "Live", past.is_none());
+    let ranges = RANGES.map(|(name, label, _)| chip(name, label, chosen.as_deref() == Some(name) && past.is_some()));
+    let shown = match past {
+        None => live_charts(),
+        Some(Ok(usage)) => past_charts(&usage),
+        Some(Err(fault)) => view! { <p class="banner warn">{fault.sentence()}</p> }.into_any(),
+    };
+    view! { <nav class="ranges" aria-label="Range of time">{live}{ranges.into_iter().collect_view()}</nav> {shown} }
+        .into_any()
+}
+
+/// What it used in the past: averages, and what was the most.
+fn past_charts(usage: &Usage) -> AnyView {
+    let Subject { domain, .. } = expect_context();
+    let (vcpus, total) = domain.with_untracked(|domain| (domain.vcpus, domain.memory_mb));
+    if usage.points.is_empty() {
+        return view! { <p class="banner">"Nothing was measured in this time: the machine did not run, or Belvedere did not."</p> }.into_any();
+    }
+    let clock = match usage.to - usage.from {
+        0..7_200_000 => format::clock,
+        7_200_000..172_800_000 => format::hour,
+        _ => format::day,
+    };
+    let series = |values: &[(&'static str, Kept)], top: Option<f64>| {
+        let lines = values
+            .iter()
+            .map(|(label, value)| (*label, usage.points.iter().map(|point| value(point).map(f64::from)).collect()));
+        Series {
+            times: usage.points.iter().map(|point| point.timestamp).collect(),
+            lines: lines.collect(),
+            span: (usage.from, usage.to),
+            top,
+        }
+    };
+    let plot = |style: Style, note: String, series: Series| {
+        let head = view! { <span class="muted">{note}</span> }.into_any();
+        chart(Style { clock, ..style }, head, Signal::stored(series))
+    };
+    view! {
+        <div class="grid g2 charts">
+            {plot(CPU, format!("of {}", format::count(vcpus as usize, "vCPU")), series(&[("average", |point| point.cpu_usage_percent.map(|spread| spread.avg)), ("most", |point| point.cpu_usage_percent.map(|spread| spread.max))], Some(100.0)))}
+            {plot(MEMORY, format!("of {}", format::memory(total)), series(&[("average", |point| point.memory_used_mb.map(|spread| spread.avg)), ("most", |point| point.memory_used_mb.map(|spread| spread.max))], Some(total as f64)))}
+            {plot(DISK, "average".to_owned(), series(&[("read", |point| point.disk_read_bytes_sec.map(|spread| spread.avg)), ("write", |point| point.disk_write_bytes_sec.map(|spread| spread.avg))], None))}
+            {plot(NETWORK, "average".to_owned(), series(&[("in", |point| point.network_rx_bytes_sec.map(|spread| spread.avg)), ("out", |point| point.network_tx_bytes_sec.map(|spread| spread.avg))], None))}
+        </div>
+    }
+    .into_any()
+}
+
+/// What it uses now.
+fn live_charts() -> AnyView {
+    let Subject { domain, stats, .. } = expect_context();
+    let (vcpus, total) = domain.with_untracked(|domain| (domain.vcpus, domain.memory_mb));
+    let now = use_store().minute.get_untracked();
+    let series = |lines: [Option<(&'static str, Value)>; 2], top: Option<f64>| {
+        let stats = stats.clone();
+        Signal::derive(move || stats.with(|recent| live_series(recent, &lines, top, now)))
+    };
+    let head = |words: fn(&VmStats) -> String| {
+        let stats = stats.clone();
+        live_text(move || stats.with(|recent| recent.latest().map(words).unwrap_or_default()))
+    };
+    let more = |text: String| view! { <span class="muted">{text}</span> }.into_any();
+    let cpu = view! { <b>{head(|stats| stats.cpu_usage_percent.map(format::percent).unwrap_or_default())}</b> {more(format!(" of {}", format::count(vcpus as usize, "vCPU")))} }.into_any();
+    let used = view! { <b>{head(|stats| stats.memory_used_mb.map(format::memory).unwrap_or_default())}</b> {more(format!(" of {}", format::memory(total)))} <span class="muted">{head(who_tells)}</span> }.into_any();
+    let disk =
+        view! { {head(|stats| both(("read", stats.disk_read_bytes_sec), ("write", stats.disk_write_bytes_sec)))} }
+            .into_any();
+    let network =
+        view! { {head(|stats| both(("in", stats.network_rx_bytes_sec), ("out", stats.network_tx_bytes_sec)))} }
+            .into_any();
+    view! {
+        <div class="grid g2 charts">
+            {chart(CPU, cpu, series([Some(("used", |stats| stats.cpu_usage_percent)), None], Some(100.0)))}
+            {chart(MEMORY, used, series([Some(("used", |stats| stats.memory_used_mb.map(|used| used as f64))), None], Some(total as f64)))}
+            {chart(DISK, disk, series([Some(("read", |stats| stats.disk_read_bytes_sec.map(|rate| rate as f64))), Some(("write", |stats| stats.disk_write_bytes_sec.map(|rate| rate as f64)))], None))}
+            {chart(NETWORK, network, series([Some(("in", |stats| stats.network_rx_bytes_sec.map(|rate| rate as f64))), Some(("out", |stats| stats.network_tx_bytes_sec.map(|rate| rate as f64)))], None))}
+        </div>
+        {live(move || stats.with(|recent| recent.latest().map(details).unwrap_or_else(|| ().into_any())))}
+    }
+    .into_any()
+}
+
+fn live_series(recent: &Recent, lines: &[Option<(&'static str, Value)>], top: Option<f64>, now: u64) -> Series {
+    let to = recent.latest().map_or(now, |latest| latest.timestamp);
+    Series {
+        times: recent.iter().map(|stats| stats.timestamp).collect(),
+        lines: lines.iter().flatten().map(|(label, value)| (*label, recent.iter().map(value).collect())).collect(),
+        span: (to.saturating_sub(LIVE), to),
+        top,
+    }
+}
+
+fn both((one, a): (&str, Option<u64>), (other, b): (&str, Option<u64>)) -> String {
+    match (a, b) {
+        (Some(a), Some(b)) => format!("{one} {} · {other} {}", format::rate(a), format::rate(b)),
+        _ => "not told by this host".to_owned(),
+    }
+}
+
+/// Who tells the memory in use, because that decides what it means.
+fn who_tells(stats: &VmStats) -> String {
+    let who = match stats.memory_source {
+        MemorySource::Guest => " used in the guest",
+        MemorySource::Resident => " held on the host",
+        MemorySource::Given => " given",
+    };
+    if stats.not_answering { format!("{who}, QEMU does not answer") } else { who.to_owned() }
+}
+
+/// Each disk and interface, which only a machine tells that somebody looks at.
+fn details(stats: &VmStats) -> AnyView {
+    let rows =
+        stats.disks.iter().map(|flow| ("Disk", flow)).chain(stats.interfaces.iter().map(|flow| ("Interface", flow)));
+    let rows: Vec<_> = rows
+        .map(|(kind, flow)| {
+            let (inward, outward) = (format::rate(flow.in_bytes_sec), format::rate(flow.out_bytes_sec));
+            view! { <tr><th scope="row" class="mono">{flow.name.clone()}</th><td>{kind}</td><td class="num">{inward}</td><td class="num">{outward}</td></tr> }.into_any()
+        })
+        .collect();
+    if rows.is_empty() {
+        return ().into_any();
+    }
+    view! {
+        <section class="card spaced"><header><h2>"Devices now"</h2></header><div class="scroll"><table aria-label="Devices now">
+            <thead><tr><th scope="col">"Device"</th><th scope="col">"Kind"</th><th scope="col" class="num">"Read, in"</th><th scope="col" class="num">"Written, out"</th></tr></thead>
+            <tbody>{rows.collect_view()}</tbody>
+        </table></div></section>
+    }
+    .into_any()
+}

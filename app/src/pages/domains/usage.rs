@@ -1,0 +1,47 @@
+//! What a machine uses, in its row: the figures and small lines of the last two
+//! minutes. Only they change with each reading; the rest of the row stays.
+
+use leptos::prelude::*;
+use model::{Domain, DomainState, VmStats};
+
+use crate::{
+    format,
+    store::stats::Recent,
+    ui::{chart::spark, live::live_text},
+};
+
+/// The four cells.
+pub(super) fn cells(domain: &Domain, stats: &ArcRwSignal<Recent>) -> AnyView {
+    if domain.state != DomainState::Running {
+        let has = format::memory(domain.memory_mb);
+        return view! {
+            <td class="num muted" data-label="CPU"></td>
+            <td class="num muted" data-label="Memory">{has}</td>
+            <td class="num muted" data-label="Disk"></td>
+            <td class="num muted" data-label="Network"></td>
+        }
+        .into_any();
+    }
+    let total = domain.memory_mb;
+    let text = |words: fn(&VmStats) -> String| {
+        let stats = stats.clone();
+        live_text(move || stats.with(|recent| recent.latest().map(words).unwrap_or_default()))
+    };
+    let line = |class: &'static str, value: fn(&VmStats) -> Option<f64>, top: f64| {
+        let stats = stats.clone();
+        let points = move || stats.with(|recent| spark(recent.iter().map(value), top));
+        view! { <svg class=format!("spark {class}") viewBox="0 0 72 20" preserveAspectRatio="none" aria-hidden="true"><polyline points=points/></svg> }.into_any()
+    };
+    view! {
+        <td class="num" data-label="CPU">{line("cpu", |stats| stats.cpu_usage_percent, 100.0)} <span>{text(|stats| stats.cpu_usage_percent.map(format::percent).unwrap_or_default())}</span></td>
+        <td class="num" data-label="Memory">{line("memory", |stats| stats.memory_used_mb.map(|used| used as f64), total as f64)} <span>{text(|stats| stats.memory_used_mb.map(format::memory).unwrap_or_default())}</span></td>
+        <td class="num muted" data-label="Disk">{text(|stats| moved(stats.disk_read_bytes_sec, stats.disk_write_bytes_sec))}</td>
+        <td class="num muted" data-label="Network">{text(|stats| moved(stats.network_rx_bytes_sec, stats.network_tx_bytes_sec))}</td>
+    }
+    .into_any()
+}
+
+/// Both ways together.
+fn moved(inward: Option<u64>, outward: Option<u64>) -> String {
+    inward.zip(outward).map(|(inward, outward)| format::rate(inward.saturating_add(outward))).unwrap_or_default()
+}

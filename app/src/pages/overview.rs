@@ -1,0 +1,192 @@
+//! Everything at a glance: how many machines are in which state, how hosts are doing,
+//! who uses most, what needs somebody, and what happened last.
+
+use leptos::prelude::*;
+use leptos_meta::Title;
+use model::{Domain, DomainRef, DomainState, Host, domain::Agent};
+
+use crate::{
+    format,
+    past::{Part, past},
+    routes,
+    store::{Store, use_store},
+    task::task_line,
+    ui::live::live,
+    vm,
+};
+
+/// The page.
+#[component]
+pub(crate) fn OverviewPage() -> impl IntoView {
+    let store = use_store();
+    view! {
+        <Title text="Overview"/>
+        <div class="head">
+            <h1>"Overview"</h1>
+            <span class="muted">{move || format!("{}, {}", format::count(store.hosts().with(Vec::len), "host"), format::count(store.rows.with(|rows| rows.count()), "machine"))}</span>
+        </div>
+        <nav class="grid tiles" aria-label="Machines by state">{live(move || tiles(store))}</nav>
+        <section class="grid g3 hosts" aria-label="Hosts">{live(move || store.hosts().with(|hosts| hosts.iter().map(|host| host_card(store, host)).collect_view().into_any()))}</section>
+        <div class="grid g2">
+            <section class="card"><header><h2>"Needs attention"</h2></header>{live(move || attention(store))}</section>
+            <section class="card"><header><h2>"Busiest machines"</h2></header>{live(move || busiest(store))}</section>
+            <section class="card"><header><h2>"Tasks"</h2><a class="btn small" href=routes::TASKS rel="external">"All"</a></header>{live(move || tasks(store))}</section>
+            <section class="card"><header><h2>"Last events"</h2><a class="btn small" href=routes::HISTORY rel="external">"All"</a></header>{past(Part::Recent)}</section>
+        </div>
+    }
+}
+
+/// How many machines there are in each state that any is in; running and stopped always.
+fn tiles(store: Store) -> AnyView {
+    let mut counts = [0_usize; DomainState::ALL.len()];
+    store.rows.with(|rows| {
+        rows.for_each(|(_, domain)| {
+            counts[DomainState::ALL.iter().position(|state| *state == domain.state).unwrap_or_default()] += 1;
+        });
+    });
+    let always = [DomainState::Running, DomainState::Stopped];
+    let shown = DomainState::ALL.into_iter().zip(counts).filter(|(state, count)| *count > 0 || always.contains(state));
+    shown
+        .map(|(state, count)| {
+            view! {
+                <a class="card tile" href=format!("{}?state={}", routes::VMS, state.key())>
+                    {vm::state(state, "")} <b class="big">{count.to_string()}</b>
+                </a>
+            }
+            .into_any()
+        })
+        .collect_view()
+        .into_any()
+}
+
+/// One host: how fresh, how busy, how many machines.
+fn host_card(store: Store, host: &Host) -> AnyView {
+    let load = store.loads.with(|loads| loads.iter().find(|load| load.host_id == host.id).cloned());
+    let link = &host.connection;
+    let fresh = if link.connected {
+        "live".to_owned()
+    } else {
+        format!("as of {} ago", format::span(store.second.get().saturating_sub(link.since)))
+    };
+    let (mut all, mut running, mut given) = (0, 0, 0);
+    store.rows.with(|rows| {
+        rows.filter(|(id, _)| id.host == host.id).for_each(|(_, domain)| {
+            all += 1;
+            if domain.state == DomainState::Running {
+                (running, given) = (running + 1, given + domain.memory_mb);
+            }
+        });
+    });
+    let bar = |label: &'static str, class: &str, percent: Option<f64>, words: String| {
+        let meter = percent.map(|percent| view! { <progress class=class.to_owned() max="100" value=(percent.round() as u64).to_string() aria-label=label></progress> }.into_any());
+        view! { <dt>{label}</dt><dd class="bar">{meter}<span class="num">{words}</span></dd> }.into_any()
+    };
+    let cpu = load.as_ref().and_then(|load| load.cpu_usage_percent);
+    let memory = load.as_ref().and_then(|load| Some((load.memory_used_mb?, load.memory_total_mb)));
+    let total = memory.map_or_else(|| host.info.as_ref().map_or(0, |info| info.memory_mb), |(_, total)| total);
+    let part = memory.map(|(used, total)| used as f64 * 100.0 / total.max(1) as f64);
+    let over =
+        (total > 0 && given > total).then(|| view! { <small class="pending">"more than it has"</small> }.into_any());
+    view! {
+        <article class="card" class:stale=!link.connected>
+            <header><span class=if link.connected { "dot live" } else { "dot stale" }></span><h2><a href=routes::vms_of(&host.id)>{host.id.to_string()}</a></h2><span class="num muted">{fresh}</span></header>
+            <dl>
+                {bar("CPU", "cpu", cpu, cpu.map_or_else(|| "not told".to_owned(), format::percent))}
+                {bar("Memory", "memory", part, memory.map_or_else(|| "not told".to_owned(), |(used, total)| format!("{} of {}", format::memory(used), format::memory(total))))}
+                <dt>"Machines"</dt><dd>{format!("{}, {running} running", format::count(all, "machine"))}</dd>
+                <dt>"Given"</dt><dd>{format!("{} to running machines", format::memory(given))} " " {over}</dd>
+            </dl>
+        </article>
+    }
+    .into_any()
+}
+
+/// What somebody should look at, with the reason.
+fn attention(store: Store) -> AnyView {
+    let mut found: Vec<(usize, DomainRef, DomainState, String, &'static str)> = store.rows.with(|rows| {
+        rows.filter_map(|(id, domain)| Some((reason(&domain)?, id.clone(), domain)))
+            .map(|((rank, why), id, domain)| (rank, id, domain.state, domain.name.clone(), why))
+            .collect()
+    });
+    found.sort_by(|a, b| (a.0, &a.3).cmp(&(b.0, &b.3)));
+    if found.is_empty() {
+        return view! { <p class="muted calm">"Nothing needs you."</p> }.into_any();
+    }
+    let more = found.len().saturating_sub(8);
+    let lines = found.into_iter().take(8).map(|(_, id, state, name, why)| {
+        view! { <li>{vm::state(state, "")} <span><a href=routes::vm(&id)>{name}</a> " on " {id.host.to_string()} ": " {why}</span></li> }.into_any()
+    });
+    view! { <ul class="log">{lines.collect_view()}</ul> {(more > 0).then(|| view! { <p class="muted calm">{format!("and {more} more")}</p> }.into_any())} }.into_any()
+}
+
+/// Why a machine needs somebody, the worst first.
+fn reason(domain: &Domain) -> Option<(usize, &'static str)> {
+    let agent_gone = domain.agent == Agent::Disconnected && domain.guest.is_some();
+    match domain.state {
+        DomainState::Crashed => Some((0, "its guest crashed")),
+        _ if domain.unresponsive => Some((1, "QEMU does not answer")),
+        DomainState::Stopped if domain.autostart => Some((2, "starts with its host, but is stopped")),
+        DomainState::Running if agent_gone => Some((3, "its guest agent is gone")),
+        _ => None,
+    }
+}
+
+/// The machines that use most of the processors that they have.
+fn busiest(store: Store) -> AnyView {
+    store.swept.get();
+    let mut all: Vec<(f64, DomainRef, String, Option<u64>)> = store
+        .rows
+        .all_untracked()
+        .into_iter()
+        .filter_map(|row| {
+            let (percent, memory) = row.stats.with_untracked(|recent| {
+                recent.latest().map(|stats| (stats.cpu_usage_percent, stats.memory_used_mb))
+            })?;
+            let (name, vcpus) = row.domain.with_untracked(|domain| (domain.name.clone(), domain.vcpus));
+            Some((percent? * f64::from(vcpus.max(1)), row.id, name, memory))
+        })
+        .collect();
+    all.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.2.cmp(&b.2)));
+    if all.is_empty() {
+        return view! { <p class="muted calm">"No running machine was measured yet."</p> }.into_any();
+    }
+    let lines = all.into_iter().take(6).map(|(percent, id, name, memory)| {
+        let cpus = format!("{}.{} CPUs", (percent / 100.0) as u64, (percent / 10.0) as u64 % 10);
+        view! { <li><span><a href=routes::vm(&id)>{name}</a> " on " {id.host.to_string()}</span> <span class="num muted">{cpus} {memory.map(|used| format!(", {}", format::memory(used)))}</span></li> }.into_any()
+    });
+    view! { <ul class="log">{lines.collect_view()}</ul> }.into_any()
+}
+
+/// What is under way, and what failed lately.
+fn tasks(store: Store) -> AnyView {
+    let shown = store.tasks.with(|tasks| {
+        let matters = tasks.iter().rev().filter(|task| task.outcome != Some(model::TaskState::Succeeded));
+        matters.take(6).cloned().collect::<Vec<_>>()
+    });
+    if shown.is_empty() {
+        return view! { <p class="muted calm">"Nothing is under way and nothing failed lately."</p> }.into_any();
+    }
+    view! { <ul class="log">{shown.iter().map(|task| task_line(store, task)).collect_view()}</ul> }.into_any()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_needs_somebody_says_why_and_the_worst_comes_first() {
+        let domain = |state, autostart, unresponsive| Domain { state, autostart, unresponsive, ..Domain::default() };
+        let rank = |domain: &Domain| reason(domain).map(|(rank, _)| rank);
+        assert_eq!(rank(&domain(DomainState::Crashed, false, true)), Some(0));
+        assert_eq!(rank(&domain(DomainState::Running, false, true)), Some(1));
+        assert_eq!(rank(&domain(DomainState::Stopped, true, false)), Some(2));
+        assert_eq!(rank(&domain(DomainState::Stopped, false, false)), None);
+        assert_eq!(rank(&domain(DomainState::Running, true, false)), None);
+        let gone = Domain {
+            agent: Agent::Disconnected,
+            guest: Some(Default::default()),
+            ..domain(DomainState::Running, false, false)
+        };
+        assert_eq!(rank(&gone), Some(3));
+    }
+}

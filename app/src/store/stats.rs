@@ -1,0 +1,55 @@
+//! What the last two minutes of a machine looked like, for live figures and charts.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use model::VmStats;
+
+/// Points that are kept of a machine.
+const KEPT: usize = 60;
+
+/// The last readings of one machine, the oldest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Recent(VecDeque<Arc<VmStats>>);
+
+impl Recent {
+    /// The last reading; none while it does not run.
+    pub(crate) fn latest(&self) -> Option<&VmStats> {
+        self.0.back().map(|stats| &**stats)
+    }
+
+    /// All that are kept, the oldest first.
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &VmStats> {
+        self.0.iter().map(|stats| &**stats)
+    }
+
+    /// Adds a reading, unless it is known.
+    pub(super) fn push(&mut self, stats: VmStats) {
+        if self.latest().is_some_and(|latest| latest.timestamp >= stats.timestamp) {
+            return;
+        }
+        if self.0.len() >= KEPT {
+            self.0.pop_front();
+        }
+        self.0.push_back(Arc::new(stats));
+    }
+
+    /// Whether there is nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_sixty_readings_are_kept_and_none_counts_twice() {
+        let mut recent = Recent::default();
+        for at in (1..=100).chain([100, 99]) {
+            recent.push(VmStats { timestamp: at, ..VmStats::default() });
+        }
+        let times: Vec<u64> = recent.iter().map(|stats| stats.timestamp).collect();
+        assert_eq!(times, (41..=100).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,232 @@
+//! Measures running machines and their host, in two tiers.
+//!
+//! ```text
+//!  every 2 s  all running machines: interfaces from libvirt's daemon in one call that
+//!             asks no QEMU; processor, memory and disks from /proc on this machine,
+//!             from libvirt elsewhere
+//!  every 4 s  machines somebody looks at: each disk, and the guest's memory, from QEMU
+//! ```
+//!
+//! A sweep takes at most a tenth of the time: one that is slower comes less often. A
+//! machine whose process hangs is marked and delays no other. It does not know what
+//! becomes of what it measures.
+
+mod process;
+mod readings;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use model::{
+    Domain, HostId, HostStats, VmStats,
+    stats::{Counters, Flow, MemorySource, Meter, Sweep},
+};
+use tokio::{task::JoinSet, time::sleep};
+use uuid::Uuid;
+
+use self::{
+    process::Processes,
+    readings::{Detail, HostReading, Reading},
+};
+use crate::{
+    HostConfig, Sink,
+    error::Error,
+    link::{Lane, Session},
+    watcher::{Shared, now},
+};
+
+/// How often all running machines are measured.
+const EVERY: Duration = Duration::from_secs(2);
+/// Of so many sweeps one asks for details.
+const DETAILS_IN: u64 = 2;
+/// A sweep takes at most this part of the time.
+const PART: u32 = 10;
+/// Pause while there is no link.
+const NO_LINK: Duration = Duration::from_millis(500);
+
+/// What is known in detail of a machine.
+#[derive(Clone, Debug)]
+struct Known {
+    disks: Vec<Flow>,
+    guest_used_mb: Option<u64>,
+}
+
+/// Measures one host.
+pub(crate) struct Sampler {
+    host: HostId,
+    shared: Arc<Shared>,
+    sink: Arc<dyn Sink>,
+    /// What every monotonic time counts from.
+    origin: Instant,
+    meters: HashMap<Uuid, Meter>,
+    /// The last details of machines that are watched; none of one that did not answer.
+    details: HashMap<Uuid, Option<Known>>,
+    /// Questions for details that are under way.
+    asking: JoinSet<(Uuid, u64, Result<Detail, Error>)>,
+    /// What their disks had moved when they were asked last.
+    disks: HashMap<Uuid, Meter>,
+    /// Processor time of the host: when, in all, and idle.
+    idle: Option<(u64, u64)>,
+    processes: Option<Processes>,
+    sweeps: u64,
+}
+
+impl Sampler {
+    pub(crate) fn new(config: &HostConfig, shared: Arc<Shared>, sink: Arc<dyn Sink>) -> Self {
+        Self {
+            host: config.id.clone(),
+            shared,
+            sink,
+            origin: Instant::now(),
+            meters: HashMap::new(),
+            details: HashMap::new(),
+            asking: JoinSet::new(),
+            disks: HashMap::new(),
+            idle: None,
+            processes: process::is_local(&config.uri).then(Processes::default),
+            sweeps: 0,
+        }
+    }
+
+    /// Measures for ever.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let Some(session) = self.shared.session() else {
+                // What was counted before the gap says nothing about after it.
+                self.meters.clear();
+                sleep(NO_LINK).await;
+                continue;
+            };
+            let began = Instant::now();
+            match self.sweep(&session).await {
+                Ok(sweep) => self.sink.measured(&self.host, sweep),
+                Err(error) => tracing::debug!(host = %self.host, ?error, "statistics could not be read"),
+            }
+            let took = began.elapsed();
+            sleep(EVERY.saturating_sub(took).max(took * (PART - 1))).await;
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.origin.elapsed().as_nanos() as u64
+    }
+
+    async fn sweep(&mut self, session: &Arc<Session>) -> Result<Sweep, Error> {
+        let running = self.shared.running();
+        self.sweeps += 1;
+        self.take_details();
+        if self.sweeps.is_multiple_of(DETAILS_IN) && self.asking.is_empty() {
+            self.look_closer(session, &running);
+        }
+        let machines = running.clone();
+        let (test_driver, processes) = (session.host.is_test_driver(), self.processes.take());
+        let read = session
+            .call(Lane::Stats, move |connect| Ok(readings::all(connect, &machines, processes, test_driver)))
+            .await?;
+        self.processes = read.processes;
+        self.meters.retain(|id, _| running.contains_key(id));
+        self.details.retain(|id, _| running.contains_key(id));
+        let at = self.now();
+        let machines = read.machines.into_iter().filter_map(|(id, reading)| {
+            let domain = running.get(&id)?;
+            self.machine(at, domain, reading)
+        });
+        let machines = machines.collect();
+        Ok(Sweep { host: self.host_stats(read.host), machines })
+    }
+
+    /// Asks the machines that somebody looks at, each beside the others and beside the
+    /// sweeps, so that one that hangs delays only itself.
+    fn look_closer(&mut self, session: &Arc<Session>, running: &HashMap<Uuid, Arc<Domain>>) {
+        let watched = self.sink.watched(&self.host);
+        self.details.retain(|id, _| watched.contains(id));
+        self.disks.retain(|id, _| watched.contains(id));
+        if session.host.is_test_driver() {
+            return;
+        }
+        for id in watched.into_iter().filter(|id| running.contains_key(id)) {
+            let (session, origin) = (session.clone(), self.origin);
+            self.asking.spawn(async move {
+                let detail = session.ask(id, move |connect| readings::detail(connect, id)).await;
+                (id, origin.elapsed().as_nanos() as u64, detail)
+            });
+        }
+    }
+
+    /// Takes the answers that have come meanwhile.
+    fn take_details(&mut self) {
+        while let Some(answered) = self.asking.try_join_next() {
+            let Ok((id, at, detail)) = answered else { continue };
+            let known = detail.ok().map(|Detail { disks, guest_used_mb }| {
+                let counters = Counters { disks, ..Counters::default() };
+                let rates = self.disks.entry(id).or_default().read(at, counters);
+                Known { disks: rates.map(|rates| rates.disks).unwrap_or_default(), guest_used_mb }
+            });
+            self.details.insert(id, known);
+        }
+    }
+
+    /// What a reading tells together with the one before; none at the first one.
+    fn machine(&mut self, at: u64, domain: &Domain, reading: Reading) -> Option<VmStats> {
+        let Reading { counters, resident_mb, given_mb } = reading;
+        let detail = self.details.get(&domain.id);
+        let known = detail.and_then(Option::as_ref);
+        let meter = self.meters.entry(domain.id).or_default();
+        let rates = meter.read(at, counters)?;
+        let guest = known.and_then(|detail| detail.guest_used_mb);
+        let (memory_used_mb, memory_source) = match (guest, resident_mb) {
+            (Some(used), _) => (Some(used), MemorySource::Guest),
+            (None, Some(resident)) => (Some(resident), MemorySource::Resident),
+            (None, None) => (given_mb, MemorySource::Given),
+        };
+        let stats = VmStats {
+            host_id: Some(self.host.clone()),
+            vm_id: domain.id,
+            memory_used_mb,
+            memory_total_mb: domain.memory_mb,
+            memory_source,
+            not_answering: domain.unresponsive || detail.is_some_and(Option::is_none),
+            timestamp: now(),
+            ..VmStats::default()
+        };
+        let mut stats = stats.with(rates, domain.vcpus);
+        match known {
+            Some(known) => stats.disks.clone_from(&known.disks),
+            None => stats.interfaces.clear(),
+        }
+        Some(stats)
+    }
+
+    fn host_stats(&mut self, reading: HostReading) -> Option<HostStats> {
+        let had = self.idle.replace(reading.cpu?);
+        let (all, idle) = reading.cpu?;
+        let cpu_usage_percent = had.and_then(|(had_all, had_idle)| {
+            let (all, idle) = (all.checked_sub(had_all).filter(|all| *all > 0)?, idle.checked_sub(had_idle)?);
+            Some((1_000.0 - idle as f64 / all as f64 * 1_000.0).clamp(0.0, 1_000.0).round() / 10.0)
+        });
+        Some(HostStats {
+            host_id: self.host.clone(),
+            cpu_usage_percent,
+            memory_used_mb: reading.memory.map(|(used, _)| used),
+            memory_total_mb: reading.memory.map_or(0, |(_, total)| total),
+            load: reading.load,
+            timestamp: now(),
+        })
+    }
+}
+
+/// Adds what is known of two halves.
+fn sum(counters: &BTreeMap<String, (u64, u64)>) -> (Option<u64>, Option<u64>) {
+    (Some(counters.values().map(|each| each.0).sum()), Some(counters.values().map(|each| each.1).sum()))
+}
+
+impl Reading {
+    /// One of a machine that is measured by its interfaces so far.
+    fn of(interfaces: BTreeMap<String, (u64, u64)>) -> Self {
+        let network = sum(&interfaces);
+        Self { counters: Counters { network, interfaces, ..Counters::default() }, resident_mb: None, given_mb: None }
+    }
+}

@@ -1,0 +1,139 @@
+//! What the kernel of this machine knows of QEMU's processes (proc(5)). It costs some
+//! microseconds a machine and asks neither libvirt nor QEMU.
+
+use std::{collections::HashMap, fs};
+
+use uuid::Uuid;
+
+/// Ticks of the kernel in a second, the same on every Linux (`USER_HZ`).
+const TICKS: u64 = 100;
+/// Sweeps until a machine is looked for again that was not found.
+const LOOK_AGAIN: u32 = 15;
+
+/// Whether a URI leads to a libvirt on this machine.
+pub(super) fn is_local(uri: &str) -> bool {
+    let Some((scheme, rest)) = uri.split_once("://") else { return false };
+    matches!(scheme, "qemu" | "qemu+unix") && rest.starts_with('/')
+}
+
+/// Which process is which machine.
+#[derive(Debug, Default)]
+pub(super) struct Processes {
+    known: HashMap<Uuid, u32>,
+    /// How many sweeps ago all processes were looked at.
+    looked: Option<u32>,
+}
+
+/// What one process has used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Used {
+    /// Processor time of all its threads, in nanoseconds.
+    pub(super) cpu_ns: u64,
+    /// Memory that it holds, in MiB.
+    pub(super) resident_mb: u64,
+    /// Bytes that it had read from and written to disks; none when it may not be read.
+    pub(super) disk: Option<(u64, u64)>,
+}
+
+impl Processes {
+    /// Finds the processes of machines that are new, and forgets those that are gone.
+    pub(super) fn follow(&mut self, running: impl Iterator<Item = Uuid> + Clone) {
+        self.known.retain(|id, _| running.clone().any(|running| running == *id));
+        let missing = running.clone().any(|id| !self.known.contains_key(&id));
+        let due = self.looked.is_none_or(|sweeps| sweeps >= LOOK_AGAIN);
+        self.looked = self.looked.map(|sweeps| sweeps.saturating_add(1));
+        if missing && (due || self.looked.is_none()) {
+            self.look();
+        }
+    }
+
+    /// Looks at all processes. libvirt gives QEMU the UUID as an argument.
+    fn look(&mut self) {
+        self.looked = Some(0);
+        let Ok(all) = fs::read_dir("/proc") else { return };
+        for pid in all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok()) {
+            // The name is cheap to read and rules nearly all of them out.
+            let qemu = fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("qemu"));
+            if let Some(id) =
+                qemu.then(|| fs::read(format!("/proc/{pid}/cmdline")).ok()).flatten().and_then(|line| uuid_of(&line))
+            {
+                self.known.insert(id, pid);
+            }
+        }
+    }
+
+    /// What the process of a machine has used; none when it is not found here.
+    pub(super) fn used(&mut self, id: Uuid) -> Option<Used> {
+        let pid = *self.known.get(&id)?;
+        let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
+        let used = read("stat").zip(read("status")).and_then(|(stat, status)| {
+            Some(Used {
+                cpu_ns: cpu_ns(&stat)?,
+                resident_mb: resident_mb(&status)?,
+                disk: read("io").and_then(|io| disk(&io)),
+            })
+        });
+        if used.is_none() {
+            // It has ended; its successor is looked for in the next sweep.
+            self.known.remove(&id);
+            self.looked = None;
+        }
+        used
+    }
+}
+
+/// The UUID among the arguments of a process.
+fn uuid_of(line: &[u8]) -> Option<Uuid> {
+    let mut arguments = line.split(|byte| *byte == 0);
+    arguments.find(|argument| *argument == b"-uuid")?;
+    std::str::from_utf8(arguments.next()?).ok()?.parse().ok()
+}
+
+/// User and system time of all threads (fields 14 and 15; the name may hold anything).
+fn cpu_ns(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    let (user, system): (u64, u64) = (fields.nth(11)?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some((user + system) * (1_000_000_000 / TICKS))
+}
+
+fn resident_mb(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1_024)
+}
+
+fn disk(io: &str) -> Option<(u64, u64)> {
+    let field = |name: &str| io.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok();
+    Some((field("read_bytes:")?, field("write_bytes:")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_is_understood() {
+        let stat = "17 (qemu) a b) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0";
+        assert_eq!(cpu_ns(stat), Some(3_000_000_000));
+        assert_eq!(resident_mb("Name:\tqemu\nVmRSS:\t  20480 kB\n"), Some(20));
+        assert_eq!(disk("rchar: 9\nread_bytes: 12\nwrite_bytes: 34\n"), Some((12, 34)));
+        let id = "9d5815f3-0942-43f7-bd25-8c0cb4800b49";
+        assert_eq!(uuid_of(format!("qemu\0-uuid\0{id}\0-m\01").as_bytes()), id.parse().ok());
+        assert_eq!([uuid_of(b"qemu\0-uuid\0"), uuid_of(b"qemu\0-uuid\0x\0")], [None, None]);
+        assert_eq!([cpu_ns("nonsense"), resident_mb("").map(|_| 0), disk("").map(|_| 0)], [None; 3]);
+    }
+
+    #[test]
+    fn only_a_libvirt_on_this_machine_is_local() {
+        let local = ["qemu:///system", "qemu+unix:///system?socket=/run/x", "qemu:///session"];
+        let not =
+            ["qemu+ssh://kvm-1/system", "qemu+tcp://127.0.0.1/system", "test:///default", "qemu://kvm-1/system", ""];
+        assert!(local.into_iter().all(is_local) && !not.into_iter().any(is_local));
+    }
+
+    #[test]
+    fn a_process_that_is_not_there_is_not_found() {
+        let mut processes = Processes::default();
+        processes.follow([Uuid::nil()].into_iter());
+        assert_eq!(processes.used(Uuid::nil()), None);
+    }
+}

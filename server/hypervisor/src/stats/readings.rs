@@ -1,0 +1,206 @@
+//! Reads counters. Every function here blocks; `link` decides where it runs.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    sync::Arc,
+};
+
+use model::{Domain, stats::Counters};
+use uuid::Uuid;
+use virt::connect::Connect;
+use virt_sys as sys;
+
+use super::{process::Processes, sum};
+use crate::{
+    error::Error,
+    ffi::{self, Value, Values},
+};
+
+/// Machines of libvirt's test driver that are measured; it tells each by itself only.
+const BY_HAND: usize = 64;
+
+/// Counters of one machine, and its memory.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reading {
+    pub(super) counters: Counters,
+    /// What its process holds.
+    pub(super) resident_mb: Option<u64>,
+    /// What it was given.
+    pub(super) given_mb: Option<u64>,
+}
+
+/// What only QEMU itself knows of a machine.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Detail {
+    /// Bytes read and written of each disk.
+    pub(super) disks: BTreeMap<String, (u64, u64)>,
+    /// What the guest's programs use, when its balloon driver tells.
+    pub(super) guest_used_mb: Option<u64>,
+}
+
+/// Counters of a host.
+#[derive(Clone, Debug, Default)]
+pub(super) struct HostReading {
+    /// Processor time in all, and idle.
+    pub(super) cpu: Option<(u64, u64)>,
+    /// Memory used and in all, in MiB.
+    pub(super) memory: Option<(u64, u64)>,
+    /// Load of the last minute.
+    pub(super) load: Option<f64>,
+}
+
+/// What a sweep reads.
+pub(super) struct All {
+    pub(super) machines: HashMap<Uuid, Reading>,
+    pub(super) host: HostReading,
+    pub(super) processes: Option<Processes>,
+}
+
+/// Reads all running machines and the host.
+pub(super) fn all(
+    connect: &Connect,
+    running: &HashMap<Uuid, Arc<Domain>>,
+    mut processes: Option<Processes>,
+    test_driver: bool,
+) -> All {
+    let local = processes.is_some();
+    let machines = if test_driver { by_hand(connect, running) } else { in_bulk(connect, running, processes.as_mut()) };
+    All { machines, host: host(connect, local), processes }
+}
+
+/// Machines of QEMU: one call for all of them.
+fn in_bulk(
+    connect: &Connect,
+    running: &HashMap<Uuid, Arc<Domain>>,
+    mut processes: Option<&mut Processes>,
+) -> HashMap<Uuid, Reading> {
+    if running.is_empty() {
+        return HashMap::new();
+    }
+    if let Some(processes) = &mut processes {
+        processes.follow(running.keys().copied());
+    }
+    let used: HashMap<Uuid, _> = running.keys().filter_map(|id| Some((*id, processes.as_mut()?.used(*id)?))).collect();
+    // Where the kernel tells the rest, nothing is asked that QEMU has to answer.
+    let cheap = sys::VIR_DOMAIN_STATS_INTERFACE;
+    let whole = cheap | sys::VIR_DOMAIN_STATS_CPU_TOTAL | sys::VIR_DOMAIN_STATS_BALLOON | sys::VIR_DOMAIN_STATS_BLOCK;
+    let groups = if used.is_empty() { whole } else { cheap };
+    let flags = sys::VIR_CONNECT_GET_ALL_DOMAINS_STATS_RUNNING | sys::VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT;
+    let mut told = ffi::all_stats(connect, groups, flags).unwrap_or_default();
+    let read = running.keys().map(|id| {
+        let values = told.remove(id).unwrap_or_default();
+        let mut reading = Reading::of(flows(&values, "net"));
+        match used.get(id) {
+            Some(used) => {
+                reading.counters.cpu_ns = Some(used.cpu_ns);
+                reading.counters.disk = used.disk.map_or((None, None), |(read, written)| (Some(read), Some(written)));
+                reading.resident_mb = Some(used.resident_mb);
+            }
+            None => {
+                reading.counters.cpu_ns = number(&values, "cpu.time");
+                reading.counters.disk =
+                    if values.contains_key("block.count") { sum(&flows(&values, "block")) } else { (None, None) };
+                reading.resident_mb = number(&values, "balloon.rss").map(|kib| kib / 1_024);
+                reading.given_mb = number(&values, "balloon.current").map(|kib| kib / 1_024);
+            }
+        }
+        (*id, reading)
+    });
+    read.collect()
+}
+
+/// Machines of the test driver: its figures are functions of the time.
+fn by_hand(connect: &Connect, running: &HashMap<Uuid, Arc<Domain>>) -> HashMap<Uuid, Reading> {
+    let read = running.values().take(BY_HAND).filter_map(|domain| {
+        let handle = connect.lookup_domain_by_uuid(domain.id).ok()?;
+        let flow = |inward: i64, outward: i64| Some((u64::try_from(inward).ok()?, u64::try_from(outward).ok()?));
+        let interfaces = domain.interfaces.iter().filter_map(|interface| {
+            let stats = handle.interface_stats(&interface.mac).ok()?;
+            Some((interface.mac.clone(), flow(stats.rx_bytes, stats.tx_bytes)?))
+        });
+        let disks: BTreeMap<_, _> = domain
+            .disks
+            .iter()
+            .filter_map(|disk| {
+                let stats = handle.block_stats(&disk.target).ok()?;
+                Some((disk.target.clone(), flow(stats.rd_bytes, stats.wr_bytes)?))
+            })
+            .collect();
+        let info = handle.info().ok()?;
+        let mut reading = Reading::of(interfaces.collect());
+        (reading.counters.cpu_ns, reading.counters.disk) = (Some(info.cpu_time), sum(&disks));
+        reading.given_mb = Some(info.memory / 1_024);
+        Some((domain.id, reading))
+    });
+    read.collect()
+}
+
+/// What only QEMU knows of a machine; it hangs when that hangs.
+pub(super) fn detail(connect: &Connect, id: Uuid) -> Result<Detail, Error> {
+    let handle = connect.lookup_domain_by_uuid(id)?;
+    let groups = sys::VIR_DOMAIN_STATS_BALLOON | sys::VIR_DOMAIN_STATS_BLOCK;
+    let values = ffi::stats_of(&handle, groups, sys::VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT)?;
+    // What programs could still get is not in use, caches included.
+    let free = number(&values, "balloon.usable").or(number(&values, "balloon.unused"));
+    let guest_used_mb =
+        number(&values, "balloon.available").zip(free).map(|(all, free)| all.saturating_sub(free) / 1_024);
+    Ok(Detail { disks: flows(&values, "block"), guest_used_mb })
+}
+
+fn number(values: &Values, name: &str) -> Option<u64> {
+    match values.get(name)? {
+        Value::Int(number) => u64::try_from(*number).ok(),
+        Value::Text(_) => None,
+    }
+}
+
+/// What went through each disk (`block`) or interface (`net`).
+fn flows(values: &Values, group: &str) -> BTreeMap<String, (u64, u64)> {
+    let (inward, outward) = if group == "net" { ("rx", "tx") } else { ("rd", "wr") };
+    let count = number(values, &format!("{group}.count")).unwrap_or_default().min(1_024);
+    let each = (0..count).filter_map(|n| {
+        let Some(Value::Text(name)) = values.get(&format!("{group}.{n}.name")) else { return None };
+        let bytes = |way: &str| number(values, &format!("{group}.{n}.{way}.bytes"));
+        Some((name.clone(), (bytes(inward)?, bytes(outward)?)))
+    });
+    each.collect()
+}
+
+fn host(connect: &Connect, local: bool) -> HostReading {
+    let cpu = ffi::node_cpu(connect).ok().and_then(|kinds| {
+        let idle = kinds.get("idle")? + kinds.get("iowait").copied().unwrap_or_default();
+        Some((["user", "kernel", "idle", "iowait"].iter().filter_map(|kind| kinds.get(*kind)).sum(), idle))
+    });
+    let memory = ffi::node_memory(connect).ok().and_then(|kinds| {
+        let part = |kind: &str| kinds.get(kind).copied().unwrap_or_default();
+        let total = *kinds.get("total")?;
+        Some((total.saturating_sub(part("free") + part("buffers") + part("cached")) / 1_024, total / 1_024))
+    });
+    let load = local.then(|| fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()).flatten();
+    HostReading { cpu, memory, load }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_went_through_each_device_is_read_and_nonsense_is_left_out() {
+        let text = |text: &str| Value::Text(text.into());
+        let values: Values = [
+            ("net.count", Value::Int(3)),
+            ("net.0.name", text("vnet0")),
+            ("net.0.rx.bytes", Value::Int(5)),
+            ("net.0.tx.bytes", Value::Int(6)),
+            ("net.1.name", Value::Int(1)),
+            ("net.2.name", text("vnet2")),
+            ("net.2.rx.bytes", Value::Int(-5)),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+        assert_eq!(flows(&values, "net"), [("vnet0".to_owned(), (5, 6))].into());
+        assert_eq!(flows(&values, "block"), BTreeMap::new());
+    }
+}

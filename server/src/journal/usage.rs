@@ -1,0 +1,225 @@
+//! What machines used in the last year, in three widths of time, each as many places
+//! as it keeps: a new span takes the place of the oldest, so the file does not grow
+//! with time. A minute that comes is summed up in all three at once.
+
+use std::path::Path;
+
+use model::{
+    DomainRef, Fault,
+    stats::{Bucket, SERIES, Summary},
+};
+use rusqlite::{Connection, OptionalExtension, Transaction};
+
+use super::{
+    storage,
+    worker::{Reader, Writer},
+};
+use crate::history::Minute;
+
+const LAYOUT: &str = "
+    CREATE TABLE IF NOT EXISTS machines(
+        id INTEGER PRIMARY KEY,
+        host TEXT NOT NULL,
+        uuid TEXT NOT NULL,
+        UNIQUE(host, uuid)
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS usage(
+        machine INTEGER NOT NULL,
+        width INTEGER NOT NULL,
+        place INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        PRIMARY KEY(machine, width, place)
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// Widths in milliseconds, and how many spans of each are kept: a day of minutes, two
+/// weeks of ten minutes, a year of hours.
+pub(crate) const WIDTHS: [(u64, u64); 3] = [(60_000, 1_440), (600_000, 2_016), (3_600_000, 8_760)];
+/// Bytes of one series: how many, least, all together, most.
+const ONE: usize = 20;
+
+/// The past on disk.
+pub(crate) struct UsageFile {
+    writer: Writer,
+    reader: Reader,
+}
+
+impl UsageFile {
+    pub(super) fn open(path: &Path) -> Result<Self, String> {
+        let connection = storage::open(path, LAYOUT, false)?;
+        let again = path.to_owned();
+        let again = Box::new(move || storage::open_to_write(&again, false));
+        let writer = Writer::start("usage-writer", connection, path, again)?;
+        let reader = Reader::start("usage-reader", path, &writer)?;
+        Ok(Self { writer, reader })
+    }
+
+    /// Adds minutes to all widths.
+    ///
+    /// # Errors
+    /// `InsufficientStorage` when the file cannot be written.
+    pub(crate) async fn add(&self, minutes: Vec<Minute>) -> Result<(), Fault> {
+        self.writer.write(move |transaction| minutes.iter().try_for_each(|minute| add(transaction, minute))).await
+    }
+
+    /// Forgets what is older than it is kept, and machines of which nothing is left.
+    ///
+    /// # Errors
+    /// `InsufficientStorage` when the file cannot be written.
+    pub(crate) async fn forget(&self, now: u64) -> Result<(), Fault> {
+        self.writer.write(move |transaction| forget(transaction, now)).await
+    }
+
+    /// The spans of one width between two times, the oldest first.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) async fn read(
+        &self,
+        id: DomainRef,
+        width: u64,
+        from: u64,
+        to: u64,
+    ) -> Result<Vec<(u64, Bucket)>, Fault> {
+        self.reader.ask(move |connection| read(connection, &id, width, from, to)).await
+    }
+}
+
+fn add(transaction: &Transaction<'_>, minute: &Minute) -> rusqlite::Result<()> {
+    let (host, uuid) = (minute.id.host.as_str(), minute.id.id.to_string());
+    transaction
+        .prepare_cached("INSERT INTO machines(host, uuid) VALUES(?, ?) ON CONFLICT DO NOTHING")?
+        .execute((host, &uuid))?;
+    let machine: i64 = transaction
+        .prepare_cached("SELECT id FROM machines WHERE host = ? AND uuid = ?")?
+        .query_row((host, &uuid), |row| row.get(0))?;
+    for (width, kept) in WIDTHS {
+        let (at, place) = (minute.at - minute.at % width, minute.at / width % kept);
+        let query = "SELECT data FROM usage WHERE machine = ? AND width = ? AND place = ? AND at = ?";
+        let known: Option<Vec<u8>> =
+            transaction.prepare_cached(query)?.query_row((machine, width, place, at), |row| row.get(0)).optional()?;
+        let mut bucket = known.and_then(|data| unpack(&data)).unwrap_or_default();
+        bucket.merge(&minute.bucket);
+        transaction
+            .prepare_cached("INSERT OR REPLACE INTO usage(machine, width, place, at, data) VALUES(?, ?, ?, ?, ?)")?
+            .execute((machine, width, place, at, pack(&bucket)))?;
+    }
+    Ok(())
+}
+
+fn forget(transaction: &Transaction<'_>, now: u64) -> rusqlite::Result<()> {
+    for (width, kept) in WIDTHS {
+        let before = now.saturating_sub(width * kept);
+        transaction.execute("DELETE FROM usage WHERE width = ? AND at < ?", (width, before))?;
+    }
+    transaction.execute("DELETE FROM machines WHERE id NOT IN (SELECT DISTINCT machine FROM usage)", ())?;
+    Ok(())
+}
+
+fn read(
+    connection: &Connection,
+    id: &DomainRef,
+    width: u64,
+    from: u64,
+    to: u64,
+) -> rusqlite::Result<Vec<(u64, Bucket)>> {
+    let query = "SELECT at, data FROM usage JOIN machines ON machines.id = machine
+        WHERE host = ? AND uuid = ? AND width = ? AND at BETWEEN ? AND ? ORDER BY at";
+    let (from, to) = (from.min(i64::MAX as u64), to.min(i64::MAX as u64));
+    let mut statement = connection.prepare_cached(query)?;
+    let rows = statement.query_map((id.host.as_str(), id.id.to_string(), width, from, to), |row| {
+        Ok((row.get::<_, u64>(0)?, row.get::<_, Vec<u8>>(1)?))
+    })?;
+    let mut spans = Vec::new();
+    for row in rows {
+        let (at, data) = row?;
+        spans.extend(unpack(&data).map(|bucket| (at, bucket)));
+    }
+    Ok(spans)
+}
+
+fn pack(bucket: &Bucket) -> Vec<u8> {
+    let mut data = Vec::with_capacity(SERIES * ONE);
+    for summary in &bucket.series {
+        data.extend(summary.count.to_le_bytes());
+        data.extend(summary.min.to_le_bytes());
+        data.extend(summary.sum.to_le_bytes());
+        data.extend(summary.max.to_le_bytes());
+    }
+    data
+}
+
+fn unpack(data: &[u8]) -> Option<Bucket> {
+    let mut bucket = Bucket::default();
+    let mut parts = data.chunks_exact(ONE);
+    for summary in &mut bucket.series {
+        let part = parts.next()?;
+        *summary = Summary {
+            count: u32::from_le_bytes(part[0..4].try_into().ok()?),
+            min: f32::from_le_bytes(part[4..8].try_into().ok()?),
+            sum: f64::from_le_bytes(part[8..16].try_into().ok()?),
+            max: f32::from_le_bytes(part[16..20].try_into().ok()?),
+        };
+    }
+    Some(bucket)
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const DAY: u64 = 24 * 3_600_000;
+
+    fn machine() -> DomainRef {
+        DomainRef { host: "atlas".parse().expect("a name"), id: Uuid::from_u128(1) }
+    }
+
+    fn minute(at: u64, cpu: f32) -> Minute {
+        let mut bucket = Bucket::default();
+        bucket.add(&[Some(cpu), None, Some(0.0), Some(1.0), Some(f32::MAX), None]);
+        Minute { id: machine(), at, bucket }
+    }
+
+    #[tokio::test]
+    async fn a_minute_counts_in_every_width_and_a_restart_in_the_middle_loses_nothing() {
+        let folder = TempDir::new().expect("a folder");
+        let path = folder.path().join("usage.db");
+        let file = UsageFile::open(&path).expect("opens");
+        file.add((0..5).map(|n| minute(1_000 * DAY + n * 60_000, n as f32)).collect()).await.expect("written");
+        drop(file);
+        let file = UsageFile::open(&path).expect("opens");
+        file.add((5..10).map(|n| minute(1_000 * DAY + n * 60_000, n as f32)).collect()).await.expect("written");
+        let all = async |width| file.read(machine(), width, 0, u64::MAX).await.expect("read");
+        assert_eq!(all(60_000).await.len(), 10);
+        for width in [600_000, 3_600_000] {
+            let spans = all(width).await;
+            let cpu = spans[0].1.series[0];
+            assert_eq!((spans.len(), cpu.count, cpu.min, cpu.avg(), cpu.max), (1, 10, 0.0, 4.5, 9.0), "{width}");
+            assert_eq!((spans[0].1.series[1].count, spans[0].1.series[4].max), (0, f32::MAX));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_file_keeps_as_much_as_it_should_and_no_more() {
+        let folder = TempDir::new().expect("a folder");
+        let file = UsageFile::open(&folder.path().join("usage.db")).expect("opens");
+        let begin = 1_000 * DAY;
+        // Three days of minutes: more than a day of them, and all of the wider ones.
+        let minutes: Vec<Minute> = (0..3 * 1_440).map(|n| minute(begin + n * 60_000, 1.0)).collect();
+        for some in minutes.chunks(1_440) {
+            file.add(some.to_vec()).await.expect("written");
+        }
+        let count = async |width| file.read(machine(), width, 0, u64::MAX).await.expect("read").len();
+        assert_eq!([count(60_000).await, count(600_000).await, count(3_600_000).await], [1_440, 432, 72]);
+        let newest = file.read(machine(), 60_000, 0, u64::MAX).await.expect("read");
+        assert_eq!((newest[0].0, newest[1_439].0), (begin + 2 * DAY, begin + 3 * DAY - 60_000));
+        file.forget(begin + 20 * DAY).await.expect("written");
+        assert_eq!([count(60_000).await, count(600_000).await, count(3_600_000).await], [0, 0, 72]);
+        file.forget(begin + 400 * DAY).await.expect("written");
+        assert_eq!(count(3_600_000).await, 0, "a machine that is gone ages out");
+    }
+}
