@@ -2,7 +2,7 @@
 // the report. A bench states nothing by itself: it prints what was measured,
 // product and reference interleaved in one run, and keeps the raw values.
 import { spawn, execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -42,6 +42,14 @@ export function report(id: string, what: string, goals: string, sides: Side[], f
 }
 
 const round = (value: number): string => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3));
+
+export const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/** Seconds of processor time that a process has used. */
+export function cpu(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1].split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
 
 /** A folder that is gone when the work in it is done. */
 export async function inFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {

@@ -5,17 +5,9 @@ import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { Daemon, expect, manyMachines, Server, test } from "../end2end/support.ts";
-import { inFolder, now, quantile, report, rounds } from "./measure.mts";
+import { cpu, inFolder, now, pause, quantile, report, rounds } from "./measure.mts";
 
 const seconds = Number(process.env.SECONDS ?? 20);
-const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
-
-/** Seconds of processor time that a process has used. */
-function cpu(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1].split(" ");
-  return (Number(fields[11]) + Number(fields[12])) / 100;
-}
-
 /** Resident memory of a process in MB. */
 const rss = (pid: number): number => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]) / 1024;
 

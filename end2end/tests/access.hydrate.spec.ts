@@ -14,7 +14,7 @@ for (const scheme of ["light", "dark"] as const) {
       await server.command("demo", "web-01", { kind: "pause" });
       await server.command("demo", "web-01", { kind: "pause" });
       const { tasks } = await (await fetch(`${server.url}/api/v1/tasks`)).json();
-      for (const path of ["/vms", "/vms?q=nothing-matches", vm, `${vm}/devices`, `${vm}/history`, `${vm}/xml`, "/hosts", "/tasks", `/tasks/${tasks[0].taskId}`, "/history", "/audit", "/audit?q=nothing-matches", `/confirm?do=forceOff&on=demo/${machine}&back=/vms`, "/nonsense"]) {
+      for (const path of ["/", "/vms", "/vms?q=nothing-matches", vm, `${vm}?range=1h`, `${vm}/devices`, `${vm}/history`, `${vm}/xml`, "/hosts", "/tasks", `/tasks/${tasks[0].taskId}`, "/history", "/history/replay", "/history/errors", "/audit", "/audit?q=nothing-matches", `/confirm?do=forceOff&on=demo/${machine}&back=/vms`, "/nonsense"]) {
         await page.goto(server.url + path);
         await live(page);
         const { violations } = await new AxeBuilder({ page }).withTags(["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]).analyze();

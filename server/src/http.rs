@@ -7,6 +7,7 @@ mod assets;
 pub(crate) mod connection;
 mod events;
 mod guard;
+mod metrics;
 mod origin;
 mod pages;
 mod past;
@@ -62,6 +63,7 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config) -> Router {
         // For those who watch the server.
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(api::ready))
+        .route("/metrics", get(metrics::metrics))
         .with_state(backend.clone())
         // For browsers.
         .merge(assets::routes(&assets))

@@ -434,3 +434,35 @@ async fn running_machines_are_measured_and_stopped_ones_are_not() {
     }
     assert_eq!(server.get("/events?watch=nonsense").await.0, 422);
 }
+
+#[tokio::test]
+async fn prometheus_reads_what_is_known_and_markup_in_names_stays_text() {
+    let server = Running::demo().await;
+    let mut stream = server.stream("/events?topics=vm-stats-updated", &[]).await;
+    let (_, _, id) = server.command("dns-2", json!({ "kind": "rename", "name": "a\"b" })).await;
+    server.backend.wait(model::RequestId(id), std::time::Duration::from_secs(10)).await;
+    while stream.until("vm-stats-updated").await.data.as_array().expect("a list").is_empty() {}
+    let response = server.send("GET", "/metrics", &[], "").await;
+    assert!(response.headers()["content-type"].to_str().expect("text").starts_with("application/openmetrics-text"));
+    let (status, text) = support::read(response).await;
+    assert_eq!(status, 200);
+    for line in [
+        "# TYPE belvedere_streams gauge",
+        "belvedere_streams 1",
+        "belvedere_host_up{host=\"demo\"} 1",
+        "belvedere_host_vms{host=\"demo\",state=\"crashed\"} 1",
+        "belvedere_journal_writable 1",
+        "# EOF",
+    ] {
+        assert!(text.lines().any(|found| found.trim_end_matches(".0") == line), "{line}: {text}");
+    }
+    for part in [
+        "belvedere_vm_cpu_usage_ratio{host=\"demo\",name=\"web-01\",uuid=",
+        "belvedere_vm_running{host=\"demo\",name=\"a\\\"b\",uuid=",
+        "belvedere_libvirt_call_duration_seconds_bucket{le=\"0.001\",lane=\"read\"}",
+        "belvedere_libvirt_call_errors_total{lane=\"machine\"}",
+        "belvedere_events_total ",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}

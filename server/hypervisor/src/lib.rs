@@ -4,6 +4,7 @@
 //! `Sink`; `Hypervisor::run` carries a command out. Nobody outside this crate
 //! sees a type of `virt`. Whether a command is allowed is not decided here.
 
+mod calls;
 mod error;
 mod events;
 mod ffi;
@@ -33,7 +34,7 @@ use crate::{
     watcher::{Shared, Watcher},
 };
 
-pub use crate::demo::demo_host;
+pub use crate::{calls::Calls, demo::demo_host, link::calls};
 
 /// Which host to watch.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use model::HostInfo;
@@ -19,6 +19,7 @@ use uuid::Uuid;
 use virt::connect::Connect;
 
 use crate::{
+    calls::{Calls, Counter},
     error::Error,
     events::{self, Depth, SharedHints},
     ffi, host,
@@ -55,6 +56,15 @@ impl Lane {
             Self::Slow => None,
         }
     }
+}
+
+/// Counts the calls of each lane, for all hosts together.
+static CALLS: [Counter; LANES] = [const { Counter::new() }; LANES];
+
+/// How long calls of libvirt took since the start, by what they were for.
+pub fn calls() -> Vec<Calls> {
+    let names = ["read", "machine", "command", "slow", "stats"];
+    CALLS.iter().zip(names).map(|(counter, name)| counter.read(name)).collect()
 }
 
 /// How long opening a connection may take.
@@ -129,7 +139,9 @@ impl Session {
         let run = async move {
             let permit = permits.acquire_owned().await.map_err(|_| Error::Disconnected)?;
             let blocking = blocking(move || {
+                let began = Instant::now();
                 let result = session.connection(lane).and_then(|connect| call(&connect));
+                CALLS[lane as usize].note(began.elapsed(), result.is_err());
                 drop(permit);
                 result
             });
@@ -155,7 +167,9 @@ impl Session {
         let permit = self.place_to_ask(id).await?;
         let session = self.clone();
         let mut answer = blocking(move || {
+            let began = Instant::now();
             let result = session.connection(Lane::Machine).and_then(|connect| question(&connect));
+            CALLS[Lane::Machine as usize].note(began.elapsed(), result.is_err());
             drop(permit);
             result
         });

@@ -42,6 +42,11 @@ impl Daemon {
         self.control(&["guest", self.path(), name]);
     }
 
+    /// A guest with more devices.
+    pub fn guest_with(&self, name: &str, devices: &str) {
+        self.control(&["guest", self.path(), name, devices]);
+    }
+
     /// Kills, freezes or starts it again.
     pub fn signal(&self, what: &str) {
         self.control(&[what, self.path()]);

@@ -1,7 +1,10 @@
 //! What the kernel of this machine knows of QEMU's processes (proc(5)). It costs some
 //! microseconds a machine and asks neither libvirt nor QEMU.
 
-use std::{collections::HashMap, fs};
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+};
 
 use uuid::Uuid;
 
@@ -20,8 +23,10 @@ pub(super) fn is_local(uri: &str) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Processes {
     known: HashMap<Uuid, u32>,
+    /// Machines that were looked for and not found.
+    missing: HashSet<Uuid>,
     /// How many sweeps ago all processes were looked at.
-    looked: Option<u32>,
+    looked: u32,
 }
 
 /// What one process has used.
@@ -36,20 +41,22 @@ pub(super) struct Used {
 }
 
 impl Processes {
-    /// Finds the processes of machines that are new, and forgets those that are gone.
-    pub(super) fn follow(&mut self, running: impl Iterator<Item = Uuid> + Clone) {
-        self.known.retain(|id, _| running.clone().any(|running| running == *id));
-        let missing = running.clone().any(|id| !self.known.contains_key(&id));
-        let due = self.looked.is_none_or(|sweeps| sweeps >= LOOK_AGAIN);
-        self.looked = self.looked.map(|sweeps| sweeps.saturating_add(1));
-        if missing && (due || self.looked.is_none()) {
+    /// Finds the processes of machines that are new, and forgets those that are gone. One
+    /// that was not found is looked for again now and then.
+    pub(super) fn follow<T>(&mut self, running: &HashMap<Uuid, T>) {
+        self.known.retain(|id, _| running.contains_key(id));
+        self.missing.retain(|id| running.contains_key(id));
+        self.looked = self.looked.saturating_add(1);
+        let fresh = running.keys().any(|id| !self.known.contains_key(id) && !self.missing.contains(id));
+        if fresh || !self.missing.is_empty() && self.looked >= LOOK_AGAIN {
             self.look();
+            self.missing = running.keys().filter(|id| !self.known.contains_key(id)).copied().collect();
         }
     }
 
     /// Looks at all processes. libvirt gives QEMU the UUID as an argument.
     fn look(&mut self) {
-        self.looked = Some(0);
+        self.looked = 0;
         let Ok(all) = fs::read_dir("/proc") else { return };
         for pid in all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok()) {
             // The name is cheap to read and rules nearly all of them out.
@@ -76,7 +83,6 @@ impl Processes {
         if used.is_none() {
             // It has ended; its successor is looked for in the next sweep.
             self.known.remove(&id);
-            self.looked = None;
         }
         used
     }
@@ -133,7 +139,7 @@ mod tests {
     #[test]
     fn a_process_that_is_not_there_is_not_found() {
         let mut processes = Processes::default();
-        processes.follow([Uuid::nil()].into_iter());
+        processes.follow(&[(Uuid::nil(), ())].into());
         assert_eq!(processes.used(Uuid::nil()), None);
     }
 }

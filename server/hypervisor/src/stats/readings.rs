@@ -79,7 +79,7 @@ fn in_bulk(
         return HashMap::new();
     }
     if let Some(processes) = &mut processes {
-        processes.follow(running.keys().copied());
+        processes.follow(running);
     }
     let used: HashMap<Uuid, _> = running.keys().filter_map(|id| Some((*id, processes.as_mut()?.used(*id)?))).collect();
     // Where the kernel tells the rest, nothing is asked that QEMU has to answer.

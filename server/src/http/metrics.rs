@@ -1,0 +1,228 @@
+//! `GET /metrics`: what is known, in the format of Prometheus. Nothing is counted
+//! beside what the server knows anyway; it is put into figures when somebody asks.
+//!
+//! Names follow prometheus.io/docs/practices/naming: base units, `_total` for what
+//! only grows, ratios from 0 to 1.
+
+use std::{fmt, sync::Arc};
+
+use app::backend::Backend as Interface;
+use axum::{
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use model::{Domain, DomainState, Fault, FaultKind};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, NoLabelSet, text},
+    metrics::MetricType,
+    registry::{Registry, Unit},
+};
+
+use super::Failed;
+use crate::Backend;
+
+/// What the format is called (OpenMetrics 1.0).
+const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Bytes of a MiB.
+const MIB: f64 = 1_048_576.0;
+
+type Labels = Vec<(&'static str, String)>;
+/// Some figures of one kind, each with its labels.
+type Figures = Vec<(Labels, f64)>;
+
+pub(crate) async fn metrics(State(backend): State<Arc<Backend>>) -> Result<Response, Failed> {
+    let mut registry = Registry::with_prefix("belvedere");
+    registry.register_collector(Box::new(Scrape(backend)));
+    let mut text = String::new();
+    text::encode(&mut text, &registry)
+        .map_err(|_| Fault::new(FaultKind::Internal, "The figures could not be written"))?;
+    Ok(([(header::CONTENT_TYPE, FORMAT)], text).into_response())
+}
+
+struct Scrape(Arc<Backend>);
+
+impl fmt::Debug for Scrape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scrape")
+    }
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.server(&mut encoder)?;
+        self.calls(&mut encoder)?;
+        self.hosts(&mut encoder)?;
+        self.machines(&mut encoder)
+    }
+}
+
+impl Scrape {
+    fn server(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let one = |value: f64| vec![(Labels::new(), value)];
+        let version = vec![(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1.0)];
+        let feed = self.0.feed();
+        gauge(encoder, "build_info", "The version that runs", None, version)?;
+        gauge(encoder, "streams", "Open streams of events", None, one(feed.readers() as f64))?;
+        let tasks = feed.snapshot().tasks.iter().filter(|task| task.outcome.is_none()).count();
+        gauge(encoder, "tasks_running", "Commands under way", None, one(tasks as f64))?;
+        let writable = self.0.journal.trouble().borrow().is_none();
+        gauge(
+            encoder,
+            "journal_writable",
+            "Whether commands can be recorded",
+            None,
+            one(f64::from(u8::from(writable))),
+        )?;
+        let events = feed.cursor().seq;
+        let mut counter =
+            encoder.encode_descriptor("events", "Events of the log since the start", None, MetricType::Counter)?;
+        counter.encode_counter::<NoLabelSet, _, f64>(&events, None)
+    }
+
+    /// How long libvirt takes, by what it is asked for.
+    fn calls(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let all = hypervisor::calls();
+        let help = "How long calls of libvirt take";
+        let mut lanes =
+            encoder.encode_descriptor("libvirt_call_duration", help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        for lane in &all {
+            let labels: Labels = vec![("lane", lane.name.to_owned())];
+            lanes.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
+                lane.seconds,
+                lane.count,
+                &lane.buckets,
+                None,
+            )?;
+        }
+        let mut failed = encoder.encode_descriptor(
+            "libvirt_call_errors",
+            "Calls of libvirt that failed",
+            None,
+            MetricType::Counter,
+        )?;
+        for lane in &all {
+            let labels: Labels = vec![("lane", lane.name.to_owned())];
+            failed.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&lane.errors, None)?;
+        }
+        Ok(())
+    }
+
+    fn hosts(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let (hosts, (_, loads)) = (self.0.feed().snapshot().hosts, self.0.stats());
+        let up = hosts.hosts.values().map(|host| {
+            (vec![("host", host.host.id.to_string())], f64::from(u8::from(host.host.connection.connected)))
+        });
+        gauge(encoder, "host_up", "Whether libvirt answers", None, up.collect())?;
+        let mut machines = Figures::new();
+        for host in hosts.hosts.values() {
+            for state in DomainState::ALL {
+                let count = host.domains.values().filter(|domain| domain.state == state).count();
+                let labels = vec![("host", host.host.id.to_string()), ("state", state.key().to_owned())];
+                machines.push((labels, count as f64));
+            }
+        }
+        gauge(encoder, "host_vms", "Machines by state", None, machines)?;
+        let of = |value: fn(&model::HostStats) -> Option<f64>| -> Figures {
+            loads.iter().filter_map(|load| Some((vec![("host", load.host_id.to_string())], value(load)?))).collect()
+        };
+        let (ratio, bytes) = (Some(Unit::Other("ratio".into())), Some(Unit::Bytes));
+        gauge(
+            encoder,
+            "host_cpu_usage",
+            "Part of all processors in use",
+            ratio,
+            of(|load| Some(load.cpu_usage_percent? / 100.0)),
+        )?;
+        gauge(
+            encoder,
+            "host_memory_used",
+            "Memory in use",
+            bytes.clone(),
+            of(|load| Some(load.memory_used_mb? as f64 * MIB)),
+        )?;
+        gauge(
+            encoder,
+            "host_memory",
+            "Memory in all",
+            bytes,
+            of(|load| (load.memory_total_mb > 0).then_some(load.memory_total_mb as f64 * MIB)),
+        )?;
+        gauge(encoder, "host_load1", "Load of the last minute", None, of(|load| load.load))
+    }
+
+    fn machines(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let (hosts, (stats, _)) = (self.0.feed().snapshot().hosts, self.0.stats());
+        let labels = |host: &str, domain: &Domain| -> Labels {
+            vec![("host", host.to_owned()), ("name", domain.name.clone()), ("uuid", domain.id.to_string())]
+        };
+        let each = |value: fn(&Domain) -> f64| -> Figures {
+            hosts.domains().map(|(host, domain)| (labels(host.host.id.as_str(), domain), value(domain))).collect()
+        };
+        let running = |domain: &Domain| f64::from(u8::from(domain.state == DomainState::Running));
+        gauge(encoder, "vm_running", "Whether the machine runs", None, each(running))?;
+        gauge(encoder, "vm_vcpus", "Virtual processors", None, each(|domain| f64::from(domain.vcpus)))?;
+        gauge(
+            encoder,
+            "vm_memory",
+            "Memory that the machine has",
+            Some(Unit::Bytes),
+            each(|domain| domain.memory_mb as f64 * MIB),
+        )?;
+        let measured: Vec<(Labels, &model::VmStats)> = stats
+            .iter()
+            .filter_map(|stats| {
+                let host = stats.host_id.as_ref()?;
+                let domain = hosts.hosts.get(host)?.domains.get(&stats.vm_id)?;
+                (domain.state == DomainState::Running).then(|| (labels(host.as_str(), domain), stats))
+            })
+            .collect();
+        let of = |value: fn(&model::VmStats) -> Option<f64>| -> Figures {
+            measured.iter().filter_map(|(labels, stats)| Some((labels.clone(), value(stats)?))).collect()
+        };
+        let rate = || Some(Unit::Other("bytes_per_second".into()));
+        gauge(
+            encoder,
+            "vm_cpu_usage",
+            "Part of its virtual processors in use",
+            Some(Unit::Other("ratio".into())),
+            of(|stats| Some(stats.cpu_usage_percent? / 100.0)),
+        )?;
+        gauge(
+            encoder,
+            "vm_memory_used",
+            "Memory in use",
+            Some(Unit::Bytes),
+            of(|stats| Some(stats.memory_used_mb? as f64 * MIB)),
+        )?;
+        gauge(encoder, "vm_disk_read", "Read from disks", rate(), of(|stats| Some(stats.disk_read_bytes_sec? as f64)))?;
+        gauge(
+            encoder,
+            "vm_disk_write",
+            "Written to disks",
+            rate(),
+            of(|stats| Some(stats.disk_write_bytes_sec? as f64)),
+        )?;
+        gauge(encoder, "vm_network_receive", "Received", rate(), of(|stats| Some(stats.network_rx_bytes_sec? as f64)))?;
+        gauge(encoder, "vm_network_transmit", "Sent", rate(), of(|stats| Some(stats.network_tx_bytes_sec? as f64)))
+    }
+}
+
+fn gauge(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    unit: Option<Unit>,
+    figures: Figures,
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
+    for (labels, value) in figures {
+        if labels.is_empty() {
+            metric.encode_gauge(&value)?;
+        } else {
+            metric.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,204 @@
+//! What is told of running machines, against what the kernel, virsh and the guests
+//! themselves say: real QEMU guests that burn, write and hang on command.
+//!
+//! Needs root for the daemon; `make test` runs it with `--ignored`.
+
+mod support;
+
+use std::{fs, time::Duration};
+
+use serde_json::{Value, json};
+use support::{Stream, daemon::Daemon, process::Process};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep, timeout};
+
+struct Site {
+    daemon: Daemon,
+    data: TempDir,
+}
+
+impl Site {
+    async fn serve(&self) -> Process {
+        let data = self.data.path().to_str().expect("text");
+        Process::start(&["--connect", &self.daemon.connect(), "--data", data], None).await
+    }
+
+    fn pid(&self, name: &str) -> u32 {
+        let file = self.daemon.folder.path().join(format!("run/qemu/{name}.pid"));
+        fs::read_to_string(file).expect("it runs").trim().parse().expect("a number")
+    }
+
+    fn id(&self, name: &str) -> String {
+        self.daemon.virsh(&["domuuid", name])
+    }
+
+    /// Lets a guest run something; waits until its agent takes it.
+    async fn in_guest(&self, name: &str, script: &str) {
+        let wish =
+            json!({ "execute": "guest-exec", "arguments": { "path": "/bin/busybox", "arg": ["sh", "-c", script] } });
+        let began = Instant::now();
+        while self.daemon.try_virsh(&["qemu-agent-command", name, &wish.to_string()]).is_none() {
+            assert!(began.elapsed() < Duration::from_secs(90), "the agent of {name} answers");
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Processor time as virsh tells it, in seconds.
+    fn cpu_by_virsh(&self, name: &str) -> f64 {
+        let text = self.daemon.virsh(&["domstats", "--cpu-total", name]);
+        let line = text.lines().find_map(|line| line.trim().strip_prefix("cpu.time=")).expect("told");
+        line.parse::<f64>().expect("a number") / 1e9
+    }
+
+    fn written_by_virsh(&self, name: &str) -> f64 {
+        let text = self.daemon.virsh(&["domblkstat", name, "vda"]);
+        let line = text.lines().find_map(|line| line.strip_prefix("vda wr_bytes ")).expect("told");
+        line.trim().parse().expect("a number")
+    }
+}
+
+/// Processor time as the kernel tells it, in seconds.
+fn cpu_by_kernel(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    let fields: Vec<&str> = stat.rsplit_once(") ").expect("a name").1.split(' ').collect();
+    (fields[11].parse::<f64>().expect("a number") + fields[12].parse::<f64>().expect("a number")) / 100.0
+}
+
+/// The next figures of a machine.
+async fn figures(stream: &mut Stream, id: &str) -> Value {
+    loop {
+        let list = stream.until("vm-stats-updated").await.data;
+        if let Some(stats) = list.as_array().expect("a list").iter().find(|stats| stats["vmId"] == id) {
+            return stats.clone();
+        }
+    }
+}
+
+fn near(told: f64, is: f64, what: &str) {
+    assert!((told - is).abs() <= is.abs() * 0.1, "{what}: {told} is told, {is} is true");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root, libvirtd and QEMU; make test runs it"]
+async fn figures_are_those_of_the_kernel_of_virsh_and_of_the_guest() {
+    let site = Site { daemon: Daemon::start(), data: TempDir::new().expect("a folder") };
+    let disk = site.daemon.folder.path().join("disk.raw");
+    fs::File::create(&disk).and_then(|file| file.set_len(512 << 20)).expect("a disk");
+    let device = format!(
+        "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{}'/><target dev='vda' bus='virtio'/></disk>",
+        disk.display()
+    );
+    site.daemon.guest_with("busy", &device);
+    let (server, id) = (site.serve().await, site.id("busy"));
+    let start = server.send(&id, "start").await;
+    assert_eq!(server.ended_task(&start).await["outcome"], "succeeded");
+    let mut stream = server.stream(&format!("/events?topics=vm-stats-updated&watch=atlas/{id}")).await;
+
+    site.in_guest("busy", "while :; do :; done").await;
+    figures(&mut stream, &id).await;
+    let pid = site.pid("busy");
+    let (began, kernel, virsh) = (Instant::now(), cpu_by_kernel(pid), site.cpu_by_virsh("busy"));
+    let mut percents = Vec::new();
+    for _ in 0..5 {
+        percents.push(figures(&mut stream, &id).await["cpuUsagePercent"].as_f64().expect("a number"));
+    }
+    let (seconds, kernel, virsh) =
+        (began.elapsed().as_secs_f64(), cpu_by_kernel(pid) - kernel, site.cpu_by_virsh("busy") - virsh);
+    let told = percents.iter().sum::<f64>() / percents.len() as f64;
+    near(told, (kernel / seconds * 100.0).min(100.0), "processor, by the kernel");
+    near(told, (virsh / seconds * 100.0).min(100.0), "processor, by virsh");
+
+    // The guest tells its own memory to those who watch it.
+    let guest = timeout(Duration::from_secs(30), async {
+        loop {
+            let stats = figures(&mut stream, &id).await;
+            if stats["memorySource"] == "guest" {
+                return stats;
+            }
+        }
+    });
+    let guest = guest.await.expect("its balloon driver tells");
+    let memory = site.daemon.virsh(&["dommemstat", "busy"]);
+    let kib =
+        |name: &str| memory.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok()).expect("told");
+    near(guest["memoryUsedMb"].as_f64().expect("a number"), (kib("available ") - kib("usable ")) / 1024.0, "memory");
+    assert_eq!(guest["disks"][0]["name"], "vda", "{guest}");
+
+    // From a reading before the first byte to one after the last.
+    let mut last = figures(&mut stream, &id).await["timestamp"].as_f64().expect("a time");
+    let before = site.written_by_virsh("busy");
+    site.in_guest(
+        "busy",
+        "for i in 1 2 3 4 5 6 7 8; do dd if=/dev/zero of=/dev/vda bs=1M count=32 conv=fsync; sleep 1; done",
+    )
+    .await;
+    let (mut told, mut quiet) = (0.0, 0);
+    while quiet < 3 {
+        let stats = figures(&mut stream, &id).await;
+        let (rate, at) =
+            (stats["diskWriteBytesSec"].as_f64().expect("a number"), stats["timestamp"].as_f64().expect("a time"));
+        told += rate * (at - last) / 1_000.0;
+        last = at;
+        quiet = if rate < 1_000.0 && told > 0.0 { quiet + 1 } else { 0 };
+    }
+    near(told, site.written_by_virsh("busy") - before, "bytes written");
+
+    // The past knows the same.
+    let (_, past) = server.json("GET", &format!("/api/v1/stats/atlas/{id}"), &Value::Null).await.expect("answers");
+    let points = past["points"].as_array().expect("a list");
+    assert!(
+        points.len() >= 8 && points.iter().any(|point| point["cpuUsagePercent"]["max"].as_f64() > Some(80.0)),
+        "{past}"
+    );
+    // What stops is not measured any more.
+    site.daemon.virsh(&["destroy", "busy"]);
+    loop {
+        let list = stream.until("vm-stats-updated").await.data;
+        if list.as_array().expect("a list").is_empty() {
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root, libvirtd and QEMU; make test runs it"]
+async fn one_machine_whose_process_hangs_among_ten_delays_no_other_and_says_so() {
+    let site = Site { daemon: Daemon::start(), data: TempDir::new().expect("a folder") };
+    let names: Vec<String> = (1..=10).map(|n| format!("web-{n:02}")).collect();
+    names[1..].iter().for_each(|name| site.daemon.guest(name));
+    for name in &names {
+        site.daemon.virsh(&["start", name]);
+    }
+    let server = site.serve().await;
+    let hung = site.id("web-05");
+    let mut stream = server.stream(&format!("/events?topics=vm-stats-updated&watch=atlas/{hung}")).await;
+    let all =
+        async |stream: &mut Stream| stream.until("vm-stats-updated").await.data.as_array().expect("a list").clone();
+    let began = Instant::now();
+    while all(&mut stream).await.len() < names.len() {
+        assert!(began.elapsed() < Duration::from_secs(30), "all are measured");
+    }
+    let pid = site.pid("web-05").to_string();
+    assert!(std::process::Command::new("kill").args(["-STOP", &pid]).status().expect("runs").success());
+    let (mut frames, mut said) = (0, false);
+    let began = Instant::now();
+    while !said || frames < 8 {
+        let list = all(&mut stream).await;
+        frames += 1;
+        assert_eq!(list.len(), names.len(), "the others go on: {list:?}");
+        let stats = list.iter().find(|stats| stats["vmId"] == hung).expect("it is there");
+        said |= stats["notAnswering"] == true;
+        assert!(list.iter().filter(|stats| stats["vmId"] != hung).all(|stats| stats["notAnswering"].is_null()));
+        assert!(began.elapsed() < Duration::from_secs(60), "it says so: {stats}");
+    }
+    assert!(began.elapsed().as_secs_f64() / f64::from(frames) < 3.0, "a sweep every two seconds, as before");
+    assert!(std::process::Command::new("kill").args(["-CONT", &pid]).status().expect("runs").success());
+    let began = Instant::now();
+    loop {
+        let list = all(&mut stream).await;
+        if list.iter().all(|stats| stats["notAnswering"].is_null()) {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "it answers again");
+    }
+}
