@@ -30,7 +30,7 @@ pub(crate) fn Frame(children: Children) -> impl IntoView {
         <Title formatter=|page: String| if page.is_empty() { "Belvedere".to_owned() } else { format!("{page} · Belvedere") }/>
         <a class="skip" href="#main">"Skip to content"</a>
         <header class="masthead">
-            <div class="brand"><a href=routes::OVERVIEW>{icon("logo")}"Belvedere"</a></div>
+            <div class="brand"><a href=routes::OVERVIEW rel="external">{icon("logo")}"Belvedere"</a></div>
             <Top/>
         </header>
         <Navigation/>
@@ -70,7 +70,7 @@ fn Top() -> impl IntoView {
             <details class="fold">
                 <summary aria-label="Menu">{icon("menu")}</summary>
                 <nav aria-label="Folded">
-                    <a href=routes::OVERVIEW>"Overview"</a>
+                    <a href=routes::OVERVIEW rel="external">"Overview"</a>
                     <a href=routes::VMS>"Virtual machines"</a>
                     <a href=routes::HOSTS>"Hosts"</a>
                     <a href=routes::TASKS rel="external">"Tasks"</a>
@@ -201,7 +201,7 @@ fn Navigation() -> impl IntoView {
     });
     view! {
         <nav class="side" aria-label="Main">
-            <a href=routes::OVERVIEW aria-current=move || location.pathname.with(|at| at == routes::OVERVIEW).then_some("page")>{icon("logo")}"Overview"</a>
+            <a href=routes::OVERVIEW rel="external" aria-current=move || location.pathname.with(|at| at == routes::OVERVIEW).then_some("page")>{icon("logo")}"Overview"</a>
             <a href=routes::VMS aria-current=current(routes::VMS)>{icon("machines")}"Virtual machines" <b>{move || machines.get().to_string()}</b></a>
             <a href=routes::HOSTS aria-current=current(routes::HOSTS)>{icon("hosts")}"Hosts" <b>{move || store.hosts().with(Vec::len).to_string()}</b></a>
             <a href=routes::TASKS rel="external" aria-current=current(routes::TASKS)>{icon("check")}"Tasks" <b>{move || running(store)}</b></a>

@@ -34,6 +34,10 @@ test("the past of a machine can be chosen, marked and shared", async ({ page, de
   await openList(page, demo);
   await expect(row(page, "web-01").locator("[data-label=CPU]")).toHaveText(/%/, { timeout: 15_000 });
   await row(page, "web-01").getByRole("link", { name: "web-01" }).click();
+  await expect(page).toHaveURL(/\/vms\/demo\/[-0-9a-f]+$/);
+  // Some readings, so that what is marked below holds more than the very last one.
+  const address = page.url().replace("/vms/", "/api/v1/stats/");
+  await expect.poll(async () => (await (await fetch(address)).json()).points.length, { timeout: 20_000 }).toBeGreaterThan(4);
   const ranges = page.getByRole("navigation", { name: "Range of time" });
   await ranges.getByRole("link", { name: "5 min" }).click();
   await expect(page).toHaveURL(/range=5m/);

@@ -60,8 +60,9 @@ impl Sink for ToFeed {
         self.1.measured(host, &sweep.machines);
         // An empty list is told, too: nothing runs any more.
         self.0.tell(machines, host, &serde_json::to_string(&sweep.machines).expect("names are the only keys"));
-        if let Some(stats) = &sweep.host {
-            self.0.tell(itself, host, &serde_json::to_string(stats).expect("names are the only keys"));
+        match &sweep.host {
+            Some(stats) => self.0.tell(itself, host, &serde_json::to_string(stats).expect("names are the only keys")),
+            None => self.0.untell(itself, host),
         }
     }
 
@@ -258,7 +259,7 @@ impl Interface for Backend {
 
     fn recent(&self, id: &DomainRef) -> Vec<VmStats> {
         const RECENT: u64 = 120_000;
-        let points = self.history.readings(id, now().saturating_sub(RECENT), u64::MAX);
+        let points = self.history.readings(id, now().saturating_sub(RECENT), now());
         points
             .iter()
             .map(|point| VmStats { host_id: Some(id.host.clone()), vm_id: id.id, ..VmStats::from(point) })

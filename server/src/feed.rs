@@ -239,6 +239,11 @@ impl Feed {
         });
     }
 
+    /// What was told of this kind and host does not count any more.
+    pub fn untell(&self, kind: &'static str, host: &HostId) {
+        self.shared.latest.lock().unwrap_or_else(PoisonError::into_inner).remove(&(kind, host.clone()));
+    }
+
     /// What was told last of a kind: the data of each host.
     pub(crate) fn told(&self, kind: &str) -> Vec<String> {
         let latest = self.shared.latest.lock().unwrap_or_else(PoisonError::into_inner);
@@ -495,6 +500,10 @@ impl Reader {
     /// after `wait`.
     pub async fn once(mut self, wait: Duration) -> Bytes {
         let until = Instant::now() + wait;
+        if !wait.is_zero() {
+            // What was told before is no reason to answer at once, again and again.
+            self.told = self.signal.borrow().told;
+        }
         loop {
             let signal = *self.signal.borrow_and_update();
             let chunk = self.first.take().or_else(|| self.collect());

@@ -322,3 +322,20 @@ async fn of_what_has_no_place_in_the_log_a_slow_reader_gets_the_latest_only() {
     drop(reader);
     assert!(feed.watched(&atlas).is_empty(), "nobody looks any more");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_answer_by_answer_waits_for_the_next_telling_and_does_not_spin() {
+    let feed = feed();
+    let atlas = "atlas".parse().expect("a name");
+    feed.tell("vm-stats-updated", &atlas, "[1]");
+    let reader = || feed.subscribe(Some(feed.cursor()), Filter::default()).expect("room");
+    let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).expect("text");
+    assert!(text(reader().once(Duration::ZERO).await).contains("[1]"), "the first answer has what there is");
+    let (began, again) = (Instant::now(), feed.clone());
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        again.tell("vm-stats-updated", &"atlas".parse().expect("a name"), "[2]");
+    });
+    let answer = text(reader().once(Duration::from_secs(20)).await);
+    assert!(answer.contains("[2]") && began.elapsed() >= Duration::from_secs(2), "{answer}");
+}

@@ -16,7 +16,7 @@ use std::{
 
 use model::{
     DomainRef, HostId, VmStats,
-    stats::{Amounts, Bucket, UsagePoint},
+    stats::{Bucket, SERIES, UsagePoint},
 };
 
 /// Width of the finest buckets on disk, in milliseconds.
@@ -41,7 +41,8 @@ pub(crate) struct Minute {
 
 #[derive(Debug, Default)]
 struct Machine {
-    readings: VecDeque<(u64, Amounts)>,
+    /// When, and what; what was not told is not a number, which halves the room.
+    readings: VecDeque<(u64, [f32; SERIES])>,
     /// Minutes that are not on disk yet, by their beginning.
     minutes: BTreeMap<u64, Bucket>,
 }
@@ -60,7 +61,7 @@ impl History {
         for stats in all {
             let (at, amounts) = (stats.timestamp, stats.amounts());
             let machine = machines.entry(DomainRef { host: host.clone(), id: stats.vm_id }).or_default();
-            machine.readings.push_back((at, amounts));
+            machine.readings.push_back((at, amounts.map(|amount| amount.unwrap_or(f32::NAN))));
             while machine.readings.len() > most
                 || machine.readings.front().is_some_and(|(oldest, _)| oldest.saturating_add(HOUR) < at)
             {
@@ -112,7 +113,7 @@ impl History {
         let mut points: Vec<UsagePoint> = within
             .map(|(at, amounts)| {
                 let mut bucket = Bucket::default();
-                bucket.add(amounts);
+                bucket.add(&amounts.map(Some));
                 UsagePoint::of(*at, &bucket)
             })
             .collect();

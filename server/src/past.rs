@@ -167,27 +167,31 @@ pub(crate) async fn for_page(backend: &Backend, wish: &PastWish, query: &str) ->
     Ok(past)
 }
 
-/// What a machine used between two times. The finest width that reaches back so far is
-/// taken, or the finest one that is not finer than `step`.
+/// What a machine used between two times. Readings are told as long as they reach back,
+/// or nothing older is on disk; else the finest width that reaches back so far, or the
+/// finest one that is not finer than `step`.
 pub(crate) async fn usage(
     backend: &Backend,
     id: DomainRef,
-    from: u64,
-    to: u64,
+    (from, to): (u64, u64),
     step: Option<u64>,
 ) -> Result<Usage, Fault> {
     let (now, to) = (now(), to.max(from));
-    let reaches = |(width, kept): &(u64, u64)| from >= now.saturating_sub(width * kept);
+    // Whoever counts back from now is some moments late.
+    let reaches = |(width, kept): &(u64, u64)| from + width >= now.saturating_sub(width * kept);
     let wide = |(width, _): &(u64, u64)| step.is_none_or(|step| *width >= step);
     let many = |(width, _): &(u64, u64)| (to - from) / width <= MAX_POINTS;
-    let in_memory = step.is_none_or(|step| step < MINUTE) && from + HOUR >= now;
-    if in_memory {
+    let on_disk =
+        async |width: u64, to: u64| backend.journal.usage.read(id.clone(), width, from.saturating_sub(width), to).await;
+    if step.is_none_or(|step| step < MINUTE) && from + HOUR + MINUTE >= now {
         let points = backend.history.readings(&id, from, to);
-        return Ok(Usage { step: READ_EVERY, from, to, points });
+        let oldest = points.first().map_or(to, |point| point.timestamp);
+        if oldest <= from + MINUTE || on_disk(MINUTE, oldest.saturating_sub(MINUTE)).await?.is_empty() {
+            return Ok(Usage { step: READ_EVERY, from, to, points });
+        }
     }
     let width = WIDTHS.iter().find(|width| reaches(width) && wide(width) && many(width)).unwrap_or(&WIDTHS[2]).0;
-    let mut spans: BTreeMap<u64, Bucket> =
-        backend.journal.usage.read(id.clone(), width, from.saturating_sub(width), to).await?.into_iter().collect();
+    let mut spans: BTreeMap<u64, Bucket> = on_disk(width, to).await?.into_iter().collect();
     // What is on its way to the disk counts, too.
     for (at, bucket) in backend.history.minutes(&id) {
         spans.entry(at - at % width).or_default().merge(&bucket);
@@ -212,7 +216,7 @@ pub(crate) async fn usage_for_page(backend: &Backend, id: &DomainRef, query: &st
         (None, Some(from)) => (from, asked.moment("to")?.unwrap_or(now)),
         (None, None) => return Ok(None),
     };
-    usage(backend, id.clone(), from, to, None).await.map(Some)
+    usage(backend, id.clone(), (from, to), None).await.map(Some)
 }
 
 /// The parts of a batch.

@@ -460,6 +460,7 @@ async fn prometheus_reads_what_is_known_and_markup_in_names_stays_text() {
         "belvedere_vm_cpu_usage_ratio{host=\"demo\",name=\"web-01\",uuid=",
         "belvedere_vm_running{host=\"demo\",name=\"a\\\"b\",uuid=",
         "belvedere_libvirt_call_duration_seconds_bucket{le=\"0.001\",lane=\"read\"}",
+        "belvedere_libvirt_call_duration_seconds_bucket{le=\"+Inf\",lane=\"read\"}",
         "belvedere_libvirt_call_errors_total{lane=\"machine\"}",
         "belvedere_events_total ",
     ] {

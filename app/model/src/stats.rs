@@ -126,6 +126,9 @@ pub struct VmStats {
     /// Who tells the memory in use.
     #[serde(default)]
     pub memory_source: MemorySource,
+    /// Memory that it holds on the host, in MiB, whoever looks; what is kept of it.
+    #[serde(default)]
+    pub memory_held_mb: Option<u64>,
     /// Bytes a second.
     pub disk_read_bytes_sec: Option<u64>,
     /// Bytes a second.
@@ -177,7 +180,8 @@ impl VmStats {
         let whole = |amount: Option<u64>| amount.map(|amount| amount as f32);
         [
             self.cpu_usage_percent.map(|percent| percent as f32),
-            whole(self.memory_used_mb),
+            // Not what the guest uses, which is known only while somebody looks.
+            whole(self.memory_held_mb),
             whole(self.disk_read_bytes_sec),
             whole(self.disk_write_bytes_sec),
             whole(self.network_rx_bytes_sec),
@@ -302,6 +306,7 @@ impl From<&UsagePoint> for VmStats {
         Self {
             cpu_usage_percent: point.cpu_usage_percent.map(|spread| f64::from(spread.avg)),
             memory_used_mb: whole(point.memory_used_mb),
+            memory_held_mb: whole(point.memory_used_mb),
             disk_read_bytes_sec: whole(point.disk_read_bytes_sec),
             disk_write_bytes_sec: whole(point.disk_write_bytes_sec),
             network_rx_bytes_sec: whole(point.network_rx_bytes_sec),

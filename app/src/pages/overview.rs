@@ -108,7 +108,7 @@ fn attention(store: Store) -> AnyView {
             .map(|((rank, why), id, domain)| (rank, id, domain.state, domain.name.clone(), why))
             .collect()
     });
-    found.sort_by(|a, b| (a.0, &a.3).cmp(&(b.0, &b.3)));
+    found.sort_by(|a, b| (a.0, &a.3, &a.1).cmp(&(b.0, &b.3, &b.1)));
     if found.is_empty() {
         return view! { <p class="muted calm">"Nothing needs you."</p> }.into_any();
     }
@@ -146,7 +146,7 @@ fn busiest(store: Store) -> AnyView {
             Some((percent? * f64::from(vcpus.max(1)), row.id, name, memory))
         })
         .collect();
-    all.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.2.cmp(&b.2)));
+    all.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| (&a.2, &a.1).cmp(&(&b.2, &b.1))));
     if all.is_empty() {
         return view! { <p class="muted calm">"No running machine was measured yet."</p> }.into_any();
     }

@@ -26,6 +26,9 @@ const WATCH: u32 = 1_000;
 /// Frames and bytes that are kept for tabs that join.
 const KEPT: (usize, usize) = (2_048, 2 << 20);
 
+/// Machines that the server lets one stream watch.
+const MAX_WATCHED: usize = 50;
+
 /// Names a tab; random, so that no one hands numbers out.
 pub(super) type Tab = f64;
 
@@ -425,7 +428,8 @@ impl Inner {
 
     /// The machines that any tab looks at, for the address of the stream.
     fn watched(&self) -> String {
-        let mut all: Vec<&str> = self.watching.iter().map(|(_, id)| id.as_str()).collect();
+        // The server takes so many; tabs that vanished without a word are the oldest.
+        let mut all: Vec<&str> = self.watching.iter().rev().take(MAX_WATCHED).map(|(_, id)| id.as_str()).collect();
         all.sort_unstable();
         all.dedup();
         all.join(",")

@@ -1,6 +1,6 @@
 //! What the last two minutes of a machine looked like, for live figures and charts.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{cmp::Ordering, collections::VecDeque, sync::Arc};
 
 use model::VmStats;
 
@@ -22,10 +22,13 @@ impl Recent {
         self.0.iter().map(|stats| &**stats)
     }
 
-    /// Adds a reading, unless it is known.
+    /// Adds a reading. The same again takes the place of what was known of it; one from
+    /// before says that the clock was set back, and what came with it begins anew.
     pub(super) fn push(&mut self, stats: VmStats) {
-        if self.latest().is_some_and(|latest| latest.timestamp >= stats.timestamp) {
-            return;
+        match self.latest().map(|latest| latest.timestamp.cmp(&stats.timestamp)) {
+            Some(Ordering::Greater) => self.0.clear(),
+            Some(Ordering::Equal) => drop(self.0.pop_back()),
+            _ => {}
         }
         if self.0.len() >= KEPT {
             self.0.pop_front();
@@ -46,10 +49,12 @@ mod tests {
     #[test]
     fn the_last_sixty_readings_are_kept_and_none_counts_twice() {
         let mut recent = Recent::default();
-        for at in (1..=100).chain([100, 99]) {
+        for at in (1..=100).chain([100]) {
             recent.push(VmStats { timestamp: at, ..VmStats::default() });
         }
         let times: Vec<u64> = recent.iter().map(|stats| stats.timestamp).collect();
         assert_eq!(times, (41..=100).collect::<Vec<_>>());
+        recent.push(VmStats { timestamp: 50, ..VmStats::default() });
+        assert_eq!(recent.iter().count(), 1, "a clock that was set back does not freeze what is shown");
     }
 }

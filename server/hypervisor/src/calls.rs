@@ -55,7 +55,7 @@ impl Counter {
             count: counts.iter().sum(),
             errors: self.errors.load(Ordering::Relaxed),
             seconds: self.nanoseconds.load(Ordering::Relaxed) as f64 / 1e9,
-            buckets: ENDS.into_iter().chain([f64::MAX]).zip(counts).collect(),
+            buckets: ENDS.into_iter().chain([f64::INFINITY]).zip(counts).collect(),
         }
     }
 }
@@ -73,6 +73,6 @@ mod tests {
         let calls = counter.read("read");
         assert_eq!((calls.count, calls.errors, calls.seconds), (3, 2, 20.003));
         assert_eq!(calls.buckets[1..3], [(0.001, 1), (0.003, 1)]);
-        assert_eq!(calls.buckets.last(), Some(&(f64::MAX, 1)));
+        assert_eq!(calls.buckets.last(), Some(&(f64::INFINITY, 1)));
     }
 }

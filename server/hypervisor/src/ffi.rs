@@ -220,46 +220,37 @@ unsafe fn take_records(records: *mut sys::virDomainStatsRecordPtr, count: c_int)
     stats
 }
 
-/// Processor time of a host by kind, in nanoseconds (`virNodeGetCPUStats`).
-pub(crate) fn node_cpu(connect: &Connect) -> Result<HashMap<String, u64>, Error> {
-    const ALL: c_int = -1;
-    let mut count = 0;
-    // SAFETY: without a list libvirt writes only how many there are.
-    let known = unsafe { sys::virNodeGetCPUStats(connect.as_ptr(), ALL, ptr::null_mut(), &mut count, 0) };
-    if known < 0 {
-        return Err(Error::last_error());
-    }
-    // SAFETY: the structure is plain numbers and letters, for which zeros are valid.
-    let mut list = vec![unsafe { std::mem::zeroed::<sys::virNodeCPUStats>() }; count.max(0) as usize];
-    // SAFETY: the list has room for `count` of them.
-    let done = unsafe { sys::virNodeGetCPUStats(connect.as_ptr(), ALL, list.as_mut_ptr(), &mut count, 0) };
-    if done < 0 {
-        return Err(Error::last_error());
-    }
-    let kept = list.iter().take(count.max(0) as usize);
-    // SAFETY: libvirt ends each name with NUL.
-    Ok(kept.map(|stat| (unsafe { text(stat.field.as_ptr()) }, stat.value)).collect())
+/// Declares readings of a host that differ in their C types only.
+macro_rules! node_stats {
+    ($($(#[$doc:meta])* $name:ident($call:ident, $kind:ident);)*) => {$(
+        $(#[$doc])*
+        pub(crate) fn $name(connect: &Connect) -> Result<HashMap<String, u64>, Error> {
+            const ALL: c_int = -1;
+            let mut count = 0;
+            // SAFETY: without a list libvirt writes only how many there are.
+            let known = unsafe { sys::$call(connect.as_ptr(), ALL, ptr::null_mut(), &mut count, 0) };
+            if known < 0 {
+                return Err(Error::last_error());
+            }
+            // SAFETY: the structure is plain numbers and letters, for which zeros are valid.
+            let mut list = vec![unsafe { std::mem::zeroed::<sys::$kind>() }; count.max(0) as usize];
+            // SAFETY: the list has room for `count` of them.
+            let done = unsafe { sys::$call(connect.as_ptr(), ALL, list.as_mut_ptr(), &mut count, 0) };
+            if done < 0 {
+                return Err(Error::last_error());
+            }
+            let kept = list.iter().take(count.max(0) as usize);
+            // SAFETY: libvirt ends each name with NUL.
+            Ok(kept.map(|stat| (unsafe { text(stat.field.as_ptr()) }, stat.value)).collect())
+        }
+    )*};
 }
 
-/// Memory of a host by kind, in KiB (`virNodeGetMemoryStats`).
-pub(crate) fn node_memory(connect: &Connect) -> Result<HashMap<String, u64>, Error> {
-    const ALL: c_int = -1;
-    let mut count = 0;
-    // SAFETY: without a list libvirt writes only how many there are.
-    let known = unsafe { sys::virNodeGetMemoryStats(connect.as_ptr(), ALL, ptr::null_mut(), &mut count, 0) };
-    if known < 0 {
-        return Err(Error::last_error());
-    }
-    // SAFETY: the structure is plain numbers and letters, for which zeros are valid.
-    let mut list = vec![unsafe { std::mem::zeroed::<sys::virNodeMemoryStats>() }; count.max(0) as usize];
-    // SAFETY: the list has room for `count` of them.
-    let done = unsafe { sys::virNodeGetMemoryStats(connect.as_ptr(), ALL, list.as_mut_ptr(), &mut count, 0) };
-    if done < 0 {
-        return Err(Error::last_error());
-    }
-    let kept = list.iter().take(count.max(0) as usize);
-    // SAFETY: libvirt ends each name with NUL.
-    Ok(kept.map(|stat| (unsafe { text(stat.field.as_ptr()) }, stat.value)).collect())
+node_stats! {
+    /// Processor time of a host by kind, in nanoseconds (`virNodeGetCPUStats`).
+    node_cpu(virNodeGetCPUStats, virNodeCPUStats);
+    /// Memory of a host by kind, in KiB (`virNodeGetMemoryStats`).
+    node_memory(virNodeGetMemoryStats, virNodeMemoryStats);
 }
 
 /// A typed parameter of libvirt; floating point is not needed here.

@@ -15,8 +15,8 @@ mod process;
 mod readings;
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -44,6 +44,8 @@ const EVERY: Duration = Duration::from_secs(2);
 const DETAILS_IN: u64 = 2;
 /// A sweep takes at most this part of the time.
 const PART: u32 = 10;
+/// Longest pause between two sweeps.
+const LONGEST: Duration = Duration::from_secs(30);
 /// Pause while there is no link.
 const NO_LINK: Duration = Duration::from_millis(500);
 
@@ -62,6 +64,8 @@ pub(crate) struct Sampler {
     /// What every monotonic time counts from.
     origin: Instant,
     meters: HashMap<Uuid, Meter>,
+    /// The machines that the kernel tells of; a change begins anew.
+    by_kernel: HashSet<Uuid>,
     /// The last details of machines that are watched; none of one that did not answer.
     details: HashMap<Uuid, Option<Known>>,
     /// Questions for details that are under way.
@@ -70,7 +74,8 @@ pub(crate) struct Sampler {
     disks: HashMap<Uuid, Meter>,
     /// Processor time of the host: when, in all, and idle.
     idle: Option<(u64, u64)>,
-    processes: Option<Processes>,
+    /// The processes of a host that is this machine.
+    processes: Option<Arc<Mutex<Processes>>>,
     sweeps: u64,
 }
 
@@ -82,31 +87,48 @@ impl Sampler {
             sink,
             origin: Instant::now(),
             meters: HashMap::new(),
+            by_kernel: HashSet::new(),
             details: HashMap::new(),
             asking: JoinSet::new(),
             disks: HashMap::new(),
             idle: None,
-            processes: process::is_local(&config.uri).then(Processes::default),
+            processes: process::is_local(&config.uri).then(Arc::default),
             sweeps: 0,
         }
     }
 
     /// Measures for ever.
     pub(crate) async fn run(mut self) {
+        let mut last: Option<Arc<Session>> = None;
         loop {
-            let Some(session) = self.shared.session() else {
-                // What was counted before the gap says nothing about after it.
+            let session = self.shared.session();
+            let same = session.as_ref().zip(last.as_ref()).is_some_and(|(now, last)| Arc::ptr_eq(now, last));
+            if !same {
+                // What was counted before a gap says nothing about after it.
                 self.meters.clear();
+                self.idle = None;
+                if last.is_some() {
+                    self.sink.measured(&self.host, Sweep { host: None, machines: Vec::new() });
+                }
+            }
+            last.clone_from(&session);
+            let Some(session) = session else {
                 sleep(NO_LINK).await;
                 continue;
             };
             let began = Instant::now();
-            match self.sweep(&session).await {
-                Ok(sweep) => self.sink.measured(&self.host, sweep),
-                Err(error) => tracing::debug!(host = %self.host, ?error, "statistics could not be read"),
-            }
-            let took = began.elapsed();
-            sleep(EVERY.saturating_sub(took).max(took * (PART - 1))).await;
+            let pause = match self.sweep(&session).await {
+                Ok(sweep) => {
+                    self.sink.measured(&self.host, sweep);
+                    began.elapsed() * (PART - 1)
+                }
+                Err(error) => {
+                    tracing::debug!(host = %self.host, ?error, "statistics could not be read");
+                    EVERY
+                }
+            };
+            drop(session);
+            sleep(EVERY.saturating_sub(began.elapsed()).max(pause.min(LONGEST))).await;
         }
     }
 
@@ -122,12 +144,12 @@ impl Sampler {
             self.look_closer(session, &running);
         }
         let machines = running.clone();
-        let (test_driver, processes) = (session.host.is_test_driver(), self.processes.take());
+        let (test_driver, processes) = (session.host.is_test_driver(), self.processes.clone());
         let read = session
-            .call(Lane::Stats, move |connect| Ok(readings::all(connect, &machines, processes, test_driver)))
+            .call(Lane::Stats, move |connect| readings::all(connect, &machines, processes.as_deref(), test_driver))
             .await?;
-        self.processes = read.processes;
         self.meters.retain(|id, _| running.contains_key(id));
+        self.by_kernel.retain(|id| running.contains_key(id));
         self.details.retain(|id, _| running.contains_key(id));
         let at = self.now();
         let machines = read.machines.into_iter().filter_map(|(id, reading)| {
@@ -171,10 +193,19 @@ impl Sampler {
 
     /// What a reading tells together with the one before; none at the first one.
     fn machine(&mut self, at: u64, domain: &Domain, reading: Reading) -> Option<VmStats> {
-        let Reading { counters, resident_mb, given_mb } = reading;
+        let Reading { counters, resident_mb, given_mb, by_kernel } = reading;
         let detail = self.details.get(&domain.id);
         let known = detail.and_then(Option::as_ref);
         let meter = self.meters.entry(domain.id).or_default();
+        let known_by_kernel = self.by_kernel.contains(&domain.id);
+        if known_by_kernel != by_kernel {
+            meter.forget();
+            if by_kernel {
+                self.by_kernel.insert(domain.id)
+            } else {
+                self.by_kernel.remove(&domain.id)
+            };
+        }
         let rates = meter.read(at, counters)?;
         let guest = known.and_then(|detail| detail.guest_used_mb);
         let (memory_used_mb, memory_source) = match (guest, resident_mb) {
@@ -188,6 +219,7 @@ impl Sampler {
             memory_used_mb,
             memory_total_mb: domain.memory_mb,
             memory_source,
+            memory_held_mb: resident_mb.or(given_mb),
             not_answering: domain.unresponsive || detail.is_some_and(Option::is_none),
             timestamp: now(),
             ..VmStats::default()
@@ -225,8 +257,7 @@ fn sum(counters: &BTreeMap<String, (u64, u64)>) -> (Option<u64>, Option<u64>) {
 
 impl Reading {
     /// One of a machine that is measured by its interfaces so far.
-    fn of(interfaces: BTreeMap<String, (u64, u64)>) -> Self {
-        let network = sum(&interfaces);
-        Self { counters: Counters { network, interfaces, ..Counters::default() }, resident_mb: None, given_mb: None }
+    fn of(interfaces: BTreeMap<String, (u64, u64)>, network: (Option<u64>, Option<u64>)) -> Self {
+        Self { counters: Counters { network, interfaces, ..Counters::default() }, ..Self::default() }
     }
 }

@@ -92,7 +92,8 @@ impl Backend {
                         task.note(now(), "Cancelled: parts that had not begun are left out");
                     });
                     let begun = intent.targets.iter().filter_map(|target| self.tasks.get(part_id(intent.request_id, *target)));
-                    begun.filter(|part| part.task.borrow().cancellable).for_each(|part| part.cancel.notify_one());
+                    // Whoever waits or will wait hears it; what libvirt does meanwhile goes on.
+                    begun.for_each(|part| part.cancel.notify_one());
                 }
             }
         }

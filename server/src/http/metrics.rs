@@ -191,10 +191,10 @@ impl Scrape {
         )?;
         gauge(
             encoder,
-            "vm_memory_used",
+            "vm_memory_held",
             "Memory in use",
             Some(Unit::Bytes),
-            of(|stats| Some(stats.memory_used_mb? as f64 * MIB)),
+            of(|stats| Some(stats.memory_held_mb? as f64 * MIB)),
         )?;
         gauge(encoder, "vm_disk_read", "Read from disks", rate(), of(|stats| Some(stats.disk_read_bytes_sec? as f64)))?;
         gauge(

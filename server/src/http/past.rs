@@ -105,7 +105,7 @@ pub(crate) async fn stats(
     let from = wishes.moment("from")?.unwrap_or(to.saturating_sub(LAST_HOUR));
     // As in the answer, in milliseconds.
     let step = wishes.parsed("step", "number of milliseconds")?;
-    Ok(Json(past::usage(&backend, id, from, to, step).await?))
+    Ok(Json(past::usage(&backend, id, (from, to), step).await?))
 }
 
 /// `GET /api/v1/events`: what happened, the oldest first.

@@ -27,7 +27,8 @@ const LAYOUT: &str = "
         data TEXT NOT NULL
     ) STRICT;
     CREATE INDEX IF NOT EXISTS times ON events(at);
-    CREATE INDEX IF NOT EXISTS subjects ON events(subject, n);
+    DROP INDEX IF EXISTS subjects;
+    CREATE INDEX IF NOT EXISTS places ON events(subject, host, n);
 ";
 
 /// The columns of a row.

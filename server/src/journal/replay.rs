@@ -64,20 +64,27 @@ pub(super) fn traces(connection: &Connection, at: At) -> rusqlite::Result<Option
 
 /// For each machine that is mentioned the event that tells how it was after `n`.
 fn machines(connection: &Connection, n: u64) -> rusqlite::Result<Vec<EventRow>> {
-    // Steps from one subject to the next through the index, however many events each has.
-    let subjects = "WITH RECURSIVE s(x) AS (
-            SELECT min(subject) FROM events
-            UNION ALL SELECT (SELECT min(subject) FROM events WHERE subject > x) FROM s WHERE x IS NOT NULL
-        ) SELECT x FROM s WHERE x IS NOT NULL";
-    let subjects: Vec<String> =
-        connection.prepare_cached(subjects)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    let sql = |rest: &str| format!("SELECT {COLUMNS} FROM events WHERE subject = ? AND {MACHINES} AND {rest} LIMIT 1");
+    // Steps from one machine to the next through the index, however many events each has.
+    let machines = "WITH RECURSIVE s(subject, host) AS (
+            SELECT * FROM (SELECT subject, host FROM events WHERE subject > '' ORDER BY subject, host LIMIT 1)
+            UNION ALL SELECT
+                (SELECT e.subject FROM events e WHERE (e.subject, e.host) > (s.subject, s.host) ORDER BY e.subject, e.host LIMIT 1),
+                (SELECT e.host FROM events e WHERE (e.subject, e.host) > (s.subject, s.host) ORDER BY e.subject, e.host LIMIT 1)
+            FROM s WHERE s.subject IS NOT NULL
+        ) SELECT subject, host FROM s WHERE subject IS NOT NULL";
+    let machines: Vec<(String, String)> = connection
+        .prepare_cached(machines)?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let sql = |rest: &str| {
+        format!("SELECT {COLUMNS} FROM events WHERE subject = ? AND host = ? AND {MACHINES} AND {rest} LIMIT 1")
+    };
     let mut until = connection.prepare_cached(&sql("n <= ? ORDER BY n DESC"))?;
     let mut from = connection.prepare_cached(&sql("n > ? ORDER BY n"))?;
-    let mut found = Vec::with_capacity(subjects.len());
-    for subject in subjects {
-        let before = until.query_row((&subject, n), row).optional()?;
-        let telling = if before.is_some() { before } else { from.query_row((&subject, n), row).optional()? };
+    let mut found = Vec::with_capacity(machines.len());
+    for (subject, host) in machines {
+        let before = until.query_row((&subject, &host, n), row).optional()?;
+        let telling = if before.is_some() { before } else { from.query_row((&subject, &host, n), row).optional()? };
         found.extend(telling);
     }
     Ok(found)
@@ -97,4 +104,58 @@ fn bars(connection: &Connection, from: u64, to: u64) -> rusqlite::Result<Vec<(u6
         }
     }
     Ok(bars)
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::journal::Journal;
+
+    fn event(at: u64, kind: &str, host: &str, subject: u128) -> EventRow {
+        EventRow {
+            n: 0,
+            at,
+            cursor: String::new(),
+            kind: kind.into(),
+            host: Some(host.parse().expect("a name")),
+            subject: Some(Uuid::from_u128(subject)),
+            data: "{}".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn each_machine_of_each_host_is_found_as_it_was_left_or_will_be_found() {
+        let folder = TempDir::new().expect("a folder");
+        let journal = Journal::open(folder.path()).unwrap_or_else(|trouble| panic!("{trouble:?}"));
+        assert!(journal.events.moment(At::Latest).await.expect("read").is_none(), "nothing has happened");
+        let rows = vec![
+            event(1_000, "vm-created", "a", 1),
+            event(2_000, "vm-state-changed", "a", 1),
+            event(3_000, "vm-updated", "a", 1),
+            // The same UUID on another host, as after a migration.
+            event(4_000, "vm-created", "b", 1),
+            event(5_000, "vm-deleted", "a", 1),
+            event(6_000, "vm-state-changed", "b", 2),
+        ];
+        journal.events.append(rows).await.expect("written");
+        let at = async |at| {
+            let traces = journal.events.moment(at).await.expect("read").expect("something happened");
+            let machines = traces.machines.iter().map(|row| (row.host.clone().expect("a host").to_string(), row.n));
+            (traces.here.n, traces.steps, machines.collect::<Vec<_>>())
+        };
+        let (here, steps, machines) = at(At::Latest).await;
+        assert_eq!((here, steps), (6, [Some(1), Some(5), None, Some(6)]));
+        assert_eq!(machines, [("a".to_owned(), 5), ("b".to_owned(), 4), ("b".to_owned(), 6)]);
+        // What is no step is not stopped at, and what comes later tells what was before.
+        let (here, steps, machines) = at(At::Time(3_500)).await;
+        assert_eq!((here, steps), (2, [Some(1), Some(1), Some(4), Some(6)]));
+        assert_eq!(machines, [("a".to_owned(), 2), ("b".to_owned(), 4), ("b".to_owned(), 6)]);
+        assert_eq!(at(At::Event(3)).await.0, 2);
+        assert_eq!(at(At::Time(1)).await.0, 1, "before everything the first one is nearest");
+        let bars = journal.events.moment(At::Latest).await.expect("read").expect("something happened").bars;
+        assert_eq!((bars.len(), bars.iter().map(|bar| bar.1).sum::<u64>()), (96, 5));
+    }
 }

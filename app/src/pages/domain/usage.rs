@@ -36,6 +36,7 @@ fn rate(bytes: f64) -> String {
 }
 
 type Value = fn(&VmStats) -> Option<f64>;
+type Alike = fn(&VmStats, &VmStats) -> bool;
 type Kept = fn(&UsagePoint) -> Option<f32>;
 
 /// What was asked of the past, put into the page by the server.
@@ -112,9 +113,11 @@ fn live_charts() -> AnyView {
     let Subject { domain, stats, .. } = expect_context();
     let (vcpus, total) = domain.with_untracked(|domain| (domain.vcpus, domain.memory_mb));
     let now = use_store().minute.get_untracked();
-    let series = |lines: [Option<(&'static str, Value)>; 2], top: Option<f64>| {
+    // Memory that the guest tells and memory that the host sees are no one line.
+    let (any, by_the_same): (Alike, Alike) = (|_, _| true, |a, b| a.memory_source == b.memory_source);
+    let series = |lines: [Option<(&'static str, Value)>; 2], top: Option<f64>, alike: Alike| {
         let stats = stats.clone();
-        Signal::derive(move || stats.with(|recent| live_series(recent, &lines, top, now)))
+        Signal::derive(move || stats.with(|recent| live_series(recent, &lines, (top, alike), now)))
     };
     let head = |words: fn(&VmStats) -> String| {
         let stats = stats.clone();
@@ -131,21 +134,33 @@ fn live_charts() -> AnyView {
             .into_any();
     view! {
         <div class="grid g2 charts">
-            {chart(CPU, cpu, series([Some(("used", |stats| stats.cpu_usage_percent)), None], Some(100.0)))}
-            {chart(MEMORY, used, series([Some(("used", |stats| stats.memory_used_mb.map(|used| used as f64))), None], Some(total as f64)))}
-            {chart(DISK, disk, series([Some(("read", |stats| stats.disk_read_bytes_sec.map(|rate| rate as f64))), Some(("write", |stats| stats.disk_write_bytes_sec.map(|rate| rate as f64)))], None))}
-            {chart(NETWORK, network, series([Some(("in", |stats| stats.network_rx_bytes_sec.map(|rate| rate as f64))), Some(("out", |stats| stats.network_tx_bytes_sec.map(|rate| rate as f64)))], None))}
+            {chart(CPU, cpu, series([Some(("used", |stats| stats.cpu_usage_percent)), None], Some(100.0), any))}
+            {chart(MEMORY, used, series([Some(("used", |stats| stats.memory_used_mb.map(|used| used as f64))), None], Some(total as f64), by_the_same))}
+            {chart(DISK, disk, series([Some(("read", |stats| stats.disk_read_bytes_sec.map(|rate| rate as f64))), Some(("write", |stats| stats.disk_write_bytes_sec.map(|rate| rate as f64)))], None, any))}
+            {chart(NETWORK, network, series([Some(("in", |stats| stats.network_rx_bytes_sec.map(|rate| rate as f64))), Some(("out", |stats| stats.network_tx_bytes_sec.map(|rate| rate as f64)))], None, any))}
         </div>
         {live(move || stats.with(|recent| recent.latest().map(details).unwrap_or_else(|| ().into_any())))}
     }
     .into_any()
 }
 
-fn live_series(recent: &Recent, lines: &[Option<(&'static str, Value)>], top: Option<f64>, now: u64) -> Series {
+/// `alike` says whether a reading belongs to the same line as the last one.
+fn live_series(
+    recent: &Recent,
+    lines: &[Option<(&'static str, Value)>],
+    (top, alike): (Option<f64>, Alike),
+    now: u64,
+) -> Series {
     let to = recent.latest().map_or(now, |latest| latest.timestamp);
+    let same = |stats: &&VmStats| recent.latest().is_some_and(|latest| alike(latest, stats));
+    let value = |value: &Value, stats: &VmStats| Some(stats).filter(same).and_then(value);
     Series {
         times: recent.iter().map(|stats| stats.timestamp).collect(),
-        lines: lines.iter().flatten().map(|(label, value)| (*label, recent.iter().map(value).collect())).collect(),
+        lines: lines
+            .iter()
+            .flatten()
+            .map(|(label, each)| (*label, recent.iter().map(|stats| value(each, stats)).collect()))
+            .collect(),
         span: (to.saturating_sub(LIVE), to),
         top,
     }

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fs,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use model::{Domain, stats::Counters};
@@ -17,6 +17,9 @@ use crate::{
     ffi::{self, Value, Values},
 };
 
+/// Bytes each way of each device.
+type Moved = BTreeMap<String, (u64, u64)>;
+
 /// Machines of libvirt's test driver that are measured; it tells each by itself only.
 const BY_HAND: usize = 64;
 
@@ -28,6 +31,8 @@ pub(super) struct Reading {
     pub(super) resident_mb: Option<u64>,
     /// What it was given.
     pub(super) given_mb: Option<u64>,
+    /// Whether the kernel told it, and not libvirt; their counters are not the same ones.
+    pub(super) by_kernel: bool,
 }
 
 /// What only QEMU itself knows of a machine.
@@ -54,19 +59,24 @@ pub(super) struct HostReading {
 pub(super) struct All {
     pub(super) machines: HashMap<Uuid, Reading>,
     pub(super) host: HostReading,
-    pub(super) processes: Option<Processes>,
 }
 
-/// Reads all running machines and the host.
+/// Reads all running machines and the host. `processes` is none of a host elsewhere.
+///
+/// # Errors
+/// What libvirt refused. A reading with holes would look like counters that began anew.
 pub(super) fn all(
     connect: &Connect,
     running: &HashMap<Uuid, Arc<Domain>>,
-    mut processes: Option<Processes>,
+    processes: Option<&Mutex<Processes>>,
     test_driver: bool,
-) -> All {
-    let local = processes.is_some();
-    let machines = if test_driver { by_hand(connect, running) } else { in_bulk(connect, running, processes.as_mut()) };
-    All { machines, host: host(connect, local), processes }
+) -> Result<All, Error> {
+    let host = host(connect, processes.is_some());
+    if test_driver {
+        return Ok(All { machines: by_hand(connect, running), host });
+    }
+    let mut processes = processes.map(|processes| processes.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(All { machines: in_bulk(connect, running, processes.as_deref_mut())?, host })
 }
 
 /// Machines of QEMU: one call for all of them.
@@ -74,9 +84,9 @@ fn in_bulk(
     connect: &Connect,
     running: &HashMap<Uuid, Arc<Domain>>,
     mut processes: Option<&mut Processes>,
-) -> HashMap<Uuid, Reading> {
+) -> Result<HashMap<Uuid, Reading>, Error> {
     if running.is_empty() {
-        return HashMap::new();
+        return Ok(HashMap::new());
     }
     if let Some(processes) = &mut processes {
         processes.follow(running);
@@ -87,27 +97,28 @@ fn in_bulk(
     let whole = cheap | sys::VIR_DOMAIN_STATS_CPU_TOTAL | sys::VIR_DOMAIN_STATS_BALLOON | sys::VIR_DOMAIN_STATS_BLOCK;
     let groups = if used.is_empty() { whole } else { cheap };
     let flags = sys::VIR_CONNECT_GET_ALL_DOMAINS_STATS_RUNNING | sys::VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT;
-    let mut told = ffi::all_stats(connect, groups, flags).unwrap_or_default();
+    let mut told = ffi::all_stats(connect, groups, flags)?;
     let read = running.keys().map(|id| {
         let values = told.remove(id).unwrap_or_default();
-        let mut reading = Reading::of(flows(&values, "net"));
+        let (interfaces, network) = of_group(&values, "net");
+        let mut reading = Reading::of(interfaces, network);
         match used.get(id) {
             Some(used) => {
                 reading.counters.cpu_ns = Some(used.cpu_ns);
                 reading.counters.disk = used.disk.map_or((None, None), |(read, written)| (Some(read), Some(written)));
                 reading.resident_mb = Some(used.resident_mb);
+                reading.by_kernel = true;
             }
             None => {
                 reading.counters.cpu_ns = number(&values, "cpu.time");
-                reading.counters.disk =
-                    if values.contains_key("block.count") { sum(&flows(&values, "block")) } else { (None, None) };
+                reading.counters.disk = of_group(&values, "block").1;
                 reading.resident_mb = number(&values, "balloon.rss").map(|kib| kib / 1_024);
                 reading.given_mb = number(&values, "balloon.current").map(|kib| kib / 1_024);
             }
         }
         (*id, reading)
     });
-    read.collect()
+    Ok(read.collect())
 }
 
 /// Machines of the test driver: its figures are functions of the time.
@@ -128,7 +139,9 @@ fn by_hand(connect: &Connect, running: &HashMap<Uuid, Arc<Domain>>) -> HashMap<U
             })
             .collect();
         let info = handle.info().ok()?;
-        let mut reading = Reading::of(interfaces.collect());
+        let interfaces: BTreeMap<_, _> = interfaces.collect();
+        let network = sum(&interfaces);
+        let mut reading = Reading::of(interfaces, network);
         (reading.counters.cpu_ns, reading.counters.disk) = (Some(info.cpu_time), sum(&disks));
         reading.given_mb = Some(info.memory / 1_024);
         Some((domain.id, reading))
@@ -153,6 +166,14 @@ fn number(values: &Values, name: &str) -> Option<u64> {
         Value::Int(number) => u64::try_from(*number).ok(),
         Value::Text(_) => None,
     }
+}
+
+/// The same with its sum, which is none unless every device was read.
+fn of_group(values: &Values, group: &str) -> (Moved, (Option<u64>, Option<u64>)) {
+    let each = flows(values, group);
+    let whole = number(values, &format!("{group}.count")).is_some_and(|count| count == each.len() as u64);
+    let all = if whole { sum(&each) } else { (None, None) };
+    (each, all)
 }
 
 /// What went through each disk (`block`) or interface (`net`).
@@ -201,6 +222,8 @@ mod tests {
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
         assert_eq!(flows(&values, "net"), [("vnet0".to_owned(), (5, 6))].into());
+        assert_eq!(of_group(&values, "net").1, (None, None), "a sum without one of them would be wrong");
         assert_eq!(flows(&values, "block"), BTreeMap::new());
+        assert_eq!(of_group(&values, "block").1, (None, None));
     }
 }
