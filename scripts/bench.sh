@@ -5,6 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export BELVEDERE=$PWD/target/release/belvedere
 mkdir -p target/bench
+# What some benches stand beside.
+cargo build --quiet --release -p server --example plain_sse
 end2end/host/guest.sh "${XDG_CACHE_HOME:-$HOME/.cache}/belvedere/guest"
 cd end2end
 npx playwright test --config bench.config.ts ${1:+--grep "\b($1)\b"}

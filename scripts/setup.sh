@@ -60,7 +60,7 @@ daemon() {
     busybox-static cpio kmod python3 e2fsprogs coreutils libfaketime xz-utils
 }
 
-bench() { apt_install wrk coreutils; }
+bench() { apt_install wrk coreutils nats-server; }
 
 browser() { apt_install chromium fonts-dejavu-core; }
 

@@ -53,10 +53,13 @@ impl Raw {
         let mut part = vec![0; most];
         let count = self.socket.read(&mut part).await.ok().filter(|count| *count > 0)?;
         self.text.extend_from_slice(&part[..count]);
-        while let Some(end) = self.text.windows(2).position(|two| two == b"\n\n") {
-            let frame: Vec<u8> = self.text.drain(..end + 2).collect();
-            self.frame(&String::from_utf8_lossy(&frame));
+        let text = std::mem::take(&mut self.text);
+        let mut from = 0;
+        for end in memchr::memmem::find_iter(&text, b"\n\n") {
+            self.frame(&String::from_utf8_lossy(&text[from..end]));
+            from = end + 2;
         }
+        self.text = text[from..].to_vec();
         Some(count)
     }
 
@@ -147,6 +150,36 @@ async fn slow_and_stopped_readers_delay_nobody_and_lose_nothing() {
         // It was closed meanwhile; when it comes back it gets the rest or is told to start over.
         let raw = timeout(Duration::from_secs(60), follow(raw, &address, last, None)).await.expect("it comes back");
         assert!(raw.is_dense());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a while; make test runs it"]
+async fn five_thousand_events_a_second_reach_a_hundred_readers_without_a_silent_gap() {
+    const EVENTS: u64 = 15_000;
+    let server = Running::demo().await;
+    let address = server.address.clone();
+    let position = server.backend.feed().cursor();
+    let all = join_all((0..100).map(|_| Raw::open(&address, Some(position.to_string())))).await;
+    let last = position.seq + EVENTS;
+    let readers = all.into_iter().map(|raw| {
+        let address = address.clone();
+        tokio::spawn(async move { follow(raw, &address, last, None).await })
+    });
+    let readers: Vec<_> = readers.collect();
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    for n in 0..EVENTS / 100 {
+        ticks.tick().await;
+        let events = (0..100).map(|m| {
+            Event::Error(event::Error::of_background(None, "load", format!("machine {m} changed {n} times"), 0))
+        });
+        server.backend.feed().publish(events.collect());
+    }
+    let readers = timeout(Duration::from_secs(120), join_all(readers)).await.expect("all get there");
+    for raw in readers {
+        let raw = raw.expect("no panic");
+        // Whoever is too far behind is told to start over, and misses nothing after that.
+        assert!(raw.is_dense() && raw.last() >= last, "{} resets, {} of {last}", raw.resets, raw.last());
     }
 }
 
