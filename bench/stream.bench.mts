@@ -170,8 +170,10 @@ class Nats {
   }
   private open(hello: string): Promise<Socket> {
     return new Promise((resolve, reject) => {
-      const socket = connect(this.port, "127.0.0.1", () => socket.write(`CONNECT {"verbose":false}\r\n${hello}PING\r\n`));
-      this.sockets.push(socket);
+      const socket = connect(this.port, "127.0.0.1", () => {
+        this.sockets.push(socket);
+        socket.write(`CONNECT {"verbose":false}\r\n${hello}PING\r\n`);
+      });
       socket.on("error", reject).on("data", (part) => {
         if (part.includes("PONG")) resolve(socket);
         if (part.includes("PING\r\n")) socket.write("PONG\r\n");
