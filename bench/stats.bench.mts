@@ -1,6 +1,6 @@
 // What measuring costs: B7.
 import { readFileSync, readdirSync } from "node:fs";
-import { Daemon, expect, Server, test } from "../end2end/support.ts";
+import { Daemon, Server, test } from "../end2end/support.ts";
 import { cpu, pause, quantile, report, rounds } from "./measure.mts";
 
 const guests = Number(process.env.GUESTS ?? 10);
@@ -52,7 +52,6 @@ test("B7 processor time of statistics", async () => {
     virsh.push(per100((await used([], polling)) - idle));
   }
   daemon.stop();
-  expect(virsh.length).toBe(rounds);
   const goals = "goal ≤ 0.33×, beyond ≤ 0.05× unwatched and ≤ 0.2× with a fifth watched; QEMU and libvirtd included, what they use at rest taken off";
   report("B7", `statistics every 2 s, for 100 running machines (measured with ${guests})`, goals, [
     { name: "belvedere, nobody looks", unit: "% of a core", values: unwatched },

@@ -57,13 +57,13 @@ impl Sink for ToFeed {
 
     fn measured(&self, host: &HostId, sweep: Sweep) {
         let [machines, itself] = LATEST;
-        self.1.measured(host, &sweep.machines);
         // An empty list is told, too: nothing runs any more.
         self.0.tell(machines, host, &serde_json::to_string(&sweep.machines).expect("names are the only keys"));
         match &sweep.host {
             Some(stats) => self.0.tell(itself, host, &serde_json::to_string(stats).expect("names are the only keys")),
             None => self.0.untell(itself, host),
         }
+        self.1.measured(host, sweep);
     }
 
     fn watched(&self, host: &HostId) -> Vec<Uuid> {
@@ -251,10 +251,7 @@ impl Interface for Backend {
     }
 
     fn stats(&self) -> (Vec<VmStats>, Vec<HostStats>) {
-        let [machines, hosts] = LATEST.map(|kind| self.feed.told(kind));
-        let machines = machines.iter().filter_map(|data| serde_json::from_str::<Vec<VmStats>>(data).ok());
-        let hosts = hosts.iter().filter_map(|data| serde_json::from_str(data).ok());
-        (machines.flatten().collect(), hosts.collect())
+        self.history.latest()
     }
 
     fn recent(&self, id: &DomainRef) -> Vec<VmStats> {

@@ -244,13 +244,6 @@ impl Feed {
         self.shared.latest.lock().unwrap_or_else(PoisonError::into_inner).remove(&(kind, host.clone()));
     }
 
-    /// What was told last of a kind: the data of each host.
-    pub(crate) fn told(&self, kind: &str) -> Vec<String> {
-        let latest = self.shared.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_kind = latest.iter().filter(|((told, _), _)| *told == kind);
-        of_kind.map(|(_, (_, frame))| payload(frame).to_owned()).collect()
-    }
-
     /// The machines of a host of which somebody wants details.
     pub(crate) fn watched(&self, host: &HostId) -> Vec<Uuid> {
         let watched = self.shared.watched.lock().unwrap_or_else(PoisonError::into_inner);

@@ -313,7 +313,6 @@ async fn of_what_has_no_place_in_the_log_a_slow_reader_gets_the_latest_only() {
     assert!(both.starts_with("id: ") && both.contains("event: vm-created"), "{both}");
     assert!(both.ends_with("\n\nevent: vm-stats-updated\ndata: [999]\n\n"), "it has no id: {both}");
     assert!(!text(&mut elsewhere).await.contains("vm-stats-updated"), "it is of another host");
-    assert_eq!(feed.told("vm-stats-updated"), ["[999]"]);
     // Who comes later gets the latest at once, and nobody gets it twice.
     let mut late = feed.subscribe(Some(feed.cursor()), Filter::default()).expect("room");
     assert!(text(&mut late).await.contains("[999]"));

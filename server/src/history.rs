@@ -15,8 +15,8 @@ use std::{
 };
 
 use model::{
-    DomainRef, HostId, VmStats,
-    stats::{Bucket, SERIES, UsagePoint},
+    DomainRef, HostId, HostStats, VmStats,
+    stats::{Bucket, SERIES, Sweep, UsagePoint},
 };
 
 /// Width of the finest buckets on disk, in milliseconds.
@@ -51,11 +51,25 @@ struct Machine {
 #[derive(Debug, Default)]
 pub(crate) struct History {
     machines: Mutex<HashMap<DomainRef, Machine>>,
+    /// The last sweep over each host.
+    latest: Mutex<BTreeMap<HostId, Sweep>>,
 }
 
 impl History {
-    /// Takes the readings of a sweep.
-    pub(crate) fn measured(&self, host: &HostId, all: &[VmStats]) {
+    /// What the last sweep over each host found.
+    pub(crate) fn latest(&self) -> (Vec<VmStats>, Vec<HostStats>) {
+        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let machines = latest.values().flat_map(|sweep| sweep.machines.iter().cloned()).collect();
+        (machines, latest.values().filter_map(|sweep| sweep.host.clone()).collect())
+    }
+
+    /// Takes a sweep.
+    pub(crate) fn measured(&self, host: &HostId, sweep: Sweep) {
+        self.keep(host, &sweep.machines);
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone(), sweep);
+    }
+
+    fn keep(&self, host: &HostId, all: &[VmStats]) {
         let mut machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
         let most = MAX_READINGS / machines.len().max(1);
         for stats in all {
@@ -150,7 +164,7 @@ mod tests {
         let history = History::default();
         let host = machine().host;
         for n in 0..4_000 {
-            history.measured(&host, &[stats(n * 2_000, (n % 30) as f64)]);
+            history.keep(&host, &[stats(n * 2_000, (n % 30) as f64)]);
         }
         let now = 4_000 * 2_000;
         assert_eq!(history.readings(&machine(), 0, u64::MAX).len(), 1_801);
@@ -168,7 +182,7 @@ mod tests {
     fn a_clock_that_jumps_puts_readings_elsewhere_and_breaks_nothing() {
         let history = History::default();
         for at in [10 * HOUR, 10 * HOUR + 2_000, 34 * HOUR, 9 * HOUR, 10 * HOUR + 4_000] {
-            history.measured(&machine().host, &[stats(at, 5.0)]);
+            history.keep(&machine().host, &[stats(at, 5.0)]);
         }
         let times: Vec<u64> = history.readings(&machine(), 0, u64::MAX).iter().map(|point| point.timestamp).collect();
         assert!(times.is_sorted(), "{times:?}");

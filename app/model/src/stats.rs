@@ -113,7 +113,7 @@ pub enum MemorySource {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VmStats {
-    /// The host that has the machine; none before it is published.
+    /// The host that has the machine; every event names it.
     pub host_id: Option<HostId>,
     /// The machine's UUID.
     pub vm_id: Uuid,

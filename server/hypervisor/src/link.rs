@@ -42,9 +42,11 @@ pub(crate) enum Lane {
 }
 
 /// How many lanes there are.
-const LANES: usize = 5;
+const LANES: usize = Lane::NAMES.len();
 
 impl Lane {
+    /// Their names, in their order.
+    const NAMES: [&str; 5] = ["read", "machine", "command", "slow", "stats"];
     /// Calls at a time, one below what the daemon serves of a connection.
     const PERMITS: usize = 4;
 
@@ -63,8 +65,7 @@ static CALLS: [Counter; LANES] = [const { Counter::new() }; LANES];
 
 /// How long calls of libvirt took since the start, by what they were for.
 pub fn calls() -> Vec<Calls> {
-    let names = ["read", "machine", "command", "slow", "stats"];
-    CALLS.iter().zip(names).map(|(counter, name)| counter.read(name)).collect()
+    CALLS.iter().zip(Lane::NAMES).map(|(counter, name)| counter.read(name)).collect()
 }
 
 /// How long opening a connection may take.

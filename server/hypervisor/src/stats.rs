@@ -72,7 +72,7 @@ pub(crate) struct Sampler {
     asking: JoinSet<(Uuid, u64, Result<Detail, Error>)>,
     /// What their disks had moved when they were asked last.
     disks: HashMap<Uuid, Meter>,
-    /// Processor time of the host: when, in all, and idle.
+    /// Processor time of the host at the last sweep: in all, and idle.
     idle: Option<(u64, u64)>,
     /// The processes of a host that is this machine.
     processes: Option<Arc<Mutex<Processes>>>,

@@ -12,7 +12,7 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
-use model::{Domain, DomainState, Fault, FaultKind};
+use model::{Domain, DomainState, Fault, FaultKind, HostStats, VmStats, inventory::Snapshot};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, NoLabelSet, text},
@@ -34,14 +34,21 @@ type Figures = Vec<(Labels, f64)>;
 
 pub(crate) async fn metrics(State(backend): State<Arc<Backend>>) -> Result<Response, Failed> {
     let mut registry = Registry::with_prefix("belvedere");
-    registry.register_collector(Box::new(Scrape(backend)));
+    let (known, (machines, loads)) = (backend.feed().snapshot(), backend.stats());
+    registry.register_collector(Box::new(Scrape { backend, known, machines, loads }));
     let mut text = String::new();
     text::encode(&mut text, &registry)
         .map_err(|_| Fault::new(FaultKind::Internal, "The figures could not be written"))?;
     Ok(([(header::CONTENT_TYPE, FORMAT)], text).into_response())
 }
 
-struct Scrape(Arc<Backend>);
+/// What is known at one moment.
+struct Scrape {
+    backend: Arc<Backend>,
+    known: Snapshot,
+    machines: Vec<VmStats>,
+    loads: Vec<HostStats>,
+}
 
 impl fmt::Debug for Scrape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,12 +69,12 @@ impl Scrape {
     fn server(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let one = |value: f64| vec![(Labels::new(), value)];
         let version = vec![(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1.0)];
-        let feed = self.0.feed();
+        let feed = self.backend.feed();
         gauge(encoder, "build_info", "The version that runs", None, version)?;
         gauge(encoder, "streams", "Open streams of events", None, one(feed.readers() as f64))?;
-        let tasks = feed.snapshot().tasks.iter().filter(|task| task.outcome.is_none()).count();
+        let tasks = self.known.tasks.iter().filter(|task| task.outcome.is_none()).count();
         gauge(encoder, "tasks_running", "Commands under way", None, one(tasks as f64))?;
-        let writable = self.0.journal.trouble().borrow().is_none();
+        let writable = self.backend.journal.trouble().borrow().is_none();
         gauge(
             encoder,
             "journal_writable",
@@ -75,7 +82,7 @@ impl Scrape {
             None,
             one(f64::from(u8::from(writable))),
         )?;
-        let events = feed.cursor().seq;
+        let events = self.known.cursor.seq;
         let mut counter =
             encoder.encode_descriptor("events", "Events of the log since the start", None, MetricType::Counter)?;
         counter.encode_counter::<NoLabelSet, _, f64>(&events, None)
@@ -110,7 +117,7 @@ impl Scrape {
     }
 
     fn hosts(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let (hosts, (_, loads)) = (self.0.feed().snapshot().hosts, self.0.stats());
+        let (hosts, loads) = (&self.known.hosts, &self.loads);
         let up = hosts.hosts.values().map(|host| {
             (vec![("host", host.host.id.to_string())], f64::from(u8::from(host.host.connection.connected)))
         });
@@ -124,7 +131,7 @@ impl Scrape {
             }
         }
         gauge(encoder, "host_vms", "Machines by state", None, machines)?;
-        let of = |value: fn(&model::HostStats) -> Option<f64>| -> Figures {
+        let of = |value: fn(&HostStats) -> Option<f64>| -> Figures {
             loads.iter().filter_map(|load| Some((vec![("host", load.host_id.to_string())], value(load)?))).collect()
         };
         let (ratio, bytes) = (Some(Unit::Other("ratio".into())), Some(Unit::Bytes));
@@ -153,7 +160,7 @@ impl Scrape {
     }
 
     fn machines(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let (hosts, (stats, _)) = (self.0.feed().snapshot().hosts, self.0.stats());
+        let (hosts, stats) = (&self.known.hosts, &self.machines);
         let labels = |host: &str, domain: &Domain| -> Labels {
             vec![("host", host.to_owned()), ("name", domain.name.clone()), ("uuid", domain.id.to_string())]
         };
@@ -170,7 +177,7 @@ impl Scrape {
             Some(Unit::Bytes),
             each(|domain| domain.memory_mb as f64 * MIB),
         )?;
-        let measured: Vec<(Labels, &model::VmStats)> = stats
+        let measured: Vec<(Labels, &VmStats)> = stats
             .iter()
             .filter_map(|stats| {
                 let host = stats.host_id.as_ref()?;
@@ -178,7 +185,7 @@ impl Scrape {
                 (domain.state == DomainState::Running).then(|| (labels(host.as_str(), domain), stats))
             })
             .collect();
-        let of = |value: fn(&model::VmStats) -> Option<f64>| -> Figures {
+        let of = |value: fn(&VmStats) -> Option<f64>| -> Figures {
             measured.iter().filter_map(|(labels, stats)| Some((labels.clone(), value(stats)?))).collect()
         };
         let rate = || Some(Unit::Other("bytes_per_second".into()));

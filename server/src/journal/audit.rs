@@ -16,7 +16,7 @@ use super::{
     Paged, Records,
     chain::{self, Hash, Head, NEWEST, OLDEST, hex},
     storage,
-    worker::{Reader, Writer},
+    worker::{self, Reader, Writer},
 };
 
 const LAYOUT: &str = "
@@ -193,7 +193,7 @@ impl Audit {
     /// `renew` runs before the file is opened again after its disk went away.
     pub(super) fn open(
         path: &Path,
-        mut renew: impl FnMut() -> rusqlite::Result<()> + Send + 'static,
+        renew: impl FnMut() -> rusqlite::Result<()> + Send + 'static,
     ) -> Result<Self, String> {
         let connection = storage::open(path, LAYOUT, true)?;
         let checked = check_end(&connection).map_err(|error| storage::fault(&error, path).sentence())?;
@@ -204,10 +204,7 @@ impl Audit {
                 path.display()
             )
         })?;
-        let again = path.to_owned();
-        let again = Box::new(move || renew().and_then(|()| storage::open_to_write(&again, true)));
-        let writer = Writer::start("audit-writer", connection, path, again)?;
-        let reader = Reader::start("audit-reader", path, &writer)?;
+        let (writer, reader) = worker::start("audit", connection, path, true, renew)?;
         Ok(Self { writer, reader })
     }
 

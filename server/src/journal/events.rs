@@ -13,7 +13,7 @@ use super::{
     Paged,
     replay::{self, At, Traces},
     storage,
-    worker::{Reader, Writer},
+    worker::{self, Reader, Writer},
 };
 
 const LAYOUT: &str = "
@@ -87,10 +87,7 @@ pub(crate) struct Events {
 impl Events {
     pub(super) fn open(path: &Path) -> Result<Self, String> {
         let connection = storage::open(path, LAYOUT, false)?;
-        let again = path.to_owned();
-        let again = Box::new(move || storage::open_to_write(&again, false));
-        let writer = Writer::start("events-writer", connection, path, again)?;
-        let reader = Reader::start("events-reader", path, &writer)?;
+        let (writer, reader) = worker::start("events", connection, path, false, || Ok(()))?;
         Ok(Self { writer, reader })
     }
 

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use super::{
     storage,
-    worker::{Reader, Writer},
+    worker::{self, Reader, Writer},
 };
 use crate::history::Minute;
 
@@ -48,10 +48,7 @@ pub(crate) struct UsageFile {
 impl UsageFile {
     pub(super) fn open(path: &Path) -> Result<Self, String> {
         let connection = storage::open(path, LAYOUT, false)?;
-        let again = path.to_owned();
-        let again = Box::new(move || storage::open_to_write(&again, false));
-        let writer = Writer::start("usage-writer", connection, path, again)?;
-        let reader = Reader::start("usage-reader", path, &writer)?;
+        let (writer, reader) = worker::start("usage", connection, path, false, || Ok(()))?;
         Ok(Self { writer, reader })
     }
 

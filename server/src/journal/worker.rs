@@ -31,7 +31,7 @@ struct Line {
 }
 
 /// Opens it again.
-pub(super) type Again = Box<dyn FnMut() -> rusqlite::Result<Connection> + Send>;
+type Again = Box<dyn FnMut() -> rusqlite::Result<Connection> + Send>;
 
 impl Line {
     fn new(connection: Connection, again: Again, opened: Arc<AtomicU64>) -> Self {
@@ -95,7 +95,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(name: &str, connection: Connection, path: &Path, mut again: Again) -> Result<Self, String> {
+    fn start(name: &str, connection: Connection, path: &Path, mut again: Again) -> Result<Self, String> {
         let opened = Arc::new(AtomicU64::new(0));
         let count = opened.clone();
         let again = Box::new(move || {
@@ -148,6 +148,22 @@ impl Writer {
     }
 }
 
+/// Starts both threads of an open file. `renew` runs before the file is opened again
+/// after its disk went away.
+pub(super) fn start(
+    name: &str,
+    connection: Connection,
+    path: &Path,
+    durable: bool,
+    mut renew: impl FnMut() -> rusqlite::Result<()> + Send + 'static,
+) -> Result<(Writer, Reader), String> {
+    let place = path.to_owned();
+    let again = Box::new(move || renew().and_then(|()| storage::open_to_write(&place, durable)));
+    let writer = Writer::start(&format!("{name}-writer"), connection, path, again)?;
+    let reader = Reader::start(&format!("{name}-reader"), path, &writer)?;
+    Ok((writer, reader))
+}
+
 /// Waits for something to do and takes what else is there; none at the end.
 fn take(receiver: &Receiver<Box<dyn Work>>) -> Option<Works> {
     let first = receiver.recv().ok()?;
@@ -176,7 +192,7 @@ pub(super) struct Reader {
 
 impl Reader {
     /// Reads what that writer writes.
-    pub(super) fn start(name: &str, path: &Path, writer: &Writer) -> Result<Self, String> {
+    fn start(name: &str, path: &Path, writer: &Writer) -> Result<Self, String> {
         let connection = storage::open_to_read(path).map_err(|error| storage::fault(&error, path).sentence())?;
         let again = path.to_owned();
         let again: Again = Box::new(move || storage::open_to_read(&again));
