@@ -8,14 +8,15 @@ import { join } from "node:path";
 import { expect, expectState, live, openList, press, row, Server, test } from "../support.ts";
 
 /** A proxy that keeps streams to itself while `holds` says so, and lets nobody in while `closed` does. */
-async function between(target: string, holds: () => boolean, closed = () => false): Promise<{ url: string; proxy: Proxy }> {
+async function between(target: string, holds: () => boolean, closed = () => false, rewrite?: (text: string) => string): Promise<{ url: string; proxy: Proxy }> {
   const proxy = createServer((incoming, outgoing) => {
     if (closed()) return void outgoing.writeHead(401).end("Who are you?");
     const stream = incoming.url!.startsWith("/events") && !incoming.url!.includes("poll=");
     const forward = ask(target + incoming.url, { method: incoming.method, headers: incoming.headers }, (answer) => {
       if (stream && holds()) return; // It is read and never passed on.
       outgoing.writeHead(answer.statusCode!, answer.headers);
-      answer.pipe(outgoing);
+      if (stream && rewrite) answer.setEncoding("utf8").on("data", (text) => outgoing.write(rewrite(text))).on("end", () => outgoing.end());
+      else answer.pipe(outgoing);
       outgoing.flushHeaders();
     });
     forward.on("error", () => outgoing.destroy());
@@ -43,6 +44,23 @@ test("behind a proxy that holds the stream back the page is live by polling, and
   await expect(page.getByRole("status")).toHaveText("Live", { timeout: 90_000 });
   await demo.command("demo", "web-01", { kind: "resume" });
   await expectState(page, "web-01", "Running");
+  proxy.closeAllConnections();
+  proxy.close();
+});
+
+test("a page of an older version than the server goes on and says so", async ({ page, demo }) => {
+  // What a later version might send: another number, a kind nobody knows, and a payload with more in it.
+  const later = (text: string) =>
+    text
+      .replace(/\{"server":"[^"]*"\}/g, `{"server":"99.0.0"}`)
+      .replace(/^id: (\S+)\nevent: vm-state-changed\ndata: \{/gm, `id: $1\nevent: of-a-later-version\ndata: {"x":1}\n\nid: $1\nevent: vm-state-changed\ndata: {"ofALaterVersion":[1],`);
+  const { url, proxy } = await between(demo.url, () => false, () => false, later);
+  await page.goto(`${url}/vms`);
+  await live(page);
+  await expect(page.getByText("Belvedere was replaced by another version")).toBeVisible();
+  await demo.command("demo", "web-01", { kind: "pause" });
+  await expectState(page, "web-01", "Paused");
+  await expect(page.getByRole("button", { name: "Load again" })).toBeVisible();
   proxy.closeAllConnections();
   proxy.close();
 });
