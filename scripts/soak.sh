@@ -8,7 +8,7 @@ seeds=$1 kills=$2
 echo "== simulation, $seeds seeds"
 BELVEDERE_SEEDS=$seeds cargo test --release -p server --lib simulation
 echo "== property tests"
-PROPTEST_CASES=5000 cargo test --release -p model
+PROPTEST_CASES=5000 cargo test --release -p model -p hypervisor --lib
 echo "== the server dies at every place of a command's way, ten times over"
 for _ in $(seq 10); do cargo test -q -p server --test crash --test calls -- --ignored; done
 echo "== libvirt's daemon is killed $kills times"

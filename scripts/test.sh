@@ -51,7 +51,7 @@ end2end/host/guest.sh || failed=$((failed + 1))
 rust "server: many readers, and clocks that jump" cargo test -p server --test load -- --ignored
 if [ "$(id -u)" = 0 ]; then
   rust "hypervisor against real QEMU" cargo test -p hypervisor --test real -- --ignored
-  rust "server: crashes, failing disks, figures" cargo test -p server --test crash --test calls --test disk --test stats -- --ignored
+  rust "server: crashes, failing disks, figures" cargo test -p server --test crash --test calls --test disk --test flood --test stats -- --ignored
 else
   echo "skipped: hypervisor against real QEMU, because its libvirtd needs root"
   echo "skipped: server: crashes and failing disks, because its libvirtd and its disk need root"

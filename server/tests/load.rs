@@ -11,97 +11,13 @@ use std::{fs, time::Duration};
 use futures_util::future::join_all;
 use model::{Event, event};
 use serde_json::{Value, json};
-use support::{Running, Stream, process::Process};
-use tempfile::TempDir;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpSocket, TcpStream},
-    time::{Instant, sleep, timeout},
+use support::{
+    Running, Stream,
+    process::Process,
+    raw::{Raw, follow},
 };
-
-/// A stream below HTTP, which reads as fast as it is told to.
-struct Raw {
-    socket: TcpStream,
-    text: Vec<u8>,
-    /// The numbers of the frames that came, without bookmarks.
-    seen: Vec<u64>,
-    /// How often it was told to start over.
-    resets: usize,
-    id: Option<String>,
-}
-
-impl Raw {
-    async fn open(address: &str, id: Option<String>) -> Self {
-        let socket = TcpSocket::new_v4().expect("a socket");
-        // A small buffer, so that what is not read waits in the server.
-        socket.set_recv_buffer_size(16 << 10).expect("set");
-        let mut socket = socket.connect(address.parse().expect("an address")).await.expect("connects");
-        let resume = id.as_ref().map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
-        let request = format!("GET /events HTTP/1.1\r\nHost: {address}\r\n{resume}\r\n");
-        socket.write_all(request.as_bytes()).await.expect("sent");
-        Self { socket, text: Vec::new(), seen: Vec::new(), resets: 0, id }
-    }
-
-    /// Comes back where it was, as browsers do.
-    async fn again(self, address: &str) -> Self {
-        let Self { seen, resets, id, .. } = self;
-        Self { seen, resets, ..Self::open(address, id).await }
-    }
-
-    /// Reads at most so many bytes; none at the end of the stream.
-    async fn read(&mut self, most: usize) -> Option<usize> {
-        let mut part = vec![0; most];
-        let count = self.socket.read(&mut part).await.ok().filter(|count| *count > 0)?;
-        self.text.extend_from_slice(&part[..count]);
-        let text = std::mem::take(&mut self.text);
-        let mut from = 0;
-        for end in memchr::memmem::find_iter(&text, b"\n\n") {
-            self.frame(&String::from_utf8_lossy(&text[from..end]));
-            from = end + 2;
-        }
-        self.text = text[from..].to_vec();
-        Some(count)
-    }
-
-    fn frame(&mut self, frame: &str) {
-        let field = |name: &str| frame.lines().find_map(|line| line.strip_prefix(name));
-        let (Some(id), Some(kind)) = (field("id: "), field("event: ")) else { return };
-        self.id = Some(id.to_owned());
-        let seq = id.rsplit('-').next().and_then(|seq| seq.parse().ok()).expect("a position");
-        match kind {
-            "bookmark" => {}
-            "inventory" => {
-                self.resets += 1;
-                self.seen.push(seq);
-            }
-            _ => self.seen.push(seq),
-        }
-    }
-
-    fn last(&self) -> u64 {
-        self.seen.last().copied().unwrap_or_default()
-    }
-
-    /// Whether each number follows the one before; after a reset it may be any later one.
-    fn is_dense(&self) -> bool {
-        let gaps = self.seen.windows(2).filter(|two| two[1] != two[0] + 1).count();
-        gaps <= self.resets && self.seen.is_sorted()
-    }
-}
-
-/// Comes back as often as it is closed, until it has everything up to `last`.
-async fn follow(mut raw: Raw, address: &str, last: u64, pace: Option<(usize, Duration)>) -> Raw {
-    while raw.last() < last {
-        let read = raw.read(pace.map_or(64 << 10, |(most, _)| most)).await;
-        if read.is_none() {
-            raw = raw.again(address).await;
-        }
-        if let Some((_, pause)) = pace {
-            sleep(pause).await;
-        }
-    }
-    raw
-}
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep, timeout};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes a while; make test runs it"]

@@ -5,6 +5,9 @@ pub(crate) mod domain;
 
 pub(crate) mod host;
 
+#[cfg(test)]
+mod schema_tests;
+
 use roxmltree::Node;
 
 /// The first child element of that name.

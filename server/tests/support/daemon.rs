@@ -38,6 +38,11 @@ impl Daemon {
         format!("atlas={}", self.uri)
     }
 
+    /// The same daemon with libvirt's test driver, which it runs for all who connect.
+    pub fn test_driver(&self) -> String {
+        self.uri.replace("qemu+unix:///system", "test+unix:///default")
+    }
+
     pub fn guest(&self, name: &str) {
         self.control(&["guest", self.path(), name]);
     }

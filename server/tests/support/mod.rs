@@ -4,6 +4,7 @@
 
 pub mod daemon;
 pub mod process;
+pub mod raw;
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
