@@ -2,9 +2,9 @@
 
 use leptos::{ev::SubmitEvent, prelude::*};
 use leptos_router::hooks::use_location;
-use model::HostId;
+use model::{HostId, HostStats};
 
-use crate::routes;
+use crate::{format, routes, store::Store};
 
 /// Asks for a new attempt to reach a host now; whether it helped is told by an
 /// event, or by the page that comes back.
@@ -35,4 +35,36 @@ fn submitted(event: &SubmitEvent, host: &HostId) {
     }
     #[cfg(not(feature = "hydrate"))]
     let _ = host;
+}
+
+/// How busy a host is, as rows of a list of facts; live.
+pub(crate) fn load(store: Store, id: &HostId) -> AnyView {
+    let load = store.loads.with(|loads| loads.iter().find(|load| load.host_id == *id).cloned());
+    let bar = |label: &'static str, class: &str, percent: Option<f64>, words: String| {
+        let meter = percent.map(|percent| view! { <progress class=class.to_owned() max="100" value=(percent.round() as u64).to_string() aria-label=label></progress> }.into_any());
+        view! { <dt>{label}</dt><dd class="bar">{meter}<span class="num">{words}</span></dd> }.into_any()
+    };
+    let not_told = || "not told".to_owned();
+    let cpu = load.as_ref().and_then(|load| load.cpu_usage_percent);
+    let memory = load.as_ref().and_then(|load| Some((load.memory_used_mb?, load.memory_total_mb)));
+    let part = memory.map(|(used, total)| used as f64 * 100.0 / total.max(1) as f64);
+    let one_minute = load.as_ref().and_then(|load| load.load);
+    let cpu_words = match (cpu, one_minute) {
+        (Some(cpu), Some(load)) => format!("{}, load {load:.1}", format::percent(cpu)),
+        (Some(cpu), None) => format::percent(cpu),
+        (None, _) => not_told(),
+    };
+    let memory_words =
+        memory.map_or_else(not_told, |(used, total)| format!("{} of {}", format::memory(used), format::memory(total)));
+    let room = load.as_ref().and_then(fullest).map(|room| {
+        let words =
+            format!("{}: {} free of {}", room.pool, format::memory(room.free_mb), format::memory(room.total_mb));
+        bar("Storage", if room.is_nearly_full() { "full" } else { "disk" }, Some(room.used_percent()), words)
+    });
+    view! { {bar("CPU", "cpu", cpu, cpu_words)} {bar("Memory", "memory", part, memory_words)} {room} }.into_any()
+}
+
+/// The storage pool that has the least room for what it is.
+fn fullest(load: &HostStats) -> Option<&model::stats::Room> {
+    load.storage.iter().max_by(|a, b| a.used_percent().total_cmp(&b.used_percent()))
 }

@@ -64,6 +64,8 @@ pub fn api_cancel(id: RequestId) -> String {
     format!("/api/v1/tasks/{id}/cancel")
 }
 
+/// What all machines used in the last minutes.
+pub const API_STATS: &str = "/api/v1/stats";
 /// Where several commands at once go.
 pub const API_BATCHES: &str = "/api/v1/batches";
 /// Where the wish to try the journal again goes.

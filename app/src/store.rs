@@ -69,6 +69,9 @@ pub(crate) struct Store {
     pub(crate) alarm: RwSignal<Option<Box<event::Error>>>,
     /// How often machines were measured since the page was drawn.
     pub(crate) swept: RwSignal<usize>,
+    /// Whether it was asked what machines used before the page was drawn.
+    #[cfg(feature = "hydrate")]
+    looked_back: StoredValue<bool>,
     /// Why no command is carried out now.
     pub(crate) trouble: RwSignal<Option<Fault>>,
     /// Whether the server is of another version than this page.
@@ -127,6 +130,8 @@ pub(crate) fn provide() {
         errors: RwSignal::new(0),
         alarm: RwSignal::new(None),
         swept: RwSignal::new(0),
+        #[cfg(feature = "hydrate")]
+        looked_back: StoredValue::new(false),
         trouble: RwSignal::new(None),
         outdated: RwSignal::new(false),
         second: RwSignal::new(now),
@@ -203,6 +208,28 @@ impl Store {
             }
         }
         self.swept.update(|count| *count += 1);
+    }
+
+    /// Asks once what machines used before this page was drawn.
+    #[cfg(feature = "hydrate")]
+    pub(crate) fn look_back(self) {
+        #[derive(Deserialize)]
+        struct Trends {
+            vms: Vec<model::stats::Trend>,
+        }
+        if self.looked_back.try_update_value(|looked| std::mem::replace(looked, true)) != Some(false) {
+            return;
+        }
+        leptos::task::spawn_local(async move {
+            let Ok(answer) = gloo_net::http::Request::get(crate::routes::API_STATS).send().await else { return };
+            let Ok(Trends { vms }) = answer.json().await else { return };
+            for trend in vms {
+                let id = trend.host_id.clone().map(|host| DomainRef { host, id: trend.vm_id });
+                if let Some(row) = id.and_then(|id| self.rows.get_untracked(&id)) {
+                    row.stats.update(|recent| recent.begin_with(trend.points()));
+                }
+            }
+        });
     }
 
     fn host_measured(self, stats: HostStats) {

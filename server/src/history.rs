@@ -16,7 +16,7 @@ use std::{
 
 use model::{
     DomainRef, HostId, HostStats, VmStats,
-    stats::{Bucket, SERIES, Sweep, UsagePoint},
+    stats::{Bucket, SERIES, Sweep, Trend, UsagePoint},
 };
 
 /// Width of the finest buckets on disk, in milliseconds.
@@ -135,6 +135,22 @@ impl History {
         points
     }
 
+    /// Every machine since a time, every third reading of it.
+    pub(crate) fn trends(&self, from: u64) -> Vec<Trend> {
+        let machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
+        let trends = machines.iter().map(|(id, machine)| {
+            let mut trend = Trend { host_id: Some(id.host.clone()), vm_id: id.id, ..Trend::default() };
+            let newest = machine.readings.iter().rev().take_while(|(at, _)| *at >= from);
+            for (at, [cpu, memory, ..]) in newest.step_by(3).collect::<Vec<_>>().into_iter().rev() {
+                trend.timestamps.push(*at);
+                trend.cpu_usage_percent.push(cpu.is_finite().then_some(*cpu));
+                trend.memory_used_mb.push(memory.is_finite().then_some(*memory as u64));
+            }
+            trend
+        });
+        trends.filter(|trend| !trend.timestamps.is_empty()).collect()
+    }
+
     /// The minutes of a machine that are not on disk yet, the oldest first.
     pub(crate) fn minutes(&self, id: &DomainRef) -> Vec<(u64, Bucket)> {
         let machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
@@ -167,6 +183,12 @@ mod tests {
             history.keep(&host, &[stats(n * 2_000, (n % 30) as f64)]);
         }
         let now = 4_000 * 2_000;
+        let trends = history.trends(now - 20_000);
+        assert_eq!(
+            trends[0].timestamps,
+            [4_000 * 2_000 - 20_000, 4_000 * 2_000 - 14_000, 4_000 * 2_000 - 8_000, 4_000 * 2_000 - 2_000]
+        );
+        assert_eq!(trends[0].points().last().expect("four").cpu_usage_percent, Some((3_999 % 30) as f64));
         assert_eq!(history.readings(&machine(), 0, u64::MAX).len(), 1_801);
         let minutes = history.take_minutes(now, false);
         assert_eq!(minutes.len(), 9, "what was not written in time is bounded, and the present one is not over");

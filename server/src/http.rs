@@ -49,6 +49,7 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config) -> Router {
         .route("/api/v1/audit", get(past::audit))
         .route("/api/v1/audit.jsonl", get(past::export))
         .route("/api/v1/events", get(past::events))
+        .route("/api/v1/stats", get(past::trends))
         .route("/api/v1/stats/{host}/{uuid}", get(past::stats))
         .route("/api/v1/journal/check", post(api::check_journal))
         .route("/api/v1/hosts/{host}/reconnect", post(api::reconnect))

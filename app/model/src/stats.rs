@@ -331,6 +331,37 @@ pub struct Usage {
     pub points: Vec<UsagePoint>,
 }
 
+/// The last minutes of one machine in few points, the oldest first: what the small lines
+/// of the list begin with.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trend {
+    /// The host that has it.
+    pub host_id: Option<HostId>,
+    /// The machine.
+    pub vm_id: Uuid,
+    /// When each was measured, in Unix milliseconds.
+    pub timestamps: Vec<u64>,
+    /// Percent of all its virtual processors.
+    pub cpu_usage_percent: Vec<Option<f32>>,
+    /// Memory that it holds on the host, in MiB.
+    pub memory_used_mb: Vec<Option<u64>>,
+}
+
+impl Trend {
+    /// Each point as if it had just been measured.
+    pub fn points(&self) -> impl DoubleEndedIterator<Item = VmStats> {
+        let values = self.cpu_usage_percent.iter().zip(&self.memory_used_mb);
+        self.timestamps.iter().zip(values).map(|(timestamp, (cpu, memory))| VmStats {
+            vm_id: self.vm_id,
+            cpu_usage_percent: cpu.map(f64::from),
+            memory_used_mb: *memory,
+            timestamp: *timestamp,
+            ..VmStats::default()
+        })
+    }
+}
+
 /// Payload of `host-stats-updated`: one host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -345,8 +376,36 @@ pub struct HostStats {
     pub memory_total_mb: u64,
     /// Load of the last minute, of a host that is this machine.
     pub load: Option<f64>,
+    /// Its active storage pools, by name; read once a minute.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub storage: Vec<Room>,
     /// When it was read, in Unix milliseconds.
     pub timestamp: u64,
+}
+
+/// How much room a storage pool has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Room {
+    /// The pool's name.
+    pub pool: String,
+    /// What it holds at most, in MiB.
+    pub total_mb: u64,
+    /// What can still be written, in MiB.
+    pub free_mb: u64,
+}
+
+impl Room {
+    /// Percent in use, 0 to 100.
+    pub fn used_percent(&self) -> f64 {
+        let used = self.total_mb.saturating_sub(self.free_mb);
+        used as f64 * 100.0 / self.total_mb.max(1) as f64
+    }
+
+    /// Whether somebody should make room: 90 percent are in use.
+    pub fn is_nearly_full(&self) -> bool {
+        self.total_mb > 0 && self.used_percent() >= 90.0
+    }
 }
 
 /// What one sweep over a host found.

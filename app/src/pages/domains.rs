@@ -16,7 +16,7 @@ use model::{Command, Domain, DomainRef, DomainState};
 
 use self::{
     more::More,
-    view::{COLUMNS, View},
+    view::{COLUMNS, Used, View},
 };
 use crate::{
     format, routes,
@@ -40,12 +40,19 @@ pub(crate) fn DomainsPage() -> impl IntoView {
     let store = use_store();
     let query = use_query_map();
     let view = Memo::new(move |_| query.with(View::read));
-    let shown: Memo<Vec<DomainRef>> = Memo::new(move |_| view.with(|view| store.rows.with(|rows| view.choose(rows))));
+    let shown: Memo<Vec<DomainRef>> = Memo::new(move |_| {
+        view.with(|view| {
+            let used = used(store, view);
+            store.rows.with(|rows| view.choose(rows, &used))
+        })
+    });
     let total = Memo::new(move |_| store.rows.with(|rows| rows.count()));
     let grown = RwSignal::new(0);
     let drawn =
         Memo::new(move |_| shown.with(|shown| shown[view.with(|view| view.drawn(shown.len(), grown.get()))].to_vec()));
     keys::listen(store, drawn);
+    #[cfg(feature = "hydrate")]
+    Effect::new(move || store.look_back());
     view! {
         <Title text="Virtual machines"/>
         <div class="head">
@@ -82,6 +89,14 @@ pub(crate) fn DomainsPage() -> impl IntoView {
             <kbd>"s"</kbd>" start  "<kbd>"p"</kbd>" pause or resume  "<kbd>"d"</kbd>" shut down"
         </p>
     }
+}
+
+/// What machines use of what the list is ordered by; followed only then.
+fn used(store: Store, view: &View) -> Used {
+    let Some(value) = view.measured() else { return Used::new() };
+    store.swept.track();
+    let rows = store.rows.all_untracked().into_iter();
+    rows.filter_map(|row| Some((row.id, row.stats.with_untracked(|recent| recent.latest().and_then(value))?))).collect()
 }
 
 /// What is said when no machine is shown.

@@ -6,12 +6,12 @@ use model::{DomainState, Host, HostId};
 
 use crate::{
     format,
-    host::Reconnect,
+    host::{self, Reconnect},
     routes,
     store::{Store, use_store},
     ui::{
         controls::{Empty, fact, or_dash, tag},
-        live::live_text,
+        live::{live, live_text},
     },
 };
 
@@ -59,7 +59,8 @@ fn card(store: Store, host: Host) -> AnyView {
                 <div class="problem">{error} <Reconnect host=retry/></div>
             })}
             <dl>
-                {fact("Machines", machines(store, id))}
+                {fact("Machines", machines(store, id.clone()))}
+                {live(move || host::load(store, &id))}
                 {fact("Host name", or_dash(&info.hostname))}
                 {fact("Versions", or_dash(&versions))}
                 {fact("Processors", or_dash(&processors))}

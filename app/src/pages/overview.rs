@@ -6,7 +6,7 @@ use leptos_meta::Title;
 use model::{Domain, DomainRef, DomainState, Host, domain::Agent};
 
 use crate::{
-    format,
+    format, host,
     past::{Part, past},
     routes,
     store::{Store, use_store},
@@ -61,38 +61,27 @@ fn tiles(store: Store) -> AnyView {
 
 /// One host: how fresh, how busy, how many machines.
 fn host_card(store: Store, host: &Host) -> AnyView {
-    let load = store.loads.with(|loads| loads.iter().find(|load| load.host_id == host.id).cloned());
     let link = &host.connection;
     let fresh = if link.connected {
         "live".to_owned()
     } else {
         format!("as of {} ago", format::span(store.second.get().saturating_sub(link.since)))
     };
-    let (mut all, mut running, mut given) = (0, 0, 0);
+    let (mut all, mut running) = (0, 0);
     store.rows.with(|rows| {
         rows.filter(|(id, _)| id.host == host.id).for_each(|(_, domain)| {
             all += 1;
-            if domain.state == DomainState::Running {
-                (running, given) = (running + 1, given + domain.memory_mb);
-            }
+            running += usize::from(domain.state == DomainState::Running);
         });
     });
-    let bar = |label: &'static str, class: &str, percent: Option<f64>, words: String| {
-        let meter = percent.map(|percent| view! { <progress class=class.to_owned() max="100" value=(percent.round() as u64).to_string() aria-label=label></progress> }.into_any());
-        view! { <dt>{label}</dt><dd class="bar">{meter}<span class="num">{words}</span></dd> }.into_any()
-    };
-    let cpu = load.as_ref().and_then(|load| load.cpu_usage_percent);
-    let memory = load.as_ref().and_then(|load| Some((load.memory_used_mb?, load.memory_total_mb)));
-    let total = memory.map_or_else(|| host.info.as_ref().map_or(0, |info| info.memory_mb), |(_, total)| total);
-    let part = memory.map(|(used, total)| used as f64 * 100.0 / total.max(1) as f64);
+    let (given, total) = (given(store, host), host.info.as_ref().map_or(0, |info| info.memory_mb));
     let over =
         (total > 0 && given > total).then(|| view! { <small class="pending">"more than it has"</small> }.into_any());
     view! {
         <article class="card" class:stale=!link.connected>
             <header><span class=if link.connected { "dot live" } else { "dot stale" }></span><h2><a href=routes::vms_of(&host.id)>{host.id.to_string()}</a></h2><span class="num muted">{fresh}</span></header>
             <dl>
-                {bar("CPU", "cpu", cpu, cpu.map_or_else(|| "not told".to_owned(), format::percent))}
-                {bar("Memory", "memory", part, memory.map_or_else(|| "not told".to_owned(), |(used, total)| format!("{} of {}", format::memory(used), format::memory(total))))}
+                {host::load(store, &host.id)}
                 <dt>"Machines"</dt><dd>{format!("{}, {running} running", format::count(all, "machine"))}</dd>
                 <dt>"Given"</dt><dd>{format!("{} to running machines", format::memory(given))} " " {over}</dd>
             </dl>
@@ -101,22 +90,76 @@ fn host_card(store: Store, host: &Host) -> AnyView {
     .into_any()
 }
 
-/// What somebody should look at, with the reason.
+/// What somebody should look at, the worst first.
+struct Notice {
+    rank: usize,
+    /// What it is about, and where that is shown.
+    name: String,
+    href: String,
+    /// Its sign in front.
+    sign: AnyView,
+    /// Where it is, and why.
+    why: String,
+}
+
 fn attention(store: Store) -> AnyView {
-    let mut found: Vec<(usize, DomainRef, DomainState, String, &'static str)> = store.rows.with(|rows| {
-        rows.filter_map(|(id, domain)| Some((reason(&domain)?, id.clone(), domain)))
-            .map(|((rank, why), id, domain)| (rank, id, domain.state, domain.name.clone(), why))
-            .collect()
+    let mut found: Vec<Notice> = store.rows.with(|rows| {
+        let machines = rows.filter_map(|(id, domain)| Some((reason(&domain)?, id, domain)));
+        let notices = machines.map(|((rank, why), id, domain)| Notice {
+            rank,
+            name: domain.name.clone(),
+            href: routes::vm(id),
+            sign: vm::state(domain.state, ""),
+            why: format!(" on {}: {why}", id.host),
+        });
+        notices.collect()
     });
-    found.sort_by(|a, b| (a.0, &a.3, &a.1).cmp(&(b.0, &b.3, &b.1)));
+    found.extend(store.hosts().with(|hosts| hosts.iter().flat_map(|host| about_host(store, host)).collect::<Vec<_>>()));
+    found.sort_by(|a, b| (a.rank, &a.name, &a.href).cmp(&(b.rank, &b.name, &b.href)));
     if found.is_empty() {
         return view! { <p class="muted calm">"Nothing needs you."</p> }.into_any();
     }
     let more = found.len().saturating_sub(8);
-    let lines = found.into_iter().take(8).map(|(_, id, state, name, why)| {
-        view! { <li>{vm::state(state, "")} <span><a href=routes::vm(&id)>{name}</a> " on " {id.host.to_string()} ": " {why}</span></li> }.into_any()
+    let lines = found.into_iter().take(8).map(|notice| {
+        view! { <li>{notice.sign} <span><a href=notice.href>{notice.name}</a> {notice.why}</span></li> }.into_any()
     });
     view! { <ul class="log">{lines.collect_view()}</ul> {(more > 0).then(|| view! { <p class="muted calm">{format!("and {more} more")}</p> }.into_any())} }.into_any()
+}
+
+/// Why a host needs somebody.
+fn about_host(store: Store, host: &Host) -> Vec<Notice> {
+    let notice = |rank, href: String, why: String| Notice {
+        rank,
+        name: host.id.to_string(),
+        href,
+        sign: view! { <span class="state i-hosts paused">"Host"</span> }.into_any(),
+        why,
+    };
+    let mut found = Vec::new();
+    if !host.connection.connected {
+        let since = format::span(store.minute.get().saturating_sub(host.connection.since));
+        found.push(notice(0, routes::HOSTS.to_owned(), format!(": not connected for {since}")));
+    }
+    let loads = store.loads.get();
+    let load = loads.iter().find(|load| load.host_id == host.id);
+    for room in load.into_iter().flat_map(|load| &load.storage).filter(|room| room.is_nearly_full()) {
+        let why = format!(": storage pool {} has {} left", room.pool, format::memory(room.free_mb));
+        found.push(notice(1, routes::HOSTS.to_owned(), why));
+    }
+    let (given, total) = (given(store, host), host.info.as_ref().map_or(0, |info| info.memory_mb));
+    if total > 0 && given > total {
+        let why = format!(": {} given to running machines, it has {}", format::memory(given), format::memory(total));
+        found.push(notice(4, routes::vms_of(&host.id), why));
+    }
+    found
+}
+
+/// Memory of a host's running machines together, in MiB.
+fn given(store: Store, host: &Host) -> u64 {
+    store.rows.with(|rows| {
+        let running = rows.filter(|(id, domain)| id.host == host.id && domain.state == DomainState::Running);
+        running.map(|(_, domain)| domain.memory_mb).sum()
+    })
 }
 
 /// Why a machine needs somebody, the worst first.

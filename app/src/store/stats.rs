@@ -36,6 +36,18 @@ impl Recent {
         self.0.push_back(Arc::new(stats));
     }
 
+    /// Puts what was measured earlier in front, as far as there is room.
+    #[cfg(any(test, feature = "hydrate"))]
+    pub(super) fn begin_with(&mut self, earlier: impl DoubleEndedIterator<Item = VmStats>) {
+        let first = self.0.front().map_or(u64::MAX, |stats| stats.timestamp);
+        for stats in earlier.rev().filter(|stats| stats.timestamp < first) {
+            if self.0.len() >= KEPT {
+                return;
+            }
+            self.0.push_front(Arc::new(stats));
+        }
+    }
+
     /// Whether there is nothing.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -54,6 +66,10 @@ mod tests {
         }
         let times: Vec<u64> = recent.iter().map(|stats| stats.timestamp).collect();
         assert_eq!(times, (41..=100).collect::<Vec<_>>());
+        let mut late = Recent::default();
+        late.push(VmStats { timestamp: 100, ..VmStats::default() });
+        late.begin_with((98..=101).map(|timestamp| VmStats { timestamp, ..VmStats::default() }));
+        assert_eq!(late.iter().map(|stats| stats.timestamp).collect::<Vec<_>>(), [98, 99, 100]);
         recent.push(VmStats { timestamp: 50, ..VmStats::default() });
         assert_eq!(recent.iter().count(), 1, "a clock that was set back does not freeze what is shown");
     }

@@ -40,7 +40,9 @@ pub(crate) fn head(column: &Column, order: &Order, href: impl Fn(String) -> Stri
     }
     let current = order.key == column.key;
     let sorted = current.then_some(if order.descending { "descending" } else { "ascending" });
-    let next = if current && !order.descending { format!("-{}", column.key) } else { column.key.to_owned() };
+    // Of figures people look for the largest ones first.
+    let down = if current { !order.descending } else { column.numeric };
+    let next = if down { format!("-{}", column.key) } else { column.key.to_owned() };
     view! {
         <th scope="col" class=class aria-sort=sorted>
             <a href=href(next)>{column.label}</a>

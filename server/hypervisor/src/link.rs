@@ -224,8 +224,9 @@ fn open(uri: &str) -> Result<Connect, Error> {
     Ok(connect)
 }
 
+/// Runs what blocks on a thread for that; whoever calls it bounds how many there are.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that bounds blocking calls")]
-fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+pub(crate) fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     tokio::task::spawn_blocking(call)
 }
 

@@ -5,6 +5,7 @@
 //!             asks no QEMU; processor, memory and disks from /proc on this machine,
 //!             from libvirt elsewhere
 //!  every 4 s  machines somebody looks at: each disk, and the guest's memory, from QEMU
+//!  every 60 s how much room the active storage pools have
 //! ```
 //!
 //! A sweep takes at most a tenth of the time: one that is slower comes less often. A
@@ -13,6 +14,7 @@
 
 mod process;
 mod readings;
+mod storage;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -22,7 +24,7 @@ use std::{
 
 use model::{
     Domain, HostId, HostStats, VmStats,
-    stats::{Counters, Flow, MemorySource, Meter, Sweep},
+    stats::{Counters, Flow, MemorySource, Meter, Room, Sweep},
 };
 use tokio::{task::JoinSet, time::sleep};
 use uuid::Uuid;
@@ -34,7 +36,7 @@ use self::{
 use crate::{
     HostConfig, Sink,
     error::Error,
-    link::{Lane, Session},
+    link::{Lane, Session, blocking},
     watcher::{Shared, now},
 };
 
@@ -42,6 +44,8 @@ use crate::{
 const EVERY: Duration = Duration::from_secs(2);
 /// Of so many sweeps one asks for details.
 const DETAILS_IN: u64 = 2;
+/// Of so many sweeps one asks how much room there is.
+const STORAGE_IN: u64 = 30;
 /// A sweep takes at most this part of the time.
 const PART: u32 = 10;
 /// Longest pause between two sweeps.
@@ -76,6 +80,9 @@ pub(crate) struct Sampler {
     idle: Option<(u64, u64)>,
     /// The processes of a host that is this machine.
     processes: Option<Arc<Mutex<Processes>>>,
+    /// The storage pools as they were last, and the question that is under way.
+    storage: Vec<Room>,
+    measuring: JoinSet<Result<Vec<Room>, Error>>,
     sweeps: u64,
 }
 
@@ -93,6 +100,8 @@ impl Sampler {
             disks: HashMap::new(),
             idle: None,
             processes: process::is_local(&config.uri).then(Arc::default),
+            storage: Vec::new(),
+            measuring: JoinSet::new(),
             sweeps: 0,
         }
     }
@@ -107,6 +116,8 @@ impl Sampler {
                 // What was counted before a gap says nothing about after it.
                 self.meters.clear();
                 self.idle = None;
+                self.storage.clear();
+                self.sweeps = 0;
                 if last.is_some() {
                     self.sink.measured(&self.host, Sweep { host: None, machines: Vec::new() });
                 }
@@ -138,8 +149,9 @@ impl Sampler {
 
     async fn sweep(&mut self, session: &Arc<Session>) -> Result<Sweep, Error> {
         let running = self.shared.running();
-        self.sweeps += 1;
         self.take_details();
+        self.look_for_room(session);
+        self.sweeps += 1;
         if self.sweeps.is_multiple_of(DETAILS_IN) && self.asking.is_empty() {
             self.look_closer(session, &running);
         }
@@ -174,6 +186,23 @@ impl Sampler {
             self.asking.spawn(async move {
                 let detail = session.ask(id, move |connect| readings::detail(connect, id)).await;
                 (id, origin.elapsed().as_nanos() as u64, detail)
+            });
+        }
+    }
+
+    /// Asks how much room there is, beside the sweeps: a file system that is away, as NFS may
+    /// be, hangs whoever asks it. It is not asked again before it answered.
+    fn look_for_room(&mut self, session: &Arc<Session>) {
+        while let Some(answered) = self.measuring.try_join_next() {
+            if let Ok(Ok(storage)) = answered {
+                self.storage = storage;
+            }
+        }
+        if self.sweeps.is_multiple_of(STORAGE_IN) && self.measuring.is_empty() {
+            let (session, local) = (session.clone(), self.processes.is_some());
+            self.measuring.spawn(async move {
+                let pools = session.call(Lane::Stats, move |connect| storage::pools(connect, local)).await?;
+                blocking(move || storage::measure(pools)).await.map_err(|_| Error::Panicked)
             });
         }
     }
@@ -245,6 +274,7 @@ impl Sampler {
             memory_used_mb: reading.memory.map(|(used, _)| used),
             memory_total_mb: reading.memory.map_or(0, |(_, total)| total),
             load: reading.load,
+            storage: self.storage.clone(),
             timestamp: now(),
         })
     }

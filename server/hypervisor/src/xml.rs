@@ -5,6 +5,8 @@ pub(crate) mod domain;
 
 pub(crate) mod host;
 
+pub(crate) mod storage;
+
 #[cfg(test)]
 mod schema_tests;
 

@@ -108,6 +108,14 @@ pub(crate) async fn stats(
     Ok(Json(past::usage(&backend, id, (from, to), step).await?))
 }
 
+/// What the small lines of a list show, in milliseconds.
+const LAST_MINUTES: u64 = 120_000;
+
+/// `GET /api/v1/stats`: the last two minutes of every running machine, in few points.
+pub(crate) async fn trends(State(backend): State<Arc<Backend>>) -> Json<serde_json::Value> {
+    Json(json!({ "vms": backend.history.trends(now().saturating_sub(LAST_MINUTES)) }))
+}
+
 /// `GET /api/v1/events`: what happened, the oldest first.
 pub(crate) async fn events(State(backend): State<Arc<Backend>>, Address(fields): Fields) -> Result<Response, Failed> {
     let page = backend.journal.events.read(Wishes(fields).span()?).await?;

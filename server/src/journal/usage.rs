@@ -200,6 +200,77 @@ mod tests {
         }
     }
 
+    /// A machine that is busy by day, less so at weekends, and was off for two days in spring.
+    fn of_a_year(id: &DomainRef, begin: u64, n: u64) -> Option<Minute> {
+        let (at, day) = (begin + n * 600_000, n / 144);
+        if (120..122).contains(&day) {
+            return None;
+        }
+        let hour = (n % 144) as f32 / 6.0;
+        let busy = (1.0 - ((hour - 14.0) / 12.0 * std::f32::consts::PI).cos().abs()) * 20.0
+            + (((hour - 2.0) / 24.0 * std::f32::consts::TAU).sin() + 1.0) * if day % 7 < 5 { 35.0 } else { 10.0 };
+        let noise = (n.wrapping_mul(2_654_435_761) >> 7) % 100;
+        let cpu = (busy + noise as f32 / 5.0).clamp(0.0, 100.0);
+        let memory = 900.0 + day as f32 * 2.0 + noise as f32;
+        let flow = cpu * 40_000.0;
+        let mut bucket = Bucket::default();
+        for part in [0.6, 1.0, 1.3] {
+            let scaled = |amount: f32| Some(amount * part);
+            bucket.add(&[
+                scaled(cpu).map(|cpu| cpu.min(100.0)),
+                Some(memory),
+                scaled(flow),
+                scaled(flow / 3.0),
+                scaled(flow * 2.0),
+                scaled(flow / 2.0),
+            ]);
+        }
+        Some(Minute { id: id.clone(), at, bucket })
+    }
+
+    /// `BELVEDERE_YEAR=FOLDER,HOST/UUID` leaves the year in that folder, up to now, so that it
+    /// can be looked at.
+    #[tokio::test]
+    async fn a_second_year_takes_no_more_room_than_the_first_one() {
+        let folder = TempDir::new().expect("a folder");
+        let kept = std::env::var("BELVEDERE_YEAR").ok();
+        let (folder, id) = match kept.as_deref().and_then(|kept| kept.split_once(',')) {
+            Some((folder, id)) => (folder.into(), id.parse().expect("host/uuid")),
+            None => (folder.path().to_owned(), machine()),
+        };
+        let (path, now) = (folder.join("usage.db"), crate::tasks::now() / 3_600_000 * 3_600_000);
+        let file = UsageFile::open(&path).expect("opens");
+        let year = 365 * 144;
+        let begin = now - 2 * year * 600_000;
+        let mut sizes = Vec::new();
+        for from in [0, year] {
+            for some in (from..from + year).collect::<Vec<_>>().chunks(10_000) {
+                let minutes = some
+                    .iter()
+                    .filter_map(|n| of_a_year(&id, if from == 0 { begin } else { begin + year * 600_000 }, n - from));
+                file.add(minutes.collect()).await.expect("written");
+            }
+            file.forget(begin + (from + year) * 600_000).await.expect("written");
+            sizes.push(
+                file.reader
+                    .ask(|connection| {
+                        connection.query_row("SELECT page_count FROM pragma_page_count", (), |row| row.get::<_, u64>(0))
+                    })
+                    .await
+                    .expect("read"),
+            );
+        }
+        assert!(sizes[1] <= sizes[0] + sizes[0] / 10, "pages after one year and after two: {sizes:?}");
+        let hours = file.read(id, 3_600_000, now - 365 * DAY, now).await.expect("read");
+        assert_eq!(hours.len(), 363 * 24, "two days are a gap, and no hour is missing beside it");
+        let missing = hours.windows(2).filter(|two| two[1].0 - two[0].0 > 3_600_000);
+        assert_eq!(missing.map(|two| two[1].0 - two[0].0).collect::<Vec<_>>(), [2 * DAY + 3_600_000]);
+        for (_, bucket) in hours {
+            let cpu = bucket.series[0];
+            assert!(cpu.count == 18 && cpu.min <= cpu.avg() && cpu.avg() <= cpu.max && cpu.max <= 100.0, "{cpu:?}");
+        }
+    }
+
     #[tokio::test]
     async fn the_file_keeps_as_much_as_it_should_and_no_more() {
         let folder = TempDir::new().expect("a folder");

@@ -1,10 +1,10 @@
 //! What an address of the list asks for, and the addresses of its neighbours.
 
-use std::{cmp::Ordering, ops::Range, sync::Arc};
+use std::{cmp::Ordering, collections::HashMap, ops::Range, sync::Arc};
 
 use leptos::prelude::*;
 use leptos_router::params::ParamsMap;
-use model::{Domain, DomainRef, DomainState};
+use model::{Domain, DomainRef, DomainState, VmStats};
 
 use super::Counts;
 use crate::{
@@ -18,10 +18,10 @@ pub(super) const COLUMNS: [Column; 11] = [
     column("State", "state", false),
     column("Host", "host", false),
     column("Since", "since", true),
-    column("CPU", "", true),
+    column("CPU", "cpu", true),
     column("Memory", "memory", true),
-    column("Disk", "", true),
-    column("Network", "", true),
+    column("Disk", "disk", true),
+    column("Network", "network", true),
     column("Address", "address", false),
     column("Tags", "", false),
     column("Actions", "", false),
@@ -30,6 +30,9 @@ pub(super) const COLUMNS: [Column; 11] = [
 const fn column(label: &'static str, key: &'static str, numeric: bool) -> Column {
     Column { label, key, numeric }
 }
+
+/// What machines use of what a list is ordered by.
+pub(super) type Used = HashMap<DomainRef, f64>;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,8 +73,23 @@ impl View {
         }
     }
 
+    /// The figure that the list is ordered by; none when that is no figure that is measured.
+    pub(super) fn measured(&self) -> Option<fn(&VmStats) -> Option<f64>> {
+        match self.order.key.as_str() {
+            "cpu" => Some(|stats| stats.cpu_usage_percent),
+            "memory" => Some(|stats| stats.memory_used_mb.map(|used| used as f64)),
+            "disk" => Some(|stats| sum(stats.disk_read_bytes_sec, stats.disk_write_bytes_sec)),
+            "network" => Some(|stats| sum(stats.network_rx_bytes_sec, stats.network_tx_bytes_sec)),
+            _ => None,
+        }
+    }
+
     /// The machines to show, in order.
-    pub(super) fn choose(&self, machines: &mut dyn Iterator<Item = (&DomainRef, Arc<Domain>)>) -> Vec<DomainRef> {
+    pub(super) fn choose(
+        &self,
+        machines: &mut dyn Iterator<Item = (&DomainRef, Arc<Domain>)>,
+        used: &Used,
+    ) -> Vec<DomainRef> {
         let words = self.words();
         let mut chosen: Vec<(DomainRef, Arc<Domain>, String)> = machines
             .filter(|(id, domain)| self.matches(id, domain, &words) && self.has_state(domain))
@@ -81,7 +99,11 @@ impl View {
             })
             .collect();
         chosen.sort_by(|(a_id, a, a_name), (b_id, b, b_name)| {
-            let by = self.compare((a_id, a, a_name), (b_id, b, b_name));
+            let amount = |id| used.get(id).copied().unwrap_or(-1.0);
+            let by = match self.measured() {
+                Some(_) => amount(a_id).total_cmp(&amount(b_id)),
+                None => self.compare((a_id, a, a_name), (b_id, b, b_name)),
+            };
             let by = if self.order.descending { by.reverse() } else { by };
             by.then_with(|| a_name.cmp(b_name)).then_with(|| a_id.cmp(b_id))
         });
@@ -142,7 +164,6 @@ impl View {
             // The longest time first is the smallest moment.
             "since" => b.since.cmp(&a.since),
             "vcpus" => a.vcpus.cmp(&b.vcpus),
-            "memory" => a.memory_mb.cmp(&b.memory_mb),
             "address" => a.addresses.cmp(&b.addresses),
             "autostart" => b.autostart.cmp(&a.autostart),
             _ => a_name.cmp(b_name),
@@ -217,6 +238,11 @@ impl View {
     }
 }
 
+/// Both ways together.
+fn sum(inward: Option<u64>, outward: Option<u64>) -> Option<f64> {
+    Some(inward? as f64 + outward? as f64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,7 +263,8 @@ mod tests {
     fn chosen(query: &[(&str, &str)]) -> Vec<String> {
         let params: ParamsMap = query.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         let machines = machines();
-        let ids = View::read(&params).choose(&mut machines.iter().map(|(id, domain)| (id, domain.clone())));
+        let used = machines.iter().take(2).zip([7.0, 30.0]).map(|((id, _), used)| (id.clone(), used)).collect();
+        let ids = View::read(&params).choose(&mut machines.iter().map(|(id, domain)| (id, domain.clone())), &used);
         ids.iter().map(|id| machines.iter().find(|(other, _)| other == id).expect("known").1.name.clone()).collect()
     }
 
@@ -246,6 +273,7 @@ mod tests {
         assert_eq!(chosen(&[]), ["db", "Web-1", "web-2"]);
         assert_eq!(chosen(&[("sort", "-vcpus")]), ["db", "Web-1", "web-2"]);
         assert_eq!(chosen(&[("sort", "vcpus")]), ["web-2", "Web-1", "db"]);
+        assert_eq!(chosen(&[("sort", "-cpu")]), ["Web-1", "web-2", "db"], "what is not measured comes last");
         assert_eq!(chosen(&[("q", "WEB prod")]), ["Web-1", "web-2"]);
         assert_eq!(chosen(&[("state", "running"), ("host", "atlas")]), ["web-2"]);
         assert_eq!(chosen(&[("tag", "old")]), ["Web-1"]);
