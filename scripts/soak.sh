@@ -16,4 +16,4 @@ end2end/host/guest.sh
 cargo build -q -p server
 cargo leptos build --release --precompress --frontend-only
 cd end2end
-KILLS=$kills npx playwright test --project=script --timeout=0 -g "killed"
+KILLS=$kills npx playwright test --project=script -g "killed"

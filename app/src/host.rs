@@ -2,7 +2,7 @@
 
 use leptos::{ev::SubmitEvent, prelude::*};
 use leptos_router::hooks::use_location;
-use model::{HostId, HostStats};
+use model::{Host, HostId, HostStats};
 
 use crate::{format, routes, store::Store};
 
@@ -38,8 +38,9 @@ fn submitted(event: &SubmitEvent, host: &HostId) {
 }
 
 /// How busy a host is, as rows of a list of facts; live.
-pub(crate) fn load(store: Store, id: &HostId) -> AnyView {
-    let load = store.loads.with(|loads| loads.iter().find(|load| load.host_id == *id).cloned());
+pub(crate) fn load(store: Store, host: &Host) -> AnyView {
+    let load = store.loads.with(|loads| loads.iter().find(|load| load.host_id == host.id).cloned());
+    let installed = host.info.as_ref().map_or(0, |info| info.memory_mb);
     let bar = |label: &'static str, class: &str, percent: Option<f64>, words: String| {
         let meter = percent.map(|percent| view! { <progress class=class.to_owned() max="100" value=(percent.round() as u64).to_string() aria-label=label></progress> }.into_any());
         view! { <dt>{label}</dt><dd class="bar">{meter}<span class="num">{words}</span></dd> }.into_any()
@@ -54,8 +55,11 @@ pub(crate) fn load(store: Store, id: &HostId) -> AnyView {
         (Some(cpu), None) => format::percent(cpu),
         (None, _) => not_told(),
     };
-    let memory_words =
-        memory.map_or_else(not_told, |(used, total)| format!("{} of {}", format::memory(used), format::memory(total)));
+    let memory_words = match memory {
+        Some((used, total)) => format!("{} of {}", format::memory(used), format::memory(total)),
+        None if installed > 0 => format!("{}, its use is not told", format::memory(installed)),
+        None => not_told(),
+    };
     let room = load.as_ref().and_then(fullest).map(|room| {
         let words =
             format!("{}: {} free of {}", room.pool, format::memory(room.free_mb), format::memory(room.total_mb));

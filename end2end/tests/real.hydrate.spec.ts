@@ -7,9 +7,12 @@ import { Daemon, expect, expectState, list, openList, press, row, Server, test }
 
 const daemonWorks = process.getuid?.() === 0;
 
+/** How often a daemon is killed under changing machines. */
+const kills = Number(process.env.KILLS ?? 20);
+
 test.describe("on a real host", () => {
   test.skip(!daemonWorks, "needs root for a libvirtd of its own");
-  test.setTimeout(300_000);
+  test.setTimeout(300_000 + 5_000 * kills);
 
   let daemon: Daemon;
   let server: Server;
@@ -111,7 +114,7 @@ test.describe("on a real host", () => {
       list(page).locator("tbody tr").evaluateAll((rows) => Object.fromEntries(rows.map((row) => [row.querySelector("th a")!.textContent, row.querySelector(".state")!.textContent])));
     let seed = 7;
     const pick = <T>(of: T[]): T => of[(seed = (seed * 1103515245 + 12345) % 2147483648) % of.length];
-    for (let round = 0; round < Number(process.env.KILLS ?? 20); round++) {
+    for (let round = 0; round < kills; round++) {
       await Promise.all(names.map((name) => daemon.virshLater("start", name).catch(() => "it runs")));
       const flapping = [0, 1, 2].map(() => daemon.virshLater(pick(["destroy", "suspend", "resume"]), pick(names)).catch(() => ""));
       daemon.kill();

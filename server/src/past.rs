@@ -168,8 +168,8 @@ pub(crate) async fn for_page(backend: &Backend, wish: &PastWish, query: &str) ->
 }
 
 /// What a machine used between two times. Readings are told as long as they reach back,
-/// or nothing older is on disk; else the finest width that reaches back so far, or the
-/// finest one that is not finer than `step`.
+/// or nothing older is on disk; else the finest width that reaches back so far, or spans
+/// of `step` made of the widest one that is not wider.
 pub(crate) async fn usage(
     backend: &Backend,
     id: DomainRef,
@@ -179,7 +179,6 @@ pub(crate) async fn usage(
     let (now, to) = (now(), to.max(from));
     // Whoever counts back from now is some moments late.
     let reaches = |(width, kept): &(u64, u64)| from + width >= now.saturating_sub(width * kept);
-    let wide = |(width, _): &(u64, u64)| step.is_none_or(|step| *width >= step);
     let many = |(width, _): &(u64, u64)| (to - from) / width <= MAX_POINTS;
     let on_disk =
         async |width: u64, to: u64| backend.journal.usage.read(id.clone(), width, from.saturating_sub(width), to).await;
@@ -190,15 +189,24 @@ pub(crate) async fn usage(
             return Ok(Usage { step: READ_EVERY, from, to, points });
         }
     }
-    let width = WIDTHS.iter().find(|width| reaches(width) && wide(width) && many(width)).unwrap_or(&WIDTHS[2]).0;
-    let mut spans: BTreeMap<u64, Bucket> = on_disk(width, to).await?.into_iter().collect();
+    let able: Vec<u64> = WIDTHS.iter().filter(|width| reaches(width) && many(width)).map(|(width, _)| *width).collect();
+    let not_wider = able.iter().rev().find(|width| step.is_some_and(|step| **width <= step));
+    let width = *not_wider.or(able.first()).unwrap_or(&WIDTHS[2].0);
+    let step = step.unwrap_or(width).max(width).div_ceil(width) * width;
+    let mut spans: BTreeMap<u64, Bucket> = BTreeMap::new();
+    for (at, bucket) in on_disk(width, to).await? {
+        spans.entry(at - at % step).or_default().merge(&bucket);
+    }
     // What is on its way to the disk counts, too.
     for (at, bucket) in backend.history.minutes(&id) {
-        spans.entry(at - at % width).or_default().merge(&bucket);
+        spans.entry(at - at % step).or_default().merge(&bucket);
     }
-    let within = spans.into_iter().filter(|(at, _)| at + width > from && *at <= to);
-    Ok(Usage { step: width, from, to, points: within.map(|(at, bucket)| UsagePoint::of(at, &bucket)).collect() })
+    let within = spans.into_iter().filter(|(at, _)| at + step > from && *at <= to);
+    Ok(Usage { step, from, to, points: within.map(|(at, bucket)| UsagePoint::of(at, &bucket)).collect() })
 }
+
+/// Points of a chart; more are ink and no picture.
+const CHART_POINTS: u64 = 365;
 
 /// What the page of a machine shows: a range that ends now, or a time that was marked in
 /// a chart; none when neither was asked for.
@@ -216,7 +224,8 @@ pub(crate) async fn usage_for_page(backend: &Backend, id: &DomainRef, query: &st
         (None, Some(from)) => (from, asked.moment("to")?.unwrap_or(now)),
         (None, None) => return Ok(None),
     };
-    usage(backend, id.clone(), (from, to), None).await.map(Some)
+    let step = (to.saturating_sub(from) > 2 * HOUR).then(|| (to - from) / CHART_POINTS);
+    usage(backend, id.clone(), (from, to), step).await.map(Some)
 }
 
 /// The parts of a batch.

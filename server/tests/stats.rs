@@ -56,6 +56,27 @@ impl Site {
         line.parse::<f64>().expect("a number") / 1e9
     }
 
+    fn sent_by_virsh(&self, name: &str) -> f64 {
+        let text = self.daemon.virsh(&["domstats", "--interface", name]);
+        let line = text.lines().find_map(|line| line.trim().strip_prefix("net.0.tx.bytes=")).expect("told");
+        line.parse().expect("a number")
+    }
+
+    /// What the guest wrote to its console that it has sent, the so-manyeth time.
+    async fn sent_by_guest(&self, name: &str, time: usize) -> f64 {
+        let console = self.daemon.folder.path().join(format!("console-{name}.log"));
+        let began = Instant::now();
+        loop {
+            let text = fs::read(&console).map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default();
+            let told = text.lines().filter_map(|line| line.split_once("sent ")?.1.trim_end().strip_suffix(" bytes"));
+            if let Some(bytes) = told.skip(time - 1).find_map(|bytes| bytes.parse().ok()) {
+                return bytes;
+            }
+            assert!(began.elapsed() < Duration::from_secs(60), "the guest tells: {text}");
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
     fn written_by_virsh(&self, name: &str) -> f64 {
         let text = self.daemon.virsh(&["domblkstat", name, "vda"]);
         let line = text.lines().find_map(|line| line.strip_prefix("vda wr_bytes ")).expect("told");
@@ -78,6 +99,20 @@ async fn figures(stream: &mut Stream, id: &str) -> Value {
             return stats.clone();
         }
     }
+}
+
+/// All that a rate told of since a time, until it rests: from a reading before the first
+/// byte to one after the last.
+async fn moved(stream: &mut Stream, id: &str, rate: &str, mut last: f64) -> f64 {
+    let (mut told, mut quiet) = (0.0, 0);
+    while quiet < 3 {
+        let stats = figures(stream, id).await;
+        let (rate, at) = (stats[rate].as_f64().expect("a number"), stats["timestamp"].as_f64().expect("a time"));
+        told += rate * (at - last) / 1_000.0;
+        last = at;
+        quiet = if rate < 1_000.0 && told > 1e6 { quiet + 1 } else { 0 };
+    }
+    told
 }
 
 fn near(told: f64, is: f64, what: &str) {
@@ -132,23 +167,14 @@ async fn figures_are_those_of_the_kernel_of_virsh_and_of_the_guest() {
     near(guest["memoryUsedMb"].as_f64().expect("a number"), (kib("available ") - kib("usable ")) / 1024.0, "memory");
     assert_eq!(guest["disks"][0]["name"], "vda", "{guest}");
 
-    // From a reading before the first byte to one after the last.
-    let mut last = figures(&mut stream, &id).await["timestamp"].as_f64().expect("a time");
+    let last = figures(&mut stream, &id).await["timestamp"].as_f64().expect("a time");
     let before = site.written_by_virsh("busy");
     site.in_guest(
         "busy",
         "for i in 1 2 3 4 5 6 7 8; do dd if=/dev/zero of=/dev/vda bs=1M count=32 conv=fsync; sleep 1; done",
     )
     .await;
-    let (mut told, mut quiet) = (0.0, 0);
-    while quiet < 3 {
-        let stats = figures(&mut stream, &id).await;
-        let (rate, at) =
-            (stats["diskWriteBytesSec"].as_f64().expect("a number"), stats["timestamp"].as_f64().expect("a time"));
-        told += rate * (at - last) / 1_000.0;
-        last = at;
-        quiet = if rate < 1_000.0 && told > 0.0 { quiet + 1 } else { 0 };
-    }
+    let told = moved(&mut stream, &id, "diskWriteBytesSec", last).await;
     near(told, site.written_by_virsh("busy") - before, "bytes written");
 
     // The past knows the same.
@@ -166,6 +192,29 @@ async fn figures_are_those_of_the_kernel_of_virsh_and_of_the_guest() {
             break;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root, libvirtd and QEMU; make test runs it"]
+async fn packets_are_those_of_virsh_and_of_the_guest() {
+    let _alone = ALONE.lock().await;
+    let site = Site { daemon: Daemon::start(), data: TempDir::new().expect("a folder") };
+    // A wire with nobody at its other end, which takes what the guest sends.
+    site.daemon.guest_with("sender", "<interface type='ethernet'><model type='virtio'/></interface>");
+    let (server, id) = (site.serve().await, site.id("sender"));
+    let start = server.send(&id, "start").await;
+    assert_eq!(server.ended_task(&start).await["outcome"], "succeeded");
+    let mut stream = server.stream("/events?topics=vm-stats-updated").await;
+    let tell = "echo \"sent $(cat /sys/class/net/eth0/statistics/tx_bytes) bytes\" > /dev/ttyS0";
+    site.in_guest("sender", &format!("ip link set eth0 up; killall udhcpc; {tell}")).await;
+    let (by_guest, by_virsh) = (site.sent_by_guest("sender", 1).await, site.sent_by_virsh("sender"));
+    let last = figures(&mut stream, &id).await["timestamp"].as_f64().expect("a time");
+    let send = "ip addr add 10.9.9.1/24 dev eth0; arp -s 10.9.9.2 52:54:00:be:1e:01; for i in 1 2 3 4; do ping -q -s 60000 -c 10 -w 10 10.9.9.2 & done; wait";
+    site.in_guest("sender", &format!("{send}; {tell}")).await;
+    let told = moved(&mut stream, &id, "networkTxBytesSec", last).await;
+    near(told, site.sent_by_virsh("sender") - by_virsh, "bytes sent, by virsh");
+    near(told, site.sent_by_guest("sender", 2).await - by_guest, "bytes sent, by the guest");
+    assert!(told > 1e6, "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -30,6 +30,10 @@ pub(crate) fn HostsPage() -> impl IntoView {
 }
 
 fn card(store: Store, host: Host) -> AnyView {
+    let busy = live({
+        let host = host.clone();
+        move || host::load(store, &host)
+    });
     let Host { id, connection, info, demo } = host;
     let known = info.is_some();
     let info = info.unwrap_or_default();
@@ -59,12 +63,11 @@ fn card(store: Store, host: Host) -> AnyView {
                 <div class="problem">{error} <Reconnect host=retry/></div>
             })}
             <dl>
-                {fact("Machines", machines(store, id.clone()))}
-                {live(move || host::load(store, &id))}
+                {fact("Machines", machines(store, id))}
+                {busy}
                 {fact("Host name", or_dash(&info.hostname))}
                 {fact("Versions", or_dash(&versions))}
                 {fact("Processors", or_dash(&processors))}
-                {fact("Memory", or_dash(&if known { format::memory(info.memory_mb) } else { String::new() }))}
                 {fact("Acceleration", or_dash(acceleration))}
                 {fact("Connection", view! { <span class="mono">{connection.uri}</span> })}
             </dl>

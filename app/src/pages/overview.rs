@@ -81,7 +81,7 @@ fn host_card(store: Store, host: &Host) -> AnyView {
         <article class="card" class:stale=!link.connected>
             <header><span class=if link.connected { "dot live" } else { "dot stale" }></span><h2><a href=routes::vms_of(&host.id)>{host.id.to_string()}</a></h2><span class="num muted">{fresh}</span></header>
             <dl>
-                {host::load(store, &host.id)}
+                {host::load(store, host)}
                 <dt>"Machines"</dt><dd>{format!("{}, {running} running", format::count(all, "machine"))}</dd>
                 <dt>"Given"</dt><dd>{format!("{} to running machines", format::memory(given))} " " {over}</dd>
             </dl>

@@ -214,14 +214,16 @@ fn drawn(series: &Series) -> AnyView {
     lines.collect_view().into_any()
 }
 
-/// A small line of the last values, between 0 and `top`; the newest at the right.
-pub(crate) fn spark(values: impl Iterator<Item = Option<f64>>, top: f64) -> String {
-    const PLACES: usize = 60;
-    let values: Vec<Option<f64>> = values.collect();
-    let first = PLACES.saturating_sub(values.len());
-    let points = values.iter().enumerate().filter_map(|(n, value)| {
-        let y = 18.0 - (((*value)? / top.max(1e-9)).clamp(0.0, 1.0) * 16.0);
-        Some(format!("{},{}", short((first + n) as f64 * 72.0 / (PLACES - 1) as f64), short(y)))
+/// A small line of the values of the last two minutes with their times (Unix milliseconds),
+/// between 0 and `top`; the newest at the right.
+pub(crate) fn spark(values: impl DoubleEndedIterator<Item = (u64, Option<f64>)>, top: f64) -> String {
+    const SPAN: f64 = 118_000.0;
+    let mut values = values.rev().peekable();
+    let newest = values.peek().map_or(0, |(at, _)| *at);
+    let points = values.filter_map(|(at, value)| {
+        let x = 72.0 - newest.saturating_sub(at) as f64 * 72.0 / SPAN;
+        let y = 18.0 - ((value? / top.max(1e-9)).clamp(0.0, 1.0) * 16.0);
+        (x >= -1.0).then(|| format!("{},{}", short(x), short(y)))
     });
     points.collect::<Vec<_>>().join(" ")
 }

@@ -29,7 +29,8 @@ pub(super) fn cells(domain: &Domain, stats: &ArcRwSignal<Recent>) -> AnyView {
     };
     let line = |class: &'static str, value: fn(&VmStats) -> Option<f64>, top: f64| {
         let stats = stats.clone();
-        let points = move || stats.with(|recent| spark(recent.iter().map(value), top));
+        let points =
+            move || stats.with(|recent| spark(recent.iter().map(|stats| (stats.timestamp, value(stats))), top));
         view! { <svg class=format!("spark {class}") viewBox="0 0 72 20" preserveAspectRatio="none" aria-hidden="true"><polyline points=points/></svg> }.into_any()
     };
     view! {
