@@ -10,7 +10,8 @@ use std::{
 
 use leptos::prelude::*;
 use model::{
-    BatchRequest, Command, CommandRequest, Domain, DomainRef, Fault, FaultKind, HostId, RequestId, event::Change,
+    BatchRequest, Command, CommandRequest, Domain, DomainRef, Fault, FaultKind, HostId, Permission, RequestId,
+    event::Change,
 };
 
 use crate::{
@@ -112,6 +113,10 @@ impl Acts {
 
     /// Does something with machines, after a question where something is lost.
     pub(crate) fn ask(self, command: Command, targets: Vec<DomainRef>) {
+        if let Err(fault) = self.store.may(Permission::Operate) {
+            self.tell(command.label(), fault.sentence(), false);
+            return;
+        }
         if command.loses().is_none() {
             self.run(&command, &targets);
             return;

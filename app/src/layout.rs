@@ -4,9 +4,10 @@
 use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::hooks::use_location;
-use model::HostId;
+use model::{HostId, Permission};
 
 use crate::{
+    account::AccountMenu,
     act::{Acts, Ended, Notice, Question},
     alarm::Alarm,
     format,
@@ -75,7 +76,7 @@ fn Top() -> impl IntoView {
                     <a href=routes::HOSTS>"Hosts"</a>
                     <a href=routes::TASKS rel="external">"Tasks"</a>
                     <a href=routes::HISTORY rel="external">"History"</a>
-                    <a href=routes::AUDIT rel="external">"Audit"</a>
+                    {use_store().may(Permission::ReadAudit).is_ok().then(|| view! { <a href=routes::AUDIT rel="external">"Audit"</a> }.into_any())}
                 </nav>
             </details>
             <form class="search" role="search" method="get" action=routes::VMS>
@@ -85,6 +86,7 @@ fn Top() -> impl IntoView {
             </form>
             <TaskDrawer/>
             <FreshnessMark/>
+            <AccountMenu/>
             <ThemeSwitch/>
         </div>
     }
@@ -206,7 +208,7 @@ fn Navigation() -> impl IntoView {
             <a href=routes::HOSTS aria-current=current(routes::HOSTS)>{icon("hosts")}"Hosts" <b>{move || store.hosts().with(Vec::len).to_string()}</b></a>
             <a href=routes::TASKS rel="external" aria-current=current(routes::TASKS)>{icon("check")}"Tasks" <b>{move || running(store)}</b></a>
             <a href=routes::HISTORY rel="external" aria-current=current(routes::HISTORY)>{icon("history")}"History" <b title="errors since this page was opened">{move || match store.errors.get() { 0 => String::new(), count => count.to_string() }}</b></a>
-            <a href=routes::AUDIT rel="external" aria-current=current(routes::AUDIT)>{icon("audit")}"Audit"</a>
+            {store.may(Permission::ReadAudit).is_ok().then(|| view! { <a href=routes::AUDIT rel="external" aria-current=current(routes::AUDIT)>{icon("audit")}"Audit"</a> }.into_any())}
             <h2>"Hosts"</h2>
             {move || store.hosts().get().into_iter().map(|host| {
                 let class = if host.connection.connected { "dot live" } else { "dot stale" };

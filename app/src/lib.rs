@@ -14,6 +14,9 @@ pub mod backend;
 
 pub mod format;
 
+#[cfg(feature = "ssr")]
+pub mod plain;
+
 mod api;
 
 pub mod store;
@@ -43,6 +46,8 @@ mod pages {
     pub(crate) mod overview;
     pub(crate) mod tasks;
 }
+
+mod account;
 
 mod alarm;
 

@@ -26,6 +26,10 @@ pub const RECONNECT: &str = "/reconnect";
 pub const CANCEL: &str = "/cancel";
 /// Where the choice of light or dark goes.
 pub const THEME: &str = "/theme";
+/// Where people say who they are.
+pub const LOG_IN: &str = "/login";
+/// Where they leave.
+pub const LOG_OUT: &str = "/logout";
 /// Where commands of scripts go.
 pub const API_COMMANDS: &str = "/api/v1/commands";
 /// Everything that is known, with its position.
@@ -100,6 +104,11 @@ pub(crate) fn past_at(address: &str) -> Option<crate::backend::PastWish> {
         REPLAY => Some(PastWish::Replay),
         _ => task().or_else(|| tab_at(address, HISTORY_TAB).map(PastWish::Machine)),
     }
+}
+
+/// The page that asks who somebody is and leads on to another one.
+pub fn log_in(next: &str) -> String {
+    format!("{LOG_IN}?next={}", escape(next))
 }
 
 /// The machines of one host.

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 use model::{
-    Cursor, DomainRef, DomainState, Fault, Host, HostId, HostStats, Task, VmStats,
+    Command, Cursor, Domain, DomainRef, DomainState, Fault, Host, HostId, HostStats, Permission, Task, Viewer, VmStats,
     event::{self, Change},
     inventory::Snapshot,
 };
@@ -54,6 +54,8 @@ pub(crate) enum Freshness {
 pub(crate) struct Store {
     /// All machines.
     pub(crate) rows: Rows,
+    /// Who looks at the page.
+    viewer: StoredValue<Viewer>,
     hosts: RwSignal<Vec<Host>>,
     /// What each host used when it was measured last.
     pub(crate) loads: RwSignal<Vec<HostStats>>,
@@ -88,6 +90,7 @@ struct Initial {
     snapshot: Snapshot,
     stats: Vec<VmStats>,
     hosts: Vec<HostStats>,
+    viewer: Viewer,
     now: u64,
 }
 
@@ -104,7 +107,9 @@ impl Initial {
         if let Some(id) = url.and_then(|url| crate::routes::vm_at(url.as_ref())) {
             stats.splice(0..0, backend.recent(&id));
         }
-        Self { snapshot: backend.snapshot(), stats, hosts, now: now.unwrap_or_default() }
+        // Whoever is not known sees what the least may.
+        let viewer = use_context().unwrap_or(Viewer { name: None, role: model::Role::Viewer });
+        Self { snapshot: backend.snapshot(), stats, hosts, viewer, now: now.unwrap_or_default() }
     }
 
     /// Used only when the page brought nothing, which the server never does.
@@ -112,15 +117,16 @@ impl Initial {
     fn read() -> Self {
         let cursor = Cursor { epoch: 0, seq: 0 };
         let snapshot = Snapshot { cursor, hosts: Default::default(), tasks: Vec::new(), trouble: None };
-        Self { snapshot, stats: Vec::new(), hosts: Vec::new(), now: 0 }
+        Self { snapshot, stats: Vec::new(), hosts: Vec::new(), viewer: Viewer::anybody(), now: 0 }
     }
 }
 
 /// Builds the store and provides it as context; in the browser the stream starts.
 pub(crate) fn provide() {
-    let Initial { snapshot, stats, hosts, now } = SharedValue::new(Initial::read).into_inner();
+    let Initial { snapshot, stats, hosts, viewer, now } = SharedValue::new(Initial::read).into_inner();
     let store = Store {
         rows: Rows::new(),
+        viewer: StoredValue::new(viewer),
         hosts: RwSignal::new(Vec::new()),
         loads: RwSignal::new(Vec::new()),
         freshness: RwSignal::new(Freshness::Connecting),
@@ -166,6 +172,28 @@ impl Store {
     /// Whether the stream was lost and is being restored.
     pub(crate) fn is_lost(self) -> bool {
         matches!(self.freshness.get_untracked(), Freshness::Lost { .. })
+    }
+
+    /// Who looks at the page.
+    pub(crate) fn viewer(self) -> Viewer {
+        self.viewer.get_value()
+    }
+
+    /// Whether who looks may do something.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn may(self, permission: Permission) -> Result<(), Fault> {
+        self.viewer.with_value(|viewer| viewer.role.may(permission))
+    }
+
+    /// Whether a command is possible now for who looks.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn check(self, command: &Command, domain: &Domain, host: &Host) -> Result<(), Fault> {
+        self.may(Permission::Operate)?;
+        command.check(domain, host)
     }
 
     /// One host.

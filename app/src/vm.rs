@@ -43,6 +43,7 @@ fn picture(command: &Command) -> Option<&'static str> {
 
 /// The button of an action on a machine.
 pub(crate) fn button(
+    store: Store,
     command: &Command,
     id: &DomainRef,
     domain: &Domain,
@@ -54,7 +55,7 @@ pub(crate) fn button(
             let what = Command::label_of(&pending.kind).to_ascii_lowercase();
             Some(format!("{} is busy: {what} is under way", domain.name))
         }
-        (_, Some(host)) => command.check(domain, host).err().map(|fault| fault.reason),
+        (_, Some(host)) => store.check(command, domain, host).err().map(|fault| fault.reason),
         (_, None) => Some(format!("{} is not known", id.host)),
     };
     Submit {

@@ -15,7 +15,10 @@ use hypervisor::{HostConfig, demo_host};
 use model::HostId;
 use serde::Deserialize;
 
-use crate::journal;
+use crate::{
+    journal,
+    verbs::{self, Folder, TokenVerb, UserVerb},
+};
 
 /// The checked configuration.
 #[derive(Clone, Debug)]
@@ -64,6 +67,23 @@ enum Verb {
     Audit {
         #[command(subcommand)]
         verb: AuditVerb,
+    },
+    /// Look after accounts; works while the server runs
+    User {
+        #[command(subcommand)]
+        verb: UserVerb,
+    },
+    /// Look after tokens for programs; works while the server runs
+    Token {
+        #[command(subcommand)]
+        verb: TokenVerb,
+    },
+    /// Print a link that logs a browser in once, within a quarter of an hour
+    LoginLink {
+        /// The account
+        name: String,
+        #[command(flatten)]
+        folder: Folder,
     },
 }
 
@@ -130,6 +150,9 @@ impl Config {
         let flags = match arguments.verb {
             Some(Verb::Serve(flags)) => flags,
             Some(Verb::Audit { verb: AuditVerb::Verify { data, noted } }) => return Err(verify(data, noted)),
+            Some(Verb::User { verb }) => return Err(said(verbs::user(verb))),
+            Some(Verb::Token { verb }) => return Err(said(verbs::token(verb))),
+            Some(Verb::LoginLink { name, folder }) => return Err(said(verbs::log_in_link(&name, &folder))),
             None => arguments.serve,
         };
         Self::check(flags).map_err(Stop::Wrong)
@@ -216,6 +239,10 @@ impl Config {
     }
 }
 
+fn said(said: Result<String, String>) -> Stop {
+    said.map_or_else(Stop::Failed, Stop::Said)
+}
+
 /// What `belvedere audit verify` says.
 fn verify(data: Option<PathBuf>, noted: Option<String>) -> Stop {
     let Some(folder) = data.or_else(default_data) else {
@@ -228,7 +255,7 @@ fn verify(data: Option<PathBuf>, noted: Option<String>) -> Stop {
 }
 
 /// Where programs keep what must survive (XDG Base Directory Specification).
-fn default_data() -> Option<PathBuf> {
+pub(crate) fn default_data() -> Option<PathBuf> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let data = absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")))?;
     Some(data.join("belvedere"))

@@ -145,11 +145,14 @@ pub struct Filter {
     pub hosts: BTreeSet<HostId>,
     /// Machines of which details are wanted; it narrows nothing.
     pub watch: BTreeSet<DomainRef>,
+    /// Kinds that whoever reads may not see.
+    pub hidden: BTreeSet<&'static str>,
 }
 
 impl Filter {
     fn wants(&self, kind: &str, host: Option<&HostId>) -> bool {
-        (self.topics.is_empty() || self.topics.contains(kind))
+        !self.hidden.contains(kind)
+            && (self.topics.is_empty() || self.topics.contains(kind))
             && (self.hosts.is_empty() || host.is_none_or(|host| self.hosts.contains(host)))
     }
 }

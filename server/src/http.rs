@@ -5,6 +5,7 @@
 mod api;
 mod assets;
 pub(crate) mod connection;
+mod door;
 mod events;
 mod guard;
 mod metrics;
@@ -25,8 +26,8 @@ use axum::{
 use model::{Fault, FaultKind};
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer, limit::RequestBodyLimitLayer};
 
-use self::{assets::Assets, guard::Guard, pages::Pages};
-use crate::{Backend, config::Config};
+use self::{assets::Assets, door::Door, guard::Guard, pages::Pages};
+use crate::{Backend, auth::Auth, config::Config};
 
 /// Largest request body; the longest command is a description of 16 KiB.
 const MAX_BODY: usize = 64 * 1024;
@@ -37,6 +38,13 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config) -> Router {
     let pages = Arc::new(Pages::new(backend.clone(), assets.clone()));
     let guard = Arc::new(Guard::new(config.allow_host.clone()));
     let doors = origin::Doors { behind_proxy: config.behind_proxy };
+    let auth = Arc::new(Auth::new(backend.clone()));
+    let door = Arc::new(Door::new(auth, assets.names.clone(), config.behind_proxy));
+    let doorway = Router::new()
+        .route("/login", get(door::log_in_page).post(door::log_in))
+        .route("/login/{secret}", get(door::link_page).post(door::log_in_by_link))
+        .route("/logout", post(door::log_out))
+        .with_state(door.clone());
 
     let answers = Router::new()
         // For programs and for our own client.
@@ -68,6 +76,7 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config) -> Router {
         .with_state(backend.clone())
         // For browsers.
         .merge(assets::routes(&assets))
+        .merge(doorway)
         .fallback(get(pages::render).with_state(pages))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(CompressionLayer::new());
@@ -78,6 +87,7 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config) -> Router {
         // The outermost layer stands last.
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
         .layer(middleware::from_fn_with_state(doors, origin::note))
+        .layer(middleware::from_fn_with_state(door, door::check))
         .layer(middleware::from_fn_with_state(guard, guard::check))
         .layer(middleware::from_fn(guard::headers))
 }

@@ -5,11 +5,13 @@
 //!              ┌─▶ audit.db    chained records, each on disk before it is answered
 //!  DIR/lock ───┼─▶ events.db   the log of the stream, written some moments later
 //!              └─▶ usage.db    what machines used, a minute at a time
+//!  DIR/accounts.db             who may do what; others may write it, too
 //! ```
 //!
 //! One thread writes each file and commits many wishes at once (group commit);
 //! others read. It knows nothing of HTTP, of libvirt, or of what a command means.
 
+pub(crate) mod accounts;
 mod audit;
 mod chain;
 mod events;
@@ -29,7 +31,7 @@ use std::{
 use model::{AuditRecord, Fault};
 use tokio::sync::watch;
 
-use self::{audit::Audit, events::Events};
+use self::{accounts::Accounts, audit::Audit, events::Events};
 pub(crate) use self::{
     audit::{Admitted, Intent, Query, Said, Settled, Stored},
     chain::verify,
@@ -44,6 +46,8 @@ const AUDIT: &str = "audit.db";
 const EVENTS: &str = "events.db";
 /// The file of what machines used.
 const USAGE: &str = "usage.db";
+/// The file of accounts, sessions and tokens.
+const ACCOUNTS: &str = "accounts.db";
 /// The file that says that somebody uses the folder.
 const LOCK: &str = "lock";
 
@@ -55,6 +59,8 @@ pub(crate) struct Journal {
     pub(crate) events: Events,
     /// What machines used.
     pub(crate) usage: UsageFile,
+    /// Who may do what.
+    pub(crate) accounts: Accounts,
     _lock: Arc<Mutex<File>>,
 }
 
@@ -98,13 +104,14 @@ impl Journal {
             Err(TryLockError::Error(error)) => return Err(unusable(error)),
         };
         // A file that cannot even be closed to others cannot be written, which is told below.
-        [AUDIT, EVENTS, USAGE].iter().for_each(|name| only_for_us(&folder.join(name)).unwrap_or_default());
+        [AUDIT, EVENTS, USAGE, ACCOUNTS].iter().for_each(|name| only_for_us(&folder.join(name)).unwrap_or_default());
         let (held, place) = (Arc::downgrade(&lock), folder.to_owned());
         let renew = move || held.upgrade().map_or(Ok(()), |held| renew(&held, &place).map_err(cannot_open));
         let audit = Audit::open(&folder.join(AUDIT), renew).map_err(Trouble::Other)?;
         let events = Events::open(&folder.join(EVENTS)).map_err(Trouble::Other)?;
         let usage = UsageFile::open(&folder.join(USAGE)).map_err(Trouble::Other)?;
-        Ok(Self { audit, events, usage, _lock: lock })
+        let accounts = Accounts::open(&folder.join(ACCOUNTS)).map_err(Trouble::Other)?;
+        Ok(Self { audit, events, usage, accounts, _lock: lock })
     }
 
     /// Why nothing can be recorded now; none while it can.
@@ -141,6 +148,17 @@ fn only_for_us(file: &Path) -> io::Result<()> {
     use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
     File::options().create(true).append(true).mode(0o600).open(file)?;
     fs::set_permissions(file, fs::Permissions::from_mode(0o600))
+}
+
+/// Opens or makes the accounts of a folder, for `belvedere user` and its like.
+///
+/// # Errors
+/// When it cannot be used; one sentence.
+pub(crate) fn open_accounts(folder: &Path) -> Result<rusqlite::Connection, String> {
+    let unusable = |error: io::Error| format!("cannot use {} for data: {error}", folder.display());
+    fs::create_dir_all(folder).map_err(unusable)?;
+    only_for_us(&folder.join(ACCOUNTS)).map_err(unusable)?;
+    accounts::open(&folder.join(ACCOUNTS))
 }
 
 /// The file of records in a folder, for `belvedere audit`.

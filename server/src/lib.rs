@@ -10,6 +10,10 @@ pub mod feed;
 
 mod failpoint;
 
+mod auth;
+
+mod verbs;
+
 mod history;
 mod journal;
 
@@ -69,6 +73,16 @@ impl Server {
         let backend = Backend::start(feed, hosts, Arc::new(journal));
         let router = http::router(&backend, config);
         Ok(Self { backend, router, _scratch: [demo, temporary] })
+    }
+
+    /// Notes for links to log in where it can be reached, when there is a folder for what
+    /// survives.
+    pub fn listens_at(&self, config: &Config, address: &str) {
+        let demo = self.backend.feed().snapshot().hosts.hosts.values().all(|host| host.host.demo);
+        if let Some(folder) = config.data_folder(demo) {
+            verbs::note_address(&folder, address)
+                .unwrap_or_else(|error| tracing::warn!(%error, "links to log in may name another address"));
+        }
     }
 
     /// What the routes stand on, for tests.

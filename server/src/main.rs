@@ -55,6 +55,7 @@ async fn run(config: &Config) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let server = Server::start(config).await?;
+    server.listens_at(config, &format!("http://{address}"));
     let mut stdout = io::stdout();
     // Whoever closed our standard output does not wait for this line.
     writeln!(stdout, "belvedere is ready at http://{address}").and_then(|()| stdout.flush()).ok();

@@ -25,6 +25,12 @@ pub enum FaultKind {
     TimedOut,
     /// The server's account may not do this on the host.
     Forbidden,
+    /// Nobody said who this is.
+    SignedOut,
+    /// The account's role may not do this.
+    NotAllowed,
+    /// Too many attempts.
+    TooMany,
     /// The server has too much to do.
     Busy,
     /// libvirt refused for a reason of its own.
@@ -43,9 +49,12 @@ impl FaultKind {
     /// The HTTP status code that carries it (RFC 9110).
     pub fn status(self) -> u16 {
         match self {
+            Self::SignedOut => 401,
+            Self::NotAllowed => 403,
             Self::NotFound => 404,
             Self::Denied | Self::Conflict | Self::Unsupported | Self::Refused | Self::Cancelled => 409,
             Self::Invalid => 422,
+            Self::TooMany => 429,
             Self::Unreachable | Self::Forbidden | Self::Busy => 503,
             Self::TimedOut => 504,
             Self::InsufficientStorage => 507,

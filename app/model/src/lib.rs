@@ -19,6 +19,8 @@ pub mod fault;
 
 pub mod task;
 
+pub mod user;
+
 pub mod event;
 
 pub mod inventory;
@@ -32,3 +34,4 @@ pub use id::{Cursor, DomainRef, HostId, RequestId};
 pub use inventory::{HostInventory, Inventory};
 pub use stats::{HostStats, VmStats};
 pub use task::{AuditRecord, Origin, Source, Task, TaskState};
+pub use user::{Permission, Role, Viewer};

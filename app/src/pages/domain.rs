@@ -147,7 +147,7 @@ fn header(store: Store, id: &DomainRef, domain: &Arc<Domain>, pending: Option<&P
 /// The actions people need, the one that fits the state in front; the rest in a menu.
 fn actions(store: Store, id: &DomainRef, domain: &Domain, pending: Option<&Pending>) -> AnyView {
     let host = store.host(&id.host);
-    let button = |command: &Command| vm::button(command, id, domain, host.as_ref(), pending);
+    let button = |command: &Command| vm::button(store, command, id, domain, host.as_ref(), pending);
     let front = [Command::Start {}, Command::Resume {}, Command::Pause {}, Command::Shutdown {}, Command::Reboot {}];
     let primary = match domain.state {
         model::DomainState::Running => "shutdown",

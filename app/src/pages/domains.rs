@@ -196,7 +196,7 @@ fn BatchBar(
     shown: Memo<Vec<DomainRef>>,
 ) -> impl IntoView {
     let store = use_store();
-    let ticked = Memo::new(move |_| shown.with(|shown| shown.iter().filter(|id| is_ticked(store, id)).count()));
+    let ticked = Memo::new(move |_| ticked(store, shown));
     let commands = [
         Command::Start {},
         Command::Shutdown {},
@@ -212,7 +212,7 @@ fn BatchBar(
         Submit { label: command.label().into(), form: FORM, value, class, ..Submit::default() }.wide()
     });
     let any = move || ticked.get() > 0;
-    let clear = move |_| store.rows.all_untracked().iter().for_each(|row| row.selected.set(false));
+    let clear = move |_| store.rows.select_none();
     view! {
         <div class="batch" class:on=any role="group" aria-label="Selected machines">
             <b>{move || match ticked.get() { 0 => "Selected".to_owned(), some => format!("{some} selected") }}</b>
@@ -222,8 +222,12 @@ fn BatchBar(
     }
 }
 
-fn is_ticked(store: Store, id: &DomainRef) -> bool {
-    store.rows.get(id).is_some_and(|row| row.selected.get())
+/// How many of the shown machines are ticked.
+fn ticked(store: Store, shown: Memo<Vec<DomainRef>>) -> usize {
+    store.rows.with_selected(|selected| match selected.len() {
+        0 => 0,
+        _ => shown.with(|shown| shown.iter().filter(|id| selected.contains(*id)).count()),
+    })
 }
 
 #[component]
@@ -232,12 +236,10 @@ fn SelectAll(
     shown: Memo<Vec<DomainRef>>,
 ) -> impl IntoView {
     let store = use_store();
-    let all = Memo::new(move |_| shown.with(|shown| !shown.is_empty() && shown.iter().all(|id| is_ticked(store, id))));
+    let all = Memo::new(move |_| shown.with(|shown| !shown.is_empty()) && ticked(store, shown) == shown.with(Vec::len));
     let toggle = move |event| {
         let on = event_target_checked(&event);
-        shown.with_untracked(|shown| {
-            shown.iter().filter_map(|id| store.rows.get_untracked(id)).for_each(|row| row.selected.set(on));
-        });
+        shown.with_untracked(|shown| store.rows.select(shown, on));
     };
     view! { <input type="checkbox" class="js-only" aria-label="Select all shown machines" prop:checked=move || all.get() on:change=toggle/> }
 }
@@ -247,7 +249,7 @@ fn SelectAll(
 fn row(store: Store, id: &DomainRef) -> AnyView {
     let Some(row) = store.rows.get_untracked(id) else { return ().into_any() };
     let Row { id, domain, stats, selected, pending } = row;
-    let (value, ticked, cells_id) = (id.to_string(), selected.clone(), id.clone());
+    let (value, ticked, cells_id, ticks) = (id.to_string(), selected.clone(), id.clone(), id.clone());
     let label = domain.with_untracked(|domain| format!("Select {}", domain.name));
     let class = {
         let (id, selected) = (id.clone(), selected.clone());
@@ -265,7 +267,7 @@ fn row(store: Store, id: &DomainRef) -> AnyView {
         <tr class=class>
             <td class="tick">
                 <input type="checkbox" name="select" form=FORM value=value aria-label=label
-                    prop:checked=move || ticked.get() on:change=move |event| selected.set(event_target_checked(&event))/>
+                    prop:checked=move || ticked.get() on:change=move |event| store.rows.select(std::slice::from_ref(&ticks), event_target_checked(&event))/>
             </td>
             {move || cells(store, &cells_id, &domain.get(), &stats, pending.get().as_ref())}
         </tr>
@@ -281,7 +283,7 @@ fn cells(
     pending: Option<&Pending>,
 ) -> AnyView {
     let host = store.host(&id.host);
-    let button = |command| vm::button(&command, id, domain, host.as_ref(), pending).compact();
+    let button = |command| vm::button(store, &command, id, domain, host.as_ref(), pending).compact();
     let since = domain.since;
     let age = since.map(|since| live_text(move || format::span(store.minute.get().saturating_sub(since))));
     let more = domain.addresses.len().saturating_sub(1);
@@ -339,9 +341,8 @@ mod keys {
                 ("j", _) => move_to(at.map_or(0, |at| at + 1)),
                 ("k", _) => move_to(at.unwrap_or(0).saturating_sub(1)),
                 ("x", Some(id)) => {
-                    if let Some(row) = store.rows.get_untracked(&id) {
-                        row.selected.update(|selected| *selected = !*selected);
-                    }
+                    let on = store.rows.get_untracked(&id).is_some_and(|row| row.selected.get_untracked());
+                    store.rows.select(&[id], !on);
                     true
                 }
                 ("s", Some(id)) => attempt(store, acts, Command::Start {}, id),
@@ -367,7 +368,7 @@ mod keys {
         let (Some(row), Some(host)) = (store.rows.get_untracked(&id), untrack(|| store.host(&id.host))) else {
             return false;
         };
-        match row.domain.with_untracked(|domain| command.check(domain, &host)) {
+        match row.domain.with_untracked(|domain| store.check(&command, domain, &host)) {
             Ok(()) => acts.ask(command, vec![id]),
             Err(fault) => acts.tell(command.label(), fault.sentence(), false),
         }

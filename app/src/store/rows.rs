@@ -3,7 +3,10 @@
 //!
 //! A row's signal outlives its row: whoever still holds it reads the last value.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use leptos::prelude::*;
 use model::{Domain, DomainRef, DomainState, RequestId};
@@ -62,11 +65,18 @@ pub(crate) struct Rows {
     revision: RwSignal<u64>,
     /// Changes when machines come or go.
     members: RwSignal<u64>,
+    /// Those that are ticked, so that counting them does not look at every row.
+    selected: RwSignal<HashSet<DomainRef>>,
 }
 
 impl Rows {
     pub(crate) fn new() -> Self {
-        Self { rows: StoredValue::new(HashMap::new()), revision: RwSignal::new(0), members: RwSignal::new(0) }
+        Self {
+            rows: StoredValue::new(HashMap::new()),
+            revision: RwSignal::new(0),
+            members: RwSignal::new(0),
+            selected: RwSignal::default(),
+        }
     }
 
     /// One row, reactive to its coming and going.
@@ -84,6 +94,35 @@ impl Rows {
     pub(crate) fn with<T>(self, look: impl FnOnce(&mut dyn Iterator<Item = (&DomainRef, Arc<Domain>)>) -> T) -> T {
         self.revision.track();
         self.rows.with_value(|rows| look(&mut rows.iter().map(|(id, row)| (id, row.domain.get_untracked()))))
+    }
+
+    /// Ticks machines, or not any more.
+    pub(crate) fn select(self, ids: &[DomainRef], on: bool) {
+        for row in ids.iter().filter_map(|id| self.get_untracked(id)) {
+            if row.selected.get_untracked() != on {
+                row.selected.set(on);
+            }
+        }
+        self.selected.update(|selected| {
+            for id in ids {
+                if on {
+                    selected.insert(id.clone())
+                } else {
+                    selected.remove(id)
+                };
+            }
+        });
+    }
+
+    /// Ticks none.
+    pub(crate) fn select_none(self) {
+        let ids: Vec<DomainRef> = self.selected.with_untracked(|selected| selected.iter().cloned().collect());
+        self.select(&ids, false);
+    }
+
+    /// Gives the ticked machines to a function, reactive to any tick.
+    pub(crate) fn with_selected<T>(self, look: impl FnOnce(&HashSet<DomainRef>) -> T) -> T {
+        self.selected.with(look)
     }
 
     /// All rows as they are now.

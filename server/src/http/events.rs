@@ -1,18 +1,22 @@
 //! `GET /events`: the feed as server-sent events.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
+    Extension,
     body::Body,
     extract::{Query, State},
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
 use futures_util::stream;
-use model::{Cursor, Event, Fault, FaultKind, stats::LATEST};
+use model::{Cursor, Event, Fault, FaultKind, Permission, stats::LATEST};
 use serde::Deserialize;
 
-use super::Failed;
+use super::{Failed, door::Admitted};
 use crate::{Backend, feed::Filter};
 
 /// The query of a stream.
@@ -33,6 +37,8 @@ pub(crate) struct Wish {
 /// Kinds that are part of the contract and whose source comes later; asking for
 /// them is no mistake.
 const ANNOUNCED: &[&str] = &["storage-pool-changed", "network-changed", "snapshot-changed", "volume-changed"];
+/// What only those may hear of who may read the records.
+const AUDIT_APPENDED: &str = "audit-appended";
 /// Machines that one reader may watch.
 const MAX_WATCHED: usize = 50;
 
@@ -72,9 +78,14 @@ const LONGEST_POLL: Duration = Duration::from_secs(25);
 pub(crate) async fn stream(
     State(backend): State<Arc<Backend>>,
     Query(wish): Query<Wish>,
+    Extension(admitted): Extension<Admitted>,
     headers: HeaderMap,
 ) -> Result<Response, Failed> {
-    let reader = backend.feed().subscribe(wish.cursor(&headers), wish.filter()?).ok_or_else(|| {
+    let mut filter = wish.filter()?;
+    if admitted.viewer().role.may(Permission::ReadAudit).is_err() {
+        filter.hidden.insert(AUDIT_APPENDED);
+    }
+    let reader = backend.feed().subscribe(wish.cursor(&headers), filter).ok_or_else(|| {
         Fault::new(FaultKind::Busy, "There are too many streams").with_next("Close other tabs or try again in a moment")
     })?;
     if let Some(seconds) = wish.poll {
@@ -82,9 +93,17 @@ pub(crate) async fn stream(
         let text = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
         return Ok((text, reader.once(wait).await).into_response());
     }
-    let chunks = stream::unfold(reader, async |mut reader| {
+    let begin = (reader, admitted, Admitted::next_look());
+    let chunks = stream::unfold(begin, async |(mut reader, admitted, mut look)| {
         let chunk = reader.next().await?;
-        Some((Ok::<_, std::convert::Infallible>(chunk), reader))
+        // Whoever was sent away meanwhile, or may do something else now, begins anew.
+        if look <= Instant::now() {
+            if !admitted.still().await {
+                return None;
+            }
+            look = Admitted::next_look();
+        }
+        Some((Ok::<_, std::convert::Infallible>(chunk), (reader, admitted, look)))
     });
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),

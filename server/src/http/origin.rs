@@ -10,6 +10,8 @@ use axum::{
 };
 use model::{Origin, Source};
 
+use super::door::Admitted;
+
 /// What is known of all requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Doors {
@@ -25,7 +27,8 @@ pub(crate) async fn note(State(doors): State<Doors>, mut request: Request, next:
     let browser = request.headers().contains_key("sec-fetch-site");
     let source = if browser { Source::Page } else { Source::Api };
     let address = address.map(|address| address.to_canonical().to_string());
-    request.extensions_mut().insert(Origin { source, address, ..Origin::default() });
+    let who = request.extensions().get::<Admitted>().and_then(|admitted| admitted.viewer().name.clone());
+    request.extensions_mut().insert(Origin { who, source, address, ..Origin::default() });
     next.run(request).await
 }
 

@@ -18,6 +18,7 @@ use app::{
     shell,
 };
 use axum::{
+    Extension,
     body::{Body, Bytes},
     extract::{Request, State},
     http::{HeaderValue, StatusCode, header},
@@ -27,10 +28,11 @@ use futures_util::stream;
 use http_body_util::BodyExt;
 use leptos::{nonce::Nonce, prelude::provide_context};
 use memchr::memmem;
+use model::Viewer;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::assets::Assets;
+use super::{assets::Assets, door::Admitted};
 use crate::Backend;
 
 /// Pages that are kept of one position.
@@ -58,7 +60,8 @@ enum Piece {
     Token,
 }
 
-type Key = (String, Theme);
+/// What one is shown may not be what another one is.
+type Key = (String, Theme, Viewer);
 
 /// The pages of one position of the stream, for some seconds.
 struct Kept {
@@ -106,7 +109,7 @@ impl Pages {
         kept.pages.entry(key).or_default().clone()
     }
 
-    async fn render(&self, address: &str, theme: Theme) -> Page {
+    async fn render(&self, address: &str, theme: Theme, viewer: &Viewer) -> Page {
         let Ok(request) = Request::builder().uri(address).body(Body::empty()) else {
             return Page { status: StatusCode::BAD_REQUEST, pieces: Vec::new() };
         };
@@ -115,7 +118,9 @@ impl Pages {
         let (names, answer) = (self.assets.names.clone(), Answer::default());
         let said = answer.clone();
         let beforehand = Beforehand::read(&*self.backend, address).await;
+        let viewer = viewer.clone();
         let context = move || {
+            provide_context(viewer.clone());
             provide_context(backend.clone());
             provide_context(names.clone());
             provide_context(theme);
@@ -179,7 +184,12 @@ fn cut(html: &Bytes, nonce: &str, token: &str) -> Vec<Piece> {
     pieces
 }
 
-pub(crate) async fn render(State(pages): State<Arc<Pages>>, request: Request) -> Response {
+pub(crate) async fn render(
+    State(pages): State<Arc<Pages>>,
+    Extension(admitted): Extension<Admitted>,
+    request: Request,
+) -> Response {
+    let viewer = admitted.viewer();
     let address = request.uri().path_and_query().map(|address| address.as_str().to_owned()).unwrap_or_default();
     if address.len() > MAX_ADDRESS {
         return StatusCode::URI_TOO_LONG.into_response();
@@ -192,10 +202,10 @@ pub(crate) async fn render(State(pages): State<Arc<Pages>>, request: Request) ->
         .unwrap_or_default();
     // Results come from outside the log, so a page that shows one is not shared.
     if address.contains("result=") {
-        return Pages::answer(&pages.render(&address, theme).await);
+        return Pages::answer(&pages.render(&address, theme, viewer).await);
     }
-    let cell = pages.cell((address.clone(), theme));
-    let page = cell.get_or_init(async || pages.render(&address, theme).await).await;
+    let cell = pages.cell((address.clone(), theme, viewer.clone()));
+    let page = cell.get_or_init(async || pages.render(&address, theme, viewer).await).await;
     Pages::answer(page)
 }
 

@@ -132,8 +132,8 @@ pub async fn read(response: Response) -> (u16, String) {
 
 /// A stream of server-sent events.
 pub struct Stream {
-    body: hyper::body::Incoming,
-    text: String,
+    pub body: hyper::body::Incoming,
+    pub text: String,
 }
 
 #[derive(Clone, Debug)]

@@ -78,7 +78,7 @@ fn machine_facts(store: Store, id: &DomainRef, domain: &Arc<Domain>) -> AnyView 
 fn autostart(store: Store, id: &DomainRef, domain: &Domain) -> impl IntoView + use<> {
     let command = Command::SetAutostart { enabled: !domain.autostart };
     let host = store.host(&id.host);
-    let denied = host.and_then(|host| command.check(domain, &host).err()).map(|fault| fault.reason);
+    let denied = host.and_then(|host| store.check(&command, domain, &host).err()).map(|fault| fault.reason);
     let enabled = if domain.autostart { "false" } else { "true" };
     let acts = expect_context::<Acts>();
     let (target, wish, refused) = (id.clone(), command.clone(), denied.clone());

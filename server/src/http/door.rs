@@ -1,0 +1,315 @@
+//! Who may come in where: every route has one decision here, and what has none is
+//! closed. Logging in and out.
+//!
+//! Who somebody is decides `auth`, what a role may do `model::user`.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use app::{
+    backend::{AssetNames, Theme},
+    plain, routes,
+};
+use axum::{
+    Extension, Form,
+    extract::{MatchedPath, Path, Query, Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Redirect, Response},
+};
+use model::{Fault, FaultKind, Origin, Permission, Viewer};
+
+use super::Failed;
+use crate::auth::{Auth, Shown, hash};
+
+/// What a route needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    /// Nothing: it tells and changes nothing of any host.
+    Public,
+    /// A viewer with this permission.
+    Needs(Permission),
+}
+
+/// The decision for a route; none closes it.
+fn access(method: &Method, route: Option<&str>, path: &str) -> Option<Access> {
+    use Access::{Needs, Public};
+    use Permission::{Operate, ReadAudit, View};
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    let Some(route) = route else {
+        // Pages have no route of their own; the interface shows them.
+        let audit = path == routes::AUDIT || path.starts_with("/audit/");
+        return reads.then_some(Needs(if audit { ReadAudit } else { View }));
+    };
+    match route {
+        "/healthz" | "/readyz" | "/worker.js" | "/favicon.svg" if reads => Some(Public),
+        "/login" | "/login/{secret}" | "/logout" | "/theme" => Some(Public),
+        _ if route.starts_with("/pkg") && reads => Some(Public),
+        "/api/v1/audit" | "/api/v1/audit.jsonl" if reads => Some(Needs(ReadAudit)),
+        "/events"
+        | "/metrics"
+        | "/api/v1/inventory"
+        | "/api/v1/tasks"
+        | "/api/v1/tasks/{id}"
+        | "/api/v1/events"
+        | "/api/v1/stats"
+        | "/api/v1/stats/{host}/{uuid}"
+        | "/api/v1/domains/{host}/{uuid}/definition"
+            if reads =>
+        {
+            Some(Needs(View))
+        }
+        // What a browser complains of, and addresses that do not exist.
+        "/api/v1/reports" | "/api/{*unknown}" => Some(Needs(View)),
+        "/api/v1/commands"
+        | "/api/v1/batches"
+        | "/api/v1/tasks/{id}/cancel"
+        | "/api/v1/journal/check"
+        | "/api/v1/hosts/{host}/reconnect"
+        | "/commands"
+        | "/cancel"
+        | "/reconnect" => Some(Needs(Operate)),
+        _ => None,
+    }
+}
+
+/// The door, and what its pages are drawn with.
+pub(crate) struct Door {
+    auth: Arc<Auth>,
+    names: AssetNames,
+    /// Whether browsers come over TLS, so that the cookie never travels without it.
+    secure: bool,
+}
+
+/// Who came in, and by what, for handlers that look again later.
+#[derive(Clone)]
+pub(crate) struct Admitted {
+    auth: Arc<Auth>,
+    shown: Option<Shown>,
+    viewer: Viewer,
+}
+
+impl Admitted {
+    /// Whether who came in would still be let in as the same one.
+    pub(crate) async fn still(&self) -> bool {
+        self.auth.viewer(self.shown.as_ref()).await.is_ok_and(|viewer| viewer.as_ref() == Some(&self.viewer))
+    }
+
+    /// When a stream has to look again.
+    pub(crate) fn next_look() -> Instant {
+        Instant::now() + Duration::from_secs(5)
+    }
+
+    /// Who came in.
+    pub(crate) fn viewer(&self) -> &Viewer {
+        &self.viewer
+    }
+}
+
+impl Door {
+    pub(crate) fn new(auth: Arc<Auth>, names: AssetNames, secure: bool) -> Self {
+        Self { auth, names, secure }
+    }
+
+    fn cookie_name(&self) -> &'static str {
+        if self.secure { "__Host-belvedere" } else { "belvedere" }
+    }
+
+    /// What a request shows: a token, or a session's cookie.
+    fn shown(&self, headers: &HeaderMap) -> Option<Shown> {
+        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        if let Some(token) = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer ")) {
+            return Some(Shown::Token(hash(token.trim())));
+        }
+        let pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut pairs = pairs.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        pairs.find(|(name, _)| *name == self.cookie_name()).map(|(_, secret)| Shown::Session(hash(secret)))
+    }
+
+    /// An answer that begins or ends a session.
+    fn with_cookie(&self, secret: &str, mut response: Response) -> Response {
+        let seconds = if secret.is_empty() { 0 } else { crate::journal::accounts::ABSOLUTE / 1_000 };
+        let secure = if self.secure { "; Secure" } else { "" };
+        let cookie =
+            format!("{}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}", self.cookie_name());
+        if let Ok(value) = HeaderValue::from_str(&cookie) {
+            response.headers_mut().append(header::SET_COOKIE, value);
+        }
+        response
+    }
+
+    fn page(&self, status: StatusCode, headers: &HeaderMap, page: plain::Page) -> Response {
+        let cookies = headers.get(header::COOKIE).and_then(|value| value.to_str().ok());
+        let theme = cookies.map(Theme::from_cookies).unwrap_or_default();
+        let policy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
+                      frame-ancestors 'none'";
+        let kind = (header::CONTENT_TYPE, "text/html; charset=utf-8");
+        (status, [kind, (header::CONTENT_SECURITY_POLICY, policy)], plain::html(&self.names, theme, page))
+            .into_response()
+    }
+}
+
+/// Middleware: lets in, asks who it is, or says why not.
+pub(crate) async fn check(State(door): State<Arc<Door>>, mut request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let is_page = route.is_none();
+    let Some(access) = access(request.method(), route.as_deref(), request.uri().path()) else {
+        let fault = Fault::new(FaultKind::NotAllowed, "Nobody may do this");
+        return Failed(fault).into_response();
+    };
+    let shown = door.shown(request.headers());
+    let viewer = match (access, door.auth.viewer(shown.as_ref()).await) {
+        (_, Ok(viewer)) => viewer,
+        // Health is told although accounts cannot be read.
+        (Access::Public, Err(_)) => None,
+        (_, Err(fault)) => return Failed(fault).into_response(),
+    };
+    if let Access::Needs(permission) = access {
+        let Some(viewer) = &viewer else { return stranger(&request, is_page) };
+        if let Err(fault) = viewer.role.may(permission) {
+            if is_page {
+                return door.page(StatusCode::FORBIDDEN, request.headers(), plain::Page::Refused(fault.sentence()));
+            }
+            return Failed(fault).into_response();
+        }
+    }
+    if let Some(viewer) = viewer {
+        request.extensions_mut().insert(Admitted { auth: door.auth.clone(), shown, viewer });
+    }
+    next.run(request).await
+}
+
+/// Where somebody goes of whom nothing is known.
+fn stranger(request: &Request, is_page: bool) -> Response {
+    let form = matches!(request.uri().path(), routes::COMMANDS | routes::CANCEL | routes::RECONNECT);
+    if !is_page && !form {
+        let fault = Fault::new(FaultKind::SignedOut, "Belvedere does not know who you are");
+        return Failed(fault.with_next("Log in, or send a token as Authorization: Bearer")).into_response();
+    }
+    let there = request.uri().path_and_query().map_or(routes::OVERVIEW, |there| there.as_str());
+    let there = if is_page { there } else { routes::OVERVIEW };
+    // A link on another site brings no cookie that is for this site only. The second request
+    // is our own and does.
+    let elsewhere = request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+    if is_page && elsewhere && !request.headers().contains_key(header::COOKIE) {
+        return ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], plain::again(there)).into_response();
+    }
+    Redirect::to(&routes::log_in(there)).into_response()
+}
+
+/// The page that comes after logging in.
+fn next_page(fields: &BTreeMap<String, String>) -> &str {
+    fields.get("next").map(String::as_str).filter(|next| routes::is_local(next)).unwrap_or(routes::OVERVIEW)
+}
+
+/// `GET /login`
+pub(crate) async fn log_in_page(
+    State(door): State<Arc<Door>>,
+    admitted: Option<Extension<Admitted>>,
+    Query(fields): Query<BTreeMap<String, String>>,
+    headers: HeaderMap,
+) -> Response {
+    let next = next_page(&fields).to_owned();
+    if admitted.is_some() {
+        return Redirect::to(&next).into_response();
+    }
+    door.page(StatusCode::OK, &headers, plain::Page::LogIn { next, name: String::new(), why: None })
+}
+
+/// `POST /login`
+pub(crate) async fn log_in(
+    State(door): State<Arc<Door>>,
+    Extension(origin): Extension<Origin>,
+    headers: HeaderMap,
+    Form(fields): Form<BTreeMap<String, String>>,
+) -> Response {
+    let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
+    let (name, next) = (field("name").trim(), next_page(&fields));
+    let address = origin.address.as_deref().unwrap_or_default();
+    match door.auth.log_in(name, field("password"), address).await {
+        Ok(secret) => {
+            tracing::info!(name, address, "logged in");
+            door.with_cookie(&secret, Redirect::to(next).into_response())
+        }
+        Err(fault) => {
+            tracing::warn!(name = %name.escape_debug(), address, why = fault.reason, "not logged in");
+            let status = StatusCode::from_u16(fault.kind.status()).unwrap_or(StatusCode::UNAUTHORIZED);
+            let why = Some(fault.sentence());
+            let page = plain::Page::LogIn { next: next.to_owned(), name: name.to_owned(), why };
+            let mut response = door.page(status, &headers, page);
+            if fault.kind == FaultKind::TooMany {
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            }
+            response
+        }
+    }
+}
+
+/// `GET /login/{secret}`: asks before it uses the link up, as whoever looks at a link may be
+/// a program.
+pub(crate) async fn link_page(
+    State(door): State<Arc<Door>>,
+    Path(secret): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Failed> {
+    Ok(match door.auth.link(&secret).await? {
+        Some(name) => door.page(StatusCode::OK, &headers, plain::Page::ByLink { name }),
+        None => {
+            let why = "This link was used before or is too old. Make a new one with belvedere login-link.";
+            door.page(StatusCode::NOT_FOUND, &headers, plain::Page::Refused(why.into()))
+        }
+    })
+}
+
+/// `POST /login/{secret}`
+pub(crate) async fn log_in_by_link(
+    State(door): State<Arc<Door>>,
+    Extension(origin): Extension<Origin>,
+    Path(secret): Path<String>,
+) -> Result<Response, Failed> {
+    let session = door.auth.log_in_by_link(&secret).await?;
+    tracing::info!(address = origin.address.as_deref().unwrap_or_default(), "logged in by link");
+    Ok(door.with_cookie(&session, Redirect::to(routes::OVERVIEW).into_response()))
+}
+
+/// `POST /logout`
+pub(crate) async fn log_out(
+    State(door): State<Arc<Door>>,
+    admitted: Option<Extension<Admitted>>,
+) -> Result<Response, Failed> {
+    if let Some(shown) = admitted.and_then(|Extension(admitted)| admitted.shown) {
+        door.auth.log_out(&shown).await?;
+    }
+    Ok(door.with_cookie("", Redirect::to(routes::LOG_IN).into_response()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The routes as they stand in the sources; one that is added without a decision fails here.
+    #[test]
+    fn every_route_has_a_decision() {
+        let sources = [include_str!("../http.rs"), include_str!("assets.rs")];
+        let routes: Vec<&str> = sources
+            .iter()
+            .flat_map(|source| {
+                let routes = source.split(".route(\"").skip(1);
+                routes.chain(source.split(".route_service(\"").skip(1))
+            })
+            .filter_map(|rest| rest.split_once('"').map(|(route, _)| route))
+            .filter(|route| route.starts_with('/'))
+            .collect();
+        assert!(routes.len() > 25, "{routes:?}");
+        for route in routes {
+            let open = [Method::GET, Method::POST].map(|method| access(&method, Some(route), route));
+            assert!(open.iter().any(Option::is_some), "{route} is closed to everybody");
+        }
+        assert_eq!(access(&Method::GET, Some("/new"), "/new"), None);
+        assert_eq!(access(&Method::POST, None, "/vms"), None);
+        assert_eq!(access(&Method::GET, None, "/audit"), Some(Access::Needs(Permission::ReadAudit)));
+    }
+}

@@ -1,0 +1,246 @@
+//! Accounts over HTTP: who gets in, who may do what, and how it ends.
+
+mod support;
+
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use support::{Response, Running, read};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+/// A password that is long enough.
+const PASSWORD: &str = "correct horse battery";
+
+/// A server whose accounts are made from the command line while it runs.
+struct Site {
+    server: Running,
+    data: TempDir,
+}
+
+impl Site {
+    async fn new() -> Self {
+        let data = TempDir::new().expect("a folder");
+        let server = Running::with(&["--demo", "--data", data.path().to_str().expect("text")]).await;
+        Self { server, data }
+    }
+
+    /// Runs `belvedere` with these words; gives what it wrote.
+    fn run(&self, words: &[&str], input: &str) -> Result<String, String> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_belvedere"));
+        command.args(words).arg("--data").arg(self.data.path());
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+        // One that reads nothing may be gone already.
+        child.stdin.take().expect("piped").write_all(input.as_bytes()).ok();
+        let output = child.wait_with_output().expect("ends");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    /// Makes an account, and waits until the server asks who somebody is.
+    async fn add(&self, name: &str, role: &str) {
+        self.run(&["user", "add", name, "--role", role, "--password-stdin"], PASSWORD).expect("made");
+        let began = Instant::now();
+        while self.server.get("/api/v1/inventory").await.0 != 401 {
+            assert!(began.elapsed() < Duration::from_secs(10), "it asks who somebody is");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn log_in(&self, name: &str, password: &str) -> Response {
+        self.server.form("/login", &[("name", name), ("password", password), ("next", "/vms")]).await
+    }
+
+    /// Logs in; gives the cookie.
+    async fn cookie(&self, name: &str) -> String {
+        let answer = self.log_in(name, PASSWORD).await;
+        assert_eq!(answer.status(), 303);
+        assert_eq!(answer.headers()["location"], "/vms");
+        cookie(&answer)
+    }
+
+    async fn status(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> u16 {
+        let body = if method == "POST" { "{}" } else { "" };
+        let headers = [headers, &[("content-type", "application/json")]].concat();
+        self.server.send(method, path, &headers, body).await.status().as_u16()
+    }
+}
+
+fn cookie(answer: &Response) -> String {
+    let set = answer.headers()["set-cookie"].to_str().expect("text");
+    for part in ["HttpOnly", "SameSite=Strict", "Path=/"] {
+        assert!(set.contains(part), "{set}");
+    }
+    set.split(';').next().expect("a pair").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_accounts_all_is_open_and_from_the_first_one_on_nothing_is() {
+    let site = Site::new().await;
+    assert_eq!(site.status("GET", "/vms", &[]).await, 200);
+    site.add("root", "admin").await;
+    for path in ["/", "/vms", "/hosts", "/tasks", "/audit", "/history", "/vms/demo/x", "/nonsense"] {
+        let answer = site.server.send("GET", path, &[], "").await;
+        assert_eq!(answer.status(), 303, "{path}");
+        assert!(answer.headers()["location"].to_str().expect("text").starts_with("/login?next=/"), "{path}");
+    }
+    let closed = [
+        ("GET", "/api/v1/inventory"),
+        ("GET", "/api/v1/tasks"),
+        ("GET", "/api/v1/audit"),
+        ("GET", "/api/v1/audit.jsonl"),
+        ("GET", "/api/v1/events"),
+        ("GET", "/api/v1/stats"),
+        ("GET", "/events"),
+        ("GET", "/metrics"),
+        ("GET", "/api/v1/nonsense"),
+        ("POST", "/api/v1/commands"),
+        ("POST", "/api/v1/batches"),
+        ("POST", "/api/v1/reports"),
+        ("POST", "/api/v1/journal/check"),
+        ("POST", "/api/v1/hosts/demo/reconnect"),
+    ];
+    for (method, path) in closed {
+        assert_eq!(site.status(method, path, &[]).await, 401, "{method} {path}");
+        for wrong in ["Bearer 00", "Bearer ", "Basic cm9vdDpyb290"] {
+            assert_eq!(site.status(method, path, &[("authorization", wrong)]).await, 401, "{method} {path} {wrong}");
+        }
+        assert_eq!(site.status(method, path, &[("cookie", "belvedere=guess")]).await, 401, "{method} {path}");
+    }
+    for path in ["/healthz", "/readyz", "/login"] {
+        assert_eq!(site.status("GET", path, &[]).await, 200, "{path}");
+    }
+    // What is not known at all is closed, too.
+    assert_eq!(site.status("DELETE", "/vms", &[]).await, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_role_may_what_it_may_and_no_more() {
+    let site = Site::new().await;
+    for role in ["viewer", "operator", "admin"] {
+        site.add(role, role).await;
+    }
+    let expected = [("viewer", 403, 403), ("operator", 422, 403), ("admin", 422, 200)];
+    for (name, command, audit) in expected {
+        let cookie = site.cookie(name).await;
+        let with: &[(&str, &str)] = &[("cookie", &cookie)];
+        assert_eq!(site.status("GET", "/vms", with).await, 200, "{name}");
+        assert_eq!(site.status("GET", "/api/v1/inventory", with).await, 200, "{name}");
+        assert_eq!(site.status("POST", "/api/v1/commands", with).await, command, "{name}");
+        assert_eq!(site.status("POST", "/api/v1/batches", with).await, command, "{name}");
+        assert_eq!(site.status("GET", "/audit", with).await, audit, "{name}");
+        assert_eq!(site.status("GET", "/api/v1/audit", with).await, audit, "{name}");
+        assert_eq!(site.status("GET", "/api/v1/audit.jsonl", with).await, audit, "{name}");
+        let (_, page) = read(site.server.send("GET", "/vms", with, "").await).await;
+        assert_eq!(page.contains("Your role is viewer"), name == "viewer", "the buttons of {name} say why not");
+        assert_eq!(page.contains("href=\"/audit\""), name == "admin");
+        assert!(page.contains("Log out"));
+    }
+    // What one role was shown is not shown to another one.
+    let (_, page) = read(site.server.send("GET", "/vms", &[], "").await).await;
+    assert!(!page.contains("web-01"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_does_what_its_role_may_and_stands_in_the_records() {
+    let site = Site::new().await;
+    let token = site.run(&["token", "create", "ci", "--role", "operator"], "").expect("made");
+    assert_eq!(token.len(), 64);
+    assert!(site.run(&["token", "create", "ci", "--role", "admin"], "").expect_err("taken").contains("already"));
+    site.add("root", "admin").await;
+    let bearer = format!("Bearer {token}");
+    let with: &[(&str, &str)] = &[("authorization", &bearer), ("content-type", "application/json")];
+    let (_, inventory) = read(site.server.send("GET", "/api/v1/inventory", with, "").await).await;
+    let inventory: Value = serde_json::from_str(&inventory).expect("JSON");
+    let domains = inventory["hosts"]["demo"]["domains"].as_array().expect("a list");
+    let id = &domains.iter().find(|domain| domain["name"] == "web-01").expect("it exists")["id"];
+    let request = json!({ "requestId": Uuid::new_v4(), "host": "demo", "target": id, "command": { "kind": "pause" } });
+    assert_eq!(site.server.send("POST", "/api/v1/commands", with, request.to_string()).await.status(), 202);
+    let cookie = site.cookie("root").await;
+    let (_, audit) = read(site.server.send("GET", "/api/v1/audit", &[("cookie", &cookie)], "").await).await;
+    assert!(audit.contains("\"who\":\"ci\"") && !audit.contains(&token), "{audit}");
+    site.run(&["token", "revoke", "ci"], "").expect("revoked");
+    let began = Instant::now();
+    while site.status("GET", "/api/v1/inventory", with).await != 401 {
+        assert!(began.elapsed() < Duration::from_secs(10), "it is not known any more");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_logs_in_once_and_looking_at_it_uses_nothing_up() {
+    let site = Site::new().await;
+    site.run(&["user", "add", "root", "--role", "admin"], "").expect("made");
+    assert!(site.run(&["login-link", "nobody"], "").expect_err("refused").contains("there is no account nobody"));
+    let link = site.run(&["login-link", "root"], "").expect("made");
+    let path = &link[link.find("/login/").expect("a path")..];
+    for _ in 0..2 {
+        let (status, page) = site.server.get(path).await;
+        assert!(status == 200 && page.contains("Log in as"), "{page}");
+    }
+    let answer = site.server.form(path, &[]).await;
+    assert_eq!(answer.status(), 303);
+    let cookie = cookie(&answer);
+    assert_eq!(site.status("GET", "/vms", &[("cookie", &cookie)]).await, 200);
+    assert_eq!(site.server.form(path, &[]).await.status(), 401, "it was used");
+    assert_eq!(site.server.get(path).await.0, 404);
+    // Leaving ends the session on the server, not only in the browser.
+    let left = site.server.send("POST", "/logout", &[("cookie", &cookie)], "").await;
+    assert_eq!(left.status(), 303);
+    assert!(left.headers()["set-cookie"].to_str().expect("text").contains("Max-Age=0"));
+    assert_eq!(site.status("GET", "/api/v1/inventory", &[("cookie", &cookie)]).await, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_passwords_tell_nothing_and_soon_have_to_wait() {
+    let site = Site::new().await;
+    site.add("root", "admin").await;
+    assert!(site.run(&["user", "add", "x", "--role", "viewer", "--password-stdin"], "short").is_err());
+    let mut told = Vec::new();
+    for name in ["root", "nobody"] {
+        let (status, page) = read(site.log_in(name, "wrong password here").await).await;
+        assert_eq!(status, 401);
+        told.push(page.replace(name, "NAME"));
+    }
+    assert_eq!(told[0], told[1], "who exists is not told");
+    let mut statuses = Vec::new();
+    for _ in 0..6 {
+        let answer = site.log_in("root", "wrong password here").await;
+        statuses.push(answer.status().as_u16());
+        assert_eq!(answer.headers().contains_key("retry-after"), answer.status() == 429);
+    }
+    assert_eq!(statuses.last(), Some(&429), "{statuses:?}");
+    assert_eq!(site.log_in("root", PASSWORD).await.status(), 429, "the right one waits, too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_hides_what_its_viewer_may_not_see_and_ends_with_the_account() {
+    let site = Site::new().await;
+    site.add("root", "admin").await;
+    site.add("jane", "viewer").await;
+    let (root, jane) = (site.cookie("root").await, site.cookie("jane").await);
+    let open = async |cookie: &str| {
+        let answer = site.server.send("GET", "/events", &[("cookie", cookie)], "").await;
+        assert_eq!(answer.status(), 200);
+        support::Stream { body: answer.into_body(), text: String::new() }
+    };
+    let (mut admins, viewers) = (open(&root).await, open(&jane).await);
+    let inventory = admins.until("inventory").await.data;
+    let domains = inventory["hosts"]["demo"]["domains"].as_array().expect("a list");
+    let id = &domains.iter().find(|domain| domain["name"] == "web-01").expect("it exists")["id"];
+    let request = json!({ "requestId": Uuid::new_v4(), "host": "demo", "target": id, "command": { "kind": "pause" } });
+    let with: &[(&str, &str)] = &[("cookie", &root), ("content-type", "application/json")];
+    assert_eq!(site.server.send("POST", "/api/v1/commands", with, request.to_string()).await.status(), 202);
+    admins.until("audit-appended").await;
+    site.run(&["user", "remove", "jane"], "").expect("removed");
+    // She saw the change and no record of it, and soon nothing more.
+    let rest = tokio::time::timeout(Duration::from_secs(40), viewers.rest()).await.expect("it ends");
+    assert!(rest.contains("event: vm-state-changed") && !rest.contains("audit-appended"), "{rest}");
+    assert_eq!(site.status("GET", "/events", &[("cookie", &jane)]).await, 401);
+}
