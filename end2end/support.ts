@@ -19,6 +19,9 @@ function ownFolder(): string {
   return folder;
 }
 
+/** The password of every account that a test makes. */
+export const password = "correct horse battery";
+
 /** A server of this test's own. */
 export class Server {
   url = "";
@@ -72,6 +75,18 @@ export class Server {
 
   async inventory(): Promise<any> {
     return (await fetch(`${this.url}/api/v1/inventory`)).json();
+  }
+
+  /** Runs another verb of the program on this server's folder, as an admin would. */
+  verb(words: string[], input = ""): string {
+    const folder = this.args[this.args.indexOf("--data") + 1];
+    return execFileSync(binary, [...words, "--data", folder], { input, encoding: "utf8", stdio: ["pipe", "pipe", "inherit"] }).trim();
+  }
+
+  /** Makes an account, and waits until the server asks who somebody is. */
+  async account(name: string, role: string): Promise<void> {
+    this.verb(["user", "add", name, "--role", role, "--password-stdin"], password);
+    await expect.poll(async () => (await fetch(`${this.url}/api/v1/inventory`)).status).toBe(401);
   }
 
   /** Sends a command as another client would. */
@@ -164,7 +179,7 @@ export const test = base.extend<Fixtures>({
 
 /** Collects what a page complains about, but for a server that is away on purpose. */
 export function watch(page: Page, complaints: string[]): void {
-  const expected = /net::ERR_CONNECTION_REFUSED|net::ERR_INCOMPLETE_CHUNKED|net::ERR_EMPTY_RESPONSE|status of 409|status of 404/;
+  const expected = /net::ERR_CONNECTION_REFUSED|net::ERR_INCOMPLETE_CHUNKED|net::ERR_EMPTY_RESPONSE|status of (40[1349]|429)/;
   page.on("console", (message) => {
     if (["error", "warning"].includes(message.type()) && !expected.test(message.text())) complaints.push(message.text());
   });
@@ -199,3 +214,10 @@ export async function live(page: Page): Promise<void> {
 
 export const press = (within: Locator | Page, name: string): Promise<void> =>
   within.getByRole("button", { name, exact: true }).click();
+
+/** Says who one is. */
+export async function logIn(page: Page, name: string, secret = password): Promise<void> {
+  await page.getByLabel("Name").fill(name);
+  await page.getByLabel("Password").fill(secret);
+  await page.getByRole("button", { name: "Log in" }).click();
+}

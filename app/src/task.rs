@@ -42,7 +42,7 @@ pub(crate) fn task_line(store: Store, task: &Arc<Task>) -> AnyView {
         <li class="task">
             {icon(picture)} <b>{task.label()}</b> <a href=href>{task.target_name.clone()}</a>
             {bar} <span class="muted">{words} ", " {took}</span>
-            {task.cancellable.then(|| cancel(task.task_id))}
+            {(task.cancellable && store.viewer().may_end(task).is_ok()).then(|| cancel(task.task_id))}
         </li>
     }
     .into_any()

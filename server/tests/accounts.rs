@@ -174,6 +174,30 @@ async fn a_token_does_what_its_role_may_and_stands_in_the_records() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_operator_ends_their_own_tasks_and_an_admin_those_of_others() {
+    let site = Site::new().await;
+    for (name, role) in [("ann", "operator"), ("ben", "operator"), ("root", "admin")] {
+        site.add(name, role).await;
+    }
+    let (ann, ben, root) = (site.cookie("ann").await, site.cookie("ben").await, site.cookie("root").await);
+    let (_, inventory) = read(site.server.send("GET", "/api/v1/inventory", &[("cookie", &ann)], "").await).await;
+    let inventory: Value = serde_json::from_str(&inventory).expect("JSON");
+    let domains = inventory["hosts"]["demo"]["domains"].as_array().expect("a list");
+    let id = &domains.iter().find(|domain| domain["name"] == "web-01").expect("it exists")["id"];
+    let request = Uuid::new_v4();
+    let body = json!({ "requestId": request, "host": "demo", "target": id, "command": { "kind": "pause" } });
+    let with: &[(&str, &str)] = &[("cookie", &ann), ("content-type", "application/json")];
+    assert_eq!(site.server.send("POST", "/api/v1/commands", with, body.to_string()).await.status(), 202);
+    let path = format!("/api/v1/tasks/{request}/cancel");
+    assert_eq!(site.status("POST", &path, &[("cookie", &ben)]).await, 403, "it is not his");
+    // It has ended by now, or cannot be ended; that is another answer.
+    for cookie in [&ann, &root] {
+        let status = site.status("POST", &path, &[("cookie", cookie)]).await;
+        assert!([202, 409].contains(&status), "{status}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_link_logs_in_once_and_looking_at_it_uses_nothing_up() {
     let site = Site::new().await;
     site.run(&["user", "add", "root", "--role", "admin"], "").expect("made");

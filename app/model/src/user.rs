@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Fault, FaultKind};
+use crate::{Fault, FaultKind, Task};
 
 /// What an account may do; each may do what those before may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -79,6 +79,16 @@ pub struct Viewer {
 }
 
 impl Viewer {
+    /// Whether a task is one's own, or one may end those of others; it is shown and refused
+    /// by this.
+    ///
+    /// # Errors
+    /// Why not, with the next step.
+    pub fn may_end(&self, task: &Task) -> Result<(), Fault> {
+        self.role.may(Permission::Operate)?;
+        if task.who == self.name { Ok(()) } else { self.role.may(Permission::EndTasksOfOthers) }
+    }
+
     /// Whoever reaches a server without accounts.
     pub fn anybody() -> Self {
         Self { name: None, role: Role::Admin }

@@ -40,6 +40,10 @@ fn access(method: &Method, route: Option<&str>, path: &str) -> Option<Access> {
     use Permission::{Operate, ReadAudit, View};
     let reads = matches!(*method, Method::GET | Method::HEAD);
     let Some(route) = route else {
+        // Scripts and styles are the same for everybody.
+        if path.starts_with("/pkg/") {
+            return reads.then_some(Public);
+        }
         // Pages have no route of their own; the interface shows them.
         let audit = path == routes::AUDIT || path.starts_with("/audit/");
         return reads.then_some(Needs(if audit { ReadAudit } else { View }));
@@ -47,7 +51,6 @@ fn access(method: &Method, route: Option<&str>, path: &str) -> Option<Access> {
     match route {
         "/healthz" | "/readyz" | "/worker.js" | "/favicon.svg" if reads => Some(Public),
         "/login" | "/login/{secret}" | "/logout" | "/theme" => Some(Public),
-        _ if route.starts_with("/pkg") && reads => Some(Public),
         "/api/v1/audit" | "/api/v1/audit.jsonl" if reads => Some(Needs(ReadAudit)),
         "/events"
         | "/metrics"
@@ -144,7 +147,7 @@ impl Door {
     fn page(&self, status: StatusCode, headers: &HeaderMap, page: plain::Page) -> Response {
         let cookies = headers.get(header::COOKIE).and_then(|value| value.to_str().ok());
         let theme = cookies.map(Theme::from_cookies).unwrap_or_default();
-        let policy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
+        let policy = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
         let kind = (header::CONTENT_TYPE, "text/html; charset=utf-8");
         (status, [kind, (header::CONTENT_SECURITY_POLICY, policy)], plain::html(&self.names, theme, page))
@@ -235,7 +238,8 @@ pub(crate) async fn log_in(
             door.with_cookie(&secret, Redirect::to(next).into_response())
         }
         Err(fault) => {
-            tracing::warn!(name = %name.escape_debug(), address, why = fault.reason, "not logged in");
+            // Without the name: people type passwords into that field, too.
+            tracing::warn!(address, why = fault.reason, "not logged in");
             let status = StatusCode::from_u16(fault.kind.status()).unwrap_or(StatusCode::UNAUTHORIZED);
             let why = Some(fault.sentence());
             let page = plain::Page::LogIn { next: next.to_owned(), name: name.to_owned(), why };
@@ -309,6 +313,8 @@ mod tests {
             assert!(open.iter().any(Option::is_some), "{route} is closed to everybody");
         }
         assert_eq!(access(&Method::GET, Some("/new"), "/new"), None);
+        assert_eq!(access(&Method::GET, None, "/pkg/a.css"), Some(Access::Public));
+        assert_eq!(access(&Method::GET, None, "/pkgs"), Some(Access::Needs(Permission::View)));
         assert_eq!(access(&Method::POST, None, "/vms"), None);
         assert_eq!(access(&Method::GET, None, "/audit"), Some(Access::Needs(Permission::ReadAudit)));
     }

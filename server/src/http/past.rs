@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use app::routes;
 use axum::{
-    Form, Json,
+    Extension, Form, Json,
     body::Body,
     extract::{Path, Query as Address, State},
     http::header,
@@ -15,7 +15,7 @@ use futures_util::stream;
 use model::{DomainRef, Fault, RequestId, Task, stats::Usage};
 use serde_json::{json, value::RawValue};
 
-use super::Failed;
+use super::{Failed, door::Admitted};
 use crate::{
     Backend,
     past::{self, Wishes},
@@ -44,10 +44,20 @@ fn request_id(text: &str) -> Result<RequestId, Fault> {
 }
 
 /// `POST /api/v1/tasks/{id}/cancel`
-pub(crate) async fn cancel(State(backend): State<Arc<Backend>>, Path(id): Path<String>) -> Result<Response, Failed> {
+pub(crate) async fn cancel(
+    State(backend): State<Arc<Backend>>,
+    Extension(admitted): Extension<Admitted>,
+    Path(id): Path<String>,
+) -> Result<Response, Failed> {
     let id = request_id(&id)?;
+    may_end(&backend, &admitted, id).await?;
     backend.cancel(id).await?;
     Ok((axum::http::StatusCode::ACCEPTED, Json(json!({ "taskId": id }))).into_response())
+}
+
+/// Whether a task is one's own, or one may end those of others.
+async fn may_end(backend: &Backend, admitted: &Admitted, id: RequestId) -> Result<(), Fault> {
+    admitted.viewer().may_end(&*backend.task(id).await?)
 }
 
 /// How long a form waits for a cancelled task before the page comes back.
@@ -56,10 +66,12 @@ const FORM_WAIT: Duration = Duration::from_secs(3);
 /// `POST /cancel`: the same without JavaScript.
 pub(crate) async fn cancel_form(
     State(backend): State<Arc<Backend>>,
+    Extension(admitted): Extension<Admitted>,
     Form(fields): Form<BTreeMap<String, String>>,
 ) -> Result<Redirect, Failed> {
     let field = |name: &str| fields.get(name).map(String::as_str);
     let id = request_id(field("task").unwrap_or_default())?;
+    may_end(&backend, &admitted, id).await?;
     // What could not be cancelled is shown as it is by the page that comes back.
     if backend.cancel(id).await.is_ok() {
         backend.wait(id, FORM_WAIT).await;

@@ -1,0 +1,29 @@
+// What an open page says when its account goes away.
+import AxeBuilder from "@axe-core/playwright";
+import { expect, live, logIn, test } from "../support.ts";
+
+test("a page whose session has ended says so and leads back to logging in", async ({ page, demo }) => {
+  await demo.account("jane", "operator");
+  await page.goto(`${demo.url}/vms`);
+  await logIn(page, "jane");
+  await live(page);
+  demo.verb(["user", "add", "root", "--role", "admin"]);
+  demo.verb(["user", "remove", "jane"]);
+  await expect(page.getByRole("status")).toContainText("signed out", { timeout: 40_000 });
+  await page.getByRole("button", { name: "Sign in again" }).click();
+  await expect(page.getByRole("heading", { name: "Log in" })).toBeVisible();
+});
+
+test("the page that asks who somebody is is accessible, light and dark, wide and narrow", async ({ page, demo }) => {
+  await demo.account("root", "admin");
+  for (const colorScheme of ["light", "dark"] as const) {
+    for (const width of [1400, 390]) {
+      await page.emulateMedia({ colorScheme });
+      await page.setViewportSize({ width, height: 900 });
+      await page.goto(`${demo.url}/login`);
+      await logIn(page, "root", "not the right one");
+      const { violations } = await new AxeBuilder({ page }).withTags(["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]).analyze();
+      expect(violations.map(({ id, nodes }) => `${id}: ${nodes[0].html}`)).toEqual([]);
+    }
+  }
+});

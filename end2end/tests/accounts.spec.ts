@@ -1,0 +1,58 @@
+// Logging in and out, and what roles may do, with and without JavaScript.
+import { expect, list, logIn, row, test } from "../support.ts";
+
+test("whoever is not known logs in and arrives where they wanted to go", async ({ page, demo }) => {
+  await demo.account("root", "admin");
+  await page.goto(`${demo.url}/vms?state=running`);
+  await expect(page.getByRole("heading", { name: "Log in" })).toBeVisible();
+  await expect(page.getByText("web-01")).toHaveCount(0);
+  await expect(page.getByLabel("Password")).toHaveAttribute("autocomplete", "current-password");
+  await logIn(page, "root", "not the right one");
+  await expect(page.getByRole("alert")).toContainText("do not belong together");
+  await expect(page.getByLabel("Name")).toHaveValue("root");
+  await logIn(page, "root");
+  await expect(page).toHaveURL(/\/vms\?state=running$/);
+  await expect(row(page, "web-01")).toBeVisible();
+  await expect(page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Audit" })).toBeVisible();
+  await page.getByLabel("Account root").click();
+  await expect(page.getByText("Role: admin")).toBeVisible();
+  await page.getByRole("button", { name: "Log out" }).click();
+  await expect(page.getByRole("heading", { name: "Log in" })).toBeVisible();
+  await page.goto(`${demo.url}/vms`);
+  await expect(list(page)).toHaveCount(0);
+});
+
+test("a viewer sees everything but the records, and every action says why not", async ({ page, demo }) => {
+  await demo.account("jane", "viewer");
+  await page.goto(`${demo.url}/vms`);
+  await logIn(page, "jane");
+  const pause = row(page, "web-01").getByRole("button", { name: "Pause" });
+  await expect(pause).toHaveAttribute("aria-disabled", "true");
+  await expect(pause).toHaveAttribute("title", /Your role is viewer, which may not change anything/);
+  await expect(page.getByRole("link", { name: "Audit" })).toHaveCount(0);
+  await page.goto(`${demo.url}/audit`);
+  await expect(page.getByRole("alert")).toContainText("may not read who did what");
+});
+
+test("a link logs in once", async ({ page, demo }) => {
+  await demo.account("root", "admin");
+  const link = demo.verb(["login-link", "root"]);
+  expect(link.startsWith(demo.url)).toBe(true);
+  await page.goto(link);
+  await page.getByRole("button", { name: "Log in as root" }).click();
+  await expect(page.getByRole("heading", { name: "Overview" })).toBeVisible();
+  await page.goto(link);
+  await expect(page.getByRole("alert")).toContainText("used before");
+});
+
+test("a link on another site leads into the session that is there", async ({ page, demo }) => {
+  await demo.account("root", "admin");
+  await page.goto(`${demo.url}/vms`);
+  await logIn(page, "root");
+  await expect(list(page)).toBeVisible();
+  const elsewhere = demo.url.replace("127.0.0.1", "localhost");
+  await page.route(`${elsewhere}/**`, (route) => route.fulfill({ contentType: "text/html", body: `<a href="${demo.url}/vms?q=web">Belvedere</a>` }));
+  await page.goto(`${elsewhere}/page`);
+  await page.getByRole("link", { name: "Belvedere" }).click();
+  await expect(row(page, "web-01")).toBeVisible();
+});
