@@ -56,8 +56,9 @@ pub(super) fn rank(state: DomainState) -> usize {
     DomainState::ALL.iter().position(|known| *known == state).unwrap_or_default()
 }
 
-/// Machines that a page draws; more would keep a slow browser busy for seconds.
-pub(super) const PAGE: usize = 200;
+/// Machines that a page draws; painting more of them at every change would make a slow
+/// browser late for clicks.
+pub(super) const PAGE: usize = 100;
 
 impl View {
     /// Reads an address; what it does not know it leaves out.
@@ -288,11 +289,11 @@ mod tests {
             View::read(&params).drawn(chosen, grown)
         };
         assert_eq!(drawn("", 0, 0), 0..0);
-        assert_eq!(drawn("", 450, 0), 0..200);
-        assert_eq!(drawn("2", 450, 0), 200..400);
-        assert_eq!(drawn("2", 450, 1), 200..450);
+        assert_eq!(drawn("", 450, 0), 0..100);
+        assert_eq!(drawn("2", 450, 0), 100..200);
+        assert_eq!(drawn("4", 450, 1), 300..450);
         assert_eq!(drawn("9", 450, 0), 400..450);
-        assert_eq!(drawn("nonsense", 200, 0), 0..200);
+        assert_eq!(drawn("nonsense", 100, 0), 0..100);
     }
 
     #[test]
