@@ -153,6 +153,16 @@ pub struct Beforehand {
 }
 
 impl Beforehand {
+    /// The same for somebody who may not read the records: without where people were.
+    pub fn without_records(mut self) -> Self {
+        if let Some(Ok(past)) = &mut self.past {
+            for record in &mut Arc::make_mut(past).records {
+                (record.origin.address, record.origin.session, record.origin.tab) = (None, None, None);
+            }
+        }
+        self
+    }
+
     /// What the page at an address needs.
     pub async fn read(backend: &dyn Backend, address: &str) -> Self {
         let mut read = Self::default();

@@ -5,6 +5,7 @@
 use std::{
     collections::HashMap,
     fmt::Write as _,
+    net::IpAddr,
     sync::{Arc, LazyLock, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -12,7 +13,10 @@ use std::{
 use argon2::{Argon2, PasswordHash, PasswordHasher, PasswordVerifier};
 use model::{Fault, FaultKind, Role, Viewer};
 use sha2::{Digest, Sha256};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::timeout,
+};
 
 use crate::{
     Backend,
@@ -34,10 +38,25 @@ const TOUCH_EVERY: u64 = 60_000;
 const FREE_FAILURES: u32 = 5;
 /// The first wait; each further failure doubles it.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
-/// The longest wait.
+/// The longest wait of an address.
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
+/// The longest wait of an account: whoever knows a name must not lock its owner out.
+const LONGEST_WAIT_OF_NAME: Duration = Duration::from_secs(60);
+/// Failures are forgotten after this.
+const FORGET_AFTER: Duration = Duration::from_secs(1_800);
+/// How long an attempt waits for its turn.
+const TURN: Duration = Duration::from_secs(5);
 /// How long a link to log in works, in milliseconds.
 pub(crate) const LINK_FOR: u64 = 15 * 60_000;
+
+/// What a request says of the one who sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// Somebody is there.
+    Person,
+    /// An open page asks by itself, however long nobody looks at it.
+    Page,
+}
 
 /// What somebody shows to say who they are.
 #[derive(Clone, Debug)]
@@ -64,10 +83,43 @@ struct Failures {
 
 impl Failures {
     /// How long the next attempt has to wait from now on.
-    fn wait(&self) -> Duration {
+    fn wait(&self, most: Duration) -> Duration {
         let Some(beyond) = self.count.checked_sub(FREE_FAILURES) else { return Duration::ZERO };
-        let wait = FIRST_WAIT.saturating_mul(1 << beyond.min(16)).min(LONGEST_WAIT);
+        let wait = FIRST_WAIT.saturating_mul(1 << beyond.min(16)).min(most);
         wait.saturating_sub(self.last.elapsed())
+    }
+}
+
+/// What failures are counted for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Suspect {
+    /// An account; the empty name stands for all that cannot be one.
+    Name(String),
+    /// A network address, of IPv6 its network.
+    Address(IpAddr),
+}
+
+impl Suspect {
+    /// What an attempt counts for. Everybody on this machine has the same address, and so
+    /// have all who come through a proxy that does not say whom it brings.
+    fn of(name: &str, address: &str) -> Vec<Self> {
+        let name = if model::user::check_name(name).is_ok() { name } else { "" };
+        let address =
+            address.parse::<IpAddr>().ok().filter(|address| !address.is_loopback()).map(|address| match address {
+                IpAddr::V6(address) => {
+                    let network = u128::from(address) >> 64 << 64;
+                    IpAddr::from(network.to_be_bytes())
+                }
+                other => other,
+            });
+        [Self::Name(name.to_owned())].into_iter().chain(address.map(Self::Address)).collect()
+    }
+
+    fn longest_wait(&self) -> Duration {
+        match self {
+            Self::Name(_) => LONGEST_WAIT_OF_NAME,
+            Self::Address(_) => LONGEST_WAIT,
+        }
     }
 }
 
@@ -77,17 +129,16 @@ pub(crate) struct Auth {
     /// Whether there are accounts, and who showed which secret, as of a moment ago.
     required: Mutex<Option<(Instant, bool)>>,
     known: Mutex<HashMap<Hash, (Instant, Option<Viewer>)>>,
-    /// By account and by address.
-    failures: Mutex<HashMap<String, Failures>>,
+    failures: Mutex<HashMap<Suspect, Failures>>,
     /// Passwords that are checked at the same time; each takes 19 MiB.
-    checks: Semaphore,
+    checks: Arc<Semaphore>,
 }
 
 impl Auth {
     pub(crate) fn new(backend: Arc<Backend>) -> Self {
         LazyLock::force(&NOBODYS);
         let (required, known, failures) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { backend, required, known, failures, checks: Semaphore::new(2) }
+        Self { backend, required, known, failures, checks: Arc::new(Semaphore::new(2)) }
     }
 
     /// Whether everybody has to say who they are: as soon as there is an account.
@@ -108,7 +159,7 @@ impl Auth {
     ///
     /// # Errors
     /// When the accounts cannot be read; then nobody gets in.
-    pub(crate) async fn viewer(&self, shown: Option<&Shown>) -> Result<Option<Viewer>, Fault> {
+    pub(crate) async fn viewer(&self, shown: Option<&Shown>, by: By) -> Result<Option<Viewer>, Fault> {
         if !self.is_required().await? {
             return Ok(Some(Viewer::anybody()));
         }
@@ -117,7 +168,7 @@ impl Auth {
         if let Some((_, viewer)) = known.filter(|(at, _)| at.elapsed() < KNOWN_FOR) {
             return Ok(viewer);
         }
-        let viewer = self.look_up(shown.clone()).await?;
+        let viewer = self.look_up(shown.clone(), by).await?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MAX_KNOWN {
             known.clear();
@@ -126,7 +177,7 @@ impl Auth {
         Ok(viewer)
     }
 
-    async fn look_up(&self, shown: Shown) -> Result<Option<Viewer>, Fault> {
+    async fn look_up(&self, shown: Shown, by: By) -> Result<Option<Viewer>, Fault> {
         let (accounts, now) = (&self.backend.journal.accounts, now());
         match shown {
             Shown::Token(hash) => {
@@ -136,7 +187,7 @@ impl Auth {
             Shown::Session(hash) => {
                 let found = accounts.read(move |connection| accounts::session(connection, &hash, now)).await?;
                 let Some((user, seen)) = found else { return Ok(None) };
-                if seen + TOUCH_EVERY < now {
+                if by == By::Person && seen + TOUCH_EVERY < now {
                     // A disk that is full ends no session that is in use.
                     accounts.write(move |connection| accounts::touch_session(connection, &hash, now)).await.ok();
                 }
@@ -151,22 +202,24 @@ impl Auth {
     /// `SignedOut` when they do not belong together, `TooMany` after many failures. Neither
     /// says whether there is such an account, nor does the time it takes.
     pub(crate) async fn log_in(&self, name: &str, password: &str, address: &str) -> Result<String, Fault> {
-        let keys = [format!("name {name}"), format!("address {address}")];
-        self.may_try(&keys)?;
+        let suspects = Suspect::of(name, address);
+        let place = self.checks.clone().acquire_owned();
+        let place = timeout(TURN, place).await.ok().and_then(Result::ok).ok_or_else(|| {
+            Fault::new(FaultKind::Busy, "Too many people log in at the same time").with_next("Try again in a moment")
+        })?;
+        // It counts as failed until it has succeeded, so that none beside it is for nothing.
+        self.attempt(&suspects)?;
         let wanted = name.to_owned();
         let user = self.backend.journal.accounts.read(move |connection| accounts::user(connection, &wanted)).await?;
         let kept = user.as_ref().and_then(|user| user.password.clone());
-        let right = password.len() <= LONGEST && self.verify(password.to_owned(), kept).await;
+        let right = password.len() <= LONGEST && self.verify(place, password.to_owned(), kept).await;
         match user.filter(|_| right) {
             Some(user) => {
-                self.succeeded(&keys);
+                self.succeeded(&suspects[0]);
                 self.begin(&user.name).await
             }
-            None => {
-                self.failed(&keys);
-                Err(Fault::new(FaultKind::SignedOut, "This name and this password do not belong together")
-                    .with_next("Try again, or ask an admin for a link to log in"))
-            }
+            None => Err(Fault::new(FaultKind::SignedOut, "This name and this password do not belong together")
+                .with_next("Try again, or ask an admin for a link to log in")),
         }
     }
 
@@ -179,18 +232,19 @@ impl Auth {
         self.backend.journal.accounts.read(move |connection| accounts::link(connection, &hash, now)).await
     }
 
-    /// Uses a link up and begins a session.
+    /// Uses a link up and begins a session; gives whose, and its secret.
     ///
     /// # Errors
     /// When it was used, or is too old.
-    pub(crate) async fn log_in_by_link(&self, secret: &str) -> Result<String, Fault> {
+    pub(crate) async fn log_in_by_link(&self, secret: &str) -> Result<(String, String), Fault> {
         let (hash, now) = (hash(secret), now());
         let taken = move |connection: &rusqlite::Connection| accounts::take_link(connection, &hash, now);
         let name = self.backend.journal.accounts.write(taken).await?.ok_or_else(|| {
             Fault::new(FaultKind::SignedOut, "This link was used before or is too old")
                 .with_next("Make a new one with belvedere login-link")
         })?;
-        self.begin(&name).await
+        let session = self.begin(&name).await?;
+        Ok((name, session))
     }
 
     async fn begin(&self, name: &str) -> Result<String, Fault> {
@@ -212,44 +266,40 @@ impl Auth {
         Ok(())
     }
 
-    fn may_try(&self, keys: &[String]) -> Result<(), Fault> {
-        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let wait = keys.iter().filter_map(|key| failures.get(key)).map(Failures::wait).max().unwrap_or_default();
-        if wait.is_zero() {
-            return Ok(());
+    /// Counts an attempt, unless too many have failed.
+    fn attempt(&self, suspects: &[Suspect]) -> Result<(), Fault> {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = |suspect: &Suspect| Some(failures.get(suspect)?.wait(suspect.longest_wait()));
+        let wait = suspects.iter().filter_map(wait).max().unwrap_or_default();
+        if !wait.is_zero() {
+            let fault = Fault::new(FaultKind::TooMany, "Too many attempts have failed");
+            return Err(fault.with_next(format!("Try again in {} seconds", wait.as_secs() + 1)));
         }
-        let fault = Fault::new(FaultKind::TooMany, "Too many attempts have failed");
-        Err(fault.with_next(format!("Try again in {} seconds", wait.as_secs() + 1)))
-    }
-
-    fn succeeded(&self, keys: &[String]) {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.retain(|key, _| !keys.contains(key));
-    }
-
-    fn failed(&self, keys: &[String]) {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if failures.len() >= MAX_KNOWN {
-            failures.retain(|_, failures| !failures.wait().is_zero());
+            failures.retain(|_, failures| failures.last.elapsed() < FORGET_AFTER);
         }
-        for key in keys {
-            let entry = failures.entry(key.clone()).or_insert(Failures { count: 0, last: Instant::now() });
-            // Who rests for long begins anew.
-            if entry.last.elapsed() > LONGEST_WAIT {
-                entry.count = 0;
-            }
-            *entry = Failures { count: entry.count.saturating_add(1), last: Instant::now() };
+        for suspect in suspects {
+            let had = failures.get(suspect).filter(|failures| failures.last.elapsed() < FORGET_AFTER);
+            let count = had.map_or(0, |failures| failures.count).saturating_add(1);
+            failures.insert(suspect.clone(), Failures { count, last: Instant::now() });
         }
+        Ok(())
+    }
+
+    /// Forgets the failures of an account; its address may try others.
+    fn succeeded(&self, name: &Suspect) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
     /// Whether a password is the one that was hashed. Without a hash it takes as long.
-    async fn verify(&self, password: String, kept: Option<String>) -> bool {
-        let Ok(_place) = self.checks.acquire().await else { return false };
+    async fn verify(&self, place: OwnedSemaphorePermit, password: String, kept: Option<String>) -> bool {
         let (reply, answer) = oneshot::channel();
         let check = move || {
             let hash = kept.as_deref().unwrap_or(&NOBODYS);
             let right = PasswordHash::new(hash)
                 .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok());
+            // Whoever went away keeps the place until the work is done.
+            drop(place);
             reply.send(kept.is_some() && right).ok();
         };
         // A thread of its own: hashing takes a tenth of a second of a processor.

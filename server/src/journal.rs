@@ -161,6 +161,19 @@ pub(crate) fn open_accounts(folder: &Path) -> Result<rusqlite::Connection, Strin
     accounts::open(&folder.join(ACCOUNTS))
 }
 
+/// Whether a server uses a folder.
+pub(crate) fn is_in_use(folder: &Path) -> bool {
+    let lock = File::open(folder.join(LOCK));
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
+/// Whether the accounts of a folder ask who somebody is, or cannot be read.
+pub(crate) fn is_closed(folder: &Path) -> bool {
+    let known =
+        accounts::open(&folder.join(ACCOUNTS)).and_then(|file| accounts::any(&file).map_err(|error| error.to_string()));
+    known.unwrap_or(true)
+}
+
 /// The file of records in a folder, for `belvedere audit`.
 pub(crate) fn audit_file(folder: &Path) -> PathBuf {
     folder.join(AUDIT)

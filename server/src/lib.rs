@@ -79,7 +79,11 @@ impl Server {
     /// survives.
     pub fn listens_at(&self, config: &Config, address: &str) {
         let demo = self.backend.feed().snapshot().hosts.hosts.values().all(|host| host.host.demo);
-        if let Some(folder) = config.data_folder(demo) {
+        let [_, temporary] = &self._scratch;
+        let through_proxy =
+            config.allow_host.first().filter(|_| config.behind_proxy).map(|name| format!("https://{name}"));
+        let address = through_proxy.as_deref().unwrap_or(address);
+        if let Some(folder) = config.data_folder(demo).filter(|_| temporary.is_none()) {
             verbs::note_address(&folder, address)
                 .unwrap_or_else(|error| tracing::warn!(%error, "links to log in may name another address"));
         }
@@ -129,7 +133,7 @@ fn open_journal(config: &Config, demo: bool) -> io::Result<(Journal, Option<Temp
     match Journal::open(&folder) {
         Ok(journal) => Ok((journal, None)),
         // Nobody chose the folder, so a second server does without it.
-        Err(Trouble::InUse(folder)) if config.data.is_none() => {
+        Err(Trouble::InUse(folder)) if config.data.is_none() && !journal::is_closed(&folder) => {
             tracing::warn!(
                 "{} belongs to another Belvedere that runs, so what happens here is forgotten at the end; \
                  choose a folder with --data",

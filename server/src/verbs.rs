@@ -123,7 +123,7 @@ pub(crate) fn user(verb: UserVerb) -> Said {
                 Some(_) => String::new(),
                 None => format!(" It has no password: belvedere login-link {name} makes a link that logs in."),
             };
-            Ok(format!("{name} is {}.{how}\n", user.role.name()))
+            Ok(format!("{name} is {}.{how}\n{}\n", user.role.name(), used(&folder.path()?)))
         }
         UserVerb::Remove { name, folder } => {
             let connection = journal::open_accounts(&folder.path()?)?;
@@ -182,6 +182,15 @@ pub(crate) fn log_in_link(name: &str, folder: &Folder) -> Said {
 /// When the folder cannot be written.
 pub(crate) fn note_address(folder: &Path, address: &str) -> io::Result<()> {
     fs::write(folder.join(ADDRESS), address)
+}
+
+/// Whether a server reads these accounts: those of another folder would close nothing.
+fn used(folder: &Path) -> String {
+    let folder_name = folder.display();
+    match journal::is_in_use(folder) {
+        true => format!("The server that uses {folder_name} knows it at once."),
+        false => format!("No server uses {folder_name} now; one that runs elsewhere needs --data with its folder."),
+    }
 }
 
 fn first_line() -> Result<String, String> {

@@ -244,6 +244,43 @@ async fn wrong_passwords_tell_nothing_and_soon_have_to_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_guesses_at_once_are_no_more_than_one_after_the_other() {
+    let site = Site::new().await;
+    site.add("root", "admin").await;
+    let guesses = (0..40).map(|_| site.log_in("root", "wrong password here"));
+    let answers = futures_util::future::join_all(guesses).await;
+    let checked = answers.iter().filter(|answer| answer.status() == 401).count();
+    assert_eq!(checked, 5, "the others wait");
+    assert!(answers.iter().all(|answer| [401, 429, 503].contains(&answer.status().as_u16())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn taking_the_last_account_away_opens_nothing() {
+    let site = Site::new().await;
+    site.add("root", "admin").await;
+    site.run(&["user", "remove", "root"], "").expect("removed");
+    sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(site.server.get("/api/v1/inventory").await.0, 401);
+    // A second server on the same folder is refused, and one that would do without it, too.
+    assert!(site.run(&["serve", "--demo", "--listen", "127.0.0.1:0"], "").is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_on_another_site_leads_back_to_this_server_only() {
+    let site = Site::new().await;
+    site.add("root", "admin").await;
+    let from_elsewhere: &[(&str, &str)] = &[("sec-fetch-site", "cross-site"), ("cookie", "theme=dark")];
+    let (status, page) = read(site.server.send("GET", "/vms?q=a", from_elsewhere, "").await).await;
+    assert!(status == 200 && page.contains("0; url=/vms?q=a") && !page.contains("<script"), "{page}");
+    for path in ["//evil.example/login", "/\\evil.example"] {
+        let (_, page) = read(site.server.send("GET", path, from_elsewhere, "").await).await;
+        assert!(!page.contains("evil"), "{path}: {page}");
+        let answer = site.server.send("GET", path, &[], "").await;
+        assert!(!answer.headers()["location"].to_str().expect("text").contains("evil"), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_hides_what_its_viewer_may_not_see_and_ends_with_the_account() {
     let site = Site::new().await;
     site.add("root", "admin").await;

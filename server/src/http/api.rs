@@ -101,10 +101,18 @@ pub(crate) async fn unknown() -> Failed {
 }
 
 /// `GET /readyz`: 200 once every host's first listing has finished or failed.
-pub(crate) async fn ready(State(backend): State<Arc<Backend>>) -> Response {
-    let waiting = backend.unsettled();
+pub(crate) async fn ready(
+    State(backend): State<Arc<Backend>>,
+    admitted: Option<Extension<super::door::Admitted>>,
+) -> Response {
+    let mut waiting = backend.unsettled();
     let status = if waiting.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "ready": waiting.is_empty(), "waitingFor": waiting }))).into_response()
+    let ready = waiting.is_empty();
+    // The names of hosts are for those who are known.
+    if admitted.is_none() {
+        waiting.clear();
+    }
+    (status, Json(json!({ "ready": ready, "waitingFor": waiting }))).into_response()
 }
 
 /// How long a form waits for its command to end before the page comes back.

@@ -23,7 +23,7 @@ use axum::{
 use model::{Fault, FaultKind, Origin, Permission, Viewer};
 
 use super::Failed;
-use crate::auth::{Auth, Shown, hash};
+use crate::auth::{Auth, By, Shown, hash};
 
 /// What a route needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ pub(crate) struct Admitted {
 impl Admitted {
     /// Whether who came in would still be let in as the same one.
     pub(crate) async fn still(&self) -> bool {
-        self.auth.viewer(self.shown.as_ref()).await.is_ok_and(|viewer| viewer.as_ref() == Some(&self.viewer))
+        self.auth.viewer(self.shown.as_ref(), By::Page).await.is_ok_and(|viewer| viewer.as_ref() == Some(&self.viewer))
     }
 
     /// When a stream has to look again.
@@ -164,14 +164,15 @@ pub(crate) async fn check(State(door): State<Arc<Door>>, mut request: Request, n
         return Failed(fault).into_response();
     };
     let shown = door.shown(request.headers());
-    let viewer = match (access, door.auth.viewer(shown.as_ref()).await) {
+    let by = if request.uri().path() == "/events" { By::Page } else { By::Person };
+    let viewer = match (access, door.auth.viewer(shown.as_ref(), by).await) {
         (_, Ok(viewer)) => viewer,
         // Health is told although accounts cannot be read.
         (Access::Public, Err(_)) => None,
         (_, Err(fault)) => return Failed(fault).into_response(),
     };
     if let Access::Needs(permission) = access {
-        let Some(viewer) = &viewer else { return stranger(&request, is_page) };
+        let Some(viewer) = &viewer else { return stranger(&request, is_page, shown.is_some()) };
         if let Err(fault) = viewer.role.may(permission) {
             if is_page {
                 return door.page(StatusCode::FORBIDDEN, request.headers(), plain::Page::Refused(fault.sentence()));
@@ -186,18 +187,18 @@ pub(crate) async fn check(State(door): State<Arc<Door>>, mut request: Request, n
 }
 
 /// Where somebody goes of whom nothing is known.
-fn stranger(request: &Request, is_page: bool) -> Response {
+fn stranger(request: &Request, is_page: bool, showed: bool) -> Response {
     let form = matches!(request.uri().path(), routes::COMMANDS | routes::CANCEL | routes::RECONNECT);
     if !is_page && !form {
         let fault = Fault::new(FaultKind::SignedOut, "Belvedere does not know who you are");
         return Failed(fault.with_next("Log in, or send a token as Authorization: Bearer")).into_response();
     }
     let there = request.uri().path_and_query().map_or(routes::OVERVIEW, |there| there.as_str());
-    let there = if is_page { there } else { routes::OVERVIEW };
+    let there = if is_page && routes::is_local(there) { there } else { routes::OVERVIEW };
     // A link on another site brings no cookie that is for this site only. The second request
     // is our own and does.
     let elsewhere = request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site");
-    if is_page && elsewhere && !request.headers().contains_key(header::COOKIE) {
+    if is_page && elsewhere && !showed {
         return ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], plain::again(there)).into_response();
     }
     Redirect::to(&routes::log_in(there)).into_response()
@@ -274,8 +275,8 @@ pub(crate) async fn log_in_by_link(
     Extension(origin): Extension<Origin>,
     Path(secret): Path<String>,
 ) -> Result<Response, Failed> {
-    let session = door.auth.log_in_by_link(&secret).await?;
-    tracing::info!(address = origin.address.as_deref().unwrap_or_default(), "logged in by link");
+    let (name, session) = door.auth.log_in_by_link(&secret).await?;
+    tracing::info!(name, address = origin.address.as_deref().unwrap_or_default(), "logged in by link");
     Ok(door.with_cookie(&session, Redirect::to(routes::OVERVIEW).into_response()))
 }
 

@@ -91,7 +91,11 @@ pub(crate) async fn stream(
     if let Some(seconds) = wish.poll {
         let wait = Duration::from_secs(seconds).min(LONGEST_POLL);
         let text = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-        return Ok((text, reader.once(wait).await).into_response());
+        let answer = reader.once(wait).await;
+        if !admitted.still().await {
+            return Err(Fault::new(FaultKind::SignedOut, "You are signed out").into());
+        }
+        return Ok((text, answer).into_response());
     }
     let begin = (reader, admitted, Admitted::next_look());
     let chunks = stream::unfold(begin, async |(mut reader, admitted, mut look)| {

@@ -28,7 +28,7 @@ use futures_util::stream;
 use http_body_util::BodyExt;
 use leptos::{nonce::Nonce, prelude::provide_context};
 use memchr::memmem;
-use model::Viewer;
+use model::{Permission, Viewer};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
@@ -118,6 +118,8 @@ impl Pages {
         let (names, answer) = (self.assets.names.clone(), Answer::default());
         let said = answer.clone();
         let beforehand = Beforehand::read(&*self.backend, address).await;
+        let may_read = viewer.role.may(Permission::ReadAudit).is_ok();
+        let beforehand = if may_read { beforehand } else { beforehand.without_records() };
         let viewer = viewer.clone();
         let context = move || {
             provide_context(viewer.clone());

@@ -31,6 +31,9 @@ const LAYOUT: &str = "
         created INTEGER NOT NULL,
         expires INTEGER
     ) STRICT;
+    CREATE TABLE IF NOT EXISTS closed(
+        since INTEGER NOT NULL
+    ) STRICT;
     CREATE TABLE IF NOT EXISTS links(
         hash BLOB PRIMARY KEY,
         user TEXT NOT NULL REFERENCES users(name) ON DELETE CASCADE,
@@ -42,6 +45,10 @@ const LAYOUT: &str = "
 pub(crate) const IDLE: u64 = 8 * 3_600_000;
 /// A session ends so long after it began, in milliseconds.
 pub(crate) const ABSOLUTE: u64 = 24 * 3_600_000;
+
+/// What began later than now by more than this began by a clock that was wrong, in
+/// milliseconds.
+const SKEW: u64 = 300_000;
 
 /// What a secret is known by: its SHA-256.
 pub(crate) type Hash = [u8; 32];
@@ -100,13 +107,32 @@ pub(crate) fn open(path: &Path) -> Result<Connection, String> {
     Ok(connection)
 }
 
-/// Whether there is any account or token, from which on everybody must say who they are.
+/// Whether there ever was an account or token, from which on everybody must say who they
+/// are: taking the last one away opens nothing.
 pub(crate) fn any(connection: &Connection) -> rusqlite::Result<bool> {
-    storage::one(connection, "SELECT EXISTS(SELECT 1 FROM users) OR EXISTS(SELECT 1 FROM tokens)")
+    storage::one(
+        connection,
+        "SELECT EXISTS(SELECT 1 FROM users) OR EXISTS(SELECT 1 FROM tokens) OR EXISTS(SELECT 1 FROM closed)",
+    )
+}
+
+fn close(connection: &Connection, now: u64) -> rusqlite::Result<()> {
+    let query = "INSERT INTO closed(since) SELECT ? WHERE NOT EXISTS(SELECT 1 FROM closed)";
+    connection.execute(query, [now]).map(drop)
+}
+
+/// Whether an account or a token has this name; records name both alike.
+fn is_taken(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+    let query = "SELECT EXISTS(SELECT 1 FROM users WHERE name = ?1) OR EXISTS(SELECT 1 FROM tokens WHERE name = ?1)";
+    connection.query_row(query, [name], |row| row.get(0))
 }
 
 /// Adds an account; false when the name is taken.
 pub(crate) fn add_user(connection: &Connection, user: &User, now: u64) -> rusqlite::Result<bool> {
+    close(connection, now)?;
+    if is_taken(connection, &user.name)? {
+        return Ok(false);
+    }
     let added = connection.execute(
         "INSERT INTO users(name, role, password, created) VALUES(?, ?, ?, ?) ON CONFLICT DO NOTHING",
         (&user.name, user.role.name(), &user.password, now),
@@ -150,9 +176,9 @@ pub(crate) fn add_session(connection: &Connection, hash: &Hash, user: &str, now:
 /// Whose session it is, and when it was seen last.
 pub(crate) fn session(connection: &Connection, hash: &Hash, now: u64) -> rusqlite::Result<Option<(User, u64)>> {
     let query = "SELECT name, role, password, seen FROM sessions JOIN users ON name = user
-        WHERE hash = ? AND seen >= ? AND sessions.created >= ?";
+        WHERE hash = ?1 AND seen BETWEEN ?2 AND ?4 AND sessions.created BETWEEN ?3 AND ?4";
     let (idle, absolute) = (now.saturating_sub(IDLE), now.saturating_sub(ABSOLUTE));
-    connection.query_row(query, (hash, idle, absolute), |row| Ok((to_user(row)?, row.get(3)?))).optional()
+    connection.query_row(query, (hash, idle, absolute, now + SKEW), |row| Ok((to_user(row)?, row.get(3)?))).optional()
 }
 
 /// Notes that a session was used.
@@ -172,6 +198,10 @@ pub(crate) fn add_token(
     (name, role, expires): (&str, Role, Option<u64>),
     now: u64,
 ) -> rusqlite::Result<bool> {
+    close(connection, now)?;
+    if is_taken(connection, name)? {
+        return Ok(false);
+    }
     let added = connection.execute(
         "INSERT INTO tokens(hash, name, role, created, expires) VALUES(?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         (hash, name, role.name(), now, expires),
@@ -186,8 +216,8 @@ pub(crate) fn remove_token(connection: &Connection, name: &str) -> rusqlite::Res
 
 /// The name and role of a token.
 pub(crate) fn token(connection: &Connection, hash: &Hash, now: u64) -> rusqlite::Result<Option<(String, Role)>> {
-    let query = "SELECT name, role FROM tokens WHERE hash = ? AND (expires IS NULL OR expires > ?)";
-    let found = connection.query_row(query, (hash, now), |row| Ok((row.get(0)?, row.get::<_, String>(1)?)));
+    let query = "SELECT name, role FROM tokens WHERE hash = ? AND (expires IS NULL OR expires > ?) AND created <= ?";
+    let found = connection.query_row(query, (hash, now, now + SKEW), |row| Ok((row.get(0)?, row.get::<_, String>(1)?)));
     Ok(found.optional()?.map(|(name, role)| (name, Role::from_name(&role).unwrap_or_default())))
 }
 
@@ -241,8 +271,10 @@ mod tests {
             touch_session(&connection, &hash, at).expect("written");
         }
         assert!(lives(NOW + ABSOLUTE) && !lives(NOW + ABSOLUTE + 1));
+        assert!(!lives(NOW - IDLE), "it would have begun later than now");
         assert!(remove_user(&connection, "root").expect("written"));
         assert!(!lives(NOW));
+        assert!(any(&connection).expect("read"), "nothing is opened by that");
     }
 
     #[test]
@@ -256,7 +288,9 @@ mod tests {
         assert_eq!(take_link(&connection, &[1; 32], NOW).expect("taken"), None);
         assert_eq!(link(&connection, &[2; 32], NOW + 5).expect("read"), None);
         assert!(add_token(&connection, &[3; 32], ("ci", Role::Operator, Some(NOW + 5)), NOW).expect("written"));
-        assert!(!add_token(&connection, &[4; 32], ("ci", Role::Admin, None), NOW).expect("written"));
+        for taken in ["ci", "root"] {
+            assert!(!add_token(&connection, &[4; 32], (taken, Role::Admin, None), NOW).expect("written"));
+        }
         assert_eq!(token(&connection, &[3; 32], NOW).expect("read"), Some(("ci".into(), Role::Operator)));
         assert_eq!(token(&connection, &[3; 32], NOW + 5).expect("read"), None);
     }
