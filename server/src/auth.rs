@@ -6,7 +6,7 @@ use std::{
     collections::HashMap,
     fmt::Write as _,
     net::IpAddr,
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -136,7 +136,6 @@ pub(crate) struct Auth {
 
 impl Auth {
     pub(crate) fn new(backend: Arc<Backend>) -> Self {
-        LazyLock::force(&NOBODYS);
         let (required, known, failures) = (Mutex::default(), Mutex::default(), Mutex::default());
         Self { backend, required, known, failures, checks: Arc::new(Semaphore::new(2)) }
     }
@@ -145,7 +144,7 @@ impl Auth {
     ///
     /// # Errors
     /// When the accounts cannot be read; then nobody gets in.
-    pub(crate) async fn is_required(&self) -> Result<bool, Fault> {
+    async fn is_required(&self) -> Result<bool, Fault> {
         let known = *self.required.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, required)) = known.filter(|(at, _)| at.elapsed() < KNOWN_FOR) {
             return Ok(required);
@@ -295,7 +294,7 @@ impl Auth {
     async fn verify(&self, place: OwnedSemaphorePermit, password: String, kept: Option<String>) -> bool {
         let (reply, answer) = oneshot::channel();
         let check = move || {
-            let hash = kept.as_deref().unwrap_or(&NOBODYS);
+            let hash = kept.as_deref().unwrap_or(NOBODYS);
             let right = PasswordHash::new(hash)
                 .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok());
             // Whoever went away keeps the place until the work is done.
@@ -308,8 +307,10 @@ impl Auth {
     }
 }
 
-/// What is checked where there is no account, so that it takes as long.
-static NOBODYS: LazyLock<String> = LazyLock::new(|| hash_password(&secret()).unwrap_or_default());
+/// What is checked where there is no account: a hash of no known password, with the cost of
+/// all others, so that it takes as long.
+const NOBODYS: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// A new secret of 256 bits, as hexadecimal digits.
 pub(crate) fn secret() -> String {
@@ -342,4 +343,29 @@ pub(crate) fn hash_password(password: &str) -> Result<String, String> {
 pub(crate) fn new_user(name: &str, role: Role, password: Option<&str>) -> Result<User, String> {
     model::user::check_name(name)?;
     Ok(User { name: name.to_owned(), role, password: password.map(hash_password).transpose()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checking_a_password_of_nobody_costs_as_much_as_any_other() {
+        let kept = hash_password("correct horse battery").expect("hashed");
+        let cost = |hash: &str| hash.split('$').take(4).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(cost(NOBODYS), cost(&kept));
+        let lengths = |hash: &str| hash.split('$').skip(4).map(str::len).collect::<Vec<_>>();
+        assert_eq!(lengths(NOBODYS), lengths(&kept));
+        assert!(PasswordHash::new(NOBODYS).is_ok(), "it is not refused before the work begins");
+    }
+
+    #[test]
+    fn an_attempt_counts_for_its_name_and_for_its_network_unless_that_is_everybodys() {
+        let name = |name: &str| Suspect::Name(name.to_owned());
+        assert_eq!(Suspect::of("root", "127.0.0.1"), [name("root")]);
+        assert_eq!(Suspect::of("<no name>", ""), [name("")]);
+        let [one, other] = ["2001:db8::1", "2001:db8::2"].map(|address| Suspect::of("root", address));
+        assert_eq!((one.len(), &one), (2, &other));
+        assert_ne!(one, Suspect::of("root", "2001:db8:0:1::1"));
+    }
 }

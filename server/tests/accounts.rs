@@ -4,6 +4,7 @@ mod support;
 
 use std::{
     io::Write as _,
+    path::PathBuf,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -20,20 +21,23 @@ const PASSWORD: &str = "correct horse battery";
 /// A server whose accounts are made from the command line while it runs.
 struct Site {
     server: Running,
-    data: TempDir,
+    /// Named as the program names its own folder.
+    data: PathBuf,
+    _home: TempDir,
 }
 
 impl Site {
     async fn new() -> Self {
-        let data = TempDir::new().expect("a folder");
-        let server = Running::with(&["--demo", "--data", data.path().to_str().expect("text")]).await;
-        Self { server, data }
+        let home = TempDir::new().expect("a folder");
+        let data = home.path().join("belvedere");
+        let server = Running::with(&["--demo", "--data", data.to_str().expect("text")]).await;
+        Self { server, data, _home: home }
     }
 
     /// Runs `belvedere` with these words; gives what it wrote.
     fn run(&self, words: &[&str], input: &str) -> Result<String, String> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_belvedere"));
-        command.args(words).arg("--data").arg(self.data.path());
+        command.args(words).arg("--data").arg(&self.data);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
         // One that reads nothing may be gone already.
@@ -261,8 +265,23 @@ async fn taking_the_last_account_away_opens_nothing() {
     site.run(&["user", "remove", "root"], "").expect("removed");
     sleep(Duration::from_millis(1_500)).await;
     assert_eq!(site.server.get("/api/v1/inventory").await.0, 401);
-    // A second server on the same folder is refused, and one that would do without it, too.
-    assert!(site.run(&["serve", "--demo", "--listen", "127.0.0.1:0"], "").is_err());
+    // A second server would find no accounts of its own; it does not open what the first closed.
+    let mut second = Command::new(env!("CARGO_BIN_EXE_belvedere"));
+    second.args(["serve", "--connect", "other=test:///default", "--listen", "127.0.0.1:0"]);
+    second.env("XDG_DATA_HOME", site.data.parent().expect("a folder")).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut second = second.spawn().expect("starts");
+    let began = Instant::now();
+    let status = loop {
+        if let Some(status) = second.try_wait().expect("waited for") {
+            break status;
+        }
+        if began.elapsed() > Duration::from_secs(20) {
+            second.kill().expect("killed");
+            panic!("it serves");
+        }
+        sleep(Duration::from_millis(50)).await;
+    };
+    assert!(!status.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

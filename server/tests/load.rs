@@ -6,10 +6,13 @@
 
 mod support;
 
-use std::{fs, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use model::{Event, event};
+use model::{
+    Domain, DomainState, Event, event,
+    inventory::{Stamp, diff_domain},
+};
 use serde_json::{Value, json};
 use support::{
     Running, Stream,
@@ -18,6 +21,7 @@ use support::{
 };
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
+use uuid::Uuid;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes a while; make test runs it"]
@@ -71,10 +75,20 @@ async fn slow_and_stopped_readers_delay_nobody_and_lose_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes a while; make test runs it"]
-async fn five_thousand_events_a_second_reach_a_hundred_readers_without_a_silent_gap() {
+async fn five_thousand_events_a_second_of_a_thousand_machines_reach_a_hundred_readers_without_a_silent_gap() {
     const EVENTS: u64 = 15_000;
+    const MACHINES: u64 = 1_000;
     let server = Running::demo().await;
     let address = server.address.clone();
+    let host = "demo".parse().expect("a name");
+    let mut machines: Vec<Arc<Domain>> = (0..MACHINES)
+        .map(|n| {
+            let (id, name) = (Uuid::from_u128(u128::from(n) + 1), format!("vm-{n}"));
+            Arc::new(Domain { id, name, state: DomainState::Running, version: 1, ..Domain::default() })
+        })
+        .collect();
+    let made = machines.iter().flat_map(|machine| diff_domain(&host, None, Some(machine), Stamp::default()));
+    server.backend.feed().publish(made.collect());
     let position = server.backend.feed().cursor();
     let all = join_all((0..100).map(|_| Raw::open(&address, Some(position.to_string())))).await;
     let last = position.seq + EVENTS;
@@ -86,8 +100,13 @@ async fn five_thousand_events_a_second_reach_a_hundred_readers_without_a_silent_
     let mut ticks = tokio::time::interval(Duration::from_millis(20));
     for n in 0..EVENTS / 100 {
         ticks.tick().await;
-        let events = (0..100).map(|m| {
-            Event::Error(event::Error::of_background(None, "load", format!("machine {m} changed {n} times"), 0))
+        let first = (n * 100 % MACHINES) as usize;
+        let events = machines[first..first + 100].iter_mut().flat_map(|machine| {
+            let paused = machine.state == DomainState::Paused;
+            let state = if paused { DomainState::Running } else { DomainState::Paused };
+            let next = Arc::new(Domain { state, version: machine.version + 1, ..(**machine).clone() });
+            let had = std::mem::replace(machine, next.clone());
+            diff_domain(&host, Some(&had), Some(&next), Stamp::default())
         });
         server.backend.feed().publish(events.collect());
     }
@@ -96,6 +115,10 @@ async fn five_thousand_events_a_second_reach_a_hundred_readers_without_a_silent_
         let raw = raw.expect("no panic");
         // Whoever is too far behind is told to start over, and misses nothing after that.
         assert!(raw.is_dense() && raw.last() >= last, "{} resets, {} of {last}", raw.resets, raw.last());
+        for machine in &machines {
+            let told = raw.states.get(&machine.name).map(String::as_str);
+            assert_eq!(told, Some(machine.state.key()), "{}", machine.name);
+        }
     }
 }
 

@@ -120,6 +120,15 @@ impl Rows {
         self.select(&ids, false);
     }
 
+    /// What is gone is not ticked, not even when it comes back.
+    fn forget_ticks<'a>(self, gone: impl Iterator<Item = &'a DomainRef>) {
+        let ticked: Vec<&DomainRef> =
+            self.selected.with_untracked(|selected| gone.filter(|id| selected.contains(*id)).collect());
+        if !ticked.is_empty() {
+            self.selected.update(|selected| selected.retain(|id| !ticked.contains(&id)));
+        }
+    }
+
     /// Gives the ticked machines to a function, reactive to any tick.
     pub(crate) fn with_selected<T>(self, look: impl FnOnce(&HashSet<DomainRef>) -> T) -> T {
         self.selected.with(look)
@@ -159,6 +168,7 @@ impl Rows {
         self.rows.update_value(|rows| {
             rows.remove(id);
         });
+        self.forget_ticks(std::iter::once(id));
         self.members.update(|count| *count += 1);
         self.revision.update(|count| *count += 1);
     }
@@ -181,7 +191,34 @@ impl Rows {
             })
             .collect();
         self.rows.set_value(fresh);
+        self.forget_ticks(old.keys());
         self.members.update(|count| *count += 1);
         self.revision.update(|count| *count += 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gone_is_not_ticked_when_it_comes_back() {
+        let owner = Owner::new();
+        owner.set();
+        let rows = Rows::new();
+        let machine = |n: u128| {
+            let id = DomainRef { host: "atlas".parse().expect("a name"), id: uuid::Uuid::from_u128(n) };
+            (id.clone(), Arc::new(Domain { id: id.id, version: 1, ..Domain::default() }))
+        };
+        let all: Vec<_> = (1..=3).map(machine).collect();
+        let ids: Vec<DomainRef> = all.iter().map(|(id, _)| id.clone()).collect();
+        let ticked = || rows.with_selected(HashSet::len);
+        rows.replace(all.clone().into_iter());
+        rows.select(&ids, true);
+        rows.remove(&ids[0], 2);
+        assert_eq!(ticked(), 2);
+        rows.replace(all[..2].iter().cloned());
+        assert_eq!(ticked(), 1, "the first came back and is not ticked, the third is gone");
+        assert!(rows.get_untracked(&ids[1]).is_some_and(|row| row.selected.get_untracked()));
     }
 }

@@ -204,9 +204,12 @@ pub(crate) fn stats_of(domain: &Domain, groups: u32, flags: u32) -> Result<Value
 /// Copies records and frees them.
 ///
 /// # Safety
-/// `records` is a list of `count` valid records that nobody uses afterwards.
+/// `records` is null or a list of `count` valid records that nobody uses afterwards.
 unsafe fn take_records(records: *mut sys::virDomainStatsRecordPtr, count: c_int) -> HashMap<Uuid, Values> {
     let mut stats = HashMap::with_capacity(count as usize);
+    if records.is_null() {
+        return stats;
+    }
     // SAFETY: by the contract; each record has a domain and `nparams` parameters,
     // alive until the list is freed below.
     unsafe {
