@@ -44,9 +44,10 @@ browser() {
 }
 
 check "format" cargo fmt --all --check
-check "lints" cargo clippy --quiet --workspace --exclude frontend --all-targets -- -D warnings
+check "lints" cargo clippy --quiet --workspace --exclude frontend --features server/otel --all-targets -- -D warnings
 check "lints of the browser's half" cargo clippy --quiet -p frontend --target wasm32-unknown-unknown --target-dir target/front --profile wasm-release -- -D warnings
 rust "model, hypervisor, server, tidy" cargo test --workspace --exclude frontend
+rust "server: traces" cargo test -p server --features otel --test otel
 end2end/host/guest.sh || failed=$((failed + 1))
 rust "server: many readers, and clocks that jump" cargo test -p server --test load -- --ignored
 if [ "$(id -u)" = 0 ]; then

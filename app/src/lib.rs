@@ -94,17 +94,18 @@ pub fn shell() -> impl IntoView {
     let theme = use_context::<Theme>().unwrap_or_default();
     let start = script.as_ref().zip(module.as_ref()).map(|(script, module)| {
         // The class is set before the body is there, so nothing flashes. Script
-        // and module are fetched at once, and not at all without JavaScript.
+        // and module are fetched while the page is still read, which a module's own
+        // tag would only begin to do at its end, and not at all without JavaScript.
         let source = format!(
-            "const module = fetch({module:?});\
-             const app = await import({script:?});\
+            "{}const module = WebAssembly.compileStreaming(fetch({module:?}));\
+             const read = new Promise((done) => addEventListener(\"DOMContentLoaded\", done));\
+             Promise.all([import({script:?}), read]).then(async ([app]) => {{\
              await app.default({{ module_or_path: module }});\
-             app.hydrate();"
+             app.hydrate();\
+             }});",
+            include_str!("shell.js"),
         );
-        view! {
-            <script nonce=use_nonce()>{include_str!("shell.js")}</script>
-            <script type="module" nonce=use_nonce()>{source}</script>
-        }
+        view! { <script nonce=use_nonce()>{source}</script> }
     });
     view! {
         <!DOCTYPE html>

@@ -21,6 +21,7 @@ use model::{
     stats::{LATEST, Sweep, Usage},
 };
 use tokio::{task::JoinSet, time::timeout};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::{
@@ -159,7 +160,7 @@ impl Backend {
             Admission::New(record) => {
                 let backend = self.clone();
                 let agent = domain.map(|domain| domain.agent).unwrap_or_default();
-                tokio::spawn(async move { backend.perform(&record, agent, None).await });
+                tokio::spawn(async move { backend.perform(&record, agent, None).await }.in_current_span());
                 Ok(Receipt::of(id))
             }
         }

@@ -13,6 +13,7 @@ mod origin;
 mod pages;
 mod past;
 mod reports;
+mod trace;
 
 use std::sync::Arc;
 
@@ -90,6 +91,7 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config) -> Router {
         .layer(middleware::from_fn_with_state(door, door::check))
         .layer(middleware::from_fn_with_state(guard, guard::check))
         .layer(middleware::from_fn(guard::headers))
+        .layer(middleware::from_fn(trace::span))
 }
 
 /// A panic in one request is that request's alone; its text stays in the log.

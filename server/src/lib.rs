@@ -6,6 +6,8 @@
 
 pub mod config;
 
+pub mod telemetry;
+
 pub mod feed;
 
 mod failpoint;

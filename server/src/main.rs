@@ -6,9 +6,8 @@ use std::{
     process::ExitCode,
 };
 
-use server::{Server, config::Config};
+use server::{Server, config::Config, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 /// Open files at the same time: the streams that are allowed, and room for the rest.
 const FILES: u64 = 20_000;
@@ -30,8 +29,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let filter = EnvFilter::try_from_env("BELVEDERE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let _telemetry = telemetry::start();
     // Every stream is a file; what accounts are given at first is too few of them.
     if let Err(error) = rlimit::increase_nofile_limit(FILES) {
         tracing::warn!(%error, "the limit of open files cannot be raised, so fewer streams can be open");

@@ -15,6 +15,7 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 use virt::connect::Connect;
 
@@ -57,6 +58,19 @@ impl Lane {
             Self::Command => Some(Duration::from_secs(90)),
             Self::Slow => None,
         }
+    }
+
+    /// A span for a call that is part of a request or command. What is read without
+    /// either is counted in `CALLS` and would only be noise among traces.
+    fn span(self) -> Span {
+        if Span::current().is_disabled() {
+            return Span::none();
+        }
+        tracing::info_span!(
+            "libvirt",
+            otel.name = format_args!("libvirt {}", Self::NAMES[self as usize]),
+            otel.kind = "client"
+        )
     }
 }
 
@@ -148,6 +162,7 @@ impl Session {
             });
             blocking.await.unwrap_or(Err(Error::Panicked))
         };
+        let run = run.instrument(lane.span());
         match lane.deadline() {
             None => run.await,
             Some(deadline) => {
@@ -165,9 +180,11 @@ impl Session {
         id: Uuid,
         question: impl FnOnce(&Connect) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let permit = self.place_to_ask(id).await?;
+        let span = Lane::Machine.span();
+        let permit = self.place_to_ask(id).instrument(span.clone()).await?;
         let session = self.clone();
         let mut answer = blocking(move || {
+            let _span = span;
             let began = Instant::now();
             let result = session.connection(Lane::Machine).and_then(|connect| question(&connect));
             CALLS[Lane::Machine as usize].note(began.elapsed(), result.is_err());

@@ -11,6 +11,7 @@ use model::{
     AuditRecord, BatchRequest, CommandRequest, Fault, FaultKind, Origin, Receipt, RequestId, TaskState, task::Progress,
 };
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{Backend, named, no_host, perform::Slot};
@@ -56,7 +57,7 @@ impl Backend {
         let id = intent.request_id;
         if let Admission::New(record) = self.tasks.admit(intent).await? {
             let backend = self.clone();
-            tokio::spawn(async move { backend.run_batch(&record).await });
+            tokio::spawn(async move { backend.run_batch(&record).await }.in_current_span());
         }
         Ok(Receipt::of(id))
     }

@@ -11,10 +11,12 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use tracing::{Instrument, Span, field::Empty};
+
 use super::Backend;
 use crate::{
     failpoint,
-    journal::Settled,
+    journal::{Intent, Settled},
     tasks::{Record, now},
 };
 
@@ -40,6 +42,10 @@ struct End {
 impl Backend {
     /// Carries a new request out and says how it ended.
     pub(super) async fn perform(&self, record: &Record, agent: Agent, slot: Slot) {
+        self.perform_spanned(record, agent, slot).instrument(span(&record.intent)).await;
+    }
+
+    async fn perform_spanned(&self, record: &Record, agent: Agent, slot: Slot) {
         let intent = &record.intent;
         let began = Instant::now();
         let End { outcome, fault, settled } = self.run(record, agent, slot).await;
@@ -49,6 +55,11 @@ impl Backend {
             request.id = %intent.request_id, outcome = outcome.key(), duration_ms = began.elapsed().as_millis() as u64,
             reason, "command ended"
         );
+        let span = Span::current();
+        span.record("outcome", outcome.key());
+        if fault.is_some() {
+            span.record("otel.status_code", "ERROR");
+        }
         self.tasks.end(record, outcome, fault, settled).await;
         failpoint::reach("after-publish");
     }
@@ -195,6 +206,15 @@ impl Backend {
     fn title(&self, record: &Record) -> String {
         format!("{} of {}", record.intent.command.label(), record.intent.name)
     }
+}
+
+/// What a command takes, for traces; part of the request that asked for it.
+fn span(intent: &Intent) -> Span {
+    let target = intent.target.map(|id| id.to_string());
+    tracing::info_span!(
+        "command", otel.name = format_args!("command {}", intent.kind), request.id = %intent.request_id,
+        host = %intent.host, domain.id = target, outcome = Empty, otel.status_code = Empty,
+    )
 }
 
 fn failed(fault: Fault) -> End {

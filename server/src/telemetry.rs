@@ -1,0 +1,98 @@
+//! What the process tells of itself: its log and, with the feature `otel`, traces.
+//!
+//! A trace is a request over HTTP, the command that it asked for, and the calls of
+//! libvirt that it took. Figures are the business of `http::metrics`. Without a
+//! collector no span is made, and the log never holds any: its lines name what they
+//! are about themselves.
+
+use std::io;
+
+use tracing_subscriber::{EnvFilter, Layer, filter, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// Keeps the export going; when it goes, what waits is sent first.
+#[must_use]
+pub struct Telemetry {
+    #[cfg(feature = "otel")]
+    provider: Option<opentelemetry_sdk::trace::SdkTracerProvider>,
+}
+
+/// Begins to log, as `BELVEDERE_LOG` says. To be called before the runtime starts: the
+/// exporter brings a thread of its own.
+pub fn start() -> Telemetry {
+    let levels = EnvFilter::try_from_env("BELVEDERE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_filter(levels)
+        .with_filter(filter::filter_fn(|metadata| metadata.is_event()));
+    let registry = tracing_subscriber::registry().with(log);
+    #[cfg(not(feature = "otel"))]
+    {
+        registry.init();
+        Telemetry {}
+    }
+    #[cfg(feature = "otel")]
+    {
+        let (provider, why) = match otel::provider() {
+            Ok(provider) => (provider, None),
+            Err(why) => (None, Some(why)),
+        };
+        registry.with(provider.as_ref().map(otel::layer)).init();
+        if let Some(why) = why {
+            tracing::warn!("no traces are sent: {why}; see OTEL_EXPORTER_OTLP_ENDPOINT");
+        }
+        Telemetry { provider }
+    }
+}
+
+#[cfg(feature = "otel")]
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        if let Some(Err(error)) =
+            self.provider.as_ref().map(|provider| provider.shutdown_with_timeout(otel::LAST_WORDS))
+        {
+            tracing::warn!(%error, "the last traces could not be sent");
+        }
+    }
+}
+
+#[cfg(feature = "otel")]
+mod otel {
+    //! The way to the collector, set by the variables of the OpenTelemetry specification.
+
+    use std::time::Duration;
+
+    use opentelemetry::trace::TracerProvider;
+    use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig};
+    use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
+    use tracing::{Subscriber, level_filters::LevelFilter};
+    use tracing_subscriber::{Layer, filter::Targets, registry::LookupSpan};
+
+    /// How long the end of the process waits for a collector.
+    pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
+
+    /// Where traces go; nowhere unless a collector is named.
+    pub(super) fn provider() -> Result<Option<SdkTracerProvider>, ExporterBuildError> {
+        let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        if set("OTEL_EXPORTER_OTLP_ENDPOINT").or_else(|| set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")).is_none() {
+            return Ok(None);
+        }
+        let json = set("OTEL_EXPORTER_OTLP_PROTOCOL").is_some_and(|protocol| protocol == "http/json");
+        let protocol = if json { Protocol::HttpJson } else { Protocol::HttpBinary };
+        let exporter = SpanExporter::builder().with_http().with_protocol(protocol).build()?;
+        let mut resource = Resource::builder();
+        if set("OTEL_SERVICE_NAME").is_none() {
+            resource = resource.with_service_name("belvedere");
+        }
+        Ok(Some(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource.build()).build()))
+    }
+
+    /// Our own spans only; those of the exporter's client would be exported in turn.
+    pub(super) fn layer<S: Subscriber + for<'span> LookupSpan<'span>>(
+        provider: &SdkTracerProvider,
+    ) -> impl Layer<S> + use<S> {
+        let ours = ["belvedere", "server", "hypervisor"].map(|target| (target, LevelFilter::INFO));
+        tracing_opentelemetry::layer()
+            .with_tracer(provider.tracer("belvedere"))
+            .with_filter(Targets::new().with_targets(ours))
+    }
+}
