@@ -25,6 +25,8 @@ export const password = "correct horse battery";
 /** A server of this test's own. */
 export class Server {
   url = "";
+  /** What it wrote for whoever sits at the terminal. */
+  said = "";
   private process?: ChildProcess;
   private readonly args: string[];
   constructor(args: string[], private readonly port = 0, private readonly folder = site) {
@@ -36,7 +38,12 @@ export class Server {
     const listen = `127.0.0.1:${this.port}`;
     this.process = spawn(binary, ["serve", "--listen", listen, ...this.args], {
       env: { ...process.env, LEPTOS_SITE_ROOT: this.folder, BELVEDERE_LOG: "warn" },
-      stdio: ["ignore", "pipe", "inherit"],
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    this.process.stderr!.on("data", (part) => {
+      this.said += part;
+      // What it says to everybody who starts it is no news.
+      process.stderr.write(String(part).replace(/^belvedere: there is no account yet.*\n/m, ""));
     });
     const gone = new Promise<never>((_, reject) => {
       this.process!.once("exit", (code) => reject(new Error(`the server ended with ${code}`)));
@@ -179,7 +186,7 @@ export const test = base.extend<Fixtures>({
 
 /** Collects what a page complains about, but for a server that is away on purpose. */
 export function watch(page: Page, complaints: string[]): void {
-  const expected = /net::ERR_CONNECTION_REFUSED|net::ERR_INCOMPLETE_CHUNKED|net::ERR_EMPTY_RESPONSE|status of (40[1349]|429)/;
+  const expected = /net::ERR_CONNECTION_REFUSED|net::ERR_INCOMPLETE_CHUNKED|net::ERR_EMPTY_RESPONSE|status of (40[1349]|42[29])/;
   page.on("console", (message) => {
     if (["error", "warning"].includes(message.type()) && !expected.test(message.text())) complaints.push(message.text());
   });

@@ -1,9 +1,64 @@
-//! Who looks at the page, and the way out.
+//! Who looks at the page, the way out, and the pages about accounts, which the server
+//! draws: they are forms and lists that change only by what is done with them.
+
+#[cfg(feature = "ssr")]
+mod drawn;
 
 use leptos::prelude::*;
-use model::Viewer;
+use leptos_meta::Title;
+use leptos_router::hooks::use_location;
+use model::{Permission, Viewer};
 
-use crate::{routes, store::use_store, ui::icons::icon};
+use crate::{
+    layout::NotFound,
+    routes,
+    store::use_store,
+    ui::{icons::icon, served::served},
+};
+
+/// The pages, with what they need: address, title, what they are.
+const PAGES: [(&str, &str, &str, Permission); 4] = [
+    (routes::ACCOUNT, "Your account", "Password, second factor, and where you are logged in.", Permission::OwnAccount),
+    (routes::USERS, "Accounts", "Who may log in, and what they may do.", Permission::ManageAccounts),
+    (
+        routes::TOKENS,
+        "Tokens",
+        "What programs send as \"Authorization: Bearer\". Each is shown once, when it is made.",
+        Permission::ManageAccounts,
+    ),
+    (
+        routes::SESSIONS,
+        "Sessions",
+        "Who is logged in. A session ends after 8 hours without a request, and after 24 hours in any case.",
+        Permission::ManageAccounts,
+    ),
+];
+
+/// One of the pages about accounts.
+#[component]
+pub(crate) fn AccountPage() -> impl IntoView {
+    let path = use_location().pathname.get_untracked();
+    let Some((here, title, about, _)) = PAGES.into_iter().find(|page| page.0 == path.trim_end_matches('/')) else {
+        return view! { <NotFound/> }.into_any();
+    };
+    let store = use_store();
+    let shown = PAGES.into_iter().filter(|page| store.may(page.3).is_ok());
+    let tabs = shown.map(|(href, label, ..)| {
+        view! { <a href=href rel="external" aria-current=(href == here).then_some("page")>{label}</a> }.into_any()
+    });
+    #[cfg(feature = "ssr")]
+    let drawn = drawn::draw(here);
+    #[cfg(not(feature = "ssr"))]
+    let drawn = ();
+    view! {
+        <Title text=title/>
+        <div class="head"><h1>{title}</h1></div>
+        <nav class="tabs" aria-label="Accounts">{tabs.collect_view()}</nav>
+        <p class="about muted">{about}</p>
+        {served(drawn)}
+    }
+    .into_any()
+}
 
 /// The account behind a button; without accounts a mark that says so.
 #[component]
@@ -20,6 +75,8 @@ pub(crate) fn AccountMenu() -> impl IntoView {
             <summary class="btn quiet" aria-label=label>{icon("user")}<span>{name}</span></summary>
             <ul>
                 <li><small>"Role: " {role.name()}</small></li>
+                <li><a class="btn item" href=routes::ACCOUNT rel="external">"Your account"</a></li>
+                {role.may(Permission::ManageAccounts).is_ok().then(|| view! { <li><a class="btn item" href=routes::USERS rel="external">"Accounts"</a></li> }.into_any())}
                 <li><form method="post" action=routes::LOG_OUT><button class="btn item">"Log out"</button></form></li>
             </ul>
         </details>

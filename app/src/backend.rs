@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use model::{
-    AuditRecord, Command, DomainRef, DomainState, Fault, HostId, HostStats, RequestId, Task, VmStats,
+    AuditRecord, Command, DomainRef, DomainState, Fault, HostId, HostStats, RequestId, Role, Task, Viewer, VmStats,
     inventory::Snapshot, stats::Usage,
 };
 
@@ -42,6 +42,91 @@ pub trait Backend: Send + Sync {
 
     /// A piece of the past; `query` is the address's, without the question mark.
     async fn past(&self, wish: &PastWish, query: &str) -> Result<Past, Fault>;
+
+    /// What a page about accounts shows to somebody who may see it.
+    async fn accounts(&self, wish: AccountsWish, visit: &Visit) -> Result<Accounts, Fault>;
+}
+
+/// Who looks at a page, and through which session.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// Who.
+    pub viewer: Viewer,
+    /// What the session's secret is known by; none without one.
+    pub session: Option<[u8; 32]>,
+}
+
+/// Which page about accounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccountsWish {
+    /// One's own.
+    Own,
+    /// All accounts.
+    Users,
+    /// All tokens.
+    Tokens,
+    /// All sessions.
+    Sessions,
+}
+
+/// What pages about accounts show.
+#[derive(Clone, Debug, Default)]
+pub struct Accounts {
+    /// One's own account, or all of them.
+    pub users: Vec<UserLine>,
+    /// Tokens.
+    pub tokens: Vec<TokenLine>,
+    /// Sessions, one's own or all.
+    pub sessions: Vec<SessionLine>,
+    /// Whether a new password needs no old one.
+    pub needs_no_password: bool,
+}
+
+/// An account as it is listed.
+#[derive(Clone, Debug)]
+pub struct UserLine {
+    /// Its name.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// Whether it has a password, and is not logged in by links only.
+    pub has_password: bool,
+    /// How many recovery codes are left; none without a second factor.
+    pub recovery_codes: Option<usize>,
+    /// How many sessions it has.
+    pub sessions: usize,
+}
+
+/// A token as it is listed.
+#[derive(Clone, Debug)]
+pub struct TokenLine {
+    /// What records call it.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// When it was made, in Unix milliseconds.
+    pub created: u64,
+    /// When it expires, in Unix milliseconds; none if never.
+    pub expires: Option<u64>,
+}
+
+/// A session as it is listed.
+#[derive(Clone, Debug)]
+pub struct SessionLine {
+    /// Its number.
+    pub id: i64,
+    /// Whose it is.
+    pub user: String,
+    /// When it began, in Unix milliseconds.
+    pub created: u64,
+    /// When it was used last, in Unix milliseconds.
+    pub seen: u64,
+    /// From which network address it began.
+    pub address: String,
+    /// What the browser called itself.
+    pub agent: String,
+    /// Whether it is the one that asks.
+    pub current: bool,
 }
 
 /// Ranges of time that charts offer: the name in the address, the label, the length in
@@ -150,6 +235,8 @@ pub struct Beforehand {
     pub(crate) usage: Option<Result<Usage, Fault>>,
     /// The piece of the past that the page shows, if it shows one.
     pub(crate) past: Option<Result<Arc<Past>, Fault>>,
+    /// What the page shows of accounts, if it does.
+    pub(crate) accounts: Option<Result<Arc<Accounts>, Fault>>,
 }
 
 impl Beforehand {
@@ -164,7 +251,7 @@ impl Beforehand {
     }
 
     /// What the page at an address needs.
-    pub async fn read(backend: &dyn Backend, address: &str) -> Self {
+    pub async fn read(backend: &dyn Backend, address: &str, visit: &Visit) -> Self {
         let mut read = Self::default();
         if let Some(id) = routes::tab_at(address, routes::DEFINITION_TAB) {
             read.definition = Some(backend.definition(&id).await);
@@ -175,6 +262,9 @@ impl Beforehand {
         }
         if let Some(wish) = routes::past_at(address) {
             read.past = Some(backend.past(&wish, query).await.map(Arc::new));
+        }
+        if let Some(wish) = routes::accounts_at(address) {
+            read.accounts = Some(backend.accounts(wish, visit).await.map(Arc::new));
         }
         read
     }

@@ -67,6 +67,7 @@ use leptos_router::{
 };
 
 use crate::{
+    account::AccountPage,
     layout::{Frame, NotFound},
     pages::{
         audit::{AuditPage, HistoryPage},
@@ -149,6 +150,7 @@ pub fn App() -> impl IntoView {
                     <Route path=path!("/audit") view=AuditPage/>
                     <Route path=path!("/history/:part?") view=HistoryPage/>
                     <Route path=path!("/confirm") view=ConfirmPage/>
+                    <Route path=path!("/account/:part?") view=AccountPage/>
                 </Routes>
             </Frame>
         </Router>

@@ -1,5 +1,5 @@
-//! Pages for those of whom nothing is known yet: they tell nothing of any host, run no
-//! script, and are drawn by the server only.
+//! Pages without the frame: for those of whom nothing is known yet, and for what is shown
+//! once. They tell nothing of any host, run no script, and are drawn by the server only.
 
 use leptos::prelude::*;
 
@@ -21,21 +21,82 @@ pub enum Page {
         /// Why that did not work.
         why: Option<String>,
     },
+    /// The code after the password.
+    Code {
+        /// Where to go afterwards.
+        next: String,
+        /// The secret that says whose password was given.
+        between: String,
+        /// Why that did not work.
+        why: Option<String>,
+    },
     /// One button that uses a link up.
     ByLink {
         /// Whom it logs in.
         name: String,
     },
+    /// Name and password of the first account.
+    SetUp {
+        /// The name that was given before.
+        name: String,
+        /// Why that did not work.
+        why: Option<String>,
+    },
+    /// A picture for an app that makes codes, and a field for the first one.
+    Factor {
+        /// The picture: the length of its side, and a path.
+        picture: (i32, String),
+        /// What the picture says, to type.
+        letters: String,
+        /// Why that did not work.
+        why: Option<String>,
+    },
+    /// Something that is shown only now.
+    Secret {
+        /// What it is.
+        title: String,
+        /// What to do with it.
+        text: String,
+        /// What to keep, a line each.
+        lines: Vec<String>,
+        /// Where to go then.
+        back: &'static str,
+    },
+    /// A question before something is lost.
+    Sure {
+        /// The question.
+        question: String,
+        /// What is lost.
+        text: String,
+        /// Where the answer goes, with which fields.
+        form: (&'static str, Vec<(&'static str, String)>),
+        /// What the button says.
+        button: String,
+        /// Where to go instead.
+        back: &'static str,
+    },
     /// A sentence that says what is not possible.
-    Refused(String),
+    Refused {
+        /// The sentence.
+        why: String,
+        /// Where to go then.
+        back: &'static str,
+    },
 }
 
 /// The whole document.
 pub fn html(names: &AssetNames, theme: Theme, page: Page) -> String {
     let (title, content) = match page {
-        Page::LogIn { next, name, why } => ("Log in", log_in(next, name, why)),
-        Page::ByLink { name } => ("Log in", by_link(name)),
-        Page::Refused(why) => ("Not possible", refused(why)),
+        Page::LogIn { next, name, why } => ("Log in".to_owned(), log_in(next, name, why)),
+        Page::Code { next, between, why } => ("Log in".to_owned(), code(next, between, why)),
+        Page::ByLink { name } => ("Log in".to_owned(), by_link(name)),
+        Page::SetUp { name, why } => ("First account".to_owned(), set_up(name, why)),
+        Page::Factor { picture, letters, why } => ("Second factor".to_owned(), factor(picture, letters, why)),
+        Page::Secret { title, text, lines, back } => (title.clone(), secret(title, text, lines, back)),
+        Page::Sure { question, text, form, button, back } => {
+            (question.clone(), sure((question, text), form, button, back))
+        }
+        Page::Refused { why, back } => ("Not possible".to_owned(), refused(why, back)),
     };
     let style = names.style.clone();
     let document = Owner::new().with(|| {
@@ -66,7 +127,7 @@ fn log_in(next: String, name: String, why: Option<String>) -> AnyView {
     view! {
         <form class="card" method="post" action=routes::LOG_IN>
             <h1>"Log in"</h1>
-            {why.map(|why| view! { <p class="banner warn" role="alert">{why}</p> })}
+            {wrong(why)}
             <input type="hidden" name="next" value=next/>
             <label>"Name" <input name="name" value=name autocomplete="username" autocapitalize="none" spellcheck="false" required autofocus/></label>
             <label>"Password" <input name="password" type="password" autocomplete="current-password" required/></label>
@@ -87,12 +148,97 @@ fn by_link(name: String) -> AnyView {
     .into_any()
 }
 
-fn refused(why: String) -> AnyView {
+/// Why something did not work.
+fn wrong(why: Option<String>) -> AnyView {
+    why.map(|why| view! { <p class="banner warn" role="alert">{why}</p> }).into_any()
+}
+
+fn code(next: String, between: String, why: Option<String>) -> AnyView {
+    view! {
+        <form class="card" method="post" action=routes::CODE>
+            <h1>"Second factor"</h1>
+            {wrong(why)}
+            <input type="hidden" name="next" value=next/>
+            <input type="hidden" name="between" value=between/>
+            <label>"Code of your app, or a recovery code" <input name="code" autocomplete="one-time-code" autocapitalize="none" spellcheck="false" required autofocus/></label>
+            <button class="btn primary">"Log in"</button>
+        </form>
+    }
+    .into_any()
+}
+
+fn set_up(name: String, why: Option<String>) -> AnyView {
+    view! {
+        <form class="card" method="post">
+            <h1>"First account"</h1>
+            <p>"It is an admin's: it may do everything, and make further accounts. From now on everybody has to log in."</p>
+            {wrong(why)}
+            <label>"Name" <input name="name" value=name autocomplete="username" autocapitalize="none" spellcheck="false" maxlength="64" required autofocus/></label>
+            <label>"Password" <input name="password" type="password" autocomplete="new-password" minlength="12" maxlength="256" required aria-describedby="rule"/></label>
+            <small class="muted" id="rule">"At least 12 characters."</small>
+            <button class="btn primary">"Make the account"</button>
+        </form>
+    }
+    .into_any()
+}
+
+fn factor((side, path): (i32, String), letters: String, why: Option<String>) -> AnyView {
+    let grouped: Vec<&str> = letters.as_bytes().chunks(4).filter_map(|part| std::str::from_utf8(part).ok()).collect();
+    let frame = format!("-3 -3 {} {}", side + 6, side + 6);
+    view! {
+        <form class="card" method="post" action=routes::MANAGE_FACTOR>
+            <h1>"Second factor"</h1>
+            <p>"Scan this with an app that makes codes, or type the letters into it. Then give its code."</p>
+            <svg class="qr" viewBox=frame role="img" aria-label="Picture for the app"><path d=path/></svg>
+            <code class="break">{grouped.join(" ")}</code>
+            {wrong(why)}
+            <label>"Code" <input name="code" autocomplete="one-time-code" inputmode="numeric" maxlength="7" required autofocus/></label>
+            <button class="btn primary" name="do" value="confirm">"Turn on"</button>
+            <a class="btn" href=routes::ACCOUNT>"Cancel"</a>
+        </form>
+    }
+    .into_any()
+}
+
+fn secret(title: String, text: String, lines: Vec<String>, back: &'static str) -> AnyView {
+    let lines = lines.into_iter().map(|line| view! { <li><code class="break">{line}</code></li> }).collect_view();
+    view! {
+        <section class="card">
+            <h1>{title}</h1>
+            <p>{text}</p>
+            <ul class="secret">{lines}</ul>
+            <a class="btn primary" href=back>"Done"</a>
+        </section>
+    }
+    .into_any()
+}
+
+fn sure(
+    (question, text): (String, String),
+    (action, fields): (&'static str, Vec<(&'static str, String)>),
+    button: String,
+    back: &'static str,
+) -> AnyView {
+    let fields =
+        fields.into_iter().map(|(name, value)| view! { <input type="hidden" name=name value=value/> }).collect_view();
+    view! {
+        <form class="card" method="post" action=action>
+            <h1>{question}</h1>
+            <p>{text}</p>
+            {fields}
+            <button class="btn danger" name="sure" value="yes">{button}</button>
+            <a class="btn" href=back>"Cancel"</a>
+        </form>
+    }
+    .into_any()
+}
+
+fn refused(why: String, back: &'static str) -> AnyView {
     view! {
         <section class="card">
             <h1>"Not possible"</h1>
             <p role="alert">{why}</p>
-            <a class="btn" href=routes::OVERVIEW>"Overview"</a>
+            <a class="btn" href=back>"Back"</a>
         </section>
     }
     .into_any()
@@ -112,9 +258,26 @@ mod tests {
     #[test]
     fn what_somebody_typed_stays_text() {
         let bad = "\"><script>alert(1)</script>";
-        let page = Page::LogIn { next: bad.into(), name: bad.into(), why: Some(bad.into()) };
-        let text = html(&AssetNames::default(), Theme::Auto, page) + &again(bad);
-        assert!(!text.contains("<script"), "{text}");
-        assert!(text.contains("autocomplete=\"current-password\""));
+        let (text, why) = (|| bad.to_owned(), Some(bad.to_owned()));
+        let pages = [
+            Page::LogIn { next: text(), name: text(), why: why.clone() },
+            Page::Code { next: text(), between: text(), why: why.clone() },
+            Page::ByLink { name: text() },
+            Page::SetUp { name: text(), why: why.clone() },
+            Page::Factor { picture: (1, text()), letters: text(), why },
+            Page::Secret { title: text(), text: text(), lines: vec![text()], back: "/" },
+            Page::Sure {
+                question: text(),
+                text: text(),
+                form: ("/", vec![("name", text())]),
+                button: text(),
+                back: "/",
+            },
+            Page::Refused { why: text(), back: "/" },
+        ];
+        for page in pages {
+            let text = html(&AssetNames::default(), Theme::Auto, page) + &again(bad);
+            assert!(!text.contains("<script"), "{text}");
+        }
     }
 }

@@ -30,6 +30,26 @@ pub const THEME: &str = "/theme";
 pub const LOG_IN: &str = "/login";
 /// Where they leave.
 pub const LOG_OUT: &str = "/logout";
+/// Where the code after the password goes.
+pub const CODE: &str = "/login/code";
+/// One's own account.
+pub const ACCOUNT: &str = "/account";
+/// All accounts.
+pub const USERS: &str = "/account/users";
+/// What programs log in with.
+pub const TOKENS: &str = "/account/tokens";
+/// Who is logged in.
+pub const SESSIONS: &str = "/account/sessions";
+/// Where a new password goes.
+pub const MANAGE_PASSWORD: &str = "/manage/password";
+/// Where the wish for a second factor goes.
+pub const MANAGE_FACTOR: &str = "/manage/factor";
+/// Where the wish to end sessions goes.
+pub const MANAGE_SESSIONS: &str = "/manage/sessions";
+/// Where changes of accounts go.
+pub const MANAGE_USERS: &str = "/manage/users";
+/// Where changes of tokens go.
+pub const MANAGE_TOKENS: &str = "/manage/tokens";
 /// Where commands of scripts go.
 pub const API_COMMANDS: &str = "/api/v1/commands";
 /// Everything that is known, with its position.
@@ -103,6 +123,19 @@ pub(crate) fn past_at(address: &str) -> Option<crate::backend::PastWish> {
         ERRORS => Some(PastWish::Errors),
         REPLAY => Some(PastWish::Replay),
         _ => task().or_else(|| tab_at(address, HISTORY_TAB).map(PastWish::Machine)),
+    }
+}
+
+/// What of the accounts the page at an address shows.
+#[cfg(any(feature = "ssr", test))]
+pub(crate) fn accounts_at(address: &str) -> Option<crate::backend::AccountsWish> {
+    use crate::backend::AccountsWish;
+    match address.split('?').next()?.trim_end_matches('/') {
+        ACCOUNT => Some(AccountsWish::Own),
+        USERS => Some(AccountsWish::Users),
+        TOKENS => Some(AccountsWish::Tokens),
+        SESSIONS => Some(AccountsWish::Sessions),
+        _ => None,
     }
 }
 

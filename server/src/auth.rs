@@ -1,53 +1,67 @@
-//! Who somebody is: passwords, sessions, tokens, and how often it may be tried.
+//! Who somebody is: passwords, second factors, sessions, tokens, and how often it may be
+//! tried.
 //!
-//! It knows nothing of HTTP. What a role may do is decided in `model::user`.
+//! It knows nothing of HTTP. What a role may do is decided in `model::user`; what people
+//! do with accounts is in `manage`.
+
+mod attempts;
+mod factor;
+mod listed;
+mod manage;
+mod secrets;
 
 use std::{
     collections::HashMap,
-    fmt::Write as _,
-    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use argon2::{Argon2, PasswordHash, PasswordHasher, PasswordVerifier};
-use model::{Fault, FaultKind, Role, Viewer};
-use sha2::{Digest, Sha256};
+use model::{Fault, FaultKind, Origin, Role, Viewer};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::timeout,
 };
 
+use self::attempts::{Attempts, Suspect};
+pub(crate) use self::{
+    listed::listed,
+    secrets::{hash, hash_password, secret},
+};
 use crate::{
     Backend,
-    journal::accounts::{self, Hash, User},
+    journal::{
+        Note,
+        accounts::{self, Hash, NewSession, Session, User},
+    },
     tasks::now,
 };
 
-/// The shortest password.
-const SHORTEST: usize = 12;
-/// The longest password; more is no password but an attack on the hash.
-const LONGEST: usize = 256;
 /// What is known of a secret is looked up again after this.
 const KNOWN_FOR: Duration = Duration::from_secs(1);
 /// Secrets that are remembered for that long.
 const MAX_KNOWN: usize = 10_000;
 /// A session notes that it is used at most this often, in milliseconds.
 const TOUCH_EVERY: u64 = 60_000;
-/// Failures after which the next attempt has to wait.
-const FREE_FAILURES: u32 = 5;
-/// The first wait; each further failure doubles it.
-const FIRST_WAIT: Duration = Duration::from_secs(5);
-/// The longest wait of an address.
-const LONGEST_WAIT: Duration = Duration::from_secs(900);
-/// The longest wait of an account: whoever knows a name must not lock its owner out.
-const LONGEST_WAIT_OF_NAME: Duration = Duration::from_secs(60);
-/// Failures are forgotten after this.
-const FORGET_AFTER: Duration = Duration::from_secs(1_800);
 /// How long an attempt waits for its turn.
 const TURN: Duration = Duration::from_secs(5);
 /// How long a link to log in works, in milliseconds.
 pub(crate) const LINK_FOR: u64 = 15 * 60_000;
+/// How long a code may take after the password.
+const CODE_WITHIN: Duration = Duration::from_secs(300);
+/// Browsers that are between password and code.
+const MAX_BETWEEN: usize = 1_000;
+
+/// When everybody has to say who they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Asking {
+    /// As soon as there is an account.
+    #[default]
+    FromTheFirstAccount,
+    /// Always; without an account only the link of the start leads in.
+    Always,
+    /// Never, whatever accounts there are.
+    Never,
+}
 
 /// What a request says of the one who sends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,76 +89,78 @@ impl Shown {
     }
 }
 
-/// Failures in a row, and when the last one was.
-struct Failures {
-    count: u32,
-    last: Instant,
+/// From where somebody logs in.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Peer {
+    /// Who sent the request, as far as it is known.
+    pub(crate) origin: Origin,
+    /// What the browser calls itself.
+    pub(crate) agent: String,
 }
 
-impl Failures {
-    /// How long the next attempt has to wait from now on.
-    fn wait(&self, most: Duration) -> Duration {
-        let Some(beyond) = self.count.checked_sub(FREE_FAILURES) else { return Duration::ZERO };
-        let wait = FIRST_WAIT.saturating_mul(1 << beyond.min(16)).min(most);
-        wait.saturating_sub(self.last.elapsed())
+impl Peer {
+    fn address(&self) -> &str {
+        self.origin.address.as_deref().unwrap_or_default()
     }
 }
 
-/// What failures are counted for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Suspect {
-    /// An account; the empty name stands for all that cannot be one.
-    Name(String),
-    /// A network address, of IPv6 its network.
-    Address(IpAddr),
+/// How far somebody with the right password is.
+pub(crate) enum LoggedIn {
+    /// The secret of the session that has begun.
+    Whole(String),
+    /// The secret with which a code is to be given.
+    NeedsCode(String),
 }
 
-impl Suspect {
-    /// What an attempt counts for. Everybody on this machine has the same address, and so
-    /// have all who come through a proxy that does not say whom it brings.
-    fn of(name: &str, address: &str) -> Vec<Self> {
-        let name = if model::user::check_name(name).is_ok() { name } else { "" };
-        let address =
-            address.parse::<IpAddr>().ok().filter(|address| !address.is_loopback()).map(|address| match address {
-                IpAddr::V6(address) => {
-                    let network = u128::from(address) >> 64 << 64;
-                    IpAddr::from(network.to_be_bytes())
-                }
-                other => other,
-            });
-        [Self::Name(name.to_owned())].into_iter().chain(address.map(Self::Address)).collect()
-    }
-
-    fn longest_wait(&self) -> Duration {
-        match self {
-            Self::Name(_) => LONGEST_WAIT_OF_NAME,
-            Self::Address(_) => LONGEST_WAIT,
-        }
-    }
+/// Somebody between password and code.
+struct Between {
+    name: String,
+    since: Instant,
 }
 
 /// What is known of who is who.
 pub(crate) struct Auth {
     backend: Arc<Backend>,
+    asking: Asking,
     /// Whether there are accounts, and who showed which secret, as of a moment ago.
     required: Mutex<Option<(Instant, bool)>>,
     known: Mutex<HashMap<Hash, (Instant, Option<Viewer>)>>,
-    failures: Mutex<HashMap<Suspect, Failures>>,
+    attempts: Attempts,
+    between: Mutex<HashMap<Hash, Between>>,
+    /// Secrets of second factors that no code was given for yet, by account.
+    unconfirmed: Mutex<HashMap<String, (Vec<u8>, Instant)>>,
+    /// What the link of the start is known by, while there is no account.
+    set_up: Option<Hash>,
     /// Passwords that are checked at the same time; each takes 19 MiB.
     checks: Arc<Semaphore>,
 }
 
 impl Auth {
-    pub(crate) fn new(backend: Arc<Backend>) -> Self {
-        let (required, known, failures) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { backend, required, known, failures, checks: Arc::new(Semaphore::new(2)) }
+    /// `set_up` is the secret of the link that makes the first account.
+    pub(crate) fn new(backend: Arc<Backend>, asking: Asking, set_up: Option<&str>) -> Self {
+        Self {
+            backend,
+            asking,
+            required: Mutex::default(),
+            known: Mutex::default(),
+            attempts: Attempts::default(),
+            between: Mutex::default(),
+            unconfirmed: Mutex::default(),
+            set_up: set_up.map(hash),
+            checks: Arc::new(Semaphore::new(2)),
+        }
     }
 
-    /// Whether everybody has to say who they are: as soon as there is an account.
+    /// Whether everybody has to say who they are.
     ///
     /// # Errors
     /// When the accounts cannot be read; then nobody gets in.
     async fn is_required(&self) -> Result<bool, Fault> {
+        match self.asking {
+            Asking::Always => return Ok(true),
+            Asking::Never => return Ok(false),
+            Asking::FromTheFirstAccount => {}
+        }
         let known = *self.required.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, required)) = known.filter(|(at, _)| at.elapsed() < KNOWN_FOR) {
             return Ok(required);
@@ -181,7 +197,7 @@ impl Auth {
         match shown {
             Shown::Token(hash) => {
                 let found = accounts.read(move |connection| accounts::token(connection, &hash, now)).await?;
-                Ok(found.map(|(name, role)| Viewer { name: Some(name), role }))
+                Ok(found.map(|token| Viewer { name: Some(token.name), role: token.role }))
             }
             Shown::Session(hash) => {
                 let found = accounts.read(move |connection| accounts::session(connection, &hash, now)).await?;
@@ -195,31 +211,114 @@ impl Auth {
         }
     }
 
-    /// Begins a session for a name and its password; gives its secret.
+    /// What was known a moment ago is asked anew.
+    fn forget_known(&self) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.required.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Checks a name and its password; a session begins, unless a code is needed.
     ///
     /// # Errors
     /// `SignedOut` when they do not belong together, `TooMany` after many failures. Neither
     /// says whether there is such an account, nor does the time it takes.
-    pub(crate) async fn log_in(&self, name: &str, password: &str, address: &str) -> Result<String, Fault> {
-        let suspects = Suspect::of(name, address);
-        let place = self.checks.clone().acquire_owned();
-        let place = timeout(TURN, place).await.ok().and_then(Result::ok).ok_or_else(|| {
-            Fault::new(FaultKind::Busy, "Too many people log in at the same time").with_next("Try again in a moment")
-        })?;
-        // It counts as failed until it has succeeded, so that none beside it is for nothing.
-        self.attempt(&suspects)?;
+    pub(crate) async fn log_in(&self, name: &str, password: &str, from: &Peer) -> Result<LoggedIn, Fault> {
+        let suspects = Suspect::of(name, from.address());
+        let place = self.place().await?;
+        self.attempts.count(&suspects)?;
         let wanted = name.to_owned();
-        let user = self.backend.journal.accounts.read(move |connection| accounts::user(connection, &wanted)).await?;
+        let found = self.backend.journal.accounts.read(move |connection| {
+            Ok((accounts::user(connection, &wanted)?, accounts::factor(connection, &wanted)?.is_some()))
+        });
+        let (user, has_factor) = found.await?;
         let kept = user.as_ref().and_then(|user| user.password.clone());
-        let right = password.len() <= LONGEST && self.verify(place, password.to_owned(), kept).await;
-        match user.filter(|_| right) {
-            Some(user) => {
-                self.succeeded(&suspects[0]);
-                self.begin(&user.name).await
-            }
-            None => Err(Fault::new(FaultKind::SignedOut, "This name and this password do not belong together")
-                .with_next("Try again, or ask an admin for a link to log in")),
+        if !self.verify(place, password, kept).await {
+            // What nobody is called may be a password in the wrong field, so it is not kept.
+            let known = user.map(|user| user.name).unwrap_or_default();
+            let fault = Fault::new(FaultKind::SignedOut, "This name and this password do not belong together")
+                .with_next("Try again, or ask an admin for a link to log in");
+            return Err(self.failed(known, from, fault).await);
         }
+        let name = user.map(|user| user.name).unwrap_or_default();
+        self.attempts.succeeded(&suspects[0]);
+        if has_factor {
+            return Ok(LoggedIn::NeedsCode(self.between(name)));
+        }
+        self.begin(&name, from, false, "loggedIn").await.map(LoggedIn::Whole)
+    }
+
+    /// Remembers who has given the password; gives the secret to come back with.
+    fn between(&self, name: String) -> String {
+        let secret = secret();
+        let mut between = self.between.lock().unwrap_or_else(PoisonError::into_inner);
+        between.retain(|_, known| known.since.elapsed() < CODE_WITHIN);
+        if between.len() >= MAX_BETWEEN {
+            between.clear();
+        }
+        between.insert(hash(&secret), Between { name, since: Instant::now() });
+        secret
+    }
+
+    /// Checks the code after the password, or a recovery code in its place.
+    ///
+    /// # Errors
+    /// `SignedOut` when it is wrong or too late, `TooMany` after many failures.
+    pub(crate) async fn log_in_by_code(&self, secret: &str, code: &str, from: &Peer) -> Result<String, Fault> {
+        let name = self.who_is_between(secret).ok_or_else(|| {
+            Fault::new(FaultKind::SignedOut, "That took too long").with_next("Log in again, with the password first")
+        })?;
+        let suspect = Suspect::Code(name.clone());
+        self.attempts.count(std::slice::from_ref(&suspect))?;
+        let kind = match self.take_code(&name, code).await? {
+            Some(kind) => kind,
+            None => {
+                let fault = Fault::new(FaultKind::SignedOut, "This code is wrong, or was used before")
+                    .with_next("Wait for the next one, or take a recovery code");
+                return Err(self.failed(name, from, fault).await);
+            }
+        };
+        self.attempts.succeeded(&suspect);
+        self.between.lock().unwrap_or_else(PoisonError::into_inner).remove(&hash(secret));
+        self.begin(&name, from, false, kind).await
+    }
+
+    /// Who has given the password and comes back in time.
+    fn who_is_between(&self, secret: &str) -> Option<String> {
+        let between = self.between.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = between.get(&hash(secret)).filter(|known| known.since.elapsed() < CODE_WITHIN)?;
+        Some(known.name.clone())
+    }
+
+    /// Uses a code up; says what the log-in is called then, none when the code is wrong.
+    async fn take_code(&self, name: &str, code: &str) -> Result<Option<&'static str>, Fault> {
+        let accounts = &self.backend.journal.accounts;
+        let (user, recovery) = (name.to_owned(), factor::recovery_hash(code));
+        let kept = accounts.read({
+            let user = user.clone();
+            move |connection| accounts::factor(connection, &user)
+        });
+        let step = kept.await?.and_then(|kept| factor::step(&kept.secret, code, now()));
+        accounts
+            .write(move |connection| match step {
+                Some(step) => Ok(accounts::take_step(connection, &user, step)?.then_some("loggedIn")),
+                None => Ok(accounts::recover(connection, &user, &recovery)?.then_some("loggedInByRecoveryCode")),
+            })
+            .await
+    }
+
+    /// Records a failure; gives it back.
+    async fn failed(&self, name: String, from: &Peer, fault: Fault) -> Fault {
+        tracing::warn!(address = from.address(), why = fault.reason, "not logged in");
+        let note = Note {
+            at: now(),
+            kind: "logInFailed".into(),
+            name,
+            origin: Some(from.origin.clone()),
+            fault: Some(Fault::new(fault.kind, fault.reason.clone())),
+            note: None,
+        };
+        let noted = self.backend.journal.accounts.write(move |connection| accounts::note(connection, &note)).await;
+        noted.err().unwrap_or(fault)
     }
 
     /// Whom a link would log in; none when it was used or is too old.
@@ -231,141 +330,155 @@ impl Auth {
         self.backend.journal.accounts.read(move |connection| accounts::link(connection, &hash, now)).await
     }
 
-    /// Uses a link up and begins a session; gives whose, and its secret.
+    /// Uses a link up and begins a session; gives its secret. A link needs no code: it is
+    /// the way back for who has lost what makes them.
     ///
     /// # Errors
     /// When it was used, or is too old.
-    pub(crate) async fn log_in_by_link(&self, secret: &str) -> Result<(String, String), Fault> {
+    pub(crate) async fn log_in_by_link(&self, secret: &str, from: &Peer) -> Result<String, Fault> {
         let (hash, now) = (hash(secret), now());
         let taken = move |connection: &rusqlite::Connection| accounts::take_link(connection, &hash, now);
         let name = self.backend.journal.accounts.write(taken).await?.ok_or_else(|| {
             Fault::new(FaultKind::SignedOut, "This link was used before or is too old")
                 .with_next("Make a new one with belvedere login-link")
         })?;
-        let session = self.begin(&name).await?;
-        Ok((name, session))
+        self.begin(&name, from, true, "loggedInByLink").await
     }
 
-    async fn begin(&self, name: &str) -> Result<String, Fault> {
-        let (secret, name, now) = (secret(), name.to_owned(), now());
+    /// Begins a session and records it; gives its secret.
+    async fn begin(&self, name: &str, from: &Peer, by_link: bool, kind: &str) -> Result<String, Fault> {
+        let (secret, now) = (secret(), now());
         let hash = hash(&secret);
-        let add = move |connection: &rusqlite::Connection| accounts::add_session(connection, &hash, &name, now);
-        self.backend.journal.accounts.write(add).await?;
-        Ok(secret)
+        tracing::info!(name, address = from.address(), "logged in");
+        let new = NewSession {
+            user: name.to_owned(),
+            address: from.address().to_owned(),
+            agent: from.agent.clone(),
+            by_link,
+        };
+        let note = note_of(kind, name, &from.origin);
+        let begun = self.backend.journal.accounts.write(move |connection| {
+            accounts::add_session(connection, &hash, &new, now)?;
+            accounts::note(connection, &note)
+        });
+        begun.await.map(|()| secret)
     }
 
     /// Ends a session at once.
     ///
     /// # Errors
     /// When that cannot be written.
-    pub(crate) async fn log_out(&self, shown: &Shown) -> Result<(), Fault> {
+    pub(crate) async fn log_out(&self, shown: &Shown, name: &str, origin: &Origin) -> Result<(), Fault> {
         let hash = shown.hash();
-        self.backend.journal.accounts.write(move |connection| accounts::end_session(connection, &hash)).await?;
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&hash);
+        let note = note_of("loggedOut", name, origin);
+        let ended = self.backend.journal.accounts.write(move |connection| {
+            if accounts::end_session(connection, &hash)? {
+                accounts::note(connection, &note)?;
+            }
+            Ok(())
+        });
+        ended.await?;
+        self.forget_known();
         Ok(())
     }
 
-    /// Counts an attempt, unless too many have failed.
-    fn attempt(&self, suspects: &[Suspect]) -> Result<(), Fault> {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let wait = |suspect: &Suspect| Some(failures.get(suspect)?.wait(suspect.longest_wait()));
-        let wait = suspects.iter().filter_map(wait).max().unwrap_or_default();
-        if !wait.is_zero() {
-            let fault = Fault::new(FaultKind::TooMany, "Too many attempts have failed");
-            return Err(fault.with_next(format!("Try again in {} seconds", wait.as_secs() + 1)));
+    /// Whether the link of the start makes the first account.
+    ///
+    /// # Errors
+    /// When the accounts cannot be read.
+    pub(crate) async fn may_set_up(&self, secret: &str) -> Result<bool, Fault> {
+        if self.set_up != Some(hash(secret)) {
+            return Ok(false);
         }
-        if failures.len() >= MAX_KNOWN {
-            failures.retain(|_, failures| failures.last.elapsed() < FORGET_AFTER);
-        }
-        for suspect in suspects {
-            let had = failures.get(suspect).filter(|failures| failures.last.elapsed() < FORGET_AFTER);
-            let count = had.map_or(0, |failures| failures.count).saturating_add(1);
-            failures.insert(suspect.clone(), Failures { count, last: Instant::now() });
-        }
-        Ok(())
+        self.backend.journal.accounts.read(accounts::any).await.map(|any| !any)
     }
 
-    /// Forgets the failures of an account; its address may try others.
-    fn succeeded(&self, name: &Suspect) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    /// Makes the first account, an admin, and begins its session; gives its secret.
+    ///
+    /// # Errors
+    /// When there is an account already, or the name or the password is none.
+    pub(crate) async fn set_up(&self, secret: &str, name: &str, password: &str, from: &Peer) -> Result<String, Fault> {
+        let used = || Fault::new(FaultKind::SignedOut, "There is an account already").with_next("Log in with it");
+        if !self.may_set_up(secret).await? {
+            return Err(used());
+        }
+        model::user::check_name(name).map_err(|why| Fault::invalid("name", &why))?;
+        let place = self.place().await?;
+        let hashed = self.hash(place, password).await?;
+        let user = User { name: name.to_owned(), role: Role::Admin, password: Some(hashed) };
+        let note = note_of("userAdded", name, &from.origin);
+        let added = self.backend.journal.accounts.write(move |connection| {
+            // Only one of two at the same time is the first one.
+            let added = !accounts::any(connection)? && accounts::add_user(connection, &user, now())?;
+            if added {
+                accounts::note(connection, &note)?;
+            }
+            Ok(added)
+        });
+        if !added.await? {
+            return Err(used());
+        }
+        self.forget_known();
+        self.begin(name, from, false, "loggedIn").await
+    }
+
+    /// The session that is shown; none of a token.
+    async fn own_session(&self, shown: &Shown) -> Result<Option<Session>, Fault> {
+        let (Shown::Session(hash), now) = (shown.clone(), now()) else { return Ok(None) };
+        let all =
+            self.backend.journal.accounts.read(move |connection| accounts::sessions(connection, None, now)).await?;
+        Ok(all.into_iter().find(|known| known.hash == hash))
+    }
+
+    /// A place among the checks of passwords.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Fault> {
+        let place = self.checks.clone().acquire_owned();
+        timeout(TURN, place).await.ok().and_then(Result::ok).ok_or_else(|| {
+            Fault::new(FaultKind::Busy, "Too many people log in at the same time").with_next("Try again in a moment")
+        })
     }
 
     /// Whether a password is the one that was hashed. Without a hash it takes as long.
-    async fn verify(&self, place: OwnedSemaphorePermit, password: String, kept: Option<String>) -> bool {
-        let (reply, answer) = oneshot::channel();
-        let check = move || {
-            let hash = kept.as_deref().unwrap_or(NOBODYS);
-            let right = PasswordHash::new(hash)
-                .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok());
-            // Whoever went away keeps the place until the work is done.
-            drop(place);
-            reply.send(kept.is_some() && right).ok();
-        };
-        // A thread of its own: hashing takes a tenth of a second of a processor.
-        let started = std::thread::Builder::new().name("password".into()).spawn(check);
-        started.is_ok() && answer.await.unwrap_or(false)
+    async fn verify(&self, place: OwnedSemaphorePermit, password: &str, kept: Option<String>) -> bool {
+        if password.len() > secrets::LONGEST {
+            return false;
+        }
+        let password = password.to_owned();
+        beside(place, move || secrets::verify(&password, kept.as_deref())).await.unwrap_or(false)
+    }
+
+    /// Hashes a new password.
+    async fn hash(&self, place: OwnedSemaphorePermit, password: &str) -> Result<String, Fault> {
+        let password = password.to_owned();
+        let hashed = beside(place, move || hash_password(&password)).await;
+        hashed.unwrap_or_else(|| Err("it cannot be hashed".into())).map_err(|why| Fault::invalid("password", &why))
     }
 }
 
-/// What is checked where there is no account: a hash of no known password, with the cost of
-/// all others, so that it takes as long.
-const NOBODYS: &str =
-    "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-
-/// A new secret of 256 bits, as hexadecimal digits.
-pub(crate) fn secret() -> String {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).expect("the system gives random numbers");
-    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes it");
-        text
-    })
+/// Runs what takes a tenth of a second of a processor on a thread of its own. Whoever goes
+/// away keeps the place until the work is done.
+async fn beside<T: Send + 'static>(
+    place: OwnedSemaphorePermit,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (reply, answer) = oneshot::channel();
+    let run = move || {
+        let done = work();
+        drop(place);
+        reply.send(done).ok();
+    };
+    std::thread::Builder::new().name("password".into()).spawn(run).ok()?;
+    answer.await.ok()
 }
 
-/// What a secret is known by.
-pub(crate) fn hash(secret: &str) -> Hash {
-    Sha256::digest(secret.as_bytes()).into()
-}
-
-/// Hashes a new password.
-///
-/// # Errors
-/// Why it cannot be a password.
-pub(crate) fn hash_password(password: &str) -> Result<String, String> {
-    if password.chars().count() < SHORTEST || password.len() > LONGEST {
-        return Err(format!("a password has {SHORTEST} to {LONGEST} characters"));
-    }
-    let hashed = Argon2::default().hash_password(password.as_bytes());
-    hashed.map(|hash| hash.to_string()).map_err(|error| format!("the password cannot be hashed: {error}"))
+/// The record of something that an account's owner did with it.
+fn note_of(kind: &str, name: &str, origin: &Origin) -> Note {
+    let origin = Origin { who: Some(name.to_owned()), ..origin.clone() };
+    Note { at: now(), kind: kind.into(), name: name.to_owned(), origin: Some(origin), fault: None, note: None }
 }
 
 /// A new account.
 pub(crate) fn new_user(name: &str, role: Role, password: Option<&str>) -> Result<User, String> {
     model::user::check_name(name)?;
     Ok(User { name: name.to_owned(), role, password: password.map(hash_password).transpose()? })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn checking_a_password_of_nobody_costs_as_much_as_any_other() {
-        let kept = hash_password("correct horse battery").expect("hashed");
-        let cost = |hash: &str| hash.split('$').take(4).map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(cost(NOBODYS), cost(&kept));
-        let lengths = |hash: &str| hash.split('$').skip(4).map(str::len).collect::<Vec<_>>();
-        assert_eq!(lengths(NOBODYS), lengths(&kept));
-        assert!(PasswordHash::new(NOBODYS).is_ok(), "it is not refused before the work begins");
-    }
-
-    #[test]
-    fn an_attempt_counts_for_its_name_and_for_its_network_unless_that_is_everybodys() {
-        let name = |name: &str| Suspect::Name(name.to_owned());
-        assert_eq!(Suspect::of("root", "127.0.0.1"), [name("root")]);
-        assert_eq!(Suspect::of("<no name>", ""), [name("")]);
-        let [one, other] = ["2001:db8::1", "2001:db8::2"].map(|address| Suspect::of("root", address));
-        assert_eq!((one.len(), &one), (2, &other));
-        assert_ne!(one, Suspect::of("root", "2001:db8:0:1::1"));
-    }
 }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use app::backend::{Backend as Interface, Done, Past, PastWish};
+use app::backend::{Accounts, AccountsWish, Backend as Interface, Done, Past, PastWish, Visit};
 use async_trait::async_trait;
 use hypervisor::{HostConfig, Hypervisor, Sink};
 use model::{
@@ -25,6 +25,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::{
+    auth,
     feed::{Feed, Filter},
     history::History,
     journal::{Intent, Journal},
@@ -289,6 +290,11 @@ impl Interface for Backend {
 
     async fn past(&self, wish: &PastWish, query: &str) -> Result<Past, Fault> {
         past::for_page(self, wish, query).await
+    }
+
+    async fn accounts(&self, wish: AccountsWish, visit: &Visit) -> Result<Accounts, Fault> {
+        let visit = visit.clone();
+        self.journal.accounts.read(move |connection| auth::listed(connection, wish, &visit)).await
     }
 }
 

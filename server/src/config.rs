@@ -16,6 +16,7 @@ use model::HostId;
 use serde::Deserialize;
 
 use crate::{
+    auth::Asking,
     journal,
     verbs::{self, Folder, TokenVerb, UserVerb},
 };
@@ -33,10 +34,32 @@ pub struct Config {
     pub data: Option<PathBuf>,
     /// Further names under which browsers may reach this server.
     pub allow_host: Vec<String>,
-    /// Whether a proxy in front says who the peer is.
+    /// Whether a proxy in front does TLS.
     pub behind_proxy: bool,
+    /// Proxies whose word is taken for where a request comes from, beside those on this machine.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// When everybody has to say who they are.
+    pub auth: Asking,
+    /// How the server speaks TLS.
+    pub tls: Tls,
     /// The folder of scripts, styles and images.
     pub site: PathBuf,
+}
+
+/// How the server speaks TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// Not at all.
+    Off,
+    /// With a certificate that it makes itself at the first start.
+    SelfSigned,
+    /// With the certificates and the key of these PEM files.
+    Files {
+        /// The certificate and those up to its root.
+        certificate: PathBuf,
+        /// Its private key.
+        key: PathBuf,
+    },
 }
 
 /// Why there is no configuration.
@@ -123,6 +146,21 @@ struct Flags {
     /// A proxy in front of this server does TLS and accounts, so that it may listen beyond loopback
     #[arg(long, env = "BELVEDERE_BEHIND_PROXY", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     behind_proxy: Option<bool>,
+    /// Address of a proxy on another machine that says where requests come from; may be repeated
+    #[arg(long, value_name = "ADDR", env = "BELVEDERE_TRUSTED_PROXY", value_delimiter = ' ')]
+    trusted_proxy: Vec<String>,
+    /// Who has to log in: nobody until there is an account (auto), everybody (on), or, on loopback only, nobody (off)
+    #[arg(long, value_name = "auto|on|off", env = "BELVEDERE_AUTH")]
+    auth: Option<String>,
+    /// Speak TLS with a certificate made at the first start, also on loopback; beyond it this is the default
+    #[arg(long, env = "BELVEDERE_TLS", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    tls: Option<bool>,
+    /// PEM file of the certificate to speak TLS with; read again when it changes
+    #[arg(long, value_name = "FILE", env = "BELVEDERE_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+    /// PEM file of its private key
+    #[arg(long, value_name = "FILE", env = "BELVEDERE_TLS_KEY")]
+    tls_key: Option<PathBuf>,
 }
 
 /// The TOML file; the keys are the flags without dashes in front.
@@ -135,6 +173,11 @@ struct File {
     data: Option<PathBuf>,
     allow_host: Vec<String>,
     behind_proxy: Option<bool>,
+    trusted_proxy: Vec<String>,
+    auth: Option<String>,
+    tls: Option<bool>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
 }
 
 impl Config {
@@ -174,12 +217,14 @@ impl Config {
             format!("\"{}\" is no address to listen on; it looks like 127.0.0.1:3000", listen.escape_debug())
         })?;
         let behind_proxy = flags.behind_proxy.or(file.behind_proxy).unwrap_or(false);
-        if !listen.ip().is_loopback() && !behind_proxy {
-            return Err(format!(
-                "listening on {listen} would let everybody on the network run your machines; \
-                 listen on 127.0.0.1, or say --behind-proxy when a proxy in front does TLS and accounts"
-            ));
-        }
+        let auth = asking(flags.auth.or(file.auth).as_deref(), listen, behind_proxy)?;
+        let tls_files = (flags.tls_cert.or(file.tls_cert), flags.tls_key.or(file.tls_key));
+        let tls = tls(tls_files, flags.tls.or(file.tls), listen, behind_proxy)?;
+        let trusted = if flags.trusted_proxy.is_empty() { file.trusted_proxy } else { flags.trusted_proxy };
+        let trusted_proxies = trusted.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
+        let address =
+            |text: &str| text.parse().map_err(|_| format!("\"{}\" is no address of a proxy", text.escape_debug()));
+        let trusted_proxies = trusted_proxies.map(address).collect::<Result<_, _>>()?;
         let uris = if flags.connect.is_empty() { file.connect } else { flags.connect };
         let mut connect: Vec<(HostId, String)> = Vec::new();
         for text in uris.iter().map(|text| text.trim()).filter(|text| !text.is_empty()) {
@@ -200,7 +245,7 @@ impl Config {
         if demo && connect.iter().any(|(id, _)| id.as_str() == "demo") {
             return Err("the name demo belongs to the demonstration host; give yours another name with NAME=URI".into());
         }
-        Ok(Self { listen, connect, demo, data, allow_host, behind_proxy, site: site() })
+        Ok(Self { listen, connect, demo, data, allow_host, behind_proxy, trusted_proxies, auth, tls, site: site() })
     }
 
     /// The folder for what must survive: the configured one, else the account's own.
@@ -210,6 +255,19 @@ impl Config {
             return self.data.clone();
         }
         default_data()
+    }
+
+    /// The names under which browsers reach the server, for its certificate.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
+        names.push(own_name().to_string());
+        if !self.listen.ip().is_unspecified() {
+            names.push(self.listen.ip().to_string());
+        }
+        names.extend(self.allow_host.iter().cloned());
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     /// The hosts to watch, and the folder that must live as long as they do.
@@ -236,6 +294,43 @@ impl Config {
             hosts.push(demo_host(&folder)?);
         }
         Ok((hosts, scratch))
+    }
+}
+
+/// Who has to log in. What others can reach never opens because an account is missing.
+fn asking(word: Option<&str>, listen: SocketAddr, behind_proxy: bool) -> Result<Asking, String> {
+    let alone = listen.ip().is_loopback();
+    match word.unwrap_or("auto") {
+        "auto" if alone && !behind_proxy => Ok(Asking::FromTheFirstAccount),
+        "auto" | "on" => Ok(Asking::Always),
+        "off" if alone => Ok(Asking::Never),
+        "off" => Err(format!(
+            "--auth off on {listen} would let everybody on the network run your machines; listen on 127.0.0.1, \
+             or leave it out and log in"
+        )),
+        other => Err(format!("--auth is auto, on or off, not \"{}\"", other.escape_debug())),
+    }
+}
+
+/// How TLS is spoken: by default wherever others can read along and no proxy does it.
+fn tls(
+    files: (Option<PathBuf>, Option<PathBuf>),
+    wanted: Option<bool>,
+    listen: SocketAddr,
+    behind_proxy: bool,
+) -> Result<Tls, String> {
+    match (files, wanted) {
+        ((Some(certificate), Some(key)), None | Some(true)) => Ok(Tls::Files { certificate, key }),
+        ((None, None), Some(true)) => Ok(Tls::SelfSigned),
+        ((None, None), None) if !listen.ip().is_loopback() && !behind_proxy => Ok(Tls::SelfSigned),
+        ((None, None), None) => Ok(Tls::Off),
+        ((None, None), Some(false)) if listen.ip().is_loopback() || behind_proxy => Ok(Tls::Off),
+        ((None, None), Some(false)) => Err(format!(
+            "listening on {listen} without TLS would let everybody on the way read along; leave --tls=false out, \
+             or say --behind-proxy when a proxy in front does TLS"
+        )),
+        ((Some(_), Some(_)), Some(false)) => Err("--tls=false and --tls-cert do not go together".into()),
+        _ => Err("--tls-cert and --tls-key go together".into()),
     }
 }
 
@@ -295,7 +390,7 @@ fn derived_name(scheme: &str, rest: &str) -> HostId {
 }
 
 /// This machine's host name.
-fn own_name() -> HostId {
+pub(crate) fn own_name() -> HostId {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().split('.').next().and_then(|name| name.parse().ok()).unwrap_or_else(|| fallback("local"))
 }
@@ -360,9 +455,13 @@ mod tests {
 
     #[test]
     fn a_mistake_is_one_clear_sentence() {
-        let cases: [(&[&str], &str); 7] = [
+        let cases: [(&[&str], &str); 11] = [
             (&["--listen", "here"], "\"here\" is no address"),
-            (&["--listen", "0.0.0.0:80"], "everybody on the network"),
+            (&["--listen", "0.0.0.0:80", "--tls=false"], "read along"),
+            (&["--listen", "0.0.0.0:80", "--auth", "off"], "everybody on the network"),
+            (&["--auth", "maybe"], "--auth is auto, on or off"),
+            (&["--tls-cert", "/x.pem"], "go together"),
+            (&["--trusted-proxy", "proxy"], "is no address of a proxy"),
             (&["--connect", "nonsense"], "is no libvirt URI"),
             (&["--connect", "a=test:///default", "--connect", "a=qemu:///system"], "two hosts are named a"),
             (&["--config", "/nonexistent"], "cannot read /nonexistent"),
@@ -373,6 +472,19 @@ mod tests {
             let why = read(arguments).expect_err("must be refused");
             assert!(why.contains(expected) && !why.contains('\n'), "{why}");
         }
+    }
+
+    #[test]
+    fn what_others_can_reach_speaks_tls_and_asks_who_they_are() {
+        let of = |arguments: &[&str]| read(arguments).map(|config| (config.tls, config.auth)).expect("right");
+        assert_eq!(of(&[]), (Tls::Off, Asking::FromTheFirstAccount));
+        assert_eq!(of(&["--listen", "0.0.0.0:443"]), (Tls::SelfSigned, Asking::Always));
+        assert_eq!(of(&["--listen", "0.0.0.0:80", "--behind-proxy"]), (Tls::Off, Asking::Always));
+        assert_eq!(of(&["--behind-proxy"]), (Tls::Off, Asking::Always));
+        assert_eq!(of(&["--behind-proxy", "--auth", "off"]), (Tls::Off, Asking::Never));
+        assert_eq!(of(&["--tls", "--auth=on"]), (Tls::SelfSigned, Asking::Always));
+        let files = of(&["--listen", "[::]:443", "--tls-cert", "/c.pem", "--tls-key", "/k.pem"]).0;
+        assert_eq!(files, Tls::Files { certificate: "/c.pem".into(), key: "/k.pem".into() });
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub(crate) mod connection;
 mod door;
 mod events;
 mod guard;
+mod manage;
 mod metrics;
 mod origin;
 mod pages;
@@ -15,7 +16,7 @@ mod past;
 mod reports;
 mod trace;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -25,26 +26,45 @@ use axum::{
     routing::{get, post},
 };
 use model::{Fault, FaultKind};
-use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer, limit::RequestBodyLimitLayer};
+use tower_http::{
+    catch_panic::CatchPanicLayer, compression::CompressionLayer, limit::RequestBodyLimitLayer,
+    timeout::RequestBodyTimeoutLayer,
+};
 
 use self::{assets::Assets, door::Door, guard::Guard, pages::Pages};
-use crate::{Backend, auth::Auth, config::Config};
+use crate::{
+    Backend,
+    auth::Auth,
+    config::{Config, Tls},
+};
 
 /// Largest request body; the longest command is a description of 16 KiB.
 const MAX_BODY: usize = 64 * 1024;
 
+/// How long a body may bring nothing.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+
 /// The whole server as a router.
-pub(crate) fn router(backend: &Arc<Backend>, config: &Config) -> Router {
+pub(crate) fn router(backend: &Arc<Backend>, config: &Config, set_up: Option<&str>) -> Router {
     let assets = Arc::new(Assets::find(&config.site));
     let pages = Arc::new(Pages::new(backend.clone(), assets.clone()));
     let guard = Arc::new(Guard::new(config.allow_host.clone()));
-    let doors = origin::Doors { behind_proxy: config.behind_proxy };
-    let auth = Arc::new(Auth::new(backend.clone()));
-    let door = Arc::new(Door::new(auth, assets.names.clone(), config.behind_proxy));
+    let trusted = config.trusted_proxies.clone();
+    let doors = Arc::new(origin::Doors { behind_proxy: config.behind_proxy, trusted });
+    let auth = Arc::new(Auth::new(backend.clone(), config.auth, set_up));
+    let secure = config.behind_proxy || config.tls != Tls::Off;
+    let door = Arc::new(Door::new(auth, assets.names.clone(), secure));
     let doorway = Router::new()
         .route("/login", get(door::log_in_page).post(door::log_in))
+        .route("/login/code", post(door::log_in_by_code))
         .route("/login/{secret}", get(door::link_page).post(door::log_in_by_link))
+        .route("/setup/{secret}", get(door::set_up_page).post(door::set_up))
         .route("/logout", post(door::log_out))
+        .route("/manage/password", post(manage::password))
+        .route("/manage/factor", post(manage::factor))
+        .route("/manage/sessions", post(manage::sessions))
+        .route("/manage/users", post(manage::users))
+        .route("/manage/tokens", post(manage::tokens))
         .with_state(door.clone());
 
     let answers = Router::new()
@@ -90,7 +110,8 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config) -> Router {
         .layer(middleware::from_fn_with_state(doors, origin::note))
         .layer(middleware::from_fn_with_state(door, door::check))
         .layer(middleware::from_fn_with_state(guard, guard::check))
-        .layer(middleware::from_fn(guard::headers))
+        .layer(RequestBodyTimeoutLayer::new(BODY_WITHIN))
+        .layer(middleware::from_fn_with_state(matches!(config.tls, Tls::Files { .. }), guard::headers))
         .layer(middleware::from_fn(trace::span))
 }
 

@@ -12,7 +12,9 @@ pub mod feed;
 
 mod failpoint;
 
-mod auth;
+mod tls;
+
+pub mod auth;
 
 mod verbs;
 
@@ -35,29 +37,44 @@ use std::{
     time::Duration,
 };
 
-use axum_server::Handle;
+use axum::{Router, extract::ConnectInfo, middleware::AddExtension};
+use axum_server::{Handle, accept::Accept, tls_rustls::RustlsAcceptor};
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 
 pub use crate::backend::Backend;
 use crate::{
-    config::Config,
+    auth::Asking,
+    config::{Config, Tls},
     feed::Feed,
     http::connection::Patient,
     journal::{Journal, Trouble},
+    tls::Certificate,
 };
 
 /// A server whose hosts are being watched.
 pub struct Server {
     backend: Arc<Backend>,
-    router: axum::Router,
+    router: Router,
+    certificate: Option<Certificate>,
+    /// The secret of the link that makes the first account, while there is none.
+    set_up: Option<String>,
     /// Keeps what goes with the process: the demonstration's node file and journal.
     _scratch: [Option<TempDir>; 2],
 }
+
+/// What answers the requests of one connection.
+type Served = AddExtension<Router, ConnectInfo<SocketAddr>>;
 
 /// How long requests in flight may take after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(5);
 /// How long a client may take to send the head of a request.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// Requests at the same time over one connection of HTTP/2; a browser's tabs share one.
+const STREAMS_OF_A_CONNECTION: u32 = 128;
 /// Largest read buffer of a connection; hyper's own would grow to 400 KiB.
 const READ_BUFFER: usize = 16 * 1024;
 
@@ -71,22 +88,57 @@ impl Server {
     pub async fn start(config: &Config) -> io::Result<Self> {
         let (hosts, demo) = config.hosts().await?;
         let (journal, temporary) = open_journal(config, hosts.iter().all(|host| host.demo))?;
+        let folder = temporary
+            .as_ref()
+            .map(|folder| folder.path().to_owned())
+            .or_else(|| config.data_folder(hosts.iter().all(|host| host.demo)));
+        let certificate = Certificate::open(&config.tls, &folder.unwrap_or_default(), config.names())?;
         let feed = Arc::new(Feed::new(hosts.iter().map(hypervisor::HostConfig::unread)));
+        let set_up = first_link(config, &journal, temporary.is_some()).await?;
         let backend = Backend::start(feed, hosts, Arc::new(journal));
-        let router = http::router(&backend, config);
-        Ok(Self { backend, router, _scratch: [demo, temporary] })
+        let router = http::router(&backend, config, set_up.as_deref());
+        Ok(Self { backend, router, certificate, set_up, _scratch: [demo, temporary] })
+    }
+
+    /// Where the server is once it listens there.
+    pub fn address(&self, listening: SocketAddr) -> String {
+        let scheme = if self.certificate.is_some() { "https" } else { "http" };
+        format!("{scheme}://{listening}")
+    }
+
+    /// What a person at the terminal has to know: the certificate's fingerprint, and the
+    /// link that makes the first account.
+    pub fn greeting(&self, config: &Config, listening: SocketAddr) -> Vec<String> {
+        let certificate = self.certificate.as_ref().filter(|_| config.tls == Tls::SelfSigned);
+        let fingerprint = certificate.map(|certificate| {
+            format!("the certificate was made here; its SHA-256 fingerprint is {}", certificate.fingerprint)
+        });
+        let link = self.set_up.as_ref().map(|secret| {
+            let address = self.outer_address(config, listening);
+            format!("there is no account yet; this link makes the first one, an admin: {address}/setup/{secret}")
+        });
+        fingerprint.into_iter().chain(link).collect()
+    }
+
+    /// How browsers reach it: by the proxy's name, or by one that a machine has.
+    fn outer_address(&self, config: &Config, listening: SocketAddr) -> String {
+        match config.allow_host.first() {
+            Some(name) if config.behind_proxy => format!("https://{name}"),
+            _ if listening.ip().is_unspecified() => {
+                let name = config.allow_host.first().cloned().unwrap_or_else(|| config::own_name().to_string());
+                self.address(listening).replace(&listening.ip().to_string(), &name).replace(['[', ']'], "")
+            }
+            _ => self.address(listening),
+        }
     }
 
     /// Notes for links to log in where it can be reached, when there is a folder for what
     /// survives.
-    pub fn listens_at(&self, config: &Config, address: &str) {
+    pub fn listens_at(&self, config: &Config, listening: SocketAddr) {
         let demo = self.backend.feed().snapshot().hosts.hosts.values().all(|host| host.host.demo);
         let [_, temporary] = &self._scratch;
-        let through_proxy =
-            config.allow_host.first().filter(|_| config.behind_proxy).map(|name| format!("https://{name}"));
-        let address = through_proxy.as_deref().unwrap_or(address);
         if let Some(folder) = config.data_folder(demo).filter(|_| temporary.is_none()) {
-            verbs::note_address(&folder, address)
+            verbs::note_address(&folder, &self.outer_address(config, listening))
                 .unwrap_or_else(|error| tracing::warn!(%error, "links to log in may name another address"));
         }
     }
@@ -100,15 +152,41 @@ impl Server {
     ///
     /// # Errors
     /// When the listener breaks.
-    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> io::Result<()> {
+    pub async fn serve(mut self, listener: TcpListener, stop: impl Future<Output = ()>) -> io::Result<()> {
+        match self.certificate.take() {
+            None => self.serve_by(Patient, listener, stop).await,
+            Some(certificate) => {
+                let acceptor =
+                    RustlsAcceptor::new(certificate.config.clone()).handshake_timeout(HEAD_DEADLINE).acceptor(Patient);
+                tokio::select! {
+                    served = self.serve_by(acceptor, listener, stop) => served,
+                    () = certificate.follow() => Ok(()),
+                }
+            }
+        }
+    }
+
+    async fn serve_by<A>(self, acceptor: A, listener: TcpListener, stop: impl Future<Output = ()>) -> io::Result<()>
+    where
+        A: Accept<TcpStream, Served, Service = Served> + Clone + Send + Sync + 'static,
+        A::Stream: AsyncRead + AsyncWrite + Unpin + Send,
+        A::Future: Send,
+    {
         let handle = Handle::new();
-        let mut server = axum_server::from_tcp(listener)?.acceptor(Patient).handle(handle.clone());
+        let mut server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle.clone());
         server
             .http_builder()
             .http1()
             .timer(hyper_util::rt::TokioTimer::new())
             .header_read_timeout(HEAD_DEADLINE)
             .max_buf_size(READ_BUFFER);
+        server
+            .http_builder()
+            .http2()
+            .timer(hyper_util::rt::TokioTimer::new())
+            .max_concurrent_streams(STREAMS_OF_A_CONNECTION)
+            .max_header_list_size(READ_BUFFER as u32)
+            .keep_alive_interval(HEAD_DEADLINE);
         let serving = server.serve(self.router.into_make_service_with_connect_info::<SocketAddr>());
         tokio::pin!(serving);
         tokio::select! {
@@ -121,6 +199,19 @@ impl Server {
         let (served, ()) = tokio::join!(serving, self.backend.stop(DRAIN));
         served
     }
+}
+
+/// The secret of the link that makes the first account; none when there is one, or none is
+/// asked for. What is forgotten at the end needs no account, unless others can reach it.
+async fn first_link(config: &Config, journal: &Journal, temporary: bool) -> io::Result<Option<String>> {
+    let wanted = match config.auth {
+        Asking::Always => true,
+        Asking::FromTheFirstAccount => !temporary,
+        Asking::Never => false,
+    };
+    let closed = journal.accounts.read(journal::accounts::any).await;
+    let closed = closed.map_err(|fault| io::Error::other(fault.sentence()))?;
+    Ok((wanted && !closed).then(auth::secret))
 }
 
 /// The journal in the configured folder, and a folder that goes with the process

@@ -53,10 +53,12 @@ async fn run(config: &Config) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let server = Server::start(config).await?;
-    server.listens_at(config, &format!("http://{address}"));
+    server.listens_at(config, address);
     let mut stdout = io::stdout();
     // Whoever closed our standard output does not wait for this line.
-    writeln!(stdout, "belvedere is ready at http://{address}").and_then(|()| stdout.flush()).ok();
+    writeln!(stdout, "belvedere is ready at {}", server.address(address)).and_then(|()| stdout.flush()).ok();
+    // For whoever sits at the terminal, and not part of the log.
+    server.greeting(config, address).iter().for_each(|line| eprintln!("belvedere: {line}"));
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let stop = async move {
         tokio::select! {

@@ -395,7 +395,8 @@ fn without_log(task: &Arc<Task>) -> Arc<Task> {
     if task.log.is_empty() { task.clone() } else { Arc::new(Task { log: Vec::new(), ..Task::clone(task) }) }
 }
 
-fn appended(record: AuditRecord) -> Event {
+/// What is told of a record that is on disk.
+pub(crate) fn appended(record: AuditRecord) -> Event {
     Event::AuditAppended(AuditAppended {
         host_id: record.host_id.clone(),
         record: Some(Box::new(record)),

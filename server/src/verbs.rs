@@ -7,11 +7,15 @@ use std::{
 };
 
 use clap::{Args, Subcommand, ValueEnum};
-use model::Role;
+use model::{Origin, Role, Source};
+use rusqlite::{Connection, TransactionBehavior};
 
 use crate::{
     auth::{self, LINK_FOR},
-    journal::{self, accounts},
+    journal::{
+        self, Note,
+        accounts::{self, Token},
+    },
     tasks::now,
 };
 
@@ -58,6 +62,22 @@ pub(crate) enum UserVerb {
         /// Read the password from the first line of standard input
         #[arg(long)]
         password_stdin: bool,
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Change an account
+    Set {
+        /// Its name
+        name: String,
+        /// What it may do from now on
+        #[arg(long)]
+        role: Option<RoleName>,
+        /// Read a new password from the first line of standard input; its sessions end
+        #[arg(long)]
+        password_stdin: bool,
+        /// Log in without a second factor again
+        #[arg(long)]
+        no_second_factor: bool,
         #[command(flatten)]
         folder: Folder,
     },
@@ -109,14 +129,35 @@ impl Folder {
 /// What is said when something worked, or one sentence why it did not.
 type Said = Result<String, String>;
 
+/// Changes the accounts of a folder and records it, both or neither; gives whether there
+/// was something to change.
+fn change(
+    folder: &Folder,
+    (kind, name): (&str, &str),
+    change: impl FnOnce(&Connection) -> rusqlite::Result<bool>,
+) -> Result<bool, String> {
+    let mut connection = journal::open_accounts(&folder.path()?)?;
+    let changed = || {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let changed = change(&transaction)?;
+        if changed {
+            let origin = Some(Origin { source: Source::Cli, ..Origin::default() });
+            let note = Note { at: now(), kind: kind.into(), name: name.into(), origin, ..Note::default() };
+            accounts::note(&transaction, &note)?;
+        }
+        transaction.commit().map(|()| changed)
+    };
+    changed().map_err(told)
+}
+
 /// `belvedere user`
 pub(crate) fn user(verb: UserVerb) -> Said {
     match verb {
         UserVerb::Add { name, role, password_stdin, folder } => {
             let password = password_stdin.then(first_line).transpose()?;
             let user = auth::new_user(&name, role.into(), password.as_deref())?;
-            let connection = journal::open_accounts(&folder.path()?)?;
-            if !accounts::add_user(&connection, &user, now()).map_err(told)? {
+            let what = format!("{name}, {}", user.role.name());
+            if !change(&folder, ("userAdded", &what), |file| accounts::add_user(file, &user, now()))? {
                 return Err(format!("there is an account {name} already; take another name"));
             }
             let how = match password {
@@ -125,11 +166,16 @@ pub(crate) fn user(verb: UserVerb) -> Said {
             };
             Ok(format!("{name} is {}.{how}\n{}\n", user.role.name(), used(&folder.path()?)))
         }
+        UserVerb::Set { name, role, password_stdin, no_second_factor, folder } => {
+            let role = role.map(Role::from);
+            let password = password_stdin.then(first_line).transpose()?;
+            let hashed = password.as_deref().map(auth::hash_password).transpose()?;
+            set_user(&name, (role, hashed, no_second_factor), &folder)
+        }
         UserVerb::Remove { name, folder } => {
-            let connection = journal::open_accounts(&folder.path()?)?;
-            match accounts::remove_user(&connection, &name).map_err(told)? {
+            match change(&folder, ("userRemoved", &name), |file| accounts::remove_user(file, &name))? {
                 true => Ok(format!("{name} is removed, and its sessions have ended.\n")),
-                false => Err(format!("there is no account {name}; belvedere user list shows them")),
+                false => Err(no_account(&name)),
             }
         }
         UserVerb::List { folder } => {
@@ -140,23 +186,59 @@ pub(crate) fn user(verb: UserVerb) -> Said {
     }
 }
 
+/// Each of these is a change and a record of its own.
+fn set_user(name: &str, (role, hashed, no_factor): (Option<Role>, Option<String>, bool), folder: &Folder) -> Said {
+    let mut done = Vec::new();
+    if let Some(role) = role {
+        let what = format!("{name}, {}", role.name());
+        if !change(folder, ("roleChanged", &what), |file| accounts::set_role(file, name, role))? {
+            return Err(no_account(name));
+        }
+        done.push(format!("{name} is {}.", role.name()));
+    }
+    if let Some(hashed) = hashed {
+        let set = |file: &Connection| {
+            accounts::end_sessions(file, name, None)?;
+            accounts::set_password(file, name, &hashed)
+        };
+        if !change(folder, ("passwordChanged", name), set)? {
+            return Err(no_account(name));
+        }
+        done.push(format!("{name} has a new password, and its sessions have ended."));
+    }
+    if no_factor {
+        done.push(match change(folder, ("secondFactorOff", name), |file| accounts::unset_factor(file, name))? {
+            true => format!("{name} logs in without a second factor."),
+            false => format!("{name} has no second factor."),
+        });
+    }
+    if done.is_empty() {
+        return Err("say what to set: --role, --password-stdin or --no-second-factor".into());
+    }
+    Ok(done.join("\n") + "\n")
+}
+
+fn no_account(name: &str) -> String {
+    format!("there is no account {name}; belvedere user list shows them")
+}
+
 /// `belvedere token`
 pub(crate) fn token(verb: TokenVerb) -> Said {
     match verb {
         TokenVerb::Create { name, role, expires, folder } => {
             model::user::check_name(&name)?;
-            let secret = auth::secret();
-            let expires = expires.map(|days| now() + u64::from(days) * DAY);
-            let connection = journal::open_accounts(&folder.path()?)?;
-            let token = (name.as_str(), role.into(), expires);
-            match accounts::add_token(&connection, &auth::hash(&secret), token, now()).map_err(told)? {
+            let (secret, created) = (auth::secret(), now());
+            let expires = expires.map(|days| created + u64::from(days) * DAY);
+            let token = Token { name: name.clone(), role: role.into(), created, expires };
+            let what = format!("{name}, {}", token.role.name());
+            let add = |file: &Connection| accounts::add_token(file, &auth::hash(&secret), &token);
+            match change(&folder, ("tokenCreated", &what), add)? {
                 true => Ok(format!("{secret}\n")),
                 false => Err(format!("there is a token {name} already; revoke it or take another name")),
             }
         }
         TokenVerb::Revoke { name, folder } => {
-            let connection = journal::open_accounts(&folder.path()?)?;
-            match accounts::remove_token(&connection, &name).map_err(told)? {
+            match change(&folder, ("tokenRevoked", &name), |file| accounts::remove_token(file, &name))? {
                 true => Ok(format!("{name} is revoked.\n")),
                 false => Err(format!("there is no token {name}")),
             }
@@ -166,12 +248,12 @@ pub(crate) fn token(verb: TokenVerb) -> Said {
 
 /// `belvedere login-link`
 pub(crate) fn log_in_link(name: &str, folder: &Folder) -> Said {
-    let folder = folder.path()?;
     let secret = auth::secret();
-    let connection = journal::open_accounts(&folder)?;
-    if !accounts::add_link(&connection, &auth::hash(&secret), name, now() + LINK_FOR).map_err(told)? {
-        return Err(format!("there is no account {name}; belvedere user list shows them"));
+    let add = |file: &Connection| accounts::add_link(file, &auth::hash(&secret), name, now() + LINK_FOR);
+    if !change(folder, ("loginLinkMade", name), add)? {
+        return Err(no_account(name));
     }
+    let folder = folder.path()?;
     let address = fs::read_to_string(folder.join(ADDRESS)).unwrap_or_else(|_| "http://127.0.0.1:3000".into());
     Ok(format!("{}/login/{secret}\n", address.trim()))
 }

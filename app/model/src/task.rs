@@ -85,6 +85,8 @@ pub enum Source {
     Form,
     /// The command line.
     Cli,
+    /// None: the server did it by itself.
+    Server,
 }
 
 /// Who sent a request and from where.

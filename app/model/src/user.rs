@@ -28,6 +28,16 @@ pub enum Permission {
     EndTasksOfOthers,
     /// To read who did what.
     ReadAudit,
+    /// To look after one's own password, second factor and sessions.
+    OwnAccount,
+    /// To make and take away accounts and tokens, and to end sessions of others.
+    ManageAccounts,
+}
+
+impl Permission {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::View, Self::Operate, Self::EndTasksOfOthers, Self::ReadAudit, Self::OwnAccount, Self::ManageAccounts];
 }
 
 impl Role {
@@ -58,6 +68,8 @@ impl Role {
             Permission::Operate => (Self::Operator, "change anything"),
             Permission::EndTasksOfOthers => (Self::Admin, "end tasks of others"),
             Permission::ReadAudit => (Self::Admin, "read who did what"),
+            Permission::OwnAccount => (Self::Viewer, "change an account of its own"),
+            Permission::ManageAccounts => (Self::Admin, "look after accounts"),
         };
         if self >= least {
             return Ok(());
@@ -117,9 +129,10 @@ mod tests {
     #[test]
     fn each_role_may_what_those_before_may_and_says_what_it_lacks() {
         let may = |role: Role, permission| role.may(permission).is_ok();
-        use Permission::{EndTasksOfOthers, Operate, ReadAudit, View};
-        let table = Role::ALL.map(|role| [View, Operate, EndTasksOfOthers, ReadAudit].map(|wish| may(role, wish)));
-        assert_eq!(table, [[true, false, false, false], [true, true, false, false], [true; 4]]);
+        use Permission::Operate;
+        let table = Role::ALL.map(|role| Permission::ALL.map(|wish| may(role, wish)));
+        let (viewer, operator) = ([true, false, false, false, true, false], [true, true, false, false, true, false]);
+        assert_eq!(table, [viewer, operator, [true; 6]]);
         let fault = Role::Viewer.may(Operate).expect_err("not allowed");
         assert_eq!(
             fault.sentence(),

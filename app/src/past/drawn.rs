@@ -143,7 +143,8 @@ fn source(source: model::Source, who: Option<&str>, address: Option<&str>) -> St
         model::Source::Api => "API",
         model::Source::Page => "Page",
         model::Source::Form => "Page without scripts",
-        model::Source::Cli => "Server",
+        model::Source::Cli => "Command line",
+        model::Source::Server => "Server",
     };
     [who.unwrap_or_default(), door, address.unwrap_or_default()]
         .into_iter()

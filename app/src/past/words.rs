@@ -66,13 +66,28 @@ pub(super) fn outcome(task: &Task) -> String {
     }
 }
 
-/// What the server itself did, for the records that no request asked for.
+/// What happened beside commands: what the server did, and what was done with accounts.
 pub(super) fn own(kind: &str) -> Option<&'static str> {
     Some(match kind {
         "serverStarted" => "Belvedere was started",
         "serverStopped" => "Belvedere was stopped",
         "journalWorksAgain" => "The journal could be written again",
         "recordsForgotten" => "Old records were forgotten",
+        "loggedIn" => "Logged in",
+        "loggedInByLink" => "Logged in by link",
+        "loggedInByRecoveryCode" => "Logged in by recovery code",
+        "loggedOut" => "Logged out",
+        "logInFailed" => "Failed to log in",
+        "sessionEnded" => "Session was ended",
+        "passwordChanged" => "Password was changed",
+        "secondFactorOn" => "Second factor was turned on",
+        "secondFactorOff" => "Second factor was turned off",
+        "userAdded" => "Account was added",
+        "userRemoved" => "Account was removed",
+        "roleChanged" => "Role was changed",
+        "loginLinkMade" => "Link to log in was made",
+        "tokenCreated" => "Token was made",
+        "tokenRevoked" => "Token was revoked",
         _ => return None,
     })
 }

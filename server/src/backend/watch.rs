@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use model::{Event, FaultKind, event};
+use model::{Event, Fault, FaultKind, event};
 use tokio::{
     task::JoinSet,
     time::{Instant, interval, sleep, timeout},
@@ -12,8 +12,8 @@ use tokio::{
 use super::Backend;
 use crate::{
     feed::Past,
-    journal::{EventRow, Stored},
-    tasks::now,
+    journal::{EventRow, Journal, Stored, accounts},
+    tasks::{appended, now},
 };
 
 /// Events are written in batches, so much later at most.
@@ -26,6 +26,8 @@ const LOG_AGAIN: Duration = Duration::from_secs(1);
 const NOT_LOGGED: [&str; 2] = ["task-progress", "audit-appended"];
 /// How often it is looked whether a minute is over.
 const KEEP_USAGE_EVERY: Duration = Duration::from_secs(15);
+/// How often it is looked whether the command line has done something with accounts.
+const NOTES_EVERY: Duration = Duration::from_secs(2);
 /// How often old events and records are looked for.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
 /// Events are kept this long, in milliseconds.
@@ -42,6 +44,7 @@ pub(super) fn start(backend: &Arc<Backend>) -> JoinSet<()> {
     beside.spawn(keep_events(backend.clone()));
     beside.spawn(keep_usage(backend.clone()));
     beside.spawn(forget(backend.clone()));
+    beside.spawn(keep_notes(backend.clone()));
     beside.spawn(settle_open_ends(backend.clone()));
     beside
 }
@@ -130,6 +133,7 @@ pub(super) async fn last(backend: &Backend) {
     // The events of the last moments are on their way; they get the time they take.
     let write = async {
         write_usage(backend, true).await;
+        move_notes(backend).await.ok();
         sleep(LOG_AFTER * 2).await;
         backend.journal.audit.note(now(), "serverStopped", env!("CARGO_PKG_VERSION").into()).await.ok();
     };
@@ -150,6 +154,33 @@ async fn write_usage(backend: &Backend, all: bool) {
     let minutes = backend.history.take_minutes(now(), all);
     if !minutes.is_empty() && backend.journal.usage.add(minutes.clone()).await.is_err() {
         backend.history.put_back(minutes);
+    }
+}
+
+/// Records what was done with accounts: by this server at once, by the command line soon.
+async fn keep_notes(backend: Arc<Backend>) {
+    loop {
+        if move_notes(&backend).await.is_err() {
+            sleep(LOG_AGAIN).await;
+            continue;
+        }
+        timeout(NOTES_EVERY, backend.journal.accounts.changed.notified()).await.ok();
+    }
+}
+
+/// Moves what waits among the accounts to the records. What a crash leaves in both is known
+/// by its number.
+async fn move_notes(backend: &Backend) -> Result<(), Fault> {
+    let Journal { accounts, audit, .. } = &*backend.journal;
+    loop {
+        let notes = accounts.read(accounts::notes).await?;
+        if notes.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<String> = notes.iter().map(|(id, _)| id.clone()).collect();
+        let records = audit.take_notes(notes).await?;
+        accounts.write(move |connection| accounts::forget_notes(connection, &ids)).await?;
+        backend.feed.publish(records.into_iter().map(appended).collect());
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use app::{
-    backend::{AssetNames, Theme},
+    backend::{AssetNames, Theme, Visit},
     plain, routes,
 };
 use axum::{
@@ -23,7 +23,7 @@ use axum::{
 use model::{Fault, FaultKind, Origin, Permission, Viewer};
 
 use super::Failed;
-use crate::auth::{Auth, By, Shown, hash};
+use crate::auth::{Auth, By, LoggedIn, Peer, Shown, hash};
 
 /// What a route needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ enum Access {
 /// The decision for a route; none closes it.
 fn access(method: &Method, route: Option<&str>, path: &str) -> Option<Access> {
     use Access::{Needs, Public};
-    use Permission::{Operate, ReadAudit, View};
+    use Permission::{ManageAccounts, Operate, OwnAccount, ReadAudit, View};
     let reads = matches!(*method, Method::GET | Method::HEAD);
     let Some(route) = route else {
         // Scripts and styles are the same for everybody.
@@ -45,12 +45,20 @@ fn access(method: &Method, route: Option<&str>, path: &str) -> Option<Access> {
             return reads.then_some(Public);
         }
         // Pages have no route of their own; the interface shows them.
-        let audit = path == routes::AUDIT || path.starts_with("/audit/");
-        return reads.then_some(Needs(if audit { ReadAudit } else { View }));
+        let below = |page: &str| path.strip_prefix(page).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let needed = match () {
+            () if below(routes::AUDIT) => ReadAudit,
+            () if path.trim_end_matches('/') == routes::ACCOUNT => OwnAccount,
+            () if below(routes::ACCOUNT) => ManageAccounts,
+            () => View,
+        };
+        return reads.then_some(Needs(needed));
     };
     match route {
         "/healthz" | "/readyz" | "/worker.js" | "/favicon.svg" if reads => Some(Public),
-        "/login" | "/login/{secret}" | "/logout" | "/theme" => Some(Public),
+        "/login" | "/login/code" | "/login/{secret}" | "/setup/{secret}" | "/logout" | "/theme" => Some(Public),
+        "/manage/password" | "/manage/factor" | "/manage/sessions" => Some(Needs(OwnAccount)),
+        "/manage/users" | "/manage/tokens" => Some(Needs(ManageAccounts)),
         "/api/v1/audit" | "/api/v1/audit.jsonl" if reads => Some(Needs(ReadAudit)),
         "/events"
         | "/metrics"
@@ -81,7 +89,7 @@ fn access(method: &Method, route: Option<&str>, path: &str) -> Option<Access> {
 
 /// The door, and what its pages are drawn with.
 pub(crate) struct Door {
-    auth: Arc<Auth>,
+    pub(crate) auth: Arc<Auth>,
     names: AssetNames,
     /// Whether browsers come over TLS, so that the cookie never travels without it.
     secure: bool,
@@ -110,11 +118,37 @@ impl Admitted {
     pub(crate) fn viewer(&self) -> &Viewer {
         &self.viewer
     }
+
+    /// Who came in, for their pages.
+    pub(crate) fn visit(&self) -> Visit {
+        let session = match self.shown {
+            Some(Shown::Session(hash)) => Some(hash),
+            _ => None,
+        };
+        Visit { viewer: self.viewer.clone(), session }
+    }
+
+    /// The account and the session of a person; programs and those who need no account have
+    /// none.
+    ///
+    /// # Errors
+    /// `Denied`.
+    pub(crate) fn person(&self) -> Result<(&str, &Shown), Fault> {
+        match (&self.viewer.name, &self.shown) {
+            (Some(name), Some(shown @ Shown::Session(_))) => Ok((name, shown)),
+            _ => Err(Fault::denied("Only who is logged in as a person has an account of their own")),
+        }
+    }
 }
 
 impl Door {
     pub(crate) fn new(auth: Arc<Auth>, names: AssetNames, secure: bool) -> Self {
         Self { auth, names, secure }
+    }
+
+    /// Whether browsers come over TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.secure
     }
 
     fn cookie_name(&self) -> &'static str {
@@ -144,7 +178,17 @@ impl Door {
         response
     }
 
-    fn page(&self, status: StatusCode, headers: &HeaderMap, page: plain::Page) -> Response {
+    /// The same page again with what was wrong.
+    fn not_in(&self, fault: &Fault, headers: &HeaderMap, page: plain::Page) -> Response {
+        let status = StatusCode::from_u16(fault.kind.status()).unwrap_or(StatusCode::UNAUTHORIZED);
+        let mut response = self.page(status, headers, page);
+        if fault.kind == FaultKind::TooMany {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        response
+    }
+
+    pub(crate) fn page(&self, status: StatusCode, headers: &HeaderMap, page: plain::Page) -> Response {
         let cookies = headers.get(header::COOKIE).and_then(|value| value.to_str().ok());
         let theme = cookies.map(Theme::from_cookies).unwrap_or_default();
         let policy = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; \
@@ -175,7 +219,11 @@ pub(crate) async fn check(State(door): State<Arc<Door>>, mut request: Request, n
         let Some(viewer) = &viewer else { return stranger(&request, is_page, shown.is_some()) };
         if let Err(fault) = viewer.role.may(permission) {
             if is_page {
-                return door.page(StatusCode::FORBIDDEN, request.headers(), plain::Page::Refused(fault.sentence()));
+                return door.page(
+                    StatusCode::FORBIDDEN,
+                    request.headers(),
+                    plain::Page::Refused { why: fault.sentence(), back: routes::OVERVIEW },
+                );
             }
             return Failed(fault).into_response();
         }
@@ -188,7 +236,8 @@ pub(crate) async fn check(State(door): State<Arc<Door>>, mut request: Request, n
 
 /// Where somebody goes of whom nothing is known.
 fn stranger(request: &Request, is_page: bool, showed: bool) -> Response {
-    let form = matches!(request.uri().path(), routes::COMMANDS | routes::CANCEL | routes::RECONNECT);
+    let path = request.uri().path();
+    let form = matches!(path, routes::COMMANDS | routes::CANCEL | routes::RECONNECT) || path.starts_with("/manage/");
     if !is_page && !form {
         let fault = Fault::new(FaultKind::SignedOut, "Belvedere does not know who you are");
         return Failed(fault.with_next("Log in, or send a token as Authorization: Bearer")).into_response();
@@ -223,6 +272,15 @@ pub(crate) async fn log_in_page(
     door.page(StatusCode::OK, &headers, plain::Page::LogIn { next, name: String::new(), why: None })
 }
 
+/// From where somebody logs in.
+fn peer(origin: Origin, headers: &HeaderMap) -> Peer {
+    let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    Peer { origin, agent: agent.chars().take(MAX_AGENT).collect() }
+}
+
+/// Longest name of a browser that is kept.
+const MAX_AGENT: usize = 200;
+
 /// `POST /login`
 pub(crate) async fn log_in(
     State(door): State<Arc<Door>>,
@@ -232,23 +290,66 @@ pub(crate) async fn log_in(
 ) -> Response {
     let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
     let (name, next) = (field("name").trim(), next_page(&fields));
-    let address = origin.address.as_deref().unwrap_or_default();
-    match door.auth.log_in(name, field("password"), address).await {
-        Ok(secret) => {
-            tracing::info!(name, address, "logged in");
-            door.with_cookie(&secret, Redirect::to(next).into_response())
+    match door.auth.log_in(name, field("password"), &peer(origin, &headers)).await {
+        Ok(LoggedIn::Whole(secret)) => door.with_cookie(&secret, Redirect::to(next).into_response()),
+        Ok(LoggedIn::NeedsCode(between)) => {
+            let page = plain::Page::Code { next: next.to_owned(), between, why: None };
+            door.page(StatusCode::OK, &headers, page)
         }
         Err(fault) => {
-            // Without the name: people type passwords into that field, too.
-            tracing::warn!(address, why = fault.reason, "not logged in");
-            let status = StatusCode::from_u16(fault.kind.status()).unwrap_or(StatusCode::UNAUTHORIZED);
             let why = Some(fault.sentence());
             let page = plain::Page::LogIn { next: next.to_owned(), name: name.to_owned(), why };
-            let mut response = door.page(status, &headers, page);
-            if fault.kind == FaultKind::TooMany {
-                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
-            }
-            response
+            door.not_in(&fault, &headers, page)
+        }
+    }
+}
+
+/// `POST /login/code`
+pub(crate) async fn log_in_by_code(
+    State(door): State<Arc<Door>>,
+    Extension(origin): Extension<Origin>,
+    headers: HeaderMap,
+    Form(fields): Form<BTreeMap<String, String>>,
+) -> Response {
+    let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
+    let (between, next) = (field("between"), next_page(&fields));
+    match door.auth.log_in_by_code(between, field("code"), &peer(origin, &headers)).await {
+        Ok(secret) => door.with_cookie(&secret, Redirect::to(next).into_response()),
+        Err(fault) => {
+            let (next, between, why) = (next.to_owned(), between.to_owned(), Some(fault.sentence()));
+            door.not_in(&fault, &headers, plain::Page::Code { next, between, why })
+        }
+    }
+}
+
+/// `GET /setup/{secret}`
+pub(crate) async fn set_up_page(
+    State(door): State<Arc<Door>>,
+    Path(secret): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Failed> {
+    if door.auth.may_set_up(&secret).await? {
+        return Ok(door.page(StatusCode::OK, &headers, plain::Page::SetUp { name: String::new(), why: None }));
+    }
+    let why = "This link made the first account already, or belongs to an earlier start of the server.".into();
+    Ok(door.page(StatusCode::NOT_FOUND, &headers, plain::Page::Refused { why, back: routes::LOG_IN }))
+}
+
+/// `POST /setup/{secret}`
+pub(crate) async fn set_up(
+    State(door): State<Arc<Door>>,
+    Extension(origin): Extension<Origin>,
+    Path(secret): Path<String>,
+    headers: HeaderMap,
+    Form(fields): Form<BTreeMap<String, String>>,
+) -> Response {
+    let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
+    let name = field("name").trim();
+    match door.auth.set_up(&secret, name, field("password"), &peer(origin, &headers)).await {
+        Ok(session) => door.with_cookie(&session, Redirect::to(routes::OVERVIEW).into_response()),
+        Err(fault) => {
+            let page = plain::Page::SetUp { name: name.to_owned(), why: Some(fault.sentence()) };
+            door.not_in(&fault, &headers, page)
         }
     }
 }
@@ -263,8 +364,8 @@ pub(crate) async fn link_page(
     Ok(match door.auth.link(&secret).await? {
         Some(name) => door.page(StatusCode::OK, &headers, plain::Page::ByLink { name }),
         None => {
-            let why = "This link was used before or is too old. Make a new one with belvedere login-link.";
-            door.page(StatusCode::NOT_FOUND, &headers, plain::Page::Refused(why.into()))
+            let why = "This link was used before or is too old. Make a new one with belvedere login-link.".into();
+            door.page(StatusCode::NOT_FOUND, &headers, plain::Page::Refused { why, back: routes::LOG_IN })
         }
     })
 }
@@ -274,19 +375,20 @@ pub(crate) async fn log_in_by_link(
     State(door): State<Arc<Door>>,
     Extension(origin): Extension<Origin>,
     Path(secret): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, Failed> {
-    let (name, session) = door.auth.log_in_by_link(&secret).await?;
-    tracing::info!(name, address = origin.address.as_deref().unwrap_or_default(), "logged in by link");
+    let session = door.auth.log_in_by_link(&secret, &peer(origin, &headers)).await?;
     Ok(door.with_cookie(&session, Redirect::to(routes::OVERVIEW).into_response()))
 }
 
 /// `POST /logout`
 pub(crate) async fn log_out(
     State(door): State<Arc<Door>>,
+    Extension(origin): Extension<Origin>,
     admitted: Option<Extension<Admitted>>,
 ) -> Result<Response, Failed> {
-    if let Some(shown) = admitted.and_then(|Extension(admitted)| admitted.shown) {
-        door.auth.log_out(&shown).await?;
+    if let Some((name, shown)) = admitted.as_ref().and_then(|Extension(admitted)| admitted.person().ok()) {
+        door.auth.log_out(shown, name, &origin).await?;
     }
     Ok(door.with_cookie("", Redirect::to(routes::LOG_IN).into_response()))
 }
@@ -317,6 +419,11 @@ mod tests {
         assert_eq!(access(&Method::GET, None, "/pkg/a.css"), Some(Access::Public));
         assert_eq!(access(&Method::GET, None, "/pkgs"), Some(Access::Needs(Permission::View)));
         assert_eq!(access(&Method::POST, None, "/vms"), None);
-        assert_eq!(access(&Method::GET, None, "/audit"), Some(Access::Needs(Permission::ReadAudit)));
+        let page = |path| access(&Method::GET, None, path);
+        assert_eq!(page("/audit"), Some(Access::Needs(Permission::ReadAudit)));
+        assert_eq!(page("/account/"), Some(Access::Needs(Permission::OwnAccount)));
+        for managed in ["/account/users", "/account/tokens", "/account/x/y"] {
+            assert_eq!(page(managed), Some(Access::Needs(Permission::ManageAccounts)), "{managed}");
+        }
     }
 }

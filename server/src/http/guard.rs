@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -28,8 +28,8 @@ impl Guard {
     }
 
     /// Why a request is refused; none when it is not.
-    fn objection(&self, request: &Request) -> Option<Fault> {
-        let forbidden = |reason: &str| Fault::new(FaultKind::Denied, reason);
+    fn objection(&self, request: &Request) -> Option<(StatusCode, Fault)> {
+        let forbidden = |reason: &str| (StatusCode::FORBIDDEN, Fault::new(FaultKind::Denied, reason));
         let Some(host) = authority(request) else {
             return Some(forbidden("The request names no host"));
         };
@@ -38,18 +38,31 @@ impl Guard {
             .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
             .map_or(host, |(name, _)| name);
         if !is_own_name(name, &self.allowed) {
-            return Some(
-                forbidden("This server is not known under the name in the address")
-                    .with_next("Use its address or localhost, or start it with --allow-host and that name"),
-            );
+            let (status, fault) = forbidden("This server is not known under the name in the address");
+            let next = "Use its address or localhost, or start it with --allow-host and that name";
+            return Some((status, fault.with_next(next)));
         }
-        if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
-            || is_same_origin(request.headers(), host)
-        {
+        if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
             return None;
         }
-        Some(forbidden("The request comes from another site").with_next("Open Belvedere itself and try again"))
+        if !is_same_origin(request.headers(), host) {
+            let (status, fault) = forbidden("The request comes from another site");
+            return Some((status, fault.with_next("Open Belvedere itself and try again")));
+        }
+        if !is_known_content(request.headers()) {
+            let fault = Fault::invalid("Content-Type", "it is neither JSON nor a form");
+            return Some((StatusCode::UNPROCESSABLE_ENTITY, fault));
+        }
+        None
     }
+}
+
+/// Whether the body of a changing request is of a kind that is read here. A form of another
+/// site can send text without asking, so text is no JSON.
+fn is_known_content(headers: &HeaderMap) -> bool {
+    let Some(kind) = headers.get(header::CONTENT_TYPE) else { return true };
+    let kind = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    ["application/json", "application/x-www-form-urlencoded"].iter().any(|known| kind.eq_ignore_ascii_case(known))
 }
 
 /// The host and port a request is addressed to (RFC 9110, 7.2).
@@ -76,16 +89,18 @@ fn is_same_origin(headers: &HeaderMap, host: &str) -> bool {
 pub(crate) async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     match guard.objection(&request) {
         None => next.run(request).await,
-        Some(fault) => {
+        Some((status, fault)) => {
             let mut response = Failed(fault).into_response();
-            *response.status_mut() = axum::http::StatusCode::FORBIDDEN;
+            *response.status_mut() = status;
             response
         }
     }
 }
 
-/// Middleware: what every answer carries. Pages bring a policy with their nonce.
-pub(crate) async fn headers(request: Request, next: Next) -> Response {
+/// Middleware: what every answer carries. Pages bring a policy with their nonce. Whether
+/// browsers shall insist on TLS is known by the certificate: one that was made here would lock
+/// them out, as they could not pass its warning any more.
+pub(crate) async fn headers(State(insist_on_tls): State<bool>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     let mut put = |name: HeaderName, value: &'static str| {
@@ -99,5 +114,8 @@ pub(crate) async fn headers(request: Request, next: Next) -> Response {
     put(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
     put(HeaderName::from_static("permissions-policy"), "camera=(), microphone=(), geolocation=(), payment=(), usb=()");
     put(header::CACHE_CONTROL, "no-store");
+    if insist_on_tls {
+        put(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    }
     response
 }

@@ -1,6 +1,9 @@
 //! Through which door a request came, for the record.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
     extract::{ConnectInfo, Request, State},
@@ -13,16 +16,26 @@ use model::{Origin, Source};
 use super::door::Admitted;
 
 /// What is known of all requests.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Doors {
     /// Whether a proxy in front says who the peer is.
     pub(crate) behind_proxy: bool,
+    /// Proxies on other machines that are believed.
+    pub(crate) trusted: Vec<IpAddr>,
+}
+
+impl Doors {
+    /// Whether this peer's word is taken for where a request comes from.
+    fn believes(&self, peer: Option<IpAddr>) -> bool {
+        let known = |peer: IpAddr| peer.is_loopback() || self.trusted.contains(&peer);
+        self.behind_proxy && peer.is_some_and(|peer| known(peer.to_canonical()))
+    }
 }
 
 /// Middleware: puts an `Origin` beside every request.
-pub(crate) async fn note(State(doors): State<Doors>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn note(State(doors): State<Arc<Doors>>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-    let address = if doors.behind_proxy { forwarded(request.headers()).or(peer) } else { peer };
+    let address = if doors.believes(peer) { forwarded(request.headers()).or(peer) } else { peer };
     // Browsers send this header and scripts do not; it decides nothing but a word in the record.
     let browser = request.headers().contains_key("sec-fetch-site");
     let source = if browser { Source::Page } else { Source::Api };
@@ -36,4 +49,19 @@ pub(crate) async fn note(State(doors): State<Doors>, mut request: Request, next:
 fn forwarded(headers: &HeaderMap) -> Option<IpAddr> {
     let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
     last.rsplit(',').next()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_proxies_that_are_known_are_believed() {
+        let address = |text: &str| Some(text.parse::<IpAddr>().expect("an address"));
+        let doors = Doors { behind_proxy: true, trusted: vec!["192.0.2.1".parse().expect("an address")] };
+        assert!(doors.believes(address("127.0.0.1")) && doors.believes(address("192.0.2.1")));
+        assert!(doors.believes(address("::ffff:192.0.2.1")), "the same over a socket of both kinds");
+        assert!(!doors.believes(address("192.0.2.2")) && !doors.believes(None));
+        assert!(!Doors { behind_proxy: false, ..doors }.believes(address("127.0.0.1")));
+    }
 }

@@ -14,8 +14,8 @@ use std::{
 };
 
 use app::{
-    backend::{Answer, Backend as Interface, Beforehand, FormToken, Theme},
-    shell,
+    backend::{Answer, Backend as Interface, Beforehand, FormToken, Theme, Visit},
+    routes, shell,
 };
 use axum::{
     Extension,
@@ -109,7 +109,7 @@ impl Pages {
         kept.pages.entry(key).or_default().clone()
     }
 
-    async fn render(&self, address: &str, theme: Theme, viewer: &Viewer) -> Page {
+    async fn render(&self, address: &str, theme: Theme, visit: &Visit) -> Page {
         let Ok(request) = Request::builder().uri(address).body(Body::empty()) else {
             return Page { status: StatusCode::BAD_REQUEST, pieces: Vec::new() };
         };
@@ -117,7 +117,7 @@ impl Pages {
         let (nonce, token) = (Nonce::from_value(self.nonce_mark.clone()), FormToken(self.token_mark.clone()));
         let (names, answer) = (self.assets.names.clone(), Answer::default());
         let said = answer.clone();
-        let beforehand = Beforehand::read(&*self.backend, address).await;
+        let (viewer, beforehand) = (&visit.viewer, Beforehand::read(&*self.backend, address, visit).await);
         let may_read = viewer.role.may(Permission::ReadAudit).is_ok();
         let beforehand = if may_read { beforehand } else { beforehand.without_records() };
         let viewer = viewer.clone();
@@ -191,7 +191,7 @@ pub(crate) async fn render(
     Extension(admitted): Extension<Admitted>,
     request: Request,
 ) -> Response {
-    let viewer = admitted.viewer();
+    let visit = admitted.visit();
     let address = request.uri().path_and_query().map(|address| address.as_str().to_owned()).unwrap_or_default();
     if address.len() > MAX_ADDRESS {
         return StatusCode::URI_TOO_LONG.into_response();
@@ -202,12 +202,12 @@ pub(crate) async fn render(
         .and_then(|value| value.to_str().ok())
         .map(Theme::from_cookies)
         .unwrap_or_default();
-    // Results come from outside the log, so a page that shows one is not shared.
-    if address.contains("result=") {
-        return Pages::answer(&pages.render(&address, theme, viewer).await);
+    // What comes from outside the log is not shared.
+    if address.contains("result=") || request.uri().path().starts_with(routes::ACCOUNT) {
+        return Pages::answer(&pages.render(&address, theme, &visit).await);
     }
-    let cell = pages.cell((address.clone(), theme, viewer.clone()));
-    let page = cell.get_or_init(async || pages.render(&address, theme, viewer).await).await;
+    let cell = pages.cell((address.clone(), theme, visit.viewer.clone()));
+    let page = cell.get_or_init(async || pages.render(&address, theme, &visit).await).await;
     Pages::answer(page)
 }
 

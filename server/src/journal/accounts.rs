@@ -1,14 +1,32 @@
 //! Accounts, sessions and tokens on disk. Secrets are kept as hashes only, so that
-//! whoever reads the file cannot log in with it. It decides nothing.
+//! whoever reads the file cannot log in with it; the secret of a second factor is the
+//! exception, as it is needed to check codes. It decides nothing.
+//!
+//! What is done with accounts is noted in the same transaction. The server moves the
+//! notes to the records, so what the command line does is recorded, too.
+
+mod factors;
+mod sessions;
 
 use std::path::Path;
 
 use model::{Fault, Role};
 use rusqlite::{Connection, OptionalExtension, Row};
+use tokio::sync::Notify;
+use uuid::Uuid;
 
 use super::{
+    audit::Note,
     storage,
     worker::{self, Reader, Writer},
+};
+
+pub(crate) use self::{
+    factors::{Factor, factor, recover, recovery_left, set_factor, take_step, unset_factor},
+    sessions::{
+        ABSOLUTE, NewSession, Session, add_link, add_session, end_session, end_sessions, link, session, sessions,
+        take_link, touch_session,
+    },
 };
 
 const LAYOUT: &str = "
@@ -22,7 +40,10 @@ const LAYOUT: &str = "
         hash BLOB PRIMARY KEY,
         user TEXT NOT NULL REFERENCES users(name) ON DELETE CASCADE,
         created INTEGER NOT NULL,
-        seen INTEGER NOT NULL
+        seen INTEGER NOT NULL,
+        address TEXT NOT NULL DEFAULT '',
+        agent TEXT NOT NULL DEFAULT '',
+        by_link INTEGER NOT NULL DEFAULT 0
     ) STRICT;
     CREATE TABLE IF NOT EXISTS tokens(
         hash BLOB PRIMARY KEY,
@@ -39,16 +60,34 @@ const LAYOUT: &str = "
         user TEXT NOT NULL REFERENCES users(name) ON DELETE CASCADE,
         expires INTEGER NOT NULL
     ) STRICT;
+    CREATE TABLE IF NOT EXISTS factors(
+        user TEXT PRIMARY KEY REFERENCES users(name) ON DELETE CASCADE,
+        secret BLOB NOT NULL,
+        step INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS recovery(
+        hash BLOB PRIMARY KEY,
+        user TEXT NOT NULL REFERENCES users(name) ON DELETE CASCADE
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS notes(
+        id TEXT PRIMARY KEY,
+        body TEXT NOT NULL
+    ) STRICT;
 ";
 
-/// A session ends after so long without a request, in milliseconds.
-pub(crate) const IDLE: u64 = 8 * 3_600_000;
-/// A session ends so long after it began, in milliseconds.
-pub(crate) const ABSOLUTE: u64 = 24 * 3_600_000;
+/// Columns that a file of the first version lacks.
+const LATER: [&str; 3] = [
+    "ALTER TABLE sessions ADD COLUMN address TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE sessions ADD COLUMN agent TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE sessions ADD COLUMN by_link INTEGER NOT NULL DEFAULT 0",
+];
 
 /// What began later than now by more than this began by a clock that was wrong, in
 /// milliseconds.
 const SKEW: u64 = 300_000;
+/// Notes that wait for the records at most. Beyond it something is wrong with that file
+/// for long, and what still happens is guesses of strangers.
+const MAX_NOTES: u64 = 10_000;
 
 /// What a secret is known by: its SHA-256.
 pub(crate) type Hash = [u8; 32];
@@ -64,17 +103,32 @@ pub(crate) struct User {
     pub(crate) password: Option<String>,
 }
 
+/// What a program says who it is by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Token {
+    /// What records call it.
+    pub(crate) name: String,
+    /// What it may do.
+    pub(crate) role: Role,
+    /// When it was made, in Unix milliseconds.
+    pub(crate) created: u64,
+    /// When it expires, in Unix milliseconds; none if never.
+    pub(crate) expires: Option<u64>,
+}
+
 /// The file of a server that runs.
 pub(crate) struct Accounts {
     writer: Writer,
     reader: Reader,
+    /// Told after each change of this process.
+    pub(crate) changed: Notify,
 }
 
 impl Accounts {
     pub(super) fn open(path: &Path) -> Result<Self, String> {
         let connection = open(path)?;
         let (writer, reader) = worker::start("accounts", connection, path, true, || Ok(()))?;
-        Ok(Self { writer, reader })
+        Ok(Self { writer, reader, changed: Notify::new() })
     }
 
     /// Reads something.
@@ -96,15 +150,38 @@ impl Accounts {
         &self,
         write: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
-        self.writer.write(move |transaction| write(transaction)).await
+        let written = self.writer.write(move |transaction| write(transaction)).await;
+        self.changed.notify_one();
+        written
     }
 }
 
 /// Opens or makes the file; also while a server uses it.
 pub(crate) fn open(path: &Path) -> Result<Connection, String> {
     let connection = storage::open(path, LAYOUT, true)?;
+    // One that is there already says so, which is right.
+    LATER.iter().for_each(|later| connection.execute_batch(later).unwrap_or_default());
     connection.execute_batch("PRAGMA foreign_keys = ON").map_err(|error| error.to_string())?;
     Ok(connection)
+}
+
+/// Puts down what happened, for the records.
+pub(crate) fn note(connection: &Connection, note: &Note) -> rusqlite::Result<()> {
+    let body = serde_json::to_string(note).expect("records have string keys only");
+    let query = "INSERT INTO notes(id, body) SELECT ?, ? WHERE (SELECT count(*) FROM notes) < ?";
+    connection.execute(query, (Uuid::new_v4().to_string(), body, MAX_NOTES)).map(drop)
+}
+
+/// What waits for the records, the oldest first.
+pub(crate) fn notes(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
+    let query = "SELECT id, body FROM notes ORDER BY rowid LIMIT 256";
+    connection.prepare_cached(query)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+/// Takes away what the records have.
+pub(crate) fn forget_notes(connection: &Connection, ids: &[String]) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached("DELETE FROM notes WHERE id = ?")?;
+    ids.iter().try_for_each(|id| statement.execute([id]).map(drop))
 }
 
 /// Whether there ever was an account or token, from which on everybody must say who they
@@ -140,11 +217,28 @@ pub(crate) fn add_user(connection: &Connection, user: &User, now: u64) -> rusqli
     Ok(added > 0)
 }
 
-/// Takes an account away with its sessions; false when there is none of that name.
+/// Takes an account away with all that is its own; false when there is none of that name.
 pub(crate) fn remove_user(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
-    connection.execute("DELETE FROM sessions WHERE user = ?", [name])?;
-    connection.execute("DELETE FROM links WHERE user = ?", [name])?;
+    for table in ["sessions", "links", "factors", "recovery"] {
+        connection.execute(&format!("DELETE FROM {table} WHERE user = ?"), [name])?;
+    }
     Ok(connection.execute("DELETE FROM users WHERE name = ?", [name])? > 0)
+}
+
+/// Gives an account another role.
+pub(crate) fn set_role(connection: &Connection, name: &str, role: Role) -> rusqlite::Result<bool> {
+    Ok(connection.execute("UPDATE users SET role = ? WHERE name = ?", (role.name(), name))? > 0)
+}
+
+/// Gives an account another password.
+pub(crate) fn set_password(connection: &Connection, name: &str, hashed: &str) -> rusqlite::Result<bool> {
+    Ok(connection.execute("UPDATE users SET password = ? WHERE name = ?", (hashed, name))? > 0)
+}
+
+/// Whether there is an admin beside this one.
+pub(crate) fn other_admin(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+    let query = "SELECT EXISTS(SELECT 1 FROM users WHERE role = 'admin' AND name != ?)";
+    connection.query_row(query, [name], |row| row.get(0))
 }
 
 /// One account.
@@ -157,54 +251,24 @@ pub(crate) fn users(connection: &Connection) -> rusqlite::Result<Vec<User>> {
     connection.prepare("SELECT name, role, password FROM users ORDER BY name")?.query_map([], to_user)?.collect()
 }
 
+/// A role of a newer version is the least one here.
+fn to_role(text: &str) -> Role {
+    Role::from_name(text).unwrap_or_default()
+}
+
 fn to_user(row: &Row<'_>) -> rusqlite::Result<User> {
-    // A role of a newer version is the least one here.
-    let role = Role::from_name(&row.get::<_, String>(1)?).unwrap_or_default();
-    Ok(User { name: row.get(0)?, role, password: row.get(2)? })
-}
-
-/// Begins a session, and forgets those that have ended.
-pub(crate) fn add_session(connection: &Connection, hash: &Hash, user: &str, now: u64) -> rusqlite::Result<()> {
-    connection.execute(
-        "DELETE FROM sessions WHERE seen < ? OR created < ?",
-        (now.saturating_sub(IDLE), now.saturating_sub(ABSOLUTE)),
-    )?;
-    let query = "INSERT INTO sessions(hash, user, created, seen) VALUES(?, ?, ?, ?)";
-    connection.execute(query, (hash, user, now, now)).map(drop)
-}
-
-/// Whose session it is, and when it was seen last.
-pub(crate) fn session(connection: &Connection, hash: &Hash, now: u64) -> rusqlite::Result<Option<(User, u64)>> {
-    let query = "SELECT name, role, password, seen FROM sessions JOIN users ON name = user
-        WHERE hash = ?1 AND seen BETWEEN ?2 AND ?4 AND sessions.created BETWEEN ?3 AND ?4";
-    let (idle, absolute) = (now.saturating_sub(IDLE), now.saturating_sub(ABSOLUTE));
-    connection.query_row(query, (hash, idle, absolute, now + SKEW), |row| Ok((to_user(row)?, row.get(3)?))).optional()
-}
-
-/// Notes that a session was used.
-pub(crate) fn touch_session(connection: &Connection, hash: &Hash, now: u64) -> rusqlite::Result<()> {
-    connection.execute("UPDATE sessions SET seen = ? WHERE hash = ?", (now, hash)).map(drop)
-}
-
-/// Ends a session.
-pub(crate) fn end_session(connection: &Connection, hash: &Hash) -> rusqlite::Result<()> {
-    connection.execute("DELETE FROM sessions WHERE hash = ?", [hash]).map(drop)
+    Ok(User { name: row.get(0)?, role: to_role(&row.get::<_, String>(1)?), password: row.get(2)? })
 }
 
 /// Adds a token; false when the name is taken.
-pub(crate) fn add_token(
-    connection: &Connection,
-    hash: &Hash,
-    (name, role, expires): (&str, Role, Option<u64>),
-    now: u64,
-) -> rusqlite::Result<bool> {
-    close(connection, now)?;
-    if is_taken(connection, name)? {
+pub(crate) fn add_token(connection: &Connection, hash: &Hash, token: &Token) -> rusqlite::Result<bool> {
+    close(connection, token.created)?;
+    if is_taken(connection, &token.name)? {
         return Ok(false);
     }
     let added = connection.execute(
         "INSERT INTO tokens(hash, name, role, created, expires) VALUES(?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        (hash, name, role.name(), now, expires),
+        (hash, &token.name, token.role.name(), token.created, token.expires),
     )?;
     Ok(added > 0)
 }
@@ -214,42 +278,31 @@ pub(crate) fn remove_token(connection: &Connection, name: &str) -> rusqlite::Res
     Ok(connection.execute("DELETE FROM tokens WHERE name = ?", [name])? > 0)
 }
 
-/// The name and role of a token.
-pub(crate) fn token(connection: &Connection, hash: &Hash, now: u64) -> rusqlite::Result<Option<(String, Role)>> {
-    let query = "SELECT name, role FROM tokens WHERE hash = ? AND (expires IS NULL OR expires > ?) AND created <= ?";
-    let found = connection.query_row(query, (hash, now, now + SKEW), |row| Ok((row.get(0)?, row.get::<_, String>(1)?)));
-    Ok(found.optional()?.map(|(name, role)| (name, Role::from_name(&role).unwrap_or_default())))
+/// A token that has not expired.
+pub(crate) fn token(connection: &Connection, hash: &Hash, now: u64) -> rusqlite::Result<Option<Token>> {
+    let query = "SELECT name, role, created, expires FROM tokens
+        WHERE hash = ? AND (expires IS NULL OR expires > ?) AND created <= ?";
+    connection.query_row(query, (hash, now, now + SKEW), to_token).optional()
 }
 
-/// Adds a link that logs somebody in once; false when there is nobody of that name.
-pub(crate) fn add_link(connection: &Connection, hash: &Hash, name: &str, expires: u64) -> rusqlite::Result<bool> {
-    if user(connection, name)?.is_none() {
-        return Ok(false);
-    }
-    connection.execute("INSERT INTO links(hash, user, expires) VALUES(?, ?, ?)", (hash, name, expires))?;
-    Ok(true)
+/// All tokens, by name; those that have expired, too.
+pub(crate) fn tokens(connection: &Connection) -> rusqlite::Result<Vec<Token>> {
+    let query = "SELECT name, role, created, expires FROM tokens ORDER BY name";
+    connection.prepare(query)?.query_map([], to_token)?.collect()
 }
 
-/// Whom a link logs in; none when it was used or is too old.
-pub(crate) fn link(connection: &Connection, hash: &Hash, now: u64) -> rusqlite::Result<Option<String>> {
-    let query = "SELECT user FROM links WHERE hash = ? AND expires > ?";
-    connection.query_row(query, (hash, now), |row| row.get(0)).optional()
-}
-
-/// Uses a link up.
-pub(crate) fn take_link(connection: &Connection, hash: &Hash, now: u64) -> rusqlite::Result<Option<String>> {
-    let user = link(connection, hash, now)?;
-    connection.execute("DELETE FROM links WHERE hash = ? OR expires <= ?", (hash, now))?;
-    Ok(user)
+fn to_token(row: &Row<'_>) -> rusqlite::Result<Token> {
+    let role = to_role(&row.get::<_, String>(1)?);
+    Ok(Token { name: row.get(0)?, role, created: row.get(2)?, expires: row.get(3)? })
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    const NOW: u64 = 1_000 * ABSOLUTE;
+    pub(super) const NOW: u64 = 1_000 * ABSOLUTE;
 
-    fn with_root() -> (tempfile::TempDir, Connection) {
+    pub(super) fn with_root() -> (tempfile::TempDir, Connection) {
         let folder = tempfile::TempDir::new().expect("a folder");
         let connection = open(&folder.path().join("accounts.db")).expect("opens");
         assert!(!any(&connection).expect("read"));
@@ -261,37 +314,43 @@ mod tests {
     }
 
     #[test]
-    fn a_session_ends_when_it_rests_when_it_is_old_and_with_its_account() {
+    fn a_token_works_until_it_expires_and_has_a_name_of_its_own() {
         let (_folder, connection) = with_root();
-        let hash = [7; 32];
-        add_session(&connection, &hash, "root", NOW).expect("written");
-        let lives = |at| session(&connection, &hash, at).expect("read").is_some();
-        assert!(lives(NOW + IDLE) && !lives(NOW + IDLE + 1));
-        for at in (NOW..NOW + ABSOLUTE).step_by(IDLE as usize / 2) {
-            touch_session(&connection, &hash, at).expect("written");
+        let named =
+            |name: &str| Token { name: name.into(), role: Role::Operator, created: NOW, expires: Some(NOW + 5) };
+        assert!(add_token(&connection, &[3; 32], &named("ci")).expect("written"));
+        for taken in ["ci", "root"] {
+            assert!(!add_token(&connection, &[4; 32], &named(taken)).expect("written"));
         }
-        assert!(lives(NOW + ABSOLUTE) && !lives(NOW + ABSOLUTE + 1));
-        assert!(!lives(NOW - IDLE), "it would have begun later than now");
-        assert!(remove_user(&connection, "root").expect("written"));
-        assert!(!lives(NOW));
-        assert!(any(&connection).expect("read"), "nothing is opened by that");
+        assert_eq!(token(&connection, &[3; 32], NOW).expect("read"), Some(named("ci")));
+        assert_eq!(token(&connection, &[3; 32], NOW + 5).expect("read"), None);
+        assert_eq!(tokens(&connection).expect("read").len(), 1, "it is still shown");
     }
 
     #[test]
-    fn a_link_works_once_and_not_for_ever_and_a_token_until_it_expires() {
+    fn a_file_of_the_first_version_gains_what_it_lacks() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let path = folder.path().join("accounts.db");
+        let old = "CREATE TABLE sessions(hash BLOB PRIMARY KEY, user TEXT NOT NULL, created INTEGER NOT NULL, \
+                   seen INTEGER NOT NULL) STRICT";
+        drop(storage::open(&path, old, true).expect("made"));
+        let connection = open(&path).expect("opens");
+        let root = User { name: "root".into(), role: Role::Admin, password: None };
+        add_user(&connection, &root, NOW).expect("written");
+        add_session(&connection, &[1; 32], &NewSession { user: "root".into(), ..NewSession::default() }, NOW)
+            .expect("written");
+        assert!(session(&connection, &[1; 32], NOW).expect("read").is_some());
+    }
+
+    #[test]
+    fn notes_wait_in_their_order_and_are_bounded() {
         let (_folder, connection) = with_root();
-        assert!(!add_link(&connection, &[1; 32], "nobody", NOW + 5).expect("written"));
-        for hash in [[1; 32], [2; 32]] {
-            assert!(add_link(&connection, &hash, "root", NOW + 5).expect("written"));
+        for n in 0..3 {
+            note(&connection, &Note { at: n, kind: "loggedIn".into(), ..Note::default() }).expect("written");
         }
-        assert_eq!(take_link(&connection, &[1; 32], NOW).expect("taken").as_deref(), Some("root"));
-        assert_eq!(take_link(&connection, &[1; 32], NOW).expect("taken"), None);
-        assert_eq!(link(&connection, &[2; 32], NOW + 5).expect("read"), None);
-        assert!(add_token(&connection, &[3; 32], ("ci", Role::Operator, Some(NOW + 5)), NOW).expect("written"));
-        for taken in ["ci", "root"] {
-            assert!(!add_token(&connection, &[4; 32], (taken, Role::Admin, None), NOW).expect("written"));
-        }
-        assert_eq!(token(&connection, &[3; 32], NOW).expect("read"), Some(("ci".into(), Role::Operator)));
-        assert_eq!(token(&connection, &[3; 32], NOW + 5).expect("read"), None);
+        let waiting = notes(&connection).expect("read");
+        assert!(waiting[0].1.contains("\"at\":0") && waiting[2].1.contains("\"at\":2"));
+        forget_notes(&connection, &[waiting[0].0.clone()]).expect("written");
+        assert_eq!(notes(&connection).expect("read").len(), 2);
     }
 }

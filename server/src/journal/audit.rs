@@ -118,13 +118,26 @@ pub(crate) enum Settled {
     Later,
 }
 
-/// Something that the server itself did.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Something that happened beside commands: what the server itself did, or what was done
+/// with accounts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Own {
-    at: u64,
-    kind: String,
-    name: String,
+pub(crate) struct Note {
+    /// When, in Unix milliseconds.
+    pub(crate) at: u64,
+    /// What.
+    pub(crate) kind: String,
+    /// What it was done with.
+    pub(crate) name: String,
+    /// Who, and from where; none when the server did it by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) origin: Option<Origin>,
+    /// Why it did not turn out well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) fault: Option<Fault>,
+    /// Its number where it waited, so that it comes only once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) note: Option<String>,
 }
 
 /// A record as it lies in the file.
@@ -133,7 +146,7 @@ struct Own {
 enum Entry {
     Intent(Box<Intent>),
     Outcome(Said),
-    Server(Own),
+    Server(Note),
 }
 
 /// A request that the file knows.
@@ -245,8 +258,16 @@ impl Audit {
     /// # Errors
     /// `InsufficientStorage` when the file cannot be written.
     pub(crate) async fn note(&self, at: u64, kind: &str, name: String) -> Result<(), Fault> {
-        let entry = Entry::Server(Own { at, kind: kind.into(), name });
+        let entry = Entry::Server(Note { at, kind: kind.into(), name, ..Note::default() });
         self.writer.write(move |transaction| append(transaction, &entry).map(drop)).await
+    }
+
+    /// Takes over what was noted elsewhere, each once; gives the records.
+    ///
+    /// # Errors
+    /// `InsufficientStorage` when the file cannot be written.
+    pub(crate) async fn take_notes(&self, notes: Vec<(String, String)>) -> Result<Vec<AuditRecord>, Fault> {
+        self.writer.write(move |transaction| take_notes(transaction, &notes)).await
     }
 
     /// Forgets records from before a time, in Unix milliseconds, and notes that it did.
@@ -318,6 +339,25 @@ fn admit(transaction: &Transaction<'_>, intent: &Intent) -> rusqlite::Result<Adm
     Ok(Admitted::New(Box::new(record(seq, intent.clone(), None))))
 }
 
+fn take_notes(transaction: &Transaction<'_>, notes: &[(String, String)]) -> rusqlite::Result<Vec<AuditRecord>> {
+    let newest = Head::read(transaction, NEWEST)?.seq;
+    let known = "SELECT EXISTS(SELECT 1 FROM entries WHERE seq > ? AND entry = 'server'
+        AND json_extract(body, '$.note') = ?)";
+    let mut records = Vec::new();
+    for (id, body) in notes {
+        // One that was taken over and not forgotten there is among the last.
+        let from = newest.saturating_sub(CHECKED);
+        if transaction.prepare_cached(known)?.query_row((from, id), |row| row.get(0))? {
+            continue;
+        }
+        let Ok(note) = serde_json::from_str::<Note>(body) else { continue };
+        let note = Note { note: Some(id.clone()), ..note };
+        let seq = append(transaction, &Entry::Server(note.clone()))?;
+        records.push(own_record(seq, note));
+    }
+    Ok(records)
+}
+
 /// Forgets only from the front, so that the rest stays a chain: a clock that was
 /// wrong for a while keeps records longer, never shorter.
 fn forget(transaction: &Transaction<'_>, before: u64, now: u64) -> rusqlite::Result<u64> {
@@ -331,7 +371,7 @@ fn forget(transaction: &Transaction<'_>, before: u64, now: u64) -> rusqlite::Res
     let count = transaction.execute("DELETE FROM entries WHERE seq <= ?", [last])? as u64;
     Head { seq: last, hash }.write(transaction, OLDEST)?;
     let name = format!("{count} old records up to {last}");
-    append(transaction, &Entry::Server(Own { at: now, kind: "recordsForgotten".into(), name }))?;
+    append(transaction, &Entry::Server(Note { at: now, kind: "recordsForgotten".into(), name, ..Note::default() }))?;
     Ok(count)
 }
 
@@ -395,21 +435,22 @@ fn record(seq: u64, intent: Intent, said: Option<Said>) -> AuditRecord {
     }
 }
 
-fn own_record(seq: u64, own: Own) -> AuditRecord {
+fn own_record(seq: u64, note: Note) -> AuditRecord {
+    let outcome = if note.fault.is_some() { TaskState::Failed } else { TaskState::Succeeded };
     AuditRecord {
         seq,
-        timestamp: own.at,
+        timestamp: note.at,
         request_id: None,
         parent: None,
-        kind: own.kind,
+        kind: note.kind,
         command: None,
         host_id: None,
         target: None,
-        target_name: own.name,
-        origin: Origin { source: model::Source::Cli, ..Origin::default() },
-        outcome: TaskState::Succeeded.key().to_owned(),
-        fault: None,
-        ended_at: Some(own.at),
+        target_name: note.name,
+        origin: note.origin.unwrap_or_else(|| Origin { source: model::Source::Server, ..Origin::default() }),
+        outcome: outcome.key().to_owned(),
+        fault: note.fault,
+        ended_at: Some(note.at),
     }
 }
 
@@ -443,12 +484,13 @@ impl Query {
         // SQLite folds the letters of ASCII only, so nothing else is folded here.
         let text = (!self.text.is_empty()).then(|| Value::from(self.text.to_ascii_lowercase()));
         and(
-            "instr(lower(ifnull(i.name, '') || ' ' || i.kind || ' ' || ifnull(json_extract(i.body, '$.who'), '') \
+            "instr(lower(ifnull(i.name, '') || ' ' || i.kind || ' ' || coalesce(json_extract(i.body, '$.who'), json_extract(i.body, '$.origin.who'), '') \
              || ' ' || ifnull(i.host, '') || ' ' || ifnull(i.request, '')), ?) > 0",
             text,
         );
         and(
             "CASE WHEN json_extract(i.body, '$.refused') IS NOT NULL THEN 'refused' \
+             WHEN json_extract(i.body, '$.fault') IS NOT NULL THEN 'failed' \
              WHEN i.entry = 'server' THEN 'succeeded' ELSE ifnull(o.outcome, 'accepted') END = ?",
             self.outcome.clone().map(Value::from),
         );

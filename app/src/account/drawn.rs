@@ -1,0 +1,310 @@
+//! Draws the pages about accounts. On the server only.
+
+use leptos::prelude::*;
+use model::Role;
+
+use crate::{
+    backend::{Accounts, Beforehand, SessionLine, TokenLine, UserLine},
+    format, routes,
+    ui::controls::{Empty, or_dash},
+};
+
+/// Draws what was read for the page at an address.
+pub(super) fn draw(page: &str) -> AnyView {
+    match use_context::<Beforehand>().and_then(|read| read.accounts) {
+        Some(Ok(accounts)) => match page {
+            routes::USERS => users(&accounts),
+            routes::TOKENS => tokens(&accounts),
+            routes::SESSIONS => sessions("All sessions", &accounts.sessions),
+            _ => own(&accounts),
+        },
+        Some(Err(fault)) => {
+            let why = fault.sentence();
+            view! { <Empty title="This cannot be shown">{why}</Empty> }.into_any()
+        }
+        None => ().into_any(),
+    }
+}
+
+fn time(at: u64) -> AnyView {
+    let utc = format::utc(at);
+    let shown = utc.replace('T', " ").replace('Z', "");
+    view! { <time datetime=utc>{shown}</time> }.into_any()
+}
+
+fn own(accounts: &Accounts) -> AnyView {
+    let Some(user) = accounts.users.first() else {
+        return view! { <Empty title="No account">"Nobody has to log in here, so there is nothing to look after. Make an account with \"belvedere user add NAME --role admin\"."</Empty> }.into_any();
+    };
+    view! {
+        <div class="grid g2">
+            {password(user, accounts.needs_no_password)}
+            {factor(user)}
+        </div>
+        {sessions("Your sessions", &accounts.sessions)}
+    }
+    .into_any()
+}
+
+fn password(user: &UserLine, needs_none: bool) -> AnyView {
+    let old = (!needs_none && user.has_password).then(|| {
+        view! { <label>"Current password" <input type="password" name="old" autocomplete="current-password" required/></label> }
+            .into_any()
+    });
+    let none = (!user.has_password).then(|| {
+        view! { <p class="muted">"This account has no password yet, so only a link logs it in."</p> }.into_any()
+    });
+    // A link has begun this session, or nothing but one could: the old password is not asked for.
+    let missing = (!needs_none && !user.has_password)
+        .then(|| view! { <p class="muted">"Log in with a new link to choose one."</p> }.into_any());
+    view! {
+        <section class="card spaced">
+            <header><h2>"Password"</h2></header>
+            <form class="fields" method="post" action=routes::MANAGE_PASSWORD>
+                {none} {missing}
+                // For password managers, which keep a password with its name.
+                <input class="hidden" name="username" value=user.name.clone() autocomplete="username" readonly tabindex="-1" aria-hidden="true"/>
+                {old}
+                <label>"New password" <input type="password" name="new" autocomplete="new-password" minlength="12" maxlength="256" required aria-describedby="password-rule"/></label>
+                <small class="muted" id="password-rule">"At least 12 characters. Your other sessions end."</small>
+                <button class="btn">"Change password"</button>
+            </form>
+        </section>
+    }
+    .into_any()
+}
+
+fn factor(user: &UserLine) -> AnyView {
+    let content = match user.recovery_codes {
+        None => view! {
+            <p>"Codes of an app on your phone protect the account when somebody learns its password."</p>
+            <button class="btn" name="do" value="begin">"Turn on"</button>
+        }
+        .into_any(),
+        Some(left) => view! {
+            <p>"On. " {format::count(left, "recovery code")} " left."</p>
+            <label>"Code" <input name="code" autocomplete="one-time-code" inputmode="text" required/></label>
+            <button class="btn danger" name="do" value="off">"Turn off"</button>
+        }
+        .into_any(),
+    };
+    view! {
+        <section class="card spaced">
+            <header><h2>"Second factor"</h2></header>
+            <form class="fields" method="post" action=routes::MANAGE_FACTOR>{content}</form>
+        </section>
+    }
+    .into_any()
+}
+
+fn sessions(title: &'static str, sessions: &[SessionLine]) -> AnyView {
+    let all = title != "Your sessions";
+    let rows = sessions.iter().map(|session| {
+        let end = if session.current {
+            view! { <span class="tag">"This one"</span> }.into_any()
+        } else {
+            let label = format!("End the session of {} from {}", session.user, session.address);
+            let back = if all { routes::SESSIONS } else { routes::ACCOUNT };
+            view! {
+                <form method="post" action=routes::MANAGE_SESSIONS>
+                    <input type="hidden" name="back" value=back/>
+                    <button class="btn small" name="id" value=session.id.to_string() aria-label=label>"End"</button>
+                </form>
+            }
+            .into_any()
+        };
+        view! {
+            <tr>
+                <th scope="row">{if all { session.user.clone() } else { browser(&session.agent) }}</th>
+                {all.then(|| view! { <td data-label="Browser">{browser(&session.agent)}</td> }.into_any())}
+                <td data-label="From" class="mono">{or_dash(&session.address)}</td>
+                <td data-label="Began">{time(session.created)}</td>
+                <td data-label="Last used">{time(session.seen)}</td>
+                <td class="actions">{end}</td>
+            </tr>
+        }
+        .into_any()
+    });
+    let others = (!all && sessions.len() > 1).then(|| {
+        view! {
+            <form method="post" action=routes::MANAGE_SESSIONS class="push">
+                <input type="hidden" name="back" value=routes::ACCOUNT/>
+                <button class="btn small" name="others" value="yes">"End all others"</button>
+            </form>
+        }
+        .into_any()
+    });
+    view! {
+        <section class="card list spaced">
+            <header><h2>{title}</h2> {others}</header>
+            <div class="scroll"><table aria-label=title>
+                <thead><tr>
+                    {all.then(|| view! { <th scope="col">"Account"</th> }.into_any())}
+                    <th scope="col">"Browser"</th><th scope="col">"From"</th><th scope="col">"Began (UTC)"</th>
+                    <th scope="col">"Last used (UTC)"</th><th scope="col"><span class="hidden">"Action"</span></th>
+                </tr></thead>
+                <tbody>{rows.collect_view()}</tbody>
+            </table></div>
+        </section>
+    }
+    .into_any()
+}
+
+/// The browser and system in what a browser calls itself, as far as they are known.
+fn browser(agent: &str) -> String {
+    let first =
+        |names: &[(&str, &'static str)]| names.iter().find(|(mark, _)| agent.contains(mark)).map(|(_, name)| *name);
+    let name = first(&[
+        ("Edg/", "Edge"),
+        ("OPR/", "Opera"),
+        ("Firefox/", "Firefox"),
+        ("Chrome/", "Chrome"),
+        ("Safari/", "Safari"),
+    ]);
+    let system = first(&[
+        ("Android", "Android"),
+        ("iPhone", "iPhone"),
+        ("iPad", "iPad"),
+        ("Windows", "Windows"),
+        ("Mac OS X", "macOS"),
+        ("Linux", "Linux"),
+    ]);
+    match (name, system) {
+        (Some(name), Some(system)) => format!("{name} on {system}"),
+        (Some(name), None) => name.to_owned(),
+        (None, _) if agent.is_empty() => "Unknown".to_owned(),
+        (None, _) => agent.chars().take(40).collect(),
+    }
+}
+
+/// A choice of roles.
+fn role_choice(chosen: Role, label: String) -> AnyView {
+    let options = Role::ALL
+        .map(|role| view! { <option value=role.name() selected=role == chosen>{role.name()}</option> }.into_any());
+    view! { <select name="role" aria-label=label>{options.into_iter().collect_view()}</select> }.into_any()
+}
+
+fn users(accounts: &Accounts) -> AnyView {
+    let rows = accounts.users.iter().map(user_row);
+    view! {
+        <div class="card list spaced"><div class="scroll"><table aria-label="Accounts">
+            <thead><tr>
+                <th scope="col">"Account"</th><th scope="col">"Role"</th><th scope="col">"Password"</th>
+                <th scope="col">"Second factor"</th><th scope="col" class="num">"Sessions"</th>
+                <th scope="col"><span class="hidden">"Actions"</span></th>
+            </tr></thead>
+            <tbody>{rows.collect_view()}</tbody>
+        </table></div>
+        {accounts.users.is_empty().then(|| view! { <Empty title="No accounts">"Until there is one, whoever reaches this server may do everything."</Empty> })}
+        </div>
+        <section class="card spaced">
+            <header><h2>"Add an account"</h2></header>
+            <form class="fields across" method="post" action=routes::MANAGE_USERS>
+                <label>"Name" <input name="name" maxlength="64" autocomplete="off" autocapitalize="none" spellcheck="false" required/></label>
+                <label>"Role" {role_choice(Role::Viewer, "Role".into())}</label>
+                <button class="btn primary" name="do" value="add">"Add"</button>
+                <small class="muted">"You get a link that logs the account in once; there its owner chooses a password."</small>
+            </form>
+        </section>
+    }
+    .into_any()
+}
+
+fn user_row(user: &UserLine) -> AnyView {
+    let name = &user.name;
+    let button = |what: &'static str, label: &'static str, class: &'static str| {
+        view! { <button class=class name="do" value=what aria-label=format!("{label}: {name}")>{label}</button> }
+            .into_any()
+    };
+    let factor = match user.recovery_codes {
+        Some(_) => view! { "On " {button("factor", "Turn off", "btn small quiet")} }.into_any(),
+        None => or_dash(""),
+    };
+    view! {
+        <tr>
+            <th scope="row">{name.clone()}</th>
+            <td data-label="Role">
+                <form method="post" action=routes::MANAGE_USERS class="inline">
+                    <input type="hidden" name="name" value=name.clone()/>
+                    {role_choice(user.role, format!("Role of {name}"))}
+                    {button("role", "Save", "btn small")}
+                </form>
+            </td>
+            <td data-label="Password">{if user.has_password { "Yes" } else { "Link only" }}</td>
+            <td data-label="Second factor">
+                <form method="post" action=routes::MANAGE_USERS><input type="hidden" name="name" value=name.clone()/>{factor}</form>
+            </td>
+            <td class="num" data-label="Sessions">{user.sessions}</td>
+            <td class="actions">
+                <form method="post" action=routes::MANAGE_USERS class="inline">
+                    <input type="hidden" name="name" value=name.clone()/>
+                    {button("link", "Link to log in", "btn small")}
+                    {button("remove", "Remove", "btn small danger")}
+                </form>
+            </td>
+        </tr>
+    }
+    .into_any()
+}
+
+fn tokens(accounts: &Accounts) -> AnyView {
+    let rows = accounts.tokens.iter().map(token_row);
+    view! {
+        <div class="card list spaced"><div class="scroll"><table aria-label="Tokens">
+            <thead><tr>
+                <th scope="col">"Token"</th><th scope="col">"Role"</th><th scope="col">"Made (UTC)"</th>
+                <th scope="col">"Expires (UTC)"</th><th scope="col"><span class="hidden">"Action"</span></th>
+            </tr></thead>
+            <tbody>{rows.collect_view()}</tbody>
+        </table></div>
+        {accounts.tokens.is_empty().then(|| view! { <Empty title="No tokens">"Make one for each program, so that each can be revoked alone."</Empty> })}
+        </div>
+        <section class="card spaced">
+            <header><h2>"Make a token"</h2></header>
+            <form class="fields across" method="post" action=routes::MANAGE_TOKENS>
+                <label>"Name" <input name="name" maxlength="64" autocomplete="off" autocapitalize="none" spellcheck="false" required/></label>
+                <label>"Role" {role_choice(Role::Viewer, "Role".into())}</label>
+                <label>"Days until it expires" <input name="days" type="number" min="1" max="3650" placeholder="never"/></label>
+                <button class="btn primary" name="do" value="add">"Make"</button>
+            </form>
+        </section>
+    }
+    .into_any()
+}
+
+fn token_row(token: &TokenLine) -> AnyView {
+    let expires = match token.expires {
+        Some(at) => time(at),
+        None => "Never".into_any(),
+    };
+    view! {
+        <tr>
+            <th scope="row">{token.name.clone()}</th>
+            <td data-label="Role">{token.role.name()}</td>
+            <td data-label="Made">{time(token.created)}</td>
+            <td data-label="Expires">{expires}</td>
+            <td class="actions">
+                <form method="post" action=routes::MANAGE_TOKENS>
+                    <input type="hidden" name="name" value=token.name.clone()/>
+                    <button class="btn small danger" name="do" value="revoke" aria-label=format!("Revoke: {}", token.name)>"Revoke"</button>
+                </form>
+            </td>
+        </tr>
+    }
+    .into_any()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::browser;
+
+    #[test]
+    fn a_browser_is_called_by_its_name() {
+        let chrome =
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36";
+        assert_eq!(browser(chrome), "Chrome on Linux");
+        assert_eq!(browser("Mozilla/5.0 (Windows NT 10.0) Gecko/20100101 Firefox/140.0"), "Firefox on Windows");
+        assert_eq!((browser(""), browser("curl/8")), ("Unknown".into(), "curl/8".into()));
+        assert_eq!(browser(&"<b>".repeat(100)).len(), 40);
+    }
+}

@@ -1,0 +1,204 @@
+// The pages about accounts, with and without JavaScript: the first account, one's own
+// password, second factor and sessions, and what admins do with all.
+import { createHmac } from "node:crypto";
+import { type Page } from "@playwright/test";
+import { expect, logIn, password, type Server, test } from "../support.ts";
+
+/** The code of a secret in so many steps from now (RFC 6238). */
+function codeOf(letters: string, steps = 0): string {
+  const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+  const bits = [...letters.replace(/\s/g, "")].map((letter) => alphabet.indexOf(letter).toString(2).padStart(5, "0")).join("");
+  const secret = Buffer.from(bits.match(/.{8}/g)!.map((byte) => parseInt(byte, 2)));
+  const counter = Buffer.alloc(8);
+  counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + steps));
+  const digest = createHmac("sha1", secret).update(counter).digest();
+  return String((digest.readUInt32BE(digest[19] & 15) & 0x7fffffff) % 1_000_000).padStart(6, "0");
+}
+
+async function enter(page: Page, server: Server, path: string, name = "root"): Promise<void> {
+  await page.goto(server.url + path);
+  await logIn(page, name);
+  await expect(page.getByRole("navigation", { name: "Main" })).toBeVisible();
+}
+
+async function logOut(page: Page): Promise<void> {
+  await page.locator("details.account summary").click();
+  await page.getByRole("button", { name: "Log out" }).click();
+  await expect(page.getByRole("heading", { name: "Log in" })).toBeVisible();
+}
+
+/** The record of something that was done, as the page of records shows it. */
+async function recorded(page: Page, server: Server, what: string, object: string): Promise<void> {
+  const line = page.getByRole("table", { name: "Audit" }).getByRole("row").filter({ hasText: what }).filter({ hasText: object });
+  await expect(async () => {
+    await page.goto(`${server.url}/audit`);
+    await expect(line.first()).toBeVisible({ timeout: 1_000 });
+  }).toPass();
+}
+
+test("the link of the first start makes the first account, once", async ({ page, demo }) => {
+  const link = /(http\S+\/setup\/\w+)/.exec(demo.said)![1];
+  await page.goto(demo.url);
+  await expect(page.getByText("No accounts")).toBeVisible();
+  await page.goto(link);
+  await page.getByLabel("Name").fill("root");
+  await page.getByLabel("Password").fill(password);
+  await page.getByRole("button", { name: "Make the account" }).click();
+  await expect(page.getByRole("heading", { name: "Overview" })).toBeVisible();
+  await expect(page.getByText("No accounts")).toHaveCount(0);
+  await recorded(page, demo, "Account was added", "root");
+  await page.goto(link);
+  await expect(page.getByRole("alert")).toContainText("made the first account already");
+});
+
+test("an admin adds somebody, who chooses a password, gets another role, and goes again", async ({ page, demo, browser }) => {
+  await demo.account("root", "admin");
+  await enter(page, demo, "/account/users");
+  await page.getByLabel("Name").fill("jane");
+  await page.getByRole("button", { name: "Add" }).click();
+  const link = await page.getByText(/\/login\//).textContent();
+  await page.getByRole("link", { name: "Done" }).click();
+  const jane = page.getByRole("table", { name: "Accounts" }).getByRole("row", { name: /jane/ });
+  await expect(jane).toContainText("Link only");
+
+  const hers = await (await browser.newContext({ javaScriptEnabled: true })).newPage();
+  await hers.goto(link!);
+  await hers.getByRole("button", { name: "Log in as jane" }).click();
+  await hers.goto(`${demo.url}/account`);
+  await expect(hers.getByLabel("Current password")).toHaveCount(0);
+  await hers.getByLabel("New password").fill("another horse battery");
+  await hers.getByRole("button", { name: "Change password" }).click();
+  await expect(hers.getByRole("heading", { name: "Your account" })).toBeVisible();
+  await hers.goto(`${demo.url}/account/users`);
+  await expect(hers.getByRole("alert")).toContainText("may not look after accounts");
+  await hers.goto(demo.url);
+
+  await page.reload();
+  await expect(jane).toContainText("Yes");
+  await jane.getByLabel("Role of jane").selectOption("operator");
+  await jane.getByRole("button", { name: "Save: jane" }).click();
+  await expect(jane.getByLabel("Role of jane")).toHaveValue("operator");
+  await jane.getByRole("button", { name: "Remove: jane" }).click();
+  await expect(page.getByRole("heading", { name: "Remove jane?" })).toBeVisible();
+  await page.getByRole("button", { name: "Remove" }).click();
+  await expect(jane).toHaveCount(0);
+  // Her page is told, and leads to logging in.
+  await hers.reload();
+  await expect(hers.getByRole("heading", { name: "Log in" })).toBeVisible();
+  for (const what of ["Account was added", "Link to log in was made", "Logged in by link", "Password was changed", "Role was changed", "Account was removed"]) {
+    await recorded(page, demo, what, "jane");
+  }
+  // Nobody takes the last admin away.
+  await page.goto(`${demo.url}/account/users`);
+  await page.getByLabel("Role of root").selectOption("viewer");
+  await page.getByRole("button", { name: "Save: root" }).click();
+  await expect(page.getByRole("alert")).toContainText("root is the only admin");
+  await hers.context().close();
+});
+
+test("a second factor is asked for, each code works once, and a recovery code helps", async ({ page, demo }) => {
+  await demo.account("root", "admin");
+  await enter(page, demo, "/account");
+  await page.getByRole("button", { name: "Turn on" }).click();
+  const letters = (await page.locator("code").textContent())!;
+  await expect(page.getByRole("img", { name: "Picture for the app" })).toBeVisible();
+  await page.getByLabel("Code").fill("000000");
+  await page.getByRole("button", { name: "Turn on" }).click();
+  await expect(page.getByRole("alert")).toContainText("not the one of this moment");
+  await expect(page.locator("code")).toHaveText(letters);
+  const used = codeOf(letters);
+  await page.getByLabel("Code").fill(used);
+  await page.getByRole("button", { name: "Turn on" }).click();
+  await expect(page.getByRole("heading", { name: "Recovery codes" })).toBeVisible();
+  const recovery = await page.locator("code").allTextContents();
+  expect(new Set(recovery).size).toBe(10);
+  await page.getByRole("link", { name: "Done" }).click();
+  await expect(page.getByText("10 recovery codes left")).toBeVisible();
+
+  await logOut(page);
+  await logIn(page, "root");
+  const code = page.getByLabel("Code of your app, or a recovery code");
+  for (const wrong of [used, "123", recovery[0].slice(1)]) {
+    await code.fill(wrong);
+    await page.getByRole("button", { name: "Log in" }).click();
+    await expect(page.getByRole("alert")).toContainText("wrong, or was used before");
+  }
+  // The next step is as good, as clocks differ.
+  await code.fill(codeOf(letters, 1));
+  await page.getByRole("button", { name: "Log in" }).click();
+  await expect(page.getByRole("navigation", { name: "Main" })).toBeVisible();
+
+  for (const works of [true, false]) {
+    await logOut(page);
+    await logIn(page, "root");
+    await code.fill(recovery[3].toUpperCase());
+    await page.getByRole("button", { name: "Log in" }).click();
+    if (!works) await expect(page.getByRole("alert")).toBeVisible();
+    else await expect(page.getByRole("navigation", { name: "Main" })).toBeVisible();
+  }
+  await code.fill(recovery[4]);
+  await page.getByRole("button", { name: "Log in" }).click();
+  await page.goto(`${demo.url}/account`);
+  await expect(page.getByText("8 recovery codes left")).toBeVisible();
+  await page.getByLabel("Code").fill(recovery[5]);
+  await page.getByRole("button", { name: "Turn off" }).click();
+  await expect(page.getByRole("button", { name: "Turn on" })).toBeVisible();
+  await recorded(page, demo, "Second factor was turned off", "root");
+  await recorded(page, demo, "Logged in by recovery code", "root");
+  await recorded(page, demo, "Failed to log in", "root");
+});
+
+test("a new password needs the old one and ends the other sessions", async ({ page, demo, browser }) => {
+  await demo.account("root", "admin");
+  await enter(page, demo, "/account");
+  const other = await (await browser.newContext({ javaScriptEnabled: false })).newPage();
+  await enter(other, demo, "/account");
+  await expect(other.getByRole("table", { name: "Your sessions" }).locator("tbody tr")).toHaveCount(2);
+  const change = async (old: string) => {
+    await page.goto(`${demo.url}/account`);
+    await page.getByLabel("Current password").fill(old);
+    await page.getByLabel("New password").fill("a much newer battery");
+    await page.getByRole("button", { name: "Change password" }).click();
+  };
+  await change("not the right one");
+  await expect(page.getByRole("alert")).toContainText("Current password: it is not this one");
+  await change(password);
+  await expect(page.getByRole("table", { name: "Your sessions" }).locator("tbody tr")).toHaveCount(1);
+  await other.reload();
+  await expect(other.getByRole("heading", { name: "Log in" })).toBeVisible();
+  await logIn(other, "root");
+  await expect(other.getByRole("alert")).toContainText("do not belong together");
+  await logIn(other, "root", "a much newer battery");
+  await expect(other.getByRole("heading", { name: "Your account" })).toBeVisible();
+  // An admin sees all sessions and ends one.
+  await page.goto(`${demo.url}/account/sessions`);
+  const rows = page.getByRole("table", { name: "All sessions" }).locator("tbody tr");
+  await expect(rows).toHaveCount(2);
+  await page.getByRole("button", { name: /End the session of root/ }).click();
+  await expect(rows).toHaveCount(1);
+  await other.reload();
+  await expect(other.getByRole("heading", { name: "Log in" })).toBeVisible();
+  await other.context().close();
+});
+
+test("a token is shown once, works, and is revoked", async ({ page, demo }) => {
+  await demo.account("root", "admin");
+  await enter(page, demo, "/account/tokens");
+  await expect(page.getByText("No tokens")).toBeVisible();
+  await page.getByLabel("Name").fill("ci");
+  await page.getByLabel("Days until it expires").fill("30");
+  await page.getByRole("button", { name: "Make" }).click();
+  const secret = (await page.locator("code").textContent())!;
+  const status = async () => (await fetch(`${demo.url}/api/v1/inventory`, { headers: { authorization: `Bearer ${secret}` } })).status;
+  expect(await status()).toBe(200);
+  await page.getByRole("link", { name: "Done" }).click();
+  await expect(page.getByRole("row", { name: /ci/ })).toContainText("viewer");
+  expect(await page.content()).not.toContain(secret);
+  await page.getByRole("button", { name: "Revoke: ci" }).click();
+  await page.getByRole("button", { name: "Revoke" }).click();
+  await expect(page.getByText("No tokens")).toBeVisible();
+  expect(await status()).toBe(401);
+  await page.getByLabel("Name").fill("root");
+  await page.getByRole("button", { name: "Make" }).click();
+  await expect(page.getByRole("alert")).toContainText("named root already");
+});

@@ -1,0 +1,139 @@
+//! How often somebody may try: failures are counted for accounts and for addresses, and
+//! after some of them the next attempt has to wait. It is forgotten with the process.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use model::{Fault, FaultKind};
+
+/// Failures after which the next attempt has to wait.
+const FREE_FAILURES: u32 = 5;
+/// The first wait; each further failure doubles it.
+const FIRST_WAIT: Duration = Duration::from_secs(5);
+/// The longest wait of an address.
+const LONGEST_WAIT: Duration = Duration::from_secs(900);
+/// The longest wait of an account: whoever knows a name must not lock its owner out.
+const LONGEST_WAIT_OF_NAME: Duration = Duration::from_secs(60);
+/// Failures are forgotten after this.
+const FORGET_AFTER: Duration = Duration::from_secs(1_800);
+/// What is counted at the same time.
+const MAX_SUSPECTS: usize = 10_000;
+
+/// Failures in a row, and when the last one was.
+struct Failures {
+    count: u32,
+    last: Instant,
+}
+
+impl Failures {
+    /// How long the next attempt has to wait from now on.
+    fn wait(&self, most: Duration) -> Duration {
+        let Some(beyond) = self.count.checked_sub(FREE_FAILURES) else { return Duration::ZERO };
+        let wait = FIRST_WAIT.saturating_mul(1 << beyond.min(16)).min(most);
+        wait.saturating_sub(self.last.elapsed())
+    }
+}
+
+/// What failures are counted for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Suspect {
+    /// An account; the empty name stands for all that cannot be one.
+    Name(String),
+    /// Codes of an account: whoever knows its password must not begin anew with each.
+    Code(String),
+    /// A network address, of IPv6 its network.
+    Address(IpAddr),
+}
+
+impl Suspect {
+    /// What an attempt counts for. Everybody on this machine has the same address, and so
+    /// have all who come through a proxy that does not say whom it brings.
+    pub(super) fn of(name: &str, address: &str) -> Vec<Self> {
+        let name = if model::user::check_name(name).is_ok() { name } else { "" };
+        let address =
+            address.parse::<IpAddr>().ok().filter(|address| !address.is_loopback()).map(|address| match address {
+                IpAddr::V6(address) => {
+                    let network = u128::from(address) >> 64 << 64;
+                    IpAddr::from(network.to_be_bytes())
+                }
+                other => other,
+            });
+        [Self::Name(name.to_owned())].into_iter().chain(address.map(Self::Address)).collect()
+    }
+
+    fn longest_wait(&self) -> Duration {
+        match self {
+            Self::Name(_) | Self::Code(_) => LONGEST_WAIT_OF_NAME,
+            Self::Address(_) => LONGEST_WAIT,
+        }
+    }
+}
+
+/// All failures.
+#[derive(Default)]
+pub(super) struct Attempts(Mutex<HashMap<Suspect, Failures>>);
+
+impl Attempts {
+    /// Counts an attempt, unless too many have failed. It counts as failed until it has
+    /// succeeded, so that none beside it is for nothing.
+    ///
+    /// # Errors
+    /// `TooMany`, with the time to wait.
+    pub(super) fn count(&self, suspects: &[Suspect]) -> Result<(), Fault> {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = |suspect: &Suspect| Some(failures.get(suspect)?.wait(suspect.longest_wait()));
+        let wait = suspects.iter().filter_map(wait).max().unwrap_or_default();
+        if !wait.is_zero() {
+            let fault = Fault::new(FaultKind::TooMany, "Too many attempts have failed");
+            return Err(fault.with_next(format!("Try again in {} seconds", wait.as_secs() + 1)));
+        }
+        if failures.len() >= MAX_SUSPECTS {
+            failures.retain(|_, failures| failures.last.elapsed() < FORGET_AFTER);
+        }
+        for suspect in suspects {
+            let had = failures.get(suspect).filter(|failures| failures.last.elapsed() < FORGET_AFTER);
+            let count = had.map_or(0, |failures| failures.count).saturating_add(1);
+            failures.insert(suspect.clone(), Failures { count, last: Instant::now() });
+        }
+        Ok(())
+    }
+
+    /// Forgets the failures of an account; its address may try others.
+    pub(super) fn succeeded(&self, name: &Suspect) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_counts_for_its_name_and_for_its_network_unless_that_is_everybodys() {
+        let name = |name: &str| Suspect::Name(name.to_owned());
+        assert_eq!(Suspect::of("root", "127.0.0.1"), [name("root")]);
+        assert_eq!(Suspect::of("<no name>", ""), [name("")]);
+        let [one, other] = ["2001:db8::1", "2001:db8::2"].map(|address| Suspect::of("root", address));
+        assert_eq!((one.len(), &one), (2, &other));
+        assert_ne!(one, Suspect::of("root", "2001:db8:0:1::1"));
+    }
+
+    #[test]
+    fn waits_grow_and_are_bounded() {
+        let attempts = Attempts::default();
+        let root = [Suspect::Name("root".into())];
+        for _ in 0..FREE_FAILURES {
+            attempts.count(&root).expect("free");
+        }
+        let fault = attempts.count(&root).expect_err("has to wait");
+        assert_eq!(fault.kind, FaultKind::TooMany);
+        attempts.succeeded(&root[0]);
+        attempts.count(&root).expect("begins anew");
+        let many = Failures { count: 1_000_000, last: Instant::now() };
+        assert!(many.wait(LONGEST_WAIT_OF_NAME) <= LONGEST_WAIT_OF_NAME);
+    }
+}

@@ -1,0 +1,75 @@
+//! Passwords and other secrets: made, hashed, compared.
+
+use std::fmt::Write as _;
+
+use argon2::{Argon2, PasswordHash, PasswordHasher, PasswordVerifier};
+use sha2::{Digest, Sha256};
+
+use crate::journal::accounts::Hash;
+
+/// The shortest password.
+const SHORTEST: usize = 12;
+/// The longest password; more is no password but an attack on the hash.
+pub(super) const LONGEST: usize = 256;
+
+/// What is checked where there is no account: a hash of no known password, with the cost of
+/// all others, so that it takes as long.
+const NOBODYS: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// A new secret of 256 bits, as hexadecimal digits.
+pub(crate) fn secret() -> String {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).expect("the system gives random numbers");
+    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes it");
+        text
+    })
+}
+
+/// What a secret is known by.
+pub(crate) fn hash(secret: &str) -> Hash {
+    Sha256::digest(secret.as_bytes()).into()
+}
+
+/// Hashes a new password.
+///
+/// # Errors
+/// Why it cannot be a password.
+pub(crate) fn hash_password(password: &str) -> Result<String, String> {
+    if password.chars().count() < SHORTEST || password.len() > LONGEST {
+        return Err(format!("a password has {SHORTEST} to {LONGEST} characters"));
+    }
+    let hashed = Argon2::default().hash_password(password.as_bytes());
+    hashed.map(|hash| hash.to_string()).map_err(|error| format!("the password cannot be hashed: {error}"))
+}
+
+/// Whether a password is the one that was hashed. Without a hash it takes as long.
+pub(super) fn verify(password: &str, kept: Option<&str>) -> bool {
+    let right = PasswordHash::new(kept.unwrap_or(NOBODYS))
+        .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok());
+    kept.is_some() && right
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checking_a_password_of_nobody_costs_as_much_as_any_other() {
+        let kept = hash_password("correct horse battery").expect("hashed");
+        let cost = |hash: &str| hash.split('$').take(4).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(cost(NOBODYS), cost(&kept));
+        let lengths = |hash: &str| hash.split('$').skip(4).map(str::len).collect::<Vec<_>>();
+        assert_eq!(lengths(NOBODYS), lengths(&kept));
+        assert!(PasswordHash::new(NOBODYS).is_ok(), "it is not refused before the work begins");
+    }
+
+    #[test]
+    fn only_the_password_itself_is_right() {
+        let kept = hash_password("correct horse battery").expect("hashed");
+        assert!(verify("correct horse battery", Some(&kept)));
+        assert!(!verify("correct horse batterY", Some(&kept)) && !verify("", Some(&kept)));
+        assert!(!verify("correct horse battery", None), "nobody has it");
+    }
+}

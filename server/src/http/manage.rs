@@ -1,0 +1,254 @@
+//! Forms about accounts: one's own, and for admins all of them. What is done is decided
+//! and recorded by `auth`; here forms are read, and what is shown once is drawn.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use app::{plain::Page, routes};
+use axum::{
+    Extension, Form,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Redirect, Response},
+};
+use model::{Fault, Origin, Permission, Role};
+use qrcodegen::{QrCode, QrCodeEcc};
+
+use super::door::{Admitted, Door};
+
+/// What a form sends.
+struct Fields(BTreeMap<String, String>);
+
+impl Fields {
+    fn text(&self, name: &str) -> &str {
+        self.0.get(name).map(|text| text.trim()).unwrap_or_default()
+    }
+
+    fn is_sure(&self) -> bool {
+        self.text("sure") == "yes"
+    }
+
+    fn role(&self) -> Result<Role, Fault> {
+        Role::from_name(self.text("role")).ok_or_else(|| Fault::invalid("Role", "there is no such role"))
+    }
+}
+
+/// A page of its own, or back to where the form was.
+type Done = Result<Response, Fault>;
+
+/// What every form here comes with.
+type Sent = (State<Arc<Door>>, Extension<Admitted>, Extension<Origin>, HeaderMap, Form<BTreeMap<String, String>>);
+
+fn to(page: &str) -> Done {
+    Ok(Redirect::to(page).into_response())
+}
+
+/// The answer, or why not and the way back.
+fn answer(door: &Door, headers: &HeaderMap, back: &'static str, done: Done) -> Response {
+    done.unwrap_or_else(|fault| {
+        let status = StatusCode::from_u16(fault.kind.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        door.page(status, headers, Page::Refused { why: fault.sentence(), back })
+    })
+}
+
+/// `POST /manage/password`
+pub(crate) async fn password(
+    (State(door), Extension(admitted), Extension(origin), headers, Form(fields)): Sent,
+) -> Response {
+    // Passwords are taken as they are, with spaces at their ends.
+    let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
+    let change = async {
+        let (name, shown) = admitted.person()?;
+        door.auth.change_password(shown, name, (field("old"), field("new")), &origin).await?;
+        to(routes::ACCOUNT)
+    };
+    answer(&door, &headers, routes::ACCOUNT, change.await)
+}
+
+/// `POST /manage/factor`
+pub(crate) async fn factor(
+    (State(door), Extension(admitted), Extension(origin), headers, Form(fields)): Sent,
+) -> Response {
+    let fields = Fields(fields);
+    let change = async {
+        let (name, _) = admitted.person()?;
+        match fields.text("do") {
+            "begin" => factor_page(&door, &headers, name, None),
+            "confirm" => match door.auth.confirm_factor(name, fields.text("code"), &origin).await {
+                Ok(lines) => {
+                    let text = "The second factor is on. Keep these recovery codes where you find them without your \
+                                phone: each logs you in once, and they are shown only now.";
+                    let (title, text) = ("Recovery codes".to_owned(), text.to_owned());
+                    Ok(door.page(StatusCode::OK, &headers, Page::Secret { title, text, lines, back: routes::ACCOUNT }))
+                }
+                Err(fault) => factor_page(&door, &headers, name, Some(fault)),
+            },
+            "off" => {
+                door.auth.drop_factor(name, fields.text("code"), &origin).await?;
+                to(routes::ACCOUNT)
+            }
+            other => Err(unknown(other)),
+        }
+    };
+    answer(&door, &headers, routes::ACCOUNT, change.await)
+}
+
+fn factor_page(door: &Door, headers: &HeaderMap, name: &str, fault: Option<Fault>) -> Done {
+    let made = door.auth.new_factor(name)?;
+    let status =
+        fault.as_ref().and_then(|fault| StatusCode::from_u16(fault.kind.status()).ok()).unwrap_or(StatusCode::OK);
+    let page = Page::Factor {
+        picture: picture(&made.address),
+        letters: made.letters,
+        why: fault.map(|fault| fault.sentence()),
+    };
+    Ok(door.page(status, headers, page))
+}
+
+/// A text as a QR code: the length of its side, and a path over its dark squares.
+fn picture(text: &str) -> (i32, String) {
+    let Ok(code) = QrCode::encode_text(text, QrCodeEcc::Medium) else { return (1, String::new()) };
+    let side = code.size();
+    let dark = (0..side).flat_map(|y| (0..side).map(move |x| (x, y))).filter(|(x, y)| code.get_module(*x, *y));
+    (side, dark.map(|(x, y)| format!("M{x} {y}h1v1h-1z")).collect())
+}
+
+/// `POST /manage/sessions`: everybody ends their own, admins all.
+pub(crate) async fn sessions(
+    (State(door), Extension(admitted), Extension(origin), headers, Form(fields)): Sent,
+) -> Response {
+    let fields = Fields(fields);
+    let back = if fields.text("back") == routes::SESSIONS { routes::SESSIONS } else { routes::ACCOUNT };
+    let change = async {
+        if fields.text("others") == "yes" {
+            let (name, shown) = admitted.person()?;
+            door.auth.end_others(shown, name, &origin).await?;
+            return to(back);
+        }
+        let id = fields.text("id").parse().map_err(|_| Fault::invalid("id", "it is no number of a session"))?;
+        let of = match admitted.viewer().role.may(Permission::ManageAccounts) {
+            Ok(()) => None,
+            Err(_) => Some(admitted.person()?.0),
+        };
+        door.auth.end_session(id, of, &origin).await?;
+        to(back)
+    };
+    answer(&door, &headers, back, change.await)
+}
+
+/// `POST /manage/users`
+pub(crate) async fn users((State(door), Extension(_), Extension(origin), headers, Form(fields)): Sent) -> Response {
+    let fields = Fields(fields);
+    let name = fields.text("name");
+    let ask = |question: String, text: &str, action: &'static str, button: &str| {
+        let fields = vec![("do", action.to_owned()), ("name", name.to_owned())];
+        let (text, button) = (text.to_owned(), button.to_owned());
+        let form = (routes::MANAGE_USERS, fields);
+        Ok(door.page(StatusCode::OK, &headers, Page::Sure { question, text, form, button, back: routes::USERS }))
+    };
+    let change = async {
+        match fields.text("do") {
+            "add" => {
+                let secret = door.auth.add_user(name, fields.role()?, &origin).await?;
+                Ok(link_page(&door, &headers, name, &secret))
+            }
+            "link" => Ok(link_page(&door, &headers, name, &door.auth.make_link(name, &origin).await?)),
+            "role" => {
+                door.auth.set_role(name, fields.role()?, &origin).await?;
+                to(routes::USERS)
+            }
+            "remove" if !fields.is_sure() => ask(
+                format!("Remove {name}?"),
+                "Its sessions end at once. What it did stays recorded.",
+                "remove",
+                "Remove",
+            ),
+            "remove" => {
+                door.auth.remove_user(name, &origin).await?;
+                to(routes::USERS)
+            }
+            "factor" if !fields.is_sure() => ask(
+                format!("Turn off the second factor of {name}?"),
+                "Its password alone logs in then, and its recovery codes are worth nothing.",
+                "factor",
+                "Turn off",
+            ),
+            "factor" => {
+                door.auth.reset_factor(name, &origin).await?;
+                to(routes::USERS)
+            }
+            other => Err(unknown(other)),
+        }
+    };
+    answer(&door, &headers, routes::USERS, change.await)
+}
+
+fn link_page(door: &Door, headers: &HeaderMap, name: &str, secret: &str) -> Response {
+    let text = format!(
+        "This link logs {name} in once, within a quarter of an hour, and lets them choose a password. It is shown only now."
+    );
+    let host = headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let scheme = if door.is_secure() { "https" } else { "http" };
+    let lines = vec![format!("{scheme}://{host}/login/{secret}")];
+    door.page(
+        StatusCode::OK,
+        headers,
+        Page::Secret { title: "Link to log in".into(), text, lines, back: routes::USERS },
+    )
+}
+
+/// `POST /manage/tokens`
+pub(crate) async fn tokens((State(door), Extension(_), Extension(origin), headers, Form(fields)): Sent) -> Response {
+    let fields = Fields(fields);
+    let name = fields.text("name");
+    let change = async {
+        match fields.text("do") {
+            "add" => {
+                let days = match fields.text("days") {
+                    "" => None,
+                    days => Some(
+                        days.parse::<u32>()
+                            .ok()
+                            .filter(|days| (1..=3650).contains(days))
+                            .ok_or_else(|| Fault::invalid("Days", "it is a number from 1 to 3650, or nothing"))?,
+                    ),
+                };
+                let made = door.auth.add_token(name, (fields.role()?, days), &origin).await?;
+                let text = "Programs send it as \"Authorization: Bearer\". It is shown only now.".into();
+                let (title, lines) = (format!("Token {}", made.name), vec![made.secret]);
+                Ok(door.page(StatusCode::OK, &headers, Page::Secret { title, text, lines, back: routes::TOKENS }))
+            }
+            "revoke" if !fields.is_sure() => {
+                let form = (routes::MANAGE_TOKENS, vec![("do", "revoke".to_owned()), ("name", name.to_owned())]);
+                let (question, text) =
+                    (format!("Revoke {name}?"), "Programs that use it are signed out at once.".to_owned());
+                let page = Page::Sure { question, text, form, button: "Revoke".into(), back: routes::TOKENS };
+                Ok(door.page(StatusCode::OK, &headers, page))
+            }
+            "revoke" => {
+                door.auth.revoke_token(name, &origin).await?;
+                to(routes::TOKENS)
+            }
+            other => Err(unknown(other)),
+        }
+    };
+    answer(&door, &headers, routes::TOKENS, change.await)
+}
+
+fn unknown(word: &str) -> Fault {
+    Fault::invalid("do", &format!("\"{}\" is nothing that can be done here", word.escape_debug()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::picture;
+
+    #[test]
+    fn a_picture_holds_the_marks_in_its_corners() {
+        let (side, path) = picture("otpauth://totp/Belvedere:jane?secret=GEZDGNBVGY3TQOJQ");
+        assert!(side >= 21);
+        for (x, y) in [(0, 0), (side - 7, 0), (0, side - 7)] {
+            assert!(path.contains(&format!("M{x} {y}h1v1h-1z")), "{x} {y}");
+        }
+        assert!(!path.contains("M1 1h"), "light inside the mark");
+    }
+}
