@@ -54,11 +54,12 @@ async fn run(config: &Config) -> io::Result<()> {
     let address = listener.local_addr()?;
     let server = Server::start(config).await?;
     server.listens_at(config, address);
+    // For whoever sits at the terminal, and not part of the log.
+    let greeting: String = server.greeting(config, address).iter().map(|line| format!("belvedere: {line}\n")).collect();
+    io::stderr().write_all(greeting.as_bytes()).ok();
     let mut stdout = io::stdout();
     // Whoever closed our standard output does not wait for this line.
     writeln!(stdout, "belvedere is ready at {}", server.address(address)).and_then(|()| stdout.flush()).ok();
-    // For whoever sits at the terminal, and not part of the log.
-    server.greeting(config, address).iter().for_each(|line| eprintln!("belvedere: {line}"));
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let stop = async move {
         tokio::select! {

@@ -3,86 +3,17 @@
 mod support;
 
 use std::{
-    io::Write as _,
-    path::PathBuf,
     process::{Command, Stdio},
     time::Duration,
 };
 
 use serde_json::{Value, json};
-use support::{Response, Running, read};
-use tempfile::TempDir;
+use support::{
+    read,
+    site::{PASSWORD, Site, cookie},
+};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
-
-/// A password that is long enough.
-const PASSWORD: &str = "correct horse battery";
-
-/// A server whose accounts are made from the command line while it runs.
-struct Site {
-    server: Running,
-    /// Named as the program names its own folder.
-    data: PathBuf,
-    _home: TempDir,
-}
-
-impl Site {
-    async fn new() -> Self {
-        let home = TempDir::new().expect("a folder");
-        let data = home.path().join("belvedere");
-        let server = Running::with(&["--demo", "--data", data.to_str().expect("text")]).await;
-        Self { server, data, _home: home }
-    }
-
-    /// Runs `belvedere` with these words; gives what it wrote.
-    fn run(&self, words: &[&str], input: &str) -> Result<String, String> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_belvedere"));
-        command.args(words).arg("--data").arg(&self.data);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
-        // One that reads nothing may be gone already.
-        child.stdin.take().expect("piped").write_all(input.as_bytes()).ok();
-        let output = child.wait_with_output().expect("ends");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
-    }
-
-    /// Makes an account, and waits until the server asks who somebody is.
-    async fn add(&self, name: &str, role: &str) {
-        self.run(&["user", "add", name, "--role", role, "--password-stdin"], PASSWORD).expect("made");
-        let began = Instant::now();
-        while self.server.get("/api/v1/inventory").await.0 != 401 {
-            assert!(began.elapsed() < Duration::from_secs(10), "it asks who somebody is");
-            sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    async fn log_in(&self, name: &str, password: &str) -> Response {
-        self.server.form("/login", &[("name", name), ("password", password), ("next", "/vms")]).await
-    }
-
-    /// Logs in; gives the cookie.
-    async fn cookie(&self, name: &str) -> String {
-        let answer = self.log_in(name, PASSWORD).await;
-        assert_eq!(answer.status(), 303);
-        assert_eq!(answer.headers()["location"], "/vms");
-        cookie(&answer)
-    }
-
-    async fn status(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> u16 {
-        let body = if method == "POST" { "{}" } else { "" };
-        let headers = [headers, &[("content-type", "application/json")]].concat();
-        self.server.send(method, path, &headers, body).await.status().as_u16()
-    }
-}
-
-fn cookie(answer: &Response) -> String {
-    let set = answer.headers()["set-cookie"].to_str().expect("text");
-    for part in ["HttpOnly", "SameSite=Strict", "Path=/"] {
-        assert!(set.contains(part), "{set}");
-    }
-    set.split(';').next().expect("a pair").to_owned()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_accounts_all_is_open_and_from_the_first_one_on_nothing_is() {

@@ -5,6 +5,7 @@
 pub mod daemon;
 pub mod process;
 pub mod raw;
+pub mod site;
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
