@@ -63,7 +63,7 @@ pub(crate) fn AccountPage() -> impl IntoView {
 /// The account behind a button; without accounts a mark that says so.
 #[component]
 pub(crate) fn AccountMenu() -> impl IntoView {
-    let Viewer { name, role } = use_store().viewer();
+    let Viewer { name, role, scope } = use_store().viewer();
     let Some(name) = name else {
         let why =
             "Whoever reaches this server may do everything. Make an account: belvedere user add NAME --role admin";
@@ -75,6 +75,7 @@ pub(crate) fn AccountMenu() -> impl IntoView {
             <summary class="btn quiet" aria-label=label>{icon("user")}<span>{name}</span></summary>
             <ul>
                 <li><small>"Role: " {role.name()}</small></li>
+                {(!scope.is_everything()).then(|| view! { <li><small>"Sees: " {scope.words()}</small></li> }.into_any())}
                 <li><a class="btn item" href=routes::ACCOUNT rel="external">"Your account"</a></li>
                 {role.may(Permission::ManageAccounts).is_ok().then(|| view! { <li><a class="btn item" href=routes::USERS rel="external">"Accounts"</a></li> }.into_any())}
                 <li><form method="post" action=routes::LOG_OUT><button class="btn item">"Log out"</button></form></li>

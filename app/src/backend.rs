@@ -11,8 +11,8 @@ use std::{
 
 use async_trait::async_trait;
 use model::{
-    AuditRecord, Command, DomainRef, DomainState, Fault, HostId, HostStats, RequestId, Role, Task, Viewer, VmStats,
-    inventory::Snapshot, stats::Usage,
+    AuditRecord, Command, DomainRef, DomainState, Fault, HostId, HostStats, RequestId, Role, Scope, Task, Viewer,
+    VmStats, inventory::Snapshot, stats::Usage,
 };
 
 use crate::routes;
@@ -89,6 +89,8 @@ pub struct UserLine {
     pub name: String,
     /// What it may do.
     pub role: Role,
+    /// What it sees.
+    pub scope: Scope,
     /// Whether it has a password, and is not logged in by links only.
     pub has_password: bool,
     /// How many recovery codes are left; none without a second factor.
@@ -104,6 +106,8 @@ pub struct TokenLine {
     pub name: String,
     /// What it may do.
     pub role: Role,
+    /// What it sees.
+    pub scope: Scope,
     /// When it was made, in Unix milliseconds.
     pub created: u64,
     /// When it expires, in Unix milliseconds; none if never.

@@ -108,7 +108,8 @@ impl Initial {
             stats.splice(0..0, backend.recent(&id));
         }
         // Whoever is not known sees what the least may.
-        let viewer = use_context().unwrap_or(Viewer { name: None, role: model::Role::Viewer });
+        let viewer =
+            use_context().unwrap_or(Viewer { name: None, role: model::Role::Viewer, scope: Default::default() });
         Self { snapshot: backend.snapshot(), stats, hosts, viewer, now: now.unwrap_or_default() }
     }
 

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use model::{Fault, FaultKind, Origin, Role, Viewer};
+use model::{Fault, FaultKind, Origin, Role, Scope, Viewer};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::timeout,
@@ -25,6 +25,7 @@ use tokio::{
 use self::attempts::{Attempts, Suspect};
 pub(crate) use self::{
     listed::listed,
+    manage::may_words,
     secrets::{hash, hash_password, secret},
 };
 use crate::{
@@ -151,6 +152,11 @@ impl Auth {
         }
     }
 
+    /// Whose accounts these are.
+    pub(crate) fn backend(&self) -> &Arc<Backend> {
+        &self.backend
+    }
+
     /// Whether everybody has to say who they are.
     ///
     /// # Errors
@@ -197,7 +203,7 @@ impl Auth {
         match shown {
             Shown::Token(hash) => {
                 let found = accounts.read(move |connection| accounts::token(connection, &hash, now)).await?;
-                Ok(found.map(|token| Viewer { name: Some(token.name), role: token.role }))
+                Ok(found.map(|token| Viewer { name: Some(token.name), role: token.role, scope: token.scope }))
             }
             Shown::Session(hash) => {
                 let found = accounts.read(move |connection| accounts::session(connection, &hash, now)).await?;
@@ -206,7 +212,7 @@ impl Auth {
                     // A disk that is full ends no session that is in use.
                     accounts.write(move |connection| accounts::touch_session(connection, &hash, now)).await.ok();
                 }
-                Ok(Some(Viewer { name: Some(user.name), role: user.role }))
+                Ok(Some(Viewer { name: Some(user.name), role: user.role, scope: user.scope }))
             }
         }
     }
@@ -405,7 +411,7 @@ impl Auth {
         model::user::check_name(name).map_err(|why| Fault::invalid("name", &why))?;
         let place = self.place().await?;
         let hashed = self.hash(place, password).await?;
-        let user = User { name: name.to_owned(), role: Role::Admin, password: Some(hashed) };
+        let user = User { name: name.to_owned(), role: Role::Admin, password: Some(hashed), scope: Scope::default() };
         let note = note_of("userAdded", name, &from.origin);
         let added = self.backend.journal.accounts.write(move |connection| {
             // Only one of two at the same time is the first one.
@@ -478,7 +484,8 @@ fn note_of(kind: &str, name: &str, origin: &Origin) -> Note {
 }
 
 /// A new account.
-pub(crate) fn new_user(name: &str, role: Role, password: Option<&str>) -> Result<User, String> {
+pub(crate) fn new_user(name: &str, (role, scope): (Role, Scope), password: Option<&str>) -> Result<User, String> {
     model::user::check_name(name)?;
-    Ok(User { name: name.to_owned(), role, password: password.map(hash_password).transpose()? })
+    model::user::check_scope(role, &scope)?;
+    Ok(User { name: name.to_owned(), role, password: password.map(hash_password).transpose()?, scope })
 }

@@ -10,6 +10,9 @@
 //! however far behind it is. It knows nothing of HTTP but the frame format of
 //! server-sent events, because frames are encoded here, once for all readers.
 
+mod reader;
+mod sieve;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     fmt::Write as _,
@@ -23,13 +26,13 @@ use std::{
 
 use axum::body::Bytes;
 use model::{
-    Cursor, DomainRef, Event, Fault, HostId, HostInventory, Inventory, Task, event::Change, inventory::Snapshot,
+    Cursor, DomainRef, Event, Fault, HostId, HostInventory, Inventory, Task, Viewer, event::Change, inventory::Snapshot,
 };
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until, timeout_at},
-};
+use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
+
+pub use self::reader::Reader;
+use self::sieve::Sieve;
 
 /// How much of the past is kept in memory, and for whom.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +49,6 @@ pub(crate) struct Bounds {
 
 /// The bounds of a server.
 const BOUNDS: Bounds = Bounds { events: 65_536, bytes: 16 << 20, age: Duration::from_secs(75), behind: 1 << 20 };
-/// A reader gets at most one chunk in this time: one frame of a display.
-const CHUNK_EVERY: Duration = Duration::from_millis(16);
 /// Time between bookmarks; clients give up after 40 s of silence.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(10);
 /// Readers at the same time.
@@ -56,11 +57,6 @@ const MAX_READERS: usize = 16_384;
 /// no stream outlives what proxies allow, and after a restart of a proxy they
 /// spread over its servers again.
 const ROTATE_AFTER: Duration = Duration::from_secs(3_600);
-/// When the server stops, its readers are closed one after the other within this time.
-const DRAIN_WITHIN: Duration = Duration::from_millis(1_000);
-/// Closed readers come back after this long at most, in milliseconds.
-const COME_BACK_WITHIN: u64 = 1_000;
-
 /// One encoded event.
 struct Frame {
     kind: &'static str,
@@ -147,9 +143,16 @@ pub struct Filter {
     pub watch: BTreeSet<DomainRef>,
     /// Kinds that whoever reads may not see.
     pub hidden: BTreeSet<&'static str>,
+    /// Who reads, when they do not see everything.
+    pub viewer: Option<Viewer>,
 }
 
 impl Filter {
+    /// Whether the inventory is the same as for everybody.
+    fn sees_all(&self) -> bool {
+        self.hosts.is_empty() && self.viewer.is_none()
+    }
+
     fn wants(&self, kind: &str, host: Option<&HostId>) -> bool {
         !self.hidden.contains(kind)
             && (self.topics.is_empty() || self.topics.contains(kind))
@@ -309,8 +312,11 @@ impl Feed {
         }
         let signal = self.shared.signal.subscribe();
         let mut log = self.shared.lock();
+        let sieve = filter.viewer.clone().map(|viewer| Box::new(Sieve::new(viewer, &log.inventory)));
+        // What somebody saw at a former position is not known, so they begin anew.
         let usable = cursor.filter(|cursor| {
-            cursor.epoch == self.shared.epoch
+            sieve.is_none()
+                && cursor.epoch == self.shared.epoch
                 && log.reaches(cursor.seq)
                 && log.behind(cursor.seq) <= self.shared.bounds.behind
         });
@@ -322,8 +328,7 @@ impl Feed {
         self.shared.count(&filter, |count| *count += 1);
         let ends = Instant::now() + part_of(ROTATE_AFTER / 4) + ROTATE_AFTER;
         let shared = self.shared.clone();
-        let (sent, beat) = (None, None);
-        Some(Reader { shared, signal, position, filter, first, sent, told: 0, beat, ends, leaving: false, over: false })
+        Some(Reader::new(shared, signal, position, (filter, sieve), first, ends))
     }
 
     /// Whether any reader takes this kind of event.
@@ -399,7 +404,7 @@ impl Log {
     fn inventory_frame(&mut self, epoch: u64, filter: &Filter) -> Bytes {
         if let Some((seq, bytes)) = &self.snapshot
             && *seq == self.seq
-            && filter.hosts.is_empty()
+            && filter.sees_all()
         {
             return bytes.clone();
         }
@@ -409,9 +414,12 @@ impl Log {
             Arc::make_mut(&mut snapshot.hosts).hosts.retain(|id, _| filter.hosts.contains(id));
             snapshot.tasks.retain(|task| filter.hosts.contains(&task.host_id));
         }
+        if let Some(viewer) = &filter.viewer {
+            viewer.narrow(&mut snapshot);
+        }
         let data = serde_json::to_string(&snapshot).expect("inventories have string keys only");
         let bytes = encode(cursor, "inventory", &data);
-        if filter.hosts.is_empty() {
+        if filter.sees_all() {
             self.snapshot = Some((self.seq, bytes.clone()));
         }
         bytes
@@ -433,150 +441,9 @@ fn payload(frame: &Bytes) -> &str {
     text.split_once("\ndata: ").map_or("", |(_, data)| data.trim_end_matches('\n'))
 }
 
-/// A position in the log that moves on as it is read.
-pub struct Reader {
-    shared: Arc<Shared>,
-    signal: watch::Receiver<Signal>,
-    position: u64,
-    filter: Filter,
-    first: Option<Bytes>,
-    /// When the last chunk was given.
-    sent: Option<Instant>,
-    /// The last telling outside of the log that was given.
-    told: u64,
-    /// The last bookmark; none before the first chunk.
-    beat: Option<u64>,
-    /// When it is closed at the latest.
-    ends: Instant,
-    /// Whether it is being closed because the server stops.
-    leaving: bool,
-    /// Whether its client was told to come back.
-    over: bool,
-}
-
-impl Reader {
-    /// The next chunk of whole frames; none when the stream is over: the reader
-    /// fell too far behind, has read long enough, or the server stops. It resumes
-    /// by the last id.
-    pub async fn next(&mut self) -> Option<Bytes> {
-        if let Some(first) = self.first.take() {
-            return Some(self.given(first));
-        }
-        loop {
-            let signal = *self.signal.borrow_and_update();
-            if signal.draining && !self.leaving {
-                self.leaving = true;
-                self.ends = self.ends.min(Instant::now() + part_of(DRAIN_WITHIN));
-            }
-            if signal.seq > self.position || signal.told > self.told {
-                if let Some(sent) = self.sent {
-                    // Bursts travel as one chunk; a single event never waits.
-                    sleep_until(sent + CHUNK_EVERY).await;
-                }
-                let chunk = self.collect()?;
-                if !chunk.is_empty() {
-                    return Some(self.given(chunk));
-                }
-            }
-            if Instant::now() >= self.ends {
-                return self.farewell();
-            }
-            if self.beat != Some(signal.beat) {
-                // The first one tells at once that the stream works, and which server it is.
-                self.beat = Some(signal.beat);
-                return Some(self.given(self.bookmark()));
-            }
-            // Nothing new until the end is the end's turn.
-            timeout_at(self.ends, self.signal.changed()).await.unwrap_or(Ok(())).ok()?;
-        }
-    }
-
-    /// One answer instead of a stream: what there is, as soon as there is something,
-    /// and a bookmark at the end so that the client knows its position. It ends
-    /// after `wait`.
-    pub async fn once(mut self, wait: Duration) -> Bytes {
-        let until = Instant::now() + wait;
-        if !wait.is_zero() {
-            // What was told before is no reason to answer at once, again and again.
-            self.told = self.signal.borrow().told;
-        }
-        loop {
-            let signal = *self.signal.borrow_and_update();
-            let chunk = self.first.take().or_else(|| self.collect());
-            // Too far behind: the next answer begins anew.
-            let Some(chunk) = chunk else { return Bytes::from_static(b"retry: 0\n\n") };
-            let mut chunk = Vec::from(chunk);
-            if !chunk.is_empty() || signal.draining || Instant::now() >= until {
-                chunk.extend_from_slice(&self.bookmark());
-                return chunk.into();
-            }
-            timeout_at(until, self.signal.changed()).await.ok();
-        }
-    }
-
-    /// The position, and the version of the server, for clients of another one.
-    fn bookmark(&self) -> Bytes {
-        let data = concat!("{\"server\":\"", env!("CARGO_PKG_VERSION"), "\"}");
-        encode(self.shared.cursor(self.position), "bookmark", data)
-    }
-
-    fn given(&mut self, chunk: Bytes) -> Bytes {
-        self.sent = Some(Instant::now());
-        chunk
-    }
-
-    /// The wanted ones of the frames that only count when they are the latest.
-    fn latest(&mut self) -> Vec<Bytes> {
-        let latest = self.shared.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = latest
-            .iter()
-            .filter(|((kind, host), (told, _))| *told > self.told && self.filter.wants(kind, Some(host)))
-            .map(|(_, (_, frame))| frame.clone())
-            .collect();
-        self.told = latest.values().map(|(told, _)| *told).max().unwrap_or_default().max(self.told);
-        fresh
-    }
-
-    /// All wanted frames after the position, as one chunk; none when too far behind.
-    fn collect(&mut self) -> Option<Bytes> {
-        let log = self.shared.lock();
-        if !log.reaches(self.position) {
-            return None;
-        }
-        let mut wanted: Vec<Bytes> = log
-            .after(self.position)
-            .filter(|frame| self.filter.wants(frame.kind, frame.host.as_ref()))
-            .map(|frame| frame.bytes.clone())
-            .collect();
-        self.position = log.seq;
-        drop(log);
-        if wanted.iter().map(Bytes::len).sum::<usize>() > self.shared.bounds.behind {
-            return None;
-        }
-        wanted.extend(self.latest());
-        Some(match <[Bytes; 1]>::try_from(wanted) {
-            Ok([single]) => single,
-            Err(many) => many.concat().into(),
-        })
-    }
-
-    /// The last chunk: come back after a moment.
-    fn farewell(&mut self) -> Option<Bytes> {
-        let told = std::mem::replace(&mut self.over, true);
-        (!told).then(|| format!("retry: {}\n\n", 50 + random_u64() % COME_BACK_WITHIN).into())
-    }
-}
-
 /// A random part of a time, so that not all do something at once.
 fn part_of(whole: Duration) -> Duration {
     whole.mul_f64((random_u64() % 1_000) as f64 / 1_000.0)
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.shared.count(&self.filter, |count| *count -= 1);
-        self.shared.readers.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// A random number from the operating system; without one there is no safe epoch.

@@ -27,6 +27,8 @@ mod backend;
 
 mod past;
 
+mod sight;
+
 pub mod http;
 
 use std::{

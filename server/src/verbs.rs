@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::{Args, Subcommand, ValueEnum};
-use model::{Origin, Role, Source};
+use model::{Origin, Role, Scope, Source};
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::{
@@ -30,6 +30,24 @@ pub(crate) struct Folder {
     /// Folder of the accounts
     #[arg(long, value_name = "DIR", env = "BELVEDERE_DATA")]
     data: Option<PathBuf>,
+}
+
+/// What somebody sees.
+#[derive(Args, Clone)]
+pub(crate) struct ScopeArguments {
+    /// Only machines on this host; may be repeated
+    #[arg(long, value_name = "HOST")]
+    host: Vec<String>,
+    /// Only machines with this tag; may be repeated
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+}
+
+impl ScopeArguments {
+    fn scope(&self) -> Result<Scope, String> {
+        let hosts = self.host.iter().map(|host| host.parse()).collect::<Result<_, String>>()?;
+        Ok(Scope { hosts, tags: self.tag.iter().cloned().collect() })
+    }
 }
 
 /// A role on the command line.
@@ -59,6 +77,8 @@ pub(crate) enum UserVerb {
         /// What it may do
         #[arg(long)]
         role: RoleName,
+        #[command(flatten)]
+        scope: ScopeArguments,
         /// Read the password from the first line of standard input
         #[arg(long)]
         password_stdin: bool,
@@ -69,9 +89,11 @@ pub(crate) enum UserVerb {
     Set {
         /// Its name
         name: String,
-        /// What it may do from now on
+        /// What it may do from now on; what it sees is set with it
         #[arg(long)]
         role: Option<RoleName>,
+        #[command(flatten)]
+        scope: ScopeArguments,
         /// Read a new password from the first line of standard input; its sessions end
         #[arg(long)]
         password_stdin: bool,
@@ -104,6 +126,8 @@ pub(crate) enum TokenVerb {
         /// What it may do
         #[arg(long)]
         role: RoleName,
+        #[command(flatten)]
+        scope: ScopeArguments,
         /// Days until it expires; without it it does not
         #[arg(long, value_name = "DAYS")]
         expires: Option<u32>,
@@ -153,10 +177,11 @@ fn change(
 /// `belvedere user`
 pub(crate) fn user(verb: UserVerb) -> Said {
     match verb {
-        UserVerb::Add { name, role, password_stdin, folder } => {
+        UserVerb::Add { name, role, scope, password_stdin, folder } => {
             let password = password_stdin.then(first_line).transpose()?;
-            let user = auth::new_user(&name, role.into(), password.as_deref())?;
-            let what = format!("{name}, {}", user.role.name());
+            let may = (role.into(), scope.scope()?);
+            let what = auth::may_words(&name, &may);
+            let user = auth::new_user(&name, may, password.as_deref())?;
             if !change(&folder, ("userAdded", &what), |file| accounts::add_user(file, &user, now()))? {
                 return Err(format!("there is an account {name} already; take another name"));
             }
@@ -166,8 +191,12 @@ pub(crate) fn user(verb: UserVerb) -> Said {
             };
             Ok(format!("{name} is {}.{how}\n{}\n", user.role.name(), used(&folder.path()?)))
         }
-        UserVerb::Set { name, role, password_stdin, no_second_factor, folder } => {
-            let role = role.map(Role::from);
+        UserVerb::Set { name, role, scope, password_stdin, no_second_factor, folder } => {
+            let scope = scope.scope()?;
+            if role.is_none() && !scope.is_everything() {
+                return Err("say --role with --host and --tag".into());
+            }
+            let role = role.map(|role| (Role::from(role), scope));
             let password = password_stdin.then(first_line).transpose()?;
             let hashed = password.as_deref().map(auth::hash_password).transpose()?;
             set_user(&name, (role, hashed, no_second_factor), &folder)
@@ -181,17 +210,27 @@ pub(crate) fn user(verb: UserVerb) -> Said {
         UserVerb::List { folder } => {
             let connection = journal::open_accounts(&folder.path()?)?;
             let users = accounts::users(&connection).map_err(told)?;
-            Ok(users.iter().map(|user| format!("{}\t{}\n", user.name, user.role.name())).collect())
+            Ok(users
+                .iter()
+                .map(|user| {
+                    format!("{}\t{}\t{}", user.name, user.role.name(), user.scope.words()).trim_end().to_owned() + "\n"
+                })
+                .collect())
         }
     }
 }
 
 /// Each of these is a change and a record of its own.
-fn set_user(name: &str, (role, hashed, no_factor): (Option<Role>, Option<String>, bool), folder: &Folder) -> Said {
+fn set_user(
+    name: &str,
+    (may, hashed, no_factor): (Option<(Role, Scope)>, Option<String>, bool),
+    folder: &Folder,
+) -> Said {
     let mut done = Vec::new();
-    if let Some(role) = role {
-        let what = format!("{name}, {}", role.name());
-        if !change(folder, ("roleChanged", &what), |file| accounts::set_role(file, name, role))? {
+    if let Some(may) = may {
+        model::user::check_scope(may.0, &may.1)?;
+        let (what, (role, scope)) = (auth::may_words(name, &may), may);
+        if !change(folder, ("roleChanged", &what), |file| accounts::set_role(file, name, (role, &scope)))? {
             return Err(no_account(name));
         }
         done.push(format!("{name} is {}.", role.name()));
@@ -225,12 +264,14 @@ fn no_account(name: &str) -> String {
 /// `belvedere token`
 pub(crate) fn token(verb: TokenVerb) -> Said {
     match verb {
-        TokenVerb::Create { name, role, expires, folder } => {
+        TokenVerb::Create { name, role, scope, expires, folder } => {
             model::user::check_name(&name)?;
             let (secret, created) = (auth::secret(), now());
             let expires = expires.map(|days| created + u64::from(days) * DAY);
-            let token = Token { name: name.clone(), role: role.into(), created, expires };
-            let what = format!("{name}, {}", token.role.name());
+            let may = (role.into(), scope.scope()?);
+            model::user::check_scope(may.0, &may.1)?;
+            let (what, (role, scope)) = (auth::may_words(&name, &may), may);
+            let token = Token { name: name.clone(), role, created, expires, scope };
             let add = |file: &Connection| accounts::add_token(file, &auth::hash(&secret), &token);
             match change(&folder, ("tokenCreated", &what), add)? {
                 true => Ok(format!("{secret}\n")),

@@ -34,4 +34,4 @@ pub use id::{Cursor, DomainRef, HostId, RequestId};
 pub use inventory::{HostInventory, Inventory};
 pub use stats::{HostStats, VmStats};
 pub use task::{AuditRecord, Origin, Source, Task, TaskState};
-pub use user::{Permission, Role, Viewer};
+pub use user::{Permission, Role, Scope, Viewer};

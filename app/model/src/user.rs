@@ -1,8 +1,10 @@
 //! Who uses Belvedere, and the one table of who may do what.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use serde::{Deserialize, Serialize};
 
-use crate::{Fault, FaultKind, Task};
+use crate::{DomainRef, Fault, FaultKind, HostId, Task, inventory::Snapshot};
 
 /// What an account may do; each may do what those before may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -88,9 +90,91 @@ pub struct Viewer {
     pub name: Option<String>,
     /// What it may do.
     pub role: Role,
+    /// What it sees.
+    #[serde(default, skip_serializing_if = "Scope::is_everything")]
+    pub scope: Scope,
+}
+
+/// What of all machines somebody sees: those on one of these hosts that have one of these
+/// tags. No hosts mean every host, no tags every machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Scope {
+    /// The hosts.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub hosts: BTreeSet<HostId>,
+    /// The tags.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub tags: BTreeSet<String>,
+}
+
+impl Scope {
+    /// Whether nothing is hidden.
+    pub fn is_everything(&self) -> bool {
+        self.hosts.is_empty() && self.tags.is_empty()
+    }
+
+    /// Whether a host is seen, whatever of its machines is.
+    pub fn sees_host(&self, host: &HostId) -> bool {
+        self.hosts.is_empty() || self.hosts.contains(host)
+    }
+
+    /// Whether a machine with these tags is seen.
+    pub fn sees(&self, host: &HostId, tags: &[String]) -> bool {
+        self.sees_host(host) && (self.tags.is_empty() || tags.iter().any(|tag| self.tags.contains(tag)))
+    }
+
+    /// As people read and write it: hosts, then tags with `#` in front.
+    pub fn words(&self) -> String {
+        let tags = self.tags.iter().map(|tag| format!("#{tag}"));
+        self.hosts.iter().map(HostId::to_string).chain(tags).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Reads words as `words` gives them.
+    ///
+    /// # Errors
+    /// Which word is wrong.
+    pub fn from_words(text: &str) -> Result<Self, String> {
+        let mut scope = Self::default();
+        for word in text.split([' ', ',']).filter(|word| !word.is_empty()) {
+            match word.strip_prefix('#') {
+                Some("") => return Err("a tag follows the #".into()),
+                Some(tag) => drop(scope.tags.insert(tag.to_owned())),
+                None => drop(scope.hosts.insert(word.parse()?)),
+            }
+        }
+        Ok(scope)
+    }
 }
 
 impl Viewer {
+    /// Takes out of a snapshot what is not seen.
+    pub fn narrow(&self, snapshot: &mut Snapshot) {
+        if self.scope.is_everything() {
+            return;
+        }
+        let hosts = Arc::make_mut(&mut snapshot.hosts);
+        hosts.hosts.retain(|id, _| self.scope.sees_host(id));
+        for host in hosts.hosts.values_mut() {
+            host.domains.retain(|_, domain| self.scope.sees(&host.host.id, &domain.tags));
+        }
+        let hosts = snapshot.hosts.clone();
+        snapshot.tasks.retain(|task| self.sees_task(task, |id| hosts.domain(id).is_some()));
+    }
+
+    /// Whether a task is seen; `sees` tells of a machine whether it is there and seen now.
+    pub fn sees_task(&self, task: &Task, sees: impl Fn(&DomainRef) -> bool) -> bool {
+        if !self.scope.sees_host(&task.host_id) {
+            return false;
+        }
+        match task.target {
+            _ if self.scope.tags.is_empty() => true,
+            Some(id) => sees(&DomainRef { host: task.host_id.clone(), id }),
+            // A batch may be about others' machines.
+            None => task.who == self.name,
+        }
+    }
+
     /// Whether a task is one's own, or one may end those of others; it is shown and refused
     /// by this.
     ///
@@ -103,8 +187,19 @@ impl Viewer {
 
     /// Whoever reaches a server without accounts.
     pub fn anybody() -> Self {
-        Self { name: None, role: Role::Admin }
+        Self { name: None, role: Role::Admin, scope: Scope::default() }
     }
+}
+
+/// Whether a role may have a scope: what looks after everything sees everything.
+///
+/// # Errors
+/// Why not.
+pub fn check_scope(role: Role, scope: &Scope) -> Result<(), String> {
+    if role == Role::Admin && !scope.is_everything() {
+        return Err("an admin sees everything, so there is no scope for one".into());
+    }
+    Ok(())
 }
 
 /// Whether a text may name an account or a token: letters, digits and `._@-`, at most 64.
@@ -139,6 +234,19 @@ mod tests {
             "Your role is viewer, which may not change anything. Ask an admin for the role operator."
         );
         assert_eq!(fault.kind.status(), 403);
+    }
+
+    #[test]
+    fn a_scope_is_read_as_it_is_written_and_narrows_by_host_and_by_tag() {
+        let scope = Scope::from_words("atlas, #web  #db").expect("right");
+        assert_eq!(scope.words(), "atlas #db #web");
+        assert_eq!(Scope::from_words(&scope.words()), Ok(scope.clone()));
+        let (atlas, other) = ("atlas".parse().expect("a host"), "other".parse().expect("a host"));
+        let tags = |tag: &str| vec![tag.to_owned()];
+        assert!(scope.sees(&atlas, &tags("web")) && !scope.sees(&atlas, &tags("mail")) && !scope.sees(&atlas, &[]));
+        assert!(!scope.sees(&other, &tags("web")) && scope.sees_host(&atlas));
+        assert!(Scope::default().sees(&other, &[]) && Scope::from_words(" ").expect("right").is_everything());
+        assert!(Scope::from_words("#").is_err() && Scope::from_words("a/b").is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Draws the pages about accounts. On the server only.
 
 use leptos::prelude::*;
-use model::Role;
+use model::{Role, Scope};
 
 use crate::{
     backend::{Accounts, Beforehand, SessionLine, TokenLine, UserLine},
@@ -184,12 +184,20 @@ fn role_choice(chosen: Role, label: String) -> AnyView {
     view! { <select name="role" aria-label=label>{options.into_iter().collect_view()}</select> }.into_any()
 }
 
+/// A field for what somebody sees.
+fn scope_field(scope: &Scope, label: String) -> AnyView {
+    view! { <input name="scope" value=scope.words() placeholder="everything" aria-label=label title=SCOPE autocomplete="off" autocapitalize="none" spellcheck="false"/> }.into_any()
+}
+
+/// What such a field takes.
+const SCOPE: &str = "Hosts, and tags with # in front, such as: atlas #web. Nothing means everything.";
+
 fn users(accounts: &Accounts) -> AnyView {
     let rows = accounts.users.iter().map(user_row);
     view! {
         <div class="card list spaced"><div class="scroll"><table aria-label="Accounts">
             <thead><tr>
-                <th scope="col">"Account"</th><th scope="col">"Role"</th><th scope="col">"Password"</th>
+                <th scope="col">"Account"</th><th scope="col">"Role and scope"</th><th scope="col">"Password"</th>
                 <th scope="col">"Second factor"</th><th scope="col" class="num">"Sessions"</th>
                 <th scope="col"><span class="hidden">"Actions"</span></th>
             </tr></thead>
@@ -202,7 +210,9 @@ fn users(accounts: &Accounts) -> AnyView {
             <form class="fields across" method="post" action=routes::MANAGE_USERS>
                 <label>"Name" <input name="name" maxlength="64" autocomplete="off" autocapitalize="none" spellcheck="false" required/></label>
                 <label>"Role" {role_choice(Role::Viewer, "Role".into())}</label>
+                <label>"Sees" {scope_field(&Scope::default(), "Scope".into())}</label>
                 <button class="btn primary" name="do" value="add">"Add"</button>
+                <small class="muted">{SCOPE}</small>
                 <small class="muted">"You get a link that logs the account in once; there its owner chooses a password."</small>
             </form>
         </section>
@@ -227,6 +237,7 @@ fn user_row(user: &UserLine) -> AnyView {
                 <form method="post" action=routes::MANAGE_USERS class="inline">
                     <input type="hidden" name="name" value=name.clone()/>
                     {role_choice(user.role, format!("Role of {name}"))}
+                    {scope_field(&user.scope, format!("Scope of {name}"))}
                     {button("role", "Save", "btn small")}
                 </form>
             </td>
@@ -252,7 +263,7 @@ fn tokens(accounts: &Accounts) -> AnyView {
     view! {
         <div class="card list spaced"><div class="scroll"><table aria-label="Tokens">
             <thead><tr>
-                <th scope="col">"Token"</th><th scope="col">"Role"</th><th scope="col">"Made (UTC)"</th>
+                <th scope="col">"Token"</th><th scope="col">"Role"</th><th scope="col">"Sees"</th><th scope="col">"Made (UTC)"</th>
                 <th scope="col">"Expires (UTC)"</th><th scope="col"><span class="hidden">"Action"</span></th>
             </tr></thead>
             <tbody>{rows.collect_view()}</tbody>
@@ -264,6 +275,7 @@ fn tokens(accounts: &Accounts) -> AnyView {
             <form class="fields across" method="post" action=routes::MANAGE_TOKENS>
                 <label>"Name" <input name="name" maxlength="64" autocomplete="off" autocapitalize="none" spellcheck="false" required/></label>
                 <label>"Role" {role_choice(Role::Viewer, "Role".into())}</label>
+                <label>"Sees" {scope_field(&Scope::default(), "Scope".into())}</label>
                 <label>"Days until it expires" <input name="days" type="number" min="1" max="3650" placeholder="never"/></label>
                 <button class="btn primary" name="do" value="add">"Make"</button>
             </form>
@@ -281,6 +293,7 @@ fn token_row(token: &TokenLine) -> AnyView {
         <tr>
             <th scope="row">{token.name.clone()}</th>
             <td data-label="Role">{token.role.name()}</td>
+            <td data-label="Sees">{if token.scope.is_everything() { "Everything".to_owned() } else { token.scope.words() }}</td>
             <td data-label="Made">{time(token.created)}</td>
             <td data-label="Expires">{expires}</td>
             <td class="actions">

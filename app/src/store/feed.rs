@@ -10,7 +10,7 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc};
 use gloo_timers::callback::{Interval, Timeout};
 use js_sys::{Array, Date, Function, Math, Promise, Reflect};
 use leptos::prelude::*;
-use model::{DomainRef, event::Change, inventory::Snapshot, stats::LATEST};
+use model::{DomainRef, Viewer, event::Change, inventory::Snapshot, stats::LATEST};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use web_sys::{BroadcastChannel, MessageEvent, MessagePort, SharedWorker, VisibilityState, WorkerOptions, WorkerType};
 
@@ -28,8 +28,6 @@ const MAX_LATEST: usize = 240;
 const READ_PAUSE: u32 = 1_000;
 /// What a bookmark of the server that made this page holds.
 const OUR_VERSION: &str = concat!("\"", env!("CARGO_PKG_VERSION"), "\"");
-/// Name of the lock and the channel of the leading tab.
-const LEADER: &str = "belvedere-stream";
 
 thread_local! {
     static CLIENT: RefCell<Option<Rc<Client>>> = const { RefCell::new(None) };
@@ -143,6 +141,13 @@ pub fn stream_worker(early: Array) {
 }
 
 impl Client {
+    /// Tabs share a stream when the same person sees the same: whoever logs in after somebody
+    /// else must not hear theirs.
+    fn stream_name(&self) -> String {
+        let Viewer { name, role, scope } = self.store.viewer();
+        format!("belvedere-stream {} {} {}", name.unwrap_or_default(), role.name(), scope.words())
+    }
+
     /// Joins the hub in a shared worker, if browsers have such a thing.
     fn through_worker(self: &Rc<Self>) -> bool {
         if !Reflect::has(&window(), &"SharedWorker".into()).unwrap_or(false) {
@@ -150,6 +155,7 @@ impl Client {
         }
         let options = WorkerOptions::new();
         options.set_type(WorkerType::Module);
+        options.set_name(&self.stream_name());
         let Ok(worker) = SharedWorker::new_with_worker_options(routes::WORKER, &options) else { return false };
         let port = worker.port();
         self.listen(|heard| port.set_onmessage(Some(heard)));
@@ -174,8 +180,8 @@ impl Client {
         if locks.is_undefined() || !Reflect::has(&window(), &"BroadcastChannel".into()).unwrap_or(false) {
             return false;
         }
-        let (Ok(channel), Ok(request)) = (BroadcastChannel::new(LEADER), Reflect::get(&locks, &"request".into()))
-        else {
+        let name = self.stream_name();
+        let (Ok(channel), Ok(request)) = (BroadcastChannel::new(&name), Reflect::get(&locks, &"request".into())) else {
             return false;
         };
         let Some(request) = request.dyn_ref::<Function>().cloned() else { return false };
@@ -204,7 +210,7 @@ impl Client {
             let message = Array::of2(&"ask".into(), &asked.to_js());
             channel.post_message(&message).unwrap_or_default();
         });
-        request.call2(&locks, &LEADER.into(), &lead).is_ok()
+        request.call2(&locks, &name.into(), &lead).is_ok()
     }
 
     /// Becomes the leading tab: runs the hub for itself and the others.

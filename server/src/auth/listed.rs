@@ -36,6 +36,7 @@ pub(crate) fn listed(connection: &Connection, wish: AccountsWish, visit: &Visit)
             let lines = accounts::tokens(connection)?.into_iter().map(|token| TokenLine {
                 name: token.name,
                 role: token.role,
+                scope: token.scope,
                 created: token.created,
                 expires: token.expires,
             });
@@ -55,6 +56,7 @@ fn user_line(connection: &Connection, user: User, sessions: &[Session]) -> rusql
         sessions: sessions.iter().filter(|session| session.user == user.name).count(),
         has_password: user.password.is_some(),
         role: user.role,
+        scope: user.scope,
         name: user.name,
     })
 }

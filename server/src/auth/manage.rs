@@ -3,14 +3,14 @@
 
 use std::{sync::PoisonError, time::Instant};
 
-use model::{Fault, FaultKind, Origin, Role};
+use model::{Fault, FaultKind, Origin, Role, Scope, user::check_scope};
 use rusqlite::Connection;
 
-use super::{Auth, CODE_WITHIN, LINK_FOR, Shown, attempts::Suspect, factor, hash, secret};
+use super::{Auth, CODE_WITHIN, LINK_FOR, Shown, attempts::Suspect, factor, hash, new_user, secret};
 use crate::{
     journal::{
         Note,
-        accounts::{self, Factor, Session, Token, User},
+        accounts::{self, Factor, Session, Token},
     },
     tasks::now,
 };
@@ -57,6 +57,12 @@ fn last_admin(name: &str) -> Fault {
 /// moment ago, as for who has forgotten theirs.
 pub(super) fn may_choose_password(session: &Session, now: u64) -> bool {
     session.by_link && session.created + NEW_PASSWORD_WITHIN > now
+}
+
+/// A name with what it may do and sees, as records tell it.
+pub(crate) fn may_words(name: &str, (role, scope): &(Role, Scope)) -> String {
+    let role = role.name();
+    if scope.is_everything() { format!("{name}, {role}") } else { format!("{name}, {role}, {}", scope.words()) }
 }
 
 impl Auth {
@@ -229,10 +235,10 @@ impl Auth {
     ///
     /// # Errors
     /// When the name is none, or taken.
-    pub(crate) async fn add_user(&self, name: &str, role: Role, origin: &Origin) -> Result<String, Fault> {
-        model::user::check_name(name).map_err(|why| Fault::invalid("Name", &why))?;
-        let user = User { name: name.to_owned(), role, password: None };
-        self.change(origin, ("userAdded", &format!("{name}, {}", role.name())), move |connection| {
+    pub(crate) async fn add_user(&self, name: &str, may: (Role, Scope), origin: &Origin) -> Result<String, Fault> {
+        let what = may_words(name, &may);
+        let user = new_user(name, may, None).map_err(|why| Fault::invalid("Account", &why))?;
+        self.change(origin, ("userAdded", &what), move |connection| {
             let added = accounts::add_user(connection, &user, now())?;
             Ok(added.then_some(()).ok_or_else(|| taken(&user.name)))
         })
@@ -257,18 +263,19 @@ impl Auth {
         .await
     }
 
-    /// Gives an account another role, but never takes the last admin away.
+    /// Gives an account another role and scope, but never takes the last admin away.
     ///
     /// # Errors
-    /// When there is none of that name, or it is the last admin.
-    pub(crate) async fn set_role(&self, name: &str, role: Role, origin: &Origin) -> Result<(), Fault> {
-        let owner = name.to_owned();
-        self.change(origin, ("roleChanged", &format!("{name}, {}", role.name())), move |connection| {
+    /// When there is none of that name, it is the last admin, or an admin would see less.
+    pub(crate) async fn set_role(&self, name: &str, may: (Role, Scope), origin: &Origin) -> Result<(), Fault> {
+        check_scope(may.0, &may.1).map_err(|why| Fault::invalid("Scope", &why))?;
+        let (owner, what, (role, scope)) = (name.to_owned(), may_words(name, &may), may);
+        self.change(origin, ("roleChanged", &what), move |connection| {
             let Some(user) = accounts::user(connection, &owner)? else { return Ok(Err(nobody(&owner))) };
             if user.role == Role::Admin && role != Role::Admin && !accounts::other_admin(connection, &owner)? {
                 return Ok(Err(last_admin(&owner)));
             }
-            accounts::set_role(connection, &owner, role)?;
+            accounts::set_role(connection, &owner, (role, &scope))?;
             Ok(Ok(()))
         })
         .await
@@ -296,14 +303,17 @@ impl Auth {
     pub(crate) async fn add_token(
         &self,
         name: &str,
-        (role, days): (Role, Option<u32>),
+        may: (Role, Scope),
+        days: Option<u32>,
         origin: &Origin,
     ) -> Result<MadeToken, Fault> {
         model::user::check_name(name).map_err(|why| Fault::invalid("Name", &why))?;
+        check_scope(may.0, &may.1).map_err(|why| Fault::invalid("Scope", &why))?;
+        let (what, (role, scope)) = (may_words(name, &may), may);
         let (secret, created) = (secret(), now());
         let expires = days.map(|days| created + u64::from(days) * DAY);
-        let (hash, token) = (hash(&secret), Token { name: name.to_owned(), role, created, expires });
-        self.change(origin, ("tokenCreated", &format!("{name}, {}", role.name())), move |connection| {
+        let (hash, token) = (hash(&secret), Token { name: name.to_owned(), role, created, expires, scope });
+        self.change(origin, ("tokenCreated", &what), move |connection| {
             let added = accounts::add_token(connection, &hash, &token)?;
             Ok(added.then_some(()).ok_or_else(|| taken(&token.name)))
         })

@@ -19,31 +19,36 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::Failed;
-use crate::Backend;
+use crate::{Backend, sight::Sight};
 
 /// `GET /api/v1/inventory`
-pub(crate) async fn inventory(State(backend): State<Arc<Backend>>) -> Json<Snapshot> {
-    Json(backend.feed().snapshot())
+pub(crate) async fn inventory(Extension(sight): Extension<Sight>) -> Json<Snapshot> {
+    Json(sight.snapshot())
 }
 
 /// `POST /api/v1/commands`
 pub(crate) async fn command(
-    State(backend): State<Arc<Backend>>,
+    Extension(sight): Extension<Sight>,
     Extension(origin): Extension<Origin>,
     request: Result<Json<CommandRequest>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Receipt>), Failed> {
     let Json(request) = request.map_err(unreadable)?;
-    Ok((StatusCode::ACCEPTED, Json(backend.accept(request, origin).await?)))
+    sight.machine(&request.domain())?;
+    Ok((StatusCode::ACCEPTED, Json(sight.backend.accept(request, origin).await?)))
 }
 
 /// `POST /api/v1/batches`
 pub(crate) async fn batch(
-    State(backend): State<Arc<Backend>>,
+    Extension(sight): Extension<Sight>,
     Extension(origin): Extension<Origin>,
     request: Result<Json<BatchRequest>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Receipt>), Failed> {
     let Json(request) = request.map_err(unreadable)?;
-    Ok((StatusCode::ACCEPTED, Json(backend.accept_batch(request, origin).await?)))
+    // One that is out of sight is a mistake or worse, so nothing of it begins.
+    for id in &request.targets {
+        sight.machine(&DomainRef { host: request.host.clone(), id: *id })?;
+    }
+    Ok((StatusCode::ACCEPTED, Json(sight.backend.accept_batch(request, origin).await?)))
 }
 
 /// Why a body is no command.
@@ -58,34 +63,36 @@ fn unreadable(rejection: JsonRejection) -> Fault {
 
 /// `POST /api/v1/hosts/{host}/reconnect`
 pub(crate) async fn reconnect(
-    State(backend): State<Arc<Backend>>,
+    Extension(sight): Extension<Sight>,
     Path(host): Path<String>,
 ) -> Result<StatusCode, Failed> {
     let host: HostId = host.parse().map_err(|why: String| Fault::invalid("host", &why))?;
-    backend.reconnect(&host)?;
+    sight.host(&host)?;
+    sight.backend.reconnect(&host)?;
     Ok(StatusCode::ACCEPTED)
 }
 
 /// `POST /reconnect`: the same without JavaScript. The page comes back when the
 /// attempt has ended.
 pub(crate) async fn reconnect_form(
-    State(backend): State<Arc<Backend>>,
+    Extension(sight): Extension<Sight>,
     Form(fields): Form<Vec<(String, String)>>,
 ) -> Result<Redirect, Failed> {
     let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let host = field("host").unwrap_or_default();
     let host: HostId = host.parse().map_err(|why: String| Fault::invalid("host", &why))?;
-    backend.reconnect_and_wait(&host, FORM_WAIT).await?;
+    sight.host(&host)?;
+    sight.backend.reconnect_and_wait(&host, FORM_WAIT).await?;
     Ok(Redirect::to(field("back").filter(|back| routes::is_local(back)).unwrap_or(routes::HOSTS)))
 }
 
 /// `GET /api/v1/domains/{host}/{uuid}/definition`
 pub(crate) async fn definition(
-    State(backend): State<Arc<Backend>>,
+    Extension(sight): Extension<Sight>,
     Path((host, uuid)): Path<(String, String)>,
 ) -> Result<Response, Failed> {
     let id: DomainRef = format!("{host}/{uuid}").parse().map_err(|why: String| Fault::invalid("address", &why))?;
-    let text = backend.definition(&id).await?;
+    let text = sight.definition(&id).await?;
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }
 
@@ -101,17 +108,12 @@ pub(crate) async fn unknown() -> Failed {
 }
 
 /// `GET /readyz`: 200 once every host's first listing has finished or failed.
-pub(crate) async fn ready(
-    State(backend): State<Arc<Backend>>,
-    admitted: Option<Extension<super::door::Admitted>>,
-) -> Response {
+pub(crate) async fn ready(State(backend): State<Arc<Backend>>, sight: Option<Extension<Sight>>) -> Response {
     let mut waiting = backend.unsettled();
     let status = if waiting.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let ready = waiting.is_empty();
-    // The names of hosts are for those who are known.
-    if admitted.is_none() {
-        waiting.clear();
-    }
+    // The names of hosts are for those who see them.
+    waiting.retain(|host| sight.as_ref().is_some_and(|sight| sight.host(host).is_ok()));
     (status, Json(json!({ "ready": ready, "waitingFor": waiting }))).into_response()
 }
 
@@ -123,7 +125,7 @@ const MAX_BATCH: usize = 200;
 /// `POST /commands`: what buttons do without JavaScript. The page comes back
 /// with the result of each machine; what loses something is confirmed first.
 pub(crate) async fn form(
-    State(backend): State<Arc<Backend>>,
+    Extension(sight): Extension<Sight>,
     Extension(origin): Extension<Origin>,
     Form(fields): Form<Vec<(String, String)>>,
 ) -> Result<Response, Failed> {
@@ -151,12 +153,15 @@ pub(crate) async fn form(
     if command.loses().is_some() && field("confirm").is_none() {
         return Ok(Redirect::to(&routes::confirm(kind, &targets, back)).into_response());
     }
-    let origin = Origin { source: Source::Form, ..origin };
+    for target in &targets {
+        sight.machine(target)?;
+    }
+    let (origin, backend) = (Origin { source: Source::Form, ..origin }, &sight.backend);
     let sent = targets.into_iter().map(|target| {
         // The same form sent twice makes the same ids, and so has one effect.
         let request_id = RequestId(Uuid::new_v5(&token, format!("{kind}@{target}").as_bytes()));
         let request = CommandRequest::new(request_id, &target, command.clone());
-        let (backend, origin) = (&backend, origin.clone());
+        let origin = origin.clone();
         async move {
             match backend.accept(request, origin).await {
                 Ok(_) => backend.wait(request_id, FORM_WAIT).await,

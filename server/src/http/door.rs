@@ -23,7 +23,10 @@ use axum::{
 use model::{Fault, FaultKind, Origin, Permission, Viewer};
 
 use super::Failed;
-use crate::auth::{Auth, By, LoggedIn, Peer, Shown, hash};
+use crate::{
+    auth::{Auth, By, LoggedIn, Peer, Shown, hash},
+    sight::Sight,
+};
 
 /// What a route needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +35,13 @@ enum Access {
     Public,
     /// A viewer with this permission.
     Needs(Permission),
+    /// The same, and one that sees everything.
+    NeedsAll(Permission),
 }
 
 /// The decision for a route; none closes it.
 fn access(method: &Method, route: Option<&str>, path: &str) -> Option<Access> {
-    use Access::{Needs, Public};
+    use Access::{Needs, NeedsAll, Public};
     use Permission::{ManageAccounts, Operate, OwnAccount, ReadAudit, View};
     let reads = matches!(*method, Method::GET | Method::HEAD);
     let Some(route) = route else {
@@ -60,8 +65,8 @@ fn access(method: &Method, route: Option<&str>, path: &str) -> Option<Access> {
         "/manage/password" | "/manage/factor" | "/manage/sessions" => Some(Needs(OwnAccount)),
         "/manage/users" | "/manage/tokens" => Some(Needs(ManageAccounts)),
         "/api/v1/audit" | "/api/v1/audit.jsonl" if reads => Some(Needs(ReadAudit)),
+        "/metrics" if reads => Some(NeedsAll(View)),
         "/events"
-        | "/metrics"
         | "/api/v1/inventory"
         | "/api/v1/tasks"
         | "/api/v1/tasks/{id}"
@@ -215,9 +220,12 @@ pub(crate) async fn check(State(door): State<Arc<Door>>, mut request: Request, n
         (Access::Public, Err(_)) => None,
         (_, Err(fault)) => return Failed(fault).into_response(),
     };
-    if let Access::Needs(permission) = access {
+    if let Access::Needs(permission) | Access::NeedsAll(permission) = access {
         let Some(viewer) = &viewer else { return stranger(&request, is_page, shown.is_some()) };
-        if let Err(fault) = viewer.role.may(permission) {
+        let all = matches!(access, Access::NeedsAll(_)) && !viewer.scope.is_everything();
+        let some = Fault::new(FaultKind::NotAllowed, "This covers all machines, and you see some of them");
+        let allowed = viewer.role.may(permission).and(if all { Err(some) } else { Ok(()) });
+        if let Err(fault) = allowed {
             if is_page {
                 return door.page(
                     StatusCode::FORBIDDEN,
@@ -229,6 +237,7 @@ pub(crate) async fn check(State(door): State<Arc<Door>>, mut request: Request, n
         }
     }
     if let Some(viewer) = viewer {
+        request.extensions_mut().insert(Sight::new(door.auth.backend().clone(), viewer.clone()));
         request.extensions_mut().insert(Admitted { auth: door.auth.clone(), shown, viewer });
     }
     next.run(request).await

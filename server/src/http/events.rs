@@ -17,7 +17,7 @@ use model::{Cursor, Event, Fault, FaultKind, Permission, stats::LATEST};
 use serde::Deserialize;
 
 use super::{Failed, door::Admitted};
-use crate::{Backend, feed::Filter};
+use crate::{Backend, feed::Filter, sight::Sight};
 
 /// The query of a stream.
 #[derive(Deserialize)]
@@ -79,12 +79,15 @@ pub(crate) async fn stream(
     State(backend): State<Arc<Backend>>,
     Query(wish): Query<Wish>,
     Extension(admitted): Extension<Admitted>,
+    Extension(sight): Extension<Sight>,
     headers: HeaderMap,
 ) -> Result<Response, Failed> {
     let mut filter = wish.filter()?;
     if admitted.viewer().role.may(Permission::ReadAudit).is_err() {
         filter.hidden.insert(AUDIT_APPENDED);
     }
+    filter.viewer = sight.narrowed();
+    filter.watch.retain(|id| sight.machine(id).is_ok());
     let reader = backend.feed().subscribe(wish.cursor(&headers), filter).ok_or_else(|| {
         Fault::new(FaultKind::Busy, "There are too many streams").with_next("Close other tabs or try again in a moment")
     })?;

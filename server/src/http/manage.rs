@@ -10,7 +10,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Redirect, Response},
 };
-use model::{Fault, Origin, Permission, Role};
+use model::{Fault, Origin, Permission, Role, Scope};
 use qrcodegen::{QrCode, QrCodeEcc};
 
 use super::door::{Admitted, Door};
@@ -27,8 +27,11 @@ impl Fields {
         self.text("sure") == "yes"
     }
 
-    fn role(&self) -> Result<Role, Fault> {
-        Role::from_name(self.text("role")).ok_or_else(|| Fault::invalid("Role", "there is no such role"))
+    /// What somebody may do and sees.
+    fn may(&self) -> Result<(Role, Scope), Fault> {
+        let role = Role::from_name(self.text("role")).ok_or_else(|| Fault::invalid("Role", "there is no such role"))?;
+        let scope = Scope::from_words(self.text("scope")).map_err(|why| Fault::invalid("Scope", &why))?;
+        Ok((role, scope))
     }
 }
 
@@ -148,12 +151,12 @@ pub(crate) async fn users((State(door), Extension(_), Extension(origin), headers
     let change = async {
         match fields.text("do") {
             "add" => {
-                let secret = door.auth.add_user(name, fields.role()?, &origin).await?;
+                let secret = door.auth.add_user(name, fields.may()?, &origin).await?;
                 Ok(link_page(&door, &headers, name, &secret))
             }
             "link" => Ok(link_page(&door, &headers, name, &door.auth.make_link(name, &origin).await?)),
             "role" => {
-                door.auth.set_role(name, fields.role()?, &origin).await?;
+                door.auth.set_role(name, fields.may()?, &origin).await?;
                 to(routes::USERS)
             }
             "remove" if !fields.is_sure() => ask(
@@ -212,7 +215,7 @@ pub(crate) async fn tokens((State(door), Extension(_), Extension(origin), header
                             .ok_or_else(|| Fault::invalid("Days", "it is a number from 1 to 3650, or nothing"))?,
                     ),
                 };
-                let made = door.auth.add_token(name, (fields.role()?, days), &origin).await?;
+                let made = door.auth.add_token(name, fields.may()?, days, &origin).await?;
                 let text = "Programs send it as \"Authorization: Bearer\". It is shown only now.".into();
                 let (title, lines) = (format!("Token {}", made.name), vec![made.secret]);
                 Ok(door.page(StatusCode::OK, &headers, Page::Secret { title, text, lines, back: routes::TOKENS }))

@@ -33,7 +33,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::{assets::Assets, door::Admitted};
-use crate::Backend;
+use crate::{Backend, sight::Sight};
 
 /// Pages that are kept of one position.
 const MAX_PAGES: usize = 64;
@@ -113,11 +113,11 @@ impl Pages {
         let Ok(request) = Request::builder().uri(address).body(Body::empty()) else {
             return Page { status: StatusCode::BAD_REQUEST, pieces: Vec::new() };
         };
-        let backend: Arc<dyn Interface> = self.backend.clone();
+        let backend: Arc<dyn Interface> = Arc::new(Sight::new(self.backend.clone(), visit.viewer.clone()));
         let (nonce, token) = (Nonce::from_value(self.nonce_mark.clone()), FormToken(self.token_mark.clone()));
         let (names, answer) = (self.assets.names.clone(), Answer::default());
         let said = answer.clone();
-        let (viewer, beforehand) = (&visit.viewer, Beforehand::read(&*self.backend, address, visit).await);
+        let (viewer, beforehand) = (&visit.viewer, Beforehand::read(&*backend, address, visit).await);
         let may_read = viewer.role.may(Permission::ReadAudit).is_ok();
         let beforehand = if may_read { beforehand } else { beforehand.without_records() };
         let viewer = viewer.clone();

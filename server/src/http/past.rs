@@ -19,6 +19,7 @@ use super::{Failed, door::Admitted};
 use crate::{
     Backend,
     past::{self, Wishes},
+    sight::Sight,
     tasks::now,
 };
 
@@ -26,17 +27,17 @@ use crate::{
 type Fields = Address<BTreeMap<String, String>>;
 
 /// `GET /api/v1/tasks`: the newest first.
-pub(crate) async fn tasks(State(backend): State<Arc<Backend>>, Address(fields): Fields) -> Result<Response, Failed> {
-    let page = past::tasks(&backend, Wishes(fields).query()?).await?;
-    Ok(Json(json!({ "tasks": page.items, "next": page.next })).into_response())
+pub(crate) async fn tasks(Extension(sight): Extension<Sight>, Address(fields): Fields) -> Result<Response, Failed> {
+    let page = past::tasks(&sight.backend, Wishes(fields).query()?).await?;
+    Ok(Json(json!({ "tasks": sight.tasks(page.items), "next": page.next })).into_response())
 }
 
 /// `GET /api/v1/tasks/{id}`: one with its log, and with its parts.
 pub(crate) async fn task(
-    State(backend): State<Arc<Backend>>,
+    Extension(sight): Extension<Sight>,
     Path(id): Path<String>,
 ) -> Result<Json<Arc<Task>>, Failed> {
-    Ok(Json(backend.task(request_id(&id)?).await?))
+    Ok(Json(sight.task(request_id(&id)?).await?))
 }
 
 fn request_id(text: &str) -> Result<RequestId, Fault> {
@@ -45,19 +46,19 @@ fn request_id(text: &str) -> Result<RequestId, Fault> {
 
 /// `POST /api/v1/tasks/{id}/cancel`
 pub(crate) async fn cancel(
-    State(backend): State<Arc<Backend>>,
+    Extension(sight): Extension<Sight>,
     Extension(admitted): Extension<Admitted>,
     Path(id): Path<String>,
 ) -> Result<Response, Failed> {
     let id = request_id(&id)?;
-    may_end(&backend, &admitted, id).await?;
-    backend.cancel(id).await?;
+    may_end(&sight, &admitted, id).await?;
+    sight.backend.cancel(id).await?;
     Ok((axum::http::StatusCode::ACCEPTED, Json(json!({ "taskId": id }))).into_response())
 }
 
 /// Whether a task is one's own, or one may end those of others.
-async fn may_end(backend: &Backend, admitted: &Admitted, id: RequestId) -> Result<(), Fault> {
-    admitted.viewer().may_end(&*backend.task(id).await?)
+async fn may_end(sight: &Sight, admitted: &Admitted, id: RequestId) -> Result<(), Fault> {
+    admitted.viewer().may_end(&*sight.task(id).await?)
 }
 
 /// How long a form waits for a cancelled task before the page comes back.
@@ -65,13 +66,14 @@ const FORM_WAIT: Duration = Duration::from_secs(3);
 
 /// `POST /cancel`: the same without JavaScript.
 pub(crate) async fn cancel_form(
-    State(backend): State<Arc<Backend>>,
+    Extension(sight): Extension<Sight>,
     Extension(admitted): Extension<Admitted>,
     Form(fields): Form<BTreeMap<String, String>>,
 ) -> Result<Redirect, Failed> {
     let field = |name: &str| fields.get(name).map(String::as_str);
     let id = request_id(field("task").unwrap_or_default())?;
-    may_end(&backend, &admitted, id).await?;
+    may_end(&sight, &admitted, id).await?;
+    let backend = &sight.backend;
     // What could not be cancelled is shown as it is by the page that comes back.
     if backend.cancel(id).await.is_ok() {
         backend.wait(id, FORM_WAIT).await;
@@ -107,33 +109,35 @@ const LAST_HOUR: u64 = 3_600_000;
 
 /// `GET /api/v1/stats/{host}/{uuid}`: what a machine used.
 pub(crate) async fn stats(
-    State(backend): State<Arc<Backend>>,
+    Extension(sight): Extension<Sight>,
     Path((host, uuid)): Path<(String, String)>,
     Address(fields): Fields,
 ) -> Result<Json<Usage>, Failed> {
     let id: DomainRef = format!("{host}/{uuid}").parse().map_err(|why: String| Fault::invalid("address", &why))?;
+    sight.machine(&id)?;
     let wishes = Wishes(fields);
     let to = wishes.moment("to")?.unwrap_or_else(now);
     let from = wishes.moment("from")?.unwrap_or(to.saturating_sub(LAST_HOUR));
     // As in the answer, in milliseconds.
     let step = wishes.parsed("step", "number of milliseconds")?;
-    Ok(Json(past::usage(&backend, id, (from, to), step).await?))
+    Ok(Json(past::usage(&sight.backend, id, (from, to), step).await?))
 }
 
 /// What the small lines of a list show, in milliseconds.
 const LAST_MINUTES: u64 = 120_000;
 
 /// `GET /api/v1/stats`: the last two minutes of every running machine, in few points.
-pub(crate) async fn trends(State(backend): State<Arc<Backend>>) -> Json<serde_json::Value> {
-    Json(json!({ "vms": backend.history.trends(now().saturating_sub(LAST_MINUTES)) }))
+pub(crate) async fn trends(Extension(sight): Extension<Sight>) -> Json<serde_json::Value> {
+    let trends = sight.backend.history.trends(now().saturating_sub(LAST_MINUTES));
+    Json(json!({ "vms": sight.trends(trends) }))
 }
 
 /// `GET /api/v1/events`: what happened, the oldest first.
-pub(crate) async fn events(State(backend): State<Arc<Backend>>, Address(fields): Fields) -> Result<Response, Failed> {
-    let page = backend.journal.events.read(Wishes(fields).span()?).await?;
-    let events: Vec<_> = page
-        .items
-        .iter()
+pub(crate) async fn events(Extension(sight): Extension<Sight>, Address(fields): Fields) -> Result<Response, Failed> {
+    let page = sight.backend.journal.events.read(Wishes(fields).span()?).await?;
+    let events: Vec<_> = sight
+        .past_events(&page.items, |row| (&row.kind, &row.data))
+        .into_iter()
         .filter_map(|row| {
             let data = RawValue::from_string(row.data.clone()).ok()?;
             Some(json!({ "id": row.cursor, "event": row.kind, "timestamp": row.at, "data": data }))

@@ -10,7 +10,7 @@ mod sessions;
 
 use std::path::Path;
 
-use model::{Fault, Role};
+use model::{Fault, Role, Scope};
 use rusqlite::{Connection, OptionalExtension, Row};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -34,7 +34,8 @@ const LAYOUT: &str = "
         name TEXT PRIMARY KEY,
         role TEXT NOT NULL,
         password TEXT,
-        created INTEGER NOT NULL
+        created INTEGER NOT NULL,
+        scope TEXT NOT NULL DEFAULT ''
     ) STRICT;
     CREATE TABLE IF NOT EXISTS sessions(
         hash BLOB PRIMARY KEY,
@@ -50,7 +51,8 @@ const LAYOUT: &str = "
         name TEXT NOT NULL UNIQUE,
         role TEXT NOT NULL,
         created INTEGER NOT NULL,
-        expires INTEGER
+        expires INTEGER,
+        scope TEXT NOT NULL DEFAULT ''
     ) STRICT;
     CREATE TABLE IF NOT EXISTS closed(
         since INTEGER NOT NULL
@@ -76,7 +78,9 @@ const LAYOUT: &str = "
 ";
 
 /// Columns that a file of the first version lacks.
-const LATER: [&str; 3] = [
+const LATER: [&str; 5] = [
+    "ALTER TABLE users ADD COLUMN scope TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE tokens ADD COLUMN scope TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE sessions ADD COLUMN address TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE sessions ADD COLUMN agent TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE sessions ADD COLUMN by_link INTEGER NOT NULL DEFAULT 0",
@@ -101,6 +105,8 @@ pub(crate) struct User {
     pub(crate) role: Role,
     /// The password as Argon2 hashed it; none of one who logs in by link only.
     pub(crate) password: Option<String>,
+    /// What it sees.
+    pub(crate) scope: Scope,
 }
 
 /// What a program says who it is by.
@@ -114,6 +120,8 @@ pub(crate) struct Token {
     pub(crate) created: u64,
     /// When it expires, in Unix milliseconds; none if never.
     pub(crate) expires: Option<u64>,
+    /// What it sees.
+    pub(crate) scope: Scope,
 }
 
 /// The file of a server that runs.
@@ -211,8 +219,8 @@ pub(crate) fn add_user(connection: &Connection, user: &User, now: u64) -> rusqli
         return Ok(false);
     }
     let added = connection.execute(
-        "INSERT INTO users(name, role, password, created) VALUES(?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        (&user.name, user.role.name(), &user.password, now),
+        "INSERT INTO users(name, role, password, created, scope) VALUES(?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (&user.name, user.role.name(), &user.password, now, user.scope.words()),
     )?;
     Ok(added > 0)
 }
@@ -225,9 +233,10 @@ pub(crate) fn remove_user(connection: &Connection, name: &str) -> rusqlite::Resu
     Ok(connection.execute("DELETE FROM users WHERE name = ?", [name])? > 0)
 }
 
-/// Gives an account another role.
-pub(crate) fn set_role(connection: &Connection, name: &str, role: Role) -> rusqlite::Result<bool> {
-    Ok(connection.execute("UPDATE users SET role = ? WHERE name = ?", (role.name(), name))? > 0)
+/// Gives an account another role and scope.
+pub(crate) fn set_role(connection: &Connection, name: &str, (role, scope): (Role, &Scope)) -> rusqlite::Result<bool> {
+    let query = "UPDATE users SET role = ?, scope = ? WHERE name = ?";
+    Ok(connection.execute(query, (role.name(), scope.words(), name))? > 0)
 }
 
 /// Gives an account another password.
@@ -243,12 +252,14 @@ pub(crate) fn other_admin(connection: &Connection, name: &str) -> rusqlite::Resu
 
 /// One account.
 pub(crate) fn user(connection: &Connection, name: &str) -> rusqlite::Result<Option<User>> {
-    connection.query_row("SELECT name, role, password FROM users WHERE name = ?", [name], to_user).optional()
+    let query = "SELECT name, role, password, scope FROM users WHERE name = ?";
+    connection.query_row(query, [name], to_user).optional()
 }
 
 /// All accounts, by name.
 pub(crate) fn users(connection: &Connection) -> rusqlite::Result<Vec<User>> {
-    connection.prepare("SELECT name, role, password FROM users ORDER BY name")?.query_map([], to_user)?.collect()
+    let query = "SELECT name, role, password, scope FROM users ORDER BY name";
+    connection.prepare(query)?.query_map([], to_user)?.collect()
 }
 
 /// A role of a newer version is the least one here.
@@ -256,8 +267,15 @@ fn to_role(text: &str) -> Role {
     Role::from_name(text).unwrap_or_default()
 }
 
+/// A scope that cannot be read hides everything, so its owner is not read at all.
+fn to_scope(text: &str) -> rusqlite::Result<Scope> {
+    let wrong = |why: String| rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, why.into());
+    Scope::from_words(text).map_err(wrong)
+}
+
 fn to_user(row: &Row<'_>) -> rusqlite::Result<User> {
-    Ok(User { name: row.get(0)?, role: to_role(&row.get::<_, String>(1)?), password: row.get(2)? })
+    let role = to_role(&row.get::<_, String>(1)?);
+    Ok(User { name: row.get(0)?, role, password: row.get(2)?, scope: to_scope(&row.get::<_, String>(3)?)? })
 }
 
 /// Adds a token; false when the name is taken.
@@ -267,8 +285,8 @@ pub(crate) fn add_token(connection: &Connection, hash: &Hash, token: &Token) -> 
         return Ok(false);
     }
     let added = connection.execute(
-        "INSERT INTO tokens(hash, name, role, created, expires) VALUES(?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        (hash, &token.name, token.role.name(), token.created, token.expires),
+        "INSERT INTO tokens(hash, name, role, created, expires, scope) VALUES(?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (hash, &token.name, token.role.name(), token.created, token.expires, token.scope.words()),
     )?;
     Ok(added > 0)
 }
@@ -280,20 +298,21 @@ pub(crate) fn remove_token(connection: &Connection, name: &str) -> rusqlite::Res
 
 /// A token that has not expired.
 pub(crate) fn token(connection: &Connection, hash: &Hash, now: u64) -> rusqlite::Result<Option<Token>> {
-    let query = "SELECT name, role, created, expires FROM tokens
+    let query = "SELECT name, role, created, expires, scope FROM tokens
         WHERE hash = ? AND (expires IS NULL OR expires > ?) AND created <= ?";
     connection.query_row(query, (hash, now, now + SKEW), to_token).optional()
 }
 
 /// All tokens, by name; those that have expired, too.
 pub(crate) fn tokens(connection: &Connection) -> rusqlite::Result<Vec<Token>> {
-    let query = "SELECT name, role, created, expires FROM tokens ORDER BY name";
+    let query = "SELECT name, role, created, expires, scope FROM tokens ORDER BY name";
     connection.prepare(query)?.query_map([], to_token)?.collect()
 }
 
 fn to_token(row: &Row<'_>) -> rusqlite::Result<Token> {
     let role = to_role(&row.get::<_, String>(1)?);
-    Ok(Token { name: row.get(0)?, role, created: row.get(2)?, expires: row.get(3)? })
+    let scope = to_scope(&row.get::<_, String>(4)?)?;
+    Ok(Token { name: row.get(0)?, role, created: row.get(2)?, expires: row.get(3)?, scope })
 }
 
 #[cfg(test)]
@@ -306,7 +325,7 @@ pub(super) mod tests {
         let folder = tempfile::TempDir::new().expect("a folder");
         let connection = open(&folder.path().join("accounts.db")).expect("opens");
         assert!(!any(&connection).expect("read"));
-        let root = User { name: "root".into(), role: Role::Admin, password: None };
+        let root = User { name: "root".into(), role: Role::Admin, password: None, scope: Scope::default() };
         assert!(add_user(&connection, &root, NOW).expect("written"));
         assert!(!add_user(&connection, &root, NOW).expect("written"), "the name is taken");
         assert!(any(&connection).expect("read"));
@@ -316,8 +335,13 @@ pub(super) mod tests {
     #[test]
     fn a_token_works_until_it_expires_and_has_a_name_of_its_own() {
         let (_folder, connection) = with_root();
-        let named =
-            |name: &str| Token { name: name.into(), role: Role::Operator, created: NOW, expires: Some(NOW + 5) };
+        let named = |name: &str| Token {
+            name: name.into(),
+            role: Role::Operator,
+            created: NOW,
+            expires: Some(NOW + 5),
+            scope: Scope::from_words("atlas #web").expect("right"),
+        };
         assert!(add_token(&connection, &[3; 32], &named("ci")).expect("written"));
         for taken in ["ci", "root"] {
             assert!(!add_token(&connection, &[4; 32], &named(taken)).expect("written"));
@@ -335,7 +359,7 @@ pub(super) mod tests {
                    seen INTEGER NOT NULL) STRICT";
         drop(storage::open(&path, old, true).expect("made"));
         let connection = open(&path).expect("opens");
-        let root = User { name: "root".into(), role: Role::Admin, password: None };
+        let root = User { name: "root".into(), role: Role::Admin, password: None, scope: Scope::default() };
         add_user(&connection, &root, NOW).expect("written");
         add_session(&connection, &[1; 32], &NewSession { user: "root".into(), ..NewSession::default() }, NOW)
             .expect("written");

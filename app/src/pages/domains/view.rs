@@ -289,11 +289,11 @@ mod tests {
             View::read(&params).drawn(chosen, grown)
         };
         assert_eq!(drawn("", 0, 0), 0..0);
-        assert_eq!(drawn("", 450, 0), 0..100);
-        assert_eq!(drawn("2", 450, 0), 100..200);
-        assert_eq!(drawn("4", 450, 1), 300..450);
-        assert_eq!(drawn("9", 450, 0), 400..450);
-        assert_eq!(drawn("nonsense", 100, 0), 0..100);
+        assert_eq!(drawn("", 225, 0), 0..50);
+        assert_eq!(drawn("2", 225, 0), 50..100);
+        assert_eq!(drawn("4", 225, 1), 150..225);
+        assert_eq!(drawn("9", 225, 0), 200..225);
+        assert_eq!(drawn("nonsense", 50, 0), 0..50);
     }
 
     #[test]

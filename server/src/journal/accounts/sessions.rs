@@ -55,10 +55,10 @@ pub(crate) fn add_session(connection: &Connection, hash: &Hash, new: &NewSession
 
 /// Whose session it is, and when it was seen last.
 pub(crate) fn session(connection: &Connection, hash: &Hash, now: u64) -> rusqlite::Result<Option<(User, u64)>> {
-    let query = "SELECT name, role, password, seen FROM sessions JOIN users ON name = user
+    let query = "SELECT name, role, password, scope, seen FROM sessions JOIN users ON name = user
         WHERE hash = ?1 AND seen BETWEEN ?2 AND ?4 AND sessions.created BETWEEN ?3 AND ?4";
     let (idle, absolute) = (now.saturating_sub(IDLE), now.saturating_sub(ABSOLUTE));
-    connection.query_row(query, (hash, idle, absolute, now + SKEW), |row| Ok((to_user(row)?, row.get(3)?))).optional()
+    connection.query_row(query, (hash, idle, absolute, now + SKEW), |row| Ok((to_user(row)?, row.get(4)?))).optional()
 }
 
 /// The sessions of an account, or of all, that have not ended; the latest first.

@@ -1,0 +1,249 @@
+//! What somebody sees of the stream who does not see everything. A machine that comes into
+//! sight appears, and one that leaves it is gone, as if it were created and deleted.
+
+use std::collections::BTreeSet;
+
+use axum::body::Bytes;
+use model::{
+    Cursor, Domain, DomainRef, Event, HostId, Inventory, Viewer,
+    event::{Change, VmCreated, VmDeleted},
+    stats::LATEST,
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::{encode, payload};
+use crate::tasks::now;
+
+/// Follows which machines a viewer sees.
+pub(super) struct Sieve {
+    viewer: Viewer,
+    visible: BTreeSet<DomainRef>,
+}
+
+/// A frame, and its kind.
+type Told = (&'static str, Bytes);
+
+impl Sieve {
+    /// Begins with what is there.
+    pub(super) fn new(viewer: Viewer, inventory: &Inventory) -> Self {
+        let seen = inventory.domains().filter(|(host, domain)| viewer.scope.sees(&host.host.id, &domain.tags));
+        let visible = seen.map(|(host, domain)| DomainRef { host: host.host.id.clone(), id: domain.id }).collect();
+        Self { viewer, visible }
+    }
+
+    /// What is told instead of a frame; none when nothing is.
+    pub(super) fn pass(
+        &mut self,
+        kind: &'static str,
+        host: Option<&HostId>,
+        bytes: Bytes,
+        cursor: Cursor,
+    ) -> Option<Told> {
+        // What is about the server itself concerns everybody.
+        let Some(host) = host else { return Some((kind, bytes)) };
+        if !self.viewer.scope.sees_host(host) {
+            return None;
+        }
+        // What cannot be read is not shown.
+        let event = Event::parse(kind, payload(&bytes)).ok()??;
+        let as_it_is = match event.change() {
+            Change::Set(host, domain) => match self.look(&host, &domain) {
+                (true, true) => true,
+                (false, false) => false,
+                (false, true) => return Some(appears(host, &domain, cursor)),
+                (true, false) => return Some(vanishes(host, &domain, cursor)),
+            },
+            Change::Removed(host, id, _) => self.visible.remove(&DomainRef { host, id }),
+            Change::Task(task) => self.viewer.sees_task(&task, |id| self.visible.contains(id)),
+            Change::Host(_) => true,
+            // Errors and records name machines in words.
+            Change::Error(_) | Change::Appended | Change::Nothing => self.viewer.scope.tags.is_empty(),
+        };
+        as_it_is.then_some((kind, bytes))
+    }
+
+    /// Whether a machine was seen before, and whether it is now.
+    fn look(&mut self, host: &HostId, domain: &Domain) -> (bool, bool) {
+        let id = DomainRef { host: host.clone(), id: domain.id };
+        let sees = self.viewer.scope.sees(host, &domain.tags);
+        let saw = if sees { !self.visible.insert(id) } else { self.visible.remove(&id) };
+        (saw, sees)
+    }
+
+    /// What is told instead of a frame that only counts when it is the latest.
+    pub(super) fn latest(&self, kind: &str, host: &HostId, frame: Bytes) -> Option<Bytes> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Which {
+            vm_id: Uuid,
+        }
+        if !self.viewer.scope.sees_host(host) {
+            return None;
+        }
+        if kind != LATEST[0] || self.viewer.scope.tags.is_empty() {
+            return Some(frame);
+        }
+        let machines: Vec<&RawValue> = serde_json::from_str(payload(&frame)).ok()?;
+        let sees = |text: &&str| {
+            let which = serde_json::from_str::<Which>(text);
+            which.is_ok_and(|Which { vm_id: id }| self.visible.contains(&DomainRef { host: host.clone(), id }))
+        };
+        let seen: Vec<&str> = machines.into_iter().map(RawValue::get).filter(sees).collect();
+        Some(Bytes::from(format!("event: {kind}\ndata: [{}]\n\n", seen.join(","))))
+    }
+}
+
+fn appears(host_id: HostId, domain: &std::sync::Arc<Domain>, cursor: Cursor) -> Told {
+    told(
+        cursor,
+        &Event::VmCreated(VmCreated {
+            host_id,
+            vm_id: domain.id,
+            vm_name: domain.name.clone(),
+            vm: domain.clone(),
+            version: domain.version,
+            timestamp: now(),
+            cause: None,
+            resync: false,
+        }),
+    )
+}
+
+fn vanishes(host_id: HostId, domain: &Domain, cursor: Cursor) -> Told {
+    told(
+        cursor,
+        &Event::VmDeleted(VmDeleted {
+            host_id,
+            vm_id: domain.id,
+            // Its name may be new, and a new name is none of their business any more.
+            vm_name: String::new(),
+            version: domain.version,
+            timestamp: now(),
+            cause: None,
+            resync: false,
+        }),
+    )
+}
+
+fn told(cursor: Cursor, event: &Event) -> Told {
+    (event.kind(), encode(cursor, event.kind(), &event.data()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use model::{
+        HostInventory, Role, Scope,
+        event::{VmStateChanged, VmUpdated},
+    };
+
+    use super::*;
+
+    const CURSOR: Cursor = Cursor { epoch: 1, seq: 2 };
+
+    fn domain(tags: &[&str], version: u64) -> Arc<Domain> {
+        let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+        Arc::new(Domain { id: Uuid::from_u128(7), name: "web".into(), tags, version, ..Domain::default() })
+    }
+
+    fn host() -> HostId {
+        "atlas".parse().expect("a host")
+    }
+
+    fn sieve(scope: &str, tags: &[&str]) -> Sieve {
+        let mut known = HostInventory::unread(host(), "test:///x".into(), false, 0);
+        known.domains.insert(Uuid::from_u128(7), domain(tags, 1));
+        let inventory = Inventory { hosts: [(host(), known)].into() };
+        let scope = Scope::from_words(scope).expect("a scope");
+        Sieve::new(Viewer { name: Some("jane".into()), role: Role::Viewer, scope }, &inventory)
+    }
+
+    fn updated(tags: &[&str], version: u64) -> Event {
+        let (vm, vm_id) = (domain(tags, version), Uuid::from_u128(7));
+        Event::VmUpdated(VmUpdated {
+            host_id: host(),
+            vm_id,
+            vm_name: "web".into(),
+            vm,
+            version,
+            timestamp: 0,
+            cause: None,
+            resync: false,
+        })
+    }
+
+    /// The kind that comes out, if anything does.
+    fn through(sieve: &mut Sieve, event: &Event) -> Option<&'static str> {
+        let bytes = encode(CURSOR, event.kind(), &event.data());
+        let (kind, bytes) = sieve.pass(event.kind(), event.host(), bytes, CURSOR)?;
+        assert!(bytes.starts_with(format!("id: {CURSOR}\nevent: {kind}\n").as_bytes()), "{bytes:?}");
+        Some(kind)
+    }
+
+    #[test]
+    fn a_machine_that_comes_into_sight_appears_and_one_that_leaves_it_is_gone() {
+        let mut sieve = sieve("#web", &[]);
+        let steps = [
+            (updated(&[], 2), None),
+            (updated(&["web"], 3), Some("vm-created")),
+            (updated(&["web", "x"], 4), Some("vm-updated")),
+            (updated(&["x"], 5), Some("vm-deleted")),
+            (updated(&["y"], 6), None),
+        ];
+        for (event, expected) in steps {
+            assert_eq!(through(&mut sieve, &event), expected, "{event:?}");
+        }
+    }
+
+    #[test]
+    fn other_hosts_are_silent_and_words_are_not_told_to_those_who_see_some_machines_only() {
+        let mut elsewhere = sieve("other", &["web"]);
+        assert_eq!(through(&mut elsewhere, &updated(&["web"], 2)), None);
+        let error = Event::Error(model::event::Error::of_background(Some(host()), "x", "web burns".into(), 0));
+        assert_eq!(through(&mut sieve("#web", &["web"]), &error), None);
+        assert_eq!(through(&mut sieve("atlas", &["web"]), &error), Some("error"));
+        let ours = Event::Error(model::event::Error::of_background(None, "x", "full".into(), 0));
+        assert_eq!(through(&mut sieve("#web", &[]), &ours), Some("error"));
+    }
+
+    #[test]
+    fn figures_are_those_of_visible_machines() {
+        let figures = |sieve: Sieve| {
+            let id = Uuid::from_u128(7);
+            let frame = format!(
+                "event: {}\ndata: [{{\"vmId\":\"{id}\",\"cpu\":1}},{{\"vmId\":\"{}\"}}]\n\n",
+                LATEST[0],
+                Uuid::from_u128(8)
+            );
+            sieve.latest(LATEST[0], &host(), frame.into()).map(|bytes| payload(&bytes).matches("vmId").count())
+        };
+        assert_eq!(figures(sieve("#web", &["web"])), Some(1));
+        assert_eq!(figures(sieve("#web", &[])), Some(0));
+        assert_eq!(figures(sieve("atlas", &[])), Some(2));
+        assert_eq!(figures(sieve("other", &[])), None);
+    }
+
+    #[test]
+    fn a_state_that_changes_out_of_sight_is_nobodys_business() {
+        let (vm, vm_id) = (domain(&["mail"], 2), Uuid::from_u128(7));
+        let (old_state, new_state) = (model::DomainState::Stopped, model::DomainState::Running);
+        let (vm_name, cause) = ("web".to_owned(), None);
+        let event = Event::VmStateChanged(VmStateChanged {
+            host_id: host(),
+            vm_id,
+            vm_name,
+            old_state,
+            new_state,
+            vm,
+            version: 2,
+            timestamp: 0,
+            cause,
+            resync: false,
+        });
+        assert_eq!(through(&mut sieve("#web", &["mail"]), &event), None);
+        assert_eq!(through(&mut sieve("#mail", &["mail"]), &event), Some("vm-state-changed"));
+    }
+}

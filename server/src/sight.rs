@@ -1,0 +1,196 @@
+//! What one viewer sees of everything: pages, the API and commands go through here, so
+//! that lists and what they lead to are narrowed by the same look.
+//!
+//! What is out of sight is answered like what is not there. The stream is narrowed by
+//! `feed::sieve`.
+
+use std::sync::Arc;
+
+use app::backend::{Accounts, AccountsWish, Backend as Interface, Done, Past, PastEvent, PastWish, Visit};
+use async_trait::async_trait;
+use model::{
+    DomainRef, Event, Fault, FaultKind, HostId, HostStats, Inventory, RequestId, Task, Viewer, VmStats,
+    event::Change,
+    inventory::Snapshot,
+    stats::{Trend, Usage},
+};
+
+use crate::Backend;
+
+/// The backend as somebody sees it.
+#[derive(Clone)]
+pub(crate) struct Sight {
+    pub(crate) backend: Arc<Backend>,
+    viewer: Viewer,
+}
+
+impl Sight {
+    pub(crate) fn new(backend: Arc<Backend>, viewer: Viewer) -> Self {
+        Self { backend, viewer }
+    }
+
+    /// Who looks, for the stream; none when they see everything.
+    pub(crate) fn narrowed(&self) -> Option<Viewer> {
+        (!self.viewer.scope.is_everything()).then(|| self.viewer.clone())
+    }
+
+    /// Whether a machine is there and seen.
+    fn sees(&self, hosts: &Inventory, id: &DomainRef) -> bool {
+        hosts.domain(id).is_some_and(|domain| self.viewer.scope.sees(&id.host, &domain.tags))
+    }
+
+    /// What is not seen is not there.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub(crate) fn machine(&self, id: &DomainRef) -> Result<(), Fault> {
+        if self.viewer.scope.is_everything() || self.sees(&self.backend.feed().snapshot().hosts, id) {
+            return Ok(());
+        }
+        Err(Fault::new(FaultKind::NotFound, format!("There is no machine {id}")).with_next("Look at the list"))
+    }
+
+    /// The same for a host.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub(crate) fn host(&self, id: &HostId) -> Result<(), Fault> {
+        if self.viewer.scope.sees_host(id) {
+            return Ok(());
+        }
+        Err(Fault::new(FaultKind::NotFound, format!("There is no host {id}")).with_next("See the list of hosts"))
+    }
+
+    fn sees_task(&self, hosts: &Inventory, task: &Task) -> bool {
+        self.viewer.sees_task(task, |id| self.sees(hosts, id))
+    }
+
+    /// Those tasks that are seen.
+    pub(crate) fn tasks(&self, mut tasks: Vec<Arc<Task>>) -> Vec<Arc<Task>> {
+        if self.narrowed().is_some() {
+            let hosts = self.backend.feed().snapshot().hosts;
+            tasks.retain(|task| self.sees_task(&hosts, task));
+        }
+        tasks
+    }
+
+    /// One task with its log.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such task, or it is not seen.
+    pub(crate) async fn task(&self, id: RequestId) -> Result<Arc<Task>, Fault> {
+        let task = self.backend.task(id).await?;
+        if self.narrowed().is_none() || self.sees_task(&self.backend.feed().snapshot().hosts, &task) {
+            return Ok(task);
+        }
+        Err(Fault::new(FaultKind::NotFound, format!("There is no task {id}")))
+    }
+
+    /// Which past events are seen: those about machines that are seen now.
+    pub(crate) fn past_events<'a, T>(&self, events: &'a [T], read: impl Fn(&'a T) -> (&'a str, &'a str)) -> Vec<&'a T> {
+        if self.narrowed().is_none() {
+            return events.iter().collect();
+        }
+        let hosts = self.backend.feed().snapshot().hosts;
+        let sees = |event: &&'a T| {
+            let (kind, data) = read(event);
+            Event::parse(kind, data).ok().flatten().is_some_and(|event| self.sees_event(&hosts, &event))
+        };
+        events.iter().filter(sees).collect()
+    }
+
+    fn sees_event(&self, hosts: &Inventory, event: &Event) -> bool {
+        let Some(host) = event.host() else { return true };
+        if !self.viewer.scope.sees_host(host) {
+            return false;
+        }
+        match event.change() {
+            _ if self.viewer.scope.tags.is_empty() => true,
+            Change::Set(host, domain) => self.sees(hosts, &DomainRef { host, id: domain.id }),
+            Change::Task(task) => self.sees_task(hosts, &task),
+            Change::Host(_) => true,
+            // Of what is gone nobody knows its tags; errors and records name machines in words.
+            Change::Removed(..) | Change::Error(_) | Change::Appended | Change::Nothing => false,
+        }
+    }
+
+    /// Those of the last figures that are seen.
+    pub(crate) fn trends(&self, mut trends: Vec<Trend>) -> Vec<Trend> {
+        if self.narrowed().is_some() {
+            let hosts = self.backend.feed().snapshot().hosts;
+            trends.retain(|trend| {
+                let host = trend.host_id.clone();
+                host.is_some_and(|host| self.sees(&hosts, &DomainRef { host, id: trend.vm_id }))
+            });
+        }
+        trends
+    }
+}
+
+#[async_trait]
+impl Interface for Sight {
+    fn snapshot(&self) -> Snapshot {
+        let mut snapshot = self.backend.feed().snapshot();
+        self.viewer.narrow(&mut snapshot);
+        snapshot
+    }
+
+    fn stats(&self) -> (Vec<VmStats>, Vec<HostStats>) {
+        let (mut machines, mut loads) = self.backend.stats();
+        if self.narrowed().is_some() {
+            let hosts = self.backend.feed().snapshot().hosts;
+            machines.retain(|stats| {
+                let host = stats.host_id.clone();
+                host.is_some_and(|host| self.sees(&hosts, &DomainRef { host, id: stats.vm_id }))
+            });
+            loads.retain(|stats| self.viewer.scope.sees_host(&stats.host_id));
+        }
+        (machines, loads)
+    }
+
+    fn recent(&self, id: &DomainRef) -> Vec<VmStats> {
+        self.machine(id).map(|()| self.backend.recent(id)).unwrap_or_default()
+    }
+
+    async fn usage(&self, id: &DomainRef, query: &str) -> Result<Option<Usage>, Fault> {
+        self.machine(id)?;
+        self.backend.usage(id, query).await
+    }
+
+    fn done(&self, id: RequestId) -> Option<Done> {
+        self.backend.done(id)
+    }
+
+    async fn definition(&self, id: &DomainRef) -> Result<String, Fault> {
+        self.machine(id)?;
+        self.backend.definition(id).await
+    }
+
+    async fn past(&self, wish: &PastWish, query: &str) -> Result<Past, Fault> {
+        match wish {
+            PastWish::Machine(id) => self.machine(id)?,
+            PastWish::Task(id) => drop(self.task(*id).await?),
+            PastWish::Replay if self.narrowed().is_some() => {
+                let fault = Fault::new(FaultKind::NotAllowed, "Replay shows all machines, and you see some of them");
+                return Err(fault.with_next("Look at the history instead"));
+            }
+            _ => {}
+        }
+        let mut past = self.backend.past(wish, query).await?;
+        past.tasks = self.tasks(past.tasks);
+        if self.narrowed().is_some() {
+            let seen = self.past_events(&past.events, |event| (&event.kind, &event.data));
+            past.events = seen.into_iter().cloned().collect::<Vec<PastEvent>>();
+            let hosts = self.backend.feed().snapshot().hosts;
+            past.records.retain(|record| {
+                let id = record.host_id.clone().zip(record.target);
+                id.is_some_and(|(host, id)| self.sees(&hosts, &DomainRef { host, id }))
+            });
+        }
+        Ok(past)
+    }
+
+    async fn accounts(&self, wish: AccountsWish, visit: &Visit) -> Result<Accounts, Fault> {
+        self.backend.accounts(wish, visit).await
+    }
+}
