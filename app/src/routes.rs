@@ -50,6 +50,8 @@ pub const MANAGE_SESSIONS: &str = "/manage/sessions";
 pub const MANAGE_USERS: &str = "/manage/users";
 /// Where changes of tokens go.
 pub const MANAGE_TOKENS: &str = "/manage/tokens";
+/// Where the wish to read passwords of a machine goes.
+pub const MANAGE_DEFINITION: &str = "/manage/definition";
 /// Where commands of scripts go.
 pub const API_COMMANDS: &str = "/api/v1/commands";
 /// Everything that is known, with its position.

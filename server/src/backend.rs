@@ -28,7 +28,7 @@ use crate::{
     auth,
     feed::{Feed, Filter},
     history::History,
-    journal::{Intent, Journal},
+    journal::{Intent, Journal, Note, accounts},
     past,
     tasks::{Admission, Tasks, now},
 };
@@ -240,6 +240,25 @@ impl Backend {
         self.tasks.wait(id, limit).await;
     }
 
+    /// The definition of a machine with its passwords. That it was read is on disk before.
+    ///
+    /// # Errors
+    /// When there is no such machine, libvirt does not give it, or that cannot be recorded.
+    pub(crate) async fn definition_with_secrets(&self, id: &DomainRef, origin: &Origin) -> Result<String, Fault> {
+        let (host, name) = self.machine(id)?;
+        let (kind, origin) = ("passwordsRead".to_owned(), Some(origin.clone()));
+        let note = Note { at: now(), kind, name: format!("{name} on {}", id.host), origin, fault: None, note: None };
+        self.journal.accounts.write(move |connection| accounts::note(connection, &note)).await?;
+        host.definition(id.id, &name, true).await
+    }
+
+    /// The host of a machine, and its name.
+    fn machine(&self, id: &DomainRef) -> Result<(&Hypervisor, String), Fault> {
+        let name = self.feed.snapshot().hosts.domain(id).map(|domain| domain.name.clone());
+        let name = name.ok_or_else(|| Fault::new(FaultKind::NotFound, format!("There is no machine {id}")))?;
+        Ok((self.hosts.get(&id.host).ok_or_else(|| no_host(&id.host))?, name))
+    }
+
     /// How a request is going as it is known here, for lists that come from disk.
     pub(crate) fn live(&self, id: RequestId) -> Option<Arc<Task>> {
         self.tasks.get(id).map(|record| record.task.borrow().clone())
@@ -282,10 +301,8 @@ impl Interface for Backend {
     }
 
     async fn definition(&self, id: &DomainRef) -> Result<String, Fault> {
-        let snapshot = self.feed.snapshot();
-        let name = snapshot.hosts.domain(id).map(|domain| domain.name.clone());
-        let name = name.ok_or_else(|| Fault::new(FaultKind::NotFound, format!("There is no machine {id}")))?;
-        self.hosts.get(&id.host).ok_or_else(|| no_host(&id.host))?.definition(id.id, &name).await
+        let (host, name) = self.machine(id)?;
+        host.definition(id.id, &name, false).await
     }
 
     async fn past(&self, wish: &PastWish, query: &str) -> Result<Past, Fault> {

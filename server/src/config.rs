@@ -7,6 +7,7 @@ use std::{
     ffi::OsString,
     fs, io,
     net::{IpAddr, SocketAddr},
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
 };
 
@@ -204,8 +205,12 @@ impl Config {
     fn check(flags: Flags) -> Result<Self, String> {
         let file = match &flags.config {
             Some(path) => {
-                let text =
-                    fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+                let unreadable = |error: io::Error| format!("cannot read {}: {error}", path.display());
+                let text = fs::read_to_string(path).map_err(unreadable)?;
+                // Whoever changes it decides what the server trusts.
+                if path.metadata().map_err(unreadable)?.permissions().mode() & 0o002 != 0 {
+                    return Err(format!("everybody can change {0}; say chmod o-w {0}", path.display()));
+                }
                 toml::from_str(&text).map_err(|error| {
                     format!("{} is not right: {}", path.display(), first_sentence(&error.to_string()))
                 })?
@@ -496,6 +501,10 @@ mod tests {
         let path = path.to_str().expect("text");
         let config = read(&["--config", path, "--listen", "127.0.0.1:5"]).expect("right");
         assert_eq!((config.listen.port(), config.demo, config.connect.len()), (5, true, 1));
+        let open = |mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
+        open(0o666);
+        assert!(read(&["--config", path]).expect_err("open to all").contains("everybody can change"));
+        open(0o644);
         fs::write(path, "lisen = 3\n").expect("written");
         assert!(read(&["--config", path]).expect_err("a typing error").contains("belvedere.toml is not right"));
     }

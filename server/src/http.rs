@@ -65,6 +65,7 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config, set_up: Option<&st
         .route("/manage/sessions", post(manage::sessions))
         .route("/manage/users", post(manage::users))
         .route("/manage/tokens", post(manage::tokens))
+        .route("/manage/definition", post(manage::definition))
         .with_state(door.clone());
 
     let answers = Router::new()

@@ -255,3 +255,51 @@ async fn a_stream_hides_what_its_viewer_may_not_see_and_ends_with_the_account() 
     assert!(rest.contains("event: vm-state-changed") && !rest.contains("audit-appended"), "{rest}");
     assert_eq!(site.status("GET", "/events", &[("cookie", &jane)]).await, 401);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passwords_of_a_machine_are_shown_to_admins_who_ask_and_that_is_recorded() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let node = folder.path().join("node.xml");
+    let machine = "<domain type='test'><name>vault</name><uuid>00000000-0000-4000-8000-000000000001</uuid>\
+        <memory>1024</memory><os><type>hvm</type></os>\
+        <devices><graphics type='vnc' autoport='yes' passwd='hunter22'/></devices></domain>";
+    std::fs::write(&node, format!("<node>{machine}</node>")).expect("written");
+    let site = Site::over(&format!("vaults=test://{}", node.display())).await;
+    for role in ["viewer", "operator", "admin"] {
+        site.add(role, role).await;
+    }
+    let address = "vaults/00000000-0000-4000-8000-000000000001";
+    for (role, shown) in [("viewer", false), ("operator", false), ("admin", true)] {
+        let cookie = site.cookie(role).await;
+        let with: &[(&str, &str)] = &[("cookie", &cookie), ("content-type", "application/x-www-form-urlencoded")];
+        let body = format!("machine={address}");
+        let (status, page) = read(site.server.send("POST", "/manage/definition", with, body).await).await;
+        assert_eq!((status, page.contains("hunter22")), if shown { (200, true) } else { (403, false) }, "{role}");
+        for path in [
+            format!("/vms/{address}/xml"),
+            format!("/api/v1/domains/{address}/definition"),
+            "/api/v1/inventory".into(),
+            "/vms".into(),
+        ] {
+            let (status, text) = read(site.server.send("GET", &path, with, "").await).await;
+            assert!(status == 200 && !text.contains("hunter22"), "{path} as {role}: {status}");
+        }
+    }
+    let cookie = site.cookie("admin").await;
+    let began = Instant::now();
+    loop {
+        let (_, audit) =
+            read(site.server.send("GET", "/api/v1/audit?kind=passwordsRead", &[("cookie", &cookie)], "").await).await;
+        let audit: Value = serde_json::from_str(&audit).expect("JSON");
+        if let Some(record) = audit["records"].as_array().expect("a list").first() {
+            assert_eq!(
+                (record["who"].as_str(), record["targetName"].as_str()),
+                (Some("admin"), Some("vault on vaults"))
+            );
+            assert!(!record.to_string().contains("hunter22"));
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "it is recorded");
+        sleep(Duration::from_millis(50)).await;
+    }
+}

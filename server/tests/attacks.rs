@@ -52,6 +52,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "/manage/sessions", "viewer"),
     ("POST", "/manage/users", "admin"),
     ("POST", "/manage/tokens", "admin"),
+    ("POST", "/manage/definition", "admin"),
     ("GET", "/favicon.svg", "-"),
     ("GET", "/worker.js", "-"),
     // Pages, which the interface routes.

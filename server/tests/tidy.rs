@@ -145,3 +145,38 @@ fn nothing_is_waited_for_by_sleeping_in_browser_tests() {
         assert!(!text.contains("waitForTimeout"), "{path}: wait for what is to happen");
     }
 }
+
+#[test]
+fn every_test_that_the_security_list_names_exists() {
+    let list = fs::read_to_string(root().join("docs/security.md")).expect("readable");
+    let mut tests: String = [".rs", ".ts"].iter().flat_map(|kind| sources(kind)).map(|(_, text)| text).collect();
+    tests.retain(|c| c != '`');
+    let rows = list.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| item"));
+    let mut named = 0;
+    for row in rows {
+        let cell = row.trim_end_matches(" |").rsplit(" | ").next().expect("a last cell");
+        for name in cell.split('`').skip(1).step_by(2).filter(|name| !name.contains('/') && *name != "hostile") {
+            let (rust, browser) = (format!("fn {name}("), format!("test(\"{name}\""));
+            assert!(tests.contains(&rust) || tests.contains(&browser), "no test is called {name}");
+            named += 1;
+        }
+    }
+    assert!(named > 40, "{named}");
+}
+
+#[test]
+fn queries_are_put_together_from_sources_and_not_from_values() {
+    // What may stand in a query besides text of the sources: columns, tables and conditions
+    // that are spelled there, too. Values are parameters.
+    let spelled = ["COLUMNS", "STEPS", "MACHINES", "table", "conditions", "rest"];
+    for (path, text) in sources(".rs") {
+        let verbs = ["SELECT ", "INSERT ", "UPDATE ", "DELETE "];
+        let queries =
+            code(&text).filter(|line| line.contains("format!(") && verbs.iter().any(|verb| line.contains(verb)));
+        for line in queries {
+            for place in line.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
+                assert!(spelled.contains(&place), "{path}: {line}");
+            }
+        }
+    }
+}

@@ -34,12 +34,21 @@ pub enum Permission {
     OwnAccount,
     /// To make and take away accounts and tokens, and to end sessions of others.
     ManageAccounts,
+    /// To read the passwords in the definition of a machine.
+    ReadSecrets,
 }
 
 impl Permission {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::View, Self::Operate, Self::EndTasksOfOthers, Self::ReadAudit, Self::OwnAccount, Self::ManageAccounts];
+    pub const ALL: [Self; 7] = [
+        Self::View,
+        Self::Operate,
+        Self::EndTasksOfOthers,
+        Self::ReadAudit,
+        Self::OwnAccount,
+        Self::ManageAccounts,
+        Self::ReadSecrets,
+    ];
 }
 
 impl Role {
@@ -72,6 +81,7 @@ impl Role {
             Permission::ReadAudit => (Self::Admin, "read who did what"),
             Permission::OwnAccount => (Self::Viewer, "change an account of its own"),
             Permission::ManageAccounts => (Self::Admin, "look after accounts"),
+            Permission::ReadSecrets => (Self::Admin, "read passwords of machines"),
         };
         if self >= least {
             return Ok(());
@@ -226,8 +236,9 @@ mod tests {
         let may = |role: Role, permission| role.may(permission).is_ok();
         use Permission::Operate;
         let table = Role::ALL.map(|role| Permission::ALL.map(|wish| may(role, wish)));
-        let (viewer, operator) = ([true, false, false, false, true, false], [true, true, false, false, true, false]);
-        assert_eq!(table, [viewer, operator, [true; 6]]);
+        let (viewer, operator) =
+            ([true, false, false, false, true, false, false], [true, true, false, false, true, false, false]);
+        assert_eq!(table, [viewer, operator, [true; 7]]);
         let fault = Role::Viewer.may(Operate).expect_err("not allowed");
         assert_eq!(
             fault.sentence(),

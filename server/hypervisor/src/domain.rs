@@ -158,9 +158,10 @@ fn or_false(answer: Result<bool, virt::error::Error>) -> Result<bool, Error> {
     }
 }
 
-/// The definition as libvirt writes it, without secrets.
-pub(crate) fn definition(connect: &Connect, id: Uuid) -> Result<String, Error> {
-    Ok(connect.lookup_domain_by_uuid(id)?.xml_desc(0)?)
+/// The definition as libvirt writes it; with secrets only for who may read them.
+pub(crate) fn definition(connect: &Connect, id: Uuid, secrets: bool) -> Result<String, Error> {
+    let flags = if secrets { sys::VIR_DOMAIN_XML_SECURE } else { 0 };
+    Ok(connect.lookup_domain_by_uuid(id)?.xml_desc(flags)?)
 }
 
 fn state_of(state: c_int) -> DomainState {

@@ -198,15 +198,16 @@ impl Hypervisor {
         asked.map_err(|error| error.of_command(name, self.config.id.as_str()))
     }
 
-    /// The machine's definition as libvirt writes it, without secrets.
+    /// The machine's definition as libvirt writes it, without secrets unless they are asked
+    /// for (`VIR_DOMAIN_XML_SECURE`).
     ///
     /// # Errors
     /// What libvirt refused, in words; `Unreachable` while the link is down.
-    pub async fn definition(&self, id: Uuid, name: &str) -> Result<String, Fault> {
+    pub async fn definition(&self, id: Uuid, name: &str, secrets: bool) -> Result<String, Fault> {
         let Some(session) = self.shared.session() else {
             return Err(self.not_connected());
         };
-        let read = session.ask(id, move |connect| domain::definition(connect, id)).await;
+        let read = session.ask(id, move |connect| domain::definition(connect, id, secrets)).await;
         read.map_err(|error| error.of_command(name, self.config.id.as_str()))
     }
 

@@ -42,7 +42,7 @@ enum Access {
 /// The decision for a route; none closes it.
 fn access(method: &Method, route: Option<&str>, path: &str) -> Option<Access> {
     use Access::{Needs, NeedsAll, Public};
-    use Permission::{ManageAccounts, Operate, OwnAccount, ReadAudit, View};
+    use Permission::{ManageAccounts, Operate, OwnAccount, ReadAudit, ReadSecrets, View};
     let reads = matches!(*method, Method::GET | Method::HEAD);
     let Some(route) = route else {
         // Scripts and styles are the same for everybody.
@@ -64,6 +64,7 @@ fn access(method: &Method, route: Option<&str>, path: &str) -> Option<Access> {
         "/login" | "/login/code" | "/login/{secret}" | "/setup/{secret}" | "/logout" | "/theme" => Some(Public),
         "/manage/password" | "/manage/factor" | "/manage/sessions" => Some(Needs(OwnAccount)),
         "/manage/users" | "/manage/tokens" => Some(Needs(ManageAccounts)),
+        "/manage/definition" => Some(Needs(ReadSecrets)),
         "/api/v1/audit" | "/api/v1/audit.jsonl" if reads => Some(Needs(ReadAudit)),
         "/metrics" if reads => Some(NeedsAll(View)),
         "/events"

@@ -10,7 +10,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Redirect, Response},
 };
-use model::{Fault, Origin, Permission, Role, Scope};
+use model::{DomainRef, Fault, Origin, Permission, Role, Scope};
 use qrcodegen::{QrCode, QrCodeEcc};
 
 use super::door::{Admitted, Door};
@@ -235,6 +235,24 @@ pub(crate) async fn tokens((State(door), Extension(_), Extension(origin), header
         }
     };
     answer(&door, &headers, routes::TOKENS, change.await)
+}
+
+/// `POST /manage/definition`: the definition of a machine with its passwords.
+pub(crate) async fn definition(
+    State(door): State<Arc<Door>>,
+    Extension(origin): Extension<Origin>,
+    headers: HeaderMap,
+    Form(fields): Form<BTreeMap<String, String>>,
+) -> Response {
+    let fields = Fields(fields);
+    let read = async {
+        let id: DomainRef = fields.text("machine").parse().map_err(|why: String| Fault::invalid("machine", &why))?;
+        let text = door.auth.backend().definition_with_secrets(&id, &origin).await?;
+        let about = "It holds passwords, and that you read it is recorded.".into();
+        let page = Page::Secret { title: "Definition".into(), text: about, lines: vec![text], back: routes::VMS };
+        Ok(door.page(StatusCode::OK, &headers, page))
+    };
+    answer(&door, &headers, routes::VMS, read.await)
 }
 
 fn unknown(word: &str) -> Fault {

@@ -25,9 +25,19 @@ pub struct Site {
 
 impl Site {
     pub async fn new() -> Self {
+        Self::with(&["--demo"]).await
+    }
+
+    /// The same over another host.
+    pub async fn over(uri: &str) -> Self {
+        Self::with(&["--connect", uri]).await
+    }
+
+    async fn with(arguments: &[&str]) -> Self {
         let home = TempDir::new().expect("a folder");
         let data = home.path().join("belvedere");
-        let server = Running::with(&["--demo", "--data", data.to_str().expect("text")]).await;
+        let folder = ["--data", data.to_str().expect("text")];
+        let server = Running::with(&[arguments, &folder].concat()).await;
         Self { server, data, _home: home }
     }
 

@@ -1,11 +1,12 @@
 //! The machine's definition as libvirt writes it, to read and copy.
 
 use leptos::prelude::*;
-use model::Fault;
+use model::{Fault, Permission};
 
 use super::Subject;
 use crate::{
-    api,
+    api, routes,
+    store::use_store,
     ui::{controls::Empty, live::live},
 };
 
@@ -14,10 +15,19 @@ use crate::{
 pub(crate) fn DefinitionTab() -> impl IntoView {
     let subject: Subject = expect_context();
     let text = RwSignal::new(SharedValue::new(api::definition_beforehand).into_inner());
+    let id = subject.id.to_string();
+    let secrets = use_store().may(Permission::ReadSecrets).is_ok().then(|| {
+        view! {
+            <form method="post" action=routes::MANAGE_DEFINITION class="push">
+                <button class="btn small" name="machine" value=id>"Show with passwords"</button>
+            </form>
+        }
+        .into_any()
+    });
     follow(subject, text);
     view! {
         <section class="card spaced">
-            <header><h2>"Definition"</h2><span class="muted">"without passwords"</span></header>
+            <header><h2>"Definition"</h2><span class="muted">"without passwords"</span> {secrets}</header>
             {live(move || text.with(|text| match text {
                 None => view! { <p class="none muted">"Reading…"</p> }.into_any(),
                 Some(Ok(text)) => view! { <pre class="xml" tabindex="0">{text.clone()}</pre> }.into_any(),

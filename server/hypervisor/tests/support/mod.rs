@@ -117,7 +117,7 @@ impl World {
     }
 
     pub async fn definition(&self, name: &str) -> Result<String, Fault> {
-        self.hypervisor().definition(self.domain(name).id, name).await
+        self.hypervisor().definition(self.domain(name).id, name, false).await
     }
 
     /// Waits for an event after which `ready` gives something.
