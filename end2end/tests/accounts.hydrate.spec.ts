@@ -27,3 +27,25 @@ test("the page that asks who somebody is is accessible, light and dark, wide and
     }
   }
 });
+
+test("the pages about accounts are accessible, light and dark, wide and narrow", async ({ page, demo }) => {
+  test.setTimeout(120_000);
+  await demo.account("root", "admin");
+  demo.verb(["user", "add", "jane", "--role", "viewer", "--host", "demo", "--tag", "web"]);
+  demo.verb(["token", "create", "ci", "--role", "viewer"]);
+  await page.goto(`${demo.url}/account`);
+  await logIn(page, "root");
+  for (const colorScheme of ["light", "dark"] as const) {
+    for (const width of [1400, 390]) {
+      await page.emulateMedia({ colorScheme });
+      await page.setViewportSize({ width, height: 900 });
+      for (const path of ["/account", "/account/users", "/account/tokens", "/account/sessions"]) {
+        await page.goto(demo.url + path);
+        await live(page);
+        const { violations } = await new AxeBuilder({ page }).withTags(["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]).analyze();
+        expect(violations.map(({ id, nodes }) => `${path}: ${id}: ${nodes[0].html}`)).toEqual([]);
+        expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), `${path} is not wider than the window`).toBeLessThanOrEqual(0);
+      }
+    }
+  }
+});
