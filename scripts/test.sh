@@ -44,10 +44,10 @@ browser() {
 }
 
 check "format" cargo fmt --all --check
-check "lints" cargo clippy --quiet --workspace --exclude frontend --features server/otel --all-targets -- -D warnings
+check "lints" cargo clippy --quiet --workspace --exclude frontend --features server/oidc,server/otel --all-targets -- -D warnings
 check "lints of the browser's half" cargo clippy --quiet -p frontend --target wasm32-unknown-unknown --target-dir target/front --profile wasm-release -- -D warnings
 rust "model, hypervisor, server, tidy" cargo test --workspace --exclude frontend
-rust "server: traces" cargo test -p server --features otel --test otel
+rust "server: traces, a provider" cargo test -p server --features oidc,otel --lib --test otel --test attacks
 end2end/host/guest.sh || failed=$((failed + 1))
 rust "server: many readers, and clocks that jump" cargo test -p server --test load -- --ignored
 if [ "$(id -u)" = 0 ]; then
@@ -59,7 +59,7 @@ else
   skipped=$((skipped + 2))
 fi
 check "site" cargo leptos build --release --precompress --frontend-only
-check "server" cargo build --quiet -p server
+check "server" cargo build --quiet -p server --features oidc,otel
 browser
 
 [ "$skipped" = 0 ] || echo "$skipped skipped, each with its reason above"

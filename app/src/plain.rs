@@ -20,6 +20,8 @@ pub enum Page {
         name: String,
         /// Why that did not work.
         why: Option<String>,
+        /// Who else can log people in.
+        provider: Option<String>,
     },
     /// The code after the password.
     Code {
@@ -87,7 +89,7 @@ pub enum Page {
 /// The whole document.
 pub fn html(names: &AssetNames, theme: Theme, page: Page) -> String {
     let (title, content) = match page {
-        Page::LogIn { next, name, why } => ("Log in".to_owned(), log_in(next, name, why)),
+        Page::LogIn { next, name, why, provider } => ("Log in".to_owned(), log_in(next, name, why, provider)),
         Page::Code { next, between, why } => ("Log in".to_owned(), code(next, between, why)),
         Page::ByLink { name } => ("Log in".to_owned(), by_link(name)),
         Page::SetUp { name, why } => ("First account".to_owned(), set_up(name, why)),
@@ -123,7 +125,11 @@ pub fn html(names: &AssetNames, theme: Theme, page: Page) -> String {
     format!("<!DOCTYPE html>{document}")
 }
 
-fn log_in(next: String, name: String, why: Option<String>) -> AnyView {
+fn log_in(next: String, name: String, why: Option<String>, provider: Option<String>) -> AnyView {
+    let other = provider.map(|provider| {
+        let href = format!("{}?next={}", routes::LOG_IN_BY_PROVIDER, routes::escape(&next));
+        view! { <a class="btn" href=href>"Log in with " {provider}</a> }.into_any()
+    });
     view! {
         <form class="card" method="post" action=routes::LOG_IN>
             <h1>"Log in"</h1>
@@ -132,6 +138,7 @@ fn log_in(next: String, name: String, why: Option<String>) -> AnyView {
             <label>"Name" <input name="name" value=name autocomplete="username" autocapitalize="none" spellcheck="false" required autofocus/></label>
             <label>"Password" <input name="password" type="password" autocomplete="current-password" required/></label>
             <button class="btn primary">"Log in"</button>
+            {other}
         </form>
     }
     .into_any()
@@ -260,7 +267,7 @@ mod tests {
         let bad = "\"><script>alert(1)</script>";
         let (text, why) = (|| bad.to_owned(), Some(bad.to_owned()));
         let pages = [
-            Page::LogIn { next: text(), name: text(), why: why.clone() },
+            Page::LogIn { next: text(), name: text(), why: why.clone(), provider: Some(text()) },
             Page::Code { next: text(), between: text(), why: why.clone() },
             Page::ByLink { name: text() },
             Page::SetUp { name: text(), why: why.clone() },

@@ -32,6 +32,10 @@ pub const LOG_IN: &str = "/login";
 pub const LOG_OUT: &str = "/logout";
 /// Where the code after the password goes.
 pub const CODE: &str = "/login/code";
+/// The way to the provider that logs people in.
+pub const LOG_IN_BY_PROVIDER: &str = "/login/provider";
+/// The way back from it.
+pub const BACK_FROM_PROVIDER: &str = "/login/provider/back";
 /// One's own account.
 pub const ACCOUNT: &str = "/account";
 /// All accounts.

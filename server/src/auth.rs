@@ -8,6 +8,8 @@ mod attempts;
 mod factor;
 mod listed;
 mod manage;
+#[cfg(feature = "oidc")]
+pub(crate) mod oidc;
 mod secrets;
 
 use std::{
@@ -349,6 +351,26 @@ impl Auth {
                 .with_next("Make a new one with belvedere login-link")
         })?;
         self.begin(&name, from, true, "loggedInByLink").await
+    }
+
+    /// Begins a session for whom the provider knows; gives its secret.
+    ///
+    /// # Errors
+    /// When the name belongs to an account that was made here.
+    #[cfg(feature = "oidc")]
+    pub(crate) async fn log_in_by_provider(&self, known: &oidc::Known, from: &Peer) -> Result<String, Fault> {
+        let put = known.clone();
+        let user = self
+            .backend
+            .journal
+            .accounts
+            .write(move |connection| accounts::put_known(connection, (&put.subject, &put.name, put.role), now()));
+        let user = user.await?.ok_or_else(|| {
+            Fault::new(FaultKind::NotAllowed, format!("The name {} belongs to another account here", known.name))
+                .with_next("Ask an admin to remove that one, or to rename you at the provider")
+        })?;
+        self.forget_known();
+        self.begin(&user.name, from, false, "loggedInByProvider").await
     }
 
     /// Begins a session and records it; gives its secret.

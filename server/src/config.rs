@@ -3,6 +3,8 @@
 //!
 //! It checks everything before anything starts; a mistake is one clear sentence.
 
+mod edge;
+
 use std::{
     ffi::OsString,
     fs, io,
@@ -16,6 +18,8 @@ use hypervisor::{HostConfig, demo_host};
 use model::HostId;
 use serde::Deserialize;
 
+pub use self::edge::{Oidc, Tls};
+use self::edge::{asking, oidc, tls};
 use crate::{
     auth::Asking,
     journal,
@@ -43,24 +47,10 @@ pub struct Config {
     pub auth: Asking,
     /// How the server speaks TLS.
     pub tls: Tls,
+    /// The provider that knows people, if there is one.
+    pub oidc: Option<Oidc>,
     /// The folder of scripts, styles and images.
     pub site: PathBuf,
-}
-
-/// How the server speaks TLS.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tls {
-    /// Not at all.
-    Off,
-    /// With a certificate that it makes itself at the first start.
-    SelfSigned,
-    /// With the certificates and the key of these PEM files.
-    Files {
-        /// The certificate and those up to its root.
-        certificate: PathBuf,
-        /// Its private key.
-        key: PathBuf,
-    },
 }
 
 /// Why there is no configuration.
@@ -86,7 +76,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Verb {
     /// Serve the page (the default)
-    Serve(Flags),
+    Serve(Box<Flags>),
     /// Look after the records of who did what
     Audit {
         #[command(subcommand)]
@@ -162,6 +152,21 @@ struct Flags {
     /// PEM file of its private key
     #[arg(long, value_name = "FILE", env = "BELVEDERE_TLS_KEY")]
     tls_key: Option<PathBuf>,
+    /// Address of an OpenID Connect provider that logs people in
+    #[arg(long, value_name = "URL", env = "BELVEDERE_OIDC_ISSUER")]
+    oidc_issuer: Option<String>,
+    /// What the provider calls this server
+    #[arg(long, value_name = "ID", env = "BELVEDERE_OIDC_CLIENT")]
+    oidc_client: Option<String>,
+    /// File of the secret that the provider knows this server by
+    #[arg(long, value_name = "FILE", env = "BELVEDERE_OIDC_SECRET_FILE")]
+    oidc_secret_file: Option<PathBuf>,
+    /// Claim that roles are read from [default: groups]
+    #[arg(long, value_name = "NAME", env = "BELVEDERE_OIDC_CLAIM")]
+    oidc_claim: Option<String>,
+    /// A role, and the value of the claim that gives it, such as admin=vm-admins; may be repeated
+    #[arg(long, value_name = "ROLE=VALUE", env = "BELVEDERE_OIDC_ROLE", value_delimiter = ' ')]
+    oidc_role: Vec<String>,
 }
 
 /// The TOML file; the keys are the flags without dashes in front.
@@ -179,6 +184,11 @@ struct File {
     tls: Option<bool>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
+    oidc_issuer: Option<String>,
+    oidc_client: Option<String>,
+    oidc_secret_file: Option<PathBuf>,
+    oidc_claim: Option<String>,
+    oidc_role: Vec<String>,
 }
 
 impl Config {
@@ -192,7 +202,7 @@ impl Config {
             _ => Stop::Wrong(first_sentence(&error.to_string())),
         })?;
         let flags = match arguments.verb {
-            Some(Verb::Serve(flags)) => flags,
+            Some(Verb::Serve(flags)) => *flags,
             Some(Verb::Audit { verb: AuditVerb::Verify { data, noted } }) => return Err(verify(data, noted)),
             Some(Verb::User { verb }) => return Err(said(verbs::user(verb))),
             Some(Verb::Token { verb }) => return Err(said(verbs::token(verb))),
@@ -225,6 +235,12 @@ impl Config {
         let auth = asking(flags.auth.or(file.auth).as_deref(), listen, behind_proxy)?;
         let tls_files = (flags.tls_cert.or(file.tls_cert), flags.tls_key.or(file.tls_key));
         let tls = tls(tls_files, flags.tls.or(file.tls), listen, behind_proxy)?;
+        let oidc = oidc(
+            (flags.oidc_issuer.or(file.oidc_issuer), flags.oidc_client.or(file.oidc_client)),
+            flags.oidc_secret_file.or(file.oidc_secret_file),
+            flags.oidc_claim.or(file.oidc_claim),
+            if flags.oidc_role.is_empty() { file.oidc_role } else { flags.oidc_role },
+        )?;
         let trusted = if flags.trusted_proxy.is_empty() { file.trusted_proxy } else { flags.trusted_proxy };
         let trusted_proxies = trusted.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
         let address =
@@ -250,7 +266,19 @@ impl Config {
         if demo && connect.iter().any(|(id, _)| id.as_str() == "demo") {
             return Err("the name demo belongs to the demonstration host; give yours another name with NAME=URI".into());
         }
-        Ok(Self { listen, connect, demo, data, allow_host, behind_proxy, trusted_proxies, auth, tls, site: site() })
+        Ok(Self {
+            listen,
+            connect,
+            demo,
+            data,
+            allow_host,
+            behind_proxy,
+            trusted_proxies,
+            auth,
+            tls,
+            oidc,
+            site: site(),
+        })
     }
 
     /// The folder for what must survive: the configured one, else the account's own.
@@ -299,43 +327,6 @@ impl Config {
             hosts.push(demo_host(&folder)?);
         }
         Ok((hosts, scratch))
-    }
-}
-
-/// Who has to log in. What others can reach never opens because an account is missing.
-fn asking(word: Option<&str>, listen: SocketAddr, behind_proxy: bool) -> Result<Asking, String> {
-    let alone = listen.ip().is_loopback();
-    match word.unwrap_or("auto") {
-        "auto" if alone && !behind_proxy => Ok(Asking::FromTheFirstAccount),
-        "auto" | "on" => Ok(Asking::Always),
-        "off" if alone => Ok(Asking::Never),
-        "off" => Err(format!(
-            "--auth off on {listen} would let everybody on the network run your machines; listen on 127.0.0.1, \
-             or leave it out and log in"
-        )),
-        other => Err(format!("--auth is auto, on or off, not \"{}\"", other.escape_debug())),
-    }
-}
-
-/// How TLS is spoken: by default wherever others can read along and no proxy does it.
-fn tls(
-    files: (Option<PathBuf>, Option<PathBuf>),
-    wanted: Option<bool>,
-    listen: SocketAddr,
-    behind_proxy: bool,
-) -> Result<Tls, String> {
-    match (files, wanted) {
-        ((Some(certificate), Some(key)), None | Some(true)) => Ok(Tls::Files { certificate, key }),
-        ((None, None), Some(true)) => Ok(Tls::SelfSigned),
-        ((None, None), None) if !listen.ip().is_loopback() && !behind_proxy => Ok(Tls::SelfSigned),
-        ((None, None), None) => Ok(Tls::Off),
-        ((None, None), Some(false)) if listen.ip().is_loopback() || behind_proxy => Ok(Tls::Off),
-        ((None, None), Some(false)) => Err(format!(
-            "listening on {listen} without TLS would let everybody on the way read along; leave --tls=false out, \
-             or say --behind-proxy when a proxy in front does TLS"
-        )),
-        ((Some(_), Some(_)), Some(false)) => Err("--tls=false and --tls-cert do not go together".into()),
-        _ => Err("--tls-cert and --tls-key go together".into()),
     }
 }
 

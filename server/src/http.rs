@@ -13,6 +13,8 @@ mod metrics;
 mod origin;
 mod pages;
 mod past;
+#[cfg(feature = "oidc")]
+mod provider;
 mod reports;
 mod trace;
 
@@ -52,8 +54,7 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config, set_up: Option<&st
     let trusted = config.trusted_proxies.clone();
     let doors = Arc::new(origin::Doors { behind_proxy: config.behind_proxy, trusted });
     let auth = Arc::new(Auth::new(backend.clone(), config.auth, set_up));
-    let secure = config.behind_proxy || config.tls != Tls::Off;
-    let door = Arc::new(Door::new(auth, assets.names.clone(), secure));
+    let door = Arc::new(Door::new(auth, assets.names.clone(), config));
     let doorway = Router::new()
         .route("/login", get(door::log_in_page).post(door::log_in))
         .route("/login/code", post(door::log_in_by_code))
@@ -65,8 +66,11 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config, set_up: Option<&st
         .route("/manage/sessions", post(manage::sessions))
         .route("/manage/users", post(manage::users))
         .route("/manage/tokens", post(manage::tokens))
-        .route("/manage/definition", post(manage::definition))
-        .with_state(door.clone());
+        .route("/manage/definition", post(manage::definition));
+    #[cfg(feature = "oidc")]
+    let doorway =
+        doorway.route("/login/provider", get(provider::begin)).route("/login/provider/back", get(provider::back));
+    let doorway = doorway.with_state(door.clone());
 
     let answers = Router::new()
         // For programs and for our own client.

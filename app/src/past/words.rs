@@ -75,6 +75,7 @@ pub(super) fn own(kind: &str) -> Option<&'static str> {
         "recordsForgotten" => "Old records were forgotten",
         "loggedIn" => "Logged in",
         "loggedInByLink" => "Logged in by link",
+        "loggedInByProvider" => "Logged in by a provider",
         "loggedInByRecoveryCode" => "Logged in by recovery code",
         "loggedOut" => "Logged out",
         "logInFailed" => "Failed to log in",

@@ -25,6 +25,7 @@ use model::{Fault, FaultKind, Origin, Permission, Viewer};
 use super::Failed;
 use crate::{
     auth::{Auth, By, LoggedIn, Peer, Shown, hash},
+    config::{Config, Tls},
     sight::Sight,
 };
 
@@ -61,6 +62,7 @@ fn access(method: &Method, route: Option<&str>, path: &str) -> Option<Access> {
     };
     match route {
         "/healthz" | "/readyz" | "/worker.js" | "/favicon.svg" if reads => Some(Public),
+        "/login/provider" | "/login/provider/back" if reads => Some(Public),
         "/login" | "/login/code" | "/login/{secret}" | "/setup/{secret}" | "/logout" | "/theme" => Some(Public),
         "/manage/password" | "/manage/factor" | "/manage/sessions" => Some(Needs(OwnAccount)),
         "/manage/users" | "/manage/tokens" => Some(Needs(ManageAccounts)),
@@ -97,6 +99,8 @@ fn access(method: &Method, route: Option<&str>, path: &str) -> Option<Access> {
 pub(crate) struct Door {
     pub(crate) auth: Arc<Auth>,
     names: AssetNames,
+    #[cfg(feature = "oidc")]
+    pub(super) provider: Option<crate::auth::oidc::Provider>,
     /// Whether browsers come over TLS, so that the cookie never travels without it.
     secure: bool,
 }
@@ -148,8 +152,22 @@ impl Admitted {
 }
 
 impl Door {
-    pub(crate) fn new(auth: Arc<Auth>, names: AssetNames, secure: bool) -> Self {
-        Self { auth, names, secure }
+    pub(crate) fn new(auth: Arc<Auth>, names: AssetNames, config: &Config) -> Self {
+        Self {
+            auth,
+            names,
+            #[cfg(feature = "oidc")]
+            provider: config.oidc.clone().map(crate::auth::oidc::Provider::new),
+            secure: config.behind_proxy || config.tls != Tls::Off,
+        }
+    }
+
+    /// Who else can log people in.
+    fn provider_name(&self) -> Option<String> {
+        #[cfg(feature = "oidc")]
+        return self.provider.as_ref().map(crate::auth::oidc::Provider::name);
+        #[cfg(not(feature = "oidc"))]
+        None
     }
 
     /// Whether browsers come over TLS.
@@ -173,7 +191,7 @@ impl Door {
     }
 
     /// An answer that begins or ends a session.
-    fn with_cookie(&self, secret: &str, mut response: Response) -> Response {
+    pub(super) fn with_cookie(&self, secret: &str, mut response: Response) -> Response {
         let seconds = if secret.is_empty() { 0 } else { crate::journal::accounts::ABSOLUTE / 1_000 };
         let secure = if self.secure { "; Secure" } else { "" };
         let cookie =
@@ -185,7 +203,7 @@ impl Door {
     }
 
     /// The same page again with what was wrong.
-    fn not_in(&self, fault: &Fault, headers: &HeaderMap, page: plain::Page) -> Response {
+    pub(super) fn not_in(&self, fault: &Fault, headers: &HeaderMap, page: plain::Page) -> Response {
         let status = StatusCode::from_u16(fault.kind.status()).unwrap_or(StatusCode::UNAUTHORIZED);
         let mut response = self.page(status, headers, page);
         if fault.kind == FaultKind::TooMany {
@@ -264,7 +282,7 @@ fn stranger(request: &Request, is_page: bool, showed: bool) -> Response {
 }
 
 /// The page that comes after logging in.
-fn next_page(fields: &BTreeMap<String, String>) -> &str {
+pub(super) fn next_page(fields: &BTreeMap<String, String>) -> &str {
     fields.get("next").map(String::as_str).filter(|next| routes::is_local(next)).unwrap_or(routes::OVERVIEW)
 }
 
@@ -279,11 +297,15 @@ pub(crate) async fn log_in_page(
     if admitted.is_some() {
         return Redirect::to(&next).into_response();
     }
-    door.page(StatusCode::OK, &headers, plain::Page::LogIn { next, name: String::new(), why: None })
+    door.page(
+        StatusCode::OK,
+        &headers,
+        plain::Page::LogIn { next, name: String::new(), why: None, provider: door.provider_name() },
+    )
 }
 
 /// From where somebody logs in.
-fn peer(origin: Origin, headers: &HeaderMap) -> Peer {
+pub(super) fn peer(origin: Origin, headers: &HeaderMap) -> Peer {
     let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     Peer { origin, agent: agent.chars().take(MAX_AGENT).collect() }
 }
@@ -308,7 +330,8 @@ pub(crate) async fn log_in(
         }
         Err(fault) => {
             let why = Some(fault.sentence());
-            let page = plain::Page::LogIn { next: next.to_owned(), name: name.to_owned(), why };
+            let provider = door.provider_name();
+            let page = plain::Page::LogIn { next: next.to_owned(), name: name.to_owned(), why, provider };
             door.not_in(&fault, &headers, page)
         }
     }

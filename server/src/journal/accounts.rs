@@ -35,7 +35,8 @@ const LAYOUT: &str = "
         role TEXT NOT NULL,
         password TEXT,
         created INTEGER NOT NULL,
-        scope TEXT NOT NULL DEFAULT ''
+        scope TEXT NOT NULL DEFAULT '',
+        subject TEXT
     ) STRICT;
     CREATE TABLE IF NOT EXISTS sessions(
         hash BLOB PRIMARY KEY,
@@ -78,7 +79,8 @@ const LAYOUT: &str = "
 ";
 
 /// Columns that a file of the first version lacks.
-const LATER: [&str; 5] = [
+const LATER: [&str; 6] = [
+    "ALTER TABLE users ADD COLUMN subject TEXT",
     "ALTER TABLE users ADD COLUMN scope TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE tokens ADD COLUMN scope TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE sessions ADD COLUMN address TEXT NOT NULL DEFAULT ''",
@@ -244,6 +246,32 @@ pub(crate) fn set_password(connection: &Connection, name: &str, hashed: &str) ->
     Ok(connection.execute("UPDATE users SET password = ? WHERE name = ?", (hashed, name))? > 0)
 }
 
+/// The account of somebody whom a provider knows, made or kept up to date; none when the
+/// name belongs to somebody else.
+pub(crate) fn put_known(
+    connection: &Connection,
+    (subject, name, role): (&str, &str, Role),
+    now: u64,
+) -> rusqlite::Result<Option<User>> {
+    let query = "SELECT name FROM users WHERE subject = ?";
+    let had: Option<String> = connection.query_row(query, [subject], |row| row.get(0)).optional()?;
+    let name = match had {
+        Some(had) => {
+            connection.execute("UPDATE users SET role = ? WHERE name = ?", (role.name(), &had))?;
+            had
+        }
+        None => {
+            let made = User { name: name.to_owned(), role, password: None, scope: Scope::default() };
+            if !add_user(connection, &made, now)? {
+                return Ok(None);
+            }
+            connection.execute("UPDATE users SET subject = ? WHERE name = ?", (subject, name))?;
+            name.to_owned()
+        }
+    };
+    user(connection, &name)
+}
+
 /// Whether there is an admin beside this one.
 pub(crate) fn other_admin(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
     let query = "SELECT EXISTS(SELECT 1 FROM users WHERE role = 'admin' AND name != ?)";
@@ -364,6 +392,18 @@ pub(super) mod tests {
         add_session(&connection, &[1; 32], &NewSession { user: "root".into(), ..NewSession::default() }, NOW)
             .expect("written");
         assert!(session(&connection, &[1; 32], NOW).expect("read").is_some());
+    }
+
+    #[test]
+    fn whom_a_provider_knows_keeps_the_account_and_takes_nobody_elses() {
+        let (_folder, connection) = with_root();
+        let put = |subject, name, role| put_known(&connection, (subject, name, role), NOW).expect("written");
+        assert_eq!(put("id#1", "root", Role::Admin), None, "the name is somebody else's");
+        let jane = put("id#1", "jane", Role::Viewer).expect("made");
+        assert_eq!((jane.name.as_str(), jane.role), ("jane", Role::Viewer));
+        let renamed = put("id#1", "jane.doe", Role::Operator).expect("known");
+        assert_eq!((renamed.name.as_str(), renamed.role), ("jane", Role::Operator), "the subject counts");
+        assert_eq!(put("id#2", "jane", Role::Admin), None);
     }
 
     #[test]

@@ -1,0 +1,235 @@
+//! Logging in by an OpenID Connect provider: the authorization code flow with PKCE
+//! (RFC 7636), and what its claims make of somebody here.
+//!
+//! Only who began in a browser may end there: the state is known by its hash, and lies in
+//! a cookie meanwhile.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use model::{Fault, FaultKind, Role};
+use openidconnect::{
+    AdditionalClaims, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointMaybeSet, EndpointNotSet,
+    EndpointSet, IssuerUrl, Nonce, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope,
+    TokenResponse, UserInfoClaims,
+    core::{CoreAuthenticationFlow, CoreClient, CoreGenderClaim, CoreProviderMetadata},
+    reqwest,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::secrets::{hash, secret};
+use crate::{config::Oidc, journal::accounts::Hash};
+
+/// How long somebody may take at the provider.
+const WITHIN: Duration = Duration::from_secs(600);
+/// People at the provider at the same time.
+const MAX_AWAY: usize = 1_000;
+/// What the provider says of itself is read again after this.
+const KNOWN_FOR: Duration = Duration::from_secs(600);
+/// How long the provider may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// The claims that are no standard ones.
+#[derive(Debug, Deserialize, Serialize)]
+struct Extra(HashMap<String, Value>);
+
+impl AdditionalClaims for Extra {}
+
+type Client =
+    CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointMaybeSet, EndpointMaybeSet>;
+
+/// Somebody who is away at the provider.
+struct Away {
+    nonce: Nonce,
+    verifier: PkceCodeVerifier,
+    redirect: String,
+    next: String,
+    since: Instant,
+}
+
+/// Whom the provider knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// What never changes: the issuer, and the subject there.
+    pub(crate) subject: String,
+    /// The name here.
+    pub(crate) name: String,
+    /// What the claims allow.
+    pub(crate) role: Role,
+}
+
+/// The provider, and who is away there.
+pub(crate) struct Provider {
+    config: Oidc,
+    http: Option<reqwest::Client>,
+    metadata: Mutex<Option<(Instant, CoreProviderMetadata)>>,
+    away: Mutex<HashMap<Hash, Away>>,
+}
+
+impl Provider {
+    pub(crate) fn new(config: Oidc) -> Self {
+        // The provider's answers lead nowhere else: following them would reach into the network.
+        let http = reqwest::ClientBuilder::new().redirect(reqwest::redirect::Policy::none()).timeout(ANSWER_WITHIN);
+        Self { config, http: http.build().ok(), metadata: Mutex::default(), away: Mutex::default() }
+    }
+
+    /// What people call it: the host in its address.
+    pub(crate) fn name(&self) -> String {
+        let rest = self.config.issuer.split_once("://").map_or(self.config.issuer.as_str(), |(_, rest)| rest);
+        rest.split('/').next().unwrap_or_default().to_owned()
+    }
+
+    fn http(&self) -> Result<&reqwest::Client, Fault> {
+        self.http.as_ref().ok_or_else(|| Fault::new(FaultKind::Internal, "There is no way to the provider"))
+    }
+
+    /// What the provider says of itself.
+    async fn metadata(&self) -> Result<CoreProviderMetadata, Fault> {
+        let known = self.metadata.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, metadata)) = known.filter(|(at, _)| at.elapsed() < KNOWN_FOR) {
+            return Ok(metadata);
+        }
+        let issuer =
+            IssuerUrl::new(self.config.issuer.clone()).map_err(|error| self.unusable("its address", &error))?;
+        let read = CoreProviderMetadata::discover_async(issuer, self.http()?).await;
+        let metadata = read.map_err(|error| self.unusable("what it says of itself", &error))?;
+        *self.metadata.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), metadata.clone()));
+        Ok(metadata)
+    }
+
+    async fn client(&self, redirect: &str) -> Result<Client, Fault> {
+        let (id, secret) = (ClientId::new(self.config.client.clone()), ClientSecret::new(self.config.secret.clone()));
+        let redirect = RedirectUrl::new(redirect.to_owned()).map_err(|error| self.unusable("the way back", &error))?;
+        Ok(CoreClient::from_provider_metadata(self.metadata().await?, id, Some(secret)).set_redirect_uri(redirect))
+    }
+
+    /// Where to send somebody, and the secret that their browser keeps meanwhile.
+    ///
+    /// # Errors
+    /// `Unreachable` when the provider does not answer as it should.
+    pub(crate) async fn begin(&self, redirect: String, next: String) -> Result<(String, String), Fault> {
+        let client = self.client(&redirect).await?;
+        let state = secret();
+        let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
+        let sent = state.clone();
+        let (address, _, nonce) = client
+            .authorize_url(CoreAuthenticationFlow::AuthorizationCode, move || CsrfToken::new(sent), Nonce::new_random)
+            .add_scope(Scope::new("profile".into()))
+            .add_scope(Scope::new("email".into()))
+            .add_scope(Scope::new(self.config.claim.clone()))
+            .set_pkce_challenge(challenge)
+            .url();
+        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        away.retain(|_, known| known.since.elapsed() < WITHIN);
+        if away.len() >= MAX_AWAY {
+            away.clear();
+        }
+        away.insert(hash(&state), Away { nonce, verifier, redirect, next, since: Instant::now() });
+        Ok((address.to_string(), state))
+    }
+
+    /// Who has come back with a code, and where they wanted to go.
+    ///
+    /// # Errors
+    /// When the browser did not begin it, the provider does not vouch for it, or its claims
+    /// allow nothing here.
+    pub(crate) async fn finish(&self, state: &str, kept: &str, code: &str) -> Result<(Known, String), Fault> {
+        let late = || {
+            Fault::new(FaultKind::SignedOut, "This browser did not begin that, or it took too long")
+                .with_next("Log in again")
+        };
+        if state.is_empty() || state != kept {
+            return Err(late());
+        }
+        let away = self.away.lock().unwrap_or_else(PoisonError::into_inner).remove(&hash(state));
+        let Away { nonce, verifier, redirect, next, .. } =
+            away.filter(|known| known.since.elapsed() < WITHIN).ok_or_else(late)?;
+        let client = self.client(&redirect).await?;
+        let answer = client
+            .exchange_code(AuthorizationCode::new(code.to_owned()))
+            .map_err(|error| self.unusable("where codes go", &error))?
+            .set_pkce_verifier(verifier)
+            .request_async(self.http()?)
+            .await
+            .map_err(|error| self.unusable("its answer to the code", &error))?;
+        let token = answer.id_token().ok_or_else(|| self.unusable("its answer", &"it holds no ID token"))?;
+        let claims =
+            token.claims(&client.id_token_verifier(), &nonce).map_err(|error| self.unusable("its ID token", &error))?;
+        let more: UserInfoClaims<Extra, CoreGenderClaim> = client
+            .user_info(answer.access_token().clone(), Some(claims.subject().clone()))
+            .map_err(|error| self.unusable("what it knows of people", &error))?
+            .request_async(self.http()?)
+            .await
+            .map_err(|error| self.unusable("what it knows of people", &error))?;
+        let subject = claims.subject().as_str();
+        let named = more.preferred_username().map(|name| name.as_str());
+        let name = named.or(more.email().map(|email| email.as_str())).unwrap_or(subject);
+        self.known(subject, name, &more.additional_claims().0).map(|known| (known, next))
+    }
+
+    /// What claims make of somebody.
+    fn known(&self, subject: &str, name: &str, claims: &HashMap<String, Value>) -> Result<Known, Fault> {
+        model::user::check_name(name).map_err(|why| Fault::new(FaultKind::NotAllowed, why))?;
+        let values = match claims.get(&self.config.claim) {
+            Some(Value::Array(values)) => values.iter().filter_map(Value::as_str).collect(),
+            Some(Value::String(value)) => vec![value.as_str()],
+            _ => Vec::new(),
+        };
+        let roles = self.config.roles.iter().filter(|(_, value)| values.contains(&value.as_str()));
+        let role = roles.map(|(role, _)| *role).max().ok_or_else(|| {
+            let reason = format!("{name} has no role here: the claim {} names none", self.config.claim);
+            Fault::new(FaultKind::NotAllowed, reason).with_next("Ask whoever looks after the provider")
+        })?;
+        Ok(Known { subject: format!("{}#{subject}", self.config.issuer), name: name.to_owned(), role })
+    }
+
+    /// The provider does not do what it should. What exactly is for the log: it may hold what
+    /// is nobody's business.
+    fn unusable(&self, what: &str, error: &dyn std::fmt::Display) -> Fault {
+        tracing::warn!(provider = self.config.issuer, what, %error, "the provider cannot be used");
+        Fault::new(FaultKind::Unreachable, format!("{} cannot be used: {what} is not right", self.name()))
+            .with_next("Try again, or log in with a password")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn known(claims: Value, name: &str) -> Result<Known, Fault> {
+        let provider = Provider::new(Oidc {
+            issuer: "https://id.example.org/realm".into(),
+            client: "belvedere".into(),
+            secret: "secret".into(),
+            claim: "groups".into(),
+            roles: vec![(Role::Viewer, "staff".into()), (Role::Admin, "vm-admins".into())],
+        });
+        assert_eq!(provider.name(), "id.example.org");
+        provider.known("77", name, &serde_json::from_value(claims).expect("an object"))
+    }
+
+    #[test]
+    fn the_highest_role_of_the_claims_counts_and_none_lets_nobody_in() {
+        let role = |claims| known(claims, "jane").map(|known| known.role);
+        assert_eq!(role(json!({ "groups": ["staff", "vm-admins", "x"] })).expect("in"), Role::Admin);
+        assert_eq!(role(json!({ "groups": "staff" })).expect("in"), Role::Viewer);
+        for none in [
+            json!({}),
+            json!({ "groups": [] }),
+            json!({ "groups": 7 }),
+            json!({ "groups": ["Staff"] }),
+            json!({ "other": ["staff"] }),
+        ] {
+            assert_eq!(role(none).expect_err("refused").kind, FaultKind::NotAllowed);
+        }
+        assert!(known(json!({ "groups": "staff" }), "<b>").is_err(), "names are plain");
+        let subject = known(json!({ "groups": "staff" }), "jane").expect("in").subject;
+        assert_eq!(subject, "https://id.example.org/realm#77");
+    }
+}

@@ -1,0 +1,81 @@
+//! The way to an OpenID Connect provider and back.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use app::{plain::Page, routes};
+use axum::{
+    Extension,
+    extract::{Query, State},
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Redirect, Response},
+};
+use model::{Fault, FaultKind, Origin};
+
+use super::door::{Door, next_page, peer};
+
+/// The cookie of who is away. It comes along when the provider sends the browser back, which
+/// the session's would not.
+const COOKIE: &str = "belvedere-away";
+/// How long it is kept, in seconds.
+const KEPT: u32 = 600;
+
+fn with_cookie(door: &Door, value: &str, kept: u32, mut response: Response) -> Response {
+    let secure = if door.is_secure() { "; Secure" } else { "" };
+    let cookie = format!("{COOKIE}={value}; Path=/login; HttpOnly; SameSite=Lax; Max-Age={kept}{secure}");
+    if let Ok(value) = HeaderValue::from_str(&cookie) {
+        response.headers_mut().append(header::SET_COOKIE, value);
+    }
+    response
+}
+
+fn failed(door: &Door, headers: &HeaderMap, fault: &Fault) -> Response {
+    door.not_in(fault, headers, Page::Refused { why: fault.sentence(), back: routes::LOG_IN })
+}
+
+/// `GET /login/provider`
+pub(crate) async fn begin(
+    State(door): State<Arc<Door>>,
+    Query(fields): Query<BTreeMap<String, String>>,
+    headers: HeaderMap,
+) -> Response {
+    let Some(provider) = &door.provider else {
+        return failed(&door, &headers, &Fault::new(FaultKind::NotFound, "No provider is set"));
+    };
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let scheme = if door.is_secure() { "https" } else { "http" };
+    let redirect = format!("{scheme}://{host}{}", routes::BACK_FROM_PROVIDER);
+    match provider.begin(redirect, next_page(&fields).to_owned()).await {
+        Ok((address, state)) => with_cookie(&door, &state, KEPT, Redirect::to(&address).into_response()),
+        Err(fault) => failed(&door, &headers, &fault),
+    }
+}
+
+/// `GET /login/provider/back`: it begins a session for whom this browser was sent away for,
+/// and nothing else.
+pub(crate) async fn back(
+    State(door): State<Arc<Door>>,
+    Extension(origin): Extension<Origin>,
+    Query(fields): Query<BTreeMap<String, String>>,
+    headers: HeaderMap,
+) -> Response {
+    let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
+    let pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = pairs.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let kept = pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| value).unwrap_or_default();
+    let enter = async {
+        let provider = door.provider.as_ref().ok_or_else(|| Fault::new(FaultKind::NotFound, "No provider is set"))?;
+        let (known, next) = provider.finish(field("state"), kept, field("code")).await?;
+        let secret = door.auth.log_in_by_provider(&known, &peer(origin, &headers)).await?;
+        Ok((secret, next))
+    };
+    let response = match enter.await {
+        // The session's cookie is for this site only, and this request came from another one:
+        // the next one is our own.
+        Ok((secret, next)) => {
+            let page = ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], app::plain::again(&next));
+            door.with_cookie(&secret, page.into_response())
+        }
+        Err(fault) => failed(&door, &headers, &fault),
+    };
+    with_cookie(&door, "", 0, response)
+}
