@@ -199,7 +199,7 @@ pub fn with_results(back: &str, ids: &[RequestId]) -> String {
 
 /// Whether an address leads back to this server and nowhere else.
 pub fn is_local(address: &str) -> bool {
-    address.starts_with('/') && !address.starts_with("//") && !address.contains(['\\', '\n', '\r', '\t'])
+    address.starts_with('/') && !address.starts_with("//") && !address.contains(|c: char| c == '\\' || c.is_control())
 }
 
 /// A text as it may stand in a query (RFC 3986, 2.1).
@@ -241,9 +241,15 @@ mod tests {
     #[test]
     fn an_address_that_leads_elsewhere_is_known() {
         assert!(is_local("/vms?q=a") && is_local("/"));
-        for elsewhere in
-            ["//evil.example", "https://evil.example", "javascript:alert(1)", "/\\evil.example", "/\t/evil.example", ""]
-        {
+        for elsewhere in [
+            "//evil.example",
+            "https://evil.example",
+            "javascript:alert(1)",
+            "/\\evil.example",
+            "/\t/evil.example",
+            "/\u{1}",
+            "",
+        ] {
             assert!(!is_local(elsewhere), "{elsewhere:?}");
         }
     }

@@ -57,6 +57,12 @@ test("over TLS everything comes by HTTP/2, and the session only over TLS", async
     await row(page, "web-01").getByRole("button", { name: "Pause" }).click();
     await expectState(page, "web-01", "Paused");
   }
+  // A link that is made over HTTP/2, where no header names the host, leads here.
+  await page.goto(`${server.url}/account/users`);
+  await page.getByLabel("Name").fill("jane");
+  await page.getByRole("button", { name: "Add" }).click();
+  const invitation = (await page.getByText(/\/login\//).textContent())!;
+  expect(invitation.startsWith(`${server.url}/login/`), invitation).toBe(true);
   // With a certificate that was made here nobody is locked out for a year.
   const answer = await page.request.get(`${server.url}/login`, { maxRedirects: 0 });
   expect(answer.headers()["strict-transport-security"]).toBeUndefined();

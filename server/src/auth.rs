@@ -51,6 +51,10 @@ const TURN: Duration = Duration::from_secs(5);
 pub(crate) const LINK_FOR: u64 = 15 * 60_000;
 /// How long a code may take after the password.
 const CODE_WITHIN: Duration = Duration::from_secs(300);
+/// An hour.
+const HOUR: Duration = Duration::from_secs(3_600);
+/// Failures that are recorded in an hour; the log has all.
+const MAX_RECORDED: u32 = 1_000;
 /// Browsers that are between password and code.
 const MAX_BETWEEN: usize = 1_000;
 
@@ -116,9 +120,23 @@ pub(crate) enum LoggedIn {
 }
 
 /// Somebody between password and code.
+#[derive(Clone)]
 struct Between {
     name: String,
+    /// The hash that the password was right for.
+    password: Option<String>,
     since: Instant,
+}
+
+/// How a session begins.
+#[derive(Default)]
+struct Beginning {
+    /// What the record calls it.
+    kind: &'static str,
+    /// Whether by a link.
+    by_link: bool,
+    /// The hash that a password was right for; a new password makes it worth nothing.
+    password: Option<String>,
 }
 
 /// What is known of who is who.
@@ -129,9 +147,11 @@ pub(crate) struct Auth {
     required: Mutex<Option<(Instant, bool)>>,
     known: Mutex<HashMap<Hash, (Instant, Option<Viewer>)>>,
     attempts: Attempts,
+    /// When failures were begun to be counted for the records, and how many there were.
+    recorded: Mutex<Option<(Instant, u32)>>,
     between: Mutex<HashMap<Hash, Between>>,
-    /// Secrets of second factors that no code was given for yet, by account.
-    unconfirmed: Mutex<HashMap<String, (Vec<u8>, Instant)>>,
+    /// Secrets of second factors that no code was given for yet, by session.
+    unconfirmed: Mutex<HashMap<Hash, (Vec<u8>, Instant)>>,
     /// What the link of the start is known by, while there is no account.
     set_up: Option<Hash>,
     /// Passwords that are checked at the same time; each takes 19 MiB.
@@ -147,6 +167,7 @@ impl Auth {
             required: Mutex::default(),
             known: Mutex::default(),
             attempts: Attempts::default(),
+            recorded: Mutex::default(),
             between: Mutex::default(),
             unconfirmed: Mutex::default(),
             set_up: set_up.map(hash),
@@ -240,7 +261,7 @@ impl Auth {
         });
         let (user, has_factor) = found.await?;
         let kept = user.as_ref().and_then(|user| user.password.clone());
-        if !self.verify(place, password, kept).await {
+        if !self.verify(place, password, kept.clone()).await {
             // What nobody is called may be a password in the wrong field, so it is not kept.
             let known = user.map(|user| user.name).unwrap_or_default();
             let fault = Fault::new(FaultKind::SignedOut, "This name and this password do not belong together")
@@ -248,22 +269,23 @@ impl Auth {
             return Err(self.failed(known, from, fault).await);
         }
         let name = user.map(|user| user.name).unwrap_or_default();
-        self.attempts.succeeded(&suspects[0]);
+        self.attempts.succeeded(&suspects);
         if has_factor {
-            return Ok(LoggedIn::NeedsCode(self.between(name)));
+            return Ok(LoggedIn::NeedsCode(self.between(name, kept)));
         }
-        self.begin(&name, from, false, "loggedIn").await.map(LoggedIn::Whole)
+        let how = Beginning { kind: "loggedIn", password: kept, ..Beginning::default() };
+        self.begin(&name, from, how).await.map(LoggedIn::Whole)
     }
 
     /// Remembers who has given the password; gives the secret to come back with.
-    fn between(&self, name: String) -> String {
+    fn between(&self, name: String, password: Option<String>) -> String {
         let secret = secret();
         let mut between = self.between.lock().unwrap_or_else(PoisonError::into_inner);
         between.retain(|_, known| known.since.elapsed() < CODE_WITHIN);
         if between.len() >= MAX_BETWEEN {
             between.clear();
         }
-        between.insert(hash(&secret), Between { name, since: Instant::now() });
+        between.insert(hash(&secret), Between { name, password, since: Instant::now() });
         secret
     }
 
@@ -272,7 +294,7 @@ impl Auth {
     /// # Errors
     /// `SignedOut` when it is wrong or too late, `TooMany` after many failures.
     pub(crate) async fn log_in_by_code(&self, secret: &str, code: &str, from: &Peer) -> Result<String, Fault> {
-        let name = self.who_is_between(secret).ok_or_else(|| {
+        let Between { name, password, .. } = self.who_is_between(secret).ok_or_else(|| {
             Fault::new(FaultKind::SignedOut, "That took too long").with_next("Log in again, with the password first")
         })?;
         let suspect = Suspect::Code(name.clone());
@@ -285,16 +307,16 @@ impl Auth {
                 return Err(self.failed(name, from, fault).await);
             }
         };
-        self.attempts.succeeded(&suspect);
+        self.attempts.succeeded(std::slice::from_ref(&suspect));
         self.between.lock().unwrap_or_else(PoisonError::into_inner).remove(&hash(secret));
-        self.begin(&name, from, false, kind).await
+        self.begin(&name, from, Beginning { kind, password, ..Beginning::default() }).await
     }
 
     /// Who has given the password and comes back in time.
-    fn who_is_between(&self, secret: &str) -> Option<String> {
+    fn who_is_between(&self, secret: &str) -> Option<Between> {
         let between = self.between.lock().unwrap_or_else(PoisonError::into_inner);
         let known = between.get(&hash(secret)).filter(|known| known.since.elapsed() < CODE_WITHIN)?;
-        Some(known.name.clone())
+        Some(known.clone())
     }
 
     /// Uses a code up; says what the log-in is called then, none when the code is wrong.
@@ -314,6 +336,14 @@ impl Auth {
             .await
     }
 
+    /// Whether one more failure belongs into the records: guesses must not fill a disk.
+    fn may_record(&self) -> bool {
+        let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, count) = recorded.filter(|(since, _)| since.elapsed() < HOUR).unwrap_or((Instant::now(), 0));
+        *recorded = Some((since, count.saturating_add(1)));
+        count < MAX_RECORDED
+    }
+
     /// Records a failure; gives it back.
     async fn failed(&self, name: String, from: &Peer, fault: Fault) -> Fault {
         tracing::warn!(address = from.address(), why = fault.reason, "not logged in");
@@ -325,8 +355,12 @@ impl Auth {
             fault: Some(Fault::new(fault.kind, fault.reason.clone())),
             note: None,
         };
-        let noted = self.backend.journal.accounts.write(move |connection| accounts::note(connection, &note)).await;
-        noted.err().unwrap_or(fault)
+        if !self.may_record() {
+            return fault;
+        }
+        // A disk that is full is nothing to tell a stranger; the log says it.
+        self.backend.journal.accounts.write(move |connection| accounts::note(connection, &note)).await.ok();
+        fault
     }
 
     /// Whom a link would log in; none when it was used or is too old.
@@ -350,7 +384,7 @@ impl Auth {
             Fault::new(FaultKind::SignedOut, "This link was used before or is too old")
                 .with_next("Make a new one with belvedere login-link")
         })?;
-        self.begin(&name, from, true, "loggedInByLink").await
+        self.begin(&name, from, Beginning { kind: "loggedInByLink", by_link: true, password: None }).await
     }
 
     /// Begins a session for whom the provider knows; gives its secret.
@@ -370,26 +404,31 @@ impl Auth {
                 .with_next("Ask an admin to remove that one, or to rename you at the provider")
         })?;
         self.forget_known();
-        self.begin(&user.name, from, false, "loggedInByProvider").await
+        self.begin(&user.name, from, Beginning { kind: "loggedInByProvider", ..Beginning::default() }).await
     }
 
     /// Begins a session and records it; gives its secret.
-    async fn begin(&self, name: &str, from: &Peer, by_link: bool, kind: &str) -> Result<String, Fault> {
+    async fn begin(&self, name: &str, from: &Peer, how: Beginning) -> Result<String, Fault> {
         let (secret, now) = (secret(), now());
-        let hash = hash(&secret);
-        tracing::info!(name, address = from.address(), "logged in");
-        let new = NewSession {
-            user: name.to_owned(),
-            address: from.address().to_owned(),
-            agent: from.agent.clone(),
-            by_link,
-        };
-        let note = note_of(kind, name, &from.origin);
+        let (hash, owner) = (hash(&secret), name.to_owned());
+        let (address, agent) = (from.address().to_owned(), from.agent.clone());
+        let new = NewSession { user: name.to_owned(), address, agent, by_link: how.by_link };
+        let note = note_of(how.kind, name, &from.origin);
         let begun = self.backend.journal.accounts.write(move |connection| {
+            // The account or its password may have gone while the password was checked.
+            let user = accounts::user(connection, &owner)?;
+            if user.is_none_or(|user| how.password.is_some() && user.password != how.password) {
+                return Ok(false);
+            }
             accounts::add_session(connection, &hash, &new, now)?;
-            accounts::note(connection, &note)
+            accounts::note(connection, &note).map(|()| true)
         });
-        begun.await.map(|()| secret)
+        if !begun.await? {
+            let fault = Fault::new(FaultKind::SignedOut, "This account was changed meanwhile");
+            return Err(fault.with_next("Log in again"));
+        }
+        tracing::info!(name, address = from.address(), "logged in");
+        Ok(secret)
     }
 
     /// Ends a session at once.
@@ -447,7 +486,7 @@ impl Auth {
             return Err(used());
         }
         self.forget_known();
-        self.begin(name, from, false, "loggedIn").await
+        self.begin(name, from, Beginning { kind: "loggedIn", ..Beginning::default() }).await
     }
 
     /// The session that is shown; none of a token.

@@ -161,7 +161,9 @@ impl Backend {
             Admission::New(record) => {
                 let backend = self.clone();
                 let agent = domain.map(|domain| domain.agent).unwrap_or_default();
-                tokio::spawn(async move { backend.perform(&record, agent, None).await }.in_current_span());
+                // Part of the request, which ends before it.
+                let span = perform::span(&record.intent);
+                tokio::spawn(async move { backend.perform(&record, agent, None).await }.instrument(span));
                 Ok(Receipt::of(id))
             }
         }
@@ -306,7 +308,7 @@ impl Interface for Backend {
     }
 
     async fn past(&self, wish: &PastWish, query: &str) -> Result<Past, Fault> {
-        past::for_page(self, wish, query).await
+        past::for_page(self, wish, query, &past::AllEyes).await
     }
 
     async fn accounts(&self, wish: AccountsWish, visit: &Visit) -> Result<Accounts, Fault> {

@@ -245,7 +245,10 @@ impl Config {
         let trusted_proxies = trusted.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
         let address =
             |text: &str| text.parse().map_err(|_| format!("\"{}\" is no address of a proxy", text.escape_debug()));
-        let trusted_proxies = trusted_proxies.map(address).collect::<Result<_, _>>()?;
+        let trusted_proxies: Vec<IpAddr> = trusted_proxies.map(address).collect::<Result<_, _>>()?;
+        if !trusted_proxies.is_empty() && !behind_proxy {
+            return Err("--trusted-proxy says nothing without --behind-proxy".into());
+        }
         let uris = if flags.connect.is_empty() { file.connect } else { flags.connect };
         let mut connect: Vec<(HostId, String)> = Vec::new();
         for text in uris.iter().map(|text| text.trim()).filter(|text| !text.is_empty()) {

@@ -62,10 +62,21 @@ struct Frame {
     kind: &'static str,
     host: Option<HostId>,
     subject: Option<Uuid>,
+    /// What tags its machine had before, when they were others or it was not there.
+    before: Option<Box<Before>>,
     at: Instant,
     /// The wall clock in Unix milliseconds; a label.
     wall: u64,
     bytes: Bytes,
+}
+
+/// What a machine was before an event.
+#[derive(Clone, Debug, PartialEq)]
+enum Before {
+    /// It was not there.
+    Absent,
+    /// It had these tags.
+    Tagged(Vec<String>),
 }
 
 /// An event of the log as the journal keeps it.
@@ -148,6 +159,11 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// What makes positions of this reader's own.
+    fn salt(&self) -> u64 {
+        self.viewer.as_ref().map_or(0, |viewer| viewer.scope.salt())
+    }
+
     /// Whether the inventory is the same as for everybody.
     fn sees_all(&self) -> bool {
         self.hosts.is_empty() && self.viewer.is_none()
@@ -221,11 +237,13 @@ impl Feed {
         let (now, wall) = (Instant::now(), crate::tasks::now());
         for event in events {
             let bytes = encode(self.shared.cursor(log.seq + 1), event.kind(), &event.data());
-            log.apply(&event);
+            let change = event.change();
+            let before = log.before(&change);
+            log.take(change);
             log.seq += 1;
             log.bytes += bytes.len();
             let (host, subject) = (event.host().cloned(), event.subject());
-            log.ring.push_back(Frame { kind: event.kind(), host, subject, at: now, wall, bytes });
+            log.ring.push_back(Frame { kind: event.kind(), host, subject, before, at: now, wall, bytes });
         }
         log.trim(now, &self.shared.bounds);
         let seq = log.seq;
@@ -312,19 +330,23 @@ impl Feed {
         }
         let signal = self.shared.signal.subscribe();
         let mut log = self.shared.lock();
-        let sieve = filter.viewer.clone().map(|viewer| Box::new(Sieve::new(viewer, &log.inventory)));
-        // What somebody saw at a former position is not known, so they begin anew.
+        let epoch = self.shared.epoch ^ filter.salt();
         let usable = cursor.filter(|cursor| {
-            sieve.is_none()
-                && cursor.epoch == self.shared.epoch
-                && log.reaches(cursor.seq)
-                && log.behind(cursor.seq) <= self.shared.bounds.behind
+            cursor.epoch == epoch && log.reaches(cursor.seq) && log.behind(cursor.seq) <= self.shared.bounds.behind
         });
-        let (position, first) = match usable {
-            Some(cursor) => (cursor.seq, None),
-            None => (log.seq, Some(log.inventory_frame(self.shared.epoch, &filter))),
+        let position = usable.map_or(log.seq, |cursor| cursor.seq);
+        let viewer = filter.viewer.clone();
+        let sieve = viewer.map(|viewer| Box::new(Sieve::new(viewer, &log.inventory, log.after(position).rev())));
+        let first = match usable {
+            Some(_) => None,
+            None if filter.sees_all() => Some(log.inventory_frame(epoch)),
+            None => {
+                // What is made for one reader alone is made outside of the lock.
+                let snapshot = log.snapshot(self.shared.cursor(log.seq));
+                drop(log);
+                Some(narrowed_frame(snapshot, &filter))
+            }
         };
-        drop(log);
         self.shared.count(&filter, |count| *count += 1);
         let ends = Instant::now() + part_of(ROTATE_AFTER / 4) + ROTATE_AFTER;
         let shared = self.shared.clone();
@@ -358,8 +380,22 @@ impl Feed {
 }
 
 impl Log {
-    fn apply(&mut self, event: &Event) {
-        match event.change() {
+    /// What is to be remembered of a machine, so that it is known later who saw it.
+    fn before(&self, change: &Change) -> Option<Box<Before>> {
+        let (host, id, tags) = match change {
+            Change::Set(host, domain) => (host, domain.id, Some(&domain.tags)),
+            Change::Removed(host, id, _) => (host, *id, None),
+            _ => return None,
+        };
+        match self.inventory.hosts.get(host)?.domains.get(&id) {
+            None => Some(Box::new(Before::Absent)),
+            Some(had) if Some(&had.tags) == tags => None,
+            Some(had) => Some(Box::new(Before::Tagged(had.tags.clone()))),
+        }
+    }
+
+    fn take(&mut self, change: Change) {
+        match change {
             Change::Task(task) => model::task::remember(&mut self.tasks, &task),
             Change::Error(error) if error.is_about_the_journal() => self.trouble = error.trouble(),
             Change::Error(_) | Change::Appended | Change::Nothing => {}
@@ -390,7 +426,7 @@ impl Log {
     }
 
     /// The frames after a position that `reaches`.
-    fn after(&self, seq: u64) -> impl Iterator<Item = &Frame> {
+    fn after(&self, seq: u64) -> impl DoubleEndedIterator<Item = &Frame> {
         let skip = self.ring.len() - (self.seq - seq) as usize;
         self.ring.range((Bound::Included(skip), Bound::Unbounded))
     }
@@ -401,29 +437,33 @@ impl Log {
     }
 
     /// The frame that replaces everything a reader knows.
-    fn inventory_frame(&mut self, epoch: u64, filter: &Filter) -> Bytes {
+    fn inventory_frame(&mut self, epoch: u64) -> Bytes {
         if let Some((seq, bytes)) = &self.snapshot
             && *seq == self.seq
-            && filter.sees_all()
         {
             return bytes.clone();
         }
-        let cursor = Cursor { epoch, seq: self.seq };
-        let mut snapshot = self.snapshot(cursor);
-        if !filter.hosts.is_empty() {
-            Arc::make_mut(&mut snapshot.hosts).hosts.retain(|id, _| filter.hosts.contains(id));
-            snapshot.tasks.retain(|task| filter.hosts.contains(&task.host_id));
-        }
-        if let Some(viewer) = &filter.viewer {
-            viewer.narrow(&mut snapshot);
-        }
-        let data = serde_json::to_string(&snapshot).expect("inventories have string keys only");
-        let bytes = encode(cursor, "inventory", &data);
-        if filter.sees_all() {
-            self.snapshot = Some((self.seq, bytes.clone()));
-        }
+        let bytes = inventory_frame(&self.snapshot(Cursor { epoch, seq: self.seq }));
+        self.snapshot = Some((self.seq, bytes.clone()));
         bytes
     }
+}
+
+fn inventory_frame(snapshot: &Snapshot) -> Bytes {
+    let data = serde_json::to_string(snapshot).expect("inventories have string keys only");
+    encode(snapshot.cursor, "inventory", &data)
+}
+
+/// The same for a reader of some hosts or machines.
+fn narrowed_frame(mut snapshot: Snapshot, filter: &Filter) -> Bytes {
+    if !filter.hosts.is_empty() {
+        Arc::make_mut(&mut snapshot.hosts).hosts.retain(|id, _| filter.hosts.contains(id));
+        snapshot.tasks.retain(|task| filter.hosts.contains(&task.host_id));
+    }
+    if let Some(viewer) = &filter.viewer {
+        viewer.narrow(&mut snapshot);
+    }
+    inventory_frame(&snapshot)
 }
 
 /// A frame of server-sent events (HTML standard, "Server-sent events"). The data

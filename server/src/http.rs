@@ -29,8 +29,10 @@ use axum::{
 };
 use model::{Fault, FaultKind};
 use tower_http::{
-    catch_panic::CatchPanicLayer, compression::CompressionLayer, limit::RequestBodyLimitLayer,
-    timeout::RequestBodyTimeoutLayer,
+    catch_panic::CatchPanicLayer,
+    compression::CompressionLayer,
+    limit::RequestBodyLimitLayer,
+    timeout::{RequestBodyTimeoutLayer, TimeoutLayer},
 };
 
 use self::{assets::Assets, door::Door, guard::Guard, pages::Pages};
@@ -45,6 +47,9 @@ const MAX_BODY: usize = 64 * 1024;
 
 /// How long a body may bring nothing.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long an answer may take to begin; forms wait for commands some seconds.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
 /// The whole server as a router.
 pub(crate) fn router(backend: &Arc<Backend>, config: &Config, set_up: Option<&str>) -> Router {
@@ -105,7 +110,9 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config, set_up: Option<&st
         .merge(doorway)
         .fallback(get(pages::render).with_state(pages))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(CompressionLayer::new());
+        .layer(CompressionLayer::new())
+        // Of a body that comes drop by drop, too.
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, ANSWER_WITHIN));
     // A stream is never compressed, so it does not carry the room for it, either.
     let streams = Router::new().route("/events", get(events::stream)).with_state(backend.clone());
     answers

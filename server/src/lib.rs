@@ -52,7 +52,7 @@ use crate::{
     auth::Asking,
     config::{Config, Tls},
     feed::Feed,
-    http::connection::Patient,
+    http::connection::{Patient, Prompt},
     journal::{Journal, Trouble},
     tls::Certificate,
 };
@@ -156,12 +156,12 @@ impl Server {
     /// When the listener breaks.
     pub async fn serve(mut self, listener: TcpListener, stop: impl Future<Output = ()>) -> io::Result<()> {
         match self.certificate.take() {
-            None => self.serve_by(Patient, listener, stop).await,
+            None => self.serve_by(Prompt(Patient), listener, stop).await,
             Some(certificate) => {
                 let acceptor =
                     RustlsAcceptor::new(certificate.config.clone()).handshake_timeout(HEAD_DEADLINE).acceptor(Patient);
                 tokio::select! {
-                    served = self.serve_by(acceptor, listener, stop) => served,
+                    served = self.serve_by(Prompt(acceptor), listener, stop) => served,
                     () = certificate.follow() => Ok(()),
                 }
             }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use app::backend::{Bar, Moment, Past, PastEvent, PastWish, Then};
 use model::{
-    DomainRef, DomainState, Event, Fault, HostId, Inventory, RequestId, Task,
+    AuditRecord, DomainRef, DomainState, Event, Fault, HostId, Inventory, RequestId, Task,
     stats::{Bucket, Usage, UsagePoint},
 };
 use uuid::Uuid;
@@ -101,9 +101,73 @@ impl Wishes {
     }
 }
 
+/// What of the past somebody sees.
+pub(crate) trait Eyes: Send + Sync {
+    /// Whether everything.
+    fn see_all(&self) -> bool;
+    /// Whether a task.
+    fn see_task(&self, task: &Task) -> bool;
+    /// Whether an event.
+    fn see_event(&self, kind: &str, data: &str) -> bool;
+}
+
+/// Those of who sees everything.
+pub(crate) struct AllEyes;
+
+impl Eyes for AllEyes {
+    fn see_all(&self) -> bool {
+        true
+    }
+
+    fn see_task(&self, _: &Task) -> bool {
+        true
+    }
+
+    fn see_event(&self, _: &str, _: &str) -> bool {
+        true
+    }
+}
+
+/// Rows that are looked at in one piece for somebody who sees some of them.
+const PIECE: u32 = 1_000;
+/// Pieces that are looked at for one page.
+const PIECES: usize = 20;
+
+/// Fills a page with what is seen. For who does not see all it reads on behind what is hidden,
+/// so that neither the number of rows nor the way to the next page tells of it.
+async fn seen<T, F: Future<Output = Result<Paged<T>, Fault>>>(
+    eyes: &dyn Eyes,
+    (after, limit): (Option<u64>, u32),
+    read: impl Fn(Option<u64>, u32) -> F,
+    place: impl Fn(&T) -> u64,
+    sees: impl Fn(&T) -> bool,
+) -> Result<Paged<T>, Fault> {
+    if eyes.see_all() {
+        return read(after, limit).await;
+    }
+    let (mut items, mut after, limit): (Vec<T>, _, _) = (Vec::new(), after, limit.clamp(1, PIECE) as usize);
+    for _ in 0..PIECES {
+        let page = read(after, PIECE).await?;
+        for item in page.items.into_iter().filter(&sees) {
+            if items.len() == limit {
+                let next = items.last().map(&place);
+                return Ok(Paged { items, next });
+            }
+            items.push(item);
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(Paged { items, next: None });
+        }
+    }
+    Ok(Paged { items, next: after })
+}
+
 /// The tasks that are wanted, the newest first; those under way as they are now.
-pub(crate) async fn tasks(backend: &Backend, query: Query) -> Result<Paged<Arc<Task>>, Fault> {
-    let page = backend.journal.audit.records(Query { tasks: true, ..query }).await?;
+pub(crate) async fn tasks(backend: &Backend, query: Query, eyes: &dyn Eyes) -> Result<Paged<Arc<Task>>, Fault> {
+    let read = |after, limit| backend.journal.audit.records(Query { tasks: true, after, limit, ..query.clone() });
+    let sees = |record: &AuditRecord| task_of_record(record.clone()).is_some_and(|task| eyes.see_task(&task));
+    let page = seen(eyes, (query.after, query.limit), read, |record| record.seq, sees).await?;
     let tasks = page.items.into_iter().filter_map(task_of_record).map(|task| match task.outcome {
         Some(_) => Arc::new(task),
         None => backend.live(task.task_id).unwrap_or_else(|| Arc::new(task)),
@@ -111,8 +175,15 @@ pub(crate) async fn tasks(backend: &Backend, query: Query) -> Result<Paged<Arc<T
     Ok(Paged { items: tasks.collect(), next: page.next })
 }
 
+/// The events that are wanted.
+pub(crate) async fn events(backend: &Backend, span: Span, eyes: &dyn Eyes) -> Result<Paged<EventRow>, Fault> {
+    let read = |after, limit| backend.journal.events.read(Span { after, limit, ..span.clone() });
+    let sees = |row: &EventRow| eyes.see_event(&row.kind, &row.data);
+    seen(eyes, (span.after, span.limit), read, |row| row.n, sees).await
+}
+
 /// What a page shows; `query` is the address's.
-pub(crate) async fn for_page(backend: &Backend, wish: &PastWish, query: &str) -> Result<Past, Fault> {
+pub(crate) async fn for_page(backend: &Backend, wish: &PastWish, query: &str, eyes: &dyn Eyes) -> Result<Past, Fault> {
     let pairs: Vec<(String, String)> =
         serde_urlencoded::from_str(query).map_err(|_| Fault::invalid("address", "it cannot be read"))?;
     let fields: BTreeMap<String, String> = pairs.into_iter().filter(|(_, value)| !value.trim().is_empty()).collect();
@@ -120,7 +191,7 @@ pub(crate) async fn for_page(backend: &Backend, wish: &PastWish, query: &str) ->
     let mut past = Past { wishes: fields, ..Past::default() };
     match wish {
         PastWish::Tasks => {
-            let page = tasks(backend, asked.query()?).await?;
+            let page = tasks(backend, asked.query()?, eyes).await?;
             // What is under way is drawn by the page itself, live.
             past.tasks = page.items.into_iter().filter(|task| task.outcome.is_some()).collect();
             past.next = page.next;
@@ -134,16 +205,16 @@ pub(crate) async fn for_page(backend: &Backend, wish: &PastWish, query: &str) ->
             (past.records, past.next) = (page.items, page.next);
         }
         PastWish::History => {
-            let page = backend.journal.events.read(Span { backwards: true, ..asked.span()? }).await?;
+            let page = events(backend, Span { backwards: true, ..asked.span()? }, eyes).await?;
             (past.events, past.next) = (page.items.into_iter().map(shown).collect(), page.next);
         }
         PastWish::Recent => {
-            let page = backend.journal.events.read(Span { backwards: true, limit: 40, ..Span::default() }).await?;
+            let page = events(backend, Span { backwards: true, limit: 40, ..Span::default() }, eyes).await?;
             past.events = page.items.into_iter().map(shown).collect();
         }
         PastWish::Errors => {
             let span = Span { kinds: vec!["error".into()], backwards: true, ..asked.span()? };
-            let page = backend.journal.events.read(span).await?;
+            let page = events(backend, span, eyes).await?;
             (past.events, past.next) = (page.items.into_iter().map(shown).collect(), page.next);
         }
         PastWish::Replay => {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use app::backend::{Accounts, AccountsWish, Backend as Interface, Done, Past, PastEvent, PastWish, Visit};
+use app::backend::{Accounts, AccountsWish, Backend as Interface, Done, Past, PastWish, Visit};
 use async_trait::async_trait;
 use model::{
     DomainRef, Event, Fault, FaultKind, HostId, HostStats, Inventory, RequestId, Task, Viewer, VmStats,
@@ -15,7 +15,10 @@ use model::{
     stats::{Trend, Usage},
 };
 
-use crate::Backend;
+use crate::{
+    Backend,
+    past::{self, Eyes},
+};
 
 /// The backend as somebody sees it.
 #[derive(Clone)]
@@ -65,15 +68,6 @@ impl Sight {
         self.viewer.sees_task(task, |id| self.sees(hosts, id))
     }
 
-    /// Those tasks that are seen.
-    pub(crate) fn tasks(&self, mut tasks: Vec<Arc<Task>>) -> Vec<Arc<Task>> {
-        if self.narrowed().is_some() {
-            let hosts = self.backend.feed().snapshot().hosts;
-            tasks.retain(|task| self.sees_task(&hosts, task));
-        }
-        tasks
-    }
-
     /// One task with its log.
     ///
     /// # Errors
@@ -86,17 +80,9 @@ impl Sight {
         Err(Fault::new(FaultKind::NotFound, format!("There is no task {id}")))
     }
 
-    /// Which past events are seen: those about machines that are seen now.
-    pub(crate) fn past_events<'a, T>(&self, events: &'a [T], read: impl Fn(&'a T) -> (&'a str, &'a str)) -> Vec<&'a T> {
-        if self.narrowed().is_none() {
-            return events.iter().collect();
-        }
-        let hosts = self.backend.feed().snapshot().hosts;
-        let sees = |event: &&'a T| {
-            let (kind, data) = read(event);
-            Event::parse(kind, data).ok().flatten().is_some_and(|event| self.sees_event(&hosts, &event))
-        };
-        events.iter().filter(sees).collect()
+    /// The eyes for what is past: they see what is about machines that are seen now.
+    pub(crate) fn eyes(&self) -> Now {
+        Now { hosts: self.backend.feed().snapshot().hosts, sight: self.clone() }
     }
 
     fn sees_event(&self, hosts: &Inventory, event: &Event) -> bool {
@@ -124,6 +110,28 @@ impl Sight {
             });
         }
         trends
+    }
+}
+
+/// Somebody's eyes at a moment.
+pub(crate) struct Now {
+    sight: Sight,
+    hosts: Arc<Inventory>,
+}
+
+impl Eyes for Now {
+    fn see_all(&self) -> bool {
+        self.sight.narrowed().is_none()
+    }
+
+    fn see_task(&self, task: &Task) -> bool {
+        self.sight.sees_task(&self.hosts, task)
+    }
+
+    fn see_event(&self, kind: &str, data: &str) -> bool {
+        // That something is missing is said to everybody.
+        kind == "gap"
+            || Event::parse(kind, data).ok().flatten().is_some_and(|event| self.sight.sees_event(&self.hosts, &event))
     }
 }
 
@@ -158,7 +166,9 @@ impl Interface for Sight {
     }
 
     fn done(&self, id: RequestId) -> Option<Done> {
-        self.backend.done(id)
+        let task = self.backend.live(id)?;
+        let seen = self.narrowed().is_none() || self.sees_task(&self.backend.feed().snapshot().hosts, &task);
+        seen.then(|| self.backend.done(id)).flatten()
     }
 
     async fn definition(&self, id: &DomainRef) -> Result<String, Fault> {
@@ -176,15 +186,14 @@ impl Interface for Sight {
             }
             _ => {}
         }
-        let mut past = self.backend.past(wish, query).await?;
-        past.tasks = self.tasks(past.tasks);
-        if self.narrowed().is_some() {
-            let seen = self.past_events(&past.events, |event| (&event.kind, &event.data));
-            past.events = seen.into_iter().cloned().collect::<Vec<PastEvent>>();
-            let hosts = self.backend.feed().snapshot().hosts;
+        let eyes = self.eyes();
+        let mut past = past::for_page(&self.backend, wish, query, &eyes).await?;
+        if !eyes.see_all() {
+            past.tasks.retain(|task| eyes.see_task(task));
+            past.events.retain(|event| eyes.see_event(&event.kind, &event.data));
             past.records.retain(|record| {
                 let id = record.host_id.clone().zip(record.target);
-                id.is_some_and(|(host, id)| self.sees(&hosts, &DomainRef { host, id }))
+                id.is_some_and(|(host, id)| self.sees(&eyes.hosts, &DomainRef { host, id }))
             });
         }
         Ok(past)

@@ -65,7 +65,11 @@ mod otel {
     use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig};
     use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
     use tracing::{Subscriber, level_filters::LevelFilter};
-    use tracing_subscriber::{Layer, filter::Targets, registry::LookupSpan};
+    use tracing_subscriber::{
+        Layer,
+        filter::{Targets, filter_fn},
+        registry::LookupSpan,
+    };
 
     /// How long the end of the process waits for a collector.
     pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -75,6 +79,11 @@ mod otel {
         let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         if set("OTEL_EXPORTER_OTLP_ENDPOINT").or_else(|| set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")).is_none() {
             return Ok(None);
+        }
+        // It would be silent: the exporter brings no TLS.
+        let endpoint = set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").or_else(|| set("OTEL_EXPORTER_OTLP_ENDPOINT"));
+        if endpoint.is_some_and(|endpoint| endpoint.starts_with("https:")) {
+            return Err(ExporterBuildError::InternalFailure("a collector is reached over plain http only".into()));
         }
         let json = set("OTEL_EXPORTER_OTLP_PROTOCOL").is_some_and(|protocol| protocol == "http/json");
         let protocol = if json { Protocol::HttpJson } else { Protocol::HttpBinary };
@@ -94,5 +103,7 @@ mod otel {
         tracing_opentelemetry::layer()
             .with_tracer(provider.tracer("belvedere"))
             .with_filter(Targets::new().with_targets(ours))
+            // Lines of the log name people and addresses, and stay there.
+            .with_filter(filter_fn(|metadata| metadata.is_span()))
     }
 }

@@ -5,7 +5,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use axum_server::tls_rustls::RustlsConfig;
@@ -76,8 +76,10 @@ impl Certificate {
         }
     }
 
-    fn changed_at(&self) -> [Option<SystemTime>; 2] {
-        self.files.each_ref().map(|file| file.metadata().and_then(|known| known.modified()).ok())
+    /// When each file, or who may read it, was changed last.
+    fn changed_at(&self) -> [Option<(i64, i64)>; 2] {
+        use std::os::unix::fs::MetadataExt;
+        self.files.each_ref().map(|file| file.metadata().ok().map(|known| (known.ctime(), known.ctime_nsec())))
     }
 }
 

@@ -46,7 +46,11 @@ pub(crate) struct ScopeArguments {
 impl ScopeArguments {
     fn scope(&self) -> Result<Scope, String> {
         let hosts = self.host.iter().map(|host| host.parse()).collect::<Result<_, String>>()?;
-        Ok(Scope { hosts, tags: self.tag.iter().cloned().collect() })
+        let scope = Scope { hosts, tags: self.tag.iter().cloned().collect() };
+        match Scope::from_words(&scope.words()) {
+            Ok(read) if read == scope => Ok(scope),
+            _ => Err("a tag is one word without spaces, commas and #".into()),
+        }
     }
 }
 

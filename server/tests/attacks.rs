@@ -241,13 +241,18 @@ async fn bodies_that_are_large_or_never_come_hold_nothing_up() {
     let form = [("content-type", "application/x-www-form-urlencoded")];
     assert_eq!(site.server.send("POST", "/login", &form, large).await.status(), 413);
     let head = "POST /login HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-www-form-urlencoded\r\n";
-    // One sends half a head, one half a body; both are let go, and others are served meanwhile.
+    // They send nothing, a letter, half a head and half a body; all are let go, and others are served meanwhile.
     let open = async |text: String| {
         let mut slow = TcpStream::connect(&site.server.address).await.expect("connects");
         slow.write_all(text.as_bytes()).await.expect("sent");
         slow
     };
-    let slow = [open(head.to_owned()).await, open(format!("{head}content-length: 100\r\n\r\nname=")).await];
+    let slow = [
+        open(String::new()).await,
+        open("P".to_owned()).await,
+        open(head.to_owned()).await,
+        open(format!("{head}content-length: 100\r\n\r\nname=")).await,
+    ];
     assert_eq!(site.server.get("/healthz").await.0, 200);
     for mut slow in slow {
         let mut said = Vec::new();

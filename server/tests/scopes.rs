@@ -5,6 +5,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::{Stream, read, site::Site};
+use tokio::time::{Duration, Instant, sleep};
 use uuid::Uuid;
 
 /// A client that is known by a token.
@@ -51,7 +52,13 @@ impl<'a> Client<'a> {
     }
 
     async fn stream(&self) -> Stream {
-        let answer = self.site.server.send("GET", "/events", &[("authorization", &self.bearer)], "").await;
+        self.stream_from("").await
+    }
+
+    /// The stream from a position on.
+    async fn stream_from(&self, id: &str) -> Stream {
+        let path = if id.is_empty() { "/events".to_owned() } else { format!("/events?since={id}") };
+        let answer = self.site.server.send("GET", &path, &[("authorization", &self.bearer)], "").await;
         assert_eq!(answer.status(), 200);
         Stream { body: answer.into_body(), text: String::new() }
     }
@@ -146,4 +153,80 @@ async fn an_admin_has_no_scope_and_a_scope_is_checked() {
     assert!(site.run(&["user", "set", "jane", "--role", "admin", "--tag", "web"], "").is_err());
     site.run(&["user", "set", "jane", "--role", "operator"], "").expect("set");
     assert!(site.run(&["user", "list"], "").expect("listed").ends_with("jane\toperator"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_narrowed_stream_goes_on_where_it_was_and_a_position_fits_its_scope_only() {
+    let site = Site::new().await;
+    let all = Client::new(&site, "all", &["--role", "operator"]);
+    let some = Client::new(&site, "some", &["--role", "operator", "--tag", "mine"]);
+    let other = Client::new(&site, "other", &["--role", "viewer", "--tag", "web"]);
+    let (_, id) = all.machines().await.into_iter().find(|(name, _)| name == "web-01").expect("it exists");
+    let tagged = async |tags: &[&str]| {
+        assert_eq!(all.command(&id, json!({ "kind": "setTags", "tags": tags })).await.0, 202);
+    };
+    let mut stream = some.stream().await;
+    let position = stream.until("inventory").await.id;
+    // It came into sight, changed and left it again while nobody listened.
+    tagged(&["mine"]).await;
+    let appeared = stream.until("vm-created").await.id;
+    tagged(&["gone"]).await;
+    stream.until("vm-deleted").await;
+    drop(stream);
+    let mut again = some.stream_from(&position).await;
+    let about_it = async |stream: &mut Stream| loop {
+        let kind = stream.next().await.expect("more").kind;
+        // Tasks on it are told while it is in sight.
+        if !kind.starts_with("task-") {
+            return kind;
+        }
+    };
+    assert_eq!(
+        [about_it(&mut again).await, about_it(&mut again).await],
+        ["vm-created", "vm-deleted"],
+        "from before it came"
+    );
+    let mut later = some.stream_from(&appeared).await;
+    assert_eq!(about_it(&mut later).await, "vm-deleted", "from where it was in sight");
+    for (client, id) in [(&all, &position), (&other, &position)] {
+        assert_eq!(client.stream_from(id).await.next().await.expect("more").kind, "inventory", "of another scope");
+    }
+    // A poll at the end of the log waits, and brings no inventory.
+    let (_, inventory) = some.ask("GET", "/events?poll=0", &Value::Null).await;
+    let end = inventory.lines().rev().find_map(|line| line.strip_prefix("id: ")).expect("a position").to_owned();
+    let (_, poll) = some.ask("GET", &format!("/events?poll=1&since={end}"), &Value::Null).await;
+    assert!(poll.contains("event: bookmark") && !poll.contains("event: inventory"), "{poll}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_is_told_how_ones_own_command_ends_that_takes_the_machine_out_of_sight() {
+    let site = Site::new().await;
+    let all = Client::new(&site, "all", &["--role", "operator"]);
+    let some = Client::new(&site, "some", &["--role", "operator", "--tag", "web"]);
+    let (_, id) = some.machines().await.into_iter().next().expect("one is seen");
+    let mut stream = some.stream().await;
+    stream.until("inventory").await;
+    let (status, request) = some.command(&id, json!({ "kind": "setTags", "tags": ["other"] })).await;
+    assert_eq!(status, 202);
+    let ended = stream.until("task-completed").await.data;
+    assert_eq!(
+        (ended["taskId"].as_str(), ended["outcome"].as_str()),
+        (Some(request.to_string().as_str()), Some("succeeded"))
+    );
+    assert_eq!(some.status(&format!("/api/v1/tasks/{request}")).await, 200, "it is one's own");
+    assert_eq!(some.status(&format!("/api/v1/stats/demo/{id}")).await, 404);
+    // What others do with it now is nobody's business here, and no way to a next page tells of it.
+    for n in 0..3 {
+        assert_eq!(all.command(&id, json!({ "kind": "setTitle", "title": format!("hush {n}") })).await.0, 202);
+    }
+    for path in ["/api/v1/tasks?limit=1&kind=setTitle", "/api/v1/events?limit=1&topics=vm-updated&order=newest"] {
+        let began = Instant::now();
+        // Events are written some moments later.
+        while all.json(path).await["next"].is_null() {
+            assert!(began.elapsed() < Duration::from_secs(10), "there is more for who sees all: {path}");
+            sleep(Duration::from_millis(50)).await;
+        }
+        let answer = some.json(path).await;
+        assert!(answer["next"].is_null() && !answer.to_string().contains("hush"), "{path}: {answer}");
+    }
 }

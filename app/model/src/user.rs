@@ -134,6 +134,16 @@ impl Scope {
         self.sees_host(host) && (self.tags.is_empty() || tags.iter().any(|tag| self.tags.contains(tag)))
     }
 
+    /// What makes positions of its stream its own (FNV-1a): one of another scope does not fit,
+    /// as other machines were seen there.
+    pub fn salt(&self) -> u64 {
+        if self.is_everything() {
+            return 0;
+        }
+        let words = self.words();
+        words.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    }
+
     /// As people read and write it: hosts, then tags with `#` in front.
     pub fn words(&self) -> String {
         let tags = self.tags.iter().map(|tag| format!("#{tag}"));
@@ -168,6 +178,7 @@ impl Viewer {
         for host in hosts.hosts.values_mut() {
             host.domains.retain(|_, domain| self.scope.sees(&host.host.id, &domain.tags));
         }
+        snapshot.cursor.epoch ^= self.scope.salt();
         let hosts = snapshot.hosts.clone();
         snapshot.tasks.retain(|task| self.sees_task(task, |id| hosts.domain(id).is_some()));
     }
@@ -179,9 +190,11 @@ impl Viewer {
         }
         match task.target {
             _ if self.scope.tags.is_empty() => true,
+            // One's own is seen to its end, also when it takes the machine out of sight.
+            _ if task.who.is_some() && task.who == self.name => true,
             Some(id) => sees(&DomainRef { host: task.host_id.clone(), id }),
             // A batch may be about others' machines.
-            None => task.who == self.name,
+            None => false,
         }
     }
 

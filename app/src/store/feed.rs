@@ -336,7 +336,7 @@ impl Client {
     fn frame(&self, id: &str, kind: &str, data: &str) {
         if kind == "inventory" {
             if let Ok(snapshot) = serde_json::from_str::<Snapshot>(data) {
-                self.store.replace(&snapshot);
+                self.begin_anew(&snapshot);
             }
             return;
         }
@@ -360,6 +360,12 @@ impl Client {
         }
     }
 
+    /// Takes a snapshot for everything; what ended meanwhile is told by it only.
+    fn begin_anew(&self, snapshot: &Snapshot) {
+        self.store.replace(snapshot);
+        snapshot.tasks.iter().for_each(|task| self.acts.happened(&Change::Task(task.clone())));
+    }
+
     /// Reads everything anew and joins from there; one reading at a time, and as
     /// often as it takes.
     fn read_everything(self: &Rc<Self>) {
@@ -375,7 +381,7 @@ impl Client {
                 Err(_) => None,
             };
             if let Some(snapshot) = &snapshot {
-                client.store.replace(snapshot);
+                client.begin_anew(snapshot);
                 client.join();
             }
             // A tab that is still behind, because the stream comes from before the

@@ -184,7 +184,7 @@ impl Session {
         let permit = self.place_to_ask(id).instrument(span.clone()).await?;
         let session = self.clone();
         let mut answer = blocking(move || {
-            let _span = span;
+            let _inside = span.entered();
             let began = Instant::now();
             let result = session.connection(Lane::Machine).and_then(|connect| question(&connect));
             CALLS[Lane::Machine as usize].note(began.elapsed(), result.is_err());

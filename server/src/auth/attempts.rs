@@ -2,7 +2,7 @@
 //! after some of them the next attempt has to wait. It is forgotten with the process.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::IpAddr,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
@@ -67,15 +67,24 @@ impl Suspect {
 
     fn longest_wait(&self) -> Duration {
         match self {
-            Self::Name(_) | Self::Code(_) => LONGEST_WAIT_OF_NAME,
-            Self::Address(_) => LONGEST_WAIT,
+            Self::Name(_) => LONGEST_WAIT_OF_NAME,
+            // Only who knows the password makes somebody wait for codes.
+            Self::Address(_) | Self::Code(_) => LONGEST_WAIT,
         }
     }
 }
 
-/// All failures.
+/// All failures, and from where accounts have logged in.
 #[derive(Default)]
-pub(super) struct Attempts(Mutex<HashMap<Suspect, Failures>>);
+pub(super) struct Attempts(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    failures: HashMap<Suspect, Failures>,
+    /// Accounts with networks that they have logged in from: whoever guesses elsewhere does
+    /// not make them wait.
+    homes: HashSet<[Suspect; 2]>,
+}
 
 impl Attempts {
     /// Counts an attempt, unless too many have failed. It counts as failed until it has
@@ -84,9 +93,11 @@ impl Attempts {
     /// # Errors
     /// `TooMany`, with the time to wait.
     pub(super) fn count(&self, suspects: &[Suspect]) -> Result<(), Fault> {
-        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Known { failures, homes } = &mut *known;
+        let at_home = <[Suspect; 2]>::try_from(suspects.to_vec()).is_ok_and(|pair| homes.contains(&pair));
         let wait = |suspect: &Suspect| Some(failures.get(suspect)?.wait(suspect.longest_wait()));
-        let wait = suspects.iter().filter_map(wait).max().unwrap_or_default();
+        let wait = suspects[usize::from(at_home)..].iter().filter_map(wait).max().unwrap_or_default();
         if !wait.is_zero() {
             let fault = Fault::new(FaultKind::TooMany, "Too many attempts have failed");
             return Err(fault.with_next(format!("Try again in {} seconds", wait.as_secs() + 1)));
@@ -102,9 +113,25 @@ impl Attempts {
         Ok(())
     }
 
-    /// Forgets the failures of an account; its address may try others.
-    pub(super) fn succeeded(&self, name: &Suspect) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    /// An attempt has succeeded: the account begins anew, and its address, from which others
+    /// come, has one failure less.
+    pub(super) fn succeeded(&self, suspects: &[Suspect]) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Known { failures, homes } = &mut *known;
+        if let Ok(pair) = <[Suspect; 2]>::try_from(suspects.to_vec()) {
+            if homes.len() >= MAX_SUSPECTS {
+                homes.clear();
+            }
+            homes.insert(pair);
+        }
+        for suspect in suspects {
+            match suspect {
+                Suspect::Name(_) | Suspect::Code(_) => drop(failures.remove(suspect)),
+                Suspect::Address(_) => {
+                    failures.entry(suspect.clone()).and_modify(|had| had.count = had.count.saturating_sub(1));
+                }
+            }
+        }
     }
 }
 
@@ -123,6 +150,17 @@ mod tests {
     }
 
     #[test]
+    fn who_guesses_elsewhere_does_not_lock_an_owner_out() {
+        let attempts = Attempts::default();
+        let [home, elsewhere] = ["192.0.2.1", "198.51.100.1"].map(|address| Suspect::of("root", address));
+        attempts.count(&home).expect("free");
+        attempts.succeeded(&home);
+        while attempts.count(&elsewhere).is_ok() {}
+        attempts.count(&home).expect("it is at home");
+        assert!(attempts.count(&Suspect::of("root", "203.0.113.1")).is_err(), "others wait");
+    }
+
+    #[test]
     fn waits_grow_and_are_bounded() {
         let attempts = Attempts::default();
         let root = [Suspect::Name("root".into())];
@@ -131,8 +169,14 @@ mod tests {
         }
         let fault = attempts.count(&root).expect_err("has to wait");
         assert_eq!(fault.kind, FaultKind::TooMany);
-        attempts.succeeded(&root[0]);
+        attempts.succeeded(&root);
         attempts.count(&root).expect("begins anew");
+        // An office logs in from one address, one after the other.
+        for n in 0..50 {
+            let suspects = Suspect::of(&format!("user-{n}"), "192.0.2.1");
+            attempts.count(&suspects).expect("nobody has failed");
+            attempts.succeeded(&suspects);
+        }
         let many = Failures { count: 1_000_000, last: Instant::now() };
         assert!(many.wait(LONGEST_WAIT_OF_NAME) <= LONGEST_WAIT_OF_NAME);
     }

@@ -6,7 +6,7 @@ use std::{sync::PoisonError, time::Instant};
 use model::{Fault, FaultKind, Origin, Role, Scope, user::check_scope};
 use rusqlite::Connection;
 
-use super::{Auth, CODE_WITHIN, LINK_FOR, Shown, attempts::Suspect, factor, hash, new_user, secret};
+use super::{Auth, CODE_WITHIN, LINK_FOR, Peer, Shown, attempts::Suspect, factor, hash, new_user, secret};
 use crate::{
     journal::{
         Note,
@@ -47,6 +47,10 @@ fn nobody(name: &str) -> Fault {
 fn taken(name: &str) -> Fault {
     Fault::new(FaultKind::Conflict, format!("There is an account or token named {name} already"))
         .with_next("Take another name")
+}
+
+fn has_factor(name: &str) -> Fault {
+    Fault::denied(format!("{name} has a second factor already")).with_next("Turn it off first, with one of its codes")
 }
 
 fn last_admin(name: &str) -> Fault {
@@ -118,9 +122,11 @@ impl Auth {
             let user =
                 self.backend.journal.accounts.read(move |connection| accounts::user(connection, &wanted)).await?;
             if !self.verify(place, old, user.and_then(|user| user.password)).await {
-                return Err(Fault::invalid("Current password", "it is not this one"));
+                let peer = Peer { origin: origin.clone(), agent: String::new() };
+                let fault = Fault::invalid("Current password", "it is not this one");
+                return Err(self.failed(name.to_owned(), &peer, fault).await);
             }
-            self.attempts.succeeded(&suspect);
+            self.attempts.succeeded(std::slice::from_ref(&suspect));
         }
         let hashed = self.hash(self.place().await?, new).await?;
         let (owner, own) = (name.to_owned(), shown.hash());
@@ -132,15 +138,20 @@ impl Auth {
         .await
     }
 
-    /// Makes the secret of a second factor; it counts once a code was given for it.
+    /// Makes the secret of a second factor; it counts once a code was given for it in the same
+    /// session, so that nobody confirms what somebody else has made.
     ///
     /// # Errors
-    /// When it cannot be shown.
-    pub(crate) fn new_factor(&self, name: &str) -> Result<MadeFactor, Fault> {
+    /// When there is one already, or it cannot be shown.
+    pub(crate) async fn new_factor(&self, shown: &Shown, name: &str) -> Result<MadeFactor, Fault> {
+        let owner = name.to_owned();
+        if self.backend.journal.accounts.read(move |connection| accounts::factor(connection, &owner)).await?.is_some() {
+            return Err(has_factor(name));
+        }
         let mut unconfirmed = self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner);
         unconfirmed.retain(|_, (_, since)| since.elapsed() < CODE_WITHIN * 2);
         // One that was asked for twice, as by going back, stays the same.
-        let (secret, _) = unconfirmed.entry(name.to_owned()).or_insert_with(|| (factor::new_secret(), Instant::now()));
+        let (secret, _) = unconfirmed.entry(shown.hash()).or_insert_with(|| (factor::new_secret(), Instant::now()));
         let (address, letters) =
             factor::shown(secret, name).ok_or_else(|| Fault::new(FaultKind::Internal, "The secret cannot be shown"))?;
         Ok(MadeFactor { address, letters })
@@ -149,27 +160,40 @@ impl Auth {
     /// Turns a second factor on; gives the recovery codes, which are shown only now.
     ///
     /// # Errors
-    /// When the code is wrong, or that took too long.
-    pub(crate) async fn confirm_factor(&self, name: &str, code: &str, origin: &Origin) -> Result<Vec<String>, Fault> {
+    /// When the code is wrong, that took too long, or there is one already.
+    pub(crate) async fn confirm_factor(
+        &self,
+        shown: &Shown,
+        name: &str,
+        code: &str,
+        origin: &Origin,
+    ) -> Result<Vec<String>, Fault> {
         let suspect = Suspect::Code(name.to_owned());
         self.attempts.count(std::slice::from_ref(&suspect))?;
         let secret = {
             let unconfirmed = self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner);
-            unconfirmed.get(name).map(|(secret, _)| secret.clone())
+            let known = unconfirmed.get(&shown.hash()).filter(|(_, since)| since.elapsed() < CODE_WITHIN * 2);
+            known.map(|(secret, _)| secret.clone())
         };
         let secret = secret.ok_or_else(|| {
             Fault::new(FaultKind::Conflict, "That took too long").with_next("Turn the second factor on once more")
         })?;
         let step = factor::step(&secret, code, now())
             .ok_or_else(|| Fault::invalid("Code", "it is not the one of this moment; look at the clocks of both"))?;
-        self.attempts.succeeded(&suspect);
+        self.attempts.succeeded(std::slice::from_ref(&suspect));
         let (codes, hashes) = factor::recovery_codes();
-        let (owner, made) = (name.to_owned(), Factor { secret, step });
+        let (owner, made, own) = (name.to_owned(), Factor { secret, step }, shown.hash());
         self.change(origin, ("secondFactorOn", name), move |connection| {
-            accounts::set_factor(connection, &owner, &made, &hashes).map(Ok)
+            if accounts::factor(connection, &owner)?.is_some() {
+                return Ok(Err(has_factor(&owner)));
+            }
+            accounts::set_factor(connection, &owner, &made, &hashes)?;
+            // Whoever is in by the password alone begins anew.
+            accounts::end_sessions(connection, &owner, Some(&own))?;
+            Ok(Ok(()))
         })
         .await?;
-        self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner).remove(&shown.hash());
         Ok(codes)
     }
 
@@ -181,9 +205,11 @@ impl Auth {
         let suspect = Suspect::Code(name.to_owned());
         self.attempts.count(std::slice::from_ref(&suspect))?;
         if self.take_code(name, code).await?.is_none() {
-            return Err(Fault::invalid("Code", "it is wrong, or was used before; wait for the next one"));
+            let peer = Peer { origin: origin.clone(), agent: String::new() };
+            let fault = Fault::invalid("Code", "it is wrong, or was used before; wait for the next one");
+            return Err(self.failed(name.to_owned(), &peer, fault).await);
         }
-        self.attempts.succeeded(&suspect);
+        self.attempts.succeeded(std::slice::from_ref(&suspect));
         self.reset_factor(name, origin).await
     }
 

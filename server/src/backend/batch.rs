@@ -14,7 +14,10 @@ use tokio::sync::Semaphore;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::{Backend, named, no_host, perform::Slot};
+use super::{
+    Backend, named, no_host,
+    perform::{Slot, span},
+};
 use crate::{
     journal::{Intent, Query, Settled},
     tasks::{Admission, Record, now},
@@ -57,7 +60,8 @@ impl Backend {
         let id = intent.request_id;
         if let Admission::New(record) = self.tasks.admit(intent).await? {
             let backend = self.clone();
-            tokio::spawn(async move { backend.run_batch(&record).await }.in_current_span());
+            let span = span(&record.intent);
+            tokio::spawn(async move { backend.run_batch(&record).await }.instrument(span));
         }
         Ok(Receipt::of(id))
     }
@@ -117,7 +121,9 @@ impl Backend {
         let (intent, domain) = self.intent(request, whole.origin.clone(), Some(whole.request_id));
         let agent = domain.map(|domain| domain.agent).unwrap_or_default();
         match self.tasks.admit(intent.clone()).await {
-            Ok(Admission::New(record)) => self.perform(&record, agent, slot).await,
+            Ok(Admission::New(record)) => {
+                self.perform(&record, agent, slot).instrument(span(&record.intent)).await;
+            }
             Ok(Admission::Again(_)) => {}
             // A refusal is the result of this part; the batch counts it from the journal.
             Err(fault) => self.tasks.refuse_part(&intent, fault),

@@ -11,7 +11,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use tracing::{Instrument, Span, field::Empty};
+use tracing::{Span, field::Empty};
 
 use super::Backend;
 use crate::{
@@ -42,10 +42,6 @@ struct End {
 impl Backend {
     /// Carries a new request out and says how it ended.
     pub(super) async fn perform(&self, record: &Record, agent: Agent, slot: Slot) {
-        self.perform_spanned(record, agent, slot).instrument(span(&record.intent)).await;
-    }
-
-    async fn perform_spanned(&self, record: &Record, agent: Agent, slot: Slot) {
         let intent = &record.intent;
         let began = Instant::now();
         let End { outcome, fault, settled } = self.run(record, agent, slot).await;
@@ -209,7 +205,7 @@ impl Backend {
 }
 
 /// What a command takes, for traces; part of the request that asked for it.
-fn span(intent: &Intent) -> Span {
+pub(super) fn span(intent: &Intent) -> Span {
     let target = intent.target.map(|id| id.to_string());
     tracing::info_span!(
         "command", otel.name = format_args!("command {}", intent.kind), request.id = %intent.request_id,

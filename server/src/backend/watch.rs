@@ -179,8 +179,8 @@ async fn move_notes(backend: &Backend) -> Result<(), Fault> {
         }
         let ids: Vec<String> = notes.iter().map(|(id, _)| id.clone()).collect();
         let records = audit.take_notes(notes).await?;
-        accounts.write(move |connection| accounts::forget_notes(connection, &ids)).await?;
         backend.feed.publish(records.into_iter().map(appended).collect());
+        accounts.write(move |connection| accounts::forget_notes(connection, &ids)).await?;
     }
 }
 

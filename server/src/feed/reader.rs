@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::body::Bytes;
-use model::HostId;
+use model::{Cursor, HostId};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout_at},
@@ -17,6 +17,8 @@ use super::{Filter, Shared, Sieve, Signal, encode, part_of, random_u64};
 
 /// A reader gets at most one chunk in this time: one frame of a display.
 const CHUNK_EVERY: Duration = Duration::from_millis(16);
+/// How much more than it may be sent is looked through for somebody who sees some machines.
+const MOST_SIEVED: usize = 8;
 /// When the server stops, its readers are closed one after the other within this time.
 const DRAIN_WITHIN: Duration = Duration::from_millis(1_000);
 /// Closed readers come back after this long at most, in milliseconds.
@@ -117,10 +119,15 @@ impl Reader {
         }
     }
 
+    /// A position as this reader's client knows it.
+    fn cursor(&self, seq: u64) -> Cursor {
+        Cursor { epoch: self.shared.epoch ^ self.filter.salt(), seq }
+    }
+
     /// The position, and the version of the server, for clients of another one.
     fn bookmark(&self) -> Bytes {
         let data = concat!("{\"server\":\"", env!("CARGO_PKG_VERSION"), "\"}");
-        encode(self.shared.cursor(self.position), "bookmark", data)
+        encode(self.cursor(self.position), "bookmark", data)
     }
 
     fn given(&mut self, chunk: Bytes) -> Bytes {
@@ -181,9 +188,14 @@ impl Reader {
         if !log.reaches(self.position) {
             return None;
         }
-        let frames = log.after(self.position).zip(self.position + 1..);
-        let frames: Vec<_> = frames
-            .map(|(frame, seq)| (frame.kind, frame.host.clone(), frame.bytes.clone(), self.shared.cursor(seq)))
+        // Reading through more than this takes longer than beginning anew.
+        if log.behind(self.position) > self.shared.bounds.behind.saturating_mul(MOST_SIEVED) {
+            return None;
+        }
+        let frames: Vec<_> = log
+            .after(self.position)
+            .zip(self.position + 1..)
+            .map(|(frame, seq)| (frame.kind, frame.host.clone(), frame.bytes.clone(), self.cursor(seq)))
             .collect();
         self.position = log.seq;
         drop(log);

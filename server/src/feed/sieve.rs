@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use axum::body::Bytes;
 use model::{
-    Cursor, Domain, DomainRef, Event, HostId, Inventory, Viewer,
+    Cursor, Domain, DomainRef, Event, HostId, Inventory, RequestId, Task, Viewer,
     event::{Change, VmCreated, VmDeleted},
     stats::LATEST,
 };
@@ -13,24 +13,40 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{encode, payload};
+use super::{Before, Frame, encode, payload};
 use crate::tasks::now;
 
 /// Follows which machines a viewer sees.
 pub(super) struct Sieve {
     viewer: Viewer,
     visible: BTreeSet<DomainRef>,
+    /// Tasks under way that were told, so that their end is, too.
+    open: BTreeSet<RequestId>,
 }
 
 /// A frame, and its kind.
 type Told = (&'static str, Bytes);
 
 impl Sieve {
-    /// Begins with what is there.
-    pub(super) fn new(viewer: Viewer, inventory: &Inventory) -> Self {
+    /// Begins with what is there, and goes back over what has happened since the position of
+    /// the reader, the last first.
+    pub(super) fn new<'a>(viewer: Viewer, inventory: &Inventory, since: impl Iterator<Item = &'a Frame>) -> Self {
+        let (mut visible, open) = (BTreeSet::new(), BTreeSet::new());
+        // Whoever sees hosts as a whole sees their machines.
+        if viewer.scope.tags.is_empty() {
+            return Self { viewer, visible, open };
+        }
         let seen = inventory.domains().filter(|(host, domain)| viewer.scope.sees(&host.host.id, &domain.tags));
-        let visible = seen.map(|(host, domain)| DomainRef { host: host.host.id.clone(), id: domain.id }).collect();
-        Self { viewer, visible }
+        visible.extend(seen.map(|(host, domain)| DomainRef { host: host.host.id.clone(), id: domain.id }));
+        for frame in since {
+            let (Some(before), Some(host), Some(id)) = (&frame.before, &frame.host, frame.subject) else { continue };
+            let id = DomainRef { host: host.clone(), id };
+            match &**before {
+                Before::Tagged(tags) if viewer.scope.sees(host, tags) => drop(visible.insert(id)),
+                Before::Tagged(_) | Before::Absent => drop(visible.remove(&id)),
+            }
+        }
+        Self { viewer, visible, open }
     }
 
     /// What is told instead of a frame; none when nothing is.
@@ -42,9 +58,12 @@ impl Sieve {
         cursor: Cursor,
     ) -> Option<Told> {
         // What is about the server itself concerns everybody.
-        let Some(host) = host else { return Some((kind, bytes)) };
+        let Some(host) = host else { return Some((kind, addressed(&bytes, cursor))) };
         if !self.viewer.scope.sees_host(host) {
             return None;
+        }
+        if self.viewer.scope.tags.is_empty() {
+            return Some((kind, addressed(&bytes, cursor)));
         }
         // What cannot be read is not shown.
         let event = Event::parse(kind, payload(&bytes)).ok()??;
@@ -56,12 +75,21 @@ impl Sieve {
                 (true, false) => return Some(vanishes(host, &domain, cursor)),
             },
             Change::Removed(host, id, _) => self.visible.remove(&DomainRef { host, id }),
-            Change::Task(task) => self.viewer.sees_task(&task, |id| self.visible.contains(id)),
+            Change::Task(task) => self.follow(&task),
             Change::Host(_) => true,
             // Errors and records name machines in words.
-            Change::Error(_) | Change::Appended | Change::Nothing => self.viewer.scope.tags.is_empty(),
+            Change::Error(_) | Change::Appended | Change::Nothing => false,
         };
-        as_it_is.then_some((kind, bytes))
+        as_it_is.then(|| (kind, addressed(&bytes, cursor)))
+    }
+
+    /// Whether a task is told.
+    fn follow(&mut self, task: &Task) -> bool {
+        let told = self.open.remove(&task.task_id) || self.viewer.sees_task(task, |id| self.visible.contains(id));
+        if told && task.outcome.is_none() {
+            self.open.insert(task.task_id);
+        }
+        told
     }
 
     /// Whether a machine was seen before, and whether it is now.
@@ -93,6 +121,12 @@ impl Sieve {
         let seen: Vec<&str> = machines.into_iter().map(RawValue::get).filter(sees).collect();
         Some(Bytes::from(format!("event: {kind}\ndata: [{}]\n\n", seen.join(","))))
     }
+}
+
+/// A frame with the position as its reader knows it.
+fn addressed(bytes: &Bytes, cursor: Cursor) -> Bytes {
+    let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or_default();
+    [format!("id: {cursor}").as_bytes(), &bytes[end..]].concat().into()
 }
 
 fn appears(host_id: HostId, domain: &std::sync::Arc<Domain>, cursor: Cursor) -> Told {
@@ -158,7 +192,7 @@ mod tests {
         known.domains.insert(Uuid::from_u128(7), domain(tags, 1));
         let inventory = Inventory { hosts: [(host(), known)].into() };
         let scope = Scope::from_words(scope).expect("a scope");
-        Sieve::new(Viewer { name: Some("jane".into()), role: Role::Viewer, scope }, &inventory)
+        Sieve::new(Viewer { name: Some("jane".into()), role: Role::Viewer, scope }, &inventory, std::iter::empty())
     }
 
     fn updated(tags: &[&str], version: u64) -> Event {

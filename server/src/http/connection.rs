@@ -1,5 +1,5 @@
 //! What happens to a connection below HTTP: small delays off, and an end to
-//! readers that take nothing.
+//! readers that take nothing and to clients that say nothing.
 
 use std::{
     future::{Future, Ready, ready},
@@ -91,6 +91,87 @@ impl AsyncWrite for Stalling {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.stream).poll_flush(cx);
         self.timed(cx, result)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// How long a client may take to say which HTTP it speaks.
+const OPENING: Duration = Duration::from_secs(10);
+/// So many bytes say it (RFC 9113, 3.4), and no request is shorter.
+const PREFACE: usize = 24;
+
+/// Accepts connections that soon say something.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Prompt<A>(pub(crate) A);
+
+impl<A, I, S> Accept<I, S> for Prompt<A>
+where
+    A: Accept<I, S>,
+    A::Future: Send + 'static,
+{
+    type Stream = Opening<A::Stream>;
+    type Service = A::Service;
+    type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
+
+    fn accept(&self, stream: I, service: S) -> Self::Future {
+        let accepting = self.0.accept(stream, service);
+        Box::pin(async move {
+            let (stream, service) = accepting.await?;
+            Ok((Opening { stream, waiting: Some(Box::pin(sleep(OPENING))), said: 0 }, service))
+        })
+    }
+}
+
+/// A stream that fails when nothing has come to begin with.
+#[derive(Debug)]
+pub(crate) struct Opening<S> {
+    stream: S,
+    /// None once enough has been said.
+    waiting: Option<Pin<Box<Sleep>>>,
+    said: usize,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Opening<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let Some(waiting) = &mut self.waiting else { return result };
+        if result.is_pending() {
+            return match waiting.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client says nothing"))),
+                Poll::Pending => Poll::Pending,
+            };
+        }
+        self.said += buf.filled().len() - before;
+        if self.said >= PREFACE {
+            self.waiting = None;
+        }
+        result
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Opening<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -22,7 +22,7 @@ use axum::{
 };
 use model::{Fault, FaultKind, Origin, Permission, Viewer};
 
-use super::Failed;
+use super::{Failed, guard::Addressed};
 use crate::{
     auth::{Auth, By, LoggedIn, Peer, Shown, hash},
     config::{Config, Tls},
@@ -170,7 +170,13 @@ impl Door {
         None
     }
 
+    /// Where browsers reach the server.
+    pub(crate) fn address(&self, at: &Addressed) -> String {
+        format!("{}://{}", if self.secure { "https" } else { "http" }, at.0)
+    }
+
     /// Whether browsers come over TLS.
+    #[cfg(feature = "oidc")]
     pub(crate) fn is_secure(&self) -> bool {
         self.secure
     }

@@ -85,10 +85,18 @@ fn is_same_origin(headers: &HeaderMap, host: &str) -> bool {
     }
 }
 
-/// Middleware: lets through or answers 403.
-pub(crate) async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+/// The name and port that a request is addressed to; over HTTP/2 no header says it.
+#[derive(Clone, Debug)]
+pub(crate) struct Addressed(pub(crate) String);
+
+/// Middleware: lets through, with the name it is addressed to, or says why not.
+pub(crate) async fn check(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
     match guard.objection(&request) {
-        None => next.run(request).await,
+        None => {
+            let addressed = Addressed(authority(&request).unwrap_or_default().to_owned());
+            request.extensions_mut().insert(addressed);
+            next.run(request).await
+        }
         Some((status, fault)) => {
             let mut response = Failed(fault).into_response();
             *response.status_mut() = status;

@@ -13,7 +13,11 @@ use axum::{
 use model::{DomainRef, Fault, Origin, Permission, Role, Scope};
 use qrcodegen::{QrCode, QrCodeEcc};
 
-use super::door::{Admitted, Door};
+use super::{
+    door::{Admitted, Door},
+    guard::Addressed,
+};
+use crate::auth::Shown;
 
 /// What a form sends.
 struct Fields(BTreeMap<String, String>);
@@ -73,17 +77,17 @@ pub(crate) async fn factor(
 ) -> Response {
     let fields = Fields(fields);
     let change = async {
-        let (name, _) = admitted.person()?;
+        let (name, shown) = admitted.person()?;
         match fields.text("do") {
-            "begin" => factor_page(&door, &headers, name, None),
-            "confirm" => match door.auth.confirm_factor(name, fields.text("code"), &origin).await {
+            "begin" => factor_page(&door, &headers, (shown, name), None).await,
+            "confirm" => match door.auth.confirm_factor(shown, name, fields.text("code"), &origin).await {
                 Ok(lines) => {
                     let text = "The second factor is on. Keep these recovery codes where you find them without your \
                                 phone: each logs you in once, and they are shown only now.";
                     let (title, text) = ("Recovery codes".to_owned(), text.to_owned());
                     Ok(door.page(StatusCode::OK, &headers, Page::Secret { title, text, lines, back: routes::ACCOUNT }))
                 }
-                Err(fault) => factor_page(&door, &headers, name, Some(fault)),
+                Err(fault) => factor_page(&door, &headers, (shown, name), Some(fault)).await,
             },
             "off" => {
                 door.auth.drop_factor(name, fields.text("code"), &origin).await?;
@@ -95,8 +99,8 @@ pub(crate) async fn factor(
     answer(&door, &headers, routes::ACCOUNT, change.await)
 }
 
-fn factor_page(door: &Door, headers: &HeaderMap, name: &str, fault: Option<Fault>) -> Done {
-    let made = door.auth.new_factor(name)?;
+async fn factor_page(door: &Door, headers: &HeaderMap, (shown, name): (&Shown, &str), fault: Option<Fault>) -> Done {
+    let made = door.auth.new_factor(shown, name).await?;
     let status =
         fault.as_ref().and_then(|fault| StatusCode::from_u16(fault.kind.status()).ok()).unwrap_or(StatusCode::OK);
     let page = Page::Factor {
@@ -139,7 +143,10 @@ pub(crate) async fn sessions(
 }
 
 /// `POST /manage/users`
-pub(crate) async fn users((State(door), Extension(_), Extension(origin), headers, Form(fields)): Sent) -> Response {
+pub(crate) async fn users(
+    Extension(at): Extension<Addressed>,
+    (State(door), Extension(_), Extension(origin), headers, Form(fields)): Sent,
+) -> Response {
     let fields = Fields(fields);
     let name = fields.text("name");
     let ask = |question: String, text: &str, action: &'static str, button: &str| {
@@ -152,9 +159,9 @@ pub(crate) async fn users((State(door), Extension(_), Extension(origin), headers
         match fields.text("do") {
             "add" => {
                 let secret = door.auth.add_user(name, fields.may()?, &origin).await?;
-                Ok(link_page(&door, &headers, name, &secret))
+                Ok(link_page(&door, (&headers, &at), name, &secret))
             }
-            "link" => Ok(link_page(&door, &headers, name, &door.auth.make_link(name, &origin).await?)),
+            "link" => Ok(link_page(&door, (&headers, &at), name, &door.auth.make_link(name, &origin).await?)),
             "role" => {
                 door.auth.set_role(name, fields.may()?, &origin).await?;
                 to(routes::USERS)
@@ -185,13 +192,11 @@ pub(crate) async fn users((State(door), Extension(_), Extension(origin), headers
     answer(&door, &headers, routes::USERS, change.await)
 }
 
-fn link_page(door: &Door, headers: &HeaderMap, name: &str, secret: &str) -> Response {
+fn link_page(door: &Door, (headers, at): (&HeaderMap, &Addressed), name: &str, secret: &str) -> Response {
     let text = format!(
         "This link logs {name} in once, within a quarter of an hour, and lets them choose a password. It is shown only now."
     );
-    let host = headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let scheme = if door.is_secure() { "https" } else { "http" };
-    let lines = vec![format!("{scheme}://{host}/login/{secret}")];
+    let lines = vec![format!("{}/login/{secret}", door.address(at))];
     door.page(
         StatusCode::OK,
         headers,

@@ -35,7 +35,8 @@ impl Doors {
 /// Middleware: puts an `Origin` beside every request.
 pub(crate) async fn note(State(doors): State<Arc<Doors>>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-    let address = if doors.believes(peer) { forwarded(request.headers()).or(peer) } else { peer };
+    // A proxy that says nothing brings everybody: that is no address of anybody.
+    let address = if doors.believes(peer) { forwarded(request.headers()) } else { peer };
     // Browsers send this header and scripts do not; it decides nothing but a word in the record.
     let browser = request.headers().contains_key("sec-fetch-site");
     let source = if browser { Source::Page } else { Source::Api };
@@ -48,7 +49,8 @@ pub(crate) async fn note(State(doors): State<Arc<Doors>>, mut request: Request, 
 /// The address that the nearest proxy saw: the last one of the list.
 fn forwarded(headers: &HeaderMap) -> Option<IpAddr> {
     let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
-    last.rsplit(',').next()?.trim().parse().ok()
+    let last = last.rsplit(',').next()?.trim();
+    last.parse().or_else(|_| last.parse::<SocketAddr>().map(|address| address.ip())).ok()
 }
 
 #[cfg(test)]

@@ -28,8 +28,8 @@ type Fields = Address<BTreeMap<String, String>>;
 
 /// `GET /api/v1/tasks`: the newest first.
 pub(crate) async fn tasks(Extension(sight): Extension<Sight>, Address(fields): Fields) -> Result<Response, Failed> {
-    let page = past::tasks(&sight.backend, Wishes(fields).query()?).await?;
-    Ok(Json(json!({ "tasks": sight.tasks(page.items), "next": page.next })).into_response())
+    let page = past::tasks(&sight.backend, Wishes(fields).query()?, &sight.eyes()).await?;
+    Ok(Json(json!({ "tasks": page.items, "next": page.next })).into_response())
 }
 
 /// `GET /api/v1/tasks/{id}`: one with its log, and with its parts.
@@ -134,9 +134,9 @@ pub(crate) async fn trends(Extension(sight): Extension<Sight>) -> Json<serde_jso
 
 /// `GET /api/v1/events`: what happened, the oldest first.
 pub(crate) async fn events(Extension(sight): Extension<Sight>, Address(fields): Fields) -> Result<Response, Failed> {
-    let page = sight.backend.journal.events.read(Wishes(fields).span()?).await?;
-    let events: Vec<_> = sight
-        .past_events(&page.items, |row| (&row.kind, &row.data))
+    let page = past::events(&sight.backend, Wishes(fields).span()?, &sight.eyes()).await?;
+    let events: Vec<_> = page
+        .items
         .into_iter()
         .filter_map(|row| {
             let data = RawValue::from_string(row.data.clone()).ok()?;

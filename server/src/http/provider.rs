@@ -11,7 +11,10 @@ use axum::{
 };
 use model::{Fault, FaultKind, Origin};
 
-use super::door::{Door, next_page, peer};
+use super::{
+    door::{Door, next_page, peer},
+    guard::Addressed,
+};
 
 /// The cookie of who is away. It comes along when the provider sends the browser back, which
 /// the session's would not.
@@ -35,15 +38,14 @@ fn failed(door: &Door, headers: &HeaderMap, fault: &Fault) -> Response {
 /// `GET /login/provider`
 pub(crate) async fn begin(
     State(door): State<Arc<Door>>,
+    Extension(at): Extension<Addressed>,
     Query(fields): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
 ) -> Response {
     let Some(provider) = &door.provider else {
         return failed(&door, &headers, &Fault::new(FaultKind::NotFound, "No provider is set"));
     };
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let scheme = if door.is_secure() { "https" } else { "http" };
-    let redirect = format!("{scheme}://{host}{}", routes::BACK_FROM_PROVIDER);
+    let redirect = format!("{}{}", door.address(&at), routes::BACK_FROM_PROVIDER);
     match provider.begin(redirect, next_page(&fields).to_owned()).await {
         Ok((address, state)) => with_cookie(&door, &state, KEPT, Redirect::to(&address).into_response()),
         Err(fault) => failed(&door, &headers, &fault),

@@ -78,6 +78,9 @@ const LAYOUT: &str = "
     ) STRICT;
 ";
 
+/// The layout of the file: the first version knew neither scopes nor second factors, and must
+/// not open this one as if there were none.
+const VERSION: i32 = 2;
 /// Columns that a file of the first version lacks.
 const LATER: [&str; 6] = [
     "ALTER TABLE users ADD COLUMN subject TEXT",
@@ -91,9 +94,9 @@ const LATER: [&str; 6] = [
 /// What began later than now by more than this began by a clock that was wrong, in
 /// milliseconds.
 const SKEW: u64 = 300_000;
-/// Notes that wait for the records at most. Beyond it something is wrong with that file
-/// for long, and what still happens is guesses of strangers.
-const MAX_NOTES: u64 = 10_000;
+/// Failures are noted while fewer notes than this wait for the records. Beyond it something
+/// is wrong with that file for long.
+const MAX_FAILURES: u64 = 10_000;
 
 /// What a secret is known by: its SHA-256.
 pub(crate) type Hash = [u8; 32];
@@ -168,9 +171,16 @@ impl Accounts {
 
 /// Opens or makes the file; also while a server uses it.
 pub(crate) fn open(path: &Path) -> Result<Connection, String> {
-    let connection = storage::open(path, LAYOUT, true)?;
-    // One that is there already says so, which is right.
-    LATER.iter().for_each(|later| connection.execute_batch(later).unwrap_or_default());
+    let connection = storage::open_version(path, (LAYOUT, VERSION), true)?;
+    for later in LATER {
+        match connection.execute_batch(later) {
+            Err(error) if !error.to_string().contains("duplicate column") => {
+                return Err(format!("cannot use {}: {error}", path.display()));
+            }
+            // One that is there already says so.
+            _ => {}
+        }
+    }
     connection.execute_batch("PRAGMA foreign_keys = ON").map_err(|error| error.to_string())?;
     Ok(connection)
 }
@@ -178,8 +188,10 @@ pub(crate) fn open(path: &Path) -> Result<Connection, String> {
 /// Puts down what happened, for the records.
 pub(crate) fn note(connection: &Connection, note: &Note) -> rusqlite::Result<()> {
     let body = serde_json::to_string(note).expect("records have string keys only");
+    // Guesses of strangers are bounded; what changes something is always recorded.
+    let most = if note.fault.is_some() { MAX_FAILURES } else { u64::MAX >> 1 };
     let query = "INSERT INTO notes(id, body) SELECT ?, ? WHERE (SELECT count(*) FROM notes) < ?";
-    connection.execute(query, (Uuid::new_v4().to_string(), body, MAX_NOTES)).map(drop)
+    connection.execute(query, (Uuid::new_v4().to_string(), body, most)).map(drop)
 }
 
 /// What waits for the records, the oldest first.

@@ -340,22 +340,20 @@ fn admit(transaction: &Transaction<'_>, intent: &Intent) -> rusqlite::Result<Adm
 }
 
 fn take_notes(transaction: &Transaction<'_>, notes: &[(String, String)]) -> rusqlite::Result<Vec<AuditRecord>> {
-    let newest = Head::read(transaction, NEWEST)?.seq;
-    let known = "SELECT EXISTS(SELECT 1 FROM entries WHERE seq > ? AND entry = 'server'
-        AND json_extract(body, '$.note') = ?)";
-    let mut records = Vec::new();
-    for (id, body) in notes {
-        // One that was taken over and not forgotten there is among the last.
-        let from = newest.saturating_sub(CHECKED);
-        if transaction.prepare_cached(known)?.query_row((from, id), |row| row.get(0))? {
-            continue;
-        }
-        let Ok(note) = serde_json::from_str::<Note>(body) else { continue };
-        let note = Note { note: Some(id.clone()), ..note };
+    // One that was taken over and not forgotten there is among the last.
+    let from = Head::read(transaction, NEWEST)?.seq.saturating_sub(CHECKED);
+    let query = "SELECT json_extract(body, '$.note') FROM entries WHERE seq > ? AND entry = 'server'
+        AND json_extract(body, '$.note') IS NOT NULL";
+    let mut statement = transaction.prepare_cached(query)?;
+    let known = statement.query_map([from], |row| row.get(0))?.collect::<Result<HashSet<String>, _>>()?;
+    let fresh = notes.iter().filter(|(id, _)| !known.contains(id)).map(|(id, body)| {
+        // What a newer version wrote is kept as it is.
+        let unread = || Note { kind: "unreadable".into(), name: body.clone(), ..Note::default() };
+        let note = Note { note: Some(id.clone()), ..serde_json::from_str(body).unwrap_or_else(|_| unread()) };
         let seq = append(transaction, &Entry::Server(note.clone()))?;
-        records.push(own_record(seq, note));
-    }
-    Ok(records)
+        Ok(own_record(seq, note))
+    });
+    fresh.collect()
 }
 
 /// Forgets only from the front, so that the rest stays a chain: a clock that was

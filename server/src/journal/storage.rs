@@ -7,14 +7,19 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 /// Marks our files (`PRAGMA application_id`).
 const APPLICATION: i32 = 0x0062_6c76;
-/// The layout of the files; a newer one is not touched.
-const VERSION: i32 = 1;
+/// The layout of most files; a newer one is not touched.
+pub(super) const VERSION: i32 = 1;
 /// Larger files are not checked as a whole at every start.
 const CHECKED_BYTES: u64 = 256 << 20;
 
 /// Opens a file for writing; makes it if it is missing, and never one that is
 /// something else, damaged, or newer than this version.
 pub(super) fn open(path: &Path, layout: &str, durable: bool) -> Result<Connection, String> {
+    open_version(path, (layout, VERSION), durable)
+}
+
+/// The same for a file whose layout has a version of its own.
+pub(super) fn open_version(path: &Path, (layout, newest): (&str, i32), durable: bool) -> Result<Connection, String> {
     let damaged = |why: String| {
         format!(
             "{} is damaged or no journal of Belvedere ({why}); nothing was changed: put a copy of it back, \
@@ -38,7 +43,7 @@ pub(super) fn open(path: &Path, layout: &str, durable: bool) -> Result<Connectio
     if tables > 0 && application != APPLICATION {
         return Err(damaged("it belongs to another program".into()));
     }
-    if version > VERSION {
+    if version > newest {
         return Err(format!(
             "{} was written by a newer Belvedere; start that one, or choose another folder with --data",
             path.display()
@@ -53,7 +58,7 @@ pub(super) fn open(path: &Path, layout: &str, durable: bool) -> Result<Connectio
     let synchronous = synchronous(durable);
     let set_up = format!(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA application_id = {APPLICATION}; \
-         PRAGMA user_version = {VERSION}; {layout}"
+         PRAGMA user_version = {newest}; {layout}"
     );
     connection.execute_batch(&set_up).map_err(said)?;
     Ok(connection)
