@@ -250,14 +250,7 @@ impl Config {
             return Err("--trusted-proxy says nothing without --behind-proxy".into());
         }
         let uris = if flags.connect.is_empty() { file.connect } else { flags.connect };
-        let mut connect: Vec<(HostId, String)> = Vec::new();
-        for text in uris.iter().map(|text| text.trim()).filter(|text| !text.is_empty()) {
-            let (id, uri) = named_uri(text)?;
-            if connect.iter().any(|(other, _)| *other == id) {
-                return Err(format!("two hosts are named {id}; give one another name with NAME=URI"));
-            }
-            connect.push((id, uri));
-        }
+        let connect = named_hosts(&uris)?;
         let allow_host = if flags.allow_host.is_empty() { file.allow_host } else { flags.allow_host };
         let data = flags.data.or(file.data);
         if let Some(data) = &data {
@@ -331,6 +324,19 @@ impl Config {
         }
         Ok((hosts, scratch))
     }
+}
+
+/// The hosts, each with a name of its own.
+fn named_hosts(uris: &[String]) -> Result<Vec<(HostId, String)>, String> {
+    let mut named: Vec<(HostId, String)> = Vec::new();
+    for text in uris.iter().map(|text| text.trim()).filter(|text| !text.is_empty()) {
+        let (id, uri) = named_uri(text)?;
+        if named.iter().any(|(other, _)| *other == id) {
+            return Err(format!("two hosts are named {id}; give one another name with NAME=URI"));
+        }
+        named.push((id, uri));
+    }
+    Ok(named)
 }
 
 fn said(said: Result<String, String>) -> Stop {

@@ -60,6 +60,32 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config, set_up: Option<&st
     let doors = Arc::new(origin::Doors { behind_proxy: config.behind_proxy, trusted });
     let auth = Arc::new(Auth::new(backend.clone(), config.auth, set_up));
     let door = Arc::new(Door::new(auth, assets.names.clone(), config));
+    let answers = answers()
+        .with_state(backend.clone())
+        // For browsers.
+        .merge(assets::routes(&assets))
+        .merge(doorway().with_state(door.clone()))
+        .fallback(get(pages::render).with_state(pages))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(CompressionLayer::new())
+        // Of a body that comes drop by drop, too.
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, ANSWER_WITHIN));
+    // A stream is never compressed, so it does not carry the room for it, either.
+    let streams = Router::new().route("/events", get(events::stream)).with_state(backend.clone());
+    answers
+        .merge(streams.layer(CatchPanicLayer::custom(panicked)))
+        // The outermost layer stands last.
+        .layer(RequestBodyLimitLayer::new(MAX_BODY))
+        .layer(middleware::from_fn_with_state(doors, origin::note))
+        .layer(middleware::from_fn_with_state(door, door::check))
+        .layer(middleware::from_fn_with_state(guard, guard::check))
+        .layer(RequestBodyTimeoutLayer::new(BODY_WITHIN))
+        .layer(middleware::from_fn_with_state(matches!(config.tls, Tls::Files { .. }), guard::headers))
+        .layer(middleware::from_fn(trace::span))
+}
+
+/// Coming in and going, and what people do with accounts.
+fn doorway() -> Router<Arc<Door>> {
     let doorway = Router::new()
         .route("/login", get(door::log_in_page).post(door::log_in))
         .route("/login/code", post(door::log_in_by_code))
@@ -75,9 +101,12 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config, set_up: Option<&st
     #[cfg(feature = "oidc")]
     let doorway =
         doorway.route("/login/provider", get(provider::begin)).route("/login/provider/back", get(provider::back));
-    let doorway = doorway.with_state(door.clone());
+    doorway
+}
 
-    let answers = Router::new()
+/// What is answered of the hosts.
+fn answers() -> Router<Arc<Backend>> {
+    Router::new()
         // For programs and for our own client.
         .route("/api/v1/inventory", get(api::inventory))
         .route("/api/v1/commands", post(api::command))
@@ -104,27 +133,6 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config, set_up: Option<&st
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(api::ready))
         .route("/metrics", get(metrics::metrics))
-        .with_state(backend.clone())
-        // For browsers.
-        .merge(assets::routes(&assets))
-        .merge(doorway)
-        .fallback(get(pages::render).with_state(pages))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(CompressionLayer::new())
-        // Of a body that comes drop by drop, too.
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, ANSWER_WITHIN));
-    // A stream is never compressed, so it does not carry the room for it, either.
-    let streams = Router::new().route("/events", get(events::stream)).with_state(backend.clone());
-    answers
-        .merge(streams.layer(CatchPanicLayer::custom(panicked)))
-        // The outermost layer stands last.
-        .layer(RequestBodyLimitLayer::new(MAX_BODY))
-        .layer(middleware::from_fn_with_state(doors, origin::note))
-        .layer(middleware::from_fn_with_state(door, door::check))
-        .layer(middleware::from_fn_with_state(guard, guard::check))
-        .layer(RequestBodyTimeoutLayer::new(BODY_WITHIN))
-        .layer(middleware::from_fn_with_state(matches!(config.tls, Tls::Files { .. }), guard::headers))
-        .layer(middleware::from_fn(trace::span))
 }
 
 /// A panic in one request is that request's alone; its text stays in the log.
