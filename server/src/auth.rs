@@ -34,7 +34,7 @@ use crate::{
     Backend,
     journal::{
         Note,
-        accounts::{self, Hash, NewSession, Session, User},
+        accounts::{self, Hash, NewSession, Session, Token, User},
     },
     tasks::now,
 };
@@ -347,14 +347,8 @@ impl Auth {
     /// Records a failure; gives it back.
     async fn failed(&self, name: String, from: &Peer, fault: Fault) -> Fault {
         tracing::warn!(address = from.address(), why = fault.reason, "not logged in");
-        let note = Note {
-            at: now(),
-            kind: "logInFailed".into(),
-            name,
-            origin: Some(from.origin.clone()),
-            fault: Some(Fault::new(fault.kind, fault.reason.clone())),
-            note: None,
-        };
+        let why = Some(Fault::new(fault.kind, fault.reason.clone()));
+        let note = Note { fault: why, ..Note::of("logInFailed", &name, from.origin.clone()) };
         if !self.may_record() {
             return fault;
         }
@@ -490,11 +484,11 @@ impl Auth {
     }
 
     /// The session that is shown; none of a token.
-    async fn own_session(&self, shown: &Shown) -> Result<Option<Session>, Fault> {
-        let (Shown::Session(hash), now) = (shown.clone(), now()) else { return Ok(None) };
-        let all =
-            self.backend.journal.accounts.read(move |connection| accounts::sessions(connection, None, now)).await?;
-        Ok(all.into_iter().find(|known| known.hash == hash))
+    async fn own_session(&self, shown: &Shown, name: &str) -> Result<Option<Session>, Fault> {
+        let (Shown::Session(hash), name, now) = (shown.clone(), name.to_owned(), now()) else { return Ok(None) };
+        let own =
+            self.backend.journal.accounts.read(move |connection| accounts::sessions(connection, Some(&name), now));
+        Ok(own.await?.into_iter().find(|known| known.hash == hash))
     }
 
     /// A place among the checks of passwords.
@@ -540,8 +534,18 @@ async fn beside<T: Send + 'static>(
 
 /// The record of something that an account's owner did with it.
 fn note_of(kind: &str, name: &str, origin: &Origin) -> Note {
-    let origin = Origin { who: Some(name.to_owned()), ..origin.clone() };
-    Note { at: now(), kind: kind.into(), name: name.to_owned(), origin: Some(origin), fault: None, note: None }
+    Note::of(kind, name, Origin { who: Some(name.to_owned()), ..origin.clone() })
+}
+
+/// A day in milliseconds.
+const DAY: u64 = 24 * 3_600_000;
+
+/// A new token, with days until it expires.
+pub(crate) fn new_token(name: &str, (role, scope): (Role, Scope), days: Option<u32>) -> Result<Token, String> {
+    model::user::check_name(name)?;
+    model::user::check_scope(role, &scope)?;
+    let created = now();
+    Ok(Token { name: name.to_owned(), role, created, expires: days.map(|days| created + u64::from(days) * DAY), scope })
 }
 
 /// A new account.

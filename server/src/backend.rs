@@ -11,13 +11,11 @@ use std::{
     time::Duration,
 };
 
-use app::backend::{Accounts, AccountsWish, Backend as Interface, Done, Past, PastWish, Visit};
-use async_trait::async_trait;
+use app::backend::{Accounts, AccountsWish, Done, Visit};
 use hypervisor::{HostConfig, Hypervisor, Sink};
 use model::{
     CommandRequest, Domain, DomainRef, Event, Fault, FaultKind, HostId, HostStats, Origin, Receipt, RequestId, Task,
     VmStats,
-    inventory::Snapshot,
     stats::{LATEST, Sweep, Usage},
 };
 use tokio::{task::JoinSet, time::timeout};
@@ -248,8 +246,7 @@ impl Backend {
     /// When there is no such machine, libvirt does not give it, or that cannot be recorded.
     pub(crate) async fn definition_with_secrets(&self, id: &DomainRef, origin: &Origin) -> Result<String, Fault> {
         let (host, name) = self.machine(id)?;
-        let (kind, origin) = ("passwordsRead".to_owned(), Some(origin.clone()));
-        let note = Note { at: now(), kind, name: format!("{name} on {}", id.host), origin, fault: None, note: None };
+        let note = Note::of("passwordsRead", &format!("{name} on {}", id.host), origin.clone());
         self.journal.accounts.write(move |connection| accounts::note(connection, &note)).await?;
         host.definition(id.id, &name, true).await
     }
@@ -267,17 +264,15 @@ impl Backend {
     }
 }
 
-#[async_trait]
-impl Interface for Backend {
-    fn snapshot(&self) -> Snapshot {
-        self.feed.snapshot()
-    }
-
-    fn stats(&self) -> (Vec<VmStats>, Vec<HostStats>) {
+/// What pages show; `sight` decides to whom.
+impl Backend {
+    /// What running machines and hosts used when they were measured last.
+    pub(crate) fn stats(&self) -> (Vec<VmStats>, Vec<HostStats>) {
         self.history.latest()
     }
 
-    fn recent(&self, id: &DomainRef) -> Vec<VmStats> {
+    /// What a running machine used in the last two minutes, the oldest first.
+    pub(crate) fn recent(&self, id: &DomainRef) -> Vec<VmStats> {
         const RECENT: u64 = 120_000;
         let points = self.history.readings(id, now().saturating_sub(RECENT), now());
         points
@@ -286,11 +281,16 @@ impl Interface for Backend {
             .collect()
     }
 
-    async fn usage(&self, id: &DomainRef, query: &str) -> Result<Option<Usage>, Fault> {
+    /// What a machine used in the time that the query of its page asks for.
+    ///
+    /// # Errors
+    /// When the query is wrong, or what is on disk cannot be read.
+    pub(crate) async fn usage(&self, id: &DomainRef, query: &str) -> Result<Option<Usage>, Fault> {
         past::usage_for_page(self, id, query).await
     }
 
-    fn done(&self, id: RequestId) -> Option<Done> {
+    /// How an answered request ended.
+    pub(crate) fn done(&self, id: RequestId) -> Option<Done> {
         let record = self.tasks.get(id)?;
         let task = record.task.borrow().clone();
         let outcome = match (record.refusal(), task.outcome, &task.fault) {
@@ -302,16 +302,20 @@ impl Interface for Backend {
         Some(Done { name: record.intent.name.clone(), command: record.intent.command.clone(), outcome })
     }
 
-    async fn definition(&self, id: &DomainRef) -> Result<String, Fault> {
+    /// A machine's definition as libvirt writes it, without secrets.
+    ///
+    /// # Errors
+    /// When there is no such machine, or libvirt does not give it.
+    pub(crate) async fn definition(&self, id: &DomainRef) -> Result<String, Fault> {
         let (host, name) = self.machine(id)?;
         host.definition(id.id, &name, false).await
     }
 
-    async fn past(&self, wish: &PastWish, query: &str) -> Result<Past, Fault> {
-        past::for_page(self, wish, query, &past::AllEyes).await
-    }
-
-    async fn accounts(&self, wish: AccountsWish, visit: &Visit) -> Result<Accounts, Fault> {
+    /// What a page about accounts shows.
+    ///
+    /// # Errors
+    /// When the accounts cannot be read.
+    pub(crate) async fn accounts(&self, wish: AccountsWish, visit: &Visit) -> Result<Accounts, Fault> {
         let visit = visit.clone();
         self.journal.accounts.read(move |connection| auth::listed(connection, wish, &visit)).await
     }

@@ -57,6 +57,7 @@ const MAX_READERS: usize = 16_384;
 /// no stream outlives what proxies allow, and after a restart of a proxy they
 /// spread over its servers again.
 const ROTATE_AFTER: Duration = Duration::from_secs(3_600);
+
 /// One encoded event.
 struct Frame {
     kind: &'static str,
@@ -337,16 +338,12 @@ impl Feed {
         let position = usable.map_or(log.seq, |cursor| cursor.seq);
         let viewer = filter.viewer.clone();
         let sieve = viewer.map(|viewer| Box::new(Sieve::new(viewer, &log.inventory, log.after(position).rev())));
-        let first = match usable {
-            Some(_) => None,
-            None if filter.sees_all() => Some(log.inventory_frame(epoch)),
-            None => {
-                // What is made for one reader alone is made outside of the lock.
-                let snapshot = log.snapshot(self.shared.cursor(log.seq));
-                drop(log);
-                Some(narrowed_frame(snapshot, &filter))
-            }
-        };
+        let anew = usable.is_none();
+        let whole = (anew && filter.sees_all()).then(|| log.inventory_frame(epoch));
+        let snapshot = (anew && whole.is_none()).then(|| log.snapshot(self.shared.cursor(log.seq)));
+        drop(log);
+        // What is made for one reader alone is made outside of the lock.
+        let first = whole.or_else(|| snapshot.map(|snapshot| narrowed_frame(snapshot, &filter)));
         self.shared.count(&filter, |count| *count += 1);
         let ends = Instant::now() + part_of(ROTATE_AFTER / 4) + ROTATE_AFTER;
         let shared = self.shared.clone();

@@ -144,10 +144,14 @@ fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
 /// A fault as an answer: its status, and `{fault, reason, next}`.
 struct Failed(Fault);
 
+/// The status that a fault is answered with.
+fn status(fault: &Fault) -> StatusCode {
+    StatusCode::from_u16(fault.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
 impl IntoResponse for Failed {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, Json(&self.0)).into_response();
+        let mut response = (status(&self.0), Json(&self.0)).into_response();
         if matches!(self.0.kind, FaultKind::Busy | FaultKind::Unreachable) {
             response.headers_mut().insert(axum::http::header::RETRY_AFTER, axum::http::HeaderValue::from_static("3"));
         }

@@ -111,23 +111,6 @@ pub(crate) trait Eyes: Send + Sync {
     fn see_event(&self, kind: &str, data: &str) -> bool;
 }
 
-/// Those of who sees everything.
-pub(crate) struct AllEyes;
-
-impl Eyes for AllEyes {
-    fn see_all(&self) -> bool {
-        true
-    }
-
-    fn see_task(&self, _: &Task) -> bool {
-        true
-    }
-
-    fn see_event(&self, _: &str, _: &str) -> bool {
-        true
-    }
-}
-
 /// Rows that are looked at in one piece for somebody who sees some of them.
 const PIECE: u32 = 1_000;
 /// Pieces that are looked at for one page.

@@ -14,6 +14,7 @@ use model::{
     inventory::Snapshot,
     stats::{Trend, Usage},
 };
+use uuid::Uuid;
 
 use crate::{
     Backend,
@@ -40,6 +41,11 @@ impl Sight {
     /// Whether a machine is there and seen.
     fn sees(&self, hosts: &Inventory, id: &DomainRef) -> bool {
         hosts.domain(id).is_some_and(|domain| self.viewer.scope.sees(&id.host, &domain.tags))
+    }
+
+    /// The same of what may name no host.
+    fn sees_of(&self, hosts: &Inventory, host: Option<HostId>, id: Uuid) -> bool {
+        host.is_some_and(|host| self.sees(hosts, &DomainRef { host, id }))
     }
 
     /// What is not seen is not there.
@@ -104,10 +110,7 @@ impl Sight {
     pub(crate) fn trends(&self, mut trends: Vec<Trend>) -> Vec<Trend> {
         if self.narrowed().is_some() {
             let hosts = self.backend.feed().snapshot().hosts;
-            trends.retain(|trend| {
-                let host = trend.host_id.clone();
-                host.is_some_and(|host| self.sees(&hosts, &DomainRef { host, id: trend.vm_id }))
-            });
+            trends.retain(|trend| self.sees_of(&hosts, trend.host_id.clone(), trend.vm_id));
         }
         trends
     }
@@ -147,10 +150,7 @@ impl Interface for Sight {
         let (mut machines, mut loads) = self.backend.stats();
         if self.narrowed().is_some() {
             let hosts = self.backend.feed().snapshot().hosts;
-            machines.retain(|stats| {
-                let host = stats.host_id.clone();
-                host.is_some_and(|host| self.sees(&hosts, &DomainRef { host, id: stats.vm_id }))
-            });
+            machines.retain(|stats| self.sees_of(&hosts, stats.host_id.clone(), stats.vm_id));
             loads.retain(|stats| self.viewer.scope.sees_host(&stats.host_id));
         }
         (machines, loads)
@@ -189,12 +189,10 @@ impl Interface for Sight {
         let eyes = self.eyes();
         let mut past = past::for_page(&self.backend, wish, query, &eyes).await?;
         if !eyes.see_all() {
-            past.tasks.retain(|task| eyes.see_task(task));
+            // Tasks were looked at above; a machine's own page also reads what is no longer its.
             past.events.retain(|event| eyes.see_event(&event.kind, &event.data));
-            past.records.retain(|record| {
-                let id = record.host_id.clone().zip(record.target);
-                id.is_some_and(|(host, id)| self.sees(&eyes.hosts, &DomainRef { host, id }))
-            });
+            past.records
+                .retain(|record| record.target.is_some_and(|id| self.sees_of(&eyes.hosts, record.host_id.clone(), id)));
         }
         Ok(past)
     }

@@ -12,15 +12,10 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::{
     auth::{self, LINK_FOR},
-    journal::{
-        self, Note,
-        accounts::{self, Token},
-    },
+    journal::{self, Note, accounts},
     tasks::now,
 };
 
-/// A day in milliseconds.
-const DAY: u64 = 24 * 3_600_000;
 /// The file that says where the server of a folder listens.
 const ADDRESS: &str = "address";
 
@@ -169,9 +164,8 @@ fn change(
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let changed = change(&transaction)?;
         if changed {
-            let origin = Some(Origin { source: Source::Cli, ..Origin::default() });
-            let note = Note { at: now(), kind: kind.into(), name: name.into(), origin, ..Note::default() };
-            accounts::note(&transaction, &note)?;
+            let origin = Origin { source: Source::Cli, ..Origin::default() };
+            accounts::note(&transaction, &Note::of(kind, name, origin))?;
         }
         transaction.commit().map(|()| changed)
     };
@@ -269,13 +263,9 @@ fn no_account(name: &str) -> String {
 pub(crate) fn token(verb: TokenVerb) -> Said {
     match verb {
         TokenVerb::Create { name, role, scope, expires, folder } => {
-            model::user::check_name(&name)?;
-            let (secret, created) = (auth::secret(), now());
-            let expires = expires.map(|days| created + u64::from(days) * DAY);
             let may = (role.into(), scope.scope()?);
-            model::user::check_scope(may.0, &may.1)?;
-            let (what, (role, scope)) = (auth::may_words(&name, &may), may);
-            let token = Token { name: name.clone(), role, created, expires, scope };
+            let (what, secret) = (auth::may_words(&name, &may), auth::secret());
+            let token = auth::new_token(&name, may, expires)?;
             let add = |file: &Connection| accounts::add_token(file, &auth::hash(&secret), &token);
             match change(&folder, ("tokenCreated", &what), add)? {
                 true => Ok(format!("{secret}\n")),

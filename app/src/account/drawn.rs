@@ -5,7 +5,9 @@ use model::{Role, Scope};
 
 use crate::{
     backend::{Accounts, Beforehand, SessionLine, TokenLine, UserLine},
-    format, routes,
+    format,
+    past::time,
+    routes,
     ui::controls::{Empty, or_dash},
 };
 
@@ -15,7 +17,7 @@ pub(super) fn draw(page: &str) -> AnyView {
         Some(Ok(accounts)) => match page {
             routes::USERS => users(&accounts),
             routes::TOKENS => tokens(&accounts),
-            routes::SESSIONS => sessions("All sessions", &accounts.sessions),
+            routes::SESSIONS => sessions(true, &accounts.sessions),
             _ => own(&accounts),
         },
         Some(Err(fault)) => {
@@ -24,12 +26,6 @@ pub(super) fn draw(page: &str) -> AnyView {
         }
         None => ().into_any(),
     }
-}
-
-fn time(at: u64) -> AnyView {
-    let utc = format::utc(at);
-    let shown = utc.replace('T', " ").replace('Z', "");
-    view! { <time datetime=utc>{shown}</time> }.into_any()
 }
 
 fn own(accounts: &Accounts) -> AnyView {
@@ -41,7 +37,7 @@ fn own(accounts: &Accounts) -> AnyView {
             {password(user, accounts.needs_no_password)}
             {factor(user)}
         </div>
-        {sessions("Your sessions", &accounts.sessions)}
+        {sessions(false, &accounts.sessions)}
     }
     .into_any()
 }
@@ -97,8 +93,8 @@ fn factor(user: &UserLine) -> AnyView {
     .into_any()
 }
 
-fn sessions(title: &'static str, sessions: &[SessionLine]) -> AnyView {
-    let all = title != "Your sessions";
+fn sessions(all: bool, sessions: &[SessionLine]) -> AnyView {
+    let title = if all { "All sessions" } else { "Your sessions" };
     let rows = sessions.iter().map(|session| {
         let end = if session.current {
             view! { <span class="tag">"This one"</span> }.into_any()

@@ -40,7 +40,8 @@ pub(super) fn draw(part: Part) -> AnyView {
     }
 }
 
-pub(super) fn time(at: u64) -> AnyView {
+/// A moment in UTC, to the second.
+pub(crate) fn time(at: u64) -> AnyView {
     let utc = format::utc(at);
     let shown = utc.replace('T', " ").replace('Z', "");
     view! { <time datetime=utc>{shown}</time> }.into_any()

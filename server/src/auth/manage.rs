@@ -6,17 +6,15 @@ use std::{sync::PoisonError, time::Instant};
 use model::{Fault, FaultKind, Origin, Role, Scope, user::check_scope};
 use rusqlite::Connection;
 
-use super::{Auth, CODE_WITHIN, LINK_FOR, Peer, Shown, attempts::Suspect, factor, hash, new_user, secret};
+use super::{Auth, CODE_WITHIN, LINK_FOR, Peer, Shown, attempts::Suspect, factor, hash, new_token, new_user, secret};
 use crate::{
     journal::{
         Note,
-        accounts::{self, Factor, Session, Token},
+        accounts::{self, Factor, Session},
     },
     tasks::now,
 };
 
-/// A day in milliseconds.
-const DAY: u64 = 24 * 3_600_000;
 /// After a link somebody may choose a password without the old one for so long, in
 /// milliseconds.
 const NEW_PASSWORD_WITHIN: u64 = 15 * 60_000;
@@ -28,15 +26,6 @@ pub(crate) struct MadeFactor {
     pub(crate) address: String,
     /// The secret to type.
     pub(crate) letters: String,
-}
-
-/// A token that is shown once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct MadeToken {
-    /// What records call it.
-    pub(crate) name: String,
-    /// What programs send.
-    pub(crate) secret: String,
 }
 
 fn nobody(name: &str) -> Fault {
@@ -77,14 +66,7 @@ impl Auth {
         (kind, name): (&str, &str),
         change: impl Fn(&Connection) -> rusqlite::Result<Result<(), Fault>> + Send + 'static,
     ) -> Result<(), Fault> {
-        let note = Note {
-            at: now(),
-            kind: kind.into(),
-            name: name.to_owned(),
-            origin: Some(origin.clone()),
-            fault: None,
-            note: None,
-        };
+        let note = Note::of(kind, name, origin.clone());
         let changed = self.backend.journal.accounts.write(move |connection| {
             let changed = change(connection)?;
             if changed.is_ok() {
@@ -98,8 +80,8 @@ impl Auth {
     }
 
     /// Whether a session may choose a new password without the old one.
-    async fn needs_no_password(&self, shown: &Shown) -> Result<bool, Fault> {
-        let session = self.own_session(shown).await?;
+    async fn needs_no_password(&self, shown: &Shown, name: &str) -> Result<bool, Fault> {
+        let session = self.own_session(shown, name).await?;
         Ok(session.is_some_and(|session| may_choose_password(&session, now())))
     }
 
@@ -114,7 +96,7 @@ impl Auth {
         (old, new): (&str, &str),
         origin: &Origin,
     ) -> Result<(), Fault> {
-        if !self.needs_no_password(shown).await? {
+        if !self.needs_no_password(shown, name).await? {
             let suspect = Suspect::Name(name.to_owned());
             let place = self.place().await?;
             self.attempts.count(std::slice::from_ref(&suspect))?;
@@ -322,7 +304,7 @@ impl Auth {
         Ok(secret)
     }
 
-    /// Makes a token; its secret is shown only now.
+    /// Makes a token; gives its secret, which is shown only now.
     ///
     /// # Errors
     /// When the name is none, or taken.
@@ -332,19 +314,17 @@ impl Auth {
         may: (Role, Scope),
         days: Option<u32>,
         origin: &Origin,
-    ) -> Result<MadeToken, Fault> {
-        model::user::check_name(name).map_err(|why| Fault::invalid("Name", &why))?;
-        check_scope(may.0, &may.1).map_err(|why| Fault::invalid("Scope", &why))?;
-        let (what, (role, scope)) = (may_words(name, &may), may);
-        let (secret, created) = (secret(), now());
-        let expires = days.map(|days| created + u64::from(days) * DAY);
-        let (hash, token) = (hash(&secret), Token { name: name.to_owned(), role, created, expires, scope });
+    ) -> Result<String, Fault> {
+        let what = may_words(name, &may);
+        let token = new_token(name, may, days).map_err(|why| Fault::invalid("Token", &why))?;
+        let secret = secret();
+        let hash = hash(&secret);
         self.change(origin, ("tokenCreated", &what), move |connection| {
             let added = accounts::add_token(connection, &hash, &token)?;
             Ok(added.then_some(()).ok_or_else(|| taken(&token.name)))
         })
         .await?;
-        Ok(MadeToken { name: name.to_owned(), secret })
+        Ok(secret)
     }
 
     /// Takes a token away.

@@ -10,7 +10,6 @@ use tokio::{
     sync::OwnedSemaphorePermit,
     time::{sleep, timeout},
 };
-
 use tracing::{Span, field::Empty};
 
 use super::Backend;

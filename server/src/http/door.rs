@@ -22,7 +22,7 @@ use axum::{
 };
 use model::{Fault, FaultKind, Origin, Permission, Viewer};
 
-use super::{Failed, guard::Addressed};
+use super::{Failed, guard::Addressed, status};
 use crate::{
     auth::{Auth, By, LoggedIn, Peer, Shown, hash},
     config::{Config, Tls},
@@ -191,9 +191,7 @@ impl Door {
         if let Some(token) = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer ")) {
             return Some(Shown::Token(hash(token.trim())));
         }
-        let pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let mut pairs = pairs.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        pairs.find(|(name, _)| *name == self.cookie_name()).map(|(_, secret)| Shown::Session(hash(secret)))
+        cookie(headers, self.cookie_name()).map(|secret| Shown::Session(hash(secret)))
     }
 
     /// An answer that begins or ends a session.
@@ -210,12 +208,16 @@ impl Door {
 
     /// The same page again with what was wrong.
     pub(super) fn not_in(&self, fault: &Fault, headers: &HeaderMap, page: plain::Page) -> Response {
-        let status = StatusCode::from_u16(fault.kind.status()).unwrap_or(StatusCode::UNAUTHORIZED);
-        let mut response = self.page(status, headers, page);
+        let mut response = self.page(status(fault), headers, page);
         if fault.kind == FaultKind::TooMany {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         }
         response
+    }
+
+    /// A page that says what is not possible, and leads back.
+    pub(super) fn refused(&self, fault: &Fault, headers: &HeaderMap, back: &'static str) -> Response {
+        self.not_in(fault, headers, plain::Page::Refused { why: fault.sentence(), back })
     }
 
     pub(crate) fn page(&self, status: StatusCode, headers: &HeaderMap, page: plain::Page) -> Response {
@@ -287,6 +289,18 @@ fn stranger(request: &Request, is_page: bool, showed: bool) -> Response {
     Redirect::to(&routes::log_in(there)).into_response()
 }
 
+/// A field of a form or an address as it came; empty when it is missing.
+pub(super) fn field<'a>(fields: &'a BTreeMap<String, String>, name: &str) -> &'a str {
+    fields.get(name).map(String::as_str).unwrap_or_default()
+}
+
+/// A cookie of a request.
+pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = pairs.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(known, _)| *known == name).map(|(_, value)| value)
+}
+
 /// The page that comes after logging in.
 pub(super) fn next_page(fields: &BTreeMap<String, String>) -> &str {
     fields.get("next").map(String::as_str).filter(|next| routes::is_local(next)).unwrap_or(routes::OVERVIEW)
@@ -326,7 +340,7 @@ pub(crate) async fn log_in(
     headers: HeaderMap,
     Form(fields): Form<BTreeMap<String, String>>,
 ) -> Response {
-    let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
+    let field = |name| field(&fields, name);
     let (name, next) = (field("name").trim(), next_page(&fields));
     match door.auth.log_in(name, field("password"), &peer(origin, &headers)).await {
         Ok(LoggedIn::Whole(secret)) => door.with_cookie(&secret, Redirect::to(next).into_response()),
@@ -350,7 +364,7 @@ pub(crate) async fn log_in_by_code(
     headers: HeaderMap,
     Form(fields): Form<BTreeMap<String, String>>,
 ) -> Response {
-    let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
+    let field = |name| field(&fields, name);
     let (between, next) = (field("between"), next_page(&fields));
     match door.auth.log_in_by_code(between, field("code"), &peer(origin, &headers)).await {
         Ok(secret) => door.with_cookie(&secret, Redirect::to(next).into_response()),
@@ -382,7 +396,7 @@ pub(crate) async fn set_up(
     headers: HeaderMap,
     Form(fields): Form<BTreeMap<String, String>>,
 ) -> Response {
-    let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
+    let field = |name| field(&fields, name);
     let name = field("name").trim();
     match door.auth.set_up(&secret, name, field("password"), &peer(origin, &headers)).await {
         Ok(session) => door.with_cookie(&session, Redirect::to(routes::OVERVIEW).into_response()),

@@ -14,8 +14,9 @@ use model::{DomainRef, Fault, Origin, Permission, Role, Scope};
 use qrcodegen::{QrCode, QrCodeEcc};
 
 use super::{
-    door::{Admitted, Door},
+    door::{Admitted, Door, field},
     guard::Addressed,
+    status,
 };
 use crate::auth::Shown;
 
@@ -24,7 +25,7 @@ struct Fields(BTreeMap<String, String>);
 
 impl Fields {
     fn text(&self, name: &str) -> &str {
-        self.0.get(name).map(|text| text.trim()).unwrap_or_default()
+        field(&self.0, name).trim()
     }
 
     fn is_sure(&self) -> bool {
@@ -51,10 +52,7 @@ fn to(page: &str) -> Done {
 
 /// The answer, or why not and the way back.
 fn answer(door: &Door, headers: &HeaderMap, back: &'static str, done: Done) -> Response {
-    done.unwrap_or_else(|fault| {
-        let status = StatusCode::from_u16(fault.kind.status()).unwrap_or(StatusCode::BAD_REQUEST);
-        door.page(status, headers, Page::Refused { why: fault.sentence(), back })
-    })
+    done.unwrap_or_else(|fault| door.refused(&fault, headers, back))
 }
 
 /// `POST /manage/password`
@@ -62,7 +60,7 @@ pub(crate) async fn password(
     (State(door), Extension(admitted), Extension(origin), headers, Form(fields)): Sent,
 ) -> Response {
     // Passwords are taken as they are, with spaces at their ends.
-    let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
+    let field = |name| field(&fields, name);
     let change = async {
         let (name, shown) = admitted.person()?;
         door.auth.change_password(shown, name, (field("old"), field("new")), &origin).await?;
@@ -101,8 +99,7 @@ pub(crate) async fn factor(
 
 async fn factor_page(door: &Door, headers: &HeaderMap, (shown, name): (&Shown, &str), fault: Option<Fault>) -> Done {
     let made = door.auth.new_factor(shown, name).await?;
-    let status =
-        fault.as_ref().and_then(|fault| StatusCode::from_u16(fault.kind.status()).ok()).unwrap_or(StatusCode::OK);
+    let status = fault.as_ref().map_or(StatusCode::OK, status);
     let page = Page::Factor {
         picture: picture(&made.address),
         letters: made.letters,
@@ -220,9 +217,9 @@ pub(crate) async fn tokens((State(door), Extension(_), Extension(origin), header
                             .ok_or_else(|| Fault::invalid("Days", "it is a number from 1 to 3650, or nothing"))?,
                     ),
                 };
-                let made = door.auth.add_token(name, fields.may()?, days, &origin).await?;
+                let secret = door.auth.add_token(name, fields.may()?, days, &origin).await?;
                 let text = "Programs send it as \"Authorization: Bearer\". It is shown only now.".into();
-                let (title, lines) = (format!("Token {}", made.name), vec![made.secret]);
+                let (title, lines) = (format!("Token {name}"), vec![secret]);
                 Ok(door.page(StatusCode::OK, &headers, Page::Secret { title, text, lines, back: routes::TOKENS }))
             }
             "revoke" if !fields.is_sure() => {

@@ -6,7 +6,6 @@
 
 use std::{fmt, sync::Arc};
 
-use app::backend::Backend as Interface;
 use axum::{
     extract::State,
     http::header,

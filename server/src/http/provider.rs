@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use app::{plain::Page, routes};
+use app::routes;
 use axum::{
     Extension,
     extract::{Query, State},
@@ -12,7 +12,7 @@ use axum::{
 use model::{Fault, FaultKind, Origin};
 
 use super::{
-    door::{Door, next_page, peer},
+    door::{Door, cookie, field, next_page, peer},
     guard::Addressed,
 };
 
@@ -31,10 +31,6 @@ fn with_cookie(door: &Door, value: &str, kept: u32, mut response: Response) -> R
     response
 }
 
-fn failed(door: &Door, headers: &HeaderMap, fault: &Fault) -> Response {
-    door.not_in(fault, headers, Page::Refused { why: fault.sentence(), back: routes::LOG_IN })
-}
-
 /// `GET /login/provider`
 pub(crate) async fn begin(
     State(door): State<Arc<Door>>,
@@ -43,12 +39,12 @@ pub(crate) async fn begin(
     headers: HeaderMap,
 ) -> Response {
     let Some(provider) = &door.provider else {
-        return failed(&door, &headers, &Fault::new(FaultKind::NotFound, "No provider is set"));
+        return door.refused(&Fault::new(FaultKind::NotFound, "No provider is set"), &headers, routes::LOG_IN);
     };
     let redirect = format!("{}{}", door.address(&at), routes::BACK_FROM_PROVIDER);
     match provider.begin(redirect, next_page(&fields).to_owned()).await {
         Ok((address, state)) => with_cookie(&door, &state, KEPT, Redirect::to(&address).into_response()),
-        Err(fault) => failed(&door, &headers, &fault),
+        Err(fault) => door.refused(&fault, &headers, routes::LOG_IN),
     }
 }
 
@@ -60,10 +56,8 @@ pub(crate) async fn back(
     Query(fields): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
 ) -> Response {
-    let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
-    let pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = pairs.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let kept = pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| value).unwrap_or_default();
+    let field = |name| field(&fields, name);
+    let kept = cookie(&headers, COOKIE).unwrap_or_default();
     let enter = async {
         let provider = door.provider.as_ref().ok_or_else(|| Fault::new(FaultKind::NotFound, "No provider is set"))?;
         let (known, next) = provider.finish(field("state"), kept, field("code")).await?;
@@ -77,7 +71,7 @@ pub(crate) async fn back(
             let page = ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], app::plain::again(&next));
             door.with_cookie(&secret, page.into_response())
         }
-        Err(fault) => failed(&door, &headers, &fault),
+        Err(fault) => door.refused(&fault, &headers, routes::LOG_IN),
     };
     with_cookie(&door, "", 0, response)
 }

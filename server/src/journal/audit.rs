@@ -18,6 +18,7 @@ use super::{
     storage,
     worker::{self, Reader, Writer},
 };
+use crate::tasks::now;
 
 const LAYOUT: &str = "
     CREATE TABLE IF NOT EXISTS entries(
@@ -138,6 +139,13 @@ pub(crate) struct Note {
     /// Its number where it waited, so that it comes only once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<String>,
+}
+
+impl Note {
+    /// Something that somebody has just done.
+    pub(crate) fn of(kind: &str, name: &str, origin: Origin) -> Self {
+        Self { at: now(), kind: kind.into(), name: name.to_owned(), origin: Some(origin), ..Self::default() }
+    }
 }
 
 /// A record as it lies in the file.
