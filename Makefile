@@ -21,7 +21,7 @@ dev:
 	cargo leptos watch
 
 test:
-	@$(SETUP) libvirt rust npm cargo-leptos browser daemon
+	@$(SETUP) libvirt rust npm cargo-leptos browser daemon pam
 	@scripts/test.sh
 
 # The doses of a night: make soak SEEDS=10000 KILLS=500

@@ -62,6 +62,9 @@ daemon() {
 
 bench() { apt_install wrk coreutils nats-server; }
 
+# For the feature of that name.
+pam() { apt_install libpam0g-dev passwd; }
+
 browser() { apt_install chromium fonts-dejavu-core; }
 
 rust() {

@@ -44,22 +44,24 @@ browser() {
 }
 
 check "format" cargo fmt --all --check
-check "lints" cargo clippy --quiet --workspace --exclude frontend --features server/oidc,server/otel --all-targets -- -D warnings
+check "lints" cargo clippy --quiet --workspace --exclude frontend --features server/oidc,server/otel,server/pam --all-targets -- -D warnings
 check "lints of the browser's half" cargo clippy --quiet -p frontend --target wasm32-unknown-unknown --target-dir target/front --profile wasm-release -- -D warnings
 rust "model, hypervisor, server, tidy" cargo test --workspace --exclude frontend
-rust "server: traces, a provider" cargo test -p server --features oidc,otel --lib --test otel --test attacks
+rust "server: traces, a provider, the system" cargo test -p server --features oidc,otel,pam --lib --test otel --test attacks
 end2end/host/guest.sh || failed=$((failed + 1))
 rust "server: many readers, and clocks that jump" cargo test -p server --test load -- --ignored
 if [ "$(id -u)" = 0 ]; then
   rust "hypervisor against real QEMU" cargo test -p hypervisor --test real -- --ignored
   rust "server: crashes, failing disks, figures" cargo test -p server --test crash --test calls --test disk --test flood --test stats -- --ignored
+  rust "server: people of the system" cargo test -p server --features oidc,otel,pam --test pam -- --ignored --test-threads 1
 else
   echo "skipped: hypervisor against real QEMU, because its libvirtd needs root"
   echo "skipped: server: crashes and failing disks, because its libvirtd and its disk need root"
-  skipped=$((skipped + 2))
+  echo "skipped: server: people of the system, because making them needs root"
+  skipped=$((skipped + 3))
 fi
 check "site" cargo leptos build --release --precompress --frontend-only
-check "server" cargo build --quiet -p server --features oidc,otel
+check "server" cargo build --quiet -p server --features oidc,otel,pam
 browser
 
 [ "$skipped" = 0 ] || echo "$skipped skipped, each with its reason above"

@@ -38,13 +38,16 @@ const PAGES: [(&str, &str, &str, Permission); 4] = [
 #[component]
 pub(crate) fn AccountPage() -> impl IntoView {
     let path = use_location().pathname.get_untracked();
-    let Some((here, title, about, _)) = PAGES.into_iter().find(|page| page.0 == path.trim_end_matches('/')) else {
+    let Some((here, title, about, _)) =
+        PAGES.into_iter().find(|page| page.0 == routes::inner(&path).trim_end_matches('/'))
+    else {
         return view! { <NotFound/> }.into_any();
     };
     let store = use_store();
     let shown = PAGES.into_iter().filter(|page| store.may(page.3).is_ok());
     let tabs = shown.map(|(href, label, ..)| {
-        view! { <a href=href rel="external" aria-current=(href == here).then_some("page")>{label}</a> }.into_any()
+        view! { <a href=routes::at(href) rel="external" aria-current=(href == here).then_some("page")>{label}</a> }
+            .into_any()
     });
     #[cfg(feature = "ssr")]
     let drawn = drawn::draw(here);
@@ -76,9 +79,9 @@ pub(crate) fn AccountMenu() -> impl IntoView {
             <ul>
                 <li><small>"Role: " {role.name()}</small></li>
                 {(!scope.is_everything()).then(|| view! { <li><small>"Sees: " {scope.words()}</small></li> }.into_any())}
-                <li><a class="btn item" href=routes::ACCOUNT rel="external">"Your account"</a></li>
-                {role.may(Permission::ManageAccounts).is_ok().then(|| view! { <li><a class="btn item" href=routes::USERS rel="external">"Accounts"</a></li> }.into_any())}
-                <li><form method="post" action=routes::LOG_OUT><button class="btn item">"Log out"</button></form></li>
+                <li><a class="btn item" href=routes::at(routes::ACCOUNT) rel="external">"Your account"</a></li>
+                {role.may(Permission::ManageAccounts).is_ok().then(|| view! { <li><a class="btn item" href=routes::at(routes::USERS) rel="external">"Accounts"</a></li> }.into_any())}
+                <li><form method="post" action=routes::at(routes::LOG_OUT)><button class="btn item">"Log out"</button></form></li>
             </ul>
         </details>
     }

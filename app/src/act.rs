@@ -394,7 +394,7 @@ impl Wish {
 impl Wish {
     async fn send(&self) -> Result<(), Fault> {
         use crate::routes;
-        let post = |path| gloo_net::http::Request::post(path);
+        let post = |path| gloo_net::http::Request::post(&routes::at(path));
         let sent = match self {
             Self::One(request) => post(routes::API_COMMANDS).json(request),
             Self::Many(request) => post(routes::API_BATCHES).json(request),

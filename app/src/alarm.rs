@@ -30,7 +30,7 @@ pub(crate) fn Alarm() -> impl IntoView {
             {told}
             <p role="alert">{again}</p>
             <div class="buttons">
-                <a class="btn" href=routes::ERRORS rel="external">"Error log"</a>
+                <a class="btn" href=routes::at(routes::ERRORS) rel="external">"Error log"</a>
                 {move || retriable().then(|| view! { <button class="btn" on:click=move |_| check(again)>"Try again"</button> }.into_any())}
                 <button class="btn primary" autofocus on:click=move |_| close()>"Close"</button>
             </div>
@@ -45,7 +45,7 @@ fn check(again: RwSignal<String>) {
     #[cfg(feature = "hydrate")]
     leptos::task::spawn_local(async move {
         use crate::act::no_answer;
-        let fault = match gloo_net::http::Request::post(routes::API_JOURNAL).send().await {
+        let fault = match gloo_net::http::Request::post(&routes::at(routes::API_JOURNAL)).send().await {
             Ok(response) if response.ok() => return again.set(String::new()),
             Ok(response) => response.json().await.unwrap_or_else(|_| no_answer()),
             Err(_) => no_answer(),

@@ -16,7 +16,7 @@ pub(crate) fn Reconnect(
     let back = use_location().pathname;
     let name = host.to_string();
     view! {
-        <form class="inline" method="post" action=routes::RECONNECT on:submit=move |event| submitted(&event, &host)>
+        <form class="inline" method="post" action=routes::at(routes::RECONNECT) on:submit=move |event| submitted(&event, &host)>
             <input type="hidden" name="host" value=name/>
             <input type="hidden" name="back" value=back/>
             <button class="btn small">"Reconnect now"</button>

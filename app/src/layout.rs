@@ -31,7 +31,7 @@ pub(crate) fn Frame(children: Children) -> impl IntoView {
         <Title formatter=|page: String| if page.is_empty() { "Belvedere".to_owned() } else { format!("{page} · Belvedere") }/>
         <a class="skip" href="#main">"Skip to content"</a>
         <header class="masthead">
-            <div class="brand"><a href=routes::OVERVIEW rel="external">{icon("logo")}"Belvedere"</a></div>
+            <div class="brand"><a href=routes::at(routes::OVERVIEW) rel="external">{icon("logo")}"Belvedere"</a></div>
             <Top/>
         </header>
         <Navigation/>
@@ -71,15 +71,15 @@ fn Top() -> impl IntoView {
             <details class="fold">
                 <summary aria-label="Menu">{icon("menu")}</summary>
                 <nav aria-label="Folded">
-                    <a href=routes::OVERVIEW rel="external">"Overview"</a>
-                    <a href=routes::VMS>"Virtual machines"</a>
-                    <a href=routes::HOSTS>"Hosts"</a>
-                    <a href=routes::TASKS rel="external">"Tasks"</a>
-                    <a href=routes::HISTORY rel="external">"History"</a>
-                    {use_store().may(Permission::ReadAudit).is_ok().then(|| view! { <a href=routes::AUDIT rel="external">"Audit"</a> }.into_any())}
+                    <a href=routes::at(routes::OVERVIEW) rel="external">"Overview"</a>
+                    <a href=routes::at(routes::VMS)>"Virtual machines"</a>
+                    <a href=routes::at(routes::HOSTS)>"Hosts"</a>
+                    <a href=routes::at(routes::TASKS) rel="external">"Tasks"</a>
+                    <a href=routes::at(routes::HISTORY) rel="external">"History"</a>
+                    {use_store().may(Permission::ReadAudit).is_ok().then(|| view! { <a href=routes::at(routes::AUDIT) rel="external">"Audit"</a> }.into_any())}
                 </nav>
             </details>
-            <form class="search" role="search" method="get" action=routes::VMS>
+            <form class="search" role="search" method="get" action=routes::at(routes::VMS)>
                 {icon("search")}
                 <input type="search" name="q" id="search" placeholder="Search machines" aria-label="Search machines" autocomplete="off"/>
                 <kbd>"Ctrl K"</kbd>
@@ -139,7 +139,7 @@ fn TaskDrawer() -> impl IntoView {
             })}</summary>
             <div>
                 {live(move || if open.get() { drawer(store) } else { ().into_any() })}
-                <a class="btn small" href=routes::TASKS rel="external">"All tasks"</a>
+                <a class="btn small" href=routes::at(routes::TASKS) rel="external">"All tasks"</a>
             </div>
         </details>
     }
@@ -159,7 +159,7 @@ fn ThemeSwitch() -> impl IntoView {
     let location = use_location();
     let back = move || location.pathname.get();
     view! {
-        <form class="theme" method="post" action=routes::THEME on:submit=move |event| switch_theme(&event)>
+        <form class="theme" method="post" action=routes::at(routes::THEME) on:submit=move |event| switch_theme(&event)>
             <input type="hidden" name="back" value=back/>
             <button class="btn quiet compact i-theme light-only" name="theme" value="dark" aria-label="Dark theme" title="Dark theme"></button>
             <button class="btn quiet compact i-theme dark-only" name="theme" value="light" aria-label="Light theme" title="Light theme"></button>
@@ -188,7 +188,9 @@ fn switch_theme(event: &leptos::ev::SubmitEvent) {
 fn Navigation() -> impl IntoView {
     let store = use_store();
     let location = use_location();
-    let current = move |path: &'static str| move || location.pathname.with(|at| at.starts_with(path)).then_some("page");
+    let current = move |path: &'static str| {
+        move || location.pathname.with(|at| routes::inner(at).starts_with(path)).then_some("page")
+    };
     let machines = Memo::new(move |_| store.rows.with(|rows| rows.count()));
     let per_host = Memo::new(move |_| {
         let mut counts: Vec<(HostId, usize)> = Vec::new();
@@ -203,12 +205,12 @@ fn Navigation() -> impl IntoView {
     });
     view! {
         <nav class="side" aria-label="Main">
-            <a href=routes::OVERVIEW rel="external" aria-current=move || location.pathname.with(|at| at == routes::OVERVIEW).then_some("page")>{icon("logo")}"Overview"</a>
-            <a href=routes::VMS aria-current=current(routes::VMS)>{icon("machines")}"Virtual machines" <b>{move || machines.get().to_string()}</b></a>
-            <a href=routes::HOSTS aria-current=current(routes::HOSTS)>{icon("hosts")}"Hosts" <b>{move || store.hosts().with(Vec::len).to_string()}</b></a>
-            <a href=routes::TASKS rel="external" aria-current=current(routes::TASKS)>{icon("check")}"Tasks" <b>{move || running(store)}</b></a>
-            <a href=routes::HISTORY rel="external" aria-current=current(routes::HISTORY)>{icon("history")}"History" <b title="errors since this page was opened">{move || match store.errors.get() { 0 => String::new(), count => count.to_string() }}</b></a>
-            {store.may(Permission::ReadAudit).is_ok().then(|| view! { <a href=routes::AUDIT rel="external" aria-current=current(routes::AUDIT)>{icon("audit")}"Audit"</a> }.into_any())}
+            <a href=routes::at(routes::OVERVIEW) rel="external" aria-current=move || location.pathname.with(|at| routes::inner(at) == routes::OVERVIEW).then_some("page")>{icon("logo")}"Overview"</a>
+            <a href=routes::at(routes::VMS) aria-current=current(routes::VMS)>{icon("machines")}"Virtual machines" <b>{move || machines.get().to_string()}</b></a>
+            <a href=routes::at(routes::HOSTS) aria-current=current(routes::HOSTS)>{icon("hosts")}"Hosts" <b>{move || store.hosts().with(Vec::len).to_string()}</b></a>
+            <a href=routes::at(routes::TASKS) rel="external" aria-current=current(routes::TASKS)>{icon("check")}"Tasks" <b>{move || running(store)}</b></a>
+            <a href=routes::at(routes::HISTORY) rel="external" aria-current=current(routes::HISTORY)>{icon("history")}"History" <b title="errors since this page was opened">{move || match store.errors.get() { 0 => String::new(), count => count.to_string() }}</b></a>
+            {store.may(Permission::ReadAudit).is_ok().then(|| view! { <a href=routes::at(routes::AUDIT) rel="external" aria-current=current(routes::AUDIT)>{icon("audit")}"Audit"</a> }.into_any())}
             <h2>"Hosts"</h2>
             {move || store.hosts().get().into_iter().map(|host| {
                 let class = if host.connection.connected { "dot live" } else { "dot stale" };
@@ -404,7 +406,7 @@ pub(crate) fn NotFound() -> impl IntoView {
         <Title text="Not found"/>
         <div class="empty">
             <h1>"There is no such page"</h1>
-            <p>"The address may be old. "<a href=routes::VMS>"See all virtual machines"</a>"."</p>
+            <p>"The address may be old. "<a href=routes::at(routes::VMS)>"See all virtual machines"</a>"."</p>
         </div>
     }
 }

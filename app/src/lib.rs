@@ -110,12 +110,12 @@ pub fn shell() -> impl IntoView {
     });
     view! {
         <!DOCTYPE html>
-        <html lang="en" data-theme=theme.name()>
+        <html lang="en" data-theme=theme.name() data-base=routes::base()>
             <head>
                 <meta charset="utf-8"/>
                 <meta name="viewport" content="width=device-width, initial-scale=1"/>
                 <meta name="color-scheme" content="light dark"/>
-                <link rel="icon" href="/favicon.svg" r#type="image/svg+xml"/>
+                <link rel="icon" href=routes::at(routes::ICON) r#type="image/svg+xml"/>
                 {style.map(|style| view! { <link rel="stylesheet" href=style/> })}
                 {start}
                 <MetaTags/>
@@ -133,7 +133,7 @@ pub fn App() -> impl IntoView {
     provide_meta_context();
     store::provide();
     view! {
-        <Router>
+        <Router base=routes::base()>
             <Frame>
                 <Routes fallback=NotFound transition=false>
                     <Route path=path!("/") view=OverviewPage/>

@@ -109,7 +109,7 @@ pub fn html(names: &AssetNames, theme: Theme, page: Page) -> String {
                     <meta name="viewport" content="width=device-width, initial-scale=1"/>
                     <meta name="color-scheme" content="light dark"/>
                     <title>{title} " · Belvedere"</title>
-                    <link rel="icon" href="/favicon.svg"/>
+                    <link rel="icon" href=routes::at(routes::ICON)/>
                     {style.map(|style| view! { <link rel="stylesheet" href=style/> })}
                 </head>
                 <body class="plain">
@@ -127,11 +127,11 @@ pub fn html(names: &AssetNames, theme: Theme, page: Page) -> String {
 
 fn log_in(next: String, name: String, why: Option<String>, provider: Option<String>) -> AnyView {
     let other = provider.map(|provider| {
-        let href = format!("{}?next={}", routes::LOG_IN_BY_PROVIDER, routes::escape(&next));
+        let href = format!("{}?next={}", routes::at(routes::LOG_IN_BY_PROVIDER), routes::escape(&next));
         view! { <a class="btn" href=href>"Log in with " {provider}</a> }.into_any()
     });
     view! {
-        <form class="card" method="post" action=routes::LOG_IN>
+        <form class="card" method="post" action=routes::at(routes::LOG_IN)>
             <h1>"Log in"</h1>
             {wrong(why)}
             <input type="hidden" name="next" value=next/>
@@ -162,7 +162,7 @@ fn wrong(why: Option<String>) -> AnyView {
 
 fn code(next: String, between: String, why: Option<String>) -> AnyView {
     view! {
-        <form class="card" method="post" action=routes::CODE>
+        <form class="card" method="post" action=routes::at(routes::CODE)>
             <h1>"Second factor"</h1>
             {wrong(why)}
             <input type="hidden" name="next" value=next/>
@@ -193,7 +193,7 @@ fn factor((side, path): (i32, String), letters: String, why: Option<String>) -> 
     let grouped: Vec<&str> = letters.as_bytes().chunks(4).filter_map(|part| std::str::from_utf8(part).ok()).collect();
     let frame = format!("-3 -3 {} {}", side + 6, side + 6);
     view! {
-        <form class="card" method="post" action=routes::MANAGE_FACTOR>
+        <form class="card" method="post" action=routes::at(routes::MANAGE_FACTOR)>
             <h1>"Second factor"</h1>
             <p>"Scan this with an app that makes codes, or type the letters into it. Then give its code."</p>
             <svg class="qr" viewBox=frame role="img" aria-label="Picture for the app"><path d=path/></svg>
@@ -201,7 +201,7 @@ fn factor((side, path): (i32, String), letters: String, why: Option<String>) -> 
             {wrong(why)}
             <label>"Code" <input name="code" autocomplete="one-time-code" inputmode="numeric" maxlength="7" required autofocus/></label>
             <button class="btn primary" name="do" value="confirm">"Turn on"</button>
-            <a class="btn" href=routes::ACCOUNT>"Cancel"</a>
+            <a class="btn" href=routes::at(routes::ACCOUNT)>"Cancel"</a>
         </form>
     }
     .into_any()
@@ -214,7 +214,7 @@ fn secret(title: String, text: String, lines: Vec<String>, back: &'static str) -
             <h1>{title}</h1>
             <p>{text}</p>
             <ul class="secret">{lines}</ul>
-            <a class="btn primary" href=back>"Done"</a>
+            <a class="btn primary" href=routes::at(back)>"Done"</a>
         </section>
     }
     .into_any()
@@ -229,12 +229,12 @@ fn sure(
     let fields =
         fields.into_iter().map(|(name, value)| view! { <input type="hidden" name=name value=value/> }).collect_view();
     view! {
-        <form class="card" method="post" action=action>
+        <form class="card" method="post" action=routes::at(action)>
             <h1>{question}</h1>
             <p>{text}</p>
             {fields}
             <button class="btn danger" name="sure" value="yes">{button}</button>
-            <a class="btn" href=back>"Cancel"</a>
+            <a class="btn" href=routes::at(back)>"Cancel"</a>
         </form>
     }
     .into_any()
@@ -245,7 +245,7 @@ fn refused(why: String, back: &'static str) -> AnyView {
         <section class="card">
             <h1>"Not possible"</h1>
             <p role="alert">{why}</p>
-            <a class="btn" href=back>"Back"</a>
+            <a class="btn" href=routes::at(back)>"Back"</a>
         </section>
     }
     .into_any()

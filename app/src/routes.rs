@@ -1,6 +1,68 @@
 //! The only place where an address is spelled.
+//!
+//! The constants are paths within Belvedere. Browsers find them with `at`, which puts the
+//! path in front below which a proxy shows it; the functions that make addresses do that.
+
+use std::sync::OnceLock;
 
 use model::{DomainRef, HostId, RequestId};
+
+static BASE: OnceLock<String> = OnceLock::new();
+
+/// Says below which path browsers find this process. It is said once, before anything is
+/// drawn; the browser reads it from the page.
+#[cfg(feature = "ssr")]
+pub fn set_base(path: &str) {
+    BASE.set(path.to_owned()).ok();
+}
+
+/// The path below which a proxy shows the server, such as `/belvedere`; empty at the root.
+pub fn base() -> &'static str {
+    #[cfg(feature = "hydrate")]
+    return BASE.get_or_init(browser_base);
+    #[cfg(not(feature = "hydrate"))]
+    BASE.get().map_or("", String::as_str)
+}
+
+/// What the page says of it, or, in the worker that pages share, its own address.
+#[cfg(feature = "hydrate")]
+fn browser_base() -> String {
+    use wasm_bindgen::JsCast;
+    if let Some(page) = leptos::web_sys::window().and_then(|window| window.document()) {
+        return page.document_element().and_then(|root| root.get_attribute("data-base")).unwrap_or_default();
+    }
+    let worker = js_sys::global().unchecked_into::<web_sys::WorkerGlobalScope>();
+    let address = worker.location().pathname();
+    address.strip_suffix(WORKER).unwrap_or_default().to_owned()
+}
+
+/// Where browsers find a path of this server.
+pub fn at(path: &str) -> String {
+    format!("{}{path}", base())
+}
+
+/// The path within this server that browsers find at an address.
+pub fn inner(address: &str) -> &str {
+    within(base(), address)
+}
+
+/// What of an address lies below a base; all of it when it does not begin so, as a proxy
+/// may take the base away.
+pub fn within<'a>(base: &str, address: &'a str) -> &'a str {
+    match address.strip_prefix(base) {
+        Some("") => OVERVIEW,
+        Some(rest) if rest.starts_with(['/', '?']) => rest,
+        _ => address,
+    }
+}
+
+/// Whether a path of Belvedere begins with this segment.
+#[cfg(feature = "ssr")]
+pub fn is_own(segment: &str) -> bool {
+    const OTHERS: [&str; 6] = ["api", "confirm", "events", "manage", "pkg", "setup"];
+    let pages = [VMS, HOSTS, TASKS, AUDIT, HISTORY, COMMANDS, RECONNECT, CANCEL, THEME, LOG_IN, LOG_OUT, ACCOUNT];
+    OTHERS.contains(&segment) || pages.iter().any(|page| page[1..] == *segment)
+}
 
 /// Everything at a glance.
 pub const OVERVIEW: &str = "/";
@@ -62,10 +124,12 @@ pub const API_COMMANDS: &str = "/api/v1/commands";
 pub const API_INVENTORY: &str = "/api/v1/inventory";
 /// The script of the shared worker.
 pub const WORKER: &str = "/worker.js";
+/// The picture of the browser's tab.
+pub const ICON: &str = "/favicon.svg";
 
 /// One machine.
 pub fn vm(id: &DomainRef) -> String {
-    format!("{VMS}/{}/{}", id.host, id.id)
+    format!("{}/{}/{}", at(VMS), id.host, id.id)
 }
 
 /// A machine's page with what it used in a range of time.
@@ -76,7 +140,7 @@ pub fn vm_range(id: &DomainRef, range: &str) -> String {
 /// The machine whose first tab the page at an address shows.
 #[cfg(any(feature = "ssr", test))]
 pub(crate) fn vm_at(address: &str) -> Option<DomainRef> {
-    address.split('?').next()?.trim_end_matches('/').strip_prefix(VMS)?.strip_prefix('/')?.parse().ok()
+    inner(address).split('?').next()?.trim_end_matches('/').strip_prefix(VMS)?.strip_prefix('/')?.parse().ok()
 }
 
 /// A tab of one machine; the empty name is the first one.
@@ -86,12 +150,12 @@ pub fn vm_tab(id: &DomainRef, tab: &str) -> String {
 
 /// One task.
 pub fn task(id: RequestId) -> String {
-    format!("{TASKS}/{id}")
+    format!("{}/{id}", at(TASKS))
 }
 
 /// Where the wish to end a task goes.
 pub fn api_cancel(id: RequestId) -> String {
-    format!("/api/v1/tasks/{id}/cancel")
+    at(&format!("/api/v1/tasks/{id}/cancel"))
 }
 
 /// What all machines used in the last minutes.
@@ -111,7 +175,7 @@ pub const DEFINITION_TAB: &str = "xml";
 /// The machine whose tab of that name the page at an address shows.
 #[cfg(any(feature = "ssr", test))]
 pub(crate) fn tab_at(address: &str, tab: &str) -> Option<DomainRef> {
-    let path = address.split('?').next()?.trim_end_matches('/');
+    let path = inner(address).split('?').next()?.trim_end_matches('/');
     path.strip_prefix(VMS)?.strip_prefix('/')?.strip_suffix(tab)?.strip_suffix('/')?.parse().ok()
 }
 
@@ -119,7 +183,7 @@ pub(crate) fn tab_at(address: &str, tab: &str) -> Option<DomainRef> {
 #[cfg(any(feature = "ssr", test))]
 pub(crate) fn past_at(address: &str) -> Option<crate::backend::PastWish> {
     use crate::backend::PastWish;
-    let path = address.split('?').next()?.trim_end_matches('/');
+    let path = inner(address).split('?').next()?.trim_end_matches('/');
     let task = || path.strip_prefix(TASKS)?.strip_prefix('/')?.parse().ok().map(PastWish::Task);
     match path {
         TASKS => Some(PastWish::Tasks),
@@ -136,7 +200,7 @@ pub(crate) fn past_at(address: &str) -> Option<crate::backend::PastWish> {
 #[cfg(any(feature = "ssr", test))]
 pub(crate) fn accounts_at(address: &str) -> Option<crate::backend::AccountsWish> {
     use crate::backend::AccountsWish;
-    match address.split('?').next()?.trim_end_matches('/') {
+    match inner(address).split('?').next()?.trim_end_matches('/') {
         ACCOUNT => Some(AccountsWish::Own),
         USERS => Some(AccountsWish::Users),
         TOKENS => Some(AccountsWish::Tokens),
@@ -147,22 +211,22 @@ pub(crate) fn accounts_at(address: &str) -> Option<crate::backend::AccountsWish>
 
 /// The page that asks who somebody is and leads on to another one.
 pub fn log_in(next: &str) -> String {
-    format!("{LOG_IN}?next={}", escape(next))
+    format!("{}?next={}", at(LOG_IN), escape(next))
 }
 
 /// The machines of one host.
 pub fn vms_of(host: &HostId) -> String {
-    format!("{VMS}?host={host}")
+    format!("{}?host={host}", at(VMS))
 }
 
 /// The definition of a machine, as text.
 pub fn api_definition(id: &DomainRef) -> String {
-    format!("/api/v1/domains/{}/{}/definition", id.host, id.id)
+    at(&format!("/api/v1/domains/{}/{}/definition", id.host, id.id))
 }
 
 /// Asks for a new attempt to connect to a host.
 pub fn api_reconnect(host: &HostId) -> String {
-    format!("/api/v1/hosts/{host}/reconnect")
+    at(&format!("/api/v1/hosts/{host}/reconnect"))
 }
 
 /// The stream of events from a position on, with details of the machines that are
@@ -171,20 +235,20 @@ pub fn events(since: Option<&str>, watch: &str) -> String {
     let since = since.map(|since| format!("since={since}"));
     let watch = (!watch.is_empty()).then(|| format!("watch={watch}"));
     let parts: Vec<String> = since.into_iter().chain(watch).collect();
-    if parts.is_empty() { "/events".to_owned() } else { format!("/events?{}", parts.join("&")) }
+    if parts.is_empty() { at("/events") } else { at(&format!("/events?{}", parts.join("&"))) }
 }
 
 /// The same log, answer by answer: at once, or as soon as there is something.
 pub fn poll(since: Option<&str>, at_once: bool) -> String {
     let wait = if at_once { 0 } else { 20 };
     let since = since.map(|since| format!("&since={since}")).unwrap_or_default();
-    format!("/events?poll={wait}{since}")
+    at(&format!("/events?poll={wait}{since}"))
 }
 
 /// The question before something is lost, for browsers without JavaScript.
 pub fn confirm(kind: &str, targets: &[DomainRef], back: &str) -> String {
     let targets: Vec<String> = targets.iter().map(DomainRef::to_string).collect();
-    format!("/confirm?do={kind}&on={}&back={}", targets.join(","), escape(back))
+    at(&format!("/confirm?do={kind}&on={}&back={}", targets.join(","), escape(back)))
 }
 
 /// A page that shows how requests ended.
@@ -221,6 +285,17 @@ pub fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lies_below_a_base_is_found_with_and_without_it() {
+        let found = |address| within("/lab/vm", address);
+        assert_eq!(found("/lab/vm"), "/");
+        assert_eq!(found("/lab/vm/vms?q=a"), "/vms?q=a");
+        assert_eq!(found("/lab/vm?result=x"), "?result=x");
+        assert_eq!(found("/lab/vms"), "/lab/vms", "that is another path");
+        assert_eq!(found("/vms"), "/vms", "the proxy has taken the base away");
+        assert_eq!(within("", "/vms"), "/vms");
+    }
 
     #[test]
     fn results_replace_older_ones_and_keep_the_filter() {

@@ -5,7 +5,7 @@ let left = 5;
 const report = (kind, text) => {
   if (left-- <= 0) return;
   const body = JSON.stringify({ kind, text: String(text).slice(0, 2000), page: location.pathname, session: localStorage["belvedere-session"] });
-  navigator.sendBeacon("/api/v1/reports", new Blob([body], { type: "application/json" }));
+  navigator.sendBeacon(`${document.documentElement.dataset.base}/api/v1/reports`, new Blob([body], { type: "application/json" }));
 };
 const stopped = () => {
   if (document.getElementById("stopped")) return;

@@ -250,7 +250,10 @@ impl Store {
             return;
         }
         leptos::task::spawn_local(async move {
-            let Ok(answer) = gloo_net::http::Request::get(crate::routes::API_STATS).send().await else { return };
+            let Ok(answer) = gloo_net::http::Request::get(&crate::routes::at(crate::routes::API_STATS)).send().await
+            else {
+                return;
+            };
             let Ok(Trends { vms }) = answer.json().await else { return };
             for trend in vms {
                 let id = trend.host_id.clone().map(|host| DomainRef { host, id: trend.vm_id });

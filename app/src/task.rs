@@ -60,7 +60,7 @@ fn cancel(id: RequestId) -> AnyView {
         });
     };
     view! {
-        <form class="inline" method="post" action=routes::CANCEL on:submit=submit>
+        <form class="inline" method="post" action=routes::at(routes::CANCEL) on:submit=submit>
             <input type="hidden" name="task" value=id.to_string()/>
             <input type="hidden" name="back" value=back/>
             <button class="btn small">"Cancel"</button>

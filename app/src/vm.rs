@@ -87,7 +87,7 @@ pub(crate) fn ActionForm() -> impl IntoView {
         if query.is_empty() { path } else { format!("{path}?{}", query.trim_start_matches('?')) }
     };
     view! {
-        <form id=FORM method="post" action=routes::COMMANDS on:submit=move |event| submitted(&event, store, acts)>
+        <form id=FORM method="post" action=routes::at(routes::COMMANDS) on:submit=move |event| submitted(&event, store, acts)>
             {form_token()}
             <input type="hidden" name="back" value=back/>
         </form>

@@ -6,11 +6,14 @@
 
 mod attempts;
 mod factor;
+mod known;
 mod listed;
 mod manage;
 #[cfg(feature = "oidc")]
 pub(crate) mod oidc;
 mod secrets;
+#[cfg(feature = "pam")]
+mod system;
 
 use std::{
     collections::HashMap,
@@ -25,6 +28,8 @@ use tokio::{
 };
 
 use self::attempts::{Attempts, Suspect};
+#[cfg(any(feature = "oidc", feature = "pam"))]
+pub(crate) use self::known::Known;
 pub(crate) use self::{
     listed::listed,
     manage::may_words,
@@ -32,6 +37,7 @@ pub(crate) use self::{
 };
 use crate::{
     Backend,
+    config::Config,
     journal::{
         Note,
         accounts::{self, Hash, NewSession, Session, Token, User},
@@ -143,6 +149,9 @@ struct Beginning {
 pub(crate) struct Auth {
     backend: Arc<Backend>,
     asking: Asking,
+    /// How the system is asked for people that have no account here, if it is.
+    #[cfg(feature = "pam")]
+    system: Option<system::System>,
     /// Whether there are accounts, and who showed which secret, as of a moment ago.
     required: Mutex<Option<(Instant, bool)>>,
     known: Mutex<HashMap<Hash, (Instant, Option<Viewer>)>>,
@@ -160,10 +169,12 @@ pub(crate) struct Auth {
 
 impl Auth {
     /// `set_up` is the secret of the link that makes the first account.
-    pub(crate) fn new(backend: Arc<Backend>, asking: Asking, set_up: Option<&str>) -> Self {
+    pub(crate) fn new(backend: Arc<Backend>, config: &Config, set_up: Option<&str>) -> Self {
         Self {
             backend,
-            asking,
+            asking: config.auth,
+            #[cfg(feature = "pam")]
+            system: config.pam.clone().map(system::System::new),
             required: Mutex::default(),
             known: Mutex::default(),
             attempts: Attempts::default(),
@@ -257,16 +268,20 @@ impl Auth {
         self.attempts.count(&suspects)?;
         let wanted = name.to_owned();
         let found = self.backend.journal.accounts.read(move |connection| {
-            Ok((accounts::user(connection, &wanted)?, accounts::factor(connection, &wanted)?.is_some()))
+            let (user, subject) = (accounts::user(connection, &wanted)?, accounts::subject(connection, &wanted)?);
+            Ok((user, subject, accounts::factor(connection, &wanted)?.is_some()))
         });
-        let (user, has_factor) = found.await?;
+        let (user, subject, has_factor) = found.await?;
+        let began = Instant::now();
+        let account = user.as_ref().map(|_| subject.as_deref());
+        if let Some(said) = self.ask_system(name, password, account).await {
+            let Some(known) = said? else { return Err(self.wrong_password(user, began, from).await) };
+            self.attempts.succeeded(&suspects);
+            return self.enter_by_system(&known, has_factor, from).await;
+        }
         let kept = user.as_ref().and_then(|user| user.password.clone());
         if !self.verify(place, password, kept.clone()).await {
-            // What nobody is called may be a password in the wrong field, so it is not kept.
-            let known = user.map(|user| user.name).unwrap_or_default();
-            let fault = Fault::new(FaultKind::SignedOut, "This name and this password do not belong together")
-                .with_next("Try again, or ask an admin for a link to log in");
-            return Err(self.failed(known, from, fault).await);
+            return Err(self.wrong_password(user, began, from).await);
         }
         let name = user.map(|user| user.name).unwrap_or_default();
         self.attempts.succeeded(&suspects);
@@ -275,6 +290,16 @@ impl Auth {
         }
         let how = Beginning { kind: "loggedIn", password: kept, ..Beginning::default() };
         self.begin(&name, from, how).await.map(LoggedIn::Whole)
+    }
+
+    /// Records that a password was wrong; gives what is said of it.
+    async fn wrong_password(&self, user: Option<User>, began: Instant, from: &Peer) -> Fault {
+        self.wait_like_the_system(began).await;
+        // What nobody is called may be a password in the wrong field, so it is not kept.
+        let known = user.map(|user| user.name).unwrap_or_default();
+        let fault = Fault::new(FaultKind::SignedOut, "This name and this password do not belong together")
+            .with_next("Try again, or ask an admin for a link to log in");
+        self.failed(known, from, fault).await
     }
 
     /// Remembers who has given the password; gives the secret to come back with.
@@ -379,26 +404,6 @@ impl Auth {
                 .with_next("Make a new one with belvedere login-link")
         })?;
         self.begin(&name, from, Beginning { kind: "loggedInByLink", by_link: true, password: None }).await
-    }
-
-    /// Begins a session for whom the provider knows; gives its secret.
-    ///
-    /// # Errors
-    /// When the name belongs to an account that was made here.
-    #[cfg(feature = "oidc")]
-    pub(crate) async fn log_in_by_provider(&self, known: &oidc::Known, from: &Peer) -> Result<String, Fault> {
-        let put = known.clone();
-        let user = self
-            .backend
-            .journal
-            .accounts
-            .write(move |connection| accounts::put_known(connection, (&put.subject, &put.name, put.role), now()));
-        let user = user.await?.ok_or_else(|| {
-            Fault::new(FaultKind::NotAllowed, format!("The name {} belongs to another account here", known.name))
-                .with_next("Ask an admin to remove that one, or to rename you at the provider")
-        })?;
-        self.forget_known();
-        self.begin(&user.name, from, Beginning { kind: "loggedInByProvider", ..Beginning::default() }).await
     }
 
     /// Begins a session and records it; gives its secret.

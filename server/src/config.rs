@@ -18,8 +18,8 @@ use hypervisor::{HostConfig, demo_host};
 use model::HostId;
 use serde::Deserialize;
 
-pub use self::edge::{Oidc, Tls};
-use self::edge::{asking, oidc, tls};
+pub use self::edge::{Oidc, Pam, Tls};
+use self::edge::{asking, base_path, oidc, pam, tls};
 use crate::{
     auth::Asking,
     journal,
@@ -41,6 +41,8 @@ pub struct Config {
     pub allow_host: Vec<String>,
     /// Whether a proxy in front does TLS.
     pub behind_proxy: bool,
+    /// The path below which a proxy shows the server, such as `/belvedere`; empty at the root.
+    pub base_path: String,
     /// Proxies whose word is taken for where a request comes from, beside those on this machine.
     pub trusted_proxies: Vec<IpAddr>,
     /// When everybody has to say who they are.
@@ -49,6 +51,8 @@ pub struct Config {
     pub tls: Tls,
     /// The provider that knows people, if there is one.
     pub oidc: Option<Oidc>,
+    /// How the system is asked for people, if it is.
+    pub pam: Option<Pam>,
     /// The folder of scripts, styles and images.
     pub site: PathBuf,
 }
@@ -137,6 +141,9 @@ struct Flags {
     /// A proxy in front of this server does TLS and accounts, so that it may listen beyond loopback
     #[arg(long, env = "BELVEDERE_BEHIND_PROXY", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     behind_proxy: Option<bool>,
+    /// Path below which a proxy shows this server, such as /belvedere
+    #[arg(long, value_name = "PATH", env = "BELVEDERE_BASE_PATH")]
+    base_path: Option<String>,
     /// Address of a proxy on another machine that says where requests come from; may be repeated
     #[arg(long, value_name = "ADDR", env = "BELVEDERE_TRUSTED_PROXY", value_delimiter = ' ')]
     trusted_proxy: Vec<String>,
@@ -167,6 +174,12 @@ struct Flags {
     /// A role, and the value of the claim that gives it, such as admin=vm-admins; may be repeated
     #[arg(long, value_name = "ROLE=VALUE", env = "BELVEDERE_OIDC_ROLE", value_delimiter = ' ')]
     oidc_role: Vec<String>,
+    /// A role, and the group of this system whose members have it, such as admin=libvirt; they log in with the system's password (PAM); may be repeated
+    #[arg(long, value_name = "ROLE=GROUP", env = "BELVEDERE_PAM_ROLE", value_delimiter = ' ')]
+    pam_role: Vec<String>,
+    /// Service of PAM whose rules apply [default: belvedere]
+    #[arg(long, value_name = "NAME", env = "BELVEDERE_PAM_SERVICE")]
+    pam_service: Option<String>,
 }
 
 /// The TOML file; the keys are the flags without dashes in front.
@@ -179,6 +192,7 @@ struct File {
     data: Option<PathBuf>,
     allow_host: Vec<String>,
     behind_proxy: Option<bool>,
+    base_path: Option<String>,
     trusted_proxy: Vec<String>,
     auth: Option<String>,
     tls: Option<bool>,
@@ -189,6 +203,8 @@ struct File {
     oidc_secret_file: Option<PathBuf>,
     oidc_claim: Option<String>,
     oidc_role: Vec<String>,
+    pam_role: Vec<String>,
+    pam_service: Option<String>,
 }
 
 impl Config {
@@ -232,6 +248,7 @@ impl Config {
             format!("\"{}\" is no address to listen on; it looks like 127.0.0.1:3000", listen.escape_debug())
         })?;
         let behind_proxy = flags.behind_proxy.or(file.behind_proxy).unwrap_or(false);
+        let base_path = base_path(flags.base_path.or(file.base_path).as_deref().unwrap_or_default())?;
         let auth = asking(flags.auth.or(file.auth).as_deref(), listen, behind_proxy)?;
         let tls_files = (flags.tls_cert.or(file.tls_cert), flags.tls_key.or(file.tls_key));
         let tls = tls(tls_files, flags.tls.or(file.tls), listen, behind_proxy)?;
@@ -241,6 +258,8 @@ impl Config {
             flags.oidc_claim.or(file.oidc_claim),
             if flags.oidc_role.is_empty() { file.oidc_role } else { flags.oidc_role },
         )?;
+        let pam_roles = if flags.pam_role.is_empty() { file.pam_role } else { flags.pam_role };
+        let pam = pam(&pam_roles, flags.pam_service.or(file.pam_service))?;
         let trusted = if flags.trusted_proxy.is_empty() { file.trusted_proxy } else { flags.trusted_proxy };
         let trusted_proxies = trusted.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
         let address =
@@ -269,10 +288,12 @@ impl Config {
             data,
             allow_host,
             behind_proxy,
+            base_path,
             trusted_proxies,
             auth,
             tls,
             oidc,
+            pam,
             site: site(),
         })
     }
@@ -460,12 +481,16 @@ mod tests {
 
     #[test]
     fn a_mistake_is_one_clear_sentence() {
-        let cases: [(&[&str], &str); 11] = [
+        let cases: [(&[&str], &str); 15] = [
             (&["--listen", "here"], "\"here\" is no address"),
             (&["--listen", "0.0.0.0:80", "--tls=false"], "read along"),
             (&["--listen", "0.0.0.0:80", "--auth", "off"], "everybody on the network"),
             (&["--auth", "maybe"], "--auth is auto, on or off"),
             (&["--tls-cert", "/x.pem"], "go together"),
+            (&["--base-path", "belvedere"], "is no path for --base-path"),
+            (&["--base-path", "/a//<b>"], "is no path for --base-path"),
+            (&["--base-path", "/vms/x"], "is a page of Belvedere itself"),
+            (&["--pam-role", "admin"], "gives no role"),
             (&["--trusted-proxy", "proxy"], "is no address of a proxy"),
             (&["--connect", "nonsense"], "is no libvirt URI"),
             (&["--connect", "a=test:///default", "--connect", "a=qemu:///system"], "two hosts are named a"),

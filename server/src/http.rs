@@ -20,14 +20,17 @@ mod trace;
 
 use std::{sync::Arc, time::Duration};
 
+use app::routes;
 use axum::{
     Json, Router,
-    http::StatusCode,
+    extract::Request,
+    http::{StatusCode, Uri},
     middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use model::{Fault, FaultKind};
+use tower::ServiceExt;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     compression::CompressionLayer,
@@ -58,7 +61,7 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config, set_up: Option<&st
     let guard = Arc::new(Guard::new(config.allow_host.clone()));
     let trusted = config.trusted_proxies.clone();
     let doors = Arc::new(origin::Doors { behind_proxy: config.behind_proxy, trusted });
-    let auth = Arc::new(Auth::new(backend.clone(), config.auth, set_up));
+    let auth = Arc::new(Auth::new(backend.clone(), config, set_up));
     let door = Arc::new(Door::new(auth, assets.names.clone(), config));
     let answers = answers()
         .with_state(backend.clone())
@@ -72,7 +75,7 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config, set_up: Option<&st
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, ANSWER_WITHIN));
     // A stream is never compressed, so it does not carry the room for it, either.
     let streams = Router::new().route("/events", get(events::stream)).with_state(backend.clone());
-    answers
+    let all = answers
         .merge(streams.layer(CatchPanicLayer::custom(panicked)))
         // The outermost layer stands last.
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
@@ -81,7 +84,26 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config, set_up: Option<&st
         .layer(middleware::from_fn_with_state(guard, guard::check))
         .layer(RequestBodyTimeoutLayer::new(BODY_WITHIN))
         .layer(middleware::from_fn_with_state(matches!(config.tls, Tls::Files { .. }), guard::headers))
-        .layer(middleware::from_fn(trace::span))
+        .layer(middleware::from_fn(trace::span));
+    if routes::base().is_empty() {
+        return all;
+    }
+    // Layers of a router run once a route is chosen, so this one is around it.
+    Router::new().fallback_service(all.map_request(without_base))
+}
+
+/// A request as it is without the path below which a proxy shows the server; the proxy may
+/// have taken it away already.
+fn without_base(mut request: Request) -> Request {
+    let uri = request.uri();
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let inner = format!("{}{query}", routes::inner(uri.path()));
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = inner.parse().ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+    request
 }
 
 /// Coming in and going, and what people do with accounts.
@@ -139,6 +161,11 @@ fn answers() -> Router<Arc<Backend>> {
 fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     let fault = Fault::new(FaultKind::Internal, "Belvedere made a mistake with this request");
     Failed(fault.with_next("See the server's log")).into_response()
+}
+
+/// Where a form wants to go back to, or the page it belongs to.
+fn back_to(wished: Option<&str>, page: &str) -> String {
+    wished.filter(|back| routes::is_local(back)).map_or_else(|| routes::at(page), str::to_owned)
 }
 
 /// A fault as an answer: its status, and `{fault, reason, next}`.

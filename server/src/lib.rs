@@ -88,6 +88,7 @@ impl Server {
     /// When the journal cannot be used, or the demonstration's node file cannot be
     /// written.
     pub async fn start(config: &Config) -> io::Result<Self> {
+        app::routes::set_base(&config.base_path);
         let (hosts, demo) = config.hosts().await?;
         let (journal, temporary) = open_journal(config, hosts.iter().all(|host| host.demo))?;
         let folder = temporary
@@ -105,7 +106,7 @@ impl Server {
     /// Where the server is once it listens there.
     pub fn address(&self, listening: SocketAddr) -> String {
         let scheme = if self.certificate.is_some() { "https" } else { "http" };
-        format!("{scheme}://{listening}")
+        format!("{scheme}://{listening}{}", app::routes::base())
     }
 
     /// What a person at the terminal has to know: the certificate's fingerprint, and the
@@ -125,7 +126,7 @@ impl Server {
     /// How browsers reach it: by the proxy's name, or by one that a machine has.
     fn outer_address(&self, config: &Config, listening: SocketAddr) -> String {
         match config.allow_host.first() {
-            Some(name) if config.behind_proxy => format!("https://{name}"),
+            Some(name) if config.behind_proxy => format!("https://{name}{}", config.base_path),
             _ if listening.ip().is_unspecified() => {
                 let name = config.allow_host.first().cloned().unwrap_or_else(|| config::own_name().to_string());
                 self.address(listening).replace(&listening.ip().to_string(), &name).replace(['[', ']'], "")

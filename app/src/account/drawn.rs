@@ -56,7 +56,7 @@ fn password(user: &UserLine, needs_none: bool) -> AnyView {
     view! {
         <section class="card spaced">
             <header><h2>"Password"</h2></header>
-            <form class="fields" method="post" action=routes::MANAGE_PASSWORD>
+            <form class="fields" method="post" action=routes::at(routes::MANAGE_PASSWORD)>
                 {none} {missing}
                 // For password managers, which keep a password with its name.
                 <input class="hidden" name="username" value=user.name.clone() autocomplete="username" readonly tabindex="-1" aria-hidden="true"/>
@@ -87,7 +87,7 @@ fn factor(user: &UserLine) -> AnyView {
     view! {
         <section class="card spaced">
             <header><h2>"Second factor"</h2></header>
-            <form class="fields" method="post" action=routes::MANAGE_FACTOR>{content}</form>
+            <form class="fields" method="post" action=routes::at(routes::MANAGE_FACTOR)>{content}</form>
         </section>
     }
     .into_any()
@@ -100,9 +100,9 @@ fn sessions(all: bool, sessions: &[SessionLine]) -> AnyView {
             view! { <span class="tag">"This one"</span> }.into_any()
         } else {
             let label = format!("End the session of {} from {}", session.user, session.address);
-            let back = if all { routes::SESSIONS } else { routes::ACCOUNT };
+            let back = routes::at(if all { routes::SESSIONS } else { routes::ACCOUNT });
             view! {
-                <form method="post" action=routes::MANAGE_SESSIONS>
+                <form method="post" action=routes::at(routes::MANAGE_SESSIONS)>
                     <input type="hidden" name="back" value=back/>
                     <button class="btn small" name="id" value=session.id.to_string() aria-label=label>"End"</button>
                 </form>
@@ -123,8 +123,8 @@ fn sessions(all: bool, sessions: &[SessionLine]) -> AnyView {
     });
     let others = (!all && sessions.len() > 1).then(|| {
         view! {
-            <form method="post" action=routes::MANAGE_SESSIONS class="push">
-                <input type="hidden" name="back" value=routes::ACCOUNT/>
+            <form method="post" action=routes::at(routes::MANAGE_SESSIONS) class="push">
+                <input type="hidden" name="back" value=routes::at(routes::ACCOUNT)/>
                 <button class="btn small" name="others" value="yes">"End all others"</button>
             </form>
         }
@@ -203,7 +203,7 @@ fn users(accounts: &Accounts) -> AnyView {
         </div>
         <section class="card spaced">
             <header><h2>"Add an account"</h2></header>
-            <form class="fields across" method="post" action=routes::MANAGE_USERS>
+            <form class="fields across" method="post" action=routes::at(routes::MANAGE_USERS)>
                 <label>"Name" <input name="name" maxlength="64" autocomplete="off" autocapitalize="none" spellcheck="false" required/></label>
                 <label>"Role" {role_choice(Role::Viewer, "Role".into())}</label>
                 <label>"Sees" {scope_field(&Scope::default(), "Scope".into())}</label>
@@ -230,7 +230,7 @@ fn user_row(user: &UserLine) -> AnyView {
         <tr>
             <th scope="row">{name.clone()}</th>
             <td data-label="Role">
-                <form method="post" action=routes::MANAGE_USERS class="inline">
+                <form method="post" action=routes::at(routes::MANAGE_USERS) class="inline">
                     <input type="hidden" name="name" value=name.clone()/>
                     {role_choice(user.role, format!("Role of {name}"))}
                     {scope_field(&user.scope, format!("Scope of {name}"))}
@@ -239,11 +239,11 @@ fn user_row(user: &UserLine) -> AnyView {
             </td>
             <td data-label="Password">{if user.has_password { "Yes" } else { "Link only" }}</td>
             <td data-label="Second factor">
-                <form method="post" action=routes::MANAGE_USERS><input type="hidden" name="name" value=name.clone()/>{factor}</form>
+                <form method="post" action=routes::at(routes::MANAGE_USERS)><input type="hidden" name="name" value=name.clone()/>{factor}</form>
             </td>
             <td class="num" data-label="Sessions">{user.sessions}</td>
             <td class="actions">
-                <form method="post" action=routes::MANAGE_USERS class="inline">
+                <form method="post" action=routes::at(routes::MANAGE_USERS) class="inline">
                     <input type="hidden" name="name" value=name.clone()/>
                     {button("link", "Link to log in", "btn small")}
                     {button("remove", "Remove", "btn small danger")}
@@ -268,7 +268,7 @@ fn tokens(accounts: &Accounts) -> AnyView {
         </div>
         <section class="card spaced">
             <header><h2>"Make a token"</h2></header>
-            <form class="fields across" method="post" action=routes::MANAGE_TOKENS>
+            <form class="fields across" method="post" action=routes::at(routes::MANAGE_TOKENS)>
                 <label>"Name" <input name="name" maxlength="64" autocomplete="off" autocapitalize="none" spellcheck="false" required/></label>
                 <label>"Role" {role_choice(Role::Viewer, "Role".into())}</label>
                 <label>"Sees" {scope_field(&Scope::default(), "Scope".into())}</label>
@@ -293,7 +293,7 @@ fn token_row(token: &TokenLine) -> AnyView {
             <td data-label="Made">{time(token.created)}</td>
             <td data-label="Expires">{expires}</td>
             <td class="actions">
-                <form method="post" action=routes::MANAGE_TOKENS>
+                <form method="post" action=routes::at(routes::MANAGE_TOKENS)>
                     <input type="hidden" name="name" value=token.name.clone()/>
                     <button class="btn small danger" name="do" value="revoke" aria-label=format!("Revoke: {}", token.name)>"Revoke"</button>
                 </form>

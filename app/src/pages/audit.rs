@@ -22,7 +22,7 @@ pub(crate) fn AuditPage() -> impl IntoView {
         <div class="head">
             <h1>"Audit"</h1>
             <span class="spacer"></span>
-            <a class="btn small" href=routes::AUDIT_EXPORT download="">"Export as JSON lines"</a>
+            <a class="btn small" href=routes::at(routes::AUDIT_EXPORT) download="">"Export as JSON lines"</a>
         </div>
         <p class="hint muted">"Each record is on disk before anything is done, and chained to the one before it: \"belvedere audit verify\" shows whether one was changed or taken out."</p>
         {live(move || newer(store.appended.get() - first, "record was added", "records were added", use_location().pathname.get_untracked()))}
@@ -58,12 +58,14 @@ pub(crate) fn HistoryPage() -> impl IntoView {
     let store = use_store();
     let first = store.errors.get_untracked();
     let path = use_location().pathname.get_untracked();
-    let Some((part, here, title, about)) = READINGS.into_iter().find(|reading| reading.1 == path.trim_end_matches('/'))
+    let Some((part, here, title, about)) =
+        READINGS.into_iter().find(|reading| reading.1 == routes::inner(&path).trim_end_matches('/'))
     else {
         return view! { <NotFound/> }.into_any();
     };
     let tabs = READINGS.map(|(_, href, label, _)| {
-        view! { <a href=href rel="external" aria-current=(href == here).then_some("page")>{label}</a> }.into_any()
+        view! { <a href=routes::at(href) rel="external" aria-current=(href == here).then_some("page")>{label}</a> }
+            .into_any()
     });
     view! {
         <Title text=title/>
@@ -72,7 +74,7 @@ pub(crate) fn HistoryPage() -> impl IntoView {
         <p class="hint muted">{about}</p>
         {live(move || {
             let fresh = if part == Part::Errors { store.errors.get() - first } else { 0 };
-            newer(fresh, "error was added", "errors were added", here.to_owned())
+            newer(fresh, "error was added", "errors were added", routes::at(here))
         })}
         {past(part)}
     }

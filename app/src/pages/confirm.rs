@@ -38,13 +38,13 @@ mod drawn {
             Some(command) if !targets.is_empty() => {
                 question(use_store(), &command, &targets, back_to(given("back"))).into_any()
             }
-            _ => view! { <Empty title="There is nothing to confirm"><a href=routes::VMS>"See all virtual machines"</a></Empty> }.into_any(),
+            _ => view! { <Empty title="There is nothing to confirm"><a href=routes::at(routes::VMS)>"See all virtual machines"</a></Empty> }.into_any(),
         }
     }
 
     /// Where to go back to; an address from outside is not followed.
     fn back_to(wished: String) -> String {
-        if routes::is_local(&wished) { wished } else { routes::VMS.to_owned() }
+        if routes::is_local(&wished) { wished } else { routes::at(routes::VMS) }
     }
 
     fn question(store: Store, command: &Command, targets: &[DomainRef], back: String) -> impl IntoView + use<> {
@@ -73,7 +73,7 @@ mod drawn {
                 <h1>{heading.clone()}</h1>
                 <p>{command.loses()}</p>
                 <ul class="doomed">{list.collect_view()}</ul>
-                <form method="post" action=routes::COMMANDS>
+                <form method="post" action=routes::at(routes::COMMANDS)>
                     {form_token()}
                     <input type="hidden" name="back" value=back.clone()/>
                     <input type="hidden" name="confirm" value="yes"/>

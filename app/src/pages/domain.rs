@@ -65,7 +65,7 @@ pub(crate) fn DomainPage() -> impl IntoView {
             view! {
                 <Title text="Not found"/>
                 <h1 class="hidden">"Not found"</h1>
-                <Empty title="This machine is not there">"It may have been deleted or moved to another host. "<a href=routes::VMS>"See all virtual machines"</a>"."</Empty>
+                <Empty title="This machine is not there">"It may have been deleted or moved to another host. "<a href=routes::at(routes::VMS)>"See all virtual machines"</a>"."</Empty>
             }
             .into_any()
         }
@@ -95,7 +95,10 @@ fn leave_when_deleted(store: Store, acts: Acts, id: Memo<Option<DomainRef>>) {
             None => {
                 if let Some((_, name)) = known.flatten().filter(|(known, _)| *known == id) {
                     acts.tell("Deleted", format!("{name} was deleted."), false);
-                    navigate(routes::VMS, leptos_router::NavigateOptions { replace: true, ..Default::default() });
+                    navigate(
+                        &routes::at(routes::VMS),
+                        leptos_router::NavigateOptions { resolve: false, replace: true, ..Default::default() },
+                    );
                 }
                 None
             }
@@ -114,7 +117,7 @@ fn page(store: Store, row: Row) -> impl IntoView {
     };
     view! {
         <Title text=move || title.with(|domain| domain.name.clone())/>
-        <p class="crumbs muted"><a href=routes::VMS>"Virtual machines"</a>" / "<a href=routes::vms_of(&host)>{host.to_string()}</a></p>
+        <p class="crumbs muted"><a href=routes::at(routes::VMS)>"Virtual machines"</a>" / "<a href=routes::vms_of(&host)>{host.to_string()}</a></p>
         <FormResults/>
         <ActionForm/>
         <div class:stale=stale>

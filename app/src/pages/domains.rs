@@ -106,13 +106,13 @@ fn Nothing(
     total: usize,
 ) -> impl IntoView {
     if total > 0 {
-        return view! { <Empty title="No machine matches">"Widen the search, or "<a href=routes::VMS>"see all machines"</a>"."</Empty> }.into_any();
+        return view! { <Empty title="No machine matches">"Widen the search, or "<a href=routes::at(routes::VMS)>"see all machines"</a>"."</Empty> }.into_any();
     }
     let connected = use_store().hosts().with(|hosts| hosts.iter().any(|host| host.connection.connected));
     if connected {
         return view! { <Empty title="No virtual machines yet">"Define one with virsh define or virt-install, and it appears here at once."</Empty> }.into_any();
     }
-    view! { <Empty title="No host is connected">"As soon as one answers, its machines appear here. "<a href=routes::HOSTS>"See why they do not answer"</a>"."</Empty> }.into_any()
+    view! { <Empty title="No host is connected">"As soon as one answers, its machines appear here. "<a href=routes::at(routes::HOSTS)>"See why they do not answer"</a>"."</Empty> }.into_any()
 }
 
 /// State, host and tag as links with counts.
@@ -176,11 +176,12 @@ fn Search(
     let navigate = use_navigate();
     let typed = move |event| {
         let text = event_target_value(&event);
-        let options = leptos_router::NavigateOptions { replace: true, scroll: false, ..Default::default() };
+        let options =
+            leptos_router::NavigateOptions { resolve: false, replace: true, scroll: false, ..Default::default() };
         navigate(&view.with_untracked(|view| view.searching(text)), options);
     };
     view! {
-        <form method="get" action=routes::VMS class="search" on:submit=|event| event.prevent_default()>
+        <form method="get" action=routes::at(routes::VMS) class="search" on:submit=|event| event.prevent_default()>
             {move || view.with(View::hidden_fields)}
             <input type="search" name="q" id="filter" placeholder="Filter" aria-label="Filter machines" autocomplete="off"
                 prop:value=move || view.with(|view| view.search.clone()) value=view.with_untracked(|view| view.search.clone()) on:input=typed/>

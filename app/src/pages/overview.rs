@@ -30,8 +30,8 @@ pub(crate) fn OverviewPage() -> impl IntoView {
         <div class="grid g2">
             <section class="card"><header><h2>"Needs attention"</h2></header>{live(move || attention(store))}</section>
             <section class="card"><header><h2>"Busiest machines"</h2></header>{live(move || busiest(store))}</section>
-            <section class="card"><header><h2>"Tasks"</h2><a class="btn small" href=routes::TASKS rel="external">"All"</a></header>{live(move || tasks(store))}</section>
-            <section class="card"><header><h2>"Last events"</h2><a class="btn small" href=routes::HISTORY rel="external">"All"</a></header>{past(Part::Recent)}</section>
+            <section class="card"><header><h2>"Tasks"</h2><a class="btn small" href=routes::at(routes::TASKS) rel="external">"All"</a></header>{live(move || tasks(store))}</section>
+            <section class="card"><header><h2>"Last events"</h2><a class="btn small" href=routes::at(routes::HISTORY) rel="external">"All"</a></header>{past(Part::Recent)}</section>
         </div>
     }
 }
@@ -49,7 +49,7 @@ fn tiles(store: Store) -> AnyView {
     shown
         .map(|(state, count)| {
             view! {
-                <a class="card tile" href=format!("{}?state={}", routes::VMS, state.key())>
+                <a class="card tile" href=format!("{}?state={}", routes::at(routes::VMS), state.key())>
                     {vm::state(state, "")} <b class="big">{count.to_string()}</b>
                 </a>
             }
@@ -138,13 +138,13 @@ fn about_host(store: Store, host: &Host) -> Vec<Notice> {
     let mut found = Vec::new();
     if !host.connection.connected {
         let since = format::span(store.minute.get().saturating_sub(host.connection.since));
-        found.push(notice(0, routes::HOSTS.to_owned(), format!(": not connected for {since}")));
+        found.push(notice(0, routes::at(routes::HOSTS), format!(": not connected for {since}")));
     }
     let loads = store.loads.get();
     let load = loads.iter().find(|load| load.host_id == host.id);
     for room in load.into_iter().flat_map(|load| &load.storage).filter(|room| room.is_nearly_full()) {
         let why = format!(": storage pool {} has {} left", room.pool, format::memory(room.free_mb));
-        found.push(notice(1, routes::HOSTS.to_owned(), why));
+        found.push(notice(1, routes::at(routes::HOSTS), why));
     }
     let (given, total) = (given(store, host), host.info.as_ref().map_or(0, |info| info.memory_mb));
     if total > 0 && given > total {

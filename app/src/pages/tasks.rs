@@ -46,7 +46,7 @@ pub(crate) fn TaskPage() -> impl IntoView {
     let was_running = first.as_ref().is_some_and(|task| task.outcome.is_none());
     view! {
         <Title text="Task"/>
-        <p class="crumbs muted"><a href=routes::TASKS rel="external">"Tasks"</a></p>
+        <p class="crumbs muted"><a href=routes::at(routes::TASKS) rel="external">"Tasks"</a></p>
         <div class="head"><h1>{first.as_ref().map_or_else(|| "Task".to_owned(), |task| format!("{} {}", task.label(), task.target_name))}</h1></div>
         {live(move || match find() {
             Some(task) if task.outcome.is_none() => under_way(store, Some(task.task_id)),

@@ -369,13 +369,13 @@ fn filters(
     };
     let search = ![routes::HISTORY, routes::ERRORS].contains(&action);
     view! {
-        <form class="filters" method="get" action=action>
+        <form class="filters" method="get" action=routes::at(action)>
             {search.then(|| view! { <label class="search">{icon("search")}<input type="search" name="q" value=wished("q") placeholder="Search" aria-label="Search"/></label> }.into_any())}
             <label>{label} <select name=choice><option value="">"All"</option>{options.collect_view()}</select></label>
             {moment("from", "From (UTC)")}
             {moment("to", "To (UTC)")}
             <button class="btn small">"Filter"</button>
-            {(!past.wishes.is_empty()).then(|| view! { <a href=action rel="external">"Clear"</a> }.into_any())}
+            {(!past.wishes.is_empty()).then(|| view! { <a href=routes::at(action) rel="external">"Clear"</a> }.into_any())}
         </form>
     }
     .into_any()
@@ -397,6 +397,6 @@ fn older(past: &Past, path: &str) -> AnyView {
         .iter()
         .filter(|(name, _)| *name != "after")
         .map(|(name, value)| format!("{name}={}&", routes::escape(value)));
-    let href = format!("{path}?{}after={next}", kept.collect::<String>());
+    let href = format!("{}?{}after={next}", routes::at(path), kept.collect::<String>());
     view! { <nav class="more" aria-label="Parts of the list"><a class="btn small" rel="external" href=href>"Older"</a></nav> }.into_any()
 }

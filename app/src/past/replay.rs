@@ -40,7 +40,7 @@ pub(super) fn draw(past: &Past) -> AnyView {
 }
 
 fn at(n: u64) -> String {
-    format!("{}?n={n}", routes::REPLAY)
+    format!("{}?n={n}", routes::at(routes::REPLAY))
 }
 
 /// The ways from here: first, before, after, last, by itself, to a time.
@@ -57,7 +57,7 @@ fn steps(moment: &Moment, playing: bool) -> AnyView {
     });
     let value = format::utc(moment.event.at)[..16].to_owned();
     view! {
-        <form class="filters" method="get" action=routes::REPLAY>
+        <form class="filters" method="get" action=routes::at(routes::REPLAY)>
             {step("First", first, "first")} {step("Previous", before, "prev")} {play} {step("Next", after, "next")} {step("Latest", last, "last")}
             <label>"Go to (UTC)" <input type="datetime-local" name="at" value=value/></label>
             <button class="btn small">"Go"</button>
@@ -117,7 +117,7 @@ fn strip(bars: &[Bar], here: u64) -> AnyView {
         let label = format!("{}, until {when}", format::count(bar.count as usize, "event"));
         let class = if current == Some(x) { "here" } else { "" };
         view! {
-            <a href=format!("{}?at={}", routes::REPLAY, bar.to) rel="external" aria-label=label>
+            <a href=format!("{}?at={}", routes::at(routes::REPLAY), bar.to) rel="external" aria-label=label>
                 <rect class=class x=(x * 8).to_string() y=(HEIGHT - height).to_string() width="7" height=height.to_string()><title>{label.clone()}</title></rect>
             </a>
         }

@@ -76,6 +76,7 @@ pub(super) fn own(kind: &str) -> Option<&'static str> {
         "loggedIn" => "Logged in",
         "loggedInByLink" => "Logged in by link",
         "loggedInByProvider" => "Logged in by a provider",
+        "loggedInBySystem" => "Logged in with the system's password",
         "loggedInByRecoveryCode" => "Logged in by recovery code",
         "loggedOut" => "Logged out",
         "logInFailed" => "Failed to log in",

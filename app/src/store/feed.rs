@@ -145,7 +145,7 @@ impl Client {
     /// else must not hear theirs.
     fn stream_name(&self) -> String {
         let Viewer { name, role, scope } = self.store.viewer();
-        format!("belvedere-stream {} {} {}", name.unwrap_or_default(), role.name(), scope.words())
+        format!("belvedere-stream{} {} {} {}", routes::base(), name.unwrap_or_default(), role.name(), scope.words())
     }
 
     /// Joins the hub in a shared worker, if browsers have such a thing.
@@ -156,7 +156,9 @@ impl Client {
         let options = WorkerOptions::new();
         options.set_type(WorkerType::Module);
         options.set_name(&self.stream_name());
-        let Ok(worker) = SharedWorker::new_with_worker_options(routes::WORKER, &options) else { return false };
+        let Ok(worker) = SharedWorker::new_with_worker_options(&routes::at(routes::WORKER), &options) else {
+            return false;
+        };
         let port = worker.port();
         self.listen(|heard| port.set_onmessage(Some(heard)));
         // A worker that cannot start leaves this tab a stream of its own.
@@ -375,7 +377,7 @@ impl Client {
         }
         let client = self.clone();
         leptos::task::spawn_local(async move {
-            let response = gloo_net::http::Request::get(routes::API_INVENTORY).send().await;
+            let response = gloo_net::http::Request::get(&routes::at(routes::API_INVENTORY)).send().await;
             let snapshot = match response {
                 Ok(response) => response.json::<Snapshot>().await.ok(),
                 Err(_) => None,

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use model::{Fault, FaultKind, Role};
+use model::{Fault, FaultKind};
 use openidconnect::{
     AdditionalClaims, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointMaybeSet, EndpointNotSet,
     EndpointSet, IssuerUrl, Nonce, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope,
@@ -21,7 +21,10 @@ use openidconnect::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::secrets::{hash, secret};
+use super::{
+    Known,
+    secrets::{hash, secret},
+};
 use crate::{config::Oidc, journal::accounts::Hash};
 
 /// How long somebody may take at the provider.
@@ -49,17 +52,6 @@ struct Away {
     redirect: String,
     next: String,
     since: Instant,
-}
-
-/// Whom the provider knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Known {
-    /// What never changes: the issuer, and the subject there.
-    pub(crate) subject: String,
-    /// The name here.
-    pub(crate) name: String,
-    /// What the claims allow.
-    pub(crate) role: Role,
 }
 
 /// The provider, and who is away there.
@@ -198,6 +190,7 @@ impl Provider {
 
 #[cfg(test)]
 mod tests {
+    use model::Role;
     use serde_json::json;
 
     use super::*;

@@ -5,6 +5,8 @@ use std::{fs, net::SocketAddr, path::PathBuf};
 
 use model::Role;
 
+use app::routes::is_own;
+
 use crate::auth::Asking;
 
 /// An OpenID Connect provider.
@@ -29,6 +31,15 @@ impl std::fmt::Debug for Oidc {
     }
 }
 
+/// How people of the system log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pam {
+    /// The service whose rules apply: a file in `/etc/pam.d`.
+    pub service: String,
+    /// Roles, and the group whose members have each.
+    pub roles: Vec<(Role, String)>,
+}
+
 /// How the server speaks TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tls {
@@ -43,6 +54,22 @@ pub enum Tls {
         /// Its private key.
         key: PathBuf,
     },
+}
+
+/// Checks the path below which a proxy shows the server; gives it without a slash at its end.
+pub(super) fn base_path(text: &str) -> Result<String, String> {
+    let path = text.trim_end_matches('/');
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.~".contains(c);
+    let fine = |segment: &str| !segment.is_empty() && !segment.starts_with('.') && segment.chars().all(plain);
+    match path.strip_prefix('/') {
+        None if path.is_empty() => Ok(String::new()),
+        // A proxy that takes the path away would be misunderstood.
+        Some(rest) if is_own(rest.split('/').next().unwrap_or_default()) => {
+            Err(format!("{path} is a page of Belvedere itself; choose another --base-path"))
+        }
+        Some(rest) if rest.split('/').all(fine) => Ok(path.to_owned()),
+        _ => Err(format!("\"{}\" is no path for --base-path; it looks like /belvedere", text.escape_debug())),
+    }
 }
 
 /// Who has to log in. What others can reach never opens because an account is missing.
@@ -102,14 +129,36 @@ pub(super) fn oidc(
         return Err(format!("\"{}\" is no address of a provider; it begins with https://", issuer.escape_debug()));
     }
     let text = fs::read_to_string(&secret).map_err(|error| format!("cannot read {}: {error}", secret.display()))?;
-    let role = |text: &String| {
-        let known = text.split_once('=').and_then(|(role, value)| Some((Role::from_name(role)?, value.to_owned())));
-        known.ok_or_else(|| format!("\"{}\" gives no role; it looks like admin=vm-admins", text.escape_debug()))
-    };
-    let roles = roles.iter().filter(|text| !text.is_empty()).map(role).collect::<Result<Vec<_>, _>>()?;
+    let roles = given_roles(&roles)?;
     if roles.is_empty() {
         return Err("say with --oidc-role which claim gives which role, such as admin=vm-admins".into());
     }
     let claim = claim.unwrap_or_else(|| "groups".into());
     Ok(Some(Oidc { issuer, client, secret: text.trim().to_owned(), claim, roles }))
+}
+
+/// Roles with what gives each.
+fn given_roles(words: &[String]) -> Result<Vec<(Role, String)>, String> {
+    let role = |text: &String| {
+        let known = text.split_once('=').and_then(|(role, value)| Some((Role::from_name(role)?, value.to_owned())));
+        known.ok_or_else(|| format!("\"{}\" gives no role; it looks like admin=vm-admins", text.escape_debug()))
+    };
+    words.iter().filter(|text| !text.is_empty()).map(role).collect()
+}
+
+/// How the system is asked for people, when a group of it has a role.
+pub(super) fn pam(roles: &[String], service: Option<String>) -> Result<Option<Pam>, String> {
+    let roles = given_roles(roles)?;
+    let service = service.unwrap_or_else(|| "belvedere".into());
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    if service.is_empty() || !service.chars().all(plain) {
+        return Err(format!("\"{}\" is no service of PAM; it is a name in /etc/pam.d", service.escape_debug()));
+    }
+    if roles.is_empty() {
+        return Ok(None);
+    }
+    if cfg!(not(feature = "pam")) {
+        return Err("this Belvedere was built without PAM; build it with the feature pam".into());
+    }
+    Ok(Some(Pam { service, roles }))
 }

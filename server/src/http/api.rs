@@ -83,7 +83,7 @@ pub(crate) async fn reconnect_form(
     let host: HostId = host.parse().map_err(|why: String| Fault::invalid("host", &why))?;
     sight.host(&host)?;
     sight.backend.reconnect_and_wait(&host, FORM_WAIT).await?;
-    Ok(Redirect::to(field("back").filter(|back| routes::is_local(back)).unwrap_or(routes::HOSTS)))
+    Ok(Redirect::to(&super::back_to(field("back"), routes::HOSTS)))
 }
 
 /// `GET /api/v1/domains/{host}/{uuid}/definition`
@@ -143,7 +143,7 @@ pub(crate) async fn form(
         target.parse().map(|target| vec![target])
     }
     .map_err(|why: String| Fault::invalid("target", &why))?;
-    let back = field("back").filter(|back| routes::is_local(back)).unwrap_or(routes::VMS);
+    let back = super::back_to(field("back"), routes::VMS);
     if targets.is_empty() {
         return Err(Fault::invalid("select", "no machine was selected; go back and tick some").into());
     }
@@ -151,7 +151,7 @@ pub(crate) async fn form(
         return Err(Fault::invalid("select", "at most 200 machines at once without JavaScript").into());
     }
     if command.loses().is_some() && field("confirm").is_none() {
-        return Ok(Redirect::to(&routes::confirm(kind, &targets, back)).into_response());
+        return Ok(Redirect::to(&routes::confirm(kind, &targets, &back)).into_response());
     }
     for target in &targets {
         sight.machine(target)?;
@@ -174,7 +174,7 @@ pub(crate) async fn form(
         }
     });
     let ids: Vec<RequestId> = join_all(sent).await.into_iter().collect::<Result<_, _>>()?;
-    Ok(Redirect::to(&routes::with_results(back, &ids)).into_response())
+    Ok(Redirect::to(&routes::with_results(&back, &ids)).into_response())
 }
 
 /// The command that a form asks for.
@@ -200,9 +200,9 @@ pub(crate) async fn theme(Form(fields): Form<Vec<(String, String)>>) -> Response
         Some("dark") => "dark",
         _ => "auto",
     };
-    let back = field("back").filter(|back| routes::is_local(back)).unwrap_or(routes::VMS);
+    let back = super::back_to(field("back"), routes::VMS);
     let cookie = format!("theme={theme}; Path=/; Max-Age=31536000; SameSite=Lax");
-    ([(header::SET_COOKIE, cookie)], Redirect::to(back)).into_response()
+    ([(header::SET_COOKIE, cookie)], Redirect::to(&back)).into_response()
 }
 
 fn one_line(text: &str) -> String {

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, sync::Arc, time::SystemTime};
 
-use app::backend::AssetNames;
+use app::{backend::AssetNames, routes};
 use axum::{
     Router,
     extract::Request,
@@ -39,7 +39,7 @@ impl Assets {
                 file.metadata().and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
             };
             let newest = ours.max_by_key(written)?;
-            Some(format!("/{PACKAGE}/{}", newest.file_name().to_string_lossy()))
+            Some(routes::at(&format!("/{PACKAGE}/{}", newest.file_name().to_string_lossy())))
         };
         let names = AssetNames { script: newest(".js"), module: newest(".wasm"), style: newest(".css") };
         if names.script.is_none() {

@@ -172,7 +172,7 @@ impl Door {
 
     /// Where browsers reach the server.
     pub(crate) fn address(&self, at: &Addressed) -> String {
-        format!("{}://{}", if self.secure { "https" } else { "http" }, at.0)
+        format!("{}://{}{}", if self.secure { "https" } else { "http" }, at.0, routes::base())
     }
 
     /// Whether browsers come over TLS.
@@ -182,7 +182,12 @@ impl Door {
     }
 
     fn cookie_name(&self) -> &'static str {
-        if self.secure { "__Host-belvedere" } else { "belvedere" }
+        match self.secure {
+            true if routes::base().is_empty() => "__Host-belvedere",
+            // The other prefix would insist on the path `/`, which others share.
+            true => "__Secure-belvedere",
+            false => "belvedere",
+        }
     }
 
     /// What a request shows: a token, or a session's cookie.
@@ -198,8 +203,12 @@ impl Door {
     pub(super) fn with_cookie(&self, secret: &str, mut response: Response) -> Response {
         let seconds = if secret.is_empty() { 0 } else { crate::journal::accounts::ABSOLUTE / 1_000 };
         let secure = if self.secure { "; Secure" } else { "" };
-        let cookie =
-            format!("{}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}", self.cookie_name());
+        // Several servers may share an origin, each below a path of its own.
+        let path = if routes::base().is_empty() { routes::OVERVIEW } else { routes::base() };
+        let cookie = format!(
+            "{}={secret}; Path={path}; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}",
+            self.cookie_name()
+        );
         if let Ok(value) = HeaderValue::from_str(&cookie) {
             response.headers_mut().append(header::SET_COOKIE, value);
         }
@@ -279,14 +288,14 @@ fn stranger(request: &Request, is_page: bool, showed: bool) -> Response {
         return Failed(fault.with_next("Log in, or send a token as Authorization: Bearer")).into_response();
     }
     let there = request.uri().path_and_query().map_or(routes::OVERVIEW, |there| there.as_str());
-    let there = if is_page && routes::is_local(there) { there } else { routes::OVERVIEW };
+    let there = routes::at(if is_page && routes::is_local(there) { there } else { routes::OVERVIEW });
     // A link on another site brings no cookie that is for this site only. The second request
     // is our own and does.
     let elsewhere = request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     if is_page && elsewhere && !showed {
-        return ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], plain::again(there)).into_response();
+        return ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], plain::again(&there)).into_response();
     }
-    Redirect::to(&routes::log_in(there)).into_response()
+    Redirect::to(&routes::log_in(&there)).into_response()
 }
 
 /// A field of a form or an address as it came; empty when it is missing.
@@ -302,8 +311,8 @@ pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
 }
 
 /// The page that comes after logging in.
-pub(super) fn next_page(fields: &BTreeMap<String, String>) -> &str {
-    fields.get("next").map(String::as_str).filter(|next| routes::is_local(next)).unwrap_or(routes::OVERVIEW)
+pub(super) fn next_page(fields: &BTreeMap<String, String>) -> String {
+    super::back_to(fields.get("next").map(String::as_str), routes::OVERVIEW)
 }
 
 /// `GET /login`
@@ -313,7 +322,7 @@ pub(crate) async fn log_in_page(
     Query(fields): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
 ) -> Response {
-    let next = next_page(&fields).to_owned();
+    let next = next_page(&fields);
     if admitted.is_some() {
         return Redirect::to(&next).into_response();
     }
@@ -343,15 +352,15 @@ pub(crate) async fn log_in(
     let field = |name| field(&fields, name);
     let (name, next) = (field("name").trim(), next_page(&fields));
     match door.auth.log_in(name, field("password"), &peer(origin, &headers)).await {
-        Ok(LoggedIn::Whole(secret)) => door.with_cookie(&secret, Redirect::to(next).into_response()),
+        Ok(LoggedIn::Whole(secret)) => door.with_cookie(&secret, Redirect::to(&next).into_response()),
         Ok(LoggedIn::NeedsCode(between)) => {
-            let page = plain::Page::Code { next: next.to_owned(), between, why: None };
+            let page = plain::Page::Code { next, between, why: None };
             door.page(StatusCode::OK, &headers, page)
         }
         Err(fault) => {
             let why = Some(fault.sentence());
             let provider = door.provider_name();
-            let page = plain::Page::LogIn { next: next.to_owned(), name: name.to_owned(), why, provider };
+            let page = plain::Page::LogIn { next, name: name.to_owned(), why, provider };
             door.not_in(&fault, &headers, page)
         }
     }
@@ -367,9 +376,9 @@ pub(crate) async fn log_in_by_code(
     let field = |name| field(&fields, name);
     let (between, next) = (field("between"), next_page(&fields));
     match door.auth.log_in_by_code(between, field("code"), &peer(origin, &headers)).await {
-        Ok(secret) => door.with_cookie(&secret, Redirect::to(next).into_response()),
+        Ok(secret) => door.with_cookie(&secret, Redirect::to(&next).into_response()),
         Err(fault) => {
-            let (next, between, why) = (next.to_owned(), between.to_owned(), Some(fault.sentence()));
+            let (between, why) = (between.to_owned(), Some(fault.sentence()));
             door.not_in(&fault, &headers, plain::Page::Code { next, between, why })
         }
     }
@@ -399,7 +408,7 @@ pub(crate) async fn set_up(
     let field = |name| field(&fields, name);
     let name = field("name").trim();
     match door.auth.set_up(&secret, name, field("password"), &peer(origin, &headers)).await {
-        Ok(session) => door.with_cookie(&session, Redirect::to(routes::OVERVIEW).into_response()),
+        Ok(session) => door.with_cookie(&session, Redirect::to(&routes::at(routes::OVERVIEW)).into_response()),
         Err(fault) => {
             let page = plain::Page::SetUp { name: name.to_owned(), why: Some(fault.sentence()) };
             door.not_in(&fault, &headers, page)
@@ -431,7 +440,7 @@ pub(crate) async fn log_in_by_link(
     headers: HeaderMap,
 ) -> Result<Response, Failed> {
     let session = door.auth.log_in_by_link(&secret, &peer(origin, &headers)).await?;
-    Ok(door.with_cookie(&session, Redirect::to(routes::OVERVIEW).into_response()))
+    Ok(door.with_cookie(&session, Redirect::to(&routes::at(routes::OVERVIEW)).into_response()))
 }
 
 /// `POST /logout`
@@ -443,7 +452,7 @@ pub(crate) async fn log_out(
     if let Some((name, shown)) = admitted.as_ref().and_then(|Extension(admitted)| admitted.person().ok()) {
         door.auth.log_out(shown, name, &origin).await?;
     }
-    Ok(door.with_cookie("", Redirect::to(routes::LOG_IN).into_response()))
+    Ok(door.with_cookie("", Redirect::to(&routes::at(routes::LOG_IN)).into_response()))
 }
 
 #[cfg(test)]

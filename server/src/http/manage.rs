@@ -47,7 +47,7 @@ type Done = Result<Response, Fault>;
 type Sent = (State<Arc<Door>>, Extension<Admitted>, Extension<Origin>, HeaderMap, Form<BTreeMap<String, String>>);
 
 fn to(page: &str) -> Done {
-    Ok(Redirect::to(page).into_response())
+    Ok(Redirect::to(&routes::at(page)).into_response())
 }
 
 /// The answer, or why not and the way back.
@@ -121,7 +121,7 @@ pub(crate) async fn sessions(
     (State(door), Extension(admitted), Extension(origin), headers, Form(fields)): Sent,
 ) -> Response {
     let fields = Fields(fields);
-    let back = if fields.text("back") == routes::SESSIONS { routes::SESSIONS } else { routes::ACCOUNT };
+    let back = if routes::inner(fields.text("back")) == routes::SESSIONS { routes::SESSIONS } else { routes::ACCOUNT };
     let change = async {
         if fields.text("others") == "yes" {
             let (name, shown) = admitted.person()?;

@@ -192,7 +192,7 @@ pub(crate) async fn render(
     request: Request,
 ) -> Response {
     let visit = admitted.visit();
-    let address = request.uri().path_and_query().map(|address| address.as_str().to_owned()).unwrap_or_default();
+    let address = request.uri().path_and_query().map(|address| routes::at(address.as_str())).unwrap_or_default();
     if address.len() > MAX_ADDRESS {
         return StatusCode::URI_TOO_LONG.into_response();
     }

@@ -78,7 +78,7 @@ pub(crate) async fn cancel_form(
     if backend.cancel(id).await.is_ok() {
         backend.wait(id, FORM_WAIT).await;
     }
-    Ok(Redirect::to(field("back").filter(|back| routes::is_local(back)).unwrap_or(routes::TASKS)))
+    Ok(Redirect::to(&super::back_to(field("back"), routes::TASKS)))
 }
 
 /// `GET /api/v1/audit`: the newest first.

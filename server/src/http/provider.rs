@@ -24,7 +24,10 @@ const KEPT: u32 = 600;
 
 fn with_cookie(door: &Door, value: &str, kept: u32, mut response: Response) -> Response {
     let secure = if door.is_secure() { "; Secure" } else { "" };
-    let cookie = format!("{COOKIE}={value}; Path=/login; HttpOnly; SameSite=Lax; Max-Age={kept}{secure}");
+    let cookie = format!(
+        "{COOKIE}={value}; Path={}; HttpOnly; SameSite=Lax; Max-Age={kept}{secure}",
+        routes::at(routes::LOG_IN)
+    );
     if let Ok(value) = HeaderValue::from_str(&cookie) {
         response.headers_mut().append(header::SET_COOKIE, value);
     }
@@ -42,7 +45,7 @@ pub(crate) async fn begin(
         return door.refused(&Fault::new(FaultKind::NotFound, "No provider is set"), &headers, routes::LOG_IN);
     };
     let redirect = format!("{}{}", door.address(&at), routes::BACK_FROM_PROVIDER);
-    match provider.begin(redirect, next_page(&fields).to_owned()).await {
+    match provider.begin(redirect, next_page(&fields)).await {
         Ok((address, state)) => with_cookie(&door, &state, KEPT, Redirect::to(&address).into_response()),
         Err(fault) => door.refused(&fault, &headers, routes::LOG_IN),
     }

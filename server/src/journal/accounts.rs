@@ -297,6 +297,12 @@ pub(crate) fn user(connection: &Connection, name: &str) -> rusqlite::Result<Opti
     connection.query_row(query, [name], to_user).optional()
 }
 
+/// Who else knows an account, and as what; none of one that was made here, or is not there.
+pub(crate) fn subject(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+    let query = "SELECT subject FROM users WHERE name = ?";
+    connection.query_row(query, [name], |row| row.get(0)).optional().map(Option::flatten)
+}
+
 /// All accounts, by name.
 pub(crate) fn users(connection: &Connection) -> rusqlite::Result<Vec<User>> {
     let query = "SELECT name, role, password, scope FROM users ORDER BY name";

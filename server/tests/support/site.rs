@@ -33,7 +33,8 @@ impl Site {
         Self::with(&["--connect", uri]).await
     }
 
-    async fn with(arguments: &[&str]) -> Self {
+    /// With these arguments.
+    pub async fn with(arguments: &[&str]) -> Self {
         let home = TempDir::new().expect("a folder");
         let data = home.path().join("belvedere");
         let folder = ["--data", data.to_str().expect("text")];

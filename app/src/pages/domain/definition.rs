@@ -18,7 +18,7 @@ pub(crate) fn DefinitionTab() -> impl IntoView {
     let id = subject.id.to_string();
     let secrets = use_store().may(Permission::ReadSecrets).is_ok().then(|| {
         view! {
-            <form method="post" action=routes::MANAGE_DEFINITION class="push">
+            <form method="post" action=routes::at(routes::MANAGE_DEFINITION) class="push">
                 <button class="btn small" name="machine" value=id>"Show with passwords"</button>
             </form>
         }

@@ -90,7 +90,7 @@ fn autostart(store: Store, id: &DomainRef, domain: &Domain) -> impl IntoView + u
         }
     };
     view! {
-        <form class="inline" method="post" action=routes::COMMANDS on:submit=submit>
+        <form class="inline" method="post" action=routes::at(routes::COMMANDS) on:submit=submit>
             {form_token()}
             <input type="hidden" name="back" value=routes::vm(id)/>
             <input type="hidden" name="enabled" value=enabled/>
@@ -214,7 +214,7 @@ fn Edit(
     view! {
         <details class="edit">
             <summary>"Change " {label.to_ascii_lowercase()}</summary>
-            <form method="post" action=routes::COMMANDS on:submit=submit>
+            <form method="post" action=routes::at(routes::COMMANDS) on:submit=submit>
                 {form_token()}
                 <input type="hidden" name="back" value=routes::vm(&id)/>
                 {field}

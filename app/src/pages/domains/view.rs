@@ -199,7 +199,8 @@ impl View {
             .filter(|(_, value)| !value.is_empty())
             .map(|(name, value)| format!("{name}={}", routes::escape(value)))
             .collect();
-        if given.is_empty() { routes::VMS.to_owned() } else { format!("{}?{}", routes::VMS, given.join("&")) }
+        let list = routes::at(routes::VMS);
+        if given.is_empty() { list } else { format!("{list}?{}", given.join("&")) }
     }
 
     pub(super) fn in_state(&self, state: Option<DomainState>) -> String {

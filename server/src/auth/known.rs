@@ -1,0 +1,89 @@
+//! People whom somebody else knows: an OpenID Connect provider, or the system. Each has an
+//! account here that follows what they say, and never takes a name that was given here.
+
+use std::time::Instant;
+
+use model::{Fault, FaultKind, Role};
+
+use super::{Auth, Beginning, LoggedIn, Peer};
+use crate::{journal::accounts, tasks::now};
+
+/// Whom somebody else knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// What never changes: who knows them, and what as.
+    pub(crate) subject: String,
+    /// The name here.
+    pub(crate) name: String,
+    /// What they may do.
+    pub(crate) role: Role,
+}
+
+impl Auth {
+    /// Begins a session for whom the provider knows; gives its secret.
+    ///
+    /// # Errors
+    /// When the name belongs to an account that was made here.
+    #[cfg(feature = "oidc")]
+    pub(crate) async fn log_in_by_provider(&self, known: &Known, from: &Peer) -> Result<String, Fault> {
+        let name = self.put_known(known).await?;
+        self.begin(&name, from, Beginning { kind: "loggedInByProvider", ..Beginning::default() }).await
+    }
+
+    /// Makes or changes the account of somebody; gives its name.
+    async fn put_known(&self, known: &Known) -> Result<String, Fault> {
+        let put = known.clone();
+        let user = self
+            .backend
+            .journal
+            .accounts
+            .write(move |connection| accounts::put_known(connection, (&put.subject, &put.name, put.role), now()));
+        let user = user.await?.ok_or_else(|| {
+            Fault::new(FaultKind::NotAllowed, format!("The name {} belongs to another account here", known.name))
+                .with_next("Ask an admin to remove that one, or to rename you")
+        })?;
+        self.forget_known();
+        Ok(user.name)
+    }
+
+    /// What the system says of a password: who shows it, or none when it is wrong. It is not
+    /// asked about names of accounts that were made here; then nothing comes back. `account`
+    /// is who else knows the account of that name, if there is one.
+    pub(super) async fn ask_system(
+        &self,
+        name: &str,
+        password: &str,
+        account: Option<Option<&str>>,
+    ) -> Option<Result<Option<Known>, Fault>> {
+        #[cfg(feature = "pam")]
+        if let Some(system) = self.system.as_ref().filter(|system| system.decides(name, account)) {
+            return Some(system.check(name, password).await);
+        }
+        let _ = (name, password, account);
+        None
+    }
+
+    /// Waits until a wrong password has taken as long as one that the system looked at.
+    pub(super) async fn wait_like_the_system(&self, began: Instant) {
+        #[cfg(feature = "pam")]
+        if self.system.is_some() {
+            tokio::time::sleep(super::system::FAILURE_TAKES.saturating_sub(began.elapsed())).await;
+        }
+        let _ = began;
+    }
+
+    /// What follows for somebody whose password the system knows.
+    pub(super) async fn enter_by_system(
+        &self,
+        known: &Known,
+        has_factor: bool,
+        from: &Peer,
+    ) -> Result<LoggedIn, Fault> {
+        let name = self.put_known(known).await?;
+        if has_factor {
+            return Ok(LoggedIn::NeedsCode(self.between(name, None)));
+        }
+        let how = Beginning { kind: "loggedInBySystem", ..Beginning::default() };
+        self.begin(&name, from, how).await.map(LoggedIn::Whole)
+    }
+}
