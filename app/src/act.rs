@@ -10,7 +10,7 @@ use std::{
 
 use leptos::prelude::*;
 use model::{
-    BatchRequest, Command, CommandRequest, Domain, DomainRef, Fault, FaultKind, HostId, Permission, RequestId,
+    BatchRequest, CommandRequest, Domain, DomainCommand, DomainRef, Fault, FaultKind, HostId, Permission, RequestId,
     event::Change,
 };
 
@@ -23,7 +23,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Question {
     /// What is to be done.
-    pub(crate) command: Command,
+    pub(crate) command: DomainCommand,
     /// With which machines.
     pub(crate) targets: Vec<(DomainRef, Arc<Domain>)>,
 }
@@ -60,7 +60,7 @@ pub(crate) struct Notice {
     /// What was done, as "Start".
     pub(crate) title: String,
     /// The command, if it was one.
-    pub(crate) command: Option<Command>,
+    pub(crate) command: Option<DomainCommand>,
     /// Each machine and how it ended there.
     pub(crate) items: Vec<Item>,
 }
@@ -75,7 +75,7 @@ pub(crate) struct Item {
     /// The machine's name, or the whole text of a notice that is about none.
     pub(crate) name: String,
     /// What is true of it once it worked.
-    pub(crate) done: &'static str,
+    pub(crate) done: String,
     /// How it ended.
     pub(crate) ended: Ended,
 }
@@ -112,7 +112,7 @@ impl Acts {
     }
 
     /// Does something with machines, after a question where something is lost.
-    pub(crate) fn ask(self, command: Command, targets: Vec<DomainRef>) {
+    pub(crate) fn ask(self, command: DomainCommand, targets: Vec<DomainRef>) {
         if let Err(fault) = self.store.may(Permission::Operate) {
             self.tell(command.label(), fault.sentence(), false);
             return;
@@ -130,7 +130,7 @@ impl Acts {
 
     /// Sends a command to each machine and shows one notice for all of them. The
     /// machines of a host travel as one batch.
-    pub(crate) fn run(self, command: &Command, targets: &[DomainRef]) {
+    pub(crate) fn run(self, command: &DomainCommand, targets: &[DomainRef]) {
         let mut hosts: BTreeMap<HostId, Vec<DomainRef>> = BTreeMap::new();
         for id in targets.iter().filter(|id| self.store.rows.get_untracked(id).is_some()) {
             hosts.entry(id.host.clone()).or_default().push(id.clone());
@@ -143,7 +143,13 @@ impl Acts {
                 let Some(row) = self.store.rows.get_untracked(id) else { continue };
                 row.pending.set(Some(Pending { request, kind: command.kind().to_owned() }));
                 let name = row.domain.with_untracked(|domain| domain.name.clone());
-                items.push(Item { request, target: Some(id.clone()), name, done: command.done(), ended: Ended::Not });
+                items.push(Item {
+                    request,
+                    target: Some(id.clone()),
+                    name,
+                    done: command.done().to_owned(),
+                    ended: Ended::Not,
+                });
             }
             wishes.push(Wish::new(request, host, &targets, command));
             self.running.update_value(|running| {
@@ -160,7 +166,7 @@ impl Acts {
 
     /// What to do while the server is away: what is harmless waits a while, in sight;
     /// anything else is refused, because nobody knows what will be true then.
-    fn hold(self, command: &Command, wishes: Vec<Wish>) {
+    fn hold(self, command: &DomainCommand, wishes: Vec<Wish>) {
         if !command.is_harmless() {
             let fault = Fault::denied(format!("{} was not sent: Belvedere's server is away", command.label()))
                 .with_next("Do it once the page is live");
@@ -272,6 +278,22 @@ impl Acts {
         });
     }
 
+    /// Shows how requests go that a form of the page has sent.
+    #[cfg(feature = "hydrate")]
+    pub(crate) fn follow(self, requests: &[RequestId], label: String, done: String, name: &str) {
+        let item = |request: &RequestId| {
+            let (name, done) = (name.to_owned(), done.clone());
+            Item { request: *request, target: None, name, done, ended: Ended::Not }
+        };
+        self.running.update_value(|running| running.extend(requests.iter().map(|request| (*request, Vec::new()))));
+        self.show(label, None, requests.iter().map(item).collect());
+        // The end may have come before the answer.
+        let ended = self.store.tasks.get_untracked();
+        for task in ended.iter().filter(|task| requests.contains(&task.task_id)) {
+            self.happened(&Change::Task(task.clone()));
+        }
+    }
+
     /// Tells a sentence that is about no command.
     pub(crate) fn tell(self, title: &str, text: String, bad: bool) {
         let ended = if bad { Ended::Badly(Fault::new(FaultKind::Refused, text.clone())) } else { Ended::Well(0) };
@@ -279,14 +301,14 @@ impl Acts {
             request: RequestId(uuid::Uuid::nil()),
             target: None,
             name: if bad { String::new() } else { text },
-            done: "",
+            done: String::new(),
             ended,
         };
         self.show(title.to_owned(), None, vec![item]);
         self.expire();
     }
 
-    fn show(self, title: String, command: Option<Command>, items: Vec<Item>) {
+    fn show(self, title: String, command: Option<DomainCommand>, items: Vec<Item>) {
         if items.is_empty() {
             return;
         }
@@ -347,7 +369,7 @@ impl Item {
 }
 
 /// A request id that no one else makes (RFC 9562, version 4).
-fn new_id() -> RequestId {
+pub(crate) fn new_id() -> RequestId {
     let mut bytes = [0; 16];
     #[cfg(feature = "hydrate")]
     if let Ok(crypto) = window().crypto() {
@@ -366,12 +388,12 @@ pub(crate) fn no_answer() -> Fault {
 /// What is sent for the machines of one host.
 #[derive(Clone)]
 enum Wish {
-    One(CommandRequest),
+    One(CommandRequest<DomainCommand>),
     Many(BatchRequest),
 }
 
 impl Wish {
-    fn new(request_id: RequestId, host: HostId, targets: &[DomainRef], command: &Command) -> Self {
+    fn new(request_id: RequestId, host: HostId, targets: &[DomainRef], command: &DomainCommand) -> Self {
         let (session, tab, command) = (session(), Some(tab().to_string()), command.clone());
         match targets {
             [one] => Self::One(CommandRequest { session, tab, ..CommandRequest::new(request_id, one, command) }),

@@ -12,10 +12,10 @@ use std::{
 use async_trait::async_trait;
 use model::{
     AuditRecord, Command, DomainRef, DomainState, Fault, HostId, HostStats, RequestId, Role, Scope, Task, Viewer,
-    VmStats, inventory::Snapshot, stats::Usage,
+    VmStats, Volume, inventory::Snapshot, network::Lease, stats::Usage,
 };
 
-use crate::routes;
+use crate::routes::{self, Shelf};
 
 /// The server as pages see it. Commands do not go through here: they are
 /// requests of their own.
@@ -39,6 +39,12 @@ pub trait Backend: Send + Sync {
 
     /// A machine's definition as libvirt writes it, without secrets.
     async fn definition(&self, id: &DomainRef) -> Result<String, Fault>;
+
+    /// The volumes of a pool, with who uses each, by name.
+    async fn volumes(&self, pool: &DomainRef) -> Result<Vec<Volume>, Fault>;
+
+    /// What the DHCP server of a network has given away.
+    async fn leases(&self, network: &DomainRef) -> Result<Vec<Lease>, Fault>;
 
     /// A piece of the past; `query` is the address's, without the question mark.
     async fn past(&self, wish: &PastWish, query: &str) -> Result<Past, Fault>;
@@ -241,6 +247,12 @@ pub struct Beforehand {
     pub(crate) past: Option<Result<Arc<Past>, Fault>>,
     /// What the page shows of accounts, if it does.
     pub(crate) accounts: Option<Result<Arc<Accounts>, Fault>>,
+    /// The volumes of the pool that the page is about.
+    pub(crate) volumes: Option<Result<Arc<Vec<Volume>>, Fault>>,
+    /// The leases of the network that the page is about.
+    pub(crate) leases: Option<Result<Vec<Lease>, Fault>>,
+    /// What the address asks for beside its path.
+    pub(crate) query: String,
 }
 
 impl Beforehand {
@@ -267,6 +279,13 @@ impl Beforehand {
         if let Some(wish) = routes::past_at(address) {
             read.past = Some(backend.past(&wish, query).await.map(Arc::new));
         }
+        if let Some(Shelf::One(id)) = routes::shelf_at(address, routes::STORAGE) {
+            read.volumes = Some(backend.volumes(&id).await.map(Arc::new));
+        }
+        if let Some(Shelf::One(id)) = routes::shelf_at(address, routes::NETWORKS) {
+            read.leases = Some(backend.leases(&id).await);
+        }
+        query.clone_into(&mut read.query);
         if let Some(wish) = routes::accounts_at(address) {
             read.accounts = Some(backend.accounts(wish, visit).await.map(Arc::new));
         }

@@ -9,6 +9,20 @@ pub fn memory(mib: u64) -> String {
     }
 }
 
+/// Bytes in the largest unit that gives a short number.
+pub fn size(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let (mut tenths, mut unit) = (u128::from(bytes) * 10, 0);
+    while tenths >= 10_240 && unit + 1 < units.len() {
+        (tenths, unit) = ((tenths + 512) / 1_024, unit + 1);
+    }
+    match tenths % 10 {
+        0 => format!("{} {}", tenths / 10, units[unit]),
+        _ if tenths >= 1_000 => format!("{} {}", (tenths + 5) / 10, units[unit]),
+        tenth => format!("{}.{tenth} {}", tenths / 10, units[unit]),
+    }
+}
+
 /// A part of a whole, such as "14 %".
 pub fn percent(percent: f64) -> String {
     format!("{} %", percent.round() as u64)

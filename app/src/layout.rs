@@ -73,6 +73,8 @@ fn Top() -> impl IntoView {
                 <nav aria-label="Folded">
                     <a href=routes::at(routes::OVERVIEW) rel="external">"Overview"</a>
                     <a href=routes::at(routes::VMS)>"Virtual machines"</a>
+                    <a href=routes::at(routes::STORAGE) rel="external">"Storage"</a>
+                    <a href=routes::at(routes::NETWORKS) rel="external">"Networks"</a>
                     <a href=routes::at(routes::HOSTS)>"Hosts"</a>
                     <a href=routes::at(routes::TASKS) rel="external">"Tasks"</a>
                     <a href=routes::at(routes::HISTORY) rel="external">"History"</a>
@@ -207,6 +209,8 @@ fn Navigation() -> impl IntoView {
         <nav class="side" aria-label="Main">
             <a href=routes::at(routes::OVERVIEW) rel="external" aria-current=move || location.pathname.with(|at| routes::inner(at) == routes::OVERVIEW).then_some("page")>{icon("logo")}"Overview"</a>
             <a href=routes::at(routes::VMS) aria-current=current(routes::VMS)>{icon("machines")}"Virtual machines" <b>{move || machines.get().to_string()}</b></a>
+            <a href=routes::at(routes::STORAGE) rel="external" aria-current=current(routes::STORAGE)>{icon("storage")}"Storage"</a>
+            <a href=routes::at(routes::NETWORKS) rel="external" aria-current=current(routes::NETWORKS)>{icon("networks")}"Networks"</a>
             <a href=routes::at(routes::HOSTS) aria-current=current(routes::HOSTS)>{icon("hosts")}"Hosts" <b>{move || store.hosts().with(Vec::len).to_string()}</b></a>
             <a href=routes::at(routes::TASKS) rel="external" aria-current=current(routes::TASKS)>{icon("check")}"Tasks" <b>{move || running(store)}</b></a>
             <a href=routes::at(routes::HISTORY) rel="external" aria-current=current(routes::HISTORY)>{icon("history")}"History" <b title="errors since this page was opened">{move || match store.errors.get() { 0 => String::new(), count => count.to_string() }}</b></a>

@@ -43,7 +43,9 @@ mod pages {
     pub(crate) mod domain;
     pub(crate) mod domains;
     pub(crate) mod hosts;
+    pub(crate) mod networks;
     pub(crate) mod overview;
+    pub(crate) mod storage;
     pub(crate) mod tasks;
 }
 
@@ -52,6 +54,8 @@ mod account;
 mod alarm;
 
 mod host;
+
+mod around;
 
 mod vm;
 
@@ -77,7 +81,9 @@ use crate::{
         },
         domains::DomainsPage,
         hosts::HostsPage,
+        networks::NetworksPage,
         overview::OverviewPage,
+        storage::StoragePage,
         tasks::{TaskPage, TasksPage},
     },
 };
@@ -145,6 +151,8 @@ pub fn App() -> impl IntoView {
                         <Route path=path!("xml") view=DefinitionTab/>
                     </ParentRoute>
                     <Route path=path!("/hosts") view=HostsPage/>
+                    <Route path=path!("/storage/:host?/:id?") view=StoragePage/>
+                    <Route path=path!("/networks/:host?/:id?") view=NetworksPage/>
                     <Route path=path!("/tasks") view=TasksPage/>
                     <Route path=path!("/tasks/:id") view=TaskPage/>
                     <Route path=path!("/audit") view=AuditPage/>

@@ -5,7 +5,7 @@
 
 use std::sync::OnceLock;
 
-use model::{DomainRef, HostId, RequestId};
+use model::{DomainRef, HostId, NetworkCommand, PoolCommand, RequestId};
 
 static BASE: OnceLock<String> = OnceLock::new();
 
@@ -60,7 +60,10 @@ pub fn within<'a>(base: &str, address: &'a str) -> &'a str {
 #[cfg(feature = "ssr")]
 pub fn is_own(segment: &str) -> bool {
     const OTHERS: [&str; 6] = ["api", "confirm", "events", "manage", "pkg", "setup"];
-    let pages = [VMS, HOSTS, TASKS, AUDIT, HISTORY, COMMANDS, RECONNECT, CANCEL, THEME, LOG_IN, LOG_OUT, ACCOUNT];
+    let pages = [
+        VMS, HOSTS, STORAGE, NETWORKS, TASKS, AUDIT, HISTORY, COMMANDS, RECONNECT, CANCEL, THEME, LOG_IN, LOG_OUT,
+        ACCOUNT,
+    ];
     OTHERS.contains(&segment) || pages.iter().any(|page| page[1..] == *segment)
 }
 
@@ -70,6 +73,10 @@ pub const OVERVIEW: &str = "/";
 pub const VMS: &str = "/vms";
 /// All hosts.
 pub const HOSTS: &str = "/hosts";
+/// All storage pools.
+pub const STORAGE: &str = "/storage";
+/// All networks.
+pub const NETWORKS: &str = "/networks";
 /// What was done and is being done.
 pub const TASKS: &str = "/tasks";
 /// Who did what.
@@ -130,6 +137,50 @@ pub const ICON: &str = "/favicon.svg";
 /// One machine.
 pub fn vm(id: &DomainRef) -> String {
     format!("{}/{}/{}", at(VMS), id.host, id.id)
+}
+
+/// One storage pool.
+pub fn pool(id: &DomainRef) -> String {
+    format!("{}/{}/{}", at(STORAGE), id.host, id.id)
+}
+
+/// One network.
+pub fn network(id: &DomainRef) -> String {
+    format!("{}/{}/{}", at(NETWORKS), id.host, id.id)
+}
+
+/// The page of what a command of a kind is about.
+pub fn object(kind: &str, id: &DomainRef) -> String {
+    if PoolCommand::KINDS.contains(&kind) {
+        pool(id)
+    } else if NetworkCommand::KINDS.contains(&kind) {
+        network(id)
+    } else {
+        vm(id)
+    }
+}
+
+/// A page about pools or about networks.
+#[cfg(feature = "ssr")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Shelf {
+    /// All of them.
+    All,
+    /// The form for a new one.
+    New,
+    /// One of them.
+    One(DomainRef),
+}
+
+/// Which of the pages below a path an address is.
+#[cfg(feature = "ssr")]
+pub(crate) fn shelf_at(address: &str, below: &str) -> Option<Shelf> {
+    let path = inner(address).split('?').next()?.trim_end_matches('/').strip_prefix(below)?;
+    match path {
+        "" => Some(Shelf::All),
+        "/new" => Some(Shelf::New),
+        one => one.strip_prefix('/')?.parse().ok().map(Shelf::One),
+    }
 }
 
 /// A machine's page with what it used in a range of time.
@@ -245,11 +296,17 @@ pub fn poll(since: Option<&str>, at_once: bool) -> String {
     at(&format!("/events?poll={wait}{since}"))
 }
 
-/// The question before something is lost, for browsers without JavaScript.
-pub fn confirm(kind: &str, targets: &[DomainRef], back: &str) -> String {
+/// The question before something is lost, for browsers without JavaScript. `fields` are the
+/// command's own.
+pub fn confirm(kind: &str, targets: &[DomainRef], back: &str, fields: &[(&str, &str)]) -> String {
     let targets: Vec<String> = targets.iter().map(DomainRef::to_string).collect();
-    at(&format!("/confirm?do={kind}&on={}&back={}", targets.join(","), escape(back)))
+    let fields: String =
+        fields.iter().map(|(name, value)| format!("&{FIELD}{}={}", escape(name), escape(value))).collect();
+    at(&format!("/confirm?do={kind}&on={}&back={}{fields}", targets.join(","), escape(back)))
 }
+
+/// What stands before the names of a command's own fields in the address of that question.
+pub const FIELD: &str = "field-";
 
 /// A page that shows how requests ended.
 pub fn with_results(back: &str, ids: &[RequestId]) -> String {

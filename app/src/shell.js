@@ -33,6 +33,14 @@ console.error = (...words) => {
   say(...words);
   report("console", words.join(" "));
 };
+// A form shows the fields that its choice needs.
+const shape = () => {
+  for (const form of document.querySelectorAll("form[data-choice]")) {
+    const chosen = form.elements[form.dataset.choice].value;
+    for (const field of form.querySelectorAll("[data-of]")) field.hidden = !field.dataset.of.split(" ").includes(chosen);
+  }
+};
+for (const moment of ["DOMContentLoaded", "change", "shape"]) document.addEventListener(moment, shape);
 // A replay that plays goes on by itself.
 addEventListener("DOMContentLoaded", () => {
   const next = document.querySelector("[data-play]")?.dataset.play;

@@ -21,7 +21,8 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 use model::{
-    Command, Cursor, Domain, DomainRef, DomainState, Fault, Host, HostId, HostStats, Permission, Task, Viewer, VmStats,
+    Cursor, Domain, DomainCommand, DomainRef, DomainState, Fault, Host, HostId, HostStats, Permission, Task, Viewer,
+    VmStats,
     event::{self, Change},
     inventory::Snapshot,
 };
@@ -65,6 +66,8 @@ pub(crate) struct Store {
     pub(crate) tasks: RwSignal<Vec<Arc<Task>>>,
     /// How many records were added since the page was drawn.
     pub(crate) appended: RwSignal<usize>,
+    /// How often anything on the hosts changed since the page was drawn.
+    pub(crate) changed: RwSignal<usize>,
     /// How many errors were told since the page was drawn.
     pub(crate) errors: RwSignal<usize>,
     /// The critical error that nobody has taken note of yet.
@@ -110,7 +113,13 @@ impl Initial {
         // Whoever is not known sees what the least may.
         let viewer =
             use_context().unwrap_or(Viewer { name: None, role: model::Role::Viewer, scope: Default::default() });
-        Self { snapshot: backend.snapshot(), stats, hosts, viewer, now: now.unwrap_or_default() }
+        let mut snapshot = backend.snapshot();
+        // Pages that show them are drawn by the server.
+        for host in Arc::make_mut(&mut snapshot.hosts).hosts.values_mut() {
+            host.pools.clear();
+            host.networks.clear();
+        }
+        Self { snapshot, stats, hosts, viewer, now: now.unwrap_or_default() }
     }
 
     /// Used only when the page brought nothing, which the server never does.
@@ -134,6 +143,7 @@ pub(crate) fn provide() {
         cursor: RwSignal::new(snapshot.cursor),
         tasks: RwSignal::new(Vec::new()),
         appended: RwSignal::new(0),
+        changed: RwSignal::new(0),
         errors: RwSignal::new(0),
         alarm: RwSignal::new(None),
         swept: RwSignal::new(0),
@@ -192,7 +202,7 @@ impl Store {
     ///
     /// # Errors
     /// Why not.
-    pub(crate) fn check(self, command: &Command, domain: &Domain, host: &Host) -> Result<(), Fault> {
+    pub(crate) fn check(self, command: &DomainCommand, domain: &Domain, host: &Host) -> Result<(), Fault> {
         self.may(Permission::Operate)?;
         command.check(domain, host)
     }
@@ -287,6 +297,9 @@ impl Store {
 
     /// Takes the change that an event tells; once or twice is the same.
     fn take(self, change: Change) {
+        if !matches!(change, Change::Task(_) | Change::Error(_) | Change::Appended | Change::Nothing) {
+            self.changed.update(|count| *count += 1);
+        }
         match change {
             Change::Set(host, domain) => self.rows.set(DomainRef { host, id: domain.id }, domain),
             Change::Removed(host, id, version) => self.rows.remove(&DomainRef { host, id }, version),
@@ -300,7 +313,8 @@ impl Store {
             }
             Change::Error(error) => self.went_wrong(error),
             Change::Appended => self.appended.update(|count| *count += 1),
-            Change::Nothing => {}
+            // What is not mirrored is read again by the pages that show it.
+            Change::Stale | Change::Pool(..) | Change::Network(..) | Change::Nothing => {}
         }
     }
 

@@ -32,7 +32,7 @@ pub(crate) fn task_line(store: Store, task: &Arc<Task>) -> AnyView {
         TaskState::Accepted | TaskState::Running => "reboot ring",
     };
     let href = match task.target {
-        Some(id) => routes::vm(&DomainRef { host: task.host_id.clone(), id }),
+        Some(id) => routes::object(&task.kind, &DomainRef { host: task.host_id.clone(), id }),
         None => routes::task(task.task_id),
     };
     let bar = percent.map(|percent| {

@@ -2,7 +2,7 @@
 
 use leptos::{ev::SubmitEvent, prelude::*};
 use leptos_router::hooks::{use_location, use_query_map};
-use model::{Command, Domain, DomainRef, DomainState, Host};
+use model::{Domain, DomainCommand, DomainRef, DomainState, Host};
 
 use crate::{
     act::Acts,
@@ -30,13 +30,13 @@ pub(crate) fn warning(domain: &Domain) -> Option<AnyView> {
 }
 
 /// The picture of an action.
-fn picture(command: &Command) -> Option<&'static str> {
+fn picture(command: &DomainCommand) -> Option<&'static str> {
     match command {
-        Command::Start {} => Some("start"),
-        Command::Pause {} => Some("pause"),
-        Command::Resume {} => Some("resume"),
-        Command::Shutdown {} => Some("shutdown"),
-        Command::Reboot {} => Some("reboot"),
+        DomainCommand::Start {} => Some("start"),
+        DomainCommand::Pause {} => Some("pause"),
+        DomainCommand::Resume {} => Some("resume"),
+        DomainCommand::Shutdown {} => Some("shutdown"),
+        DomainCommand::Reboot {} => Some("reboot"),
         _ => None,
     }
 }
@@ -44,7 +44,7 @@ fn picture(command: &Command) -> Option<&'static str> {
 /// The button of an action on a machine.
 pub(crate) fn button(
     store: Store,
-    command: &Command,
+    command: &DomainCommand,
     id: &DomainRef,
     domain: &Domain,
     host: Option<&Host>,
@@ -52,7 +52,7 @@ pub(crate) fn button(
 ) -> Submit {
     let denied = match (pending, host) {
         (Some(pending), _) if !may_interrupt(command, pending) => {
-            let what = Command::label_of(&pending.kind).to_ascii_lowercase();
+            let what = model::Command::label_of(&pending.kind).to_ascii_lowercase();
             Some(format!("{} is busy: {what} is under way", domain.name))
         }
         (_, Some(host)) => store.check(command, domain, host).err().map(|fault| fault.reason),
@@ -71,9 +71,9 @@ pub(crate) fn button(
 
 /// Whether it may be wished while something else is under way: the plug can
 /// always be pulled, and a guest that was asked to shut down may be long about it.
-fn may_interrupt(command: &Command, pending: &Pending) -> bool {
+fn may_interrupt(command: &DomainCommand, pending: &Pending) -> bool {
     let other = pending.kind != command.kind();
-    other && (matches!(command, Command::ForceOff {}) || pending.kind == Command::Shutdown {}.kind())
+    other && (matches!(command, DomainCommand::ForceOff {}) || pending.kind == DomainCommand::Shutdown {}.kind())
 }
 
 /// The form that all action buttons of a page belong to. With JavaScript it
@@ -115,7 +115,7 @@ fn submitted(event: &SubmitEvent, store: Store, acts: Acts) {
         };
         let wish = button.value();
         let Some((kind, target)) = wish.split_once('@') else { return };
-        let Some(command) = Command::button(kind) else { return };
+        let Some(command) = DomainCommand::button(kind) else { return };
         let targets = match target {
             "selected" => selected(store).iter().map(|row| row.id.clone()).collect(),
             one => one.parse().map(|id| vec![id]).unwrap_or_default(),

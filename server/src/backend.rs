@@ -14,9 +14,11 @@ use std::{
 use app::backend::{Accounts, AccountsWish, Done, Visit};
 use hypervisor::{HostConfig, Hypervisor, Sink};
 use model::{
-    CommandRequest, Domain, DomainRef, Event, Fault, FaultKind, HostId, HostStats, Origin, Receipt, RequestId, Task,
-    VmStats,
+    CommandRequest, Domain, DomainRef, Event, Fault, FaultKind, HostId, HostInventory, HostStats, Origin, Receipt,
+    RequestId, Task, VmStats, Volume,
+    network::Lease,
     stats::{LATEST, Sweep, Usage},
+    storage,
 };
 use tokio::{task::JoinSet, time::timeout};
 use tracing::Instrument;
@@ -174,8 +176,12 @@ impl Backend {
         origin: Origin,
         parent: Option<RequestId>,
     ) -> (Intent, Option<Arc<Domain>>) {
-        let domain = self.feed.snapshot().hosts.domain(&request.domain()).cloned();
-        let refused = self.check(&request, domain.as_deref()).err();
+        let hosts = self.feed.snapshot().hosts;
+        let host = hosts.hosts.get(&request.host).ok_or_else(|| no_host(&request.host));
+        let name = host.as_ref().ok().and_then(|host| request.command.target_name(host, request.target));
+        let check = |host: &HostInventory| request.command.check(host, request.target, request.expected_version);
+        let refused = host.and_then(check).err();
+        let domain = hosts.domain(&request.object()).cloned();
         let CommandRequest { request_id, host, target, command, session, tab, .. } = request;
         let intent = Intent {
             at: now(),
@@ -185,29 +191,12 @@ impl Backend {
             host,
             target: Some(target),
             targets: Vec::new(),
-            name: domain.as_ref().map(|domain| domain.name.clone()).unwrap_or_default(),
+            name: name.unwrap_or_default(),
             command,
             origin: Origin { session: named(session), tab: named(tab), ..origin },
             refused,
         };
         (intent, domain)
-    }
-
-    /// Whether a command is possible now.
-    fn check(&self, request: &CommandRequest, domain: Option<&Domain>) -> Result<(), Fault> {
-        let snapshot = self.feed.snapshot();
-        let host = snapshot.hosts.hosts.get(&request.host).ok_or_else(|| no_host(&request.host))?;
-        let domain = domain.ok_or_else(|| {
-            Fault::new(FaultKind::NotFound, format!("{} has no machine with the UUID {}", request.host, request.target))
-                .with_next("It may have been deleted; look at the list")
-        })?;
-        match request.expected_version {
-            Some(expected) if expected != domain.version => {
-                let reason = format!("{} has changed since you looked at it", domain.name);
-                Err(Fault::new(FaultKind::Conflict, reason).with_next("Look at it again, then decide"))
-            }
-            _ => request.command.check(domain, &host.host),
-        }
     }
 
     /// Asks a task to end. Whether it did is an event.
@@ -309,6 +298,37 @@ impl Backend {
     pub(crate) async fn definition(&self, id: &DomainRef) -> Result<String, Fault> {
         let (host, name) = self.machine(id)?;
         host.definition(id.id, &name, false).await
+    }
+
+    /// The volumes of a pool, with who uses each.
+    ///
+    /// # Errors
+    /// When there is no such pool, or libvirt does not tell.
+    pub(crate) async fn volumes(&self, id: &DomainRef) -> Result<Vec<Volume>, Fault> {
+        let hosts = self.feed.snapshot().hosts;
+        let missing = || Fault::new(FaultKind::NotFound, format!("There is no storage pool {id}"));
+        let host = hosts.hosts.get(&id.host).ok_or_else(missing)?;
+        let pool = host.pools.get(&id.id).ok_or_else(missing)?;
+        if !pool.state.is_active() {
+            return Ok(Vec::new());
+        }
+        let read = self.hosts.get(&id.host).ok_or_else(missing)?.volumes(id.id, &pool.name).await?;
+        Ok(storage::with_users(&read, host, pool))
+    }
+
+    /// What the DHCP server of a network has given away.
+    ///
+    /// # Errors
+    /// When there is no such network, or libvirt does not tell.
+    pub(crate) async fn leases(&self, id: &DomainRef) -> Result<Vec<Lease>, Fault> {
+        let hosts = self.feed.snapshot().hosts;
+        let network = hosts.hosts.get(&id.host).and_then(|host| host.networks.get(&id.id));
+        let missing = || Fault::new(FaultKind::NotFound, format!("There is no network {id}"));
+        let network = network.ok_or_else(missing)?;
+        if !network.active {
+            return Ok(Vec::new());
+        }
+        self.hosts.get(&id.host).ok_or_else(missing)?.leases(id.id, &network.name).await
     }
 
     /// What a page about accounts shows.

@@ -395,7 +395,7 @@ impl Log {
         match change {
             Change::Task(task) => model::task::remember(&mut self.tasks, &task),
             Change::Error(error) if error.is_about_the_journal() => self.trouble = error.trouble(),
-            Change::Error(_) | Change::Appended | Change::Nothing => {}
+            Change::Error(_) | Change::Appended | Change::Stale | Change::Nothing => {}
             change => Arc::make_mut(&mut self.inventory).take(&change),
         }
     }

@@ -11,7 +11,7 @@ use super::*;
 
 fn host(id: &str) -> HostInventory {
     let host = Host { id: id.parse().expect("a name"), connection: Link::default(), info: None, demo: false };
-    HostInventory { host, domains: BTreeMap::new() }
+    HostInventory::of(host)
 }
 
 fn feed() -> Feed {

@@ -7,6 +7,7 @@ mod assets;
 pub(crate) mod connection;
 mod door;
 mod events;
+mod forms;
 mod guard;
 mod manage;
 mod metrics;
@@ -22,7 +23,7 @@ use std::{sync::Arc, time::Duration};
 
 use app::routes;
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::Request,
     http::{StatusCode, Uri},
     middleware,
@@ -65,6 +66,7 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config, set_up: Option<&st
     let door = Arc::new(Door::new(auth, assets.names.clone(), config));
     let answers = answers()
         .with_state(backend.clone())
+        .layer(Extension(assets.names.clone()))
         // For browsers.
         .merge(assets::routes(&assets))
         .merge(doorway().with_state(door.clone()))
@@ -144,10 +146,12 @@ fn answers() -> Router<Arc<Backend>> {
         .route("/api/v1/journal/check", post(api::check_journal))
         .route("/api/v1/hosts/{host}/reconnect", post(api::reconnect))
         .route("/api/v1/domains/{host}/{uuid}/definition", get(api::definition))
+        .route("/api/v1/pools/{host}/{uuid}/volumes", get(api::volumes))
+        .route("/api/v1/networks/{host}/{uuid}/leases", get(api::leases))
         .route("/api/{*unknown}", get(api::unknown).post(api::unknown))
         .route("/api/v1/reports", post(reports::report).with_state(Arc::new(reports::Reports::default())))
         // For forms.
-        .route("/commands", post(api::form))
+        .route("/commands", post(forms::form))
         .route("/cancel", post(past::cancel_form))
         .route("/reconnect", post(api::reconnect_form))
         .route("/theme", post(api::theme))

@@ -1,6 +1,6 @@
 //! The promises of the journal, on real files.
 
-use model::{Command, FaultKind, Origin, RequestId, TaskState};
+use model::{DomainCommand, FaultKind, Origin, RequestId, TaskState};
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -18,7 +18,7 @@ fn intent(number: u128, name: &str) -> Intent {
         target: Some(Uuid::from_u128(7)),
         targets: Vec::new(),
         name: name.into(),
-        command: Command::Start {},
+        command: DomainCommand::Start {}.into(),
         origin: Origin { address: Some("::1".into()), ..Origin::default() },
         refused: None,
     }

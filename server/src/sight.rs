@@ -9,9 +9,11 @@ use std::sync::Arc;
 use app::backend::{Accounts, AccountsWish, Backend as Interface, Done, Past, PastWish, Visit};
 use async_trait::async_trait;
 use model::{
-    DomainRef, Event, Fault, FaultKind, HostId, HostStats, Inventory, RequestId, Task, Viewer, VmStats,
+    Command, DomainRef, Event, Fault, FaultKind, HostId, HostStats, Inventory, RequestId, Task, Viewer, VmStats,
+    Volume,
     event::Change,
     inventory::Snapshot,
+    network::Lease,
     stats::{Trend, Usage},
 };
 use uuid::Uuid;
@@ -59,6 +61,29 @@ impl Sight {
         Err(Fault::new(FaultKind::NotFound, format!("There is no machine {id}")).with_next("Look at the list"))
     }
 
+    /// The same for what is around machines: it tells of all of a host.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub(crate) fn around(&self, id: &DomainRef, what: &str) -> Result<(), Fault> {
+        if self.viewer.scope.sees_all_of(&id.host) {
+            return Ok(());
+        }
+        Err(Fault::new(FaultKind::NotFound, format!("There is no {what} {id}")).with_next("Look at the list"))
+    }
+
+    /// The same for what a command is about.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub(crate) fn target(&self, command: &Command, id: &DomainRef) -> Result<(), Fault> {
+        match command {
+            Command::Domain(_) => self.machine(id),
+            Command::Pool(_) => self.around(id, "storage pool"),
+            Command::Network(_) => self.around(id, "network"),
+        }
+    }
+
     /// The same for a host.
     ///
     /// # Errors
@@ -102,7 +127,9 @@ impl Sight {
             Change::Task(task) => self.sees_task(hosts, &task),
             Change::Host(_) => true,
             // Of what is gone nobody knows its tags; errors and records name machines in words.
-            Change::Removed(..) | Change::Error(_) | Change::Appended | Change::Nothing => false,
+            Change::Removed(..) | Change::Error(_) | Change::Appended => false,
+            // So do pools and networks.
+            Change::Pool(..) | Change::Network(..) | Change::Stale | Change::Nothing => false,
         }
     }
 
@@ -174,6 +201,16 @@ impl Interface for Sight {
     async fn definition(&self, id: &DomainRef) -> Result<String, Fault> {
         self.machine(id)?;
         self.backend.definition(id).await
+    }
+
+    async fn volumes(&self, pool: &DomainRef) -> Result<Vec<Volume>, Fault> {
+        self.around(pool, "storage pool")?;
+        self.backend.volumes(pool).await
+    }
+
+    async fn leases(&self, network: &DomainRef) -> Result<Vec<Lease>, Fault> {
+        self.around(network, "network")?;
+        self.backend.leases(network).await
     }
 
     async fn past(&self, wish: &PastWish, query: &str) -> Result<Past, Fault> {

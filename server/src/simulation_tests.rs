@@ -11,7 +11,7 @@ use std::{
 };
 
 use model::{
-    Command, Cursor, Domain, DomainState, Event, Host, HostId, HostInventory, Inventory, Link, Origin, RequestId,
+    Cursor, Domain, DomainCommand, DomainState, Event, Host, HostId, HostInventory, Inventory, Link, Origin, RequestId,
     TaskState,
     event::Change,
     inventory::{Snapshot, Stamp},
@@ -60,7 +60,7 @@ fn host_id(number: u64) -> HostId {
 fn empty() -> Inventory {
     let hosts = [0, 1].map(|number| {
         let host = Host { id: host_id(number), connection: Link::default(), info: None, demo: false };
-        (host_id(number), HostInventory { host, domains: BTreeMap::new() })
+        (host_id(number), HostInventory::of(host))
     });
     Inventory { hosts: BTreeMap::from(hosts) }
 }
@@ -191,7 +191,7 @@ fn intent(number: u64) -> Intent {
         target: Some(Uuid::from_u128(1)),
         targets: Vec::new(),
         name: "vm-1".into(),
-        command: Command::Start {},
+        command: DomainCommand::Start {}.into(),
         origin: Origin::default(),
         refused: None,
     }

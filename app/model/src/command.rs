@@ -1,88 +1,219 @@
 //! Every mutation as data, and the one predicate that says whether it is
 //! possible now and, if not, why.
 //!
-//! The browser disables a button with `Command::check`, the server refuses with
-//! it. libvirt stays the last judge; its refusal becomes a `Fault` like any other.
+//! The browser disables a button with `check`, the server refuses with it. libvirt
+//! stays the last judge; its refusal becomes a `Fault` like any other. There is one
+//! enum for each kind of object, and `Command` is any of them.
 
-use serde::{Deserialize, Serialize};
+mod domain;
+mod network;
+mod pool;
+
+use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
-use crate::{Domain, DomainRef, DomainState, Fault, Host, HostId, RequestId, domain::normal_tags};
+pub use self::{domain::DomainCommand, network::NetworkCommand, pool::PoolCommand};
+use crate::{DomainRef, Fault, FaultKind, HostId, HostInventory, RequestId};
 
-/// What can be asked of a machine.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "camelCase", deny_unknown_fields)]
+/// What can be asked of an object of a host; on the wire its kind says of which.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(untagged)]
 pub enum Command {
-    /// Boot, or restore the saved state if there is one (`virDomainCreate`).
-    Start {},
-    /// Boot with the processors halted (`VIR_DOMAIN_START_PAUSED`).
-    StartPaused {},
-    /// Ask the guest to shut down (`virDomainShutdownFlags`): ACPI, then the agent.
-    Shutdown {},
-    /// Pull the plug (`virDomainDestroy`).
-    ForceOff {},
-    /// Ask the guest to restart (`virDomainReboot`).
-    Reboot {},
-    /// Press the reset button (`virDomainReset`).
-    Reset {},
-    /// Halt the processors (`virDomainSuspend`).
-    Pause {},
-    /// Let the processors run again, or wake the guest (`virDomainResume`, `virDomainPMWakeup`).
-    Resume {},
-    /// Write memory to disk and stop (`virDomainManagedSave`).
-    Save {},
-    /// Throw the saved memory away (`virDomainManagedSaveRemove`).
-    DiscardSave {},
-    /// Send a non-maskable interrupt (`virDomainInjectNMI`).
-    Nmi {},
-    /// Start with the host, or not (`virDomainSetAutostart`).
-    SetAutostart {
-        /// Whether to.
-        enabled: bool,
-    },
-    /// Give another name (`virDomainRename`).
-    Rename {
-        /// The new name.
-        name: String,
-    },
-    /// Set the short line for people; empty removes it (`virDomainSetMetadata`).
-    SetTitle {
-        /// The new title.
-        title: String,
-    },
-    /// Set the longer text for people; empty removes it (`virDomainSetMetadata`).
-    SetDescription {
-        /// The new description.
-        description: String,
-    },
-    /// Replace all tags (`virDomainSetMetadata`).
-    SetTags {
-        /// The new tags.
-        tags: Vec<String>,
-    },
+    /// Of a machine.
+    Domain(DomainCommand),
+    /// Of a storage pool, or of a volume in it.
+    Pool(PoolCommand),
+    /// Of a network.
+    Network(NetworkCommand),
+}
+
+impl From<DomainCommand> for Command {
+    fn from(command: DomainCommand) -> Self {
+        Self::Domain(command)
+    }
+}
+
+impl From<PoolCommand> for Command {
+    fn from(command: PoolCommand) -> Self {
+        Self::Pool(command)
+    }
+}
+
+impl From<NetworkCommand> for Command {
+    fn from(command: NetworkCommand) -> Self {
+        Self::Network(command)
+    }
+}
+
+impl<'de> Deserialize<'de> for Command {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        let value = serde_json::Value::deserialize(deserializer)?;
+        let kind = value.get("kind").and_then(|kind| kind.as_str()).unwrap_or_default().to_owned();
+        // Each enum then says which field is wrong.
+        let read = if PoolCommand::KINDS.contains(&kind.as_str()) {
+            serde_json::from_value(value).map(Self::Pool)
+        } else if NetworkCommand::KINDS.contains(&kind.as_str()) {
+            serde_json::from_value(value).map(Self::Network)
+        } else {
+            serde_json::from_value(value).map(Self::Domain)
+        };
+        read.map_err(D::Error::custom)
+    }
+}
+
+impl Command {
+    /// The name in JSON and forms.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Domain(command) => command.kind(),
+            Self::Pool(command) => command.kind(),
+            Self::Network(command) => command.kind(),
+        }
+    }
+
+    /// The verb on its button.
+    pub fn label(&self) -> &'static str {
+        label_of(self.kind())
+    }
+
+    /// The verb of a kind, for a command whose arguments are not at hand; the kind itself of
+    /// one that is not known.
+    pub fn label_of(kind: &str) -> String {
+        match label_of(kind) {
+            "" => kind.to_owned(),
+            label => label.to_owned(),
+        }
+    }
+
+    /// What it did, for "web-01 …".
+    pub fn done(&self) -> &'static str {
+        match self {
+            Self::Domain(command) => command.done(),
+            Self::Pool(command) => command.done(),
+            Self::Network(command) => command.done(),
+        }
+    }
+
+    /// What is lost by it, for a confirmation; none when nothing is.
+    pub fn loses(&self) -> Option<&'static str> {
+        match self {
+            Self::Domain(command) => command.loses(),
+            Self::Pool(command) => command.loses(),
+            Self::Network(command) => command.loses(),
+        }
+    }
+
+    /// The name of what it is about: the object's own, or that of the new one or the volume.
+    /// None when there is no such object.
+    pub fn target_name(&self, host: &HostInventory, target: Uuid) -> Option<String> {
+        match self {
+            Self::Domain(_) => host.domains.get(&target).map(|domain| domain.name.clone()),
+            Self::Pool(command) => command.target_name(host.pools.get(&target).map(|pool| &**pool)),
+            Self::Network(command) => command.target_name(host.networks.get(&target).map(|network| &**network)),
+        }
+    }
+
+    /// Whether this is possible now; the error is the sentence for the tooltip.
+    ///
+    /// # Errors
+    /// `NotFound`, `Conflict` when the object is not the expected version, `Denied` with
+    /// the reason, or `Invalid` when an argument is at fault.
+    pub fn check(&self, host: &HostInventory, target: Uuid, expected_version: Option<u64>) -> Result<(), Fault> {
+        let id = &host.host.id;
+        let version = match self {
+            Self::Domain(_) => host.domains.get(&target).map(|domain| (&domain.name, domain.version)),
+            Self::Pool(_) => host.pools.get(&target).map(|pool| (&pool.name, pool.version)),
+            Self::Network(_) => host.networks.get(&target).map(|network| (&network.name, network.version)),
+        };
+        if let (Some(expected), Some((name, version))) = (expected_version, version)
+            && expected != version
+        {
+            let reason = format!("{name} has changed since you looked at it");
+            return Err(Fault::new(FaultKind::Conflict, reason).with_next("Look at it again, then decide"));
+        }
+        let missing = |what: &str| {
+            Fault::new(FaultKind::NotFound, format!("{id} has no {what} with the UUID {target}"))
+                .with_next("It may have been deleted; look at the list")
+        };
+        match self {
+            Self::Domain(command) => {
+                let domain = host.domains.get(&target).ok_or_else(|| missing("machine"))?;
+                command.check(domain, &host.host)
+            }
+            Self::Pool(command) => {
+                command.check(host.pools.get(&target).map(|pool| &**pool), host, || missing("storage pool"))
+            }
+            Self::Network(command) => {
+                command.check(host.networks.get(&target).map(|network| &**network), host, || missing("network"))
+            }
+        }
+    }
+
+    /// Whether the host shows that this was done, for a command whose end nobody saw: yes,
+    /// no, or none when it looks the same with and without it.
+    pub fn evidence(&self, host: &HostInventory, target: Uuid) -> Option<bool> {
+        match self {
+            Self::Domain(command) => command.evidence(host.domains.get(&target).map(|domain| &**domain)),
+            Self::Pool(command) => command.evidence(host.pools.get(&target).map(|pool| &**pool)),
+            Self::Network(command) => command.evidence(host.networks.get(&target).map(|network| &**network)),
+        }
+    }
+}
+
+/// Verbs of kinds; empty for one that is not known.
+fn label_of(kind: &str) -> &'static str {
+    match kind {
+        "startPool" => "Start pool",
+        "stopPool" => "Stop pool",
+        "refreshPool" => "Refresh pool",
+        "buildPool" => "Build pool",
+        "setPoolAutostart" => "Set autostart of pool",
+        "definePool" => "Create pool",
+        "deletePool" => "Delete pool",
+        "createVolume" => "Create volume",
+        "deleteVolume" => "Delete volume",
+        "resizeVolume" => "Resize volume",
+        "cloneVolume" => "Clone volume",
+        "wipeVolume" => "Wipe volume",
+        "startNetwork" => "Start network",
+        "stopNetwork" => "Stop network",
+        "setNetworkAutostart" => "Set autostart of network",
+        "defineNetwork" => "Create network",
+        "deleteNetwork" => "Delete network",
+        "setStaticHost" => "Set static address",
+        "removeStaticHost" => "Remove static address",
+        other => domain::label_of(other),
+    }
 }
 
 /// A command on its way: who made which wish about what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct CommandRequest {
+pub struct CommandRequest<C = Command> {
     /// Made by the client; the same id never has a second effect.
     pub request_id: RequestId,
     /// The host that has the target.
     pub host: HostId,
-    /// The UUID of the machine.
+    /// The UUID of the machine, the pool or the network; of a new one the UUID that it
+    /// shall have.
     pub target: Uuid,
     /// The wish.
-    pub command: Command,
-    /// The version of the machine that the wish was made for; another one is a conflict.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: C,
+    /// The version of the object that the wish was made for; another one is a conflict.
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
     pub expected_version: Option<u64>,
     /// The browser's session, as it names itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
     /// The tab, as it names itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
     pub tab: Option<String>,
+}
+
+/// Nothing; a default that asks nothing of the other fields' types.
+fn none<T>() -> Option<T> {
+    None
 }
 
 /// One command for several machines of a host: a task with one task for each.
@@ -96,7 +227,7 @@ pub struct BatchRequest {
     /// The UUIDs of the machines.
     pub targets: Vec<Uuid>,
     /// The wish.
-    pub command: Command,
+    pub command: DomainCommand,
     /// The browser's session, as it names itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
@@ -105,15 +236,15 @@ pub struct BatchRequest {
     pub tab: Option<String>,
 }
 
-impl CommandRequest {
+impl<C> CommandRequest<C> {
     /// A wish without anything optional.
-    pub fn new(request_id: RequestId, target: &DomainRef, command: Command) -> Self {
+    pub fn new(request_id: RequestId, target: &DomainRef, command: impl Into<C>) -> Self {
         let (host, target) = (target.host.clone(), target.id);
-        Self { request_id, host, target, command, expected_version: None, session: None, tab: None }
+        Self { request_id, host, target, command: command.into(), expected_version: None, session: None, tab: None }
     }
 
-    /// The machine that is meant.
-    pub fn domain(&self) -> DomainRef {
+    /// What is meant.
+    pub fn object(&self) -> DomainRef {
         DomainRef { host: self.host.clone(), id: self.target }
     }
 }
@@ -135,306 +266,39 @@ impl Receipt {
     }
 }
 
-/// Longest name in bytes; libvirt makes file names of it.
-const MAX_NAME: usize = 200;
-/// Longest title in characters.
-const MAX_TITLE: usize = 200;
-/// Longest description in bytes.
-const MAX_DESCRIPTION: usize = 16 * 1024;
-/// Most tags of one machine.
-const MAX_TAGS: usize = 32;
-/// Longest tag in characters.
-const MAX_TAG: usize = 48;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Command {
-    /// The commands that need nothing but a target, in the order of menus.
-    pub const BUTTONS: [Self; 11] = [
-        Self::Start {},
-        Self::StartPaused {},
-        Self::Resume {},
-        Self::Pause {},
-        Self::Shutdown {},
-        Self::Reboot {},
-        Self::Save {},
-        Self::DiscardSave {},
-        Self::Nmi {},
-        Self::Reset {},
-        Self::ForceOff {},
-    ];
-
-    /// The name in JSON and forms.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Start {} => "start",
-            Self::StartPaused {} => "startPaused",
-            Self::Shutdown {} => "shutdown",
-            Self::ForceOff {} => "forceOff",
-            Self::Reboot {} => "reboot",
-            Self::Reset {} => "reset",
-            Self::Pause {} => "pause",
-            Self::Resume {} => "resume",
-            Self::Save {} => "save",
-            Self::DiscardSave {} => "discardSave",
-            Self::Nmi {} => "nmi",
-            Self::SetAutostart { .. } => "setAutostart",
-            Self::Rename { .. } => "rename",
-            Self::SetTitle { .. } => "setTitle",
-            Self::SetDescription { .. } => "setDescription",
-            Self::SetTags { .. } => "setTags",
+    #[test]
+    fn a_command_is_read_by_its_kind_and_says_what_is_wrong_with_it() {
+        for json in [
+            r#"{"kind":"start"}"#,
+            r#"{"kind":"startPool"}"#,
+            r#"{"kind":"resizeVolume","name":"a","capacityBytes":5}"#,
+            r#"{"kind":"setNetworkAutostart","enabled":true}"#,
+        ] {
+            let command: Command = serde_json::from_str(json).expect("right");
+            assert_eq!(serde_json::to_string(&command).expect("written"), json);
+            assert!(!command.label().is_empty());
+        }
+        for (json, why) in [
+            (r#"{"kind":"explode"}"#, "explode"),
+            (r#"{"kind":"startPool","force":true}"#, "force"),
+            (r#"{"kind":"resizeVolume","name":"a"}"#, "capacityBytes"),
+            (r#"{}"#, "kind"),
+        ] {
+            let error = serde_json::from_str::<Command>(json).expect_err("wrong").to_string();
+            assert!(error.contains(why), "{error}");
         }
     }
 
-    /// The argument-free command with that `kind`.
-    pub fn button(kind: &str) -> Option<Self> {
-        Self::BUTTONS.into_iter().find(|command| command.kind() == kind)
-    }
-
-    /// The verb of a kind, for a command whose arguments are not at hand.
-    pub fn label_of(kind: &str) -> String {
-        let text = match kind {
-            "setAutostart" => "Set autostart",
-            "rename" => "Rename",
-            "setTitle" => "Set title",
-            "setDescription" => "Set description",
-            "setTags" => "Set tags",
-            other => return Self::button(other).map_or_else(|| other.to_owned(), |command| command.label().to_owned()),
-        };
-        text.to_owned()
-    }
-
-    /// The verb on its button.
-    pub fn label(&self) -> &'static str {
-        match self {
-            Self::Start {} => "Start",
-            Self::StartPaused {} => "Start paused",
-            Self::Shutdown {} => "Shut down",
-            Self::ForceOff {} => "Force off",
-            Self::Reboot {} => "Reboot",
-            Self::Reset {} => "Reset",
-            Self::Pause {} => "Pause",
-            Self::Resume {} => "Resume",
-            Self::Save {} => "Save",
-            Self::DiscardSave {} => "Discard saved state",
-            Self::Nmi {} => "Send NMI",
-            Self::SetAutostart { enabled: true } => "Turn autostart on",
-            Self::SetAutostart { enabled: false } => "Turn autostart off",
-            Self::Rename { .. } => "Rename",
-            Self::SetTitle { .. } => "Set title",
-            Self::SetDescription { .. } => "Set description",
-            Self::SetTags { .. } => "Set tags",
+    #[test]
+    fn every_kind_has_a_verb() {
+        let kinds = PoolCommand::KINDS.iter().chain(&NetworkCommand::KINDS);
+        for kind in kinds.copied().chain(DomainCommand::BUTTONS.iter().map(DomainCommand::kind)) {
+            assert!(!label_of(kind).is_empty(), "{kind}");
         }
-    }
-
-    /// What it did, for "web-01 …".
-    pub fn done(&self) -> &'static str {
-        match self {
-            Self::Start {} => "is running",
-            Self::StartPaused {} => "is started and paused",
-            Self::Shutdown {} => "is shut down",
-            Self::ForceOff {} => "is off",
-            Self::Reboot {} => "was asked to reboot",
-            Self::Reset {} => "was reset",
-            Self::Pause {} => "is paused",
-            Self::Resume {} => "is running again",
-            Self::Save {} => "is saved and stopped",
-            Self::DiscardSave {} => "has no saved state any more",
-            Self::Nmi {} => "was sent an NMI",
-            Self::SetAutostart { enabled: true } => "starts with its host",
-            Self::SetAutostart { enabled: false } => "does not start with its host",
-            Self::Rename { .. } => "was renamed",
-            Self::SetTitle { .. } => "has a new title",
-            Self::SetDescription { .. } => "has a new description",
-            Self::SetTags { .. } => "has new tags",
-        }
-    }
-
-    /// What is lost by it, for a confirmation; none when nothing is.
-    pub fn loses(&self) -> Option<&'static str> {
-        match self {
-            Self::ForceOff {} => Some(
-                "The guest is not asked. Unsaved data is lost and file systems may be damaged, as if the plug were pulled.",
-            ),
-            Self::Reset {} => Some(
-                "The guest is not asked. Unsaved data is lost and file systems may be damaged, as if the reset button were pressed.",
-            ),
-            Self::DiscardSave {} => Some("The saved memory is thrown away. The next start is a cold boot."),
-            Self::Nmi {} => Some("Many guests answer an NMI with a crash dump and a restart."),
-            _ => None,
-        }
-    }
-
-    /// The state in which a machine is once this has worked; none when the state
-    /// does not tell.
-    pub fn leads_to(&self) -> Option<DomainState> {
-        match self {
-            Self::Start {} | Self::Resume {} => Some(DomainState::Running),
-            Self::StartPaused {} | Self::Pause {} => Some(DomainState::Paused),
-            Self::Shutdown {} | Self::ForceOff {} | Self::Save {} => Some(DomainState::Stopped),
-            _ => None,
-        }
-    }
-
-    /// Whether a machine shows that this was done, for a command whose end nobody
-    /// saw: yes, no, or none when a machine looks the same with and without it.
-    /// `domain` is none when the machine does not exist (any more).
-    pub fn evidence(&self, domain: Option<&Domain>) -> Option<bool> {
-        let Some(domain) = domain else {
-            // A transient machine goes when it stops; any other was taken away by somebody else.
-            return matches!(self, Self::ForceOff {} | Self::Shutdown {}).then_some(true);
-        };
-        match self {
-            Self::Save {} => Some(domain.has_managed_save),
-            Self::DiscardSave {} => Some(!domain.has_managed_save),
-            Self::SetAutostart { enabled } => Some(domain.autostart == *enabled),
-            Self::Rename { name } => Some(domain.name == *name),
-            Self::SetTitle { title } => Some(domain.title == title.trim()),
-            Self::SetDescription { description } => Some(domain.description == description.trim()),
-            Self::SetTags { tags } => Some(domain.tags == normal_tags(tags.iter().cloned())),
-            Self::Reboot {} | Self::Reset {} | Self::Nmi {} => None,
-            _ if domain.state == DomainState::Unknown => None,
-            _ => self.leads_to().map(|state| state == domain.state),
-        }
-    }
-
-    /// Whether it may be sent later than it was wished, and once more: it loses
-    /// nothing and leads to a state that it leaves as it is.
-    pub fn is_harmless(&self) -> bool {
-        matches!(
-            self,
-            Self::Start {}
-                | Self::Resume {}
-                | Self::Pause {}
-                | Self::SetAutostart { .. }
-                | Self::SetTitle { .. }
-                | Self::SetDescription { .. }
-                | Self::SetTags { .. }
-        )
-    }
-
-    /// Whether this is possible now; the error is the sentence for the tooltip.
-    ///
-    /// # Errors
-    /// `Denied` with the reason, or `Invalid` when an argument is at fault.
-    pub fn check(&self, domain: &Domain, host: &Host) -> Result<(), Fault> {
-        if !host.connection.connected {
-            return Err(Fault::denied(format!(
-                "{} is not connected, so what {} does now is not known",
-                host.id, domain.name
-            )));
-        }
-        self.check_arguments()?;
-        match self.obstacle(domain, host) {
-            Some(reason) => Err(Fault::denied(format!("{} {reason}", domain.name))),
-            None => Ok(()),
-        }
-    }
-
-    /// Why the machine's state forbids it, to follow the machine's name.
-    fn obstacle(&self, domain: &Domain, host: &Host) -> Option<&'static str> {
-        use DomainState as S;
-        let state = domain.state;
-        let test_driver = host.info.as_ref().is_some_and(|info| info.is_test_driver());
-        let not_on = "is not running";
-        match self {
-            Self::Start {} | Self::StartPaused {} if state.is_active() => Some(match state {
-                S::Paused => "is paused; resume it instead",
-                S::Suspended => "is suspended; resume it instead",
-                S::ShuttingDown => "is still shutting down",
-                S::Crashed => "has crashed and still holds its process; force it off first",
-                _ => "is already running",
-            }),
-            Self::Start {} => None,
-            Self::StartPaused {} => {
-                test_driver.then_some("is on libvirt's test driver, which cannot start a machine paused")
-            }
-            Self::Shutdown {} | Self::Reboot {} => match state {
-                S::Running => None,
-                S::Paused => Some("is paused; resume it so that the guest can react"),
-                S::Suspended => Some("is suspended; resume it so that the guest can react"),
-                S::Crashed => Some("has crashed, so its guest cannot react; force it off instead"),
-                S::ShuttingDown if matches!(self, Self::Shutdown {}) => None,
-                S::ShuttingDown => Some("is already shutting down"),
-                _ => Some(not_on),
-            },
-            Self::ForceOff {} => (!state.is_active()).then_some("is already off"),
-            Self::Reset {} => (!state.is_active()).then_some(not_on),
-            Self::Nmi {} => match state {
-                S::Crashed => Some("has crashed and would not notice"),
-                _ => (!state.is_active()).then_some(not_on),
-            },
-            Self::Pause {} => match state {
-                S::Running | S::ShuttingDown => None,
-                S::Paused => Some("is already paused"),
-                S::Suspended => Some("is suspended, so nothing runs that could be paused"),
-                _ => Some(not_on),
-            },
-            Self::Resume {} => match state {
-                S::Paused | S::Suspended => None,
-                S::Running | S::ShuttingDown => Some("is not paused"),
-                S::Crashed => Some("has crashed; force it off and start it again"),
-                _ => Some("is off; start it instead"),
-            },
-            Self::Save {} if !domain.persistent => {
-                Some("is transient, so there would be no definition to restore the saved state with")
-            }
-            Self::Save {} => match state {
-                S::Running | S::Paused => None,
-                S::Suspended | S::ShuttingDown | S::Crashed => Some("must be running or paused to be saved"),
-                _ => Some(not_on),
-            },
-            Self::DiscardSave {} => (!domain.has_managed_save).then_some("has no saved state"),
-            Self::SetAutostart { .. } => {
-                (!domain.persistent).then_some("is transient, so it cannot start with its host")
-            }
-            Self::Rename { .. } => {
-                if !domain.persistent {
-                    Some("is transient and cannot be renamed")
-                } else if state.is_active() {
-                    Some("must be stopped before it is renamed")
-                } else if domain.has_managed_save {
-                    Some("has a saved state that belongs to its name; start or discard it first")
-                } else {
-                    None
-                }
-            }
-            Self::SetTitle { .. } | Self::SetDescription { .. } | Self::SetTags { .. } => None,
-        }
-    }
-
-    /// Whether the arguments could ever be right.
-    fn check_arguments(&self) -> Result<(), Fault> {
-        let wrong = |field: &str, why: &str| Err(Fault::invalid(field, why));
-        match self {
-            Self::Rename { name } if name.trim().is_empty() => wrong("name", "a name must not be empty"),
-            Self::Rename { name } if name.len() > MAX_NAME => wrong("name", "a name has at most 200 bytes"),
-            Self::Rename { name } if name.contains('/') || name.chars().any(char::is_control) => {
-                wrong("name", "a name must not hold '/', line breaks or control characters")
-            }
-            Self::SetTitle { title } if title.chars().count() > MAX_TITLE => {
-                wrong("title", "a title has at most 200 characters")
-            }
-            Self::SetTitle { title } if title.chars().any(char::is_control) => {
-                wrong("title", "a title must not hold line breaks or control characters")
-            }
-            Self::SetDescription { description } if description.len() > MAX_DESCRIPTION => {
-                wrong("description", "a description has at most 16 KiB")
-            }
-            Self::SetDescription { description }
-                if description.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t' | '\r')) =>
-            {
-                wrong("description", "a description must not hold control characters")
-            }
-            Self::SetTags { tags } if tags.len() > MAX_TAGS => wrong("tags", "a machine has at most 32 tags"),
-            Self::SetTags { tags } => tags.iter().try_for_each(|tag| {
-                let fits = !tag.trim().is_empty() && tag.chars().count() <= MAX_TAG;
-                let plain = !tag.chars().any(|c| c.is_control() || c == ',');
-                if fits && plain { Ok(()) } else { wrong("tags", "a tag has 1 to 48 characters and no comma") }
-            }),
-            _ => Ok(()),
-        }
+        assert_eq!(Command::label_of("explode"), "explode");
     }
 }
-
-#[cfg(test)]
-#[path = "command_tests.rs"]
-mod tests;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Domain, DomainState, Fault, FaultKind, Host, HostId, RequestId, Task};
+use crate::{Domain, DomainState, Fault, FaultKind, Host, HostId, Network, Pool, RequestId, Task};
 
 pub use crate::task::AuditAppended;
 
@@ -70,6 +70,12 @@ events! {
     GuestAgentConnected = "guest-agent-connected",
     /// Operating system, host name or addresses of a guest changed.
     GuestInfoUpdated = "guest-info-updated",
+    /// A storage pool was created, deleted, started, stopped, refreshed or changed.
+    StoragePoolChanged = "storage-pool-changed",
+    /// A volume came, went or changed; which ones there are is to be read again.
+    VolumeChanged = "volume-changed",
+    /// A network was created, deleted, started, stopped or changed.
+    NetworkChanged = "network-changed",
     /// The link to a host was established, lost, restored, or failed again.
     ConnectionStatusChanged = "connection-status-changed",
     /// A command was accepted; it is on disk.
@@ -248,6 +254,97 @@ pub struct GuestInfoUpdated {
     pub timestamp: u64,
 }
 
+/// What happened to a pool, a volume or a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Action {
+    /// It was made, or found.
+    Created,
+    /// It is gone.
+    Deleted,
+    /// It can be used.
+    Started,
+    /// It cannot be used any more.
+    Stopped,
+    /// It was looked at again: what is in it, or how full it is, is another.
+    Refreshed,
+    /// Its definition changed.
+    Updated,
+}
+
+/// Payload of `storage-pool-changed`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoragePoolChanged {
+    /// The host that has the pool.
+    pub host_id: HostId,
+    /// The pool's UUID.
+    pub pool_id: Uuid,
+    /// The pool's name.
+    pub pool_name: String,
+    /// What happened.
+    pub action: Action,
+    /// The pool, whole; none when it is gone.
+    pub pool: Option<Arc<Pool>>,
+    /// The pool's version after this.
+    pub version: u64,
+    /// When it was seen, in Unix milliseconds.
+    pub timestamp: u64,
+    /// The command that caused it, if one of ours did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<RequestId>,
+    /// Whether it was found by reading everything again after a gap.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resync: bool,
+}
+
+/// Payload of `volume-changed`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeChanged {
+    /// The host that has the pool.
+    pub host_id: HostId,
+    /// The pool's UUID.
+    pub pool_id: Uuid,
+    /// The pool's name.
+    pub pool_name: String,
+    /// The volume's name; none when many changed at once.
+    pub volume: Option<String>,
+    /// What happened.
+    pub action: Action,
+    /// When it was seen, in Unix milliseconds.
+    pub timestamp: u64,
+    /// The command that caused it, if one of ours did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<RequestId>,
+}
+
+/// Payload of `network-changed`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkChanged {
+    /// The host that has the network.
+    pub host_id: HostId,
+    /// The network's UUID.
+    pub network_id: Uuid,
+    /// The network's name.
+    pub network_name: String,
+    /// What happened.
+    pub action: Action,
+    /// The network, whole; none when it is gone.
+    pub network: Option<Arc<Network>>,
+    /// The network's version after this.
+    pub version: u64,
+    /// When it was seen, in Unix milliseconds.
+    pub timestamp: u64,
+    /// The command that caused it, if one of ours did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<RequestId>,
+    /// Whether it was found by reading everything again after a gap.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resync: bool,
+}
+
 /// Payload of `connection-status-changed`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -362,6 +459,12 @@ pub enum Change {
     Removed(HostId, Uuid, u64),
     /// A host is now this; its machines are as before.
     Host(Box<Host>),
+    /// A storage pool is now this; nothing up to this version counts any more.
+    Pool(HostId, Uuid, Option<Arc<Pool>>, u64),
+    /// A network is now this; nothing up to this version counts any more.
+    Network(HostId, Uuid, Option<Arc<Network>>, u64),
+    /// What browsers ask for when they show it is to be read again: pools, networks, volumes.
+    Stale,
     /// A task is now this.
     Task(Arc<Task>),
     /// Something went wrong, or works again.
@@ -395,6 +498,10 @@ impl Change {
     pub fn read(kind: &str, data: &str) -> Result<Self, serde_json::Error> {
         if kind.starts_with("task-") {
             return serde_json::from_str(data).map(Self::Task);
+        }
+        // Browsers do not mirror what they show on few pages.
+        if ["storage-pool-changed", "volume-changed", "network-changed"].contains(&kind) {
+            return Ok(Self::Stale);
         }
         let payload: Payload = serde_json::from_str(data)?;
         Ok(match payload {

@@ -3,18 +3,22 @@
 //!
 //! Who reads libvirt and who numbers events is not decided here.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeStruct};
 use uuid::Uuid;
 
 use crate::{
-    Domain, DomainRef, Event, Host, HostId, HostInfo, Link, RequestId,
+    Domain, DomainRef, Event, Host, HostId, HostInfo, Link, Network, Pool, RequestId,
     domain::Agent,
     event::{
-        Change, ConnectionStatusChanged, GuestAgentConnected, GuestInfoUpdated, VmCreated, VmDeleted, VmStateChanged,
-        VmUpdated,
+        Action, Change, ConnectionStatusChanged, GuestAgentConnected, GuestInfoUpdated, NetworkChanged,
+        StoragePoolChanged, VmCreated, VmDeleted, VmStateChanged, VmUpdated,
     },
+    storage::PoolState,
 };
 
 /// All hosts.
@@ -32,6 +36,10 @@ pub struct HostInventory {
     pub host: Host,
     /// Its machines by UUID.
     pub domains: BTreeMap<Uuid, Arc<Domain>>,
+    /// Its storage pools by UUID.
+    pub pools: BTreeMap<Uuid, Arc<Pool>>,
+    /// Its networks by UUID.
+    pub networks: BTreeMap<Uuid, Arc<Network>>,
 }
 
 /// When and why a difference was seen.
@@ -91,8 +99,27 @@ impl Inventory {
                     host.domains.remove(id);
                 }
             }
-            Change::Task(_) | Change::Error(_) | Change::Appended | Change::Nothing => {}
+            Change::Pool(host, id, pool, version) => {
+                let Some(host) = self.hosts.get_mut(host) else { return };
+                put(&mut host.pools, *id, pool, *version, |pool| pool.version);
+            }
+            Change::Network(host, id, network, version) => {
+                let Some(host) = self.hosts.get_mut(host) else { return };
+                put(&mut host.networks, *id, network, *version, |network| network.version);
+            }
+            Change::Task(_) | Change::Error(_) | Change::Appended | Change::Stale | Change::Nothing => {}
         }
+    }
+}
+
+/// Puts an object in its place, or takes it away, unless a newer one is there.
+fn put<T>(known: &mut BTreeMap<Uuid, Arc<T>>, id: Uuid, next: &Option<Arc<T>>, version: u64, of: fn(&T) -> u64) {
+    if known.get(&id).is_some_and(|had| of(had) > version) {
+        return;
+    }
+    match next {
+        Some(next) => drop(known.insert(id, next.clone())),
+        None => drop(known.remove(&id)),
     }
 }
 
@@ -100,7 +127,12 @@ impl HostInventory {
     /// A host of which nothing is known yet.
     pub fn unread(id: HostId, uri: String, demo: bool, now: u64) -> Self {
         let connection = Link { uri, error: Some("not contacted yet".into()), since: now, ..Link::default() };
-        Self { host: Host { id, connection, info: None, demo }, domains: BTreeMap::new() }
+        Self::of(Host { id, connection, info: None, demo })
+    }
+
+    /// A host without anything on it.
+    pub fn of(host: Host) -> Self {
+        Self { host, domains: BTreeMap::new(), pools: BTreeMap::new(), networks: BTreeMap::new() }
     }
 
     /// The events that turn `self` into `next`.
@@ -117,8 +149,86 @@ impl HostInventory {
                 events.extend(diff_domain(&self.host.id, None, Some(new), stamp));
             }
         }
+        let (host, pools, networks) =
+            (&self.host.id, keys(&self.pools, &next.pools), keys(&self.networks, &next.networks));
+        events.extend(pools.filter_map(|id| diff_pool(host, self.pools.get(&id), next.pools.get(&id), stamp)));
+        events.extend(
+            networks.filter_map(|id| diff_network(host, self.networks.get(&id), next.networks.get(&id), stamp)),
+        );
         events
     }
+}
+
+/// The keys of two maps, each once.
+fn keys<T>(a: &BTreeMap<Uuid, T>, b: &BTreeMap<Uuid, T>) -> impl Iterator<Item = Uuid> + use<T> {
+    a.keys().chain(b.keys()).copied().collect::<BTreeSet<_>>().into_iter()
+}
+
+/// The event that turns one pool into another; none when they are the same.
+pub fn diff_pool(host: &HostId, old: Option<&Arc<Pool>>, new: Option<&Arc<Pool>>, stamp: Stamp) -> Option<Event> {
+    let action = match (old, new) {
+        (None, None) => return None,
+        (Some(old), Some(new)) if old == new => return None,
+        (None, Some(_)) => Action::Created,
+        (Some(_), None) => Action::Deleted,
+        (Some(old), Some(new)) => match (old.state.is_active(), new.state.is_active()) {
+            (false, true) => Action::Started,
+            (true, false) => Action::Stopped,
+            _ if room_apart(old) == room_apart(new) => Action::Refreshed,
+            _ => Action::Updated,
+        },
+    };
+    let pool = new.or(old)?;
+    Some(Event::StoragePoolChanged(StoragePoolChanged {
+        host_id: host.clone(),
+        pool_id: pool.id,
+        pool_name: pool.name.clone(),
+        action,
+        pool: new.cloned(),
+        version: new.map_or(stamp.version.max(pool.version), |new| new.version),
+        timestamp: stamp.timestamp,
+        cause: stamp.cause,
+        resync: stamp.resync,
+    }))
+}
+
+/// A pool without what changes as it is used.
+fn room_apart(pool: &Pool) -> Pool {
+    let (capacity_bytes, allocation_bytes, available_bytes, version) = (0, 0, 0, 0);
+    let state = if pool.state.is_active() { PoolState::Running } else { PoolState::Inactive };
+    Pool { capacity_bytes, allocation_bytes, available_bytes, version, state, ..pool.clone() }
+}
+
+/// The event that turns one network into another; none when they are the same.
+pub fn diff_network(
+    host: &HostId,
+    old: Option<&Arc<Network>>,
+    new: Option<&Arc<Network>>,
+    stamp: Stamp,
+) -> Option<Event> {
+    let action = match (old, new) {
+        (None, None) => return None,
+        (Some(old), Some(new)) if old == new => return None,
+        (None, Some(_)) => Action::Created,
+        (Some(_), None) => Action::Deleted,
+        (Some(old), Some(new)) => match (old.active, new.active) {
+            (false, true) => Action::Started,
+            (true, false) => Action::Stopped,
+            _ => Action::Updated,
+        },
+    };
+    let network = new.or(old)?;
+    Some(Event::NetworkChanged(NetworkChanged {
+        host_id: host.clone(),
+        network_id: network.id,
+        network_name: network.name.clone(),
+        action,
+        network: new.cloned(),
+        version: new.map_or(stamp.version.max(network.version), |new| new.version),
+        timestamp: stamp.timestamp,
+        cause: stamp.cause,
+        resync: stamp.resync,
+    }))
 }
 
 /// The event that tells a host's whole new state.
@@ -252,6 +362,13 @@ impl Event {
             Self::TaskCreated(task) | Self::TaskProgress(task) | Self::TaskCompleted(task) => {
                 Change::Task(task.clone())
             }
+            Self::StoragePoolChanged(StoragePoolChanged { host_id, pool_id, pool, version, .. }) => {
+                Change::Pool(host_id.clone(), *pool_id, pool.clone(), *version)
+            }
+            Self::NetworkChanged(NetworkChanged { host_id, network_id, network, version, .. }) => {
+                Change::Network(host_id.clone(), *network_id, network.clone(), *version)
+            }
+            Self::VolumeChanged(_) => Change::Stale,
             Self::Error(error) => Change::Error(Box::new(error.clone())),
             Self::AuditAppended(_) => Change::Appended,
         }
@@ -261,7 +378,7 @@ impl Event {
     pub fn subject(&self) -> Option<Uuid> {
         match self.change() {
             Change::Set(_, domain) => Some(domain.id),
-            Change::Removed(_, id, _) => Some(id),
+            Change::Removed(_, id, _) | Change::Pool(_, id, ..) | Change::Network(_, id, ..) => Some(id),
             Change::Task(task) => task.target,
             _ => None,
         }
@@ -270,16 +387,20 @@ impl Event {
 
 impl Serialize for HostInventory {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("HostInventory", 5)?;
+        let mut out = serializer.serialize_struct("HostInventory", 7)?;
         out.serialize_field("id", &self.host.id)?;
         out.serialize_field("connection", &self.host.connection)?;
         out.serialize_field("info", &self.host.info)?;
         out.serialize_field("demo", &self.host.demo)?;
         out.serialize_field("domains", &self.domains.values().collect::<Vec<_>>())?;
+        out.serialize_field("pools", &self.pools.values().collect::<Vec<_>>())?;
+        out.serialize_field("networks", &self.networks.values().collect::<Vec<_>>())?;
         out.end()
     }
 }
 
+/// Reads what browsers mirror. They ask for pools and networks when they show them, so they
+/// neither read nor keep them.
 impl<'de> Deserialize<'de> for HostInventory {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
@@ -293,7 +414,7 @@ impl<'de> Deserialize<'de> for HostInventory {
         }
         let Wire { id, connection, info, demo, domains } = Wire::deserialize(deserializer)?;
         let domains = domains.into_iter().map(|domain| (domain.id, domain)).collect();
-        Ok(Self { host: Host { id, connection, info, demo }, domains })
+        Ok(Self { domains, ..Self::of(Host { id, connection, info, demo }) })
     }
 }
 

@@ -11,6 +11,10 @@ pub mod domain;
 
 pub mod host;
 
+pub mod storage;
+
+pub mod network;
+
 pub mod stats;
 
 pub mod command;
@@ -25,13 +29,15 @@ pub mod event;
 
 pub mod inventory;
 
-pub use command::{BatchRequest, Command, CommandRequest, Receipt};
+pub use command::{BatchRequest, Command, CommandRequest, DomainCommand, NetworkCommand, PoolCommand, Receipt};
 pub use domain::{Domain, DomainState};
 pub use event::Event;
 pub use fault::{Fault, FaultKind};
 pub use host::{Host, HostInfo, Link};
 pub use id::{Cursor, DomainRef, HostId, RequestId};
 pub use inventory::{HostInventory, Inventory};
+pub use network::Network;
 pub use stats::{HostStats, VmStats};
+pub use storage::{Pool, Volume};
 pub use task::{AuditRecord, Origin, Source, Task, TaskState};
 pub use user::{Permission, Role, Scope, Viewer};

@@ -129,6 +129,11 @@ impl Scope {
         self.hosts.is_empty() || self.hosts.contains(host)
     }
 
+    /// Whether all of a host is seen, its storage and networks, too: they tell of machines.
+    pub fn sees_all_of(&self, host: &HostId) -> bool {
+        self.sees_host(host) && self.tags.is_empty()
+    }
+
     /// Whether a machine with these tags is seen.
     pub fn sees(&self, host: &HostId, tags: &[String]) -> bool {
         self.sees_host(host) && (self.tags.is_empty() || tags.iter().any(|tag| self.tags.contains(tag)))
@@ -177,6 +182,10 @@ impl Viewer {
         hosts.hosts.retain(|id, _| self.scope.sees_host(id));
         for host in hosts.hosts.values_mut() {
             host.domains.retain(|_, domain| self.scope.sees(&host.host.id, &domain.tags));
+            if !self.scope.sees_all_of(&host.host.id) {
+                host.pools.clear();
+                host.networks.clear();
+            }
         }
         snapshot.cursor.epoch ^= self.scope.salt();
         let hosts = snapshot.hosts.clone();

@@ -20,9 +20,12 @@ pub(crate) fn ConfirmPage() -> impl IntoView {
 mod drawn {
     use leptos::prelude::*;
     use leptos_router::hooks::use_query_map;
-    use model::{Command, DomainRef};
+    use std::sync::Arc;
+
+    use model::{Command, DomainCommand, DomainRef, NetworkCommand, PoolCommand};
 
     use crate::{
+        backend::Backend,
         format, routes,
         store::{Store, use_store},
         ui::controls::Empty,
@@ -34,10 +37,11 @@ mod drawn {
         let query = use_query_map();
         let given = |name: &str| query.with_untracked(|query| query.get(name)).unwrap_or_default();
         let targets: Vec<DomainRef> = given("on").split(',').filter_map(|id| id.parse().ok()).collect();
-        match Command::button(&given("do")) {
+        match DomainCommand::button(&given("do")) {
             Some(command) if !targets.is_empty() => {
                 question(use_store(), &command, &targets, back_to(given("back"))).into_any()
             }
+            None if targets.len() == 1 => around(&given("do"), &targets[0], back_to(given("back"))),
             _ => view! { <Empty title="There is nothing to confirm"><a href=routes::at(routes::VMS)>"See all virtual machines"</a></Empty> }.into_any(),
         }
     }
@@ -47,7 +51,55 @@ mod drawn {
         if routes::is_local(&wished) { wished } else { routes::at(routes::VMS) }
     }
 
-    fn question(store: Store, command: &Command, targets: &[DomainRef], back: String) -> impl IntoView + use<> {
+    /// The question about a pool, a volume or a network.
+    fn around(kind: &str, target: &DomainRef, back: String) -> AnyView {
+        let query = use_query_map().get_untracked();
+        let fields: Vec<(String, String)> = query
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.strip_prefix(routes::FIELD)?.to_owned(), value)))
+            .collect();
+        let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        let volume = field("volume").unwrap_or_default();
+        let command: Option<Command> = match kind {
+            "stopPool" => Some(PoolCommand::StopPool {}.into()),
+            "buildPool" => Some(PoolCommand::BuildPool {}.into()),
+            "deletePool" => Some(PoolCommand::DeletePool { content: field("content").is_some() }.into()),
+            "deleteVolume" => Some(PoolCommand::DeleteVolume { name: volume }.into()),
+            "wipeVolume" => Some(PoolCommand::WipeVolume { name: volume }.into()),
+            "stopNetwork" => Some(NetworkCommand::StopNetwork {}.into()),
+            "deleteNetwork" => Some(NetworkCommand::DeleteNetwork {}.into()),
+            _ => None,
+        };
+        let hosts = use_context::<Arc<dyn Backend>>().map(|backend| backend.snapshot().hosts).unwrap_or_default();
+        let named = command.and_then(|command| {
+            let name = command.target_name(hosts.hosts.get(&target.host)?, target.id)?;
+            Some((command, name))
+        });
+        let Some((command, name)) = named else {
+            return view! { <Empty title="There is nothing to confirm">"It may be gone already. "<a href=back>"Go back"</a>"."</Empty> }.into_any();
+        };
+        let hidden =
+            fields.into_iter().map(|(name, value)| view! { <input type="hidden" name=name value=value/> }.into_any());
+        view! {
+            <section class="card ask">
+                <h1>{command.label()} " " {name}"?"</h1>
+                <p>{command.loses()}</p>
+                <form method="post" action=routes::at(routes::COMMANDS)>
+                    {form_token()}
+                    <input type="hidden" name="back" value=back.clone()/>
+                    <input type="hidden" name="confirm" value="yes"/>
+                    {hidden.collect_view()}
+                    <div class="buttons">
+                        <a class="btn" href=back>"Cancel"</a>
+                        <button class="btn danger" name="do" value=format!("{kind}@{target}")>{command.label()}</button>
+                    </div>
+                </form>
+            </section>
+        }
+        .into_any()
+    }
+
+    fn question(store: Store, command: &DomainCommand, targets: &[DomainRef], back: String) -> impl IntoView + use<> {
         let named: Vec<(DomainRef, String, Option<u64>)> = targets
             .iter()
             .filter_map(|id| {

@@ -14,7 +14,7 @@ use leptos_router::{
     components::Outlet,
     hooks::{use_location, use_navigate, use_params_map},
 };
-use model::{Command, Domain, DomainRef};
+use model::{Domain, DomainCommand, DomainRef};
 
 use crate::{
     act::Acts,
@@ -150,8 +150,14 @@ fn header(store: Store, id: &DomainRef, domain: &Arc<Domain>, pending: Option<&P
 /// The actions people need, the one that fits the state in front; the rest in a menu.
 fn actions(store: Store, id: &DomainRef, domain: &Domain, pending: Option<&Pending>) -> AnyView {
     let host = store.host(&id.host);
-    let button = |command: &Command| vm::button(store, command, id, domain, host.as_ref(), pending);
-    let front = [Command::Start {}, Command::Resume {}, Command::Pause {}, Command::Shutdown {}, Command::Reboot {}];
+    let button = |command: &DomainCommand| vm::button(store, command, id, domain, host.as_ref(), pending);
+    let front = [
+        DomainCommand::Start {},
+        DomainCommand::Resume {},
+        DomainCommand::Pause {},
+        DomainCommand::Shutdown {},
+        DomainCommand::Reboot {},
+    ];
     let primary = match domain.state {
         model::DomainState::Running => "shutdown",
         model::DomainState::Paused | model::DomainState::Suspended => "resume",
@@ -161,7 +167,7 @@ fn actions(store: Store, id: &DomainRef, domain: &Domain, pending: Option<&Pendi
         let class = if command.kind() == primary { "primary" } else { "" };
         crate::ui::controls::Submit { class, ..button(command) }.wide()
     });
-    let rest = Command::BUTTONS.iter().filter(|command| !front.contains(command)).map(|command| {
+    let rest = DomainCommand::BUTTONS.iter().filter(|command| !front.contains(command)).map(|command| {
         let class = if command.loses().is_some() { "item danger" } else { "item" };
         let why = button(command);
         let reason = why.denied.clone();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::hooks::{use_navigate, use_query_map};
-use model::{Command, Domain, DomainRef, DomainState};
+use model::{Domain, DomainCommand, DomainRef, DomainState};
 
 use self::{
     more::More,
@@ -199,13 +199,13 @@ fn BatchBar(
     let store = use_store();
     let ticked = Memo::new(move |_| ticked(store, shown));
     let commands = [
-        Command::Start {},
-        Command::Shutdown {},
-        Command::Pause {},
-        Command::Resume {},
-        Command::Reboot {},
-        Command::Save {},
-        Command::ForceOff {},
+        DomainCommand::Start {},
+        DomainCommand::Shutdown {},
+        DomainCommand::Pause {},
+        DomainCommand::Resume {},
+        DomainCommand::Reboot {},
+        DomainCommand::Save {},
+        DomainCommand::ForceOff {},
     ];
     let buttons = commands.map(|command| {
         let class = if command.loses().is_some() { "small danger" } else { "small" };
@@ -302,7 +302,7 @@ fn cells(
         <td class="mono muted" data-label="Address">{addresses} {(more > 0).then(|| format!(" +{more}"))}</td>
         <td data-label="Tags"><span class="tags">{domain.tags.iter().map(|name| tag(name)).collect_view()}</span></td>
         <td class="actions"><span class="acts">
-            {button(Command::Start {})}{button(Command::Pause {})}{button(Command::Resume {})}{button(Command::Shutdown {})}
+            {button(DomainCommand::Start {})}{button(DomainCommand::Pause {})}{button(DomainCommand::Resume {})}{button(DomainCommand::Shutdown {})}
         </span></td>
     }
     .into_any()
@@ -346,13 +346,13 @@ mod keys {
                     store.rows.select(&[id], !on);
                     true
                 }
-                ("s", Some(id)) => attempt(store, acts, Command::Start {}, id),
-                ("d", Some(id)) => attempt(store, acts, Command::Shutdown {}, id),
+                ("s", Some(id)) => attempt(store, acts, DomainCommand::Start {}, id),
+                ("d", Some(id)) => attempt(store, acts, DomainCommand::Shutdown {}, id),
                 ("p", Some(id)) => {
                     let state =
                         store.rows.get_untracked(&id).map(|row| row.domain.with_untracked(|domain| domain.state));
                     let paused = matches!(state, Some(DomainState::Paused | DomainState::Suspended));
-                    attempt(store, acts, if paused { Command::Resume {} } else { Command::Pause {} }, id)
+                    attempt(store, acts, if paused { DomainCommand::Resume {} } else { DomainCommand::Pause {} }, id)
                 }
                 _ => false,
             };
@@ -365,7 +365,7 @@ mod keys {
 
     /// Does it if it is possible, else says why not.
     #[cfg(feature = "hydrate")]
-    fn attempt(store: Store, acts: Acts, command: Command, id: DomainRef) -> bool {
+    fn attempt(store: Store, acts: Acts, command: DomainCommand, id: DomainRef) -> bool {
         let (Some(row), Some(host)) = (store.rows.get_untracked(&id), untrack(|| store.host(&id.host))) else {
             return false;
         };

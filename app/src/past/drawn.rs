@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use leptos::{either::Either, prelude::*};
-use model::{AuditRecord, Command, DomainRef, Event, HostId, Task, TaskState, event::Severity};
+use model::{
+    AuditRecord, Command, DomainCommand, DomainRef, Event, HostId, NetworkCommand, PoolCommand, Task, TaskState,
+    event::Severity,
+};
 use uuid::Uuid;
 
 use super::{Part, words};
@@ -48,10 +51,10 @@ pub(crate) fn time(at: u64) -> AnyView {
 }
 
 /// The name of what a line is about, as a link where there is one.
-fn object(host: Option<&HostId>, target: Option<Uuid>, name: &str) -> AnyView {
+fn object(kind: &str, host: Option<&HostId>, target: Option<Uuid>, name: &str) -> AnyView {
     match (host, target) {
         (Some(host), Some(id)) => {
-            let href = routes::vm(&DomainRef { host: host.clone(), id });
+            let href = routes::object(kind, &DomainRef { host: host.clone(), id });
             view! { <a href=href>{name.to_owned()}</a> " " <small class="muted">{host.to_string()}</small> }.into_any()
         }
         (Some(host), None) => {
@@ -78,7 +81,7 @@ fn task_rows(tasks: &[Arc<Task>]) -> AnyView {
         view! {
             <tr>
                 <th scope="row"><a href=routes::task(task.task_id) rel="external">{task.label()}</a></th>
-                <td data-label="Object">{object(Some(&task.host_id), task.target, &task.target_name)}</td>
+                <td data-label="Object">{object(&task.kind, Some(&task.host_id), task.target, &task.target_name)}</td>
                 <td class="wrap" data-label="Outcome">{outcome(task.state, task.state.label().to_owned())} {why}</td>
                 <td class="num" data-label="Took">{took}</td>
                 <td data-label="Asked for">{time(task.created_at)}</td>
@@ -119,7 +122,7 @@ fn task(past: &Past) -> AnyView {
         <section class="card spaced">
             <header><h2>"What became of it"</h2></header>
             <dl>
-                {fact("Object", object(Some(&task.host_id), task.target, &task.target_name))}
+                {fact("Object", object(&task.kind, Some(&task.host_id), task.target, &task.target_name))}
                 {fact("Outcome", outcome(task.state, task.state.label().to_owned()))}
                 {fact("Reason", or_dash(&why))}
                 {fact("Asked for", view! { {time(task.created_at)} " UTC" })}
@@ -157,10 +160,19 @@ fn source(source: model::Source, who: Option<&str>, address: Option<&str>) -> St
 /// What was asked, with its arguments where there are any.
 fn wish(record: &AuditRecord) -> String {
     match &record.command {
-        Some(Command::Rename { name }) => format!("Rename to {name}"),
-        Some(Command::SetTags { tags }) if tags.is_empty() => "Remove all tags".to_owned(),
-        Some(Command::SetTags { tags }) => format!("Set tags {}", tags.join(", ")),
-        Some(Command::SetTitle { title }) => format!("Set title \"{title}\""),
+        Some(Command::Domain(DomainCommand::Rename { name })) => format!("Rename to {name}"),
+        Some(Command::Domain(DomainCommand::SetTags { tags })) if tags.is_empty() => "Remove all tags".to_owned(),
+        Some(Command::Domain(DomainCommand::SetTags { tags })) => format!("Set tags {}", tags.join(", ")),
+        Some(Command::Domain(DomainCommand::SetTitle { title })) => format!("Set title \"{title}\""),
+        Some(Command::Pool(PoolCommand::ResizeVolume { capacity_bytes, .. })) => {
+            format!("Resize volume to {}", format::size(*capacity_bytes))
+        }
+        Some(Command::Pool(PoolCommand::CloneVolume { to, .. })) => format!("Clone volume to {to}"),
+        Some(Command::Pool(PoolCommand::DeletePool { content: true })) => "Delete pool with its content".to_owned(),
+        Some(Command::Network(NetworkCommand::SetStaticHost { mac, address, .. })) => {
+            format!("Set static address {address} for {mac}")
+        }
+        Some(Command::Network(NetworkCommand::RemoveStaticHost { mac })) => format!("Remove static address of {mac}"),
         Some(command) => command.label().to_owned(),
         None => words::own(&record.kind).map_or_else(|| record.kind.clone(), str::to_owned),
     }
@@ -190,7 +202,7 @@ fn record_rows(records: &[AuditRecord]) -> AnyView {
             <tr>
                 <td data-label="Time">{time(record.timestamp)}</td>
                 <th scope="row" class="wrap">{what}</th>
-                <td data-label="Object">{object(record.host_id.as_ref(), record.target, &record.target_name)}</td>
+                <td data-label="Object">{object(&record.kind, record.host_id.as_ref(), record.target, &record.target_name)}</td>
                 <td data-label="From">{from}</td>
                 <td class="wrap" data-label="Outcome">{outcome(state, word.to_owned())} {why}</td>
             </tr>
@@ -257,6 +269,8 @@ fn history(past: &Past) -> AnyView {
         ("vm-state-changed", "States"),
         ("vm-created,vm-deleted,vm-updated", "Machines that came, went or changed"),
         ("task-created,task-completed", "Tasks"),
+        ("storage-pool-changed,volume-changed", "Storage"),
+        ("network-changed", "Networks"),
         ("connection-status-changed", "Connections"),
     ];
     let lines: Vec<_> = event_lines(&past.events).collect();

@@ -1,6 +1,9 @@
 //! Sentences for what happened.
 
-use model::{Event, Task, TaskState, event::Severity};
+use model::{
+    Event, Task, TaskState,
+    event::{Action, Severity},
+};
 
 use crate::{backend::PastEvent, format};
 
@@ -33,6 +36,18 @@ pub(super) fn event(past: &PastEvent) -> Option<(Mark, String)> {
             let addresses = if event.ip_addresses.is_empty() { "none".into() } else { event.ip_addresses.join(", ") };
             ("check", format!("{} has these addresses: {addresses}", event.vm.name))
         }
+        Event::StoragePoolChanged(event) => {
+            (action(event.action), format!("Storage pool {} {}", event.pool_name, happened(event.action)))
+        }
+        Event::VolumeChanged(event) => match event.volume {
+            Some(volume) => {
+                (action(event.action), format!("Volume {}/{volume} {}", event.pool_name, happened(event.action)))
+            }
+            None => ("check", format!("Volumes of {} changed", event.pool_name)),
+        },
+        Event::NetworkChanged(event) => {
+            (action(event.action), format!("Network {} {}", event.network_name, happened(event.action)))
+        }
         Event::ConnectionStatusChanged(event) => match event.error {
             None => ("running", format!("{} is connected", event.host_id)),
             Some(error) => ("crashed", format!("{} is not connected: {error}", event.host_id)),
@@ -42,6 +57,28 @@ pub(super) fn event(past: &PastEvent) -> Option<(Mark, String)> {
         Event::Error(error) => (if error.severity == Severity::Info { "check" } else { "crashed" }, error.message),
         Event::TaskProgress(_) | Event::AuditAppended(_) => return None,
     })
+}
+
+/// The picture of what happened to a pool, a volume or a network.
+fn action(action: Action) -> Mark {
+    match action {
+        Action::Started => "running",
+        Action::Stopped => "stopped",
+        Action::Deleted => "close",
+        Action::Created | Action::Refreshed | Action::Updated => "check",
+    }
+}
+
+/// The same in words.
+fn happened(action: Action) -> &'static str {
+    match action {
+        Action::Created => "appeared",
+        Action::Deleted => "is gone",
+        Action::Started => "was started",
+        Action::Stopped => "was stopped",
+        Action::Refreshed => "has another amount of room",
+        Action::Updated => "was changed",
+    }
 }
 
 /// The picture of how a task ended.

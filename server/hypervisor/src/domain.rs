@@ -6,7 +6,7 @@ use std::{
     ffi::c_int,
 };
 
-use model::{Command, Domain, DomainState, domain::normal_tags, task::Progress};
+use model::{Domain, DomainCommand, DomainState, domain::normal_tags, task::Progress};
 use uuid::Uuid;
 use virt::{connect::Connect, domain::Domain as Handle, error::ErrorNumber};
 use virt_sys as sys;
@@ -212,28 +212,30 @@ fn reason_of(state: c_int, reason: c_int) -> &'static str {
 }
 
 /// Carries a command out and returns when libvirt has answered.
-pub(crate) fn run(connect: &Connect, id: Uuid, command: &Command) -> Result<(), Error> {
+pub(crate) fn run(connect: &Connect, id: Uuid, command: &DomainCommand) -> Result<(), Error> {
     let domain = connect.lookup_domain_by_uuid(id)?;
     match command {
-        Command::Start {} => domain.create()?,
-        Command::StartPaused {} => domain.create_with_flags(sys::VIR_DOMAIN_START_PAUSED)?,
-        Command::Shutdown {} => shutdown(&domain)?,
-        Command::ForceOff {} => domain.destroy()?,
-        Command::Reboot {} => domain.reboot(0)?,
-        Command::Reset {} => domain.reset()?,
-        Command::Pause {} => domain.suspend()?,
-        Command::Resume {} if state_of(ffi::state(&domain)?.0) == DomainState::Suspended => domain.pm_wakeup(0)?,
-        Command::Resume {} => domain.resume()?,
-        Command::Save {} => domain.managed_save(0)?,
-        Command::DiscardSave {} => domain.managed_save_remove(0)?,
-        Command::Nmi {} => ffi::inject_nmi(&domain)?,
-        Command::SetAutostart { enabled } => domain.set_autostart(*enabled)?,
-        Command::Rename { name } => domain.rename(name, 0)?,
-        Command::SetTitle { title } => set_text(&domain, sys::VIR_DOMAIN_METADATA_TITLE, title)?,
-        Command::SetDescription { description } => {
+        DomainCommand::Start {} => domain.create()?,
+        DomainCommand::StartPaused {} => domain.create_with_flags(sys::VIR_DOMAIN_START_PAUSED)?,
+        DomainCommand::Shutdown {} => shutdown(&domain)?,
+        DomainCommand::ForceOff {} => domain.destroy()?,
+        DomainCommand::Reboot {} => domain.reboot(0)?,
+        DomainCommand::Reset {} => domain.reset()?,
+        DomainCommand::Pause {} => domain.suspend()?,
+        DomainCommand::Resume {} if state_of(ffi::state(&domain)?.0) == DomainState::Suspended => {
+            domain.pm_wakeup(0)?;
+        }
+        DomainCommand::Resume {} => domain.resume()?,
+        DomainCommand::Save {} => domain.managed_save(0)?,
+        DomainCommand::DiscardSave {} => domain.managed_save_remove(0)?,
+        DomainCommand::Nmi {} => ffi::inject_nmi(&domain)?,
+        DomainCommand::SetAutostart { enabled } => domain.set_autostart(*enabled)?,
+        DomainCommand::Rename { name } => domain.rename(name, 0)?,
+        DomainCommand::SetTitle { title } => set_text(&domain, sys::VIR_DOMAIN_METADATA_TITLE, title)?,
+        DomainCommand::SetDescription { description } => {
             set_text(&domain, sys::VIR_DOMAIN_METADATA_DESCRIPTION, description)?;
         }
-        Command::SetTags { tags } => set_tags(&domain, tags)?,
+        DomainCommand::SetTags { tags } => set_tags(&domain, tags)?,
     }
     Ok(())
 }

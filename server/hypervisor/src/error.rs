@@ -27,6 +27,8 @@ pub(crate) enum Error {
     Disconnected,
     /// The call panicked; a defect of ours or of the binding.
     Panicked,
+    /// What was found forbids it; it is said already.
+    Said(Fault),
 }
 
 impl From<virt::error::Error> for Error {
@@ -50,6 +52,11 @@ impl Error {
             Self::Libvirt { number, .. } => *number,
             _ => None,
         }
+    }
+
+    /// Whether it is one of these refusals.
+    pub(crate) fn is(&self, numbers: &[ErrorNumber]) -> bool {
+        self.number().is_some_and(|number| numbers.contains(&number))
     }
 
     /// Whether the machine does not exist (any more).
@@ -93,6 +100,7 @@ impl Error {
             Self::Disconnected => broken(),
             Self::Unresponsive => Fault::new(FaultKind::TimedOut, "A machine does not answer libvirt"),
             Self::Panicked => internal(),
+            Self::Said(fault) => fault.clone(),
         };
         fault.sentence()
     }
@@ -109,6 +117,7 @@ impl Error {
                 .with_next("Look at its console and storage; Force off ends it if nothing else does"),
             Self::Disconnected => lost(name, host),
             Self::Panicked => internal(),
+            Self::Said(fault) => fault.clone(),
             Self::Libvirt { .. } if self.is_link() => lost(name, host),
             Self::Libvirt { number, message } => refused(*number, message, name, host),
         }
@@ -140,6 +149,11 @@ fn lost(name: &str, host: &str) -> Fault {
         .with_next("Watch its state once the host is back; the command is not repeated")
 }
 
+fn taken(name: &str, host: &str) -> Fault {
+    Fault::new(FaultKind::Conflict, format!("{host} has something named {name} already"))
+        .with_next("Choose another name")
+}
+
 /// What libvirt's refusal of a command means.
 fn refused(number: Option<ErrorNumber>, message: &str, name: &str, host: &str) -> Fault {
     use ErrorNumber as N;
@@ -152,6 +166,20 @@ fn refused(number: Option<ErrorNumber>, message: &str, name: &str, host: &str) -
     let unsupported = || Fault::new(FaultKind::Unsupported, format!("{host} cannot do this to {name}: {message}"));
     match number {
         Some(N::NoDomain) => Fault::new(FaultKind::NotFound, format!("{name} does not exist on {host} any more")),
+        Some(N::NoStoragePool | N::NoStorageVolume | N::NoNetwork) => {
+            Fault::new(FaultKind::NotFound, format!("{name} does not exist on {host} any more"))
+        }
+        Some(N::StorageVolExist | N::NetworkExist) => taken(name, host),
+        // The test driver gives it no number.
+        Some(N::OperationFailed) if has("already exists") => taken(name, host),
+        Some(N::StoragePoolBuilt) => {
+            Fault::new(FaultKind::Denied, format!("{name} was not built: there is data on its device already"))
+                .with_next("Start it as it is, or clear the device by hand")
+        }
+        _ if has("No space left on device") => {
+            Fault::new(FaultKind::Refused, format!("There is no room left on {host} for {name}"))
+                .with_next("Delete what is not needed any more, or choose another pool")
+        }
         Some(N::OperationDenied | N::AccessDenied | N::AuthFailed | N::AuthUnavailable) => Fault::new(
             FaultKind::Forbidden,
             format!("libvirt on {host} does not let Belvedere do this to {name}: {message}"),

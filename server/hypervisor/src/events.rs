@@ -5,7 +5,7 @@
 //! entries. The thread takes a short lock and returns; it never calls libvirt.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     mem,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
@@ -45,6 +45,82 @@ pub(crate) struct Pending {
 pub(crate) struct Hints {
     pending: Mutex<Pending>,
     wake: Notify,
+    /// Hints about what is around the machines.
+    pub(crate) around: Around,
+}
+
+/// What has piled up about pools and networks.
+#[derive(Debug, Default)]
+pub(crate) struct PendingAround {
+    /// Pools to read again, and whether their volumes are others.
+    pub(crate) pools: HashMap<Uuid, bool>,
+    /// Networks to read again.
+    pub(crate) networks: HashSet<Uuid>,
+    /// Who waits until all of the above is read and published.
+    pub(crate) waiting: Vec<oneshot::Sender<()>>,
+    closed: bool,
+}
+
+/// The hints about pools and networks; `keeper` takes them.
+#[derive(Debug, Default)]
+pub(crate) struct Around {
+    pending: Mutex<PendingAround>,
+    wake: Notify,
+}
+
+impl Around {
+    fn lock(&self) -> MutexGuard<'_, PendingAround> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something about this pool may have changed.
+    pub(crate) fn pool(&self, id: Uuid, volumes: bool) {
+        *self.lock().pools.entry(id).or_default() |= volumes;
+        self.wake.notify_one();
+    }
+
+    /// Something about this network may have changed.
+    pub(crate) fn network(&self, id: Uuid) {
+        self.lock().networks.insert(id);
+        self.wake.notify_one();
+    }
+
+    /// The answer comes when all that was hinted so far is published.
+    pub(crate) fn published(&self) -> oneshot::Receiver<()> {
+        let (done, published) = oneshot::channel();
+        let mut pending = self.lock();
+        if !pending.closed {
+            pending.waiting.push(done);
+        }
+        drop(pending);
+        self.wake.notify_one();
+        published
+    }
+
+    fn close(&self) {
+        let mut pending = self.lock();
+        pending.closed = true;
+        pending.waiting.clear();
+    }
+
+    fn take_now(&self) -> Option<PendingAround> {
+        let mut pending = self.lock();
+        if pending.pools.is_empty() && pending.networks.is_empty() && pending.waiting.is_empty() {
+            return None;
+        }
+        let closed = pending.closed;
+        Some(mem::replace(&mut *pending, PendingAround { closed, ..PendingAround::default() }))
+    }
+
+    /// Waits until there is something to do, and takes all of it.
+    pub(crate) async fn take(&self) -> PendingAround {
+        loop {
+            if let Some(pending) = self.take_now() {
+                return pending;
+            }
+            self.wake.notified().await;
+        }
+    }
 }
 
 impl Hints {
@@ -84,6 +160,8 @@ impl Hints {
         let mut pending = self.lock();
         pending.closed = true;
         pending.waiting.clear();
+        drop(pending);
+        self.around.close();
     }
 
     /// Waits until there is something to do, and takes all of it.

@@ -11,8 +11,9 @@ use std::{
     sync::Arc,
 };
 
+use model::network::Lease;
 use uuid::Uuid;
-use virt::{connect::Connect, domain::Domain, error::Error};
+use virt::{connect::Connect, domain::Domain, error::Error, network::Network};
 use virt_sys as sys;
 
 use crate::events::{Depth, Hints, SharedHints};
@@ -20,54 +21,54 @@ use crate::events::{Depth, Hints, SharedHints};
 /// The event callbacks of a connection; dropping it takes them back.
 pub(crate) struct Registration {
     connect: Arc<Connect>,
-    callbacks: Vec<c_int>,
+    callbacks: Vec<(Family, c_int)>,
     close: bool,
 }
 
-type Generic = unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, *mut c_void);
+/// Objects whose events are registered by functions of their own.
+#[derive(Clone, Copy)]
+enum Family {
+    Domain,
+    Pool,
+    Network,
+}
 
-/// Registers every domain event that matters and the close callback. Events that
-/// this libvirt does not know are left out (registration returns -1).
+type Generic = unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, *mut c_void);
+type GenericOfPool = unsafe extern "C" fn(sys::virConnectPtr, sys::virStoragePoolPtr, *mut c_void);
+type GenericOfNetwork = unsafe extern "C" fn(sys::virConnectPtr, sys::virNetworkPtr, *mut c_void);
+
+/// Registers every event that matters and the close callback. Events that this libvirt or
+/// this driver does not know are left out (registration returns -1).
 pub(crate) fn register(connect: Arc<Connect>, hints: &SharedHints) -> Registration {
     // Each callback has its own C signature; libvirt casts it back by event id.
-    let wanted: [(u32, *const ()); 11] = [
-        (sys::VIR_DOMAIN_EVENT_ID_LIFECYCLE, on_lifecycle as *const ()),
-        (sys::VIR_DOMAIN_EVENT_ID_REBOOT, on_plain as *const ()),
-        (sys::VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, on_agent as *const ()),
-        (sys::VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE, on_balloon as *const ()),
-        (sys::VIR_DOMAIN_EVENT_ID_TRAY_CHANGE, on_tray as *const ()),
-        (sys::VIR_DOMAIN_EVENT_ID_DISK_CHANGE, on_disk as *const ()),
-        (sys::VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, on_device as *const ()),
-        (sys::VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, on_device as *const ()),
-        (sys::VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, on_metadata as *const ()),
-        (sys::VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, on_block_job as *const ()),
-        (sys::VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, on_job_completed as *const ()),
+    let wanted: [(Family, u32, *const ()); 14] = [
+        (Family::Domain, sys::VIR_DOMAIN_EVENT_ID_LIFECYCLE, on_lifecycle as *const ()),
+        (Family::Domain, sys::VIR_DOMAIN_EVENT_ID_REBOOT, on_plain as *const ()),
+        (Family::Domain, sys::VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, on_agent as *const ()),
+        (Family::Domain, sys::VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE, on_balloon as *const ()),
+        (Family::Domain, sys::VIR_DOMAIN_EVENT_ID_TRAY_CHANGE, on_tray as *const ()),
+        (Family::Domain, sys::VIR_DOMAIN_EVENT_ID_DISK_CHANGE, on_disk as *const ()),
+        (Family::Domain, sys::VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, on_device as *const ()),
+        (Family::Domain, sys::VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, on_device as *const ()),
+        (Family::Domain, sys::VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, on_metadata as *const ()),
+        (Family::Domain, sys::VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, on_block_job as *const ()),
+        (Family::Domain, sys::VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, on_job_completed as *const ()),
+        (Family::Pool, sys::VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE, on_pool as *const ()),
+        (Family::Pool, sys::VIR_STORAGE_POOL_EVENT_ID_REFRESH, on_pool_refresh as *const ()),
+        (Family::Network, sys::VIR_NETWORK_EVENT_ID_LIFECYCLE, on_network as *const ()),
     ];
-    let mut callbacks = Vec::new();
-    for (event, callback) in wanted {
+    let registered = wanted.into_iter().filter_map(|(family, event, callback)| {
         let opaque = Box::into_raw(Box::new(hints.clone())).cast::<c_void>();
-        // SAFETY: the connection is open; libvirt calls the function with the
-        // signature that belongs to this event id, and frees `opaque` with
-        // `free_hints` exactly once when the registration succeeded.
-        let id = unsafe {
-            let callback = std::mem::transmute::<*const (), Generic>(callback);
-            let none = ptr::null_mut();
-            sys::virConnectDomainEventRegisterAny(
-                connect.as_ptr(),
-                none,
-                event as c_int,
-                Some(callback),
-                opaque,
-                Some(free_hints),
-            )
-        };
+        // SAFETY: the connection is open, and the function has the signature that belongs to
+        // this event id.
+        let id = unsafe { register_one(&connect, family, event as c_int, callback, opaque) };
         if id < 0 {
             // SAFETY: libvirt does not free `opaque` of a failed registration.
             unsafe { free_hints(opaque) };
-        } else {
-            callbacks.push(id);
         }
-    }
+        (id >= 0).then_some((family, id))
+    });
+    let callbacks = registered.collect();
     let opaque = Box::into_raw(Box::new(hints.clone())).cast::<c_void>();
     // SAFETY: as above, for the close callback.
     let close =
@@ -80,11 +81,58 @@ pub(crate) fn register(connect: Arc<Connect>, hints: &SharedHints) -> Registrati
     Registration { connect, callbacks, close }
 }
 
+/// Registers one callback; gives its id, negative when that did not work.
+///
+/// # Safety
+/// `callback` has the signature that belongs to the event; `opaque` is a box of `SharedHints`,
+/// which libvirt frees with `free_hints` exactly once when the registration succeeds.
+unsafe fn register_one(
+    connect: &Connect,
+    family: Family,
+    event: c_int,
+    callback: *const (),
+    opaque: *mut c_void,
+) -> c_int {
+    let (all, free) = (ptr::null_mut(), Some(free_hints as unsafe extern "C" fn(*mut c_void)));
+    // SAFETY: by the contract; libvirt casts the function back by the event's id.
+    unsafe {
+        let connect = connect.as_ptr();
+        match family {
+            Family::Domain => {
+                let callback = std::mem::transmute::<*const (), Generic>(callback);
+                sys::virConnectDomainEventRegisterAny(connect, all, event, Some(callback), opaque, free)
+            }
+            Family::Pool => {
+                let callback = std::mem::transmute::<*const (), GenericOfPool>(callback);
+                sys::virConnectStoragePoolEventRegisterAny(
+                    connect,
+                    ptr::null_mut(),
+                    event,
+                    Some(callback),
+                    opaque,
+                    free,
+                )
+            }
+            Family::Network => {
+                let callback = std::mem::transmute::<*const (), GenericOfNetwork>(callback);
+                sys::virConnectNetworkEventRegisterAny(connect, ptr::null_mut(), event, Some(callback), opaque, free)
+            }
+        }
+    }
+}
+
 impl Drop for Registration {
     fn drop(&mut self) {
-        for id in &self.callbacks {
+        for (family, id) in &self.callbacks {
+            let connect = &self.connect;
             // SAFETY: the connection is held by `self` and the id came from it.
-            unsafe { sys::virConnectDomainEventDeregisterAny(self.connect.as_ptr(), *id) };
+            unsafe {
+                match family {
+                    Family::Domain => sys::virConnectDomainEventDeregisterAny(connect.as_ptr(), *id),
+                    Family::Pool => sys::virConnectStoragePoolEventDeregisterAny(connect.as_ptr(), *id),
+                    Family::Network => sys::virConnectNetworkEventDeregisterAny(connect.as_ptr(), *id),
+                }
+            };
         }
         if self.close {
             // SAFETY: as above.
@@ -150,6 +198,53 @@ unsafe extern "C" fn on_lifecycle(
     // SAFETY: libvirt calls this with a valid domain and the box made in `register`.
     unsafe { hint(domain, depth, opaque) };
     0
+}
+
+/// Leaves a hint for the pool of an event.
+///
+/// # Safety
+/// `pool` is valid during the callback; `opaque` is the box made in `register`.
+unsafe fn hint_pool(pool: sys::virStoragePoolPtr, refreshed: bool, opaque: *mut c_void) {
+    let mut uuid = [0; sys::VIR_UUID_BUFLEN as usize];
+    // SAFETY: by the contract of this function; reading the UUID does no I/O.
+    let (hints, known) =
+        unsafe { (&*opaque.cast::<SharedHints>(), sys::virStoragePoolGetUUID(pool, uuid.as_mut_ptr()) == 0) };
+    if known {
+        hints.around.pool(Uuid::from_bytes(uuid), refreshed);
+    }
+}
+
+unsafe extern "C" fn on_pool(
+    _: sys::virConnectPtr,
+    pool: sys::virStoragePoolPtr,
+    _: c_int,
+    _: c_int,
+    opaque: *mut c_void,
+) {
+    // SAFETY: libvirt calls this with a valid pool and the box made in `register`.
+    unsafe { hint_pool(pool, false, opaque) };
+}
+
+unsafe extern "C" fn on_pool_refresh(_: sys::virConnectPtr, pool: sys::virStoragePoolPtr, opaque: *mut c_void) {
+    // SAFETY: libvirt calls this with a valid pool and the box made in `register`.
+    unsafe { hint_pool(pool, true, opaque) };
+}
+
+unsafe extern "C" fn on_network(
+    _: sys::virConnectPtr,
+    network: sys::virNetworkPtr,
+    _: c_int,
+    _: c_int,
+    opaque: *mut c_void,
+) {
+    let mut uuid = [0; sys::VIR_UUID_BUFLEN as usize];
+    // SAFETY: libvirt calls this with a valid network and the box made in `register`; reading
+    // the UUID does no I/O.
+    let (hints, known) =
+        unsafe { (&*opaque.cast::<SharedHints>(), sys::virNetworkGetUUID(network, uuid.as_mut_ptr()) == 0) };
+    if known {
+        hints.around.network(Uuid::from_bytes(uuid));
+    }
 }
 
 unsafe extern "C" fn on_close(_: sys::virConnectPtr, reason: c_int, opaque: *mut c_void) {
@@ -344,6 +439,33 @@ pub(crate) fn addresses(domain: &Domain, source: AddressSource) -> Result<Vec<(S
             sys::virDomainInterfaceFree(*interface);
         }
         free(interfaces.cast());
+    }
+    Ok(found)
+}
+
+/// The leases that the DHCP server of a network has given (`virNetworkGetDHCPLeases`).
+pub(crate) fn leases(network: &Network) -> Result<Vec<Lease>, Error> {
+    let mut leases: *mut sys::virNetworkDHCPLeasePtr = ptr::null_mut();
+    // SAFETY: the network is valid, no hardware address is named, and `leases` is a valid
+    // out pointer.
+    let count = unsafe { sys::virNetworkGetDHCPLeases(network.as_ptr(), ptr::null(), &mut leases, 0) };
+    if count < 0 {
+        return Err(Error::last_error());
+    }
+    let mut found = Vec::new();
+    if leases.is_null() {
+        return Ok(found);
+    }
+    // SAFETY: libvirt returned `count` leases; each and then the array are freed once.
+    unsafe {
+        for lease in slice::from_raw_parts(leases, count as usize) {
+            let given = &**lease;
+            let expires = u64::try_from(given.expirytime).unwrap_or_default();
+            let (mac, address, hostname) = (text(given.mac), text(given.ipaddr), text(given.hostname));
+            found.push(Lease { mac, address: format!("{address}/{}", given.prefix), hostname, expires });
+            sys::virNetworkDHCPLeaseFree(*lease);
+        }
+        free(leases.cast());
     }
     Ok(found)
 }

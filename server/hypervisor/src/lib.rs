@@ -14,8 +14,11 @@ mod xml;
 mod domain;
 mod guest;
 mod host;
+mod network;
 mod stats;
+mod storage;
 
+mod keeper;
 mod watcher;
 
 mod demo;
@@ -23,12 +26,14 @@ mod demo;
 use std::{sync::Arc, time::Duration};
 
 use model::{
-    Command, Event, Fault, FaultKind, HostId, HostInventory, RequestId, domain::Agent, stats::Sweep, task::Progress,
+    Command, DomainCommand, Event, Fault, FaultKind, HostId, HostInventory, NetworkCommand, PoolCommand, RequestId,
+    Volume, domain::Agent, network::Lease, stats::Sweep, task::Progress,
 };
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::{
+    keeper::Keeper,
     link::Lane,
     stats::Sampler,
     watcher::{Shared, Watcher},
@@ -82,7 +87,7 @@ pub trait Sink: Send + Sync + 'static {
 pub struct Hypervisor {
     config: HostConfig,
     shared: Arc<Shared>,
-    tasks: [JoinHandle<()>; 2],
+    tasks: [JoinHandle<()>; 3],
 }
 
 /// How long a start waits to learn whether there is a local libvirt.
@@ -118,8 +123,9 @@ impl Hypervisor {
     pub fn start(config: HostConfig, sink: Arc<dyn Sink>) -> Self {
         let shared = Arc::new(Shared::new());
         let watcher = tokio::spawn(Watcher::new(config.clone(), shared.clone(), sink.clone()).run());
+        let keeper = tokio::spawn(Keeper::new(&config, shared.clone(), sink.clone()).run());
         let sampler = tokio::spawn(Sampler::new(&config, shared.clone(), sink).run());
-        Self { config, shared, tasks: [watcher, sampler] }
+        Self { config, shared, tasks: [watcher, keeper, sampler] }
     }
 
     /// Waits until the first listing has finished or failed.
@@ -150,12 +156,54 @@ impl Hypervisor {
         agent: Agent,
         command: Command,
     ) -> Result<(), Fault> {
-        let Some(session) = self.shared.session() else {
-            return Err(self.not_connected());
-        };
-        let polite = matches!(command, Command::Shutdown {});
+        match command {
+            Command::Domain(command) => self.run_domain((request, id), name, agent, command).await,
+            Command::Pool(command) => self.run_pool((request, id), name, command).await,
+            Command::Network(command) => self.run_network((request, id), name, command).await,
+        }
+    }
+
+    /// The same of a storage pool.
+    async fn run_pool(&self, (request, id): (RequestId, Uuid), name: &str, command: PoolCommand) -> Result<(), Fault> {
+        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
+        self.shared.expect(id, request, COMMAND_WINDOW);
+        let lane = if command.is_slow() { Lane::Slow } else { Lane::Command };
+        let running = self.shared.running();
+        let result = session.call(lane, move |connect| storage::run(connect, id, &command, &running)).await;
+        session.hints.around.pool(id, true);
+        session.hints.around.published().await.ok();
+        self.shared.forget(id, request);
+        result.map_err(|error| error.of_command(name, self.config.id.as_str()))
+    }
+
+    /// The same of a network.
+    async fn run_network(
+        &self,
+        (request, id): (RequestId, Uuid),
+        name: &str,
+        command: NetworkCommand,
+    ) -> Result<(), Fault> {
+        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
+        self.shared.expect(id, request, COMMAND_WINDOW);
+        let result = session.call(Lane::Command, move |connect| network::run(connect, id, &command)).await;
+        session.hints.around.network(id);
+        session.hints.around.published().await.ok();
+        self.shared.forget(id, request);
+        result.map_err(|error| error.of_command(name, self.config.id.as_str()))
+    }
+
+    /// The same of a machine.
+    async fn run_domain(
+        &self,
+        (request, id): (RequestId, Uuid),
+        name: &str,
+        agent: Agent,
+        command: DomainCommand,
+    ) -> Result<(), Fault> {
+        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
+        let polite = matches!(command, DomainCommand::Shutdown {});
         self.shared.expect(id, request, if polite { SHUTDOWN_WINDOW } else { COMMAND_WINDOW });
-        let lane = if matches!(command, Command::Save {}) { Lane::Slow } else { Lane::Command };
+        let lane = if matches!(command, DomainCommand::Save {}) { Lane::Slow } else { Lane::Command };
         let result = session.call(lane, move |connect| domain::run(connect, id, &command)).await;
         // A link that broke meanwhile drops the waiting side: then there is
         // nothing to wait for, the next listing will tell.
@@ -209,6 +257,36 @@ impl Hypervisor {
         };
         let read = session.ask(id, move |connect| domain::definition(connect, id, secrets)).await;
         read.map_err(|error| error.of_command(name, self.config.id.as_str()))
+    }
+
+    /// The volumes of a pool, as they were a moment ago.
+    ///
+    /// # Errors
+    /// What libvirt refused, in words; `Unreachable` while the link is down.
+    pub async fn volumes(&self, id: Uuid, name: &str) -> Result<Arc<Vec<Volume>>, Fault> {
+        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
+        let read = self.shared.volumes.read(&session, id).await;
+        read.map_err(|error| keeper::refused(&error, name, &self.config.id))
+    }
+
+    /// What the DHCP server of a network has given away.
+    ///
+    /// # Errors
+    /// What libvirt refused, in words; `Unreachable` while the link is down.
+    pub async fn leases(&self, id: Uuid, name: &str) -> Result<Vec<Lease>, Fault> {
+        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
+        let read = session.call(Lane::Around, move |connect| network::leases(connect, id)).await;
+        read.map_err(|error| keeper::refused(&error, name, &self.config.id))
+    }
+
+    /// A network's definition as libvirt writes it.
+    ///
+    /// # Errors
+    /// What libvirt refused, in words; `Unreachable` while the link is down.
+    pub async fn network_definition(&self, id: Uuid, name: &str) -> Result<String, Fault> {
+        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
+        let read = session.call(Lane::Around, move |connect| network::definition(connect, id)).await;
+        read.map_err(|error| keeper::refused(&error, name, &self.config.id))
     }
 
     fn not_connected(&self) -> Fault {

@@ -16,7 +16,7 @@
 //!
 //! It is the only writer of its host's inventory and reads machines one after
 //! the other, so an older reading cannot overwrite a newer one. It carries no
-//! commands out.
+//! commands out. Pools and networks are `keeper`'s.
 
 mod readings;
 
@@ -44,6 +44,7 @@ use crate::{
     HostConfig, Sink,
     events::{Depth, Pending},
     guest,
+    keeper::Volumes,
     link::{Lane, Opener, Session, without_secrets},
 };
 
@@ -63,12 +64,14 @@ const GUEST_RETRY: [u64; 7] = [1, 2, 3, 5, 8, 15, 30];
 /// What the watcher shares with those who send commands.
 pub(crate) struct Shared {
     /// The open session; none while the link is down.
-    session: Mutex<Option<Arc<Session>>>,
+    session: watch::Sender<Option<Arc<Session>>>,
+    /// What volumes there are, for those who look at them.
+    pub(crate) volumes: Volumes,
     /// Which command is expected to change a machine, and until when.
     causes: Mutex<HashMap<Uuid, (RequestId, Instant)>>,
     /// The running machines, for those who measure them.
     running: Mutex<HashMap<Uuid, Arc<Domain>>>,
-    /// Turns true when the first listing has finished or failed.
+    /// Turns true when the first listing, of pools and networks last, has finished or failed.
     pub(crate) settled: watch::Sender<bool>,
     /// Cuts the pause before the next attempt to connect short.
     pub(crate) retry: tokio::sync::Notify,
@@ -77,7 +80,8 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new() -> Self {
         Self {
-            session: Mutex::default(),
+            session: watch::Sender::new(None),
+            volumes: Volumes::default(),
             causes: Mutex::default(),
             running: Mutex::default(),
             settled: watch::Sender::new(false),
@@ -87,11 +91,16 @@ impl Shared {
 
     /// The open session, if the link is up.
     pub(crate) fn session(&self) -> Option<Arc<Session>> {
-        self.session.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.session.borrow().clone()
+    }
+
+    /// The sessions as they come and go.
+    pub(crate) fn sessions(&self) -> watch::Receiver<Option<Arc<Session>>> {
+        self.session.subscribe()
     }
 
     fn set_session(&self, session: Option<Arc<Session>>) {
-        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = session;
+        self.session.send_replace(session);
     }
 
     /// The machines that run now.
@@ -114,7 +123,8 @@ impl Shared {
         causes.insert(id, (request, Instant::now() + within));
     }
 
-    fn cause(&self, id: Uuid) -> Option<RequestId> {
+    /// The request whose effect a change of this object is now.
+    pub(crate) fn cause(&self, id: Uuid) -> Option<RequestId> {
         let causes = self.causes.lock().unwrap_or_else(PoisonError::into_inner);
         causes.get(&id).filter(|(_, until)| *until > Instant::now()).map(|(request, _)| *request)
     }
@@ -146,7 +156,7 @@ static VERSION: AtomicU64 = AtomicU64::new(0);
 
 /// The counter begins with the time in microseconds, so that versions grow from
 /// one process to the next, and whoever expects an old one is not mistaken.
-fn next_version() -> u64 {
+pub(crate) fn next_version() -> u64 {
     if VERSION.load(Ordering::Relaxed) == 0 {
         VERSION.compare_exchange(0, now() * 1_000, Ordering::Relaxed, Ordering::Relaxed).ok();
     }
@@ -200,7 +210,6 @@ impl Watcher {
         }
         self.connected(session);
         self.shared.set_session(Some(session.clone()));
-        self.shared.settled.send_replace(true);
         let mut reconcile = interval_at(Instant::now() + RECONCILE, RECONCILE);
         reconcile.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

@@ -5,6 +5,8 @@ pub(crate) mod domain;
 
 pub(crate) mod host;
 
+pub(crate) mod network;
+
 pub(crate) mod storage;
 
 #[cfg(test)]
@@ -27,7 +29,7 @@ fn child_attribute(node: Node<'_, '_>, name: &str, attribute: &str) -> String {
     child(node, name).and_then(|child| child.attribute(attribute)).unwrap_or_default().to_owned()
 }
 
-/// A text as it may stand between tags.
+/// A text as it may stand between tags and in attributes.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -35,8 +37,32 @@ fn escape(text: &str) -> String {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
+            '\'' => escaped.push_str("&apos;"),
+            '"' => escaped.push_str("&quot;"),
             other => escaped.push(other),
         }
     }
     escaped
+}
+
+/// A number of bytes with libvirt's unit (formatstorage, "General metadata").
+fn bytes(node: Node<'_, '_>, name: &str) -> u64 {
+    let Some(element) = child(node, name) else { return 0 };
+    let value: u64 = element.text().unwrap_or_default().trim().parse().unwrap_or_default();
+    to_bytes(value, element.attribute("unit").unwrap_or("bytes"))
+}
+
+/// libvirt's units of memory and storage (formatdomain, "Memory Allocation").
+fn to_bytes(value: u64, unit: &str) -> u64 {
+    let (power, thousands) = match unit.trim_end_matches("iB").trim_end_matches('B') {
+        "K" | "k" => (1, unit.ends_with('B') && !unit.ends_with("iB")),
+        "M" => (2, unit == "MB"),
+        "G" => (3, unit == "GB"),
+        "T" => (4, unit == "TB"),
+        "P" => (5, unit == "PB"),
+        "E" => (6, unit == "EB"),
+        _ => (0, false),
+    };
+    let factor = if thousands { 1_000_u128.pow(power) } else { 1_024_u128.pow(power) };
+    u64::try_from(u128::from(value) * factor).unwrap_or(u64::MAX)
 }

@@ -4,58 +4,13 @@
 
 mod support;
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command as Program,
+use std::process::Command as Program;
+
+use model::{Domain, DomainCommand, DomainState, Event, FaultKind, Inventory};
+use support::{
+    World,
+    daemon::{Daemon, run},
 };
-
-use model::{Command, Domain, DomainState, Event, FaultKind, Inventory};
-use support::World;
-use tempfile::TempDir;
-
-/// A libvirtd that nobody else uses, with one tiny guest. It ends with the test.
-struct Daemon {
-    folder: TempDir,
-    uri: String,
-}
-
-impl Daemon {
-    fn start() -> Self {
-        let folder = TempDir::with_prefix_in("bv-", "/tmp").expect("a folder");
-        let uri = script(&["start"], folder.path(), &[]);
-        let daemon = Self { folder, uri };
-        script(&["guest"], daemon.folder.path(), &["tiny"]);
-        daemon
-    }
-
-    fn virsh(&self, arguments: &[&str]) -> String {
-        run(Program::new("virsh").args(["-q", "-c", &self.uri]).args(arguments))
-    }
-
-    fn file(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.folder.path().join(name);
-        std::fs::write(&path, text).expect("written");
-        path
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        script(&["stop"], self.folder.path(), &[]);
-    }
-}
-
-fn script(verb: &[&str], folder: &Path, arguments: &[&str]) -> String {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../end2end/host/daemon.sh");
-    let said = run(Program::new(path).args(verb).arg(folder).args(arguments));
-    said.lines().last().unwrap_or_default().to_owned()
-}
-
-fn run(program: &mut Program) -> String {
-    let output = program.output().expect("it exists");
-    assert!(output.status.success(), "{program:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
 
 fn tiny(inventory: &Inventory) -> Option<&Domain> {
     inventory.domains().find(|(_, domain)| domain.name == "tiny").map(|(_, domain)| &**domain)
@@ -71,17 +26,17 @@ async fn until_state(world: &World, state: DomainState) {
 async fn each_command_does_to_a_real_guest_what_it_says() {
     let daemon = Daemon::start();
     let world = World::of_uri(&daemon.uri).await;
-    let cases: [(Command, DomainState); 10] = [
-        (Command::StartPaused {}, DomainState::Paused),
-        (Command::Resume {}, DomainState::Running),
-        (Command::Pause {}, DomainState::Paused),
-        (Command::Resume {}, DomainState::Running),
-        (Command::Reset {}, DomainState::Running),
-        (Command::Nmi {}, DomainState::Running),
-        (Command::Save {}, DomainState::Stopped),
-        (Command::Start {}, DomainState::Running),
-        (Command::ForceOff {}, DomainState::Stopped),
-        (Command::Start {}, DomainState::Running),
+    let cases: [(DomainCommand, DomainState); 10] = [
+        (DomainCommand::StartPaused {}, DomainState::Paused),
+        (DomainCommand::Resume {}, DomainState::Running),
+        (DomainCommand::Pause {}, DomainState::Paused),
+        (DomainCommand::Resume {}, DomainState::Running),
+        (DomainCommand::Reset {}, DomainState::Running),
+        (DomainCommand::Nmi {}, DomainState::Running),
+        (DomainCommand::Save {}, DomainState::Stopped),
+        (DomainCommand::Start {}, DomainState::Running),
+        (DomainCommand::ForceOff {}, DomainState::Stopped),
+        (DomainCommand::Start {}, DomainState::Running),
     ];
     for (command, expected) in cases {
         let before = world.domain("tiny");
@@ -102,8 +57,8 @@ async fn each_command_does_to_a_real_guest_what_it_says() {
         // Saving pauses the guest first; nothing else has a state in between, although
         // libvirt calls a guest paused until it has started.
         let direct: &[_] = if before.state == expected { &[] } else { &[(before.state, expected)] };
-        assert!(told == direct || command == Command::Save {}, "{command:?} told {told:?}");
-        assert_eq!(domain.has_managed_save, command == Command::Save {}, "after {command:?}");
+        assert!(told == direct || command == DomainCommand::Save {}, "{command:?} told {told:?}");
+        assert_eq!(domain.has_managed_save, command == DomainCommand::Save {}, "after {command:?}");
         assert_eq!(daemon.virsh(&["domstate", "tiny"]) == "running", expected == DomainState::Running, "{command:?}");
     }
 }
@@ -113,10 +68,10 @@ async fn each_command_does_to_a_real_guest_what_it_says() {
 async fn a_guest_is_asked_to_shut_down_and_ends_by_itself() {
     let daemon = Daemon::start();
     let world = World::of_uri(&daemon.uri).await;
-    world.run("tiny", Command::Start {}).await.expect("starts");
+    world.run("tiny", DomainCommand::Start {}).await.expect("starts");
     // Only a guest that runs hears what it is asked; its agent tells that it does.
     world.until("the agent answers", |all| tiny(all)?.guest.as_ref().map(|_| ())).await;
-    world.run("tiny", Command::Shutdown {}).await.expect("is asked");
+    world.run("tiny", DomainCommand::Shutdown {}).await.expect("is asked");
     until_state(&world, DomainState::Stopped).await;
     let reason = world.domain("tiny").state_reason.clone();
     assert_eq!(daemon.virsh(&["domstate", "--reason", "tiny"]), "shut off (shutdown)", "{reason}");
@@ -150,7 +105,7 @@ async fn what_others_do_is_told_without_being_asked() {
     daemon.virsh(&["create", &transient.display().to_string()]);
     let domain = world.until("it is back", |all| tiny(all).filter(|d| d.state == DomainState::Running).cloned()).await;
     assert!(!domain.persistent);
-    let refused = Command::Save {}.check(&domain, &world.host()).expect_err("nothing could be kept");
+    let refused = DomainCommand::Save {}.check(&domain, &world.host()).expect_err("nothing could be kept");
     assert_eq!(refused.kind, FaultKind::Denied);
     daemon.virsh(&["destroy", "tiny"]);
     world.until("it is gone again", |all| tiny(all).is_none().then_some(())).await;

@@ -53,7 +53,7 @@ impl Backend {
             target: None,
             name: if targets.len() == 1 { "1 machine".into() } else { format!("{} machines", targets.len()) },
             targets,
-            command: request.command,
+            command: request.command.into(),
             origin: Origin { session: named(request.session), tab: named(request.tab), ..origin },
             refused,
         };

@@ -5,7 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use model::{Command, DomainRef, DomainState, Fault, FaultKind, TaskState, domain::Agent, task::Progress};
+use model::{
+    Command, DomainCommand, DomainRef, DomainState, Fault, FaultKind, TaskState, domain::Agent, task::Progress,
+};
 use tokio::{
     sync::OwnedSemaphorePermit,
     time::{sleep, timeout},
@@ -27,6 +29,9 @@ const SOON: Duration = Duration::from_millis(250);
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 /// A machine that does not show the effect after this long will not.
 const EVIDENCE_WITHIN: Duration = Duration::from_secs(20);
+
+/// What waits for its guest.
+const SHUTDOWN: Command = Command::Domain(DomainCommand::Shutdown {});
 
 /// The right to call libvirt for a batch, given back once the call has ended.
 pub(super) type Slot = Option<OwnedSemaphorePermit>;
@@ -71,7 +76,7 @@ impl Backend {
         drop(slot);
         failpoint::reach("after-libvirt");
         match result {
-            Ok(()) if matches!(intent.command, Command::Shutdown {}) => self.wait_until_off(record).await,
+            Ok(()) if intent.command == SHUTDOWN => self.wait_until_off(record).await,
             Ok(()) => End { outcome: TaskState::Succeeded, fault: None, settled: Settled::Seen },
             // Nobody knows whether libvirt did it, so the machine is asked.
             Err(fault) if fault.kind == FaultKind::TimedOut || is_lost(&fault) => {
@@ -92,7 +97,7 @@ impl Backend {
             return result;
         }
         let intent = &record.intent;
-        let job = matches!(intent.command, Command::Save {});
+        let job = matches!(intent.command, Command::Domain(DomainCommand::Save {}));
         self.tasks.progress(record, |task| (task.state, task.cancellable) = (TaskState::Running, job));
         let (Some(hypervisor), Some(target)) = (self.hosts.get(&intent.host), intent.target) else {
             return call.await;
@@ -171,16 +176,15 @@ impl Backend {
         hypervisor.settled().await;
         let evidence = self.feed.until(|inventory| {
             let host = inventory.hosts.get(&intent.host).filter(|host| host.host.connection.connected)?;
-            Some(intent.command.evidence(host.domains.get(&id.id).map(|domain| &**domain)))
+            Some(intent.command.evidence(host, id.id))
         });
         let first = evidence.await;
         let shown = match first {
             Some(false) => {
-                let within =
-                    if matches!(intent.command, Command::Shutdown {}) { SHUTDOWN_LIMIT } else { EVIDENCE_WITHIN };
+                let within = if intent.command == SHUTDOWN { SHUTDOWN_LIMIT } else { EVIDENCE_WITHIN };
                 let later = self.feed.until(|inventory| {
-                    let domain = inventory.domain(&id).map(|domain| &**domain);
-                    (intent.command.evidence(domain) == Some(true)).then_some(())
+                    let host = inventory.hosts.get(&id.host)?;
+                    (intent.command.evidence(host, id.id) == Some(true)).then_some(())
                 });
                 Some(timeout(within, later).await.is_ok())
             }
@@ -194,7 +198,7 @@ impl Backend {
                 let fault = Fault::new(FaultKind::Interrupted, reason).with_next("Do it again if it is still wanted");
                 End { outcome: TaskState::Failed, fault: Some(fault), settled: Settled::Later }
             }
-            None => unknown(record, "the machine does not show whether it had an effect"),
+            None => unknown(record, "nothing shows whether it had an effect"),
         }
     }
 

@@ -77,8 +77,9 @@ impl Sieve {
             Change::Removed(host, id, _) => self.visible.remove(&DomainRef { host, id }),
             Change::Task(task) => self.follow(&task),
             Change::Host(_) => true,
-            // Errors and records name machines in words.
-            Change::Error(_) | Change::Appended | Change::Nothing => false,
+            // Errors and records name machines in words, and so do volumes.
+            Change::Error(_) | Change::Appended | Change::Pool(..) | Change::Network(..) => false,
+            Change::Stale | Change::Nothing => false,
         };
         as_it_is.then(|| (kind, addressed(&bytes, cursor)))
     }

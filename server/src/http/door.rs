@@ -77,6 +77,8 @@ fn access(method: &Method, route: Option<&str>, path: &str) -> Option<Access> {
         | "/api/v1/stats"
         | "/api/v1/stats/{host}/{uuid}"
         | "/api/v1/domains/{host}/{uuid}/definition"
+        | "/api/v1/pools/{host}/{uuid}/volumes"
+        | "/api/v1/networks/{host}/{uuid}/leases"
             if reads =>
         {
             Some(Needs(View))
@@ -230,14 +232,18 @@ impl Door {
     }
 
     pub(crate) fn page(&self, status: StatusCode, headers: &HeaderMap, page: plain::Page) -> Response {
-        let cookies = headers.get(header::COOKIE).and_then(|value| value.to_str().ok());
-        let theme = cookies.map(Theme::from_cookies).unwrap_or_default();
-        let policy = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; \
-                      frame-ancestors 'none'";
-        let kind = (header::CONTENT_TYPE, "text/html; charset=utf-8");
-        (status, [kind, (header::CONTENT_SECURITY_POLICY, policy)], plain::html(&self.names, theme, page))
-            .into_response()
+        plain_page(status, headers, &self.names, page)
     }
+}
+
+/// A page without the frame, which runs no script.
+pub(super) fn plain_page(status: StatusCode, headers: &HeaderMap, names: &AssetNames, page: plain::Page) -> Response {
+    let cookies = headers.get(header::COOKIE).and_then(|value| value.to_str().ok());
+    let theme = cookies.map(Theme::from_cookies).unwrap_or_default();
+    let policy = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; \
+                      frame-ancestors 'none'";
+    let kind = (header::CONTENT_TYPE, "text/html; charset=utf-8");
+    (status, [kind, (header::CONTENT_SECURITY_POLICY, policy)], plain::html(names, theme, page)).into_response()
 }
 
 /// Middleware: lets in, asks who it is, or says why not.

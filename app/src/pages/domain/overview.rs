@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use leptos::{ev::SubmitEvent, prelude::*};
-use model::{Command, Domain, DomainRef, domain::Agent};
+use model::{Domain, DomainCommand, DomainRef, domain::Agent};
 
 use super::{Subject, usage};
 use crate::{
@@ -76,7 +76,7 @@ fn machine_facts(store: Store, id: &DomainRef, domain: &Arc<Domain>) -> AnyView 
 
 /// On or off, and a button that changes it.
 fn autostart(store: Store, id: &DomainRef, domain: &Domain) -> impl IntoView + use<> {
-    let command = Command::SetAutostart { enabled: !domain.autostart };
+    let command = DomainCommand::SetAutostart { enabled: !domain.autostart };
     let host = store.host(&id.host);
     let denied = host.and_then(|host| store.check(&command, domain, &host).err()).map(|fault| fault.reason);
     let enabled = if domain.autostart { "false" } else { "true" };
@@ -145,7 +145,7 @@ fn Notes(
     domain: ArcRwSignal<Arc<Domain>>,
 ) -> impl IntoView {
     let shown = domain.clone();
-    let edit = |name, label, area, value: fn(&Domain) -> String, command: fn(String) -> Command| {
+    let edit = |name, label, area, value: fn(&Domain) -> String, command: fn(String) -> DomainCommand| {
         view! { <Edit id=id.clone() domain=domain.clone() name=name label=label area=area value=value command=command/> }
     };
     view! {
@@ -160,10 +160,10 @@ fn Notes(
             }
             .into_any()
         }}
-        {edit("title", "Title", false, |domain| domain.title.clone(), |title| Command::SetTitle { title })}
-        {edit("description", "Description", true, |domain| domain.description.clone(), |description| Command::SetDescription { description })}
-        {edit("tags", "Tags", false, |domain| domain.tags.join(", "), |tags| Command::SetTags { tags: format::tags(&tags) })}
-        {edit("name", "Name", false, |domain| domain.name.clone(), |name| Command::Rename { name })}
+        {edit("title", "Title", false, |domain| domain.title.clone(), |title| DomainCommand::SetTitle { title })}
+        {edit("description", "Description", true, |domain| domain.description.clone(), |description| DomainCommand::SetDescription { description })}
+        {edit("tags", "Tags", false, |domain| domain.tags.join(", "), |tags| DomainCommand::SetTags { tags: format::tags(&tags) })}
+        {edit("name", "Name", false, |domain| domain.name.clone(), |name| DomainCommand::Rename { name })}
     }
 }
 
@@ -181,7 +181,7 @@ fn Edit(
     /// Reads the value.
     value: fn(&Domain) -> String,
     /// Makes the command that sets it.
-    command: fn(String) -> Command,
+    command: fn(String) -> DomainCommand,
 ) -> impl IntoView {
     let (store, acts) = (use_store(), expect_context::<Acts>());
     let began = domain.with_untracked(|domain| value(domain));

@@ -5,7 +5,7 @@ use model::domain::{Agent, Disk, Domain, Graphics, Interface, normal_tags};
 use roxmltree::{Document, Node};
 use uuid::Uuid;
 
-use super::{child, child_attribute, child_text, escape};
+use super::{child, child_attribute, child_text, escape, to_bytes};
 
 /// The namespace of what we keep in a machine's metadata.
 pub(crate) const TAGS_URI: &str = "urn:belvedere:tags:1";
@@ -70,26 +70,10 @@ fn memory(root: Node<'_, '_>) -> (u64, u64) {
     let amount = |name| {
         let element = child(root, name)?;
         let value: u64 = element.text()?.trim().parse().ok()?;
-        Some(to_mib(value, element.attribute("unit").unwrap_or("KiB")))
+        Some(to_bytes(value, element.attribute("unit").unwrap_or("KiB")) >> 20)
     };
     let most = amount("memory").unwrap_or_default();
     (amount("currentMemory").unwrap_or(most), most)
-}
-
-/// libvirt's units of memory (formatdomain, "Memory Allocation").
-fn to_mib(value: u64, unit: &str) -> u64 {
-    let bytes: u128 = match unit {
-        "b" | "bytes" => 1,
-        "KB" => 1_000,
-        "MB" => 1_000_000,
-        "M" | "MiB" => 1 << 20,
-        "GB" => 1_000_000_000,
-        "G" | "GiB" => 1 << 30,
-        "TB" => 1_000_000_000_000,
-        "T" | "TiB" => 1 << 40,
-        _ => 1 << 10,
-    };
-    u64::try_from((u128::from(value) * bytes) >> 20).unwrap_or(u64::MAX)
 }
 
 /// Virtual processors now and at most.
@@ -219,9 +203,9 @@ line 2</description>
 
     #[test]
     fn units_of_memory_are_libvirts() {
-        let of = |value, unit| to_mib(value, unit);
+        let of = |value, unit| to_bytes(value, unit) >> 20;
         assert_eq!((of(1, "GiB"), of(2048, "KiB"), of(1 << 20, "b"), of(1, "TB")), (1024, 2, 1, 953_674));
-        assert_eq!(of(u64::MAX, "TiB"), u64::MAX);
+        assert_eq!(of(u64::MAX, "TiB"), u64::MAX >> 20);
     }
 
     proptest! {

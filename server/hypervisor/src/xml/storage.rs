@@ -1,24 +1,149 @@
-//! The little of `<pool>` that measuring needs.
+//! `<pool>` and `<volume>`: read tolerantly, and written from a wish.
 
 use std::path::PathBuf;
 
-use roxmltree::Document;
+use model::{
+    Pool, Volume,
+    storage::{PoolSpec, VolumeSpec},
+};
+use roxmltree::{Document, Node};
+use uuid::Uuid;
 
-use super::{child, child_text};
+use super::{bytes, child, child_attribute, child_text, escape};
 
 /// The folder of a pool that keeps files in one; none of pools of other kinds.
 pub(crate) fn target_folder(text: &str) -> Option<PathBuf> {
+    let pool = pool(text)?;
+    let path = PathBuf::from(pool.path);
+    (matches!(pool.kind.as_str(), "dir" | "fs" | "netfs") && path.is_absolute()).then_some(path)
+}
+
+/// Reads the definition of a pool; none when the text is no pool at all.
+pub(crate) fn pool(text: &str) -> Option<Pool> {
     let document = Document::parse(text).ok()?;
-    let pool = document.root_element();
-    if !matches!(pool.attribute("type")?, "dir" | "fs" | "netfs") {
+    let root = document.root_element();
+    if root.tag_name().name() != "pool" {
         return None;
     }
-    let path = PathBuf::from(child_text(child(pool, "target")?, "path"));
-    path.is_absolute().then_some(path)
+    Some(Pool {
+        id: child_text(root, "uuid").parse().unwrap_or_default(),
+        name: child_text(root, "name"),
+        kind: root.attribute("type").unwrap_or_default().to_owned(),
+        path: child(root, "target").map(|target| child_text(target, "path")).unwrap_or_default(),
+        source: child(root, "source").map(source).unwrap_or_default(),
+        ..Pool::default()
+    })
+}
+
+/// Where the storage of a pool comes from, in words.
+fn source(source: Node<'_, '_>) -> String {
+    let named = |name: &'static str, attribute: &'static str| {
+        let elements = source.children().filter(move |child| child.tag_name().name() == name);
+        let values = elements.filter_map(move |element| element.attribute(attribute));
+        values.map(str::to_owned).collect::<Vec<_>>().join(", ")
+    };
+    let (hosts, folder, devices) = (named("host", "name"), named("dir", "path"), named("device", "path"));
+    let name = child_text(source, "name");
+    let parts = [folder, devices, name].into_iter().filter(|part| !part.is_empty());
+    let rest = parts.collect::<Vec<_>>().join(", ");
+    match (hosts.is_empty(), rest.is_empty()) {
+        (false, false) => format!("{hosts}:{rest}"),
+        (false, true) => hosts,
+        (true, _) => rest,
+    }
+}
+
+/// Reads a volume; none when the text is no volume at all.
+pub(crate) fn volume(text: &str) -> Option<Volume> {
+    let document = Document::parse(text).ok()?;
+    let root = document.root_element();
+    if root.tag_name().name() != "volume" {
+        return None;
+    }
+    let target = child(root, "target");
+    let name = child(root, "name").and_then(|name| name.text()).unwrap_or_default();
+    Some(Volume {
+        name: name.to_owned(),
+        path: target.map(|target| child_text(target, "path")).unwrap_or_default(),
+        kind: root.attribute("type").unwrap_or_default().to_owned(),
+        format: target.map(|target| child_attribute(target, "format", "type")).unwrap_or_default(),
+        capacity_bytes: bytes(root, "capacity"),
+        allocation_bytes: bytes(root, "allocation"),
+        backing: child(root, "backingStore").map(|backing| child_text(backing, "path")).unwrap_or_default(),
+        used_by: Vec::new(),
+    })
+}
+
+/// The definition of a new pool; `file_system` is the type of that on an `fs` pool's device.
+pub(crate) fn pool_definition(id: Uuid, spec: &PoolSpec, file_system: &str) -> String {
+    let PoolSpec { name, kind, path, host, folder, device, group } = spec;
+    let [name, kind, path, host, folder, device, group] =
+        [name, kind, path, host, folder, device, group].map(|text| escape(text.trim()));
+    let mut source = String::new();
+    if !host.is_empty() {
+        source += &format!("<host name='{host}'/>");
+    }
+    if !folder.is_empty() {
+        source += &format!("<dir path='{folder}'/>");
+    }
+    if !device.is_empty() {
+        source += &format!("<device path='{device}'/>");
+    }
+    if !group.is_empty() {
+        source += &format!("<name>{group}</name>");
+    }
+    let format = match spec.kind.as_str() {
+        "fs" => file_system,
+        "netfs" => "auto",
+        "logical" => "lvm2",
+        "disk" => "gpt",
+        _ => "",
+    };
+    let format = if format.is_empty() { String::new() } else { format!("<format type='{}'/>", escape(format)) };
+    let path = match spec.kind.as_str() {
+        "logical" => format!("/dev/{group}"),
+        "disk" => "/dev".to_owned(),
+        "iscsi" => "/dev/disk/by-path".to_owned(),
+        _ => path,
+    };
+    let source = if source.is_empty() { source } else { format!("<source>{source}{format}</source>") };
+    format!(
+        "<pool type='{kind}'><name>{name}</name><uuid>{id}</uuid>{source}<target><path>{path}</path></target></pool>"
+    )
+}
+
+/// The definition of a new volume; `files` says that its pool keeps files, which have a
+/// format.
+pub(crate) fn volume_definition(spec: &VolumeSpec, files: bool) -> String {
+    let VolumeSpec { name, capacity_bytes, format, preallocate, backing, backing_format } = spec;
+    let allocation = if *preallocate { *capacity_bytes } else { 0 };
+    let allocation = if files { format!("<allocation unit='bytes'>{allocation}</allocation>") } else { String::new() };
+    let target = if files {
+        // Without it qcow2 files are of the oldest version.
+        let compat = if format == "qcow2" { "<compat>1.1</compat>" } else { "" };
+        format!("<target><format type='{}'/>{compat}</target>", escape(format))
+    } else {
+        String::new()
+    };
+    let backing = match backing.is_empty() {
+        true => String::new(),
+        // The format is always said: a guest could write into a raw image what looks like another one.
+        false => format!(
+            "<backingStore><path>{}</path><format type='{}'/></backingStore>",
+            escape(backing),
+            escape(backing_format)
+        ),
+    };
+    format!(
+        "<volume><name>{}</name><capacity unit='bytes'>{capacity_bytes}</capacity>{allocation}{target}{backing}</volume>",
+        escape(name)
+    )
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -30,5 +155,44 @@ mod tests {
         assert_eq!(pool("logical", "/dev/vg"), None);
         assert_eq!(pool("fs", "relative"), None);
         assert_eq!(target_folder("<"), None);
+    }
+
+    #[test]
+    fn the_source_of_a_pool_is_said_in_words() {
+        let of =
+            |source: &str| pool(&format!("<pool type='x'><source>{source}</source></pool>")).expect("a pool").source;
+        assert_eq!(of("<host name='nas.lan'/><dir path='/vm'/><format type='nfs'/>"), "nas.lan:/vm");
+        assert_eq!(of("<device path='/dev/sdb'/><name>vg0</name>"), "/dev/sdb, vg0");
+        assert_eq!(of("<host name='a'/><host name='b'/><name>rbd</name>"), "a, b:rbd");
+        assert_eq!(of(""), "");
+    }
+
+    #[test]
+    fn a_volume_is_read_with_its_units_and_what_it_is_based_on() {
+        let text = "<volume type='file'><name> a&amp;b</name><key>/x</key><capacity unit='GiB'>2</capacity>\
+                    <allocation unit='KB'>3</allocation><target><path>/srv/a</path><format type='qcow2'/></target>\
+                    <backingStore><path>/srv/base</path></backingStore></volume>";
+        let volume = volume(text).expect("a volume");
+        assert_eq!((volume.name.as_str(), volume.format.as_str()), (" a&b", "qcow2"));
+        assert_eq!((volume.capacity_bytes, volume.allocation_bytes), (2 << 30, 3_000));
+        assert_eq!((volume.path.as_str(), volume.backing.as_str()), ("/srv/a", "/srv/base"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back_as_it_was_meant(
+            name in "[a-z<>&'\"]{1,12}",
+            folder in "/[a-z<>&'\" ]{1,9}[a-z]",
+            capacity_bytes in 1_u64..1 << 50,
+        ) {
+            let id = Uuid::from_u128(7);
+            let spec = PoolSpec { name: name.clone(), kind: "netfs".into(), path: "/mnt/x".into(), host: "nas".into(), folder: folder.clone(), ..PoolSpec::default() };
+            let read = pool(&pool_definition(id, &spec, "auto")).expect("a pool");
+            prop_assert_eq!((read.id, &read.name, &read.path), (id, &name, &"/mnt/x".to_owned()));
+            prop_assert_eq!(read.source, format!("nas:{folder}"));
+            let spec = VolumeSpec { name: name.clone(), capacity_bytes, format: "qcow2".into(), backing: folder.clone(), backing_format: "raw".into(), ..VolumeSpec::default() };
+            let read = volume(&volume_definition(&spec, true)).expect("a volume");
+            prop_assert_eq!((read.name, read.capacity_bytes, read.backing), (name, capacity_bytes, folder));
+        }
     }
 }

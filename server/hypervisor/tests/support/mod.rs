@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
+pub mod daemon;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -9,7 +11,10 @@ use std::{
 };
 
 use hypervisor::{HostConfig, Hypervisor, Sink, demo_host};
-use model::{Command, Domain, Event, Fault, Host, Inventory, RequestId};
+use model::{
+    Command, Domain, DomainCommand, Event, Fault, FaultKind, Host, HostInventory, Inventory, Network, Pool, RequestId,
+    Volume, network::Lease,
+};
 use tempfile::TempDir;
 use tokio::{sync::watch, time::timeout};
 use uuid::Uuid;
@@ -104,16 +109,53 @@ impl World {
         self.hosts.last().expect("a host")
     }
 
-    pub async fn run(&self, name: &str, command: Command) -> Result<RequestId, Fault> {
+    pub async fn run(&self, name: &str, command: impl Into<Command>) -> Result<RequestId, Fault> {
         let domain = self.domain(name);
         let request = RequestId(Uuid::from_u128(u128::from(domain.version) << 64 | self.events().len() as u128));
-        self.hypervisor().run(request, domain.id, name, domain.agent, command).await?;
+        self.hypervisor().run(request, domain.id, name, domain.agent, command.into()).await?;
         Ok(request)
+    }
+
+    pub fn host_inventory(&self) -> HostInventory {
+        self.inventory().hosts[&"demo".parse().expect("a name")].clone()
+    }
+
+    pub fn pool(&self, name: &str) -> Option<Arc<Pool>> {
+        self.host_inventory().pools.values().find(|pool| pool.name == name).cloned()
+    }
+
+    pub fn network(&self, name: &str) -> Option<Arc<Network>> {
+        self.host_inventory().networks.values().find(|network| network.name == name).cloned()
+    }
+
+    /// Carries out what our own predicate allows on a pool or a network.
+    pub async fn run_on(&self, id: Uuid, command: impl Into<Command>) -> Result<RequestId, Fault> {
+        let (command, host) = (command.into(), self.host_inventory());
+        command.check(&host, id, None).or_else(|fault| match fault.kind {
+            // What libvirt says then is what is looked at.
+            FaultKind::NotFound | FaultKind::Conflict => Ok(()),
+            _ => Err(fault),
+        })?;
+        let request = RequestId(Uuid::from_u128(self.events().len() as u128));
+        let agent = model::domain::Agent::Absent;
+        let name = command.target_name(&host, id).unwrap_or_else(|| "ghost".into());
+        self.hypervisor().run(request, id, &name, agent, command).await?;
+        Ok(request)
+    }
+
+    pub async fn volumes(&self, pool: &str) -> Result<Arc<Vec<Volume>>, Fault> {
+        self.hypervisor().volumes(self.pool(pool).expect("it is there").id, pool).await
+    }
+
+    pub async fn leases(&self, network: &str) -> Result<Vec<Lease>, Fault> {
+        self.hypervisor().leases(self.network(network).expect("it is there").id, network).await
     }
 
     pub async fn run_unknown(&self) -> Result<(), Fault> {
         let agent = model::domain::Agent::Absent;
-        self.hypervisor().run(RequestId(Uuid::nil()), Uuid::from_u128(1), "ghost", agent, Command::Start {}).await
+        self.hypervisor()
+            .run(RequestId(Uuid::nil()), Uuid::from_u128(1), "ghost", agent, DomainCommand::Start {}.into())
+            .await
     }
 
     pub async fn definition(&self, name: &str) -> Result<String, Fault> {
@@ -121,6 +163,11 @@ impl World {
     }
 
     /// Waits for an event after which `ready` gives something.
+    /// Waits for an event.
+    pub async fn until_event<T>(&self, what: &str, wanted: impl Fn(&Event) -> Option<T>) -> T {
+        self.until(what, |_| self.events().iter().find_map(&wanted)).await
+    }
+
     pub async fn until<T>(&self, what: &str, ready: impl Fn(&Inventory) -> Option<T>) -> T {
         let mut changed = self.mirror.changed.subscribe();
         let wait = async {

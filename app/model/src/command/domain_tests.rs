@@ -1,6 +1,7 @@
 //! The state × action table, written out, and the rules for arguments.
 
 use super::*;
+use crate::CommandRequest;
 use crate::{HostInfo, Link};
 
 fn host(driver: &str) -> Host {
@@ -44,10 +45,10 @@ const STATES: [DomainState; 7] = [
     DomainState::Unknown,
 ];
 
-fn commands() -> Vec<Command> {
-    let mut all = Command::BUTTONS.to_vec();
-    all.push(Command::SetAutostart { enabled: true });
-    all.push(Command::Rename { name: "web-02".into() });
+fn commands() -> Vec<DomainCommand> {
+    let mut all = DomainCommand::BUTTONS.to_vec();
+    all.push(DomainCommand::SetAutostart { enabled: true });
+    all.push(DomainCommand::Rename { name: "web-02".into() });
     all
 }
 
@@ -88,7 +89,11 @@ fn nothing_is_possible_on_a_host_that_is_not_connected() {
 #[test]
 fn a_transient_machine_can_not_be_saved_renamed_or_started_with_its_host() {
     let transient = Domain { persistent: false, ..domain(DomainState::Running) };
-    for command in [Command::Save {}, Command::SetAutostart { enabled: true }, Command::Rename { name: "a".into() }] {
+    for command in [
+        DomainCommand::Save {},
+        DomainCommand::SetAutostart { enabled: true },
+        DomainCommand::Rename { name: "a".into() },
+    ] {
         assert!(command.check(&transient, &host("QEMU")).is_err(), "{command:?}");
     }
 }
@@ -96,13 +101,13 @@ fn a_transient_machine_can_not_be_saved_renamed_or_started_with_its_host() {
 #[test]
 fn a_saved_state_can_be_discarded_only_where_there_is_one() {
     let saved = Domain { has_managed_save: true, ..domain(DomainState::Stopped) };
-    assert!(Command::DiscardSave {}.check(&saved, &host("QEMU")).is_ok());
-    assert!(Command::Rename { name: "b".into() }.check(&saved, &host("QEMU")).is_err());
+    assert!(DomainCommand::DiscardSave {}.check(&saved, &host("QEMU")).is_ok());
+    assert!(DomainCommand::Rename { name: "b".into() }.check(&saved, &host("QEMU")).is_err());
 }
 
 #[test]
 fn the_test_driver_says_that_it_cannot_start_paused() {
-    let fault = Command::StartPaused {}.check(&domain(DomainState::Stopped), &host("TEST"));
+    let fault = DomainCommand::StartPaused {}.check(&domain(DomainState::Stopped), &host("TEST"));
     assert!(fault.expect_err("must be denied").reason.contains("test driver"));
 }
 
@@ -110,15 +115,15 @@ fn the_test_driver_says_that_it_cannot_start_paused() {
 fn impossible_arguments_are_refused_with_their_field() {
     let long = "x".repeat(17 * 1024);
     let bad = [
-        (Command::Rename { name: " ".into() }, "name"),
-        (Command::Rename { name: "a/b".into() }, "name"),
-        (Command::Rename { name: "a\nb".into() }, "name"),
-        (Command::SetTitle { title: "a\nb".into() }, "title"),
-        (Command::SetDescription { description: long }, "description"),
-        (Command::SetDescription { description: "a\0".into() }, "description"),
-        (Command::SetTags { tags: vec!["".into()] }, "tags"),
-        (Command::SetTags { tags: vec!["a,b".into()] }, "tags"),
-        (Command::SetTags { tags: vec!["a".into(); 33] }, "tags"),
+        (DomainCommand::Rename { name: " ".into() }, "name"),
+        (DomainCommand::Rename { name: "a/b".into() }, "name"),
+        (DomainCommand::Rename { name: "a\nb".into() }, "name"),
+        (DomainCommand::SetTitle { title: "a\nb".into() }, "title"),
+        (DomainCommand::SetDescription { description: long }, "description"),
+        (DomainCommand::SetDescription { description: "a\0".into() }, "description"),
+        (DomainCommand::SetTags { tags: vec!["".into()] }, "tags"),
+        (DomainCommand::SetTags { tags: vec!["a,b".into()] }, "tags"),
+        (DomainCommand::SetTags { tags: vec!["a".into(); 33] }, "tags"),
     ];
     for (command, field) in bad {
         let fault = command.check(&domain(DomainState::Stopped), &host("QEMU")).expect_err("must be refused");
@@ -131,11 +136,11 @@ fn impossible_arguments_are_refused_with_their_field() {
 fn a_command_travels_as_its_kind_with_its_arguments() {
     let text = r#"{"requestId":"9d5815f3-0942-43f7-bd25-8c0cb4800b49","host":"atlas","target":"9d5815f3-0942-43f7-bd25-8c0cb4800b40","command":{"kind":"setAutostart","enabled":true}}"#;
     let request: CommandRequest = serde_json::from_str(text).expect("valid");
-    assert_eq!(request.command, Command::SetAutostart { enabled: true });
+    assert_eq!(request.command, DomainCommand::SetAutostart { enabled: true }.into());
     assert_eq!(serde_json::to_string(&request).expect("json"), text);
-    assert!(serde_json::from_str::<Command>(r#"{"kind":"start"}"#).is_ok());
-    assert!(serde_json::from_str::<Command>(r#"{"kind":"undefine"}"#).is_err());
-    assert!(serde_json::from_str::<Command>(r#"{"kind":"start","force":true}"#).is_err());
+    assert!(serde_json::from_str::<DomainCommand>(r#"{"kind":"start"}"#).is_ok());
+    assert!(serde_json::from_str::<DomainCommand>(r#"{"kind":"undefine"}"#).is_err());
+    assert!(serde_json::from_str::<DomainCommand>(r#"{"kind":"start","force":true}"#).is_err());
 }
 
 #[test]
@@ -145,22 +150,22 @@ fn a_machine_shows_whether_an_unseen_command_had_its_effect() {
     let saved = Domain { has_managed_save: true, ..domain(S::Stopped) };
     let marked = Domain { tags: tags(&["a", "b"]), autostart: true, ..domain(S::Running) };
     let cases = [
-        (Command::Start {}, Some(domain(S::Running)), Some(true)),
-        (Command::Start {}, Some(domain(S::Stopped)), Some(false)),
-        (Command::Start {}, Some(domain(S::Unknown)), None),
-        (Command::Start {}, None, None),
-        (Command::Pause {}, Some(domain(S::Paused)), Some(true)),
-        (Command::ForceOff {}, Some(domain(S::Running)), Some(false)),
-        (Command::ForceOff {}, None, Some(true)),
-        (Command::Save {}, Some(saved.clone()), Some(true)),
-        (Command::Save {}, Some(domain(S::Stopped)), Some(false)),
-        (Command::DiscardSave {}, Some(saved), Some(false)),
-        (Command::SetTags { tags: tags(&["b", "a", "b"]) }, Some(marked.clone()), Some(true)),
-        (Command::SetAutostart { enabled: false }, Some(marked), Some(false)),
-        (Command::Rename { name: "web-02".into() }, Some(domain(S::Stopped)), Some(false)),
-        (Command::Reset {}, Some(domain(S::Running)), None),
-        (Command::Reboot {}, Some(domain(S::Running)), None),
-        (Command::Nmi {}, Some(domain(S::Running)), None),
+        (DomainCommand::Start {}, Some(domain(S::Running)), Some(true)),
+        (DomainCommand::Start {}, Some(domain(S::Stopped)), Some(false)),
+        (DomainCommand::Start {}, Some(domain(S::Unknown)), None),
+        (DomainCommand::Start {}, None, None),
+        (DomainCommand::Pause {}, Some(domain(S::Paused)), Some(true)),
+        (DomainCommand::ForceOff {}, Some(domain(S::Running)), Some(false)),
+        (DomainCommand::ForceOff {}, None, Some(true)),
+        (DomainCommand::Save {}, Some(saved.clone()), Some(true)),
+        (DomainCommand::Save {}, Some(domain(S::Stopped)), Some(false)),
+        (DomainCommand::DiscardSave {}, Some(saved), Some(false)),
+        (DomainCommand::SetTags { tags: tags(&["b", "a", "b"]) }, Some(marked.clone()), Some(true)),
+        (DomainCommand::SetAutostart { enabled: false }, Some(marked), Some(false)),
+        (DomainCommand::Rename { name: "web-02".into() }, Some(domain(S::Stopped)), Some(false)),
+        (DomainCommand::Reset {}, Some(domain(S::Running)), None),
+        (DomainCommand::Reboot {}, Some(domain(S::Running)), None),
+        (DomainCommand::Nmi {}, Some(domain(S::Running)), None),
     ];
     for (command, domain, expected) in cases {
         assert_eq!(command.evidence(domain.as_ref()), expected, "{command:?} {domain:?}");
@@ -169,10 +174,12 @@ fn a_machine_shows_whether_an_unseen_command_had_its_effect() {
 
 #[test]
 fn only_what_loses_nothing_may_be_sent_late() {
-    for command in Command::BUTTONS {
+    for command in DomainCommand::BUTTONS {
         assert!(!(command.is_harmless() && command.loses().is_some()), "{command:?}");
     }
     assert!(
-        Command::Start {}.is_harmless() && !Command::Shutdown {}.is_harmless() && !Command::Reboot {}.is_harmless()
+        DomainCommand::Start {}.is_harmless()
+            && !DomainCommand::Shutdown {}.is_harmless()
+            && !DomainCommand::Reboot {}.is_harmless()
     );
 }

@@ -1,0 +1,192 @@
+//! Keeps what the server has drawn fresh, and sends its forms without leaving the page. In
+//! the browser only.
+//!
+//! A page is read again as a whole, and those of its sections are replaced that nobody is at
+//! work in: a form that is open stays as it is.
+
+use std::rc::Rc;
+
+use leptos::prelude::*;
+use model::{Fault, RequestId};
+use serde::Deserialize;
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::{DomParser, Element, HtmlButtonElement, HtmlFormElement, SupportedType, UrlSearchParams};
+
+use crate::{
+    act::{Acts, no_answer},
+    api::Refresher,
+    routes,
+    store::{Store, refresh::Patience},
+};
+
+/// What the server has drawn of this page.
+const DRAWN: &str = ".served";
+
+/// Begins to keep the page fresh, until it is left.
+pub(super) fn keep(store: Store, acts: Acts) {
+    let patience = Patience { quiet: 150.0, most: 1_000.0 };
+    let missed = StoredValue::new(false);
+    let refresher = Refresher::new(patience, move || async move {
+        if document().hidden() {
+            // Nothing is redrawn in a hidden tab.
+            missed.try_set_value(true);
+            return Some(true);
+        }
+        missed.try_get_value()?;
+        Some(read_again().await)
+    });
+    let shown = {
+        let refresher = refresher.clone();
+        window_event_listener_untyped("visibilitychange", move |_| {
+            if !document().hidden() && missed.try_get_value() == Some(true) {
+                missed.set_value(false);
+                refresher.event();
+            }
+        })
+    };
+    let sent = window_event_listener(leptos::ev::submit, move |event| submitted(&event, acts));
+    Effect::new(move |before: Option<usize>| {
+        let now = store.changed.get();
+        if before.is_some_and(|before| before != now) {
+            refresher.event();
+        }
+        now
+    });
+    on_cleanup(move || {
+        shown.remove();
+        sent.remove();
+    });
+}
+
+/// The heading that the server has drawn.
+pub(super) fn heading() -> String {
+    let heading = document().query_selector(".served h1").ok().flatten();
+    heading.and_then(|heading| heading.text_content()).unwrap_or_default()
+}
+
+/// Reads the page once more and puts what is new into its place; whether all of it is.
+async fn read_again() -> bool {
+    let address = window().location().href().unwrap_or_default();
+    let Ok(answer) = gloo_net::http::Request::get(&address).send().await else { return false };
+    let Ok(text) = answer.text().await else { return false };
+    let parsed = DomParser::new().and_then(|parser| parser.parse_from_string(&text, SupportedType::TextHtml));
+    let next = parsed.ok().and_then(|document| document.query_selector(DRAWN).ok()?);
+    let now = document().query_selector(DRAWN).ok().flatten();
+    let (Some(next), Some(now)) = (next, now) else { return true };
+    let (olds, news) = (children(&now), children(&next));
+    if olds.len() != news.len() {
+        let free = !is_busy(&now);
+        if free {
+            let news: js_sys::Array = news.iter().map(JsValue::from).collect();
+            now.replace_children_with_node(&news);
+            shape_forms();
+        }
+        return free;
+    }
+    let mut all = true;
+    for (old, new) in olds.iter().zip(news) {
+        if is_busy(old) {
+            all = false;
+        } else if differ(old, &new) {
+            old.replace_with_with_node_1(&new).ok();
+        }
+    }
+    all
+}
+
+/// Whether two drawings show something else; the tokens of their forms always differ.
+fn differ(a: &Element, b: &Element) -> bool {
+    a.outer_html() != b.outer_html()
+}
+
+fn children(element: &Element) -> Vec<Element> {
+    let children = element.children();
+    (0..children.length()).filter_map(|index| children.item(index)).collect()
+}
+
+/// Whether somebody is at work in a section: a form in it is open, or the cursor is in one.
+fn is_busy(section: &Element) -> bool {
+    let open = |what: &str| {
+        section.matches(what).unwrap_or(false) || section.query_selector(what).is_ok_and(|found| found.is_some())
+    };
+    open("details[open]") || open(":is(input, select, textarea):focus")
+}
+
+/// Lets forms show what their choice needs, as the page's own script does at first.
+fn shape_forms() {
+    if let Ok(event) = web_sys::Event::new("shape") {
+        document().dispatch_event(&event).ok();
+    }
+}
+
+/// What the server says of a form that was sent.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", untagged)]
+enum Answer {
+    Accepted {
+        #[serde(rename = "requestIds")]
+        request_ids: Vec<RequestId>,
+        label: String,
+        done: String,
+        name: String,
+    },
+    Confirm {
+        confirm: String,
+    },
+}
+
+/// Sends a form of this page, unless it leads to another one.
+fn submitted(event: &leptos::ev::SubmitEvent, acts: Acts) {
+    let form = event.target().and_then(|target| target.dyn_into::<HtmlFormElement>().ok());
+    let button = event.submitter().and_then(|button| button.dyn_into::<HtmlButtonElement>().ok());
+    let (Some(form), Some(button)) = (form, button) else { return };
+    let ours = form.closest(DRAWN).is_ok_and(|part| part.is_some());
+    let commands = form.get_attribute("action").is_some_and(|action| action == routes::at(routes::COMMANDS));
+    // What is new has a page of its own to come back to.
+    if !ours || !commands || event.default_prevented() || button.value().ends_with("@new") {
+        return;
+    }
+    event.prevent_default();
+    let label = button.text_content().unwrap_or_default();
+    if button.get_attribute("aria-disabled").is_some() {
+        acts.tell(&label, format!("{}.", button.title()), false);
+        return;
+    }
+    let Some(body) = body(&form, &button) else { return };
+    if let Ok(Some(open)) = form.closest("details") {
+        open.remove_attribute("open").ok();
+    }
+    let button = Rc::new(button);
+    button.set_attribute("aria-busy", "true").ok();
+    leptos::task::spawn_local(async move {
+        match send(body).await {
+            Ok(Answer::Accepted { request_ids, label, done, name }) => acts.follow(&request_ids, label, done, &name),
+            Ok(Answer::Confirm { confirm }) => window().location().assign(&confirm).unwrap_or_default(),
+            Err(fault) => acts.tell(&label, fault.sentence(), true),
+        }
+        button.remove_attribute("aria-busy").ok();
+    });
+}
+
+/// The fields of a form with the button that was pressed, as they travel.
+fn body(form: &HtmlFormElement, button: &HtmlButtonElement) -> Option<String> {
+    let data = web_sys::FormData::new_with_form(form).ok()?;
+    let fields = UrlSearchParams::new_with_str_sequence_sequence(&data).ok()?;
+    // The same form may be sent again for another wish, so each time has a token of its own.
+    fields.set("token", &crate::act::new_id().to_string());
+    fields.append(&button.name(), &button.value());
+    Some(fields.to_string().into())
+}
+
+async fn send(body: String) -> Result<Answer, Fault> {
+    let request = gloo_net::http::Request::post(&routes::at(routes::COMMANDS))
+        .header("accept", "application/json")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(body)
+        .map_err(|_| no_answer())?;
+    let answer = request.send().await.map_err(|_| no_answer())?;
+    if answer.ok() {
+        return answer.json().await.map_err(|_| no_answer());
+    }
+    Err(answer.json::<Fault>().await.unwrap_or_else(|_| no_answer()))
+}

@@ -1,0 +1,239 @@
+//! Draws the list of networks, and one network. On the server only.
+
+use leptos::{either::Either, prelude::*};
+use leptos_router::hooks::use_location;
+use model::{
+    Command, Domain, DomainRef, FaultKind, HostInventory, Network, NetworkCommand,
+    network::{Lease, Subnet, attached},
+};
+
+use super::{forms, picture};
+use crate::{
+    around::{Action, denied, hosts, missing, state},
+    backend::Beforehand,
+    format,
+    layout::NotFound,
+    routes::{self, Shelf},
+    store::use_store,
+    ui::controls::{Empty, fact, or_dash, tag},
+};
+
+/// The page at the address, with its title.
+pub(super) fn draw() -> (String, AnyView) {
+    let address = use_location().pathname.get_untracked();
+    match routes::shelf_at(&address, routes::NETWORKS) {
+        Some(Shelf::All) => ("Networks".into(), list()),
+        Some(Shelf::New) => ("New network".into(), forms::new_network()),
+        Some(Shelf::One(id)) => one(&id),
+        None => ("Not found".into(), view! { <NotFound/> }.into_any()),
+    }
+}
+
+fn list() -> AnyView {
+    let hosts = hosts();
+    let wished = crate::around::asked("host");
+    let shown = hosts.hosts.values().filter(|host| wished.is_empty() || host.host.id.as_str() == wished);
+    let mut networks: Vec<(&HostInventory, &Network)> =
+        shown.flat_map(|host| host.networks.values().map(move |network| (host, &**network))).collect();
+    networks.sort_by(|a, b| (&a.0.host.id, &a.1.name).cmp(&(&b.0.host.id, &b.1.name)));
+    let rows = networks.iter().map(|(host, network)| row(host, network)).collect_view();
+    let may = use_store().may(model::Permission::Operate).is_ok();
+    view! {
+        <div class="head">
+            <h1>"Networks"</h1><span class="muted">{networks.len().to_string()}</span>
+            <span class="spacer"></span>
+            {may.then(|| view! { <a class="btn primary" href=format!("{}/new", routes::at(routes::NETWORKS)) rel="external">"New network"</a> }.into_any())}
+        </div>
+        {if networks.is_empty() {
+            Either::Left(view! { <Empty title="No networks">"A network connects machines with each other, with this host, and with others."</Empty> })
+        } else {
+            Either::Right(view! {
+                <div class="card list"><div class="scroll"><table aria-label="Networks">
+                    <thead><tr>
+                        <th scope="col">"Name"</th><th scope="col">"State"</th><th scope="col">"Host"</th><th scope="col">"Mode"</th>
+                        <th scope="col">"Bridge"</th><th scope="col">"Subnets"</th><th scope="col" class="num">"Machines"</th>
+                        <th scope="col">"Autostart"</th><th scope="col"><span class="hidden">"Actions"</span></th>
+                    </tr></thead>
+                    <tbody>{rows}</tbody>
+                </table></div></div>
+            })
+        }}
+    }
+    .into_any()
+}
+
+fn network_state(network: &Network) -> AnyView {
+    state(network.active, true, if network.active { "Running" } else { "Stopped" })
+}
+
+/// The buttons of a network.
+fn actions(host: &HostInventory, network: &Network, in_row: bool) -> Vec<AnyView> {
+    let id = DomainRef { host: host.host.id.clone(), id: network.id };
+    let about = if in_row { network.name.clone() } else { String::new() };
+    let action = |label: &'static str, command: NetworkCommand, class: &'static str| {
+        let command = Command::from(command);
+        let denied = denied(&command, host, id.clone());
+        Action {
+            label,
+            wish: format!("{}@{id}", command.kind()),
+            denied,
+            class,
+            about: about.clone(),
+            ..Action::default()
+        }
+    };
+    let main = match network.active {
+        true => action("Stop", NetworkCommand::StopNetwork {}, ""),
+        false => action("Start", NetworkCommand::StartNetwork {}, ""),
+    };
+    if in_row {
+        return vec![main.draw()];
+    }
+    let enabled = !network.autostart;
+    let label = if enabled { "Turn autostart on" } else { "Turn autostart off" };
+    let mut autostart = action(label, NetworkCommand::SetNetworkAutostart { enabled }, "");
+    autostart.fields.push(("enabled", enabled.to_string()));
+    let delete = action("Delete", NetworkCommand::DeleteNetwork {}, "danger");
+    [main, autostart, delete].into_iter().map(Action::draw).collect()
+}
+
+fn subnets(network: &Network) -> String {
+    network.subnets.iter().map(Subnet::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn row(host: &HostInventory, network: &Network) -> AnyView {
+    let id = DomainRef { host: host.host.id.clone(), id: network.id };
+    view! {
+        <tr class:stale=!host.host.connection.connected>
+            <th scope="row"><a href=routes::network(&id) rel="external">{network.name.clone()}</a></th>
+            <td data-label="State">{network_state(network)}</td>
+            <td data-label="Host">{id.host.to_string()}</td>
+            <td data-label="Mode">{network.mode().to_owned()}</td>
+            <td data-label="Bridge" class="mono">{or_dash(&network.bridge)}</td>
+            <td data-label="Subnets" class="mono">{or_dash(&subnets(network))}</td>
+            <td data-label="Machines" class="num">{attached(host, network).count().to_string()}</td>
+            <td data-label="Autostart">{if network.autostart { "on" } else { "off" }}</td>
+            <td class="actions"><span class="buttons-row">{actions(host, network, true).collect_view()}</span></td>
+        </tr>
+    }
+    .into_any()
+}
+
+fn one(id: &DomainRef) -> (String, AnyView) {
+    let hosts = hosts();
+    let found = hosts.hosts.get(&id.host).and_then(|host| Some((host, host.networks.get(&id.id)?)));
+    let Some((host, network)) = found else { return ("Networks".into(), missing("network", routes::NETWORKS)) };
+    let mut machines: Vec<&Domain> = attached(host, network).collect();
+    machines.sort_by(|a, b| a.name.cmp(&b.name));
+    let ranges = network.subnets.iter().flat_map(|subnet| &subnet.ranges);
+    let ranges: Vec<String> = ranges.map(|(first, last)| format!("{first} to {last}")).collect();
+    let own: Vec<String> =
+        network.subnets.iter().map(|subnet| format!("{}/{}", subnet.address, subnet.prefix)).collect();
+    let mono = |text: String| view! { <span class="mono">{or_dash(&text)}</span> };
+    let shown = view! {
+        <p class="crumbs muted"><a href=routes::at(routes::NETWORKS) rel="external">"Networks"</a>" / "{id.host.to_string()}</p>
+        <div class="head">
+            <h1>{network.name.clone()}</h1>{network_state(network)}{host.host.demo.then(|| tag("demo"))}
+            <span class="spacer"></span>
+            <span class="buttons-row">{actions(host, network, false).collect_view()}</span>
+        </div>
+        {picture::draw(&host.host, network, &machines)}
+        <div class="grid g2">
+            <section class="card" aria-label="About the network" class:stale=!host.host.connection.connected>
+                <dl>
+                    {fact("Mode", network.mode().to_owned())}
+                    {fact("Device", mono(network.device.clone()))}
+                    {fact("Bridge", mono(network.bridge.clone()))}
+                    {fact("This host", mono(own.join(", ")))}
+                    {fact("DHCP", mono(ranges.join(", ")))}
+                    {fact("Domain", or_dash(&network.domain))}
+                    {fact("Autostart", if network.autostart { "on" } else { "off" })}
+                </dl>
+            </section>
+            {machines_of(host, network, &machines)}
+        </div>
+        {leases(network, &machines, id)}
+        {forms::static_hosts(host, network)}
+    };
+    (network.name.clone(), shown.into_any())
+}
+
+/// The machines that are plugged in, with the interfaces that are.
+fn machines_of(host: &HostInventory, network: &Network, machines: &[&Domain]) -> AnyView {
+    let lines = machines.iter().map(|domain| {
+        let plugged = domain.interfaces.iter().filter(|one| one.kind == "network" && one.source == network.name);
+        let macs: Vec<&str> = plugged.map(|interface| interface.mac.as_str()).collect();
+        let href = routes::vm(&DomainRef { host: host.host.id.clone(), id: domain.id });
+        view! {
+            <li><a href=href>{domain.name.clone()}</a> {crate::vm::state(domain.state, "")} <span class="mono muted num">{macs.join(", ")}</span></li>
+        }
+        .into_any()
+    });
+    let lines: Vec<AnyView> = lines.collect();
+    view! {
+        <section class="card" aria-label="Machines">
+            <header><h2>"Machines"</h2></header>
+            {if lines.is_empty() {
+                view! { <p class="muted calm">"No machine is plugged in."</p> }.into_any()
+            } else {
+                view! { <ul class="log">{lines.collect_view()}</ul> }.into_any()
+            }}
+        </section>
+    }
+    .into_any()
+}
+
+/// What DHCP has given away.
+fn leases(network: &Network, machines: &[&Domain], id: &DomainRef) -> AnyView {
+    let has_dhcp = network.subnets.iter().any(|subnet| !subnet.ranges.is_empty() || !subnet.hosts.is_empty());
+    if !network.active || !has_dhcp {
+        return ().into_any();
+    }
+    let read = use_context::<Beforehand>().and_then(|read| read.leases);
+    let content = match read {
+        Some(Ok(leases)) if leases.is_empty() => {
+            view! { <p class="muted calm">"No address is given away now."</p> }.into_any()
+        }
+        Some(Ok(leases)) => lease_table(&leases, machines, id),
+        Some(Err(fault)) if fault.kind == FaultKind::Unsupported => {
+            view! { <p class="muted calm">"libvirt on this host does not tell which addresses are given away."</p> }
+                .into_any()
+        }
+        Some(Err(fault)) => view! { <p class="muted calm">{fault.sentence()}</p> }.into_any(),
+        None => ().into_any(),
+    };
+    view! { <section class="card" aria-label="Leases"><header><h2>"Leases"</h2></header>{content}</section> }.into_any()
+}
+
+fn lease_table(leases: &[Lease], machines: &[&Domain], id: &DomainRef) -> AnyView {
+    let rows = leases.iter().map(|lease| {
+        let same = |mac: &str| mac.eq_ignore_ascii_case(&lease.mac);
+        let domain = machines.iter().find(|domain| domain.interfaces.iter().any(|interface| same(&interface.mac)));
+        let owner = match domain {
+            Some(domain) => {
+                let href = routes::vm(&DomainRef { host: id.host.clone(), id: domain.id });
+                view! { <a href=href>{domain.name.clone()}</a> }.into_any()
+            }
+            None => or_dash(""),
+        };
+        let until = if lease.expires == 0 { "never".into_any() } else { crate::past::time(lease.expires * 1_000) };
+        view! {
+            <tr>
+                <th scope="row" class="mono">{lease.address.clone()}</th>
+                <td data-label="Machine">{owner}</td>
+                <td data-label="Name">{or_dash(&lease.hostname)}</td>
+                <td data-label="Hardware" class="mono">{lease.mac.clone()}</td>
+                <td data-label="Until">{until}</td>
+            </tr>
+        }
+        .into_any()
+    });
+    view! {
+        <div class="list"><div class="scroll"><table aria-label="Leases">
+            <thead><tr><th scope="col">"Address"</th><th scope="col">"Machine"</th><th scope="col">"Name"</th><th scope="col">"Hardware address"</th><th scope="col">"Until (UTC)"</th></tr></thead>
+            <tbody>{rows.collect_view()}</tbody>
+        </table></div></div>
+        <p class="muted calm">{format::count(leases.len(), "lease")}</p>
+    }
+    .into_any()
+}

@@ -1,0 +1,215 @@
+//! Draws the volumes of a pool: searched, ordered, a page at a time. On the server only.
+
+use leptos::prelude::*;
+use model::{Command, DomainRef, HostInventory, Pool, PoolCommand, Volume, storage::User};
+
+use super::forms;
+use crate::{
+    around::{Action, asked, denied},
+    backend::Beforehand,
+    format, routes,
+    ui::{
+        controls::{Empty, or_dash, tag},
+        icons::icon,
+        table::{Column, Order, head},
+    },
+};
+
+/// Volumes of a page.
+const PAGE: usize = 100;
+/// The columns that a list can be ordered by.
+const COLUMNS: [Column; 5] = [
+    Column { label: "Name", key: "name", numeric: false },
+    Column { label: "Format", key: "format", numeric: false },
+    Column { label: "Size", key: "size", numeric: true },
+    Column { label: "On disk", key: "used", numeric: true },
+    Column { label: "Used by", key: "", numeric: false },
+];
+
+/// The volumes of the pool of this page.
+pub(super) fn section(host: &HostInventory, pool: &Pool) -> AnyView {
+    let read = use_context::<Beforehand>().and_then(|read| read.volumes);
+    let id = DomainRef { host: host.host.id.clone(), id: pool.id };
+    if !pool.state.is_active() {
+        return view! { <Empty title="The pool is stopped">"Start it to see its volumes."</Empty> }.into_any();
+    }
+    match read {
+        Some(Ok(volumes)) => view! {
+            {forms::new_volume(host, pool, &volumes)}
+            {listed(host, &volumes, &id)}
+        }
+        .into_any(),
+        Some(Err(fault)) => {
+            let why = fault.sentence();
+            view! { <Empty title="The volumes cannot be read">{why}</Empty> }.into_any()
+        }
+        None => ().into_any(),
+    }
+}
+
+/// The volumes that the address asks for, in its order.
+fn chosen<'a>(volumes: &'a [Volume], search: &str, order: &Order) -> Vec<&'a Volume> {
+    let words: Vec<String> = search.split_whitespace().map(format::folded).collect();
+    let holds = |volume: &Volume| {
+        let name = format::folded(&volume.name);
+        let of_user = |word: &String| volume.used_by.iter().any(|user| format::folded(&user.name).contains(word));
+        words.iter().all(|word| name.contains(word) || volume.format.contains(word.as_str()) || of_user(word))
+    };
+    let mut chosen: Vec<&Volume> = volumes.iter().filter(|volume| holds(volume)).collect();
+    match order.key.as_str() {
+        "size" => chosen.sort_by_key(|volume| volume.capacity_bytes),
+        "used" => chosen.sort_by_key(|volume| volume.allocation_bytes),
+        "format" => chosen.sort_by(|a, b| a.format.cmp(&b.format)),
+        _ => {}
+    }
+    if order.descending {
+        chosen.reverse();
+    }
+    chosen
+}
+
+fn listed(host: &HostInventory, volumes: &[Volume], id: &DomainRef) -> AnyView {
+    let (search, order) = (asked("q"), Order::parse(Some(&asked("sort")), "name"));
+    let chosen = chosen(volumes, &search, &order);
+    let last = chosen.len().saturating_sub(1) / PAGE;
+    let page = asked("page").parse::<usize>().unwrap_or(1).saturating_sub(1).min(last);
+    let address = |sort: &str, page: usize| {
+        let pairs = [("q", search.clone()), ("sort", sort.to_owned()), ("page", (page + 1).to_string())];
+        let given = pairs.iter().filter(|(name, value)| !value.is_empty() && (*name, value.as_str()) != ("page", "1"));
+        let given: Vec<String> = given.map(|(name, value)| format!("{name}={}", routes::escape(value))).collect();
+        format!("{}?{}", routes::pool(id), given.join("&"))
+    };
+    let sort = if order.descending { format!("-{}", order.key) } else { order.key.clone() };
+    let heads = COLUMNS.iter().map(|column| head(column, &order, |sort| address(&sort, 0))).collect_view();
+    let rows = chosen.iter().skip(page * PAGE).take(PAGE).map(|volume| row(host, volume, id)).collect_view();
+    let count = match search.is_empty() {
+        true => volumes.len().to_string(),
+        false => format!("{} of {}", chosen.len(), volumes.len()),
+    };
+    let more = (last > 0).then(|| {
+        let step = |label: &'static str, to: Option<usize>| {
+            to.map(|to| view! { <a class="btn small" rel="external" href=address(&sort, to)>{label}</a> }.into_any())
+        };
+        let place = format!("{} to {} of {}", page * PAGE + 1, ((page + 1) * PAGE).min(chosen.len()), chosen.len());
+        view! {
+            <nav class="more" aria-label="Parts of the list">
+                {step("Previous", page.checked_sub(1))} <span class="muted">{place}</span> {step("Next", (page < last).then_some(page + 1))}
+            </nav>
+        }
+        .into_any()
+    });
+    view! {
+        <div class="head">
+            <h2>"Volumes"</h2><span class="muted">{count}</span>
+            <form class="search" method="get" action=routes::pool(id)>
+                {icon("search")}<input type="search" name="q" value=search.clone() placeholder="Filter" aria-label="Filter volumes" autocomplete="off"/>
+            </form>
+        </div>
+        {if chosen.is_empty() {
+            let (title, text) = if volumes.is_empty() {
+                ("No volumes", "A volume is a disk or an image for machines.")
+            } else {
+                ("No volume matches", "Widen the search.")
+            };
+            view! { <Empty title=title>{text}</Empty> }.into_any()
+        } else {
+            view! {
+                <div class="card list"><div class="scroll"><table aria-label="Volumes">
+                    <thead><tr>{heads}<th scope="col"><span class="hidden">"Actions"</span></th></tr></thead>
+                    <tbody>{rows}</tbody>
+                </table></div></div>
+            }
+            .into_any()
+        }}
+        {more}
+    }
+    .into_any()
+}
+
+fn user(host: &DomainRef, user: &User) -> AnyView {
+    let name = user.name.clone();
+    match user.vm_id {
+        Some(id) => {
+            let href = routes::vm(&DomainRef { host: host.host.clone(), id });
+            view! { <a href=href>{name}</a> " " }.into_any()
+        }
+        None => view! { <span title="a volume that is based on it">{name}</span> " " }.into_any(),
+    }
+}
+
+fn row(host: &HostInventory, volume: &Volume, id: &DomainRef) -> AnyView {
+    let based = (!volume.backing.is_empty()).then(|| {
+        let base = volume.backing.rsplit('/').next().unwrap_or_default().to_owned();
+        view! { <small title=volume.backing.clone()>"based on " {base}</small> }.into_any()
+    });
+    let users = volume.used_by.iter().map(|one| user(id, one)).collect_view();
+    let format = if volume.format.is_empty() { volume.kind.clone() } else { volume.format.clone() };
+    view! {
+        <tr>
+            <th scope="row" title=volume.path.clone()>{volume.name.clone()} {based}</th>
+            <td data-label="Format">{tag(&format)}</td>
+            <td data-label="Size" class="num">{format::size(volume.capacity_bytes)}</td>
+            <td data-label="On disk" class="num">{format::size(volume.allocation_bytes)}</td>
+            <td data-label="Used by" class="wrap">{if volume.used_by.is_empty() { or_dash("") } else { users.into_any() }}</td>
+            <td class="actions">{menu(host, volume, id)}</td>
+        </tr>
+    }
+    .into_any()
+}
+
+/// What can be done with a volume, behind one button.
+fn menu(host: &HostInventory, volume: &Volume, id: &DomainRef) -> AnyView {
+    let name = || volume.name.clone();
+    let action = |label: &'static str, command: PoolCommand, class: &'static str| {
+        let command = Command::from(command);
+        let needing: Vec<&str> =
+            volume.used_by.iter().filter(|user| user.vm_id.is_none()).map(|user| user.name.as_str()).collect();
+        // The volumes that are based on it are known here only.
+        let based = (class == "danger" && !needing.is_empty())
+            .then(|| format!("{} is needed: {} are based on it", volume.name, needing.join(", ")));
+        let denied = denied(&command, host, id.clone()).or(based);
+        let (wish, fields) = (format!("{}@{id}", command.kind()), vec![("volume", name())]);
+        Action { label, wish, denied, class, fields, about: name() }
+    };
+    // A change of size is judged for the size it has: any larger one is as possible.
+    let grow = PoolCommand::ResizeVolume { name: name(), capacity_bytes: volume.capacity_bytes.max(1) };
+    let copy = PoolCommand::CloneVolume { name: name(), to: format!("{}-copy", volume.name.trim()) };
+    let (resize, clone) = (action("Resize", grow, ""), action("Clone", copy, ""));
+    let wipe = action("Wipe", PoolCommand::WipeVolume { name: name() }, "danger");
+    let delete = action("Delete", PoolCommand::DeleteVolume { name: name() }, "danger");
+    let label = format!("Actions for {}", volume.name);
+    view! {
+        <details class="menu">
+            <summary class="btn i-more compact" aria-label=label.clone() title=label></summary>
+            <div class="sheet">
+                {forms::resize(volume, resize)}
+                {forms::clone(volume, clone)}
+                <span class="buttons-row">{wipe.draw()} {delete.draw()}</span>
+            </div>
+        </details>
+    }
+    .into_any()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn volumes_are_found_by_name_format_and_user_and_ordered() {
+        let volume = |name: &str, format: &str, capacity_bytes, user: &str| {
+            let used_by = vec![User { vm_id: None, name: user.into(), active: false }];
+            Volume { name: name.into(), format: format.into(), capacity_bytes, used_by, ..Volume::default() }
+        };
+        let all = [volume("Web.qcow2", "qcow2", 5, "web-01"), volume("iso", "raw", 9, "db")];
+        let names = |search: &str, sort: &str| -> Vec<String> {
+            let order = Order::parse(Some(sort), "name");
+            chosen(&all, search, &order).iter().map(|volume| volume.name.clone()).collect()
+        };
+        assert_eq!(names("", ""), ["Web.qcow2", "iso"]);
+        assert_eq!(names("", "-size"), ["iso", "Web.qcow2"]);
+        assert_eq!(names("web qcow", ""), ["Web.qcow2"]);
+        assert_eq!(names("DB", ""), ["iso"]);
+        assert!(names("nothing", "").is_empty());
+    }
+}

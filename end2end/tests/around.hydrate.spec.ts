@@ -1,0 +1,79 @@
+// Pages that the server draws stay fresh by themselves, beside virsh and other tabs.
+import AxeBuilder from "@axe-core/playwright";
+import { expect, live, test, Daemon, Server } from "../support.ts";
+import { execFileSync } from "node:child_process";
+
+test("what virsh does with pools, volumes and networks appears in the open page", async ({ page }) => {
+  const daemon = new Daemon().start();
+  const server = await new Server(["--connect", `atlas=${daemon.uri}`]).start();
+  try {
+    const folder = `${daemon.folder}/pool`;
+    await page.goto(`${server.url}/storage`);
+    await expect(page.getByRole("heading", { name: "No storage pools" })).toBeVisible();
+    await live(page);
+    daemon.virsh("pool-define-as", "images", "dir", "--target", folder);
+    const pools = page.getByRole("table", { name: "Storage pools" });
+    await expect(pools.getByRole("row", { name: /images/ })).toContainText("Stopped");
+    daemon.virsh("pool-build", "images");
+    daemon.virsh("pool-start", "images");
+    await expect(pools.getByRole("row", { name: /images/ })).toContainText("Running");
+    await pools.getByRole("link", { name: "images" }).click();
+    await expect(page.getByRole("heading", { name: "No volumes" })).toBeVisible();
+    await live(page);
+    execFileSync("qemu-img", ["create", "-f", "qcow2", `${folder}/disk.qcow2`, "1G"]);
+    daemon.virsh("pool-refresh", "images");
+    const volumes = page.getByRole("table", { name: "Volumes" });
+    await expect(volumes.getByRole("row", { name: /disk\.qcow2/ })).toContainText("1 GiB");
+    // A form that is open keeps what was typed, while the list beside it goes on.
+    await page.getByText("New volume").click();
+    await page.getByLabel("Name", { exact: true }).first().fill("half typed");
+    execFileSync("qemu-img", ["create", "-f", "raw", `${folder}/late.raw`, "1M"]);
+    daemon.virsh("pool-refresh", "images");
+    await expect(volumes.getByRole("row", { name: /late\.raw/ })).toBeVisible();
+    await expect(page.getByLabel("Name", { exact: true }).first()).toHaveValue("half typed");
+    daemon.virsh("pool-destroy", "images");
+    daemon.virsh("pool-undefine", "images");
+    await page.goto(`${server.url}/networks`);
+    await live(page);
+    const xml = `${daemon.folder}/net.xml`;
+    execFileSync("sh", ["-c", `echo "<network><name>island</name><ip address='10.213.9.1' netmask='255.255.255.0'/></network>" > ${xml}`]);
+    daemon.virsh("net-define", xml);
+    await expect(page.getByRole("row", { name: /island/ })).toContainText("10.213.9.0/24");
+    daemon.virsh("net-undefine", "island");
+    await expect(page.getByRole("heading", { name: "No networks" })).toBeVisible();
+  } finally {
+    await server.stop();
+    daemon.stop();
+  }
+});
+
+test("a change in one tab is seen in another, and a hidden tab catches up", async ({ page, context, demo }) => {
+  await page.goto(`${demo.url}/storage`);
+  await live(page);
+  const other = await context.newPage();
+  await other.goto(`${demo.url}/storage`);
+  await other.getByRole("button", { name: "Refresh images" }).click();
+  const inventory = (await demo.inventory()).hosts.demo;
+  const pool = inventory.pools.find((pool: any) => pool.name === "fast");
+  const body = JSON.stringify({ requestId: crypto.randomUUID(), host: "demo", target: pool.id, command: { kind: "setPoolAutostart", enabled: true } });
+  const answer = await fetch(`${demo.url}/api/v1/commands`, { method: "POST", headers: { "content-type": "application/json" }, body });
+  expect(answer.status).toBe(202);
+  for (const tab of [other, page]) {
+    await tab.bringToFront();
+    await expect(tab.getByRole("row", { name: /fast/ }).getByRole("cell", { name: "on", exact: true })).toBeVisible();
+  }
+});
+
+test("pages about storage and networks are accessible in light and dark", async ({ page, demo }) => {
+  const inventory = (await demo.inventory()).hosts.demo;
+  const of = (list: any[], name: string) => list.find((one) => one.name === name).id;
+  const paths = ["/storage", `/storage/demo/${of(inventory.pools, "images")}`, "/storage/new", "/networks", `/networks/demo/${of(inventory.networks, "default")}`, "/networks/new"];
+  for (const colorScheme of ["light", "dark"] as const) {
+    await page.emulateMedia({ colorScheme });
+    for (const path of paths) {
+      await page.goto(`${demo.url}${path}`);
+      const { violations } = await new AxeBuilder({ page }).analyze();
+      expect(violations.map((violation) => `${path}: ${violation.id} ${violation.nodes[0].html}`)).toEqual([]);
+    }
+  }
+});

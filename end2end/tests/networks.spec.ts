@@ -1,0 +1,56 @@
+// Networks: seen, made, given static addresses and taken away, with and without scripts.
+import { expect, live, press, test } from "../support.ts";
+import type { Page } from "@playwright/test";
+
+const networks = (page: Page) => page.getByRole("table", { name: "Networks" });
+const row = (page: Page, name: string) =>
+  networks(page).getByRole("row").filter({ has: page.getByRole("rowheader").getByText(name, { exact: true }) });
+
+async function fill(page: Page, fields: Record<string, string>): Promise<void> {
+  for (const [label, value] of Object.entries(fields)) await page.getByLabel(label, { exact: true }).fill(value);
+}
+
+test("a network is made, gets a static address, is stopped and deleted", async ({ page, demo, script }) => {
+  await page.goto(`${demo.url}/networks`);
+  await expect(page).toHaveTitle("Networks · Belvedere");
+  await expect(row(page, "default")).toContainText("192.168.122.0/24");
+  await expect(row(page, "lab")).toContainText("Isolated");
+  await page.getByRole("link", { name: "New network" }).click();
+  await page.getByLabel("Mode").selectOption("nat");
+  await fill(page, { Name: "guests", "IPv4: this host's address": "192.168.77.1/24", "DHCP from": "192.168.77.10", "DHCP to": "192.168.77.90" });
+  await press(page, "Create network");
+  await expect(page.getByRole("list", { name: "Results" })).toContainText("guests is created");
+  await row(page, "guests").getByRole("link", { name: "guests" }).click();
+  await expect(page.getByRole("group", { name: /guests on demo: NAT, 0 machines/ })).toBeVisible();
+  await live(page);
+  await fill(page, { "Hardware address": "52:54:00:77:00:01", Address: "192.168.77.20", Name: "web" });
+  await press(page, "Set static address");
+  const addresses = page.getByRole("table", { name: "Static addresses" });
+  await expect(addresses.getByRole("row", { name: /192\.168\.77\.20/ })).toContainText("52:54:00:77:00:01");
+  await press(addresses, "Remove 192.168.77.20");
+  await expect(addresses).toHaveCount(0);
+  await press(page, "Stop");
+  await press(page, "Stop network");
+  await expect(page.getByText("Stopped", { exact: true })).toBeVisible();
+  await press(page, "Delete");
+  await press(page, "Delete network");
+  await page.goto(`${demo.url}/networks`);
+  await expect(row(page, "default")).toBeVisible();
+  await expect(row(page, "guests")).toHaveCount(0);
+});
+
+test("subnets that overlap and addresses outside are refused with the reason", async ({ page, demo }) => {
+  const wrong = async (fields: Record<string, string>, why: RegExp) => {
+    await page.goto(`${demo.url}/networks/new`);
+    await page.getByLabel("Mode").selectOption("nat");
+    await fill(page, { Name: "wrong", ...fields });
+    await press(page, "Create network");
+    await expect(page.getByRole("list", { name: "Results" })).toContainText(why);
+  };
+  await wrong({ "IPv4: this host's address": "192.168.122.129/25" }, /overlaps with 192\.168\.122\.0\/24 of the network default/);
+  await wrong({ "IPv4: this host's address": "192.168.88.1/24", "DHCP from": "192.168.89.2", "DHCP to": "192.168.89.9" }, /not in 192\.168\.88\.0\/24/);
+  await wrong({ "IPv4: this host's address": "192.168.88.0/24" }, /first or the last address/);
+  await wrong({ "IPv4: this host's address": "<b>" }, /such as 192\.168\.50\.1\/24/);
+  await page.goto(`${demo.url}/networks`);
+  await expect(row(page, "wrong")).toHaveCount(0);
+});

@@ -1,0 +1,109 @@
+// Storage: pools and volumes are seen, made, changed and taken away, with and without scripts.
+import { expect, live, press, test, type Server } from "../support.ts";
+import type { Page } from "@playwright/test";
+
+const pools = (page: Page) => page.getByRole("table", { name: "Storage pools" });
+const volumes = (page: Page) => page.getByRole("table", { name: "Volumes" });
+const rowOf = (page: Page, table: "pools" | "volumes", name: string) =>
+  (table === "pools" ? pools(page) : volumes(page)).getByRole("row").filter({ has: page.getByRole("rowheader").getByText(name, { exact: true }) });
+
+async function openPool(page: Page, demo: Server, name: string): Promise<void> {
+  await page.goto(`${demo.url}/storage`);
+  await pools(page).getByRole("link", { name, exact: true }).click();
+  await expect(page.getByRole("heading", { name, exact: true, level: 1 })).toBeVisible();
+  await live(page);
+}
+
+/** What was asked for has worked, as a notice or as a result of the form. */
+async function done(page: Page, script: boolean, text: string | RegExp): Promise<void> {
+  const where = script ? page.getByRole("region", { name: "Notices" }) : page.getByRole("list", { name: "Results" });
+  await expect(where).toContainText(text);
+}
+
+test("a pool is made, stopped, started and deleted", async ({ page, demo, script }) => {
+  await page.goto(`${demo.url}/storage`);
+  await expect(page).toHaveTitle("Storage · Belvedere");
+  await expect(rowOf(page, "pools", "images")).toContainText("Running");
+  await page.getByRole("link", { name: "New pool" }).click();
+  await page.getByLabel("Name", { exact: true }).fill("backup");
+  await page.getByLabel("Type").selectOption("dir");
+  if (script) await expect(page.getByPlaceholder("such as vg0")).toBeHidden();
+  await page.getByLabel("Path on the host").fill("/srv/backup");
+  await press(page, "Create pool");
+  await expect(page.getByRole("list", { name: "Results" })).toContainText("backup is created");
+  const row = rowOf(page, "pools", "backup");
+  await expect(row).toContainText("Running");
+  await expect(row).toContainText("on");
+  await press(row, "Stop backup");
+  await expect(page.getByRole("heading", { name: /Stop pool backup/ })).toBeVisible();
+  await press(page, "Stop pool");
+  await expect(rowOf(page, "pools", "backup")).toContainText("Stopped");
+  await live(page);
+  await press(rowOf(page, "pools", "backup"), "Start backup");
+  await done(page, script, "backup is started");
+  await expect(rowOf(page, "pools", "backup")).toContainText("Running");
+  await pools(page).getByRole("link", { name: "backup" }).click();
+  await press(page, "Delete");
+  await expect(page.getByText("What it holds stays where it is")).toBeVisible();
+  await press(page, "Delete pool");
+  await page.goto(`${demo.url}/storage`);
+  await expect(rowOf(page, "pools", "images")).toBeVisible();
+  await expect(rowOf(page, "pools", "backup")).toHaveCount(0);
+});
+
+test("volumes are made, copied and deleted, and those in use are not", async ({ page, demo, script }) => {
+  await openPool(page, demo, "images");
+  await expect(rowOf(page, "volumes", "web-01.qcow2")).toContainText("20 GiB");
+  await expect(rowOf(page, "volumes", "web-01.qcow2").getByRole("link", { name: "web-01" })).toBeVisible();
+  await page.getByText("New volume").click();
+  await page.getByLabel("Name", { exact: true }).first().fill("fresh.qcow2");
+  await page.getByLabel("Size", { exact: false }).first().fill("1.5");
+  await press(page, "Create volume");
+  await done(page, script, "images/fresh.qcow2 is created");
+  await expect(rowOf(page, "volumes", "fresh.qcow2")).toContainText("1.5 GiB");
+  await rowOf(page, "volumes", "fresh.qcow2").getByLabel("Actions for fresh.qcow2").click();
+  await page.getByLabel(/Name of the copy/).locator("visible=true").fill("copy.qcow2");
+  await press(page, "Clone fresh.qcow2");
+  await done(page, script, "is cloned");
+  await expect(rowOf(page, "volumes", "copy.qcow2")).toBeVisible();
+  await rowOf(page, "volumes", "copy.qcow2").getByLabel("Actions for copy.qcow2").click();
+  await press(page, "Delete copy.qcow2");
+  await press(page, "Delete volume");
+  await expect(rowOf(page, "volumes", "fresh.qcow2")).toBeVisible();
+  await expect(rowOf(page, "volumes", "copy.qcow2")).toHaveCount(0);
+  // What a machine has stays, and the button says whose it is.
+  await rowOf(page, "volumes", "web-01.qcow2").getByLabel("Actions for web-01.qcow2").click();
+  const button = page.getByRole("button", { name: "Delete web-01.qcow2" });
+  await expect(button).toHaveAttribute("aria-disabled", "true");
+  await expect(button).toHaveAttribute("title", /in use by web-01/);
+});
+
+test("what cannot be right is said with the field, and nothing is made", async ({ page, demo, script }) => {
+  await openPool(page, demo, "images");
+  const wrong = async (name: string, size: string, why: RegExp) => {
+    if (!(await page.getByLabel("Name", { exact: true }).first().isVisible())) await page.getByText("New volume").click();
+    await page.getByLabel("Name", { exact: true }).first().fill(name);
+    await page.getByLabel("Size", { exact: false }).first().fill(size);
+    await press(page, "Create volume");
+    if (script) await expect(page.getByRole("region", { name: "Notices" })).toContainText(why);
+    else await expect(page.getByRole("alert").or(page.getByRole("list", { name: "Results" }))).toContainText(why);
+    if (!script && (await page.getByRole("link", { name: "Back" }).count())) await page.goBack();
+  };
+  await wrong("../etc/passwd", "1", /name: a volume has a name/);
+  await wrong("a.qcow2", "much", /size: it is a number/);
+  await wrong("a.qcow2", "-3", /size: it is a size greater/);
+  await openPool(page, demo, "images");
+  await expect(rowOf(page, "volumes", "a.qcow2")).toHaveCount(0);
+});
+
+test("the list is searched and ordered by its address", async ({ page, demo }) => {
+  await openPool(page, demo, "images");
+  await page.getByLabel("Filter volumes").fill("k3s");
+  await page.getByLabel("Filter volumes").press("Enter");
+  await expect(page).toHaveURL(/q=k3s/);
+  await expect(volumes(page).getByRole("rowheader")).toHaveCount(3);
+  await page.goto(page.url().replace(/\?.*/, "?sort=-size"));
+  await expect(volumes(page).getByRole("columnheader", { name: "Size" })).toHaveAttribute("aria-sort", "descending");
+  await page.goto(`${demo.url}/storage/demo/00000000-0000-4000-8000-000000000000`);
+  await expect(page.getByRole("heading", { name: "This storage pool is not there" })).toBeVisible();
+});

@@ -1,0 +1,306 @@
+//! Owns the storage pools and networks of one host: hints in, re-reading, difference,
+//! events out, beside `watcher`, which does the same for machines. It is a task of its own
+//! because storage may wait for a file server, and machines must not.
+//!
+//! Volumes have no events of libvirt and are not kept: it remembers their names, so that it
+//! can say that some came or went, and what somebody asked for lately.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use model::{
+    Event, Fault, FaultKind, HostId, Network, Pool, Volume,
+    event::{Action, VolumeChanged},
+    inventory::{Stamp, diff_network, diff_pool},
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval_at, timeout},
+};
+use uuid::Uuid;
+
+use crate::{
+    HostConfig, Sink,
+    error::Error,
+    events::PendingAround,
+    link::{Lane, Session},
+    network, storage,
+    watcher::{Shared, next_version, now},
+};
+
+/// Everything is read again this often, for what libvirt has no event for.
+const RECONCILE: Duration = Duration::from_secs(30);
+/// How long a start waits for the first listing.
+const FIRST_WITHIN: Duration = Duration::from_secs(5);
+/// More volumes than this that come or go at once are told as one change.
+const MAX_TOLD: usize = 20;
+
+/// The volumes of pools as they were read last, until something about them changes.
+#[derive(Default)]
+pub(crate) struct Volumes(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    read: HashMap<Uuid, (Instant, Arc<Vec<Volume>>)>,
+    /// Grows whenever something is forgotten: what was read before that may be old.
+    forgotten: u64,
+}
+
+impl Volumes {
+    /// The volumes of a pool.
+    ///
+    /// # Errors
+    /// What libvirt refused.
+    pub(crate) async fn read(&self, session: &Arc<Session>, id: Uuid) -> Result<Arc<Vec<Volume>>, Error> {
+        let (known, forgotten) = {
+            let known = self.lock();
+            (known.read.get(&id).cloned(), known.forgotten)
+        };
+        if let Some((_, volumes)) = known.filter(|(at, _)| at.elapsed() < RECONCILE) {
+            return Ok(volumes);
+        }
+        let began = Instant::now();
+        let volumes = Arc::new(session.call(Lane::Around, move |connect| storage::volumes(connect, id)).await?);
+        let mut known = self.lock();
+        if known.forgotten == forgotten {
+            known.read.insert(id, (began, volumes.clone()));
+        }
+        Ok(volumes)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget(&self, id: Uuid) {
+        let mut known = self.lock();
+        known.read.remove(&id);
+        known.forgotten += 1;
+    }
+}
+
+/// The keeper of one host.
+pub(crate) struct Keeper {
+    host: HostId,
+    shared: Arc<Shared>,
+    sink: Arc<dyn Sink>,
+    pools: BTreeMap<Uuid, Arc<Pool>>,
+    networks: BTreeMap<Uuid, Arc<Network>>,
+    /// The names of the volumes of each pool that is started.
+    names: HashMap<Uuid, BTreeSet<String>>,
+    /// What this host's driver does not know at all.
+    unsupported: BTreeSet<&'static str>,
+}
+
+impl Keeper {
+    pub(crate) fn new(config: &HostConfig, shared: Arc<Shared>, sink: Arc<dyn Sink>) -> Self {
+        Self {
+            host: config.id.clone(),
+            shared,
+            sink,
+            pools: BTreeMap::new(),
+            networks: BTreeMap::new(),
+            names: HashMap::new(),
+            unsupported: BTreeSet::new(),
+        }
+    }
+
+    /// Keeps for ever.
+    pub(crate) async fn run(mut self) {
+        let mut sessions = self.shared.sessions();
+        let mut before = false;
+        loop {
+            let session = sessions.borrow_and_update().clone();
+            if let Some(session) = session {
+                if timeout(FIRST_WITHIN, self.read_all(&session, before)).await.is_err() {
+                    tracing::warn!(host = %self.host, "pools and networks are read slowly");
+                }
+                before = true;
+                self.shared.settled.send_replace(true);
+                self.keep(&session, &mut sessions).await;
+            } else if sessions.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Keeps up with a session until it is replaced.
+    async fn keep(&mut self, session: &Arc<Session>, sessions: &mut watch::Receiver<Option<Arc<Session>>>) {
+        let mut reconcile = interval_at(Instant::now() + RECONCILE, RECONCILE);
+        reconcile.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = sessions.changed() => return,
+                pending = session.hints.around.take() => self.follow(session, pending).await,
+                _ = reconcile.tick() => self.read_all(session, false).await,
+            }
+        }
+    }
+
+    /// Reads what hints name, publishes the differences, and tells who waits.
+    async fn follow(&mut self, session: &Arc<Session>, pending: PendingAround) {
+        for (id, others) in pending.pools {
+            let read = session.call(Lane::Around, move |connect| storage::pool(connect, id)).await;
+            match read {
+                Ok(pool) => {
+                    self.adopt_pool(id, pool, false);
+                    if others {
+                        self.shared.volumes.forget(id);
+                    }
+                    self.look_at_volumes(session, id, others).await;
+                }
+                Err(error) => self.trouble("read a storage pool", &error),
+            }
+        }
+        for id in pending.networks {
+            match session.call(Lane::Around, move |connect| network::network(connect, id)).await {
+                Ok(network) => self.adopt_network(id, network, false),
+                Err(error) => self.trouble("read a network", &error),
+            }
+        }
+        for waiting in pending.waiting {
+            // Whoever does not wait any more needs no answer.
+            waiting.send(()).ok();
+        }
+    }
+
+    /// Reads every pool and every network and publishes the differences.
+    async fn read_all(&mut self, session: &Arc<Session>, resync: bool) {
+        match session.call(Lane::Around, storage::pools).await {
+            Ok(pools) => {
+                let mut gone: BTreeSet<Uuid> = self.pools.keys().copied().collect();
+                for pool in pools {
+                    let id = pool.id;
+                    gone.remove(&id);
+                    self.adopt_pool(id, Some(pool), resync);
+                    self.look_at_volumes(session, id, false).await;
+                }
+                gone.into_iter().for_each(|id| self.adopt_pool(id, None, resync));
+            }
+            Err(error) => self.trouble("list storage pools", &error),
+        }
+        match session.call(Lane::Around, network::networks).await {
+            Ok(networks) => {
+                let mut gone: BTreeSet<Uuid> = self.networks.keys().copied().collect();
+                for network in networks {
+                    gone.remove(&network.id);
+                    self.adopt_network(network.id, Some(network), resync);
+                }
+                gone.into_iter().for_each(|id| self.adopt_network(id, None, resync));
+            }
+            Err(error) => self.trouble("list networks", &error),
+        }
+    }
+
+    fn stamp(&self, id: Uuid, resync: bool) -> Stamp {
+        Stamp { timestamp: now(), version: next_version(), cause: self.shared.cause(id), resync }
+    }
+
+    /// Makes a reading the truth and publishes what differs.
+    fn adopt_pool(&mut self, id: Uuid, read: Option<Pool>, resync: bool) {
+        let had = self.pools.get(&id);
+        let version = had.map(|had| had.version).unwrap_or_default();
+        let next = read.map(|read| match had {
+            Some(had) if **had == (Pool { version, ..read.clone() }) => had.clone(),
+            _ => Arc::new(Pool { version: next_version(), ..read }),
+        });
+        let event = diff_pool(&self.host, had, next.as_ref(), self.stamp(id, resync));
+        if event.is_some() {
+            self.shared.volumes.forget(id);
+        }
+        match next {
+            Some(next) => drop(self.pools.insert(id, next)),
+            None => {
+                self.pools.remove(&id);
+                self.names.remove(&id);
+            }
+        }
+        self.publish(event);
+    }
+
+    fn adopt_network(&mut self, id: Uuid, read: Option<Network>, resync: bool) {
+        let had = self.networks.get(&id);
+        let version = had.map(|had| had.version).unwrap_or_default();
+        let next = read.map(|read| match had {
+            Some(had) if **had == (Network { version, ..read.clone() }) => had.clone(),
+            _ => Arc::new(Network { version: next_version(), ..read }),
+        });
+        let event = diff_network(&self.host, had, next.as_ref(), self.stamp(id, resync));
+        match next {
+            Some(next) => drop(self.networks.insert(id, next)),
+            None => drop(self.networks.remove(&id)),
+        }
+        self.publish(event);
+    }
+
+    /// Looks which volumes a pool has now, and tells which came and went. `changed` says that
+    /// one of those that stay may be another.
+    async fn look_at_volumes(&mut self, session: &Arc<Session>, id: Uuid, changed: bool) {
+        let Some(pool) = self.pools.get(&id).cloned() else { return };
+        if !pool.state.is_active() {
+            self.names.remove(&id);
+            return;
+        }
+        let read = session.call(Lane::Around, move |connect| storage::volume_names(connect, id)).await;
+        let Ok(names) = read else { return };
+        let names: BTreeSet<String> = names.into_iter().collect();
+        // What was there before somebody looked is no news.
+        let Some(had) = self.names.insert(id, names.clone()) else { return };
+        let came = names.difference(&had).map(|name| (Some(name.clone()), Action::Created));
+        let went = had.difference(&names).map(|name| (Some(name.clone()), Action::Deleted));
+        let mut told: Vec<_> = came.chain(went).collect();
+        if told.len() > MAX_TOLD || told.is_empty() && changed {
+            told = vec![(None, Action::Refreshed)];
+        }
+        if !told.is_empty() {
+            self.shared.volumes.forget(id);
+        }
+        let cause = self.shared.cause(id);
+        let events = told.into_iter().map(|(volume, action)| {
+            Event::VolumeChanged(VolumeChanged {
+                host_id: self.host.clone(),
+                pool_id: id,
+                pool_name: pool.name.clone(),
+                volume,
+                action,
+                timestamp: now(),
+                cause,
+            })
+        });
+        self.publish(events);
+    }
+
+    fn publish(&self, events: impl IntoIterator<Item = Event>) {
+        let events: Vec<Event> = events.into_iter().collect();
+        if !events.is_empty() {
+            self.sink.publish(events);
+        }
+    }
+
+    /// Notes that a reading did not work. The next one comes by itself, and a link that broke
+    /// is the watcher's business.
+    fn trouble(&mut self, context: &'static str, error: &Error) {
+        if error.is_unsupported() {
+            // A driver without storage or networks is no trouble, and said once.
+            if self.unsupported.insert(context) {
+                tracing::info!(host = %self.host, context, "this host's driver cannot do that");
+            }
+            return;
+        }
+        tracing::warn!(host = %self.host, context, ?error, "a reading failed");
+    }
+}
+
+/// Why a reading of a pool or a network did not work, in words.
+pub(crate) fn refused(error: &Error, name: &str, host: &HostId) -> Fault {
+    match error {
+        Error::TimedOut { seconds } => {
+            Fault::new(FaultKind::TimedOut, format!("{name} on {host} did not answer for {seconds} s"))
+                .with_next("Its storage may hang; look at the server that it comes from")
+        }
+        error => error.of_command(name, host.as_str()),
+    }
+}

@@ -1,0 +1,128 @@
+//! Reads networks, and carries out what is asked of them. Every function here blocks; `link`
+//! decides where it runs and for how long.
+
+use std::net::IpAddr;
+
+use model::{
+    Network, NetworkCommand,
+    network::{Lease, NetworkSpec},
+};
+use uuid::Uuid;
+use virt::{connect::Connect, error::ErrorNumber, network::Network as Handle, sys};
+
+use crate::{error::Error, ffi, xml};
+
+/// All networks (`virConnectListAllNetworks`); those that vanish meanwhile are left out.
+pub(crate) fn networks(connect: &Connect) -> Result<Vec<Network>, Error> {
+    let handles = connect.list_all_networks(0)?;
+    handles.iter().filter_map(|handle| gone_is_none(read(handle)).transpose()).collect()
+}
+
+/// One network; none when it does not exist.
+pub(crate) fn network(connect: &Connect, id: Uuid) -> Result<Option<Network>, Error> {
+    gone_is_none(connect.lookup_network_by_uuid(id).map_err(Error::from).and_then(|handle| read(&handle)))
+}
+
+fn read(handle: &Handle) -> Result<Network, Error> {
+    let known = xml::network::network(&handle.xml_desc(0)?).unwrap_or_default();
+    let persistent = handle.is_persistent()?;
+    Ok(Network {
+        id: handle.uuid()?,
+        name: handle.name()?,
+        active: handle.is_active()?,
+        persistent,
+        autostart: persistent && handle.autostart().unwrap_or(false),
+        ..known
+    })
+}
+
+fn gone_is_none<T>(read: Result<T, Error>) -> Result<Option<T>, Error> {
+    match read {
+        Err(error) if error.is(&[ErrorNumber::NoNetwork]) => Ok(None),
+        read => read.map(Some),
+    }
+}
+
+/// What the DHCP server of a network has given away.
+pub(crate) fn leases(connect: &Connect, id: Uuid) -> Result<Vec<Lease>, Error> {
+    Ok(ffi::leases(&connect.lookup_network_by_uuid(id)?)?)
+}
+
+/// The definition as libvirt writes it.
+pub(crate) fn definition(connect: &Connect, id: Uuid) -> Result<String, Error> {
+    Ok(connect.lookup_network_by_uuid(id)?.xml_desc(0)?)
+}
+
+/// Carries a command out and returns when libvirt has answered.
+pub(crate) fn run(connect: &Connect, id: Uuid, command: &NetworkCommand) -> Result<(), Error> {
+    if let NetworkCommand::DefineNetwork { network, autostart } = command {
+        return define(connect, id, network, *autostart);
+    }
+    let network = connect.lookup_network_by_uuid(id)?;
+    match command {
+        NetworkCommand::StartNetwork {} => network.create()?,
+        NetworkCommand::StopNetwork {} => network.destroy()?,
+        NetworkCommand::SetNetworkAutostart { enabled } => network.set_autostart(*enabled)?,
+        NetworkCommand::DefineNetwork { .. } => {}
+        NetworkCommand::DeleteNetwork {} => {
+            // A transient network is gone once it is stopped.
+            let persistent = network.is_persistent()?;
+            if network.is_active()? {
+                network.destroy()?;
+            }
+            if persistent {
+                network.undefine()?;
+            }
+        }
+        NetworkCommand::SetStaticHost { mac, address, name } => set_static_host(&network, mac, *address, name)?,
+        NetworkCommand::RemoveStaticHost { mac } => {
+            let known = xml::network::network(&network.xml_desc(0)?).unwrap_or_default();
+            let hosts = known.subnets.into_iter().flat_map(|subnet| subnet.hosts);
+            for host in hosts.filter(|host| host.mac.eq_ignore_ascii_case(mac)) {
+                update(&network, sys::VIR_NETWORK_UPDATE_COMMAND_DELETE, (&host.mac, host.address, &host.name))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes a network and starts it; what does not work leaves no half of it behind.
+fn define(connect: &Connect, id: Uuid, spec: &NetworkSpec, autostart: bool) -> Result<(), Error> {
+    let text = xml::network::definition(id, spec).map_err(Error::Said)?;
+    let network = connect.define_network_xml(&text)?;
+    let begin = || {
+        network.create()?;
+        if autostart {
+            network.set_autostart(true)?;
+        }
+        Ok(())
+    };
+    begin().inspect_err(|_| {
+        network.destroy().ok();
+        network.undefine().ok();
+    })
+}
+
+fn set_static_host(network: &Handle, mac: &str, address: IpAddr, name: &str) -> Result<(), Error> {
+    let known = xml::network::network(&network.xml_desc(0)?).unwrap_or_default();
+    let mut hosts = known.subnets.into_iter().flat_map(|subnet| subnet.hosts);
+    // libvirt knows a machine by its hardware address and changes all else of it.
+    let command = match hosts.any(|host| host.mac.eq_ignore_ascii_case(mac)) {
+        true => sys::VIR_NETWORK_UPDATE_COMMAND_MODIFY,
+        false => sys::VIR_NETWORK_UPDATE_COMMAND_ADD_LAST,
+    };
+    update(network, command, (mac, address, name))
+}
+
+/// Changes the static addresses of a network, of the running one and of its definition.
+fn update(
+    network: &Handle,
+    command: sys::virNetworkUpdateCommand,
+    (mac, address, name): (&str, IpAddr, &str),
+) -> Result<(), Error> {
+    let live = if network.is_active()? { sys::VIR_NETWORK_UPDATE_AFFECT_LIVE } else { 0 };
+    let config = if network.is_persistent()? { sys::VIR_NETWORK_UPDATE_AFFECT_CONFIG } else { 0 };
+    let index = xml::network::index_of(&network.xml_desc(0)?, address).unwrap_or(-1);
+    let host = xml::network::static_host(mac, address, name);
+    Ok(network.update(command, sys::VIR_NETWORK_SECTION_IP_DHCP_HOST, index, &host, live | config)?)
+}

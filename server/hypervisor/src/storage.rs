@@ -1,0 +1,254 @@
+//! Reads storage pools and volumes, and carries out what is asked of them. Every function
+//! here blocks; `link` decides where it runs and for how long.
+
+use std::{collections::HashMap, sync::Arc};
+
+use model::{
+    Domain, Fault, FaultKind, Pool, PoolCommand, Volume,
+    storage::{PoolSpec, PoolState, VolumeSpec},
+};
+use uuid::Uuid;
+use virt::{connect::Connect, error::ErrorNumber, storage_pool::StoragePool, storage_vol::StorageVol, sys};
+
+use crate::{error::Error, xml};
+
+/// All pools (`virConnectListAllStoragePools`); those that vanish meanwhile are left out.
+pub(crate) fn pools(connect: &Connect) -> Result<Vec<Pool>, Error> {
+    let handles = connect.list_all_storage_pools(0)?;
+    handles.iter().filter_map(|handle| gone_is_none(read(handle)).transpose()).collect()
+}
+
+/// One pool; none when it does not exist.
+pub(crate) fn pool(connect: &Connect, id: Uuid) -> Result<Option<Pool>, Error> {
+    gone_is_none(connect.lookup_storage_pool_by_uuid(id).map_err(Error::from).and_then(|handle| read(&handle)))
+}
+
+fn read(handle: &StoragePool) -> Result<Pool, Error> {
+    let known = xml::storage::pool(&handle.xml_desc(0)?).unwrap_or_default();
+    let info = handle.info()?;
+    let persistent = handle.is_persistent()?;
+    // The test driver may tell of more room than there is.
+    let available_bytes = info.available.min(info.capacity);
+    Ok(Pool {
+        id: handle.uuid()?,
+        name: handle.name()?,
+        state: state_of(info.state),
+        persistent,
+        autostart: persistent && handle.autostart().unwrap_or(false),
+        capacity_bytes: info.capacity,
+        allocation_bytes: info.allocation,
+        available_bytes,
+        ..known
+    })
+}
+
+fn state_of(state: sys::virStoragePoolState) -> PoolState {
+    match state {
+        sys::VIR_STORAGE_POOL_BUILDING => PoolState::Building,
+        sys::VIR_STORAGE_POOL_RUNNING => PoolState::Running,
+        sys::VIR_STORAGE_POOL_DEGRADED => PoolState::Degraded,
+        sys::VIR_STORAGE_POOL_INACCESSIBLE => PoolState::Inaccessible,
+        _ => PoolState::Inactive,
+    }
+}
+
+/// Turns "no such pool" and "no such volume" into none.
+fn gone_is_none<T>(read: Result<T, Error>) -> Result<Option<T>, Error> {
+    match read {
+        Err(error) if error.is(&[ErrorNumber::NoStoragePool, ErrorNumber::NoStorageVolume]) => Ok(None),
+        read => read.map(Some),
+    }
+}
+
+/// The names of the volumes of a pool, in one call (`virStoragePoolListAllVolumes`).
+pub(crate) fn volume_names(connect: &Connect, id: Uuid) -> Result<Vec<String>, Error> {
+    let volumes = connect.lookup_storage_pool_by_uuid(id)?.list_all_volumes(0)?;
+    volumes.iter().map(|volume| Ok(volume.name()?)).collect()
+}
+
+/// The volumes of a pool, by name; two calls, and one for each volume.
+pub(crate) fn volumes(connect: &Connect, id: Uuid) -> Result<Vec<Volume>, Error> {
+    volumes_of(&connect.lookup_storage_pool_by_uuid(id)?)
+}
+
+fn volumes_of(pool: &StoragePool) -> Result<Vec<Volume>, Error> {
+    let handles = pool.list_all_volumes(0)?;
+    let read = handles.iter().filter_map(|handle| gone_is_none(handle.xml_desc(0).map_err(Error::from)).transpose());
+    let mut volumes =
+        read.map(|text| Ok(xml::storage::volume(&text?).unwrap_or_default())).collect::<Result<Vec<_>, Error>>()?;
+    volumes.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(volumes)
+}
+
+/// Carries a command out and returns when libvirt has answered. `running` are the machines
+/// that run: their disks are resized with their knowledge.
+pub(crate) fn run(
+    connect: &Connect,
+    id: Uuid,
+    command: &PoolCommand,
+    running: &HashMap<Uuid, Arc<Domain>>,
+) -> Result<(), Error> {
+    if let PoolCommand::DefinePool { pool, build, autostart } = command {
+        return define(connect, id, (pool, *build, *autostart));
+    }
+    let pool = connect.lookup_storage_pool_by_uuid(id)?;
+    let volume = |name: &str| Ok::<_, Error>(pool.lookup_storage_vol_by_name(name)?);
+    match command {
+        PoolCommand::StartPool {} => pool.create(0)?,
+        PoolCommand::StopPool {} => pool.destroy()?,
+        PoolCommand::RefreshPool {} => pool.refresh(0)?,
+        PoolCommand::BuildPool {} => build(&pool)?,
+        PoolCommand::SetPoolAutostart { enabled } => pool.set_autostart(*enabled)?,
+        PoolCommand::DefinePool { .. } => {}
+        PoolCommand::DeletePool { content } => delete(&pool, *content)?,
+        PoolCommand::CreateVolume { volume } => create_volume(&pool, volume)?,
+        PoolCommand::DeleteVolume { name } => {
+            let (volume, all) = (volume(name)?, volumes_of(&pool)?);
+            unneeded(&volume.path()?, name, &all)?;
+            volume.delete(0)?;
+        }
+        PoolCommand::ResizeVolume { name, capacity_bytes } => {
+            resize(connect, (&pool, &volume(name)?), *capacity_bytes, running)?;
+        }
+        PoolCommand::CloneVolume { name, to } => clone(&pool, &volume(name)?, to)?,
+        PoolCommand::WipeVolume { name } => volume(name)?.wipe(0)?,
+    }
+    Ok(())
+}
+
+/// Makes a pool and starts it; what does not work leaves no half of it behind.
+fn define(connect: &Connect, id: Uuid, wish: (&PoolSpec, bool, bool)) -> Result<(), Error> {
+    let (spec, prepare, _) = wish;
+    let first = define_as(connect, id, wish, "auto");
+    // A device without a file system gets one; whatever is on it says so before.
+    let blank = spec.kind == "fs" && prepare && first.as_ref().is_err_and(|error| !error.is_link());
+    if blank { define_as(connect, id, wish, "ext4") } else { first }
+}
+
+/// The same with a file system of a type, of which `auto` is the one that is there.
+fn define_as(
+    connect: &Connect,
+    id: Uuid,
+    (spec, prepare, autostart): (&PoolSpec, bool, bool),
+    format: &str,
+) -> Result<(), Error> {
+    let pool = connect.define_storage_pool_xml(&xml::storage::pool_definition(id, spec, format), 0)?;
+    let begin = || {
+        if prepare {
+            match build(&pool) {
+                // What is there already is used as it is.
+                Err(error) if error.is(&[ErrorNumber::StoragePoolBuilt]) => {}
+                built => built?,
+            }
+        }
+        pool.create(0)?;
+        if autostart {
+            pool.set_autostart(true)?;
+        }
+        Ok(())
+    };
+    begin().inspect_err(|_| {
+        // Whatever of it cannot be undone is still seen in the list.
+        pool.destroy().ok();
+        pool.undefine().ok();
+    })
+}
+
+/// Prepares the storage of a pool, and never overwrites what is on a device.
+fn build(pool: &StoragePool) -> Result<(), Error> {
+    let kind = xml::storage::pool(&pool.xml_desc(0)?).unwrap_or_default().kind;
+    let flags = match kind.as_str() {
+        "fs" | "disk" | "logical" => sys::VIR_STORAGE_POOL_BUILD_NO_OVERWRITE,
+        _ => sys::VIR_STORAGE_POOL_BUILD_NEW,
+    };
+    Ok(pool.build(flags)?)
+}
+
+/// Forgets a pool; with its content when that is wished.
+fn delete(pool: &StoragePool, content: bool) -> Result<(), Error> {
+    let active = pool.is_active()?;
+    if content && active {
+        for volume in pool.list_all_volumes(0)? {
+            volume.delete(0)?;
+        }
+    }
+    // A transient pool is gone once it is stopped.
+    let persistent = pool.is_persistent()?;
+    if active {
+        pool.destroy()?;
+    }
+    if content && persistent {
+        pool.delete(sys::VIR_STORAGE_POOL_DELETE_NORMAL)?;
+    }
+    if persistent {
+        pool.undefine()?;
+    }
+    Ok(())
+}
+
+/// Whether a pool keeps files, which have a format of their own.
+fn keeps_files(pool: &StoragePool) -> Result<bool, Error> {
+    let kind = xml::storage::pool(&pool.xml_desc(0)?).unwrap_or_default().kind;
+    Ok(matches!(kind.as_str(), "dir" | "fs" | "netfs" | "vstorage" | "gluster"))
+}
+
+fn create_volume(pool: &StoragePool, spec: &VolumeSpec) -> Result<(), Error> {
+    let text = xml::storage::volume_definition(spec, keeps_files(pool)?);
+    let metadata = spec.preallocate && spec.format == "qcow2";
+    let flags = if metadata { sys::VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA } else { 0 };
+    StorageVol::create_xml(pool, &text, flags)?;
+    Ok(())
+}
+
+fn clone(pool: &StoragePool, source: &StorageVol, to: &str) -> Result<(), Error> {
+    let known = xml::storage::volume(&source.xml_desc(0)?).unwrap_or_default();
+    let spec = VolumeSpec {
+        name: to.to_owned(),
+        capacity_bytes: known.capacity_bytes,
+        format: known.format,
+        ..VolumeSpec::default()
+    };
+    StorageVol::create_xml_from(pool, &xml::storage::volume_definition(&spec, keeps_files(pool)?), source, 0)?;
+    Ok(())
+}
+
+/// Gives a volume another size; a machine that runs from it does that itself, as nobody else
+/// may write to its disk.
+fn resize(
+    connect: &Connect,
+    (pool, volume): (&StoragePool, &StorageVol),
+    bytes: u64,
+    running: &HashMap<Uuid, Arc<Domain>>,
+) -> Result<(), Error> {
+    let name = volume.name()?;
+    if bytes < volume.info()?.capacity {
+        let fault = Fault::new(FaultKind::Denied, format!("{name} would lose what lies beyond the new end"));
+        return Err(Error::Said(fault.with_next("Make it smaller in the guest, and copy it to a smaller volume")));
+    }
+    let (path, named) = (volume.path()?, format!("{}/{name}", pool.name()?));
+    let disk_of = |domain: &Domain| {
+        let disk = domain.disks.iter().find(|disk| disk.source == path || disk.source == named);
+        disk.map(|disk| (domain.id, disk.target.clone()))
+    };
+    match running.values().find_map(|domain| disk_of(domain)) {
+        Some((id, disk)) => {
+            let domain = connect.lookup_domain_by_uuid(id)?;
+            domain.block_resize(&disk, bytes, sys::VIR_DOMAIN_BLOCK_RESIZE_BYTES)?;
+            // What the pool knows of the volume is older than that.
+            pool.refresh(0)?;
+        }
+        None => volume.resize(bytes, 0)?,
+    }
+    Ok(())
+}
+
+/// A volume that others are based on is not taken away from under them.
+fn unneeded(path: &str, name: &str, all: &[Volume]) -> Result<(), Error> {
+    let needing: Vec<&str> =
+        all.iter().filter(|volume| volume.backing == path).map(|volume| volume.name.as_str()).collect();
+    if needing.is_empty() {
+        return Ok(());
+    }
+    let fault = Fault::denied(format!("{name} is needed: {} are based on it", needing.join(", ")));
+    Err(Error::Said(fault.with_next("Delete those first")))
+}

@@ -1,0 +1,176 @@
+//! `<network>`: read tolerantly, and written from a wish.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use model::{
+    Fault, Network,
+    network::{NetworkSpec, StaticHost, Subnet},
+};
+use roxmltree::{Document, Node};
+use uuid::Uuid;
+
+use super::{child, child_attribute, child_text, escape};
+
+/// Reads the definition of a network; none when the text is no network at all.
+pub(crate) fn network(text: &str) -> Option<Network> {
+    let document = Document::parse(text).ok()?;
+    let root = document.root_element();
+    if root.tag_name().name() != "network" {
+        return None;
+    }
+    let forward = child(root, "forward");
+    let interface = forward.map(|forward| child_attribute(forward, "interface", "dev")).unwrap_or_default();
+    let device = forward.and_then(|forward| forward.attribute("dev")).map(str::to_owned);
+    Some(Network {
+        id: child_text(root, "uuid").parse().unwrap_or_default(),
+        name: child_text(root, "name"),
+        forward: forward.map(|forward| forward.attribute("mode").unwrap_or("nat").to_owned()).unwrap_or_default(),
+        device: device.filter(|device| !device.is_empty()).unwrap_or(interface),
+        bridge: child_attribute(root, "bridge", "name"),
+        domain: child_attribute(root, "domain", "name"),
+        subnets: ips(root).filter_map(subnet).collect(),
+        ..Network::default()
+    })
+}
+
+fn ips<'a, 'i>(root: Node<'a, 'i>) -> impl Iterator<Item = Node<'a, 'i>> {
+    root.children().filter(|child| child.tag_name().name() == "ip")
+}
+
+/// Which `<ip>` of a network holds an address.
+pub(crate) fn index_of(text: &str, address: IpAddr) -> Option<i32> {
+    let document = Document::parse(text).ok()?;
+    let found = ips(document.root_element()).position(|ip| subnet(ip).is_some_and(|subnet| subnet.contains(address)));
+    found.and_then(|index| i32::try_from(index).ok())
+}
+
+fn subnet(ip: Node<'_, '_>) -> Option<Subnet> {
+    let address: IpAddr = ip.attribute("address")?.parse().ok()?;
+    let by_mask = || {
+        let mask: Ipv4Addr = ip.attribute("netmask")?.parse().ok()?;
+        Some(u32::from(mask).leading_ones() as u8)
+    };
+    let classes = || match address {
+        // What libvirt takes when nothing is said.
+        IpAddr::V4(address) if address.octets()[0] < 128 => 8,
+        IpAddr::V4(address) if address.octets()[0] < 192 => 16,
+        IpAddr::V4(_) => 24,
+        IpAddr::V6(_) => 64,
+    };
+    let prefix = ip.attribute("prefix").and_then(|prefix| prefix.parse().ok()).or_else(by_mask).unwrap_or_else(classes);
+    if prefix > if address.is_ipv6() { 128 } else { 32 } {
+        return None;
+    }
+    let dhcp = child(ip, "dhcp");
+    let of_dhcp = |name: &'static str| {
+        let children = dhcp.into_iter().flat_map(|dhcp| dhcp.children());
+        children.filter(move |child| child.tag_name().name() == name)
+    };
+    let ranges = of_dhcp("range").filter_map(|range| {
+        let end = |name| range.attribute(name)?.parse().ok();
+        Some((end("start")?, end("end")?))
+    });
+    let hosts = of_dhcp("host").filter_map(|host| {
+        let of = |name| host.attribute(name).map(str::to_owned);
+        let (mac, name) = (of("mac").or_else(|| of("id")).unwrap_or_default(), of("name").unwrap_or_default());
+        Some(StaticHost { mac, address: host.attribute("ip")?.parse().ok()?, name })
+    });
+    Some(Subnet { address, prefix, ranges: ranges.collect(), hosts: hosts.collect() })
+}
+
+/// The definition of a new network.
+///
+/// # Errors
+/// When its addresses are wrong.
+pub(crate) fn definition(id: Uuid, spec: &NetworkSpec) -> Result<String, Fault> {
+    let (name, device, bridge) = (escape(&spec.name), escape(&spec.device), escape(&spec.bridge));
+    let through = |mode: &str| match device.is_empty() {
+        true => format!("<forward mode='{mode}'/>"),
+        false => format!("<forward mode='{mode}' dev='{device}'/>"),
+    };
+    let (forward, bridge) = match spec.mode.as_str() {
+        "isolated" => (String::new(), "<bridge stp='on' delay='0'/>".to_owned()),
+        "bridge" => ("<forward mode='bridge'/>".to_owned(), format!("<bridge name='{bridge}'/>")),
+        "macvtap" => (format!("<forward mode='bridge'><interface dev='{device}'/></forward>"), String::new()),
+        mode => (through(&escape(mode)), "<bridge stp='on' delay='0'/>".to_owned()),
+    };
+    let domain = match spec.domain.as_str() {
+        "" => String::new(),
+        domain => format!("<domain name='{}'/>", escape(domain)),
+    };
+    let ips = spec.subnets()?.into_iter().map(|subnet| {
+        let family = if subnet.address.is_ipv6() { "ipv6" } else { "ipv4" };
+        let ranges: String =
+            subnet.ranges.iter().map(|(first, last)| format!("<range start='{first}' end='{last}'/>")).collect();
+        let dhcp = if ranges.is_empty() { ranges } else { format!("<dhcp>{ranges}</dhcp>") };
+        format!("<ip family='{family}' address='{}' prefix='{}'>{dhcp}</ip>", subnet.address, subnet.prefix)
+    });
+    let ips: String = ips.collect();
+    Ok(format!("<network><name>{name}</name><uuid>{id}</uuid>{forward}{bridge}{domain}{ips}</network>"))
+}
+
+/// A machine that always gets the same address, for `virNetworkUpdate`.
+pub(crate) fn static_host(mac: &str, address: IpAddr, name: &str) -> String {
+    let name = if name.is_empty() { String::new() } else { format!(" name='{}'", escape(name)) };
+    // By IPv6 hardware addresses are not known to DHCP, so the name stands for the machine.
+    match address {
+        IpAddr::V4(_) => format!("<host mac='{}'{name} ip='{address}'/>", escape(mac)),
+        IpAddr::V6(_) => format!("<host{name} ip='{address}'/>"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_read_with_its_subnets_ranges_and_static_addresses() {
+        let text = "<network><name>default</name><uuid>9d5815f3-0942-43f7-bd25-8c0cb4800b49</uuid>\
+            <forward mode='nat' dev='eth0'><nat/><interface dev='eth0'/></forward><bridge name='virbr0'/>\
+            <domain name='lab'/><ip address='192.168.122.1' netmask='255.255.255.0'><dhcp>\
+            <range start='192.168.122.2' end='192.168.122.254'/>\
+            <host mac='52:54:00:00:00:01' name='web' ip='192.168.122.10'/></dhcp></ip>\
+            <ip family='ipv6' address='fd00::1' prefix='64'/><ip address='nonsense'/><ip address='10.0.0.1' prefix='99'/>\
+            </network>";
+        let network = network(text).expect("a network");
+        assert_eq!((network.name.as_str(), network.mode(), network.device.as_str()), ("default", "NAT", "eth0"));
+        assert_eq!(
+            network.subnets.iter().map(Subnet::to_string).collect::<Vec<_>>(),
+            ["192.168.122.0/24", "fd00::/64"]
+        );
+        assert_eq!(network.subnets[0].hosts[0].name, "web");
+        assert_eq!(network.subnets[0].ranges.len(), 1);
+        assert_eq!(index_of(text, "fd00::5".parse().expect("an address")), Some(1));
+        assert_eq!(index_of(text, "10.9.9.9".parse().expect("an address")), None);
+    }
+
+    #[test]
+    fn what_is_written_reads_back_as_it_was_meant() {
+        let text = str::to_owned;
+        let id = Uuid::from_u128(5);
+        let spec = NetworkSpec {
+            name: text("lab"),
+            mode: text("route"),
+            device: text("eth0"),
+            ipv4: text("192.168.50.1/24"),
+            dhcp_first: text("192.168.50.10"),
+            dhcp_last: text("192.168.50.20"),
+            ipv6: text("fd00:50::1/64"),
+            domain: text("lab.example.org"),
+            ..NetworkSpec::default()
+        };
+        let read = |spec: &NetworkSpec| network(&definition(id, spec).expect("right")).expect("a network");
+        let lab = read(&spec);
+        assert_eq!(
+            (lab.id, lab.mode(), lab.device.as_str(), lab.domain.as_str()),
+            (id, "Routed", "eth0", "lab.example.org")
+        );
+        assert_eq!(lab.subnets, spec.subnets().expect("right"));
+        let plain = NetworkSpec { name: text("lan"), ..NetworkSpec::default() };
+        let bridge = read(&NetworkSpec { mode: text("bridge"), bridge: text("br0"), ..plain.clone() });
+        assert_eq!((bridge.mode(), bridge.bridge.as_str()), ("Bridge", "br0"));
+        let macvtap = read(&NetworkSpec { mode: text("macvtap"), device: text("eth1"), ..plain.clone() });
+        assert_eq!((macvtap.mode(), macvtap.device.as_str()), ("macvtap", "eth1"));
+        assert_eq!(read(&NetworkSpec { mode: text("isolated"), ..plain }).mode(), "Isolated");
+    }
+}

@@ -1,0 +1,285 @@
+//! Pools, volumes and networks of a real libvirtd, with what virsh does beside us and what
+//! guests see of it. They need root; `make test` runs them.
+
+mod support;
+
+use std::{fs, process::Command as Program};
+
+use model::{
+    Event, FaultKind, NetworkCommand, PoolCommand,
+    event::Action,
+    network::NetworkSpec,
+    storage::{PoolSpec, PoolState, VolumeSpec},
+};
+use support::{
+    World,
+    daemon::{Daemon, run, script},
+};
+use uuid::Uuid;
+
+fn volume(name: &str, format: &str, mib: u64) -> VolumeSpec {
+    VolumeSpec { name: name.into(), capacity_bytes: mib << 20, format: format.into(), ..VolumeSpec::default() }
+}
+
+/// The names of the volumes that are there now.
+async fn names(world: &World, pool: &str) -> Vec<String> {
+    world.volumes(pool).await.expect("read").iter().map(|volume| volume.name.clone()).collect()
+}
+
+/// Makes a pool of a folder of the daemon's own.
+async fn folder_pool(world: &World, daemon: &Daemon, name: &str) -> Uuid {
+    let id = Uuid::from_u128(7);
+    let path = daemon.folder.path().join(name).to_string_lossy().into_owned();
+    let pool = PoolSpec { name: name.into(), kind: "dir".into(), path, ..PoolSpec::default() };
+    world.run_on(id, PoolCommand::DefinePool { pool, build: true, autostart: false }).await.expect("made");
+    id
+}
+
+#[tokio::test]
+#[ignore = "needs root, libvirtd and QEMU; make test runs it"]
+async fn volumes_of_a_folder_are_made_grown_copied_wiped_and_deleted() {
+    let daemon = Daemon::start();
+    let world = World::of_uri(&daemon.uri).await;
+    let id = folder_pool(&world, &daemon, "images").await;
+    let known = world.pool("images").expect("it is there");
+    assert!(known.state == PoolState::Running && known.capacity_bytes > 1 << 30, "{known:?}");
+    let file = |name: &str| daemon.folder.path().join("images").join(name);
+    for volume in [volume("base.qcow2", "qcow2", 64), volume("data.raw", "raw", 16)] {
+        world.run_on(id, PoolCommand::CreateVolume { volume }).await.expect("made");
+    }
+    let based = VolumeSpec {
+        backing: file("base.qcow2").to_string_lossy().into_owned(),
+        backing_format: "qcow2".into(),
+        ..volume("overlay.qcow2", "qcow2", 64)
+    };
+    world.run_on(id, PoolCommand::CreateVolume { volume: based }).await.expect("made");
+    let full = VolumeSpec { preallocate: true, ..volume("full.raw", "raw", 8) };
+    world.run_on(id, PoolCommand::CreateVolume { volume: full }).await.expect("made");
+    let all = world.volumes("images").await.expect("read");
+    let of = |name: &str| all.iter().find(|volume| volume.name == name).expect("it is there");
+    assert_eq!(of("overlay.qcow2").backing, file("base.qcow2").to_string_lossy());
+    assert_eq!((of("full.raw").format.as_str(), of("full.raw").allocation_bytes), ("raw", 8 << 20));
+
+    // What others are based on stays.
+    let needed = world.run_on(id, PoolCommand::DeleteVolume { name: "base.qcow2".into() }).await.expect_err("needed");
+    assert!(needed.kind == FaultKind::Denied && needed.reason.contains("overlay.qcow2"), "{needed:?}");
+    // Growing works, and nothing is cut off.
+    let resize = |mib: u64| PoolCommand::ResizeVolume { name: "data.raw".into(), capacity_bytes: mib << 20 };
+    world.run_on(id, resize(24)).await.expect("grown");
+    assert_eq!(fs::metadata(file("data.raw")).expect("there").len(), 24 << 20);
+    assert_eq!(world.run_on(id, resize(8)).await.expect_err("smaller").kind, FaultKind::Denied);
+    fs::write(file("data.raw"), vec![7; 24 << 20]).expect("written");
+    world
+        .run_on(id, PoolCommand::CloneVolume { name: "data.raw".into(), to: "copy.raw".into() })
+        .await
+        .expect("copied");
+    assert_eq!(fs::read(file("copy.raw")).expect("there")[..4], [7; 4]);
+    world.run_on(id, PoolCommand::WipeVolume { name: "data.raw".into() }).await.expect("wiped");
+    assert_eq!(fs::read(file("data.raw")).expect("there")[..4], [0; 4]);
+    let twice = world.run_on(id, PoolCommand::CreateVolume { volume: volume("copy.raw", "raw", 1) }).await;
+    assert_eq!(twice.expect_err("there already").kind, FaultKind::Conflict);
+    world.run_on(id, PoolCommand::DeleteVolume { name: "copy.raw".into() }).await.expect("deleted");
+    assert!(!file("copy.raw").exists());
+    // All of it goes, the folder, too.
+    world.run_on(id, PoolCommand::DeletePool { content: true }).await.expect("deleted");
+    assert!(!daemon.folder.path().join("images").exists() && world.pool("images").is_none());
+}
+
+#[tokio::test]
+#[ignore = "needs root, libvirtd and QEMU; make test runs it"]
+async fn what_virsh_does_with_pools_and_volumes_is_seen() {
+    let daemon = Daemon::start();
+    let world = World::of_uri(&daemon.uri).await;
+    let path = daemon.folder.path().join("other").to_string_lossy().into_owned();
+    daemon.virsh(&["pool-define-as", "other", "dir", "--target", &path]);
+    daemon.virsh(&["pool-build", "other"]);
+    let state = |wanted: PoolState| {
+        move |all: &model::Inventory| {
+            let host = all.hosts.values().next()?;
+            host.pools.values().any(|pool| pool.name == "other" && pool.state == wanted).then_some(())
+        }
+    };
+    world.until("the pool appears", state(PoolState::Inactive)).await;
+    daemon.virsh(&["pool-start", "other"]);
+    world.until("the pool is started", state(PoolState::Running)).await;
+    // A file that appears, and a look at the pool.
+    fs::write(format!("{path}/<b>.img"), vec![0; 4096]).expect("written");
+    daemon.virsh(&["pool-refresh", "other"]);
+    world.until_event("the file is told", |event| {
+        matches!(event, Event::VolumeChanged(event) if event.volume.as_deref() == Some("<b>.img") && event.action == Action::Created).then_some(())
+    })
+    .await;
+    assert!(names(&world, "other").await.contains(&"<b>.img".to_owned()));
+    // libvirt has no event for this one: it is found when everything is read again.
+    daemon.virsh(&["vol-create-as", "other", "quiet.qcow2", "1M", "--format", "qcow2"]);
+    world
+        .until_event("the volume is found", |event| {
+            matches!(event, Event::VolumeChanged(event) if event.volume.as_deref() == Some("quiet.qcow2")).then_some(())
+        })
+        .await;
+    daemon.virsh(&["pool-destroy", "other"]);
+    world.until("the pool is stopped", state(PoolState::Inactive)).await;
+    daemon.virsh(&["pool-undefine", "other"]);
+    world.until("the pool is gone", |all| all.hosts.values().next()?.pools.is_empty().then_some(())).await;
+}
+
+#[tokio::test]
+#[ignore = "needs root, libvirtd and QEMU; make test runs it"]
+async fn a_disk_of_a_running_machine_grows_with_its_knowledge_and_is_not_taken_away() {
+    let daemon = Daemon::start();
+    let world = World::of_uri(&daemon.uri).await;
+    let id = folder_pool(&world, &daemon, "images").await;
+    world.run_on(id, PoolCommand::CreateVolume { volume: volume("web.qcow2", "qcow2", 32) }).await.expect("made");
+    let path = daemon.folder.path().join("images/web.qcow2");
+    let disk = format!(
+        "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{}'/><target dev='vda' bus='virtio'/></disk>",
+        path.display()
+    );
+    script(&["guest"], daemon.folder.path(), &["web", &disk]);
+    daemon.virsh(&["start", "web"]);
+    world
+        .until("web runs", |all| {
+            all.domains().any(|(_, domain)| domain.name == "web" && domain.state.is_active()).then_some(())
+        })
+        .await;
+    world
+        .run_on(id, PoolCommand::ResizeVolume { name: "web.qcow2".into(), capacity_bytes: 48 << 20 })
+        .await
+        .expect("grown");
+    assert!(daemon.virsh(&["domblkinfo", "web", "vda"]).contains(&(48_u64 << 20).to_string()), "the machine knows it");
+    let volumes = world.volumes("images").await.expect("read");
+    assert_eq!(volumes[0].capacity_bytes, 48 << 20, "and so does the pool");
+    for command in [
+        PoolCommand::DeleteVolume { name: "web.qcow2".into() },
+        PoolCommand::WipeVolume { name: "web.qcow2".into() },
+        PoolCommand::CloneVolume { name: "web.qcow2".into(), to: "copy".into() },
+        PoolCommand::StopPool {},
+        PoolCommand::DeletePool { content: true },
+    ] {
+        let fault = world.run_on(id, command.clone()).await.expect_err("in use");
+        assert!(fault.kind == FaultKind::Denied && fault.reason.contains("web"), "{command:?}: {fault:?}");
+    }
+    assert!(path.exists());
+}
+
+/// A file as a block device, as long as it lives.
+struct Loop(String);
+
+impl Loop {
+    fn of(daemon: &Daemon) -> Self {
+        let file = daemon.file("disk.img", "");
+        fs::File::options().write(true).open(&file).and_then(|file| file.set_len(256 << 20)).expect("sized");
+        Self(run(Program::new("losetup").args(["-f", "--show"]).arg(file)))
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        Program::new("losetup").args(["-d", &self.0]).status().ok();
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs root, libvirtd and a loop device; make test runs it"]
+async fn a_file_system_on_a_device_is_made_and_never_made_anew_over_what_is_there() {
+    let daemon = Daemon::start();
+    let device = Loop::of(&daemon);
+    let world = World::of_uri(&daemon.uri).await;
+    let (id, path) = (Uuid::from_u128(5), daemon.folder.path().join("disk").to_string_lossy().into_owned());
+    let pool =
+        PoolSpec { name: "disk".into(), kind: "fs".into(), path, device: device.0.clone(), ..PoolSpec::default() };
+    let define = |build| PoolCommand::DefinePool { pool: pool.clone(), build, autostart: false };
+    // Without a file system on it there is nothing to start, and nothing of it stays behind.
+    world.run_on(id, define(false)).await.expect_err("there is no file system");
+    assert!(world.pool("disk").is_none());
+    // A blank device gets a file system.
+    world.run_on(id, define(true)).await.expect("it starts");
+    let known = world.pool("disk").expect("it is there");
+    assert!(known.source.contains(&device.0) && known.capacity_bytes > 100 << 20, "{known:?}");
+    world.run_on(id, PoolCommand::CreateVolume { volume: volume("a.raw", "raw", 10) }).await.expect("made");
+    // More than there is room for is refused in words, and leaves nothing half done.
+    let large = VolumeSpec { preallocate: true, ..volume("large.raw", "raw", 200) };
+    assert!(world.run_on(id, PoolCommand::CreateVolume { volume: large }).await.is_ok(), "it fits");
+    let larger = VolumeSpec { preallocate: true, ..volume("larger.raw", "raw", 200) };
+    let full = world.run_on(id, PoolCommand::CreateVolume { volume: larger }).await.expect_err("the disk is full");
+    assert!(
+        full.reason.contains("room") && !names(&world, "disk").await.contains(&"larger.raw".to_owned()),
+        "{full:?}"
+    );
+    world.run_on(id, PoolCommand::StopPool {}).await.expect("stops");
+    let again = world.run_on(id, PoolCommand::BuildPool {}).await.expect_err("there is data on it");
+    assert!(matches!(again.kind, FaultKind::Denied | FaultKind::Refused), "{again:?}");
+    world.run_on(id, PoolCommand::StartPool {}).await.expect("starts");
+    assert!(names(&world, "disk").await.contains(&"a.raw".to_owned()), "nothing is lost");
+    world.run_on(id, PoolCommand::DeletePool { content: false }).await.expect("forgotten");
+    // What is on a device is used as it is by whoever takes it up again.
+    world.run_on(id, define(true)).await.expect("it starts");
+    assert!(names(&world, "disk").await.contains(&"a.raw".to_owned()), "nothing is lost");
+    world.run_on(id, PoolCommand::DeletePool { content: false }).await.expect("forgotten");
+}
+
+#[tokio::test]
+#[ignore = "needs root, libvirtd, dnsmasq and QEMU; make test runs it"]
+async fn guests_of_a_network_of_ours_get_addresses_and_virsh_is_followed() {
+    let daemon = Daemon::start();
+    let world = World::of_uri(&daemon.uri).await;
+    let id = Uuid::from_u128(78);
+    let network = NetworkSpec {
+        name: "bv-lab".into(),
+        mode: "nat".into(),
+        ipv4: "10.213.7.1/24".into(),
+        dhcp_first: "10.213.7.10".into(),
+        dhcp_last: "10.213.7.99".into(),
+        domain: "lab.example.org".into(),
+        ..NetworkSpec::default()
+    };
+    world.run_on(id, NetworkCommand::DefineNetwork { network: network.clone(), autostart: true }).await.expect("made");
+    let made = world.network("bv-lab").expect("it is there");
+    assert!(made.active && made.autostart && made.bridge.starts_with("virbr"), "{made:?}");
+    // A second one in the same subnet would be libvirt's to refuse, too; we say it before.
+    let same = NetworkSpec { name: "bv-other".into(), ..network };
+    let command = model::Command::from(NetworkCommand::DefineNetwork { network: same, autostart: false });
+    let why = command.check(&world.host_inventory(), Uuid::from_u128(79), None).expect_err("overlaps").reason;
+    assert!(why.contains("bv-lab"), "{why}");
+    let (mac, other) = ("52:54:00:21:37:01", "52:54:00:21:37:02");
+    let address = "10.213.7.50".parse().expect("an address");
+    let fixed = NetworkCommand::SetStaticHost { mac: mac.into(), address, name: "web".into() };
+    world.run_on(id, fixed).await.expect("set");
+    for (name, mac) in [("web", mac), ("db", other)] {
+        let interface = format!(
+            "<interface type='network'><mac address='{mac}'/><source network='bv-lab'/><model type='virtio'/></interface>"
+        );
+        script(&["guest"], daemon.folder.path(), &[name, &interface]);
+        daemon.virsh(&["start", name]);
+    }
+    let leases = async || world.leases("bv-lab").await.expect("told");
+    let began = std::time::Instant::now();
+    while leases().await.len() < 2 {
+        assert!(began.elapsed().as_secs() < 40, "both guests get an address");
+        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+    }
+    let given = leases().await;
+    let of = |mac: &str| given.iter().find(|lease| lease.mac == mac).expect("it has a lease");
+    assert_eq!(of(mac).address, "10.213.7.50/24", "the static one");
+    assert!(of(other).address.starts_with("10.213.7.") && of(other).expires > 0);
+    let used = world.run_on(id, NetworkCommand::DeleteNetwork {}).await.expect_err("in use");
+    assert!(used.reason.contains("web") && used.reason.contains("db"), "{used:?}");
+    daemon.virsh(&["net-destroy", "bv-lab"]);
+    let active = |wanted: bool| {
+        move |all: &model::Inventory| {
+            let mut networks = all.hosts.values().next()?.networks.values();
+            networks.any(|network| network.name == "bv-lab" && network.active == wanted).then_some(())
+        }
+    };
+    world.until("virsh stopped it", active(false)).await;
+    for name in ["web", "db"] {
+        daemon.virsh(&["destroy", name]);
+        daemon.virsh(&["undefine", name]);
+    }
+    world.run_on(id, NetworkCommand::StartNetwork {}).await.expect("starts");
+    world.run_on(id, NetworkCommand::RemoveStaticHost { mac: mac.into() }).await.expect("removed");
+    assert!(world.network("bv-lab").expect("there").subnets[0].hosts.is_empty());
+    world.until("the machines are gone", |all| (all.domains().count() == 1).then_some(())).await;
+    world.run_on(id, NetworkCommand::DeleteNetwork {}).await.expect("deleted");
+    assert!(world.network("bv-lab").is_none());
+}

@@ -1,0 +1,52 @@
+//! A real libvirtd of a test's own.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command as Program,
+};
+
+use tempfile::TempDir;
+
+/// A libvirtd that nobody else uses, with one tiny guest. It ends with the test.
+pub struct Daemon {
+    pub folder: TempDir,
+    pub uri: String,
+}
+
+impl Daemon {
+    pub fn start() -> Self {
+        let folder = TempDir::with_prefix_in("bv-", "/tmp").expect("a folder");
+        let uri = script(&["start"], folder.path(), &[]);
+        let daemon = Self { folder, uri };
+        script(&["guest"], daemon.folder.path(), &["tiny"]);
+        daemon
+    }
+
+    pub fn virsh(&self, arguments: &[&str]) -> String {
+        run(Program::new("virsh").args(["-q", "-c", &self.uri]).args(arguments))
+    }
+
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        script(&["stop"], self.folder.path(), &[]);
+    }
+}
+
+pub fn script(verb: &[&str], folder: &Path, arguments: &[&str]) -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../end2end/host/daemon.sh");
+    let said = run(Program::new(path).args(verb).arg(folder).args(arguments));
+    said.lines().last().unwrap_or_default().to_owned()
+}
+
+pub fn run(program: &mut Program) -> String {
+    let output = program.output().expect("it exists");
+    assert!(output.status.success(), "{program:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}

@@ -1,0 +1,143 @@
+//! Pools, volumes and networks over HTTP: what is told of them, who sees them, and what
+//! commands and forms do with them.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Frame, Running, Stream, read, site::Site};
+use uuid::Uuid;
+
+/// The object of that name in a list of the demonstration host.
+async fn find(server: &Running, list: &str, name: &str) -> Value {
+    let inventory = server.json("/api/v1/inventory").await;
+    let all = inventory["hosts"]["demo"][list].as_array().expect("a list").clone();
+    all.into_iter().find(|object| object["name"] == name).unwrap_or_else(|| panic!("{name} is there"))
+}
+
+async fn send(server: &Running, target: &Value, command: Value) -> (u16, Value) {
+    let request = json!({ "requestId": Uuid::new_v4(), "host": "demo", "target": target, "command": command });
+    server.post("/api/v1/commands", &request).await
+}
+
+/// The next event of a kind that a test wants.
+async fn next(stream: &mut Stream, kind: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    loop {
+        let Frame { data, .. } = stream.until(kind).await;
+        if wanted(&data) {
+            return data;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pool_is_told_with_its_whole_new_state_and_the_command_that_caused_it() {
+    let server = Running::demo().await;
+    let mut stream = server.stream("/events", &[]).await;
+    stream.until("inventory").await;
+    let pool = find(&server, "pools", "images").await;
+    assert_eq!((pool["kind"].as_str(), pool["state"].as_str()), (Some("dir"), Some("running")));
+    let (status, receipt) = send(&server, &pool["id"], json!({ "kind": "setPoolAutostart", "enabled": true })).await;
+    assert_eq!(status, 202);
+    let event = next(&mut stream, "storage-pool-changed", |_| true).await;
+    for key in ["hostId", "poolId", "poolName", "action", "timestamp", "version", "pool"] {
+        assert!(event.get(key).is_some(), "{key} is part of the schema");
+    }
+    assert_eq!((event["action"].as_str(), event["pool"]["autostart"].as_bool()), (Some("updated"), Some(true)));
+    assert_eq!(event["cause"], receipt["requestId"]);
+    let done = next(&mut stream, "task-completed", |task| task["taskId"] == receipt["taskId"]).await;
+    assert_eq!((done["outcome"].as_str(), done["targetName"].as_str()), (Some("succeeded"), Some("images")));
+    // The same version is in the inventory, and an older wish is a conflict.
+    let now = find(&server, "pools", "images").await;
+    assert_eq!(now["version"], event["version"]);
+    let late = json!({ "requestId": Uuid::new_v4(), "host": "demo", "target": pool["id"],
+        "command": { "kind": "refreshPool" }, "expectedVersion": pool["version"] });
+    assert_eq!(server.post("/api/v1/commands", &late).await.1["fault"], "conflict");
+}
+
+#[tokio::test]
+async fn volumes_are_listed_with_who_uses_them_and_each_change_says_so() {
+    let server = Running::demo().await;
+    let pool = find(&server, "pools", "images").await;
+    let path = format!("/api/v1/pools/demo/{}/volumes", pool["id"].as_str().expect("text"));
+    let volumes = server.json(&path).await["volumes"].as_array().expect("a list").clone();
+    let web = volumes.iter().find(|volume| volume["name"] == "web-01.qcow2").expect("it is there");
+    assert_eq!((web["capacityBytes"].as_u64(), web["usedBy"][0]["name"].as_str()), (Some(20 << 30), Some("web-01")));
+    let mut stream = server.stream("/events?topics=volume-changed", &[]).await;
+    stream.until("inventory").await;
+    let volume = json!({ "name": "new.qcow2", "capacityBytes": 1 << 30, "format": "qcow2" });
+    let (status, receipt) = send(&server, &pool["id"], json!({ "kind": "createVolume", "volume": volume })).await;
+    assert_eq!(status, 202);
+    let event = next(&mut stream, "volume-changed", |_| true).await;
+    assert_eq!((event["volume"].as_str(), event["action"].as_str()), (Some("new.qcow2"), Some("created")));
+    assert_eq!((event["cause"].clone(), event["poolName"].as_str()), (receipt["requestId"].clone(), Some("images")));
+    assert!(server.get(&path).await.1.contains("new.qcow2"));
+    // What a machine has is not taken away, and what cannot be is said with its field.
+    let (status, fault) = send(&server, &pool["id"], json!({ "kind": "deleteVolume", "name": "web-01.qcow2" })).await;
+    assert!(status == 409 && fault["reason"].as_str().expect("text").contains("web-01"), "{fault}");
+    let bad = json!({ "name": "../x", "capacityBytes": 1, "format": "qcow2" });
+    let (status, fault) = send(&server, &pool["id"], json!({ "kind": "createVolume", "volume": bad })).await;
+    assert!(status == 422 && fault["reason"].as_str().expect("text").starts_with("name:"), "{fault}");
+    let (status, fault) = send(&server, &pool["id"], json!({ "kind": "resizeVolume", "name": "new.qcow2" })).await;
+    assert!(status == 422 && fault["reason"].as_str().expect("text").contains("capacityBytes"), "{fault}");
+    let nowhere = format!("/api/v1/pools/demo/{}/volumes", Uuid::new_v4());
+    assert_eq!(server.get(&nowhere).await.0, 404);
+    // What the test driver cannot do is said before it is tried.
+    let grow = json!({ "kind": "resizeVolume", "name": "new.qcow2", "capacityBytes": 2_u64 << 30 });
+    let (status, fault) = send(&server, &pool["id"], grow).await;
+    assert!(status == 409 && fault["reason"].as_str().expect("text").contains("test driver"), "{fault}");
+}
+
+#[tokio::test]
+async fn a_network_comes_and_goes_and_the_same_request_makes_no_second_one() {
+    let server = Running::demo().await;
+    let mut stream = server.stream("/events?topics=network-changed", &[]).await;
+    stream.until("inventory").await;
+    let id = Uuid::new_v4();
+    let network = json!({ "name": "guests", "mode": "isolated", "ipv4": "192.168.77.1/24" });
+    let define = json!({ "kind": "defineNetwork", "network": network, "autostart": false });
+    let request = json!({ "requestId": Uuid::new_v4(), "host": "demo", "target": id, "command": define });
+    let first = server.post("/api/v1/commands", &request).await;
+    assert_eq!(first.0, 202, "{first:?}");
+    assert_eq!(server.post("/api/v1/commands", &request).await, first);
+    let event = next(&mut stream, "network-changed", |event| event["network"]["active"] == true).await;
+    assert_eq!((event["networkName"].as_str(), event["networkId"].clone()), (Some("guests"), json!(id)));
+    let same_name = json!({ "requestId": Uuid::new_v4(), "host": "demo", "target": Uuid::new_v4(), "command": define });
+    assert_eq!(server.post("/api/v1/commands", &same_name).await.0, 422, "the subnet is taken, too");
+    assert_eq!(send(&server, &json!(id), json!({ "kind": "deleteNetwork" })).await.0, 202);
+    let gone = next(&mut stream, "network-changed", |event| event["action"] == "deleted").await;
+    assert_eq!(gone["network"], Value::Null);
+    assert_eq!(send(&server, &json!(id), json!({ "kind": "startNetwork" })).await.0, 404);
+    assert_eq!(server.get(&format!("/api/v1/networks/demo/{id}/leases")).await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sees_some_machines_sees_neither_storage_nor_networks() {
+    let site = Site::new().await;
+    let pool = find(&site.server, "pools", "images").await["id"].clone();
+    let network = find(&site.server, "networks", "default").await["id"].clone();
+    let token = |name: &str, words: &[&str]| {
+        site.run(&[&["token", "create", name, "--role", "operator"], words].concat(), "").expect("made")
+    };
+    site.add("root", "admin").await;
+    let (some, all) = (token("some", &["--tag", "web"]), token("all", &["--host", "demo"]));
+    let ask = async |token: &str, method: &str, path: &str, body: String| {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        read(site.server.send(method, path, &headers, body).await).await
+    };
+    let volumes = format!("/api/v1/pools/demo/{}/volumes", pool.as_str().expect("text"));
+    let leases = format!("/api/v1/networks/demo/{}/leases", network.as_str().expect("text"));
+    assert_eq!(ask(&all, "GET", &volumes, String::new()).await.0, 200);
+    let inventory = ask(&some, "GET", "/api/v1/inventory", String::new()).await.1;
+    assert!(inventory.contains("\"pools\":[]") && inventory.contains("\"networks\":[]"));
+    for path in [&volumes, &leases] {
+        assert_eq!(ask(&some, "GET", path, String::new()).await.0, 404, "{path}");
+    }
+    let refresh =
+        json!({ "requestId": Uuid::new_v4(), "host": "demo", "target": pool, "command": { "kind": "refreshPool" } });
+    assert_eq!(ask(&some, "POST", "/api/v1/commands", refresh.to_string()).await.0, 404);
+    for (path, empty) in [("/storage", "No storage pools"), ("/networks", "No networks")] {
+        assert!(ask(&some, "GET", path, String::new()).await.1.contains(empty), "{path}");
+        assert!(!ask(&all, "GET", path, String::new()).await.1.contains(empty), "{path}");
+    }
+}
