@@ -13,6 +13,8 @@ use crate::ui::served::served;
 
 #[cfg(feature = "hydrate")]
 mod fresh;
+#[cfg(feature = "hydrate")]
+mod upload;
 
 /// A page that the server draws with its title, kept fresh.
 #[cfg(feature = "ssr")]
@@ -24,7 +26,11 @@ pub(crate) fn page((title, drawn): (String, AnyView)) -> AnyView {
 #[cfg(not(feature = "ssr"))]
 pub(crate) fn page((_, drawn): ((), ())) -> AnyView {
     #[cfg(feature = "hydrate")]
-    fresh::keep(use_store(), expect_context::<crate::act::Acts>());
+    {
+        let acts = expect_context::<crate::act::Acts>();
+        fresh::keep(use_store(), acts);
+        upload::listen(acts);
+    }
     // The server knows the title, which is the heading, too.
     #[cfg(feature = "hydrate")]
     let title = fresh::heading();

@@ -275,6 +275,19 @@ pub fn api_definition(id: &DomainRef) -> String {
     at(&format!("/api/v1/domains/{}/{}/definition", id.host, id.id))
 }
 
+/// A volume as a file.
+#[cfg(feature = "ssr")]
+pub(crate) fn api_content(pool: &DomainRef, volume: &str) -> String {
+    at(&format!("/api/v1/pools/{}/{}/content?volume={}", pool.host, pool.id, escape(volume)))
+}
+
+/// Where the pieces of an upload go.
+#[cfg(feature = "hydrate")]
+pub(crate) fn api_upload(id: RequestId, offset: Option<u64>) -> String {
+    let offset = offset.map(|offset| format!("?offset={offset}")).unwrap_or_default();
+    at(&format!("/api/v1/uploads/{id}{offset}"))
+}
+
 /// Asks for a new attempt to connect to a host.
 pub fn api_reconnect(host: &HostId) -> String {
     at(&format!("/api/v1/hosts/{host}/reconnect"))

@@ -2,6 +2,7 @@
 import AxeBuilder from "@axe-core/playwright";
 import { expect, live, test, Daemon, Server } from "../support.ts";
 import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 
 test("what virsh does with pools, volumes and networks appears in the open page", async ({ page }) => {
   const daemon = new Daemon().start();
@@ -75,5 +76,38 @@ test("pages about storage and networks are accessible in light and dark", async 
       const { violations } = await new AxeBuilder({ page }).analyze();
       expect(violations.map((violation) => `${path}: ${violation.id} ${violation.nodes[0].html}`)).toEqual([]);
     }
+  }
+});
+
+test("files are uploaded by choosing and by dropping, and downloaded again", async ({ page }) => {
+  const daemon = new Daemon().start();
+  const server = await new Server(["--connect", `atlas=${daemon.uri}`]).start();
+  try {
+    daemon.virsh("pool-define-as", "images", "dir", "--target", `${daemon.folder}/pool`);
+    daemon.virsh("pool-build", "images");
+    daemon.virsh("pool-start", "images");
+    await page.goto(`${server.url}/storage`);
+    await page.getByRole("link", { name: "images" }).click();
+    await live(page);
+    const large = Buffer.alloc(20 << 20, "belvedere ");
+    await page.getByLabel("Upload files").setInputFiles({ name: "large.raw", mimeType: "application/octet-stream", buffer: large });
+    const notices = page.getByRole("region", { name: "Notices" });
+    await expect(notices).toContainText("large.raw is uploaded");
+    const volumes = page.getByRole("table", { name: "Volumes" });
+    await expect(volumes.getByRole("row", { name: /large\.raw/ })).toContainText("20 MiB");
+    const dropped = await page.evaluateHandle(() => {
+      const data = new DataTransfer();
+      data.items.add(new File(["small"], "small.raw"));
+      return data;
+    });
+    await page.locator(".served").dispatchEvent("drop", { dataTransfer: dropped });
+    await expect(volumes.getByRole("row", { name: /small\.raw/ })).toBeVisible();
+    await volumes.getByLabel("Actions for large.raw").click();
+    const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Download large.raw" }).click()]);
+    expect(download.suggestedFilename()).toBe("large.raw");
+    expect(readFileSync((await download.path())!).equals(large)).toBe(true);
+  } finally {
+    await server.stop();
+    daemon.stop();
   }
 });

@@ -3,6 +3,7 @@
 
 mod batch;
 mod perform;
+pub(crate) mod upload;
 mod watch;
 
 use std::{
@@ -24,6 +25,7 @@ use tokio::{task::JoinSet, time::timeout};
 use tracing::Instrument;
 use uuid::Uuid;
 
+use self::upload::Uploads;
 use crate::{
     auth,
     feed::{Feed, Filter},
@@ -41,6 +43,8 @@ pub struct Backend {
     pub(crate) journal: Arc<Journal>,
     /// What machines used lately.
     pub(crate) history: Arc<History>,
+    /// Uploads that wait for their content.
+    pub(crate) uploads: Uploads,
     /// What goes on beside commands, until the server stops.
     beside: Mutex<JoinSet<()>>,
 }
@@ -79,8 +83,15 @@ impl Backend {
         let sink: Arc<dyn Sink> = Arc::new(ToFeed(feed.clone(), history.clone()));
         let hosts = hosts.into_iter().map(|config| (config.id.clone(), Hypervisor::start(config, sink.clone())));
         let tasks = Arc::new(Tasks::new(journal.clone(), feed.clone()));
-        let backend =
-            Arc::new(Self { feed, hosts: hosts.collect(), tasks, journal, history, beside: Mutex::default() });
+        let backend = Arc::new(Self {
+            feed,
+            hosts: hosts.collect(),
+            tasks,
+            journal,
+            history,
+            uploads: Uploads::default(),
+            beside: Mutex::default(),
+        });
         let mut beside = watch::start(&backend);
         beside.spawn(Feed::clone(&backend.feed).beat());
         *backend.beside.lock().unwrap_or_else(PoisonError::into_inner) = beside;

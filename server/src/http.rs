@@ -5,6 +5,7 @@
 mod api;
 mod assets;
 pub(crate) mod connection;
+mod content;
 mod door;
 mod events;
 mod forms;
@@ -79,8 +80,9 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config, set_up: Option<&st
     let streams = Router::new().route("/events", get(events::stream)).with_state(backend.clone());
     let all = answers
         .merge(streams.layer(CatchPanicLayer::custom(panicked)))
-        // The outermost layer stands last.
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
+        .merge(contents().with_state(backend.clone()).layer(CatchPanicLayer::custom(panicked)))
+        // The outermost layer stands last.
         .layer(middleware::from_fn_with_state(doors, origin::note))
         .layer(middleware::from_fn_with_state(door, door::check))
         .layer(middleware::from_fn_with_state(guard, guard::check))
@@ -126,6 +128,14 @@ fn doorway() -> Router<Arc<Door>> {
     let doorway =
         doorway.route("/login/provider", get(provider::begin)).route("/login/provider/back", get(provider::back));
     doorway
+}
+
+/// The content of volumes, which is larger than anything else and takes its time.
+fn contents() -> Router<Arc<Backend>> {
+    Router::new()
+        .route("/api/v1/uploads/{id}", get(content::offset).put(content::piece))
+        .route("/api/v1/pools/{host}/{uuid}/content", get(content::download))
+        .layer(RequestBodyLimitLayer::new(content::MAX_PIECE))
 }
 
 /// What is answered of the hosts.

@@ -172,6 +172,7 @@ fn label_of(kind: &str) -> &'static str {
         "definePool" => "Create pool",
         "deletePool" => "Delete pool",
         "createVolume" => "Create volume",
+        "uploadVolume" => "Upload volume",
         "deleteVolume" => "Delete volume",
         "resizeVolume" => "Resize volume",
         "cloneVolume" => "Clone volume",

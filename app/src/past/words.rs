@@ -125,6 +125,7 @@ pub(super) fn own(kind: &str) -> Option<&'static str> {
         "userRemoved" => "Account was removed",
         "roleChanged" => "Role was changed",
         "loginLinkMade" => "Link to log in was made",
+        "volumeDownloaded" => "Content of a volume was read",
         "passwordsRead" => "Passwords of a machine were read",
         "tokenCreated" => "Token was made",
         "tokenRevoked" => "Token was revoked",

@@ -25,14 +25,16 @@ mod demo;
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use model::{
     Command, DomainCommand, Event, Fault, FaultKind, HostId, HostInventory, NetworkCommand, PoolCommand, RequestId,
     Volume, domain::Agent, network::Lease, stats::Sweep, task::Progress,
 };
-use tokio::task::JoinHandle;
+use tokio::{sync::mpsc, task::JoinHandle};
 use uuid::Uuid;
 
 use crate::{
+    error::Error,
     keeper::Keeper,
     link::Lane,
     stats::Sampler,
@@ -267,6 +269,47 @@ impl Hypervisor {
         let session = self.shared.session().ok_or_else(|| self.not_connected())?;
         let read = self.shared.volumes.read(&session, id).await;
         read.map_err(|error| keeper::refused(&error, name, &self.config.id))
+    }
+
+    /// Writes a piece of a volume's content; `pieces` brings it part by part.
+    ///
+    /// # Errors
+    /// What libvirt refused, in words; `Unreachable` while the link is down; what `pieces`
+    /// brought instead of a part.
+    pub async fn write_volume(
+        &self,
+        id: Uuid,
+        name: &str,
+        (offset, length): (u64, u64),
+        mut pieces: mpsc::Receiver<Result<Bytes, Fault>>,
+    ) -> Result<(), Fault> {
+        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
+        let volume = name.to_owned();
+        let write = move |connect: &_| {
+            let next = || pieces.blocking_recv().map(|piece| piece.map_err(Error::Said));
+            storage::write(connect, (id, &volume), (offset, length), next)
+        };
+        let written = session.call(Lane::Slow, write).await;
+        written.map_err(|error| error.of_command(name, self.config.id.as_str()))
+    }
+
+    /// Reads a volume's content part by part.
+    ///
+    /// # Errors
+    /// `Unreachable` while the link is down; what libvirt refuses comes as the last part.
+    pub fn volume_content(&self, id: Uuid, name: &str) -> Result<mpsc::Receiver<Result<Vec<u8>, Fault>>, Fault> {
+        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
+        let (parts, taken) = mpsc::channel(4);
+        let (name, host) = (name.to_owned(), self.config.id.clone());
+        tokio::spawn(async move {
+            let (volume, to) = (name.clone(), parts.clone());
+            let read =
+                move |connect: &_| storage::content(connect, id, &volume, |part| to.blocking_send(Ok(part)).is_ok());
+            if let Err(error) = session.call(Lane::Slow, read).await {
+                parts.send(Err(error.of_command(&name, host.as_str()))).await.ok();
+            }
+        });
+        Ok(taken)
     }
 
     /// What the DHCP server of a network has given away.

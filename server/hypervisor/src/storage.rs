@@ -3,12 +3,15 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use bytes::Bytes;
 use model::{
     Domain, Fault, FaultKind, Pool, PoolCommand, Volume,
     storage::{PoolSpec, PoolState, VolumeSpec},
 };
 use uuid::Uuid;
-use virt::{connect::Connect, error::ErrorNumber, storage_pool::StoragePool, storage_vol::StorageVol, sys};
+use virt::{
+    connect::Connect, error::ErrorNumber, storage_pool::StoragePool, storage_vol::StorageVol, stream::Stream, sys,
+};
 
 use crate::{error::Error, xml};
 
@@ -102,6 +105,11 @@ pub(crate) fn run(
         PoolCommand::DefinePool { .. } => {}
         PoolCommand::DeletePool { content } => delete(&pool, *content)?,
         PoolCommand::CreateVolume { volume } => create_volume(&pool, volume)?,
+        // Its content decides later what it is; until then it is as many bytes.
+        PoolCommand::UploadVolume { name, capacity_bytes } => {
+            let (name, capacity_bytes, format) = (name.clone(), *capacity_bytes, "raw".into());
+            create_volume(&pool, &VolumeSpec { name, capacity_bytes, format, ..VolumeSpec::default() })?;
+        }
         PoolCommand::DeleteVolume { name } => {
             let (volume, all) = (volume(name)?, volumes_of(&pool)?);
             unneeded(&volume.path()?, name, &all)?;
@@ -211,6 +219,75 @@ fn clone(pool: &StoragePool, source: &StorageVol, to: &str) -> Result<(), Error>
     StorageVol::create_xml_from(pool, &xml::storage::volume_definition(&spec, keeps_files(pool)?), source, 0)?;
     Ok(())
 }
+
+/// Writes a piece of a volume's content (`virStorageVolUpload`); `pieces` gives it part by
+/// part, and none when it has ended.
+pub(crate) fn write(
+    connect: &Connect,
+    (id, name): (Uuid, &str),
+    (offset, length): (u64, u64),
+    mut pieces: impl FnMut() -> Option<Result<Bytes, Error>>,
+) -> Result<(), Error> {
+    let volume = connect.lookup_storage_pool_by_uuid(id)?.lookup_storage_vol_by_name(name)?;
+    let stream = Stream::new(connect, 0)?;
+    volume.upload(&stream, offset, length, 0)?;
+    let mut written = 0;
+    while let Some(piece) = pieces() {
+        let sent = piece.and_then(|piece| send(&stream, &piece).map(|()| piece.len() as u64));
+        match sent {
+            Ok(sent) => written += sent,
+            Err(error) => {
+                stream.abort().ok();
+                return Err(error);
+            }
+        }
+    }
+    if written < length {
+        // The daemon waits for the rest.
+        stream.abort().ok();
+        return Err(Error::Said(Fault::new(FaultKind::Invalid, "The piece is shorter than it said")));
+    }
+    Ok(stream.finish()?)
+}
+
+fn send(stream: &Stream, mut piece: &[u8]) -> Result<(), Error> {
+    while !piece.is_empty() {
+        let sent = stream.send(piece)?;
+        piece = &piece[usize::try_from(sent).unwrap_or_default().min(piece.len())..];
+    }
+    Ok(())
+}
+
+/// Reads a volume's content (`virStorageVolDownload`); `take` gets it part by part and says
+/// whether it wants more.
+pub(crate) fn content(
+    connect: &Connect,
+    id: Uuid,
+    name: &str,
+    mut take: impl FnMut(Vec<u8>) -> bool,
+) -> Result<(), Error> {
+    let volume = connect.lookup_storage_pool_by_uuid(id)?.lookup_storage_vol_by_name(name)?;
+    let stream = Stream::new(connect, 0)?;
+    volume.download(&stream, 0, 0, 0)?;
+    let mut buffer = vec![0; PIECE];
+    loop {
+        match stream.recv(&mut buffer) {
+            Ok(0) => return Ok(stream.finish()?),
+            Ok(read) if take(buffer[..usize::try_from(read).unwrap_or_default()].to_vec()) => {}
+            Ok(_) => {
+                stream.abort().ok();
+                return Ok(());
+            }
+            Err(error) => {
+                stream.abort().ok();
+                return Err(error.into());
+            }
+        }
+    }
+}
+
+/// Bytes of a volume that are read at once; libvirt's own messages hold as many.
+const PIECE: usize = 256 * 1024;
 
 /// Gives a volume another size; a machine that runs from it does that itself, as nobody else
 /// may write to its disk.

@@ -6,7 +6,8 @@
 use std::time::{Duration, Instant};
 
 use model::{
-    Command, DomainCommand, DomainRef, DomainState, Fault, FaultKind, TaskState, domain::Agent, task::Progress,
+    Command, DomainCommand, DomainRef, DomainState, Fault, FaultKind, PoolCommand, TaskState, domain::Agent,
+    task::Progress,
 };
 use tokio::{
     sync::OwnedSemaphorePermit,
@@ -77,6 +78,12 @@ impl Backend {
         failpoint::reach("after-libvirt");
         match result {
             Ok(()) if intent.command == SHUTDOWN => self.wait_until_off(record).await,
+            Ok(()) if matches!(intent.command, Command::Pool(PoolCommand::UploadVolume { .. })) => {
+                match self.take_content(record).await {
+                    Ok(()) => End { outcome: TaskState::Succeeded, fault: None, settled: Settled::Seen },
+                    Err(fault) => failed(fault),
+                }
+            }
             Ok(()) => End { outcome: TaskState::Succeeded, fault: None, settled: Settled::Seen },
             // Nobody knows whether libvirt did it, so the machine is asked.
             Err(fault) if fault.kind == FaultKind::TimedOut || is_lost(&fault) => {

@@ -230,6 +230,8 @@ fn of_pool(kind: &str, fields: &Fields) -> Result<PoolCommand, Fault> {
             };
             PoolCommand::CreateVolume { volume }
         }
+        // Its content does not come by a form.
+        "uploadVolume" => PoolCommand::UploadVolume { name: text("name"), capacity_bytes: fields.size("size")? },
         // Names of volumes may have blanks at their ends.
         "deleteVolume" => PoolCommand::DeleteVolume { name: fields.get("volume").unwrap_or_default().to_owned() },
         "resizeVolume" => {

@@ -49,7 +49,7 @@ impl Guard {
             let (status, fault) = forbidden("The request comes from another site");
             return Some((status, fault.with_next("Open Belvedere itself and try again")));
         }
-        if !is_known_content(request.headers()) {
+        if !is_known_content(request.headers()) && !is_piece(request) {
             let fault = Fault::invalid("Content-Type", "it is neither JSON nor a form");
             return Some((StatusCode::UNPROCESSABLE_ENTITY, fault));
         }
@@ -63,6 +63,12 @@ fn is_known_content(headers: &HeaderMap) -> bool {
     let Some(kind) = headers.get(header::CONTENT_TYPE) else { return true };
     let kind = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
     ["application/json", "application/x-www-form-urlencoded"].iter().any(|known| kind.eq_ignore_ascii_case(known))
+}
+
+/// Whether a request brings a piece of a file, which other sites cannot send without asking.
+fn is_piece(request: &Request) -> bool {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    request.method() == Method::PUT && kind.is_some_and(|kind| kind == "application/octet-stream")
 }
 
 /// The host and port a request is addressed to (RFC 9110, 7.2).

@@ -46,6 +46,14 @@ pub enum PoolCommand {
         /// What it is.
         volume: VolumeSpec,
     },
+    /// Make a volume of that size and wait for its content, which is sent piece by piece
+    /// (`virStorageVolUpload`); the volume goes again when that does not come.
+    UploadVolume {
+        /// Its name.
+        name: String,
+        /// The size of its content, in bytes.
+        capacity_bytes: u64,
+    },
     /// Delete a volume that nobody uses (`virStorageVolDelete`).
     DeleteVolume {
         /// Its name.
@@ -75,7 +83,7 @@ pub enum PoolCommand {
 
 impl PoolCommand {
     /// The names of all kinds.
-    pub const KINDS: [&str; 12] = [
+    pub const KINDS: [&str; 13] = [
         "startPool",
         "stopPool",
         "refreshPool",
@@ -84,6 +92,7 @@ impl PoolCommand {
         "definePool",
         "deletePool",
         "createVolume",
+        "uploadVolume",
         "deleteVolume",
         "resizeVolume",
         "cloneVolume",
@@ -92,8 +101,21 @@ impl PoolCommand {
 
     /// The name in JSON and forms.
     pub fn kind(&self) -> &'static str {
-        let [start, stop, refresh, build, autostart, define, delete, create, delete_volume, resize, clone, wipe] =
-            Self::KINDS;
+        let [
+            start,
+            stop,
+            refresh,
+            build,
+            autostart,
+            define,
+            delete,
+            create,
+            upload,
+            delete_volume,
+            resize,
+            clone,
+            wipe,
+        ] = Self::KINDS;
         match self {
             Self::StartPool {} => start,
             Self::StopPool {} => stop,
@@ -103,6 +125,7 @@ impl PoolCommand {
             Self::DefinePool { .. } => define,
             Self::DeletePool { .. } => delete,
             Self::CreateVolume { .. } => create,
+            Self::UploadVolume { .. } => upload,
             Self::DeleteVolume { .. } => delete_volume,
             Self::ResizeVolume { .. } => resize,
             Self::CloneVolume { .. } => clone,
@@ -121,6 +144,7 @@ impl PoolCommand {
             Self::SetPoolAutostart { enabled: false } => "does not start with its host",
             Self::DefinePool { .. } | Self::CreateVolume { .. } => "is created",
             Self::DeletePool { .. } | Self::DeleteVolume { .. } => "is deleted",
+            Self::UploadVolume { .. } => "is uploaded",
             Self::ResizeVolume { .. } => "has another size",
             Self::CloneVolume { .. } => "is cloned",
             Self::WipeVolume { .. } => "is wiped",
@@ -154,6 +178,7 @@ impl PoolCommand {
             Self::DefinePool { pool, .. } => Some(pool.name.clone()),
             Self::CreateVolume { volume } => pool.map(|pool| format!("{}/{}", pool.name, volume.name)),
             Self::DeleteVolume { name }
+            | Self::UploadVolume { name, .. }
             | Self::ResizeVolume { name, .. }
             | Self::CloneVolume { name, .. }
             | Self::WipeVolume { name } => pool.map(|pool| format!("{}/{name}", pool.name)),
@@ -207,7 +232,7 @@ impl PoolCommand {
             }
             Self::StartPool {} | Self::RefreshPool {} | Self::BuildPool {} | Self::SetPoolAutostart { .. } => Ok(()),
             _ if !active => denied("is not started, so its volumes cannot be reached; start it first".into()),
-            Self::ResizeVolume { .. } | Self::WipeVolume { .. } if test_driver => {
+            Self::ResizeVolume { .. } | Self::WipeVolume { .. } | Self::UploadVolume { .. } if test_driver => {
                 denied("is on libvirt's test driver, which cannot do this to volumes".into())
             }
             _ => self.check_volume(pool, host),
@@ -226,6 +251,15 @@ impl PoolCommand {
         };
         match self {
             Self::CreateVolume { volume } => volume.check(pool),
+            Self::UploadVolume { name, capacity_bytes } => {
+                check_volume_name(name)?;
+                check_capacity(*capacity_bytes)?;
+                if *capacity_bytes > pool.available_bytes {
+                    return Err(Fault::denied(format!("{} has not so much room left", pool.name))
+                        .with_next("Delete what is not needed any more, or choose another pool"));
+                }
+                Ok(())
+            }
             Self::DeleteVolume { name } => check_volume_name(name).and_then(|()| unused(name, "deleted")),
             Self::WipeVolume { name } => check_volume_name(name).and_then(|()| unused(name, "wiped")),
             Self::ResizeVolume { name, capacity_bytes } => {

@@ -2,12 +2,12 @@
 
 use leptos::prelude::*;
 use model::{
-    HostInventory, Pool, Volume,
+    Command, DomainRef, HostInventory, Pool, PoolCommand, Volume,
     storage::{PoolSpec, VolumeSpec},
 };
 
 use crate::{
-    around::{Action, here, host_choice, hosts},
+    around::{Action, denied, here, host_choice, hosts},
     format, routes,
     store::use_store,
     ui::controls::Empty,
@@ -78,8 +78,19 @@ pub(super) fn new_volume(host: &HostInventory, pool: &Pool, volumes: &[Volume]) 
         }
         .into_any()
     });
-    let wish = format!("createVolume@{}/{}", host.host.id, pool.id);
+    let id = DomainRef { host: host.host.id.clone(), id: pool.id };
+    let wish = format!("createVolume@{id}");
+    let upload = PoolCommand::UploadVolume { name: "file".into(), capacity_bytes: 1 };
+    let upload = match denied(&Command::from(upload), host, id.clone()) {
+        None => view! {
+            <label class="btn needs-js">"Upload files" <input class="hidden" type="file" multiple data-upload=id.to_string()/></label>
+            <span class="muted needs-js">"or drop them anywhere on this page"</span>
+        }
+        .into_any(),
+        Some(why) => view! { <small class="muted">"Files cannot be uploaded: " {why}</small> }.into_any(),
+    };
     view! {
+        <p class="buttons-row">{upload}</p>
         <details class="card spaced folded">
             <summary class="btn">"New volume"</summary>
             <form class="fields across" method="post" action=routes::at(routes::COMMANDS)>

@@ -8,6 +8,7 @@ use crate::{
     around::{Action, asked, denied},
     backend::Beforehand,
     format, routes,
+    store::use_store,
     ui::{
         controls::{Empty, or_dash, tag},
         icons::icon,
@@ -177,6 +178,13 @@ fn menu(host: &HostInventory, volume: &Volume, id: &DomainRef) -> AnyView {
     let (resize, clone) = (action("Resize", grow, ""), action("Clone", copy, ""));
     let wipe = action("Wipe", PoolCommand::WipeVolume { name: name() }, "danger");
     let delete = action("Delete", PoolCommand::DeleteVolume { name: name() }, "danger");
+    // The test driver has no content to give.
+    let real = host.host.info.as_ref().is_some_and(|info| !info.is_test_driver());
+    let may = use_store().may(model::Permission::Operate).is_ok() && real;
+    let download = may.then(|| {
+        let label = format!("Download {}", volume.name);
+        view! { <a class="btn small" href=routes::api_content(id, &volume.name) download="" aria-label=label>"Download"</a> }.into_any()
+    });
     let label = format!("Actions for {}", volume.name);
     view! {
         <details class="menu">
@@ -184,7 +192,7 @@ fn menu(host: &HostInventory, volume: &Volume, id: &DomainRef) -> AnyView {
             <div class="sheet">
                 {forms::resize(volume, resize)}
                 {forms::clone(volume, clone)}
-                <span class="buttons-row">{wipe.draw()} {delete.draw()}</span>
+                <span class="buttons-row">{download} {wipe.draw()} {delete.draw()}</span>
             </div>
         </details>
     }

@@ -1,0 +1,126 @@
+//! Sends files into a pool, piece by piece, and goes on where it was after the link was
+//! lost. In the browser only; how far it is is told by the task like that of any command.
+
+use gloo_timers::future::TimeoutFuture;
+use leptos::prelude::*;
+use model::{Fault, FaultKind, PoolCommand, RequestId};
+use serde::Deserialize;
+use wasm_bindgen::JsCast;
+use web_sys::{DragEvent, Element, Event, File, FileList, HtmlInputElement};
+
+use crate::{
+    act::{Acts, new_id, no_answer},
+    routes,
+};
+
+/// Bytes of a piece: large enough that asking costs nothing, small enough to send again.
+const PIECE: f64 = 16_777_216.0;
+/// How often a piece is tried before it is given up, with a pause that grows by a second.
+const TRIES: u32 = 20;
+
+/// Takes files that are chosen or dropped where an element says into which pool they go.
+pub(super) fn listen(acts: Acts) {
+    let chosen = window_event_listener_untyped("change", move |event| {
+        let input = event.target().and_then(|target| target.dyn_into::<HtmlInputElement>().ok());
+        let Some(input) = input.filter(|input| input.has_attribute("data-upload")) else { return };
+        take(input.files(), &input.get_attribute("data-upload").unwrap_or_default(), acts);
+        input.set_value("");
+    });
+    let over = window_event_listener_untyped("dragover", |event| {
+        if pool_below(&event).is_some() {
+            event.prevent_default();
+        }
+    });
+    let dropped = window_event_listener_untyped("drop", move |event| {
+        let Some(pool) = pool_below(&event) else { return };
+        event.prevent_default();
+        let files = event.dyn_ref::<DragEvent>().and_then(DragEvent::data_transfer).and_then(|data| data.files());
+        take(files, &pool, acts);
+    });
+    on_cleanup(move || {
+        chosen.remove();
+        over.remove();
+        dropped.remove();
+    });
+}
+
+/// The pool of the page on which something is dropped.
+fn pool_below(event: &Event) -> Option<String> {
+    event.target()?.dyn_into::<Element>().ok()?;
+    document().query_selector("[data-upload]").ok()??.get_attribute("data-upload")
+}
+
+/// Sends files one after the other.
+fn take(files: Option<FileList>, pool: &str, acts: Acts) {
+    let Some(files) = files else { return };
+    let files: Vec<File> = (0..files.length()).filter_map(|index| files.item(index)).collect();
+    let pool = pool.to_owned();
+    leptos::task::spawn_local(async move {
+        for file in files {
+            if let Err(fault) = send(&file, &pool, acts).await {
+                acts.tell("Upload volume", fault.sentence(), true);
+            }
+        }
+    });
+}
+
+/// What a request of an upload is answered with.
+#[derive(Deserialize)]
+struct Progress {
+    offset: f64,
+}
+
+async fn send(file: &File, pool: &str, acts: Acts) -> Result<(), Fault> {
+    let (name, size) = (file.name(), file.size());
+    let (host, target) = pool.split_once('/').unwrap_or_default();
+    let request = new_id();
+    let command = PoolCommand::UploadVolume { name: name.clone(), capacity_bytes: size as u64 };
+    let wish = serde_json::json!({ "requestId": request, "host": host, "target": target, "command": command });
+    let sent = gloo_net::http::Request::post(&routes::at(routes::API_COMMANDS)).json(&wish).map_err(|_| no_answer())?;
+    answered(sent.send().await.map_err(|_| no_answer())?).await?;
+    acts.follow(&[request], "Upload volume".into(), "is uploaded".into(), &name);
+    let (mut offset, mut tries) = (None, 0);
+    while offset.is_none_or(|offset| offset < size) {
+        let next = match offset {
+            // The volume is made first; where the next piece begins is asked then.
+            None => ask(request).await,
+            Some(from) => piece(file, request, from).await,
+        };
+        match next {
+            Ok(next) => (offset, tries) = (Some(next), 0),
+            // The task has ended, and has said why.
+            Err(fault) if fault.kind == FaultKind::NotFound && offset.is_some() => return Ok(()),
+            Err(fault) if tries >= TRIES => return Err(fault),
+            Err(_) => {
+                tries += 1;
+                TimeoutFuture::new(200 + 1_000 * (tries - 1).min(10)).await;
+                // Part of it may have arrived, so it is asked again.
+                offset = None;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How far an upload is.
+async fn ask(request: RequestId) -> Result<f64, Fault> {
+    let asked = gloo_net::http::Request::get(&routes::api_upload(request, None)).send().await;
+    answered(asked.map_err(|_| no_answer())?).await
+}
+
+/// Sends the piece that begins there; gives how far the upload is then.
+async fn piece(file: &File, request: RequestId, from: f64) -> Result<f64, Fault> {
+    let part = file.slice_with_f64_and_f64(from, (from + PIECE).min(file.size())).map_err(|_| no_answer())?;
+    let sent = gloo_net::http::Request::put(&routes::api_upload(request, Some(from as u64)))
+        .header("content-type", "application/octet-stream")
+        .body(part)
+        .map_err(|_| no_answer())?;
+    answered(sent.send().await.map_err(|_| no_answer())?).await
+}
+
+async fn answered(answer: gloo_net::http::Response) -> Result<f64, Fault> {
+    if answer.ok() {
+        return Ok(answer.json::<Progress>().await.map_or(0.0, |progress| progress.offset));
+    }
+    Err(answer.json::<Fault>().await.unwrap_or_else(|_| no_answer()))
+}

@@ -1,0 +1,96 @@
+//! The content of volumes: pieces that come in, and what goes out.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Extension, Json,
+    body::Body,
+    extract::{Path, Query, Request},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use futures_util::{StreamExt, stream};
+use http_body_util::BodyExt;
+use model::{DomainRef, Fault, Origin};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::{Failed, door::field};
+use crate::{backend::upload::request_id, sight::Sight};
+
+/// Largest piece of an upload.
+pub(super) const MAX_PIECE: usize = 64 << 20;
+/// Parts of a piece that wait for libvirt.
+const WAITING: usize = 8;
+
+/// `GET /api/v1/uploads/{id}`: how far it is.
+pub(crate) async fn offset(
+    Extension(sight): Extension<Sight>,
+    Extension(origin): Extension<Origin>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Failed> {
+    Ok(Json(json!({ "offset": sight.backend.uploads.offset(request_id(&id)?, &origin)? })))
+}
+
+/// `PUT /api/v1/uploads/{id}?offset=`: the next piece.
+pub(crate) async fn piece(
+    Extension(sight): Extension<Sight>,
+    Extension(origin): Extension<Origin>,
+    Path(id): Path<String>,
+    Query(fields): Query<BTreeMap<String, String>>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<(StatusCode, Json<Value>), Failed> {
+    let number = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok());
+    let from = number(Some(field(&fields, "offset"))).ok_or_else(|| Fault::invalid("offset", "it is a number"))?;
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let length = number(length).ok_or_else(|| Fault::invalid("Content-Length", "a piece says how long it is"))?;
+    let (parts, taken) = mpsc::channel(WAITING);
+    let written = sight.backend.write_piece(request_id(&id)?, &origin, (from, length), taken);
+    let feed = async move {
+        let mut body = request.into_body();
+        while let Some(frame) = body.frame().await {
+            let part = match frame.map(|frame| frame.into_data()) {
+                Ok(Ok(data)) => Ok(data),
+                // Trailers are of no interest.
+                Ok(Err(_)) => continue,
+                Err(_) => Err(Fault::invalid("body", "the rest of the piece did not come")),
+            };
+            // Whoever takes it says what is wrong.
+            if parts.send(part).await.is_err() {
+                break;
+            }
+        }
+    };
+    let (written, ()) = tokio::join!(written, feed);
+    Ok((StatusCode::OK, Json(json!({ "offset": written? }))))
+}
+
+/// `GET /api/v1/pools/{host}/{uuid}/content?volume=`: a volume as a file.
+pub(crate) async fn download(
+    Extension(sight): Extension<Sight>,
+    Extension(origin): Extension<Origin>,
+    Path((host, uuid)): Path<(String, String)>,
+    Query(fields): Query<BTreeMap<String, String>>,
+) -> Result<Response, Failed> {
+    let id: DomainRef = format!("{host}/{uuid}").parse().map_err(|why: String| Fault::invalid("address", &why))?;
+    sight.around(&id, "storage pool")?;
+    let name = field(&fields, "volume").to_owned();
+    let parts = sight.backend.volume_content(&id, &name, &origin).await?;
+    let parts = stream::unfold(parts, async |mut parts| parts.recv().await.map(|part| (part, parts)));
+    // An answer that has begun can only be cut short; browsers then say that it failed.
+    let parts = parts.map(|part| part.map_err(|fault| std::io::Error::other(fault.sentence())));
+    let plain: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
+    let shown = format!(
+        "attachment; filename=\"{plain}\"; filename*=UTF-8''{}",
+        app::routes::escape(&name).replace('/', "%2F")
+    );
+    let mut response = Body::from_stream(parts).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    if let Ok(value) = HeaderValue::from_str(&shown) {
+        headers.insert(header::CONTENT_DISPOSITION, value);
+    }
+    Ok(response)
+}

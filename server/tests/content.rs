@@ -1,0 +1,139 @@
+//! Content of volumes of a real libvirtd: pieces that come in, go on and are given up, and
+//! what goes out. They need root; `make test` runs them.
+
+mod support;
+
+use std::fs;
+
+use serde_json::{Value, json};
+use support::{Running, daemon::Daemon, read};
+use uuid::Uuid;
+
+const PIECE: [(&str, &str); 1] = [("content-type", "application/octet-stream")];
+
+/// A server over a libvirtd with a pool of a folder.
+struct Shelf {
+    daemon: Daemon,
+    server: Running,
+    pool: String,
+}
+
+impl Shelf {
+    async fn new() -> Self {
+        let daemon = Daemon::start();
+        let path = daemon.folder.path().join("images").to_string_lossy().into_owned();
+        daemon.virsh(&["pool-define-as", "images", "dir", "--target", &path]);
+        daemon.virsh(&["pool-build", "images"]);
+        daemon.virsh(&["pool-start", "images"]);
+        let server = Running::with(&["--connect", &daemon.connect()]).await;
+        let pools = server.json("/api/v1/inventory").await["hosts"]["atlas"]["pools"].clone();
+        let pool = pools[0]["id"].as_str().expect("a pool").to_owned();
+        Self { daemon, server, pool }
+    }
+
+    fn file(&self, name: &str) -> std::path::PathBuf {
+        self.daemon.folder.path().join("images").join(name)
+    }
+
+    /// Begins an upload; gives its id once it waits for content.
+    async fn begin(&self, name: &str, size: usize) -> String {
+        let id = Uuid::new_v4();
+        let request = json!({ "requestId": id, "host": "atlas", "target": self.pool,
+            "command": { "kind": "uploadVolume", "name": name, "capacityBytes": size } });
+        let (status, said) = self.server.post("/api/v1/commands", &request).await;
+        assert_eq!(status, 202, "{said}");
+        let mut task = self.server.stream("/events?topics=task-progress,task-completed", &[]).await;
+        while self.server.get(&format!("/api/v1/uploads/{id}")).await.0 != 200 {
+            task.until("task-progress").await;
+        }
+        id.to_string()
+    }
+
+    async fn put(&self, id: &str, offset: usize, piece: &[u8]) -> (u16, Value) {
+        let path = format!("/api/v1/uploads/{id}?offset={offset}");
+        let (status, text) = read(self.server.send("PUT", &path, &PIECE, piece.to_vec()).await).await;
+        (status, serde_json::from_str(&text).unwrap_or_default())
+    }
+
+    async fn outcome(&self, id: &str) -> Value {
+        let mut stream = self.server.stream("/events?topics=task-completed", &[]).await;
+        loop {
+            let task = self.server.json(&format!("/api/v1/tasks/{id}")).await;
+            if task["outcome"] != Value::Null {
+                return task;
+            }
+            stream.until("task-completed").await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root and libvirtd; make test runs it"]
+async fn a_file_comes_in_piece_by_piece_goes_on_where_it_was_and_comes_out_the_same() {
+    let shelf = Shelf::new().await;
+    let content: Vec<u8> = (0..3_000_000_u32).map(|n| (n ^ n >> 8) as u8).collect();
+    let name = "a & b.raw";
+    let id = shelf.begin(name, content.len()).await;
+    let (first, rest) = content.split_at(1_000_000);
+    assert_eq!(shelf.put(&id, 0, first).await, (200, json!({ "offset": 1_000_000 })));
+    // The same once more, one that leaves a gap, and one that is too long are refused.
+    for (offset, piece, status) in [(0, first, 409), (1_500_000, rest, 409), (1_000_000, content.as_slice(), 422)] {
+        assert_eq!(shelf.put(&id, offset, piece).await.0, status, "{offset}");
+    }
+    // Somebody who lost the answer asks where it is.
+    assert_eq!(shelf.server.json(&format!("/api/v1/uploads/{id}")).await["offset"], 1_000_000);
+    assert_eq!(shelf.put(&id, 1_000_000, rest).await, (200, json!({ "offset": content.len() })));
+    assert_eq!(shelf.outcome(&id).await["outcome"], "succeeded");
+    assert!(fs::read(shelf.file(name)).expect("it is there") == content);
+    assert_eq!(shelf.put(&id, 0, first).await.0, 404, "it has ended");
+    let path = format!("/api/v1/pools/atlas/{}/content?volume=a%20%26%20b.raw", shelf.pool);
+    let answer = shelf.server.send("GET", &path, &[], "").await;
+    assert_eq!(answer.status(), 200);
+    let named = answer.headers()["content-disposition"].to_str().expect("text").to_owned();
+    assert!(named.contains("a___b.raw") && named.contains("a%20%26%20b.raw"), "{named}");
+    let got = http_body_util::BodyExt::collect(answer.into_body()).await.expect("whole").to_bytes();
+    assert!(got == content);
+    assert_eq!(shelf.server.get(&path.replace("a%20", "b%20")).await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root and libvirtd; make test runs it"]
+async fn an_upload_that_is_cancelled_leaves_nothing_and_what_is_in_a_file_says_what_it_is() {
+    let shelf = Shelf::new().await;
+    let id = shelf.begin("half.raw", 2_000_000).await;
+    assert_eq!(shelf.put(&id, 0, &[1; 500_000]).await.0, 200);
+    assert!(shelf.file("half.raw").exists());
+    let cancelled = shelf.server.send("POST", &format!("/api/v1/tasks/{id}/cancel"), &[], "").await;
+    assert!(cancelled.status().is_success());
+    assert_eq!(shelf.outcome(&id).await["fault"]["fault"], "cancelled");
+    assert!(!shelf.file("half.raw").exists());
+    // A disk image and the image of a CD, both sent as bytes.
+    let image = shelf.daemon.folder.path().join("made.qcow2");
+    support::daemon::run(
+        std::process::Command::new("qemu-img").args(["create", "-q", "-f", "qcow2"]).arg(&image).arg("5G"),
+    );
+    let image = fs::read(image).expect("made");
+    let mut disc = vec![0; 40_000];
+    disc[32_768..32_775].copy_from_slice(b"\x01CD001\x01");
+    for (name, content) in [("disk.img", &image), ("disc.bin", &disc)] {
+        let id = shelf.begin(name, content.len()).await;
+        assert_eq!(shelf.put(&id, 0, content).await.0, 200);
+        assert_eq!(shelf.outcome(&id).await["outcome"], "succeeded");
+    }
+    let volumes = shelf.server.json(&format!("/api/v1/pools/atlas/{}/volumes", shelf.pool)).await;
+    let of = |name: &str| {
+        let all = volumes["volumes"].as_array().expect("a list");
+        all.iter().find(|volume| volume["name"] == name).unwrap_or_else(|| panic!("{name}: {volumes}")).clone()
+    };
+    assert_eq!(
+        (of("disk.img")["format"].as_str(), of("disk.img")["capacityBytes"].as_u64()),
+        (Some("qcow2"), Some(5 << 30))
+    );
+    assert_eq!(of("disc.bin")["format"], "iso");
+    // More than there is room for is refused before anything is made.
+    let request = json!({ "requestId": Uuid::new_v4(), "host": "atlas", "target": shelf.pool,
+        "command": { "kind": "uploadVolume", "name": "huge", "capacityBytes": 1_u64 << 50 } });
+    let (status, fault) = shelf.server.post("/api/v1/commands", &request).await;
+    assert!(status == 409 && fault["reason"].as_str().expect("text").contains("room"), "{fault}");
+    assert!(!shelf.file("huge").exists());
+}
