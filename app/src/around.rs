@@ -28,7 +28,7 @@ pub(crate) fn page((_, drawn): ((), ())) -> AnyView {
     #[cfg(feature = "hydrate")]
     {
         let acts = expect_context::<crate::act::Acts>();
-        fresh::keep(use_store(), acts);
+        fresh::keep(use_store(), acts, None);
         upload::listen(acts);
     }
     // The server knows the title, which is the heading, too.
@@ -37,6 +37,14 @@ pub(crate) fn page((_, drawn): ((), ())) -> AnyView {
     #[cfg(not(feature = "hydrate"))]
     let title = String::new();
     view! { <Title text=title/> {served(drawn)} }.into_any()
+}
+
+/// Keeps what the server has drawn of a page fresh, at least every so many milliseconds.
+pub(crate) fn keep_fresh(every: Option<u32>) {
+    #[cfg(feature = "hydrate")]
+    fresh::keep(use_store(), expect_context::<crate::act::Acts>(), every);
+    #[cfg(not(feature = "hydrate"))]
+    let _ = every;
 }
 
 /// The hosts with all that is on them, for the one that looks.

@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use model::{
     AuditRecord, Command, DomainRef, DomainState, Fault, HostId, HostStats, RequestId, Role, Scope, Task, Viewer,
-    VmStats, Volume, inventory::Snapshot, network::Lease, stats::Usage,
+    VmStats, Volume, domain::GuestDetails, inventory::Snapshot, network::Lease, stats::Usage,
 };
 
 use crate::routes::{self, Shelf};
@@ -39,6 +39,9 @@ pub trait Backend: Send + Sync {
 
     /// A machine's definition as libvirt writes it, without secrets.
     async fn definition(&self, id: &DomainRef) -> Result<String, Fault>;
+
+    /// What the guest of a machine says of itself.
+    async fn guest(&self, id: &DomainRef) -> Result<GuestDetails, Fault>;
 
     /// The volumes of a pool, with who uses each, by name.
     async fn volumes(&self, pool: &DomainRef) -> Result<Vec<Volume>, Fault>;
@@ -247,6 +250,8 @@ pub struct Beforehand {
     pub(crate) past: Option<Result<Arc<Past>, Fault>>,
     /// What the page shows of accounts, if it does.
     pub(crate) accounts: Option<Result<Arc<Accounts>, Fault>>,
+    /// What the guest of the machine says, if the page shows it.
+    pub(crate) guest: Option<Result<GuestDetails, Fault>>,
     /// The volumes of the pool that the page is about.
     pub(crate) volumes: Option<Result<Arc<Vec<Volume>>, Fault>>,
     /// The leases of the network that the page is about.
@@ -271,6 +276,9 @@ impl Beforehand {
         let mut read = Self::default();
         if let Some(id) = routes::tab_at(address, routes::DEFINITION_TAB) {
             read.definition = Some(backend.definition(&id).await);
+        }
+        if let Some(id) = routes::tab_at(address, routes::GUEST_TAB) {
+            read.guest = Some(backend.guest(&id).await);
         }
         let query = address.split_once('?').map_or("", |(_, query)| query);
         if let Some(id) = routes::vm_at(address) {

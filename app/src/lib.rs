@@ -77,7 +77,8 @@ use crate::{
         audit::{AuditPage, HistoryPage},
         confirm::ConfirmPage,
         domain::{
-            DomainPage, definition::DefinitionTab, devices::DevicesTab, history::HistoryTab, overview::OverviewTab,
+            DomainPage, definition::DefinitionTab, devices::DevicesTab, guest::GuestTab, history::HistoryTab,
+            overview::OverviewTab,
         },
         domains::DomainsPage,
         hosts::HostsPage,
@@ -147,6 +148,7 @@ pub fn App() -> impl IntoView {
                     <ParentRoute path=path!("/vms/:host/:uuid") view=DomainPage>
                         <Route path=path!("") view=OverviewTab/>
                         <Route path=path!("devices") view=DevicesTab/>
+                        <Route path=path!("guest") view=GuestTab/>
                         <Route path=path!("history") view=HistoryTab/>
                         <Route path=path!("xml") view=DefinitionTab/>
                     </ParentRoute>

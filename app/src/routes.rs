@@ -223,6 +223,9 @@ pub const HISTORY_TAB: &str = "history";
 /// The tab of a machine that shows its definition.
 pub const DEFINITION_TAB: &str = "xml";
 
+/// The tab of a machine that shows what its guest says of itself.
+pub const GUEST_TAB: &str = "guest";
+
 /// The machine whose tab of that name the page at an address shows.
 #[cfg(any(feature = "ssr", test))]
 pub(crate) fn tab_at(address: &str, tab: &str) -> Option<DomainRef> {

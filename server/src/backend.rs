@@ -15,8 +15,9 @@ use std::{
 use app::backend::{Accounts, AccountsWish, Done, Visit};
 use hypervisor::{HostConfig, Hypervisor, Sink};
 use model::{
-    CommandRequest, Domain, DomainRef, Event, Fault, FaultKind, HostId, HostInventory, HostStats, Origin, Receipt,
-    RequestId, Task, VmStats, Volume,
+    Command, CommandRequest, Domain, DomainCommand, DomainRef, Event, Fault, FaultKind, HostId, HostInventory,
+    HostStats, Origin, Receipt, RequestId, Task, VmStats, Volume,
+    domain::GuestDetails,
     network::Lease,
     stats::{LATEST, Sweep, Usage},
     storage,
@@ -309,6 +310,19 @@ impl Backend {
     pub(crate) async fn definition(&self, id: &DomainRef) -> Result<String, Fault> {
         let (host, name) = self.machine(id)?;
         host.definition(id.id, &name, false).await
+    }
+
+    /// What the guest of a machine says of itself.
+    ///
+    /// # Errors
+    /// When there is no such machine, or nobody in it answers.
+    pub(crate) async fn guest(&self, id: &DomainRef) -> Result<GuestDetails, Fault> {
+        let (host, name) = self.machine(id)?;
+        let hosts = self.feed.snapshot().hosts;
+        // The same that forbids what only an agent can do.
+        let of = hosts.hosts.get(&id.host).ok_or_else(|| no_host(&id.host))?;
+        Command::Domain(DomainCommand::SyncTime {}).check(of, id.id, None)?;
+        host.guest_details(id.id, &name).await
     }
 
     /// The volumes of a pool, with who uses each.

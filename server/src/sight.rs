@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use model::{
     Command, DomainRef, Event, Fault, FaultKind, HostId, HostStats, Inventory, RequestId, Task, Viewer, VmStats,
     Volume,
+    domain::GuestDetails,
     event::Change,
     inventory::Snapshot,
     network::Lease,
@@ -201,6 +202,11 @@ impl Interface for Sight {
     async fn definition(&self, id: &DomainRef) -> Result<String, Fault> {
         self.machine(id)?;
         self.backend.definition(id).await
+    }
+
+    async fn guest(&self, id: &DomainRef) -> Result<GuestDetails, Fault> {
+        self.machine(id)?;
+        self.backend.guest(id).await
     }
 
     async fn volumes(&self, pool: &DomainRef) -> Result<Vec<Volume>, Fault> {

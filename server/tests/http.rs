@@ -467,3 +467,17 @@ async fn prometheus_reads_what_is_known_and_markup_in_names_stays_text() {
         assert!(text.contains(part), "{part}: {text}");
     }
 }
+
+#[tokio::test]
+async fn the_export_of_the_records_ends_well_when_it_is_compressed() {
+    let server = Running::demo().await;
+    let (status, _, _) = server.command("web-01", json!({ "kind": "pause" })).await;
+    assert_eq!(status, 202);
+    for encoding in ["gzip", "br", "identity"] {
+        let answer = server.send("GET", "/api/v1/audit.jsonl", &[("accept-encoding", encoding)], "").await;
+        assert_eq!(answer.status(), 200);
+        http_body_util::BodyExt::collect(answer.into_body())
+            .await
+            .unwrap_or_else(|error| panic!("{encoding}: {error}"));
+    }
+}

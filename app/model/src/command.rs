@@ -12,7 +12,11 @@ mod pool;
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
-pub use self::{domain::DomainCommand, network::NetworkCommand, pool::PoolCommand};
+pub use self::{
+    domain::{DomainCommand, Secret},
+    network::NetworkCommand,
+    pool::PoolCommand,
+};
 use crate::{DomainRef, Fault, FaultKind, HostId, HostInventory, RequestId};
 
 /// What can be asked of an object of a host; on the wire its kind says of which.

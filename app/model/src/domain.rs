@@ -210,6 +210,52 @@ pub struct Guest {
     pub os_version: String,
 }
 
+/// What a guest says of itself when somebody asks; all of it is the guest's word.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GuestDetails {
+    /// Its host name, or empty.
+    pub hostname: String,
+    /// Its operating system in words, or empty.
+    pub os_version: String,
+    /// Its kernel's release, or empty.
+    pub kernel: String,
+    /// The name of its time zone, or empty.
+    pub timezone: String,
+    /// Seconds that its clock is ahead of UTC; none when it does not tell.
+    pub timezone_offset: Option<i64>,
+    /// Its load over 1, 5 and 15 minutes; none when it does not tell.
+    pub load: Option<[f64; 3]>,
+    /// Who is logged in.
+    pub users: Vec<GuestUser>,
+    /// Its file systems.
+    pub file_systems: Vec<FileSystem>,
+}
+
+/// Somebody who is logged in to a guest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GuestUser {
+    /// The name.
+    pub name: String,
+    /// Since when, in Unix milliseconds; none when it does not tell.
+    pub since: Option<u64>,
+}
+
+/// A file system of a guest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FileSystem {
+    /// Where it is mounted in the guest.
+    pub mount_point: String,
+    /// Its type.
+    pub kind: String,
+    /// Its size in bytes; none when it does not tell.
+    pub total_bytes: Option<u64>,
+    /// How much of it is taken, in bytes.
+    pub used_bytes: Option<u64>,
+}
+
 /// Tags as they are kept: trimmed, sorted, without duplicates and empty ones.
 pub fn normal_tags(tags: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut tags: Vec<String> =

@@ -22,8 +22,8 @@ use crate::{
 /// What the server has drawn of this page.
 const DRAWN: &str = ".served";
 
-/// Begins to keep the page fresh, until it is left.
-pub(super) fn keep(store: Store, acts: Acts) {
+/// Begins to keep the page fresh, until it is left; `every` is in milliseconds.
+pub(super) fn keep(store: Store, acts: Acts, every: Option<u32>) {
     let patience = Patience { quiet: 150.0, most: 1_000.0 };
     let missed = StoredValue::new(false);
     let refresher = Refresher::new(patience, move || async move {
@@ -44,6 +44,10 @@ pub(super) fn keep(store: Store, acts: Acts) {
             }
         })
     };
+    let timer = every.map(|every| {
+        let refresher = refresher.clone();
+        StoredValue::new_local(gloo_timers::callback::Interval::new(every, move || refresher.event()))
+    });
     let sent = window_event_listener(leptos::ev::submit, move |event| submitted(&event, acts));
     Effect::new(move |before: Option<usize>| {
         let now = store.changed.get();
@@ -53,6 +57,7 @@ pub(super) fn keep(store: Store, acts: Acts) {
         now
     });
     on_cleanup(move || {
+        timer.inspect(|timer| timer.dispose());
         shown.remove();
         sent.remove();
     });

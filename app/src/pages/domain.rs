@@ -2,6 +2,7 @@
 
 pub(crate) mod definition;
 pub(crate) mod devices;
+pub(crate) mod guest;
 pub(crate) mod history;
 pub(crate) mod overview;
 mod usage;
@@ -185,11 +186,16 @@ fn actions(store: Store, id: &DomainRef, domain: &Domain, pending: Option<&Pendi
 
 fn tabs(id: &DomainRef) -> impl IntoView + use<> {
     let location = use_location();
-    let all =
-        [("Overview", ""), ("Devices", "devices"), ("History", routes::HISTORY_TAB), ("XML", routes::DEFINITION_TAB)];
+    let all = [
+        ("Overview", ""),
+        ("Devices", "devices"),
+        ("Guest", routes::GUEST_TAB),
+        ("History", routes::HISTORY_TAB),
+        ("XML", routes::DEFINITION_TAB),
+    ];
     let tabs = all.map(|(label, name)| {
-        // The past is drawn by the server.
-        let rel = (name == routes::HISTORY_TAB).then_some("external");
+        // These are drawn by the server.
+        let rel = [routes::HISTORY_TAB, routes::GUEST_TAB].contains(&name).then_some("external");
         let href = routes::vm_tab(id, name);
         let here = href.clone();
         let current = move || location.pathname.with(|path| path.trim_end_matches('/') == here).then_some("page");

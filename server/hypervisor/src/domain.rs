@@ -4,6 +4,7 @@
 use std::{
     collections::{HashMap, HashSet},
     ffi::c_int,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use model::{Domain, DomainCommand, DomainState, domain::normal_tags, task::Progress};
@@ -236,6 +237,19 @@ pub(crate) fn run(connect: &Connect, id: Uuid, command: &DomainCommand) -> Resul
             set_text(&domain, sys::VIR_DOMAIN_METADATA_DESCRIPTION, description)?;
         }
         DomainCommand::SetTags { tags } => set_tags(&domain, tags)?,
+        DomainCommand::SyncTime {} => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            ffi::limit_agent(&domain);
+            domain.set_time(i64::try_from(now.as_secs()).unwrap_or_default(), now.subsec_nanos() as i32, 0)?;
+        }
+        DomainCommand::TrimFileSystems {} => {
+            ffi::limit_agent(&domain);
+            ffi::fs_trim(&domain)?;
+        }
+        DomainCommand::SetGuestPassword { user, password } => {
+            ffi::limit_agent(&domain);
+            domain.set_user_password(user, &password.0, 0)?;
+        }
     }
     Ok(())
 }

@@ -351,9 +351,11 @@ node_stats! {
     node_memory(virNodeGetMemoryStats, virNodeMemoryStats);
 }
 
-/// A typed parameter of libvirt; floating point is not needed here.
+/// A typed parameter of libvirt.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
+    /// A floating-point number.
+    Float(f64),
     /// Any of its integers.
     Int(i64),
     /// A text, lossily decoded.
@@ -379,6 +381,7 @@ unsafe fn typed(params: sys::virTypedParameterPtr, count: c_int) -> Values {
                     sys::VIR_TYPED_PARAM_UINT => Value::Int(param.value.ui.into()),
                     sys::VIR_TYPED_PARAM_LLONG => Value::Int(param.value.l),
                     sys::VIR_TYPED_PARAM_ULLONG => Value::Int(param.value.ul as i64),
+                    sys::VIR_TYPED_PARAM_DOUBLE => Value::Float(param.value.d),
                     sys::VIR_TYPED_PARAM_STRING => Value::Text(text(param.value.s)),
                     _ => return None,
                 };
@@ -475,10 +478,23 @@ unsafe extern "C" {
     fn free(pointer: *mut c_void);
 }
 
-/// Operating system and host name from the guest agent (`virDomainGetGuestInfo`).
-pub(crate) fn guest_info(domain: &Domain) -> Result<Values, Error> {
+/// Seconds that a guest's agent may take for an answer.
+const AGENT_SECONDS: c_int = 5;
+
+/// Lets calls of an agent end that takes a question and never answers
+/// (`virDomainAgentSetResponseTimeout`); where that is not known, they take as long as they do.
+pub(crate) fn limit_agent(domain: &Domain) {
+    // SAFETY: the domain is valid.
+    unsafe { sys::virDomainAgentSetResponseTimeout(domain.as_ptr(), AGENT_SECONDS, 0) };
+}
+
+/// Operating system and host name: what every guest is asked for.
+pub(crate) const GUEST_NAMES: u32 = sys::VIR_DOMAIN_GUEST_INFO_OS | sys::VIR_DOMAIN_GUEST_INFO_HOSTNAME;
+
+/// What the guest agent tells (`virDomainGetGuestInfo`); 0 means all that it knows.
+pub(crate) fn guest_info(domain: &Domain, what: u32) -> Result<Values, Error> {
+    limit_agent(domain);
     let (mut params, mut count) = (ptr::null_mut(), 0);
-    let what = sys::VIR_DOMAIN_GUEST_INFO_OS | sys::VIR_DOMAIN_GUEST_INFO_HOSTNAME;
     // SAFETY: the domain is valid and both out pointers are.
     let done = unsafe { sys::virDomainGetGuestInfo(domain.as_ptr(), what as c_uint, &mut params, &mut count, 0) };
     if done < 0 {
@@ -490,6 +506,13 @@ pub(crate) fn guest_info(domain: &Domain) -> Result<Values, Error> {
         sys::virTypedParamsFree(params, count);
         Ok(values)
     }
+}
+
+/// Lets the guest give back what its file systems do not use (`virDomainFSTrim`).
+pub(crate) fn fs_trim(domain: &Domain) -> Result<(), Error> {
+    // SAFETY: the domain is valid; without a mount point all file systems are meant.
+    let done = unsafe { sys::virDomainFSTrim(domain.as_ptr(), ptr::null(), 0, 0) };
+    if done < 0 { Err(Error::last_error()) } else { Ok(()) }
 }
 
 /// Sends a non-maskable interrupt (`virDomainInjectNMI`).

@@ -8,7 +8,7 @@ use std::{
     net::IpAddr,
 };
 
-use model::domain::{Agent, Domain, Guest};
+use model::domain::{Agent, Domain, FileSystem, Guest, GuestDetails, GuestUser};
 use uuid::Uuid;
 use virt::{connect::Connect, domain::Domain as Handle};
 
@@ -38,7 +38,7 @@ pub(crate) fn read(connect: &Connect, known: &Domain, test_driver: bool) -> Resu
     let handle = connect.lookup_domain_by_uuid(known.id)?;
     let mut reading = GuestReading::default();
     if known.agent == Agent::Connected {
-        reading.guest = ffi::guest_info(&handle).ok().map(guest);
+        reading.guest = ffi::guest_info(&handle, ffi::GUEST_NAMES).ok().map(|values| guest(&values));
         reading.collect(&handle, AddressSource::Agent);
     }
     if reading.addresses.is_empty() && !known.interfaces.is_empty() {
@@ -124,11 +124,64 @@ fn is_worth_showing(address: IpAddr) -> bool {
     }
 }
 
-fn guest(values: HashMap<String, Value>) -> Guest {
-    let clean = |name: &str| match values.get(name) {
-        Some(Value::Text(text)) => text.chars().filter(|c| !c.is_control()).take(128).collect(),
+/// A text of a guest, cut to size and without what would break a line.
+fn clean(values: &HashMap<String, Value>, name: &str) -> String {
+    match values.get(name) {
+        Some(Value::Text(text)) => text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect(),
         _ => String::new(),
+    }
+}
+
+fn number(values: &HashMap<String, Value>, name: &str) -> Option<i64> {
+    match values.get(name) {
+        Some(Value::Int(number)) => Some(*number),
+        _ => None,
+    }
+}
+
+/// Longest text of a guest that is kept, in characters.
+const MAX_TEXT: usize = 128;
+/// Most users and file systems of a guest that are kept.
+const MAX_LINES: i64 = 64;
+
+/// All that a guest says of itself.
+pub(crate) fn details(connect: &Connect, id: Uuid) -> Result<GuestDetails, Error> {
+    Ok(read_details(&ffi::guest_info(&connect.lookup_domain_by_uuid(id)?, 0)?))
+}
+
+fn read_details(values: &HashMap<String, Value>) -> GuestDetails {
+    let text = |name: &str| clean(values, name);
+    let lines = |group: &str| 0..number(values, &format!("{group}.count")).unwrap_or_default().clamp(0, MAX_LINES);
+    let bytes = |name: String| number(values, &name).and_then(|number| u64::try_from(number).ok());
+    let load = |minutes: &str| match values.get(&format!("load.{minutes}m")) {
+        Some(Value::Float(load)) if load.is_finite() && *load >= 0.0 => Some(*load),
+        _ => None,
     };
+    let user = |n: i64| {
+        let since = number(values, &format!("user.{n}.login-time")).and_then(|at| u64::try_from(at).ok());
+        GuestUser { name: text(&format!("user.{n}.name")), since: since.filter(|at| *at < 1 << 53) }
+    };
+    let file_system = |n: i64| FileSystem {
+        mount_point: text(&format!("fs.{n}.mountpoint")),
+        kind: text(&format!("fs.{n}.fstype")),
+        total_bytes: bytes(format!("fs.{n}.total-bytes")),
+        used_bytes: bytes(format!("fs.{n}.used-bytes")),
+    };
+    let Guest { hostname, os_version } = guest(values);
+    GuestDetails {
+        hostname,
+        os_version,
+        kernel: text("os.kernel-release"),
+        timezone: text("timezone.name"),
+        timezone_offset: number(values, "timezone.offset").filter(|offset| offset.abs() <= 86_400),
+        load: load("1").zip(load("5")).zip(load("15")).map(|((one, five), fifteen)| [one, five, fifteen]),
+        users: lines("user").map(user).filter(|user| !user.name.is_empty()).collect(),
+        file_systems: lines("fs").map(file_system).filter(|system| !system.mount_point.is_empty()).collect(),
+    }
+}
+
+fn guest(values: &HashMap<String, Value>) -> Guest {
+    let clean = |name: &str| clean(values, name);
     let pretty = clean("os.pretty-name");
     let os_version = if pretty.is_empty() {
         format!("{} {}", clean("os.name"), clean("os.version")).trim().to_owned()
@@ -140,3 +193,33 @@ fn guest(values: HashMap<String, Value>) -> Guest {
 
 /// Identifies a reading that is under way.
 pub(crate) type Read = (Uuid, Result<GuestReading, Error>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_guest_lies_about_is_cut_to_size() {
+        let text = |text: &str| Value::Text(text.into());
+        let mut values: HashMap<String, Value> = [
+            ("hostname", text("<b>a\n\u{7}</b>")),
+            ("os.pretty-name", text(&"x".repeat(10_000))),
+            ("user.count", Value::Int(i64::MAX)),
+            ("fs.count", Value::Int(-5)),
+            ("timezone.offset", Value::Int(i64::MIN + 1)),
+            ("load.1m", Value::Float(f64::NAN)),
+            ("user.1.name", text("jane")),
+            ("user.1.login-time", Value::Int(-1)),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+        let details = read_details(&values);
+        assert_eq!((details.hostname.as_str(), details.os_version.len()), ("<b>a</b>", MAX_TEXT));
+        assert_eq!(details.users, [GuestUser { name: "jane".into(), since: None }]);
+        assert!(details.file_systems.is_empty() && details.timezone_offset.is_none() && details.load.is_none());
+        values.insert("fs.count".into(), Value::Int(i64::MAX));
+        values.extend((0..1_000).map(|n| (format!("fs.{n}.mountpoint"), text("/"))));
+        assert_eq!(read_details(&values).file_systems.len(), 64);
+    }
+}

@@ -28,7 +28,11 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use model::{
     Command, DomainCommand, Event, Fault, FaultKind, HostId, HostInventory, NetworkCommand, PoolCommand, RequestId,
-    Volume, domain::Agent, network::Lease, stats::Sweep, task::Progress,
+    Volume,
+    domain::{Agent, GuestDetails},
+    network::Lease,
+    stats::Sweep,
+    task::Progress,
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 use uuid::Uuid;
@@ -258,6 +262,16 @@ impl Hypervisor {
             return Err(self.not_connected());
         };
         let read = session.ask(id, move |connect| domain::definition(connect, id, secrets)).await;
+        read.map_err(|error| error.of_command(name, self.config.id.as_str()))
+    }
+
+    /// What the guest of a machine says of itself, all of it.
+    ///
+    /// # Errors
+    /// What libvirt refused, in words; `Unreachable` while the link is down.
+    pub async fn guest_details(&self, id: Uuid, name: &str) -> Result<GuestDetails, Fault> {
+        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
+        let read = session.call(Lane::Guest, move |connect| guest::details(connect, id)).await;
         read.map_err(|error| error.of_command(name, self.config.id.as_str()))
     }
 

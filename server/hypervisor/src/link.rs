@@ -40,6 +40,8 @@ pub(crate) enum Lane {
     Slow,
     /// Statistics, one sweep at a time.
     Stats,
+    /// Questions to guests, which may be silent.
+    Guest,
     /// Readings of pools, volumes and networks, which may wait for a file server.
     Around,
 }
@@ -49,7 +51,7 @@ const LANES: usize = Lane::NAMES.len();
 
 impl Lane {
     /// Their names, in their order.
-    const NAMES: [&str; 6] = ["read", "machine", "command", "slow", "stats", "around"];
+    const NAMES: [&str; 7] = ["read", "machine", "command", "slow", "stats", "guest", "around"];
     /// Calls at a time, one below what the daemon serves of a connection.
     const PERMITS: usize = 4;
 
@@ -57,7 +59,7 @@ impl Lane {
     fn deadline(self) -> Option<Duration> {
         match self {
             Self::Read | Self::Machine | Self::Stats => Some(Duration::from_secs(10)),
-            Self::Around => Some(Duration::from_secs(30)),
+            Self::Around | Self::Guest => Some(Duration::from_secs(30)),
             Self::Command => Some(Duration::from_secs(90)),
             Self::Slow => None,
         }

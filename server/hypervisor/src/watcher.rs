@@ -53,7 +53,7 @@ const RECONCILE: Duration = Duration::from_secs(30);
 /// Machines read in one go.
 const BATCH: usize = 64;
 /// How often a guest that told everything is asked again.
-const GUEST_REFRESH: Duration = Duration::from_secs(60);
+const GUEST_REFRESH: Duration = Duration::from_secs(30);
 /// How often it is looked whether somebody listens.
 const IDLE_LOOK: Duration = Duration::from_secs(5);
 /// The kind of event that tells what a guest says.
@@ -360,7 +360,7 @@ impl Watcher {
                 sleep(IDLE_LOOK).await;
             }
             let test_driver = session.host.is_test_driver();
-            (id, session.call(Lane::Slow, move |connect| guest::read(connect, &known, test_driver)).await)
+            (id, session.call(Lane::Guest, move |connect| guest::read(connect, &known, test_driver)).await)
         });
     }
 

@@ -6,7 +6,7 @@ mod support;
 use std::{fs, process::Command as Program};
 
 use model::{
-    Event, FaultKind, NetworkCommand, PoolCommand,
+    DomainCommand, Event, FaultKind, NetworkCommand, PoolCommand,
     event::Action,
     network::NetworkSpec,
     storage::{PoolSpec, PoolState, VolumeSpec},
@@ -282,4 +282,28 @@ async fn guests_of_a_network_of_ours_get_addresses_and_virsh_is_followed() {
     world.until("the machines are gone", |all| (all.domains().count() == 1).then_some(())).await;
     world.run_on(id, NetworkCommand::DeleteNetwork {}).await.expect("deleted");
     assert!(world.network("bv-lab").is_none());
+}
+
+#[tokio::test]
+#[ignore = "needs root, libvirtd and QEMU; make test runs it"]
+async fn a_guest_tells_of_itself_through_its_agent_and_is_not_asked_without_one() {
+    let daemon = Daemon::start();
+    let world = World::of_uri(&daemon.uri).await;
+    let refused = world.run("tiny", DomainCommand::SyncTime {}).await.expect_err("it is off");
+    assert!(matches!(refused.kind, FaultKind::Refused | FaultKind::Unsupported), "{refused:?}");
+    daemon.virsh(&["start", "tiny"]);
+    let connected = |all: &model::Inventory| {
+        let tiny = all.domains().find(|(_, domain)| domain.name == "tiny")?.1.clone();
+        (tiny.agent == model::domain::Agent::Connected && tiny.guest.is_some()).then_some(tiny)
+    };
+    let tiny = world.until("the agent tells", connected).await;
+    let told = world.guest("tiny").await.expect("it answers");
+    let known = tiny.guest.clone().expect("it was read");
+    assert_eq!((&told.hostname, &told.os_version), (&known.hostname, &known.os_version));
+    assert!(!told.kernel.is_empty() && told.timezone_offset.is_some(), "{told:?}");
+    world
+        .until_event("it is told", |event| {
+            matches!(event, Event::GuestAgentConnected(event) if event.connected).then_some(())
+        })
+        .await;
 }

@@ -9,7 +9,10 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
-use model::{BatchRequest, CommandRequest, DomainRef, Fault, FaultKind, HostId, Origin, Receipt, inventory::Snapshot};
+use model::{
+    BatchRequest, CommandRequest, DomainRef, Fault, FaultKind, HostId, Origin, Receipt, domain::GuestDetails,
+    inventory::Snapshot,
+};
 use serde_json::{Value, json};
 
 use super::Failed;
@@ -88,6 +91,15 @@ pub(crate) async fn definition(
     let id: DomainRef = format!("{host}/{uuid}").parse().map_err(|why: String| Fault::invalid("address", &why))?;
     let text = sight.definition(&id).await?;
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
+}
+
+/// `GET /api/v1/domains/{host}/{uuid}/guest`
+pub(crate) async fn guest(
+    Extension(sight): Extension<Sight>,
+    Path((host, uuid)): Path<(String, String)>,
+) -> Result<Json<GuestDetails>, Failed> {
+    let id: DomainRef = format!("{host}/{uuid}").parse().map_err(|why: String| Fault::invalid("address", &why))?;
+    Ok(Json(sight.guest(&id).await?))
 }
 
 /// `GET /api/v1/pools/{host}/{uuid}/volumes`

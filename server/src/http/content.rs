@@ -77,7 +77,7 @@ pub(crate) async fn download(
     sight.around(&id, "storage pool")?;
     let name = field(&fields, "volume").to_owned();
     let parts = sight.backend.volume_content(&id, &name, &origin).await?;
-    let parts = stream::unfold(parts, async |mut parts| parts.recv().await.map(|part| (part, parts)));
+    let parts = stream::unfold(parts, async |mut parts| parts.recv().await.map(|part| (part, parts))).fuse();
     // An answer that has begun can only be cut short; browsers then say that it failed.
     let parts = parts.map(|part| part.map_err(|fault| std::io::Error::other(fault.sentence())));
     let plain: String =

@@ -14,6 +14,7 @@ use futures_util::future::join_all;
 use model::{
     Command, CommandRequest, DomainCommand, DomainRef, Fault, FaultKind, HostId, NetworkCommand, Origin, PoolCommand,
     RequestId, Source,
+    command::Secret,
     network::NetworkSpec,
     storage::{PoolSpec, VolumeSpec},
 };
@@ -188,6 +189,11 @@ fn wanted(kind: &str, fields: &Fields) -> Result<Command, Fault> {
         "setTitle" => DomainCommand::SetTitle { title: text("title") },
         // Browsers send line breaks of text areas as CR LF.
         "setDescription" => DomainCommand::SetDescription { description: text("description").replace("\r\n", "\n") },
+        "syncTime" => DomainCommand::SyncTime {},
+        "trimFileSystems" => DomainCommand::TrimFileSystems {},
+        "setGuestPassword" => {
+            DomainCommand::SetGuestPassword { user: text("user"), password: Secret(text("password")) }
+        }
         "setTags" => DomainCommand::SetTags { tags: app::format::tags(&text("tags")) },
         other => DomainCommand::button(other).ok_or_else(unknown)?,
     };
@@ -303,7 +309,17 @@ mod tests {
         for kind in PoolCommand::KINDS.iter().chain(&NetworkCommand::KINDS) {
             assert_eq!(wanted(kind, &all).expect("known").kind(), *kind);
         }
-        for kind in ["setAutostart", "rename", "setTitle", "setDescription", "setTags", "start"] {
+        for kind in [
+            "syncTime",
+            "trimFileSystems",
+            "setGuestPassword",
+            "setAutostart",
+            "rename",
+            "setTitle",
+            "setDescription",
+            "setTags",
+            "start",
+        ] {
             assert_eq!(wanted(kind, &all).expect("known").kind(), kind);
         }
         assert!(wanted("explode", &all).is_err());

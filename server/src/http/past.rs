@@ -11,7 +11,7 @@ use axum::{
     http::header,
     response::{IntoResponse, Redirect, Response},
 };
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use model::{DomainRef, Fault, RequestId, Task, stats::Usage};
 use serde_json::{json, value::RawValue};
 
@@ -101,7 +101,8 @@ pub(crate) async fn export(State(backend): State<Arc<Backend>>) -> Response {
         (header::CONTENT_TYPE, "application/jsonl"),
         (header::CONTENT_DISPOSITION, "attachment; filename=\"belvedere-audit.jsonl\""),
     ];
-    (headers, Body::from_stream(lines)).into_response()
+    // Whatever compresses it asks once more after the end.
+    (headers, Body::from_stream(lines.fuse())).into_response()
 }
 
 /// How far back is told when nobody says from when, in milliseconds.

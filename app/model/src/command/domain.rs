@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Domain, DomainState, Fault, Host, domain::normal_tags};
+use crate::{
+    Domain, DomainState, Fault, Host,
+    domain::{Agent, normal_tags},
+};
 
 /// What can be asked of a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -50,11 +53,59 @@ pub enum DomainCommand {
         /// The new description.
         description: String,
     },
+    /// Set the guest's clock to the time of now, by its agent (`virDomainSetTime`).
+    SyncTime {},
+    /// Give room that the guest's file systems do not use back, by its agent
+    /// (`virDomainFSTrim`).
+    TrimFileSystems {},
+    /// Give somebody in the guest another password, by its agent (`virDomainSetUserPassword`).
+    SetGuestPassword {
+        /// Who.
+        user: String,
+        /// The new password.
+        password: Secret,
+    },
     /// Replace all tags (`virDomainSetMetadata`).
     SetTags {
         /// The new tags.
         tags: Vec<String>,
     },
+}
+
+/// Whether a text can name somebody in a guest, of Windows, too.
+fn is_user(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 64 && !text.chars().any(|c| c.is_control() || "/:\"".contains(c))
+}
+
+/// A text that is written nowhere: it travels in, and comes out as stars.
+#[derive(Clone, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+/// What comes out in its place.
+const STARS: &str = "***";
+
+impl PartialEq for Secret {
+    /// One that was written down is not known any more and may be any.
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0 || self.0 == STARS || other.0 == STARS
+    }
+}
+
+impl std::hash::Hash for Secret {
+    fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(STARS)
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(STARS)
+    }
 }
 
 /// The verb of a kind; empty for one that is not known.
@@ -65,6 +116,9 @@ pub(super) fn label_of(kind: &str) -> &'static str {
         "setTitle" => "Set title",
         "setDescription" => "Set description",
         "setTags" => "Set tags",
+        "syncTime" => "Set clock",
+        "trimFileSystems" => "Trim file systems",
+        "setGuestPassword" => "Set password",
         other => DomainCommand::button(other).map_or("", |command| command.label()),
     }
 }
@@ -115,6 +169,9 @@ impl DomainCommand {
             Self::SetTitle { .. } => "setTitle",
             Self::SetDescription { .. } => "setDescription",
             Self::SetTags { .. } => "setTags",
+            Self::SyncTime {} => "syncTime",
+            Self::TrimFileSystems {} => "trimFileSystems",
+            Self::SetGuestPassword { .. } => "setGuestPassword",
         }
     }
 
@@ -143,6 +200,9 @@ impl DomainCommand {
             Self::SetTitle { .. } => "Set title",
             Self::SetDescription { .. } => "Set description",
             Self::SetTags { .. } => "Set tags",
+            Self::SyncTime {} => "Set clock",
+            Self::TrimFileSystems {} => "Trim file systems",
+            Self::SetGuestPassword { .. } => "Set password",
         }
     }
 
@@ -166,6 +226,9 @@ impl DomainCommand {
             Self::SetTitle { .. } => "has a new title",
             Self::SetDescription { .. } => "has a new description",
             Self::SetTags { .. } => "has new tags",
+            Self::SyncTime {} => "has the time of now",
+            Self::TrimFileSystems {} => "gave back what it does not use",
+            Self::SetGuestPassword { .. } => "has a new password",
         }
     }
 
@@ -212,6 +275,7 @@ impl DomainCommand {
             Self::SetDescription { description } => Some(domain.description == description.trim()),
             Self::SetTags { tags } => Some(domain.tags == normal_tags(tags.iter().cloned())),
             Self::Reboot {} | Self::Reset {} | Self::Nmi {} => None,
+            Self::SyncTime {} | Self::TrimFileSystems {} | Self::SetGuestPassword { .. } => None,
             _ if domain.state == DomainState::Unknown => None,
             _ => self.leads_to().map(|state| state == domain.state),
         }
@@ -319,6 +383,15 @@ impl DomainCommand {
                 }
             }
             Self::SetTitle { .. } | Self::SetDescription { .. } | Self::SetTags { .. } => None,
+            Self::SyncTime {} | Self::TrimFileSystems {} | Self::SetGuestPassword { .. } => match (state, domain.agent)
+            {
+                (S::Running, Agent::Connected) => None,
+                (S::Running, Agent::Disconnected) => {
+                    Some("has no guest agent that answers; start qemu-guest-agent in it")
+                }
+                (S::Running, Agent::Absent) => Some("has no channel for a guest agent"),
+                _ => Some("is not running, so nobody in it answers"),
+            },
         }
     }
 
@@ -344,6 +417,14 @@ impl DomainCommand {
                 if description.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t' | '\r')) =>
             {
                 wrong("description", "a description must not hold control characters")
+            }
+            Self::SetGuestPassword { user, .. } if !is_user(user) => {
+                wrong("user", "it is the name of somebody in the guest")
+            }
+            Self::SetGuestPassword { password, .. }
+                if !(1..=256).contains(&password.0.len()) || password.0.contains(['\0', '\n']) =>
+            {
+                wrong("password", "a password has 1 to 256 characters on one line")
             }
             Self::SetTags { tags } if tags.len() > MAX_TAGS => wrong("tags", "a machine has at most 32 tags"),
             Self::SetTags { tags } => tags.iter().try_for_each(|tag| {

@@ -133,6 +133,30 @@ fn impossible_arguments_are_refused_with_their_field() {
 }
 
 #[test]
+fn what_only_an_agent_can_do_needs_one_that_answers() {
+    use crate::domain::Agent;
+    let with = |state, agent| Domain { agent, ..domain(state) };
+    let password = || DomainCommand::SetGuestPassword { user: "root".into(), password: Secret("geheim".into()) };
+    for command in [DomainCommand::SyncTime {}, DomainCommand::TrimFileSystems {}, password()] {
+        let check = |state, agent| command.check(&with(state, agent), &host("QEMU")).is_ok();
+        assert!(check(DomainState::Running, Agent::Connected), "{command:?}");
+        assert!(!check(DomainState::Running, Agent::Disconnected) && !check(DomainState::Running, Agent::Absent));
+        assert!(!check(DomainState::Paused, Agent::Connected) && !check(DomainState::Stopped, Agent::Connected));
+    }
+    // It is in no log, no record and no trace.
+    let written = format!("{:?} {}", password(), serde_json::to_string(&password()).expect("json"));
+    assert!(!written.contains("geheim"), "{written}");
+    let read: DomainCommand =
+        serde_json::from_str(r#"{"kind":"setGuestPassword","user":"root","password":"geheim"}"#).expect("valid");
+    assert_eq!(read, password());
+    for (user, secret) in [("", "x"), ("a:b", "x"), ("root", ""), ("root", "a\nb")] {
+        let command = DomainCommand::SetGuestPassword { user: user.into(), password: Secret(secret.into()) };
+        let fault = command.check(&with(DomainState::Running, Agent::Connected), &host("QEMU")).expect_err("wrong");
+        assert_eq!(fault.kind.status(), 422);
+    }
+}
+
+#[test]
 fn a_command_travels_as_its_kind_with_its_arguments() {
     let text = r#"{"requestId":"9d5815f3-0942-43f7-bd25-8c0cb4800b49","host":"atlas","target":"9d5815f3-0942-43f7-bd25-8c0cb4800b40","command":{"kind":"setAutostart","enabled":true}}"#;
     let request: CommandRequest = serde_json::from_str(text).expect("valid");

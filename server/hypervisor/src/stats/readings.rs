@@ -164,7 +164,7 @@ pub(super) fn detail(connect: &Connect, id: Uuid) -> Result<Detail, Error> {
 fn number(values: &Values, name: &str) -> Option<u64> {
     match values.get(name)? {
         Value::Int(number) => u64::try_from(*number).ok(),
-        Value::Text(_) => None,
+        Value::Text(_) | Value::Float(_) => None,
     }
 }
 

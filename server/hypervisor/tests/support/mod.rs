@@ -13,7 +13,7 @@ use std::{
 use hypervisor::{HostConfig, Hypervisor, Sink, demo_host};
 use model::{
     Command, Domain, DomainCommand, Event, Fault, FaultKind, Host, HostInventory, Inventory, Network, Pool, RequestId,
-    Volume, network::Lease,
+    Volume, domain::GuestDetails, network::Lease,
 };
 use tempfile::TempDir;
 use tokio::{sync::watch, time::timeout};
@@ -145,6 +145,10 @@ impl World {
 
     pub async fn volumes(&self, pool: &str) -> Result<Arc<Vec<Volume>>, Fault> {
         self.hypervisor().volumes(self.pool(pool).expect("it is there").id, pool).await
+    }
+
+    pub async fn guest(&self, name: &str) -> Result<GuestDetails, Fault> {
+        self.hypervisor().guest_details(self.domain(name).id, name).await
     }
 
     pub async fn leases(&self, network: &str) -> Result<Vec<Lease>, Fault> {

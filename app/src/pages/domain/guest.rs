@@ -1,0 +1,172 @@
+//! What the guest of a machine says of itself, and what its agent can do. The server draws
+//! it, and it is read again while somebody looks.
+
+use leptos::prelude::*;
+
+use crate::ui::served::served;
+
+/// The tab.
+#[component]
+pub(crate) fn GuestTab() -> impl IntoView {
+    #[cfg(feature = "ssr")]
+    let drawn = drawn::draw();
+    #[cfg(not(feature = "ssr"))]
+    let drawn = ();
+    crate::around::keep_fresh(Some(30_000));
+    served(drawn)
+}
+
+#[cfg(feature = "ssr")]
+mod drawn {
+    use leptos::prelude::*;
+    use model::{
+        Command, Domain, DomainCommand, DomainRef, Fault,
+        command::Secret,
+        domain::{Agent, FileSystem, GuestDetails},
+    };
+
+    use crate::{
+        around::{Action, denied, here, hosts},
+        backend::Beforehand,
+        format,
+        pages::domain::Subject,
+        routes,
+        ui::controls::{Empty, fact, or_dash},
+        vm::form_token,
+    };
+
+    /// The tab's content.
+    pub(super) fn draw() -> AnyView {
+        let Subject { id, domain, .. } = expect_context();
+        let domain = domain.get_untracked();
+        let read = use_context::<Beforehand>().and_then(|read| read.guest);
+        view! {
+            {match read {
+                Some(Ok(guest)) => details(&domain, &guest),
+                Some(Err(fault)) => nothing(&domain, &fault),
+                None => ().into_any(),
+            }}
+            {actions(&id)}
+        }
+        .into_any()
+    }
+
+    /// Why nothing is known, and what to do about it.
+    fn nothing(domain: &Domain, fault: &Fault) -> AnyView {
+        let (title, text) = match domain.agent {
+            _ if !domain.state.is_active() => {
+                ("The machine is off", "Its guest tells of itself while it runs.".to_owned())
+            }
+            Agent::Absent => (
+                "No way to ask the guest",
+                "The machine has no channel for a guest agent (org.qemu.guest_agent.0). Add one, and run qemu-guest-agent in it.".to_owned(),
+            ),
+            Agent::Disconnected => (
+                "The guest does not answer",
+                "Install qemu-guest-agent in the guest and start it. What libvirt sees from outside is under Overview.".to_owned(),
+            ),
+            Agent::Connected => ("The guest did not answer this time", fault.sentence()),
+        };
+        view! { <Empty title=title>{text}</Empty> }.into_any()
+    }
+
+    fn details(domain: &Domain, guest: &GuestDetails) -> AnyView {
+        let zone = match (guest.timezone.as_str(), guest.timezone_offset) {
+            ("", None) => String::new(),
+            (name, None) => name.to_owned(),
+            (name, Some(offset)) => {
+                let (sign, offset) = (if offset < 0 { '-' } else { '+' }, offset.unsigned_abs());
+                format!("{name} UTC{sign}{:02}:{:02}", offset / 3_600, offset / 60 % 60).trim().to_owned()
+            }
+        };
+        let load = guest.load.map(|load| load.map(|load| format!("{load:.2}")).join(", ")).unwrap_or_default();
+        let users: Vec<AnyView> = guest
+            .users
+            .iter()
+            .map(|user| {
+                let since = user.since.map(|since| view! { " since " {crate::past::time(since)} }.into_any());
+                view! { <li>{user.name.clone()} <span class="muted">{since}</span></li> }.into_any()
+            })
+            .collect();
+        let nobody = users
+            .is_empty()
+            .then(|| view! { <p class="muted calm">"Nobody is logged in, or the guest does not tell."</p> }.into_any());
+        view! {
+            <div class="grid g2">
+                <section class="card" aria-label="About the guest">
+                    <header><h2>"Guest"</h2></header>
+                    <dl>
+                        {fact("System", or_dash(&guest.os_version))}
+                        {fact("Kernel", or_dash(&guest.kernel))}
+                        {fact("Host name", or_dash(&guest.hostname))}
+                        {fact("Addresses", view! { <span class="mono">{or_dash(&domain.addresses.join(", "))}</span> })}
+                        {fact("Time zone", or_dash(&zone))}
+                        {fact("Load", or_dash(&load))}
+                    </dl>
+                </section>
+                <section class="card" aria-label="Users"><header><h2>"Users"</h2></header><ul class="log">{users.collect_view()}</ul>{nobody}</section>
+            </div>
+            {file_systems(&guest.file_systems)}
+        }
+        .into_any()
+    }
+
+    fn file_systems(all: &[FileSystem]) -> AnyView {
+        if all.is_empty() {
+            return ().into_any();
+        }
+        let rows = all.iter().map(|system| {
+            let room = match (system.used_bytes, system.total_bytes) {
+                (Some(used), Some(total)) if total > 0 => {
+                    let percent = (u128::from(used) * 100 / u128::from(total)).min(100) as u8;
+                    let words = format!("{} of {}", format::size(used), format::size(total));
+                    let class = if percent >= 90 { "full" } else { "disk" };
+                    let label = format!("{percent} % of {} taken", system.mount_point);
+                    view! { <span class="bar"><progress class=class max="100" value=percent.to_string() aria-label=label></progress><span class="num">{words}</span></span> }.into_any()
+                }
+                _ => or_dash(""),
+            };
+            view! { <tr><th scope="row" class="mono">{system.mount_point.clone()}</th><td data-label="Type">{or_dash(&system.kind)}</td><td data-label="Taken">{room}</td></tr> }.into_any()
+        });
+        view! {
+            <section class="card list" aria-label="File systems"><div class="scroll"><table aria-label="File systems">
+                <thead><tr><th scope="col">"File system"</th><th scope="col">"Type"</th><th scope="col">"Taken"</th></tr></thead>
+                <tbody>{rows.collect_view()}</tbody>
+            </table></div></section>
+        }
+        .into_any()
+    }
+
+    /// What the agent can do.
+    fn actions(id: &DomainRef) -> AnyView {
+        let hosts = hosts();
+        let Some(host) = hosts.hosts.get(&id.host) else { return ().into_any() };
+        let action = |label: &'static str, command: DomainCommand| {
+            let command = Command::from(command);
+            let denied = denied(&command, host, id.clone());
+            Action { label, wish: format!("{}@{id}", command.kind()), denied, ..Action::default() }
+        };
+        let (clock, trim) = (
+            action("Set clock", DomainCommand::SyncTime {}),
+            action("Trim file systems", DomainCommand::TrimFileSystems {}),
+        );
+        let sample = DomainCommand::SetGuestPassword { user: "root".into(), password: Secret("x".into()) };
+        let denied = denied(&Command::from(sample), host, id.clone());
+        let why = denied.clone().map(|why| view! { <small class="muted" id="why-password">{why}</small> }.into_any());
+        view! {
+            <section class="card spaced" aria-label="What the agent can do">
+                <header><h2>"Agent"</h2></header>
+                <p class="buttons-row calm">{clock.draw()} {trim.draw()}</p>
+                <form class="fields across" method="post" action=routes::at(routes::COMMANDS)>
+                    {form_token()}
+                    <input type="hidden" name="back" value=here()/>
+                    <label>"User in the guest" <input name="user" required autocomplete="off" autocapitalize="none" spellcheck="false"/></label>
+                    <label>"New password" <input name="password" type="password" required autocomplete="new-password"/></label>
+                    <button class="btn" name="do" value=format!("setGuestPassword@{id}") title=denied.clone() aria-disabled=denied.is_some().then_some("true") aria-describedby=denied.is_some().then_some("why-password")>"Set password"</button>
+                    {why}
+                </form>
+            </section>
+        }
+        .into_any()
+    }
+}

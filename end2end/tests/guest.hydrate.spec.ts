@@ -1,0 +1,48 @@
+// What a guest says of itself, live, from a real agent in a real guest.
+import AxeBuilder from "@axe-core/playwright";
+import { expect, live, press, test, Daemon, row, Server } from "../support.ts";
+
+test("the tab tells what the guest says, and why it does not", async ({ page, demo }) => {
+  const daemon = new Daemon().start();
+  daemon.guest("tiny");
+  const server = await new Server(["--connect", `atlas=${daemon.uri}`]).start();
+  try {
+    await page.goto(`${server.url}/vms`);
+    await row(page, "tiny").getByRole("link", { name: "tiny" }).click();
+    await page.getByRole("link", { name: "Guest" }).click();
+    await expect(page.getByRole("heading", { name: "The machine is off" })).toBeVisible();
+    await expect(page.getByRole("button", { name: "Set clock" })).toHaveAttribute("title", /not running/);
+    await live(page);
+    daemon.virsh("start", "tiny");
+    // Nobody loads the page again: it is drawn anew when the agent comes.
+    const about = page.getByRole("region", { name: "About the guest" });
+    await expect(about).toContainText(/Kernel/, { timeout: 30_000 });
+    await expect(about).toContainText("tiny");
+    await expect(page.getByRole("button", { name: "Set clock" })).not.toHaveAttribute("aria-disabled", "true");
+    const { violations } = await new AxeBuilder({ page }).analyze();
+    expect(violations.map((violation) => `${violation.id} ${violation.nodes[0].html}`)).toEqual([]);
+    // A password reaches the guest or is refused by it; it is written nowhere.
+    await page.getByLabel("User in the guest").fill("root");
+    await page.getByLabel("New password").fill("tiny-secret-7");
+    await press(page, "Set password");
+    await expect(page.getByRole("region", { name: "Notices" })).toContainText(/tiny/);
+    const id = (await server.inventory()).hosts.atlas.domains[0].id;
+    await expect.poll(async () => (await (await fetch(`${server.url}/api/v1/tasks?target=${id}`)).json()).tasks[0]?.outcome).toBeTruthy();
+    for (const path of ["/api/v1/audit", "/api/v1/audit.jsonl", "/api/v1/tasks", "/api/v1/events?limit=500"]) {
+      const text = await (await fetch(`${server.url}${path}`)).text();
+      expect(text).not.toContain("tiny-secret-7");
+    }
+    expect(await (await fetch(`${server.url}/api/v1/audit`)).text()).toContain("setGuestPassword");
+    const told = await (await fetch(`${server.url}/api/v1/domains/atlas/${id}/guest`)).json();
+    expect(told.kernel).toMatch(/^\d+\./);
+    daemon.virsh("destroy", "tiny");
+    await expect(page.getByRole("heading", { name: "The machine is off" })).toBeVisible();
+  } finally {
+    await server.stop();
+    daemon.stop();
+  }
+  await page.goto(`${demo.url}/vms`);
+  await row(page, "web-01").getByRole("link", { name: "web-01" }).click();
+  await page.getByRole("link", { name: "Guest" }).click();
+  await expect(page.getByRole("heading", { name: /guest/i, level: 2 }).first()).toBeVisible();
+});
