@@ -260,7 +260,6 @@ pub(crate) fn set_password(connection: &Connection, name: &str, hashed: &str) ->
 
 /// The account of somebody whom a provider knows, made or kept up to date; none when the
 /// name belongs to somebody else.
-#[cfg(any(feature = "oidc", test))]
 pub(crate) fn put_known(
     connection: &Connection,
     (subject, name, role): (&str, &str, Role),
