@@ -99,7 +99,9 @@ impl Action {
             None => String::new(),
         };
         let name = (!about.is_empty()).then(|| format!("{label} {about}"));
-        let reason_id = denied.is_some().then(|| format!("why-{}", wish.replace(['@', '/'], "-")));
+        // The same wish may stand in each row.
+        let of: String = about.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let reason_id = denied.is_some().then(|| format!("why-{}-{of}", wish.replace(['@', '/'], "-")));
         view! {
             <form class="inline" method="post" action=crate::routes::at(crate::routes::COMMANDS)>
                 {crate::vm::form_token()}
@@ -127,7 +129,7 @@ pub(crate) fn here() -> String {
 /// Why somebody may not, or why it is not possible now.
 #[cfg(feature = "ssr")]
 pub(crate) fn denied(command: &model::Command, host: &model::HostInventory, id: model::DomainRef) -> Option<String> {
-    let may = use_store().may(model::Permission::Operate);
+    let may = use_store().may(command.permission());
     may.and_then(|()| command.check(host, id.id, None)).err().map(|fault| fault.reason)
 }
 

@@ -284,6 +284,12 @@ pub(crate) fn api_content(pool: &DomainRef, volume: &str) -> String {
     at(&format!("/api/v1/pools/{}/{}/content?volume={}", pool.host, pool.id, escape(volume)))
 }
 
+/// One task, for the browser.
+#[cfg(feature = "hydrate")]
+pub(crate) fn api_task(id: RequestId) -> String {
+    at(&format!("/api/v1/tasks/{id}"))
+}
+
 /// Where the pieces of an upload go.
 #[cfg(feature = "hydrate")]
 pub(crate) fn api_upload(id: RequestId, offset: Option<u64>) -> String {

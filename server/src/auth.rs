@@ -274,8 +274,12 @@ impl Auth {
         let (user, subject, has_factor) = found.await?;
         let began = Instant::now();
         let account = user.as_ref().map(|_| subject.as_deref());
-        if let Some(said) = self.ask_system(name, password, account).await {
-            let Some(known) = said? else { return Err(self.wrong_password(user, began, from).await) };
+        if self.is_the_systems(name, account) {
+            // PAM may wait for a network, and nobody else shall.
+            drop(place);
+            let Some(known) = self.ask_system(name, password).await? else {
+                return Err(self.wrong_password(user, began, from).await);
+            };
             self.attempts.succeeded(&suspects);
             return self.enter_by_system(&known, has_factor, from).await;
         }

@@ -3,6 +3,7 @@
 
 mod batch;
 mod perform;
+mod recent;
 pub(crate) mod upload;
 mod watch;
 
@@ -26,7 +27,7 @@ use tokio::{task::JoinSet, time::timeout};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use self::upload::Uploads;
+use self::{recent::Recent, upload::Uploads};
 use crate::{
     auth,
     feed::{Feed, Filter},
@@ -44,6 +45,9 @@ pub struct Backend {
     pub(crate) journal: Arc<Journal>,
     /// What machines used lately.
     pub(crate) history: Arc<History>,
+    /// What guests said a moment ago, and which leases there were.
+    guests: Recent<GuestDetails>,
+    leases: Recent<Vec<Lease>>,
     /// Uploads that wait for their content.
     pub(crate) uploads: Uploads,
     /// What goes on beside commands, until the server stops.
@@ -90,6 +94,8 @@ impl Backend {
             tasks,
             journal,
             history,
+            guests: Recent::default(),
+            leases: Recent::default(),
             uploads: Uploads::default(),
             beside: Mutex::default(),
         });
@@ -106,6 +112,10 @@ impl Backend {
 
     /// Ends what is under way in order: no new commands, outcomes on disk.
     pub(crate) async fn stop(&self, limit: Duration) {
+        // What waits for more content than will come is taken back, not left half done.
+        for upload in self.uploads.all().into_iter().filter_map(|id| self.tasks.get(id)) {
+            upload.cancel.notify_one();
+        }
         self.tasks.drain(limit).await;
         watch::last(self).await;
         self.beside.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
@@ -191,7 +201,16 @@ impl Backend {
         let hosts = self.feed.snapshot().hosts;
         let host = hosts.hosts.get(&request.host).ok_or_else(|| no_host(&request.host));
         let name = host.as_ref().ok().and_then(|host| request.command.target_name(host, request.target));
-        let check = |host: &HostInventory| request.command.check(host, request.target, request.expected_version);
+        let check = |host: &HostInventory| {
+            request.command.check(host, request.target, request.expected_version)?;
+            let known = matches!(request.command, Command::Domain(_))
+                || self.hosts.get(&request.host).is_some_and(Hypervisor::is_listed);
+            if !known {
+                let reason = format!("The pools and networks of {} are not known yet", request.host);
+                return Err(Fault::denied(reason).with_next("Try again in a moment"));
+            }
+            self.uploads.is_free(&request.object(), &request.command)
+        };
         let refused = host.and_then(check).err();
         let domain = hosts.domain(&request.object()).cloned();
         let CommandRequest { request_id, host, target, command, session, tab, .. } = request;
@@ -322,7 +341,8 @@ impl Backend {
         // The same that forbids what only an agent can do.
         let of = hosts.hosts.get(&id.host).ok_or_else(|| no_host(&id.host))?;
         Command::Domain(DomainCommand::SyncTime {}).check(of, id.id, None)?;
-        host.guest_details(id.id, &name).await
+        let asked = self.guests.get(id, || host.guest_details(id.id, &name));
+        asked.await
     }
 
     /// The volumes of a pool, with who uses each.
@@ -353,7 +373,8 @@ impl Backend {
         if !network.active {
             return Ok(Vec::new());
         }
-        self.hosts.get(&id.host).ok_or_else(missing)?.leases(id.id, &network.name).await
+        let host = self.hosts.get(&id.host).ok_or_else(missing)?;
+        self.leases.get(id, || host.leases(id.id, &network.name)).await
     }
 
     /// What a page about accounts shows.

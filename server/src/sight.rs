@@ -73,11 +73,12 @@ impl Sight {
         Err(Fault::new(FaultKind::NotFound, format!("There is no {what} {id}")).with_next("Look at the list"))
     }
 
-    /// The same for what a command is about.
+    /// The same for what a command is about, if it may be asked for at all.
     ///
     /// # Errors
-    /// `NotFound`.
+    /// `NotFound`, or `NotAllowed`.
     pub(crate) fn target(&self, command: &Command, id: &DomainRef) -> Result<(), Fault> {
+        self.viewer.role.may(command.permission())?;
         match command {
             Command::Domain(_) => self.machine(id),
             Command::Pool(_) => self.around(id, "storage pool"),

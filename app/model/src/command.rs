@@ -17,7 +17,7 @@ pub use self::{
     network::NetworkCommand,
     pool::PoolCommand,
 };
-use crate::{DomainRef, Fault, FaultKind, HostId, HostInventory, RequestId};
+use crate::{DomainRef, Fault, FaultKind, HostId, HostInventory, Permission, RequestId};
 
 /// What can be asked of an object of a host; on the wire its kind says of which.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -87,6 +87,16 @@ impl Command {
         match label_of(kind) {
             "" => kind.to_owned(),
             label => label.to_owned(),
+        }
+    }
+
+    /// What somebody needs to ask for it; the only place that decides it.
+    pub fn permission(&self) -> Permission {
+        match self {
+            Self::Pool(
+                PoolCommand::DefinePool { .. } | PoolCommand::BuildPool {} | PoolCommand::DeletePool { content: true },
+            ) => Permission::ShapeStorage,
+            _ => Permission::Operate,
         }
     }
 

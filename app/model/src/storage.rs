@@ -78,7 +78,7 @@ pub struct Pool {
 impl Pool {
     /// Whether its volumes lie below a path of the host.
     pub fn has_paths(&self) -> bool {
-        matches!(self.kind.as_str(), "dir" | "fs" | "netfs" | "logical" | "vstorage")
+        matches!(self.kind.as_str(), "dir" | "fs" | "netfs" | "logical" | "disk" | "zfs" | "vstorage")
     }
 
     /// Where a volume of that name lies; none where names are no paths.
@@ -239,17 +239,22 @@ impl PoolSpec {
         if !Self::KINDS.iter().any(|(kind, _)| *kind == self.kind) {
             return Err(Fault::invalid("kind", "there is no such type of pool"));
         }
-        let [path, host, folder, device, group] = Self::needs(&self.kind);
+        let needs = Self::needs(&self.kind);
+        let [path, host, folder, device, group] = needs;
+        let given = [&self.path, &self.host, &self.folder, &self.device, &self.group];
+        let names = ["path", "host", "folder", "device", "group"];
+        if let Some((_, name)) =
+            needs.iter().zip(given).zip(names).find(|((needed, given), _)| !**needed && !given.is_empty())
+        {
+            return Err(Fault::invalid(name, "a pool of this type has none"));
+        }
         let absolute = |field: &str, text: &str| match plain_path(text) {
             true => Ok(()),
             false => Err(Fault::invalid(field, "it is an absolute path, such as /var/lib/images, without .. in it")),
         };
         if path {
             absolute("path", &self.path)?;
-            if ["/", "/dev", "/etc", "/proc", "/sys", "/boot", "/usr", "/bin", "/sbin", "/lib"]
-                .contains(&self.path.trim_end_matches('/'))
-                || self.path == "/"
-            {
+            if SYSTEM.iter().any(|folder| self.path == *folder || self.path.starts_with(&format!("{folder}/"))) {
                 return Err(Fault::invalid("path", "this folder belongs to the system; choose one of its own"));
             }
         }
@@ -278,6 +283,12 @@ impl PoolSpec {
         Ok(())
     }
 }
+
+/// Folders of a host that are no place for images.
+const SYSTEM: [&str; 14] = [
+    "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys", "/usr",
+    "/var/run",
+];
 
 /// Largest volume: 1 EiB; what is beyond is a slip.
 const MAX_VOLUME: u64 = 1 << 60;
@@ -321,8 +332,9 @@ impl VolumeSpec {
             if self.format != "qcow2" {
                 return Err(Fault::invalid("backing", "only a qcow2 volume can be based on another one"));
             }
-            if !plain_path(&self.backing) {
-                return Err(Fault::invalid("backing", "it is the path of a volume"));
+            let name = Path::new(&self.backing).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if !plain_path(&self.backing) || pool.path_of(name).as_deref() != Some(self.backing.as_str()) {
+                return Err(Fault::invalid("backing", "it is the path of a volume of this pool"));
             }
             if !Self::FORMATS.contains(&self.backing_format.as_str()) {
                 return Err(Fault::invalid("backingFormat", "it is qcow2 or raw, and never guessed"));
@@ -387,8 +399,9 @@ pub fn check_volume_name(name: &str) -> Result<(), Fault> {
 
 /// An absolute path without anything strange in it.
 fn plain_path(text: &str) -> bool {
-    let fine = |part: &str| part != ".." && part != "." && !part.chars().any(char::is_control);
-    text.starts_with('/') && text.len() <= 1_000 && text.len() > 1 && text.split('/').all(fine)
+    let fine = |part: &str| !part.is_empty() && part != ".." && part != "." && !part.chars().any(char::is_control);
+    let parts = text.strip_prefix('/').map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+    text.len() <= 1_000 && text.trim() == text && parts.is_some_and(|parts| parts.split('/').all(fine))
 }
 
 fn is_word(text: &str) -> bool {
@@ -431,7 +444,19 @@ mod tests {
             spec.check().map_err(|fault| fault.reason.split(':').next().unwrap_or_default().to_owned())
         };
         assert_eq!(field(PoolSpec { path: "/srv/vm".into(), ..wish("dir") }), Ok(()));
-        for path in ["", "srv", "/srv/../etc", "/", "/etc", "/srv\n/x"] {
+        for path in [
+            "",
+            "srv",
+            "/srv/../etc",
+            "/",
+            "/etc",
+            "//etc",
+            "/etc ",
+            "/etc/cron.d",
+            "/root/.ssh",
+            "/srv//x",
+            "/srv\n/x",
+        ] {
             assert_eq!(field(PoolSpec { path: path.into(), ..wish("dir") }), Err("path".into()), "{path:?}");
         }
         let nfs = PoolSpec { path: "/mnt/a".into(), host: "nas.lan".into(), folder: "/vm".into(), ..wish("netfs") };
@@ -456,6 +481,10 @@ mod tests {
         assert!(VolumeSpec { format: "vmdk".into(), ..wish.clone() }.check(&pool()).is_err());
         let based = VolumeSpec { backing: "/var/lib/images/base".into(), backing_format: "raw".into(), ..wish };
         assert_eq!(based.check(&pool()), Ok(()));
+        assert!(
+            VolumeSpec { backing: "/etc/shadow".into(), ..based.clone() }.check(&pool()).is_err(),
+            "no volume of it"
+        );
         assert!(VolumeSpec { backing_format: String::new(), ..based.clone() }.check(&pool()).is_err(), "never guessed");
         assert!(VolumeSpec { format: "raw".into(), ..based }.check(&pool()).is_err());
     }

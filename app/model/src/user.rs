@@ -26,6 +26,9 @@ pub enum Permission {
     View,
     /// To carry out commands and to end tasks of one's own.
     Operate,
+    /// To say which folders and devices of a host are storage, and to delete what is in them as
+    /// a whole: that reaches all files of the host.
+    ShapeStorage,
     /// To end tasks of others.
     EndTasksOfOthers,
     /// To read who did what.
@@ -40,9 +43,10 @@ pub enum Permission {
 
 impl Permission {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::View,
         Self::Operate,
+        Self::ShapeStorage,
         Self::EndTasksOfOthers,
         Self::ReadAudit,
         Self::OwnAccount,
@@ -77,6 +81,7 @@ impl Role {
         let (least, what) = match permission {
             Permission::View => (Self::Viewer, "see this"),
             Permission::Operate => (Self::Operator, "change anything"),
+            Permission::ShapeStorage => (Self::Admin, "say what is storage on a host"),
             Permission::EndTasksOfOthers => (Self::Admin, "end tasks of others"),
             Permission::ReadAudit => (Self::Admin, "read who did what"),
             Permission::OwnAccount => (Self::Viewer, "change an account of its own"),
@@ -258,9 +263,11 @@ mod tests {
         let may = |role: Role, permission| role.may(permission).is_ok();
         use Permission::Operate;
         let table = Role::ALL.map(|role| Permission::ALL.map(|wish| may(role, wish)));
-        let (viewer, operator) =
-            ([true, false, false, false, true, false, false], [true, true, false, false, true, false, false]);
-        assert_eq!(table, [viewer, operator, [true; 7]]);
+        let (viewer, operator) = (
+            [true, false, false, false, false, true, false, false],
+            [true, true, false, false, false, true, false, false],
+        );
+        assert_eq!(table, [viewer, operator, [true; 8]]);
         let fault = Role::Viewer.may(Operate).expect_err("not allowed");
         assert_eq!(
             fault.sentence(),

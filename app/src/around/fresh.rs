@@ -27,30 +27,30 @@ pub(super) fn keep(store: Store, acts: Acts, every: Option<u32>) {
     let patience = Patience { quiet: 150.0, most: 1_000.0 };
     let missed = StoredValue::new(false);
     let refresher = Refresher::new(patience, move || async move {
-        if document().hidden() {
-            // Nothing is redrawn in a hidden tab.
-            missed.try_set_value(true);
-            return Some(true);
-        }
         missed.try_get_value()?;
-        Some(read_again().await)
+        // Nothing is redrawn in a hidden tab, nor where somebody is at work.
+        let read = if document().hidden() { Reading::Missed } else { read_again().await };
+        missed.try_set_value(read == Reading::Missed);
+        Some(read != Reading::NoAnswer)
     });
-    let shown = {
+    // What was missed is made up for when the tab is shown, or the work is done.
+    let catches_up = ["visibilitychange", "focusout", "click"].map(|moment| {
         let refresher = refresher.clone();
-        window_event_listener_untyped("visibilitychange", move |_| {
+        window_event_listener_untyped(moment, move |_| {
             if !document().hidden() && missed.try_get_value() == Some(true) {
-                missed.set_value(false);
                 refresher.event();
             }
         })
-    };
+    });
     let timer = every.map(|every| {
         let refresher = refresher.clone();
         StoredValue::new_local(gloo_timers::callback::Interval::new(every, move || refresher.event()))
     });
     let sent = window_event_listener(leptos::ev::submit, move |event| submitted(&event, acts));
-    Effect::new(move |before: Option<usize>| {
-        let now = store.changed.get();
+    // A link within the page changes its address only.
+    let location = leptos_router::hooks::use_location();
+    Effect::new(move |before: Option<(usize, String)>| {
+        let now = (store.changed.get(), location.search.get());
         if before.is_some_and(|before| before != now) {
             refresher.event();
         }
@@ -58,26 +58,37 @@ pub(super) fn keep(store: Store, acts: Acts, every: Option<u32>) {
     });
     on_cleanup(move || {
         timer.inspect(|timer| timer.dispose());
-        shown.remove();
+        catches_up.into_iter().for_each(|listener| listener.remove());
         sent.remove();
     });
 }
 
 /// The heading that the server has drawn.
 pub(super) fn heading() -> String {
-    let heading = document().query_selector(".served h1").ok().flatten();
+    let heading = document().query_selector(".served :is(h1, h2)").ok().flatten();
     heading.and_then(|heading| heading.text_content()).unwrap_or_default()
 }
 
-/// Reads the page once more and puts what is new into its place; whether all of it is.
-async fn read_again() -> bool {
+/// What became of a reading.
+#[derive(Clone, Copy, PartialEq)]
+enum Reading {
+    /// All of it is in its place.
+    Shown,
+    /// Part of it is not, because somebody is at work there.
+    Missed,
+    /// There was none.
+    NoAnswer,
+}
+
+/// Reads the page once more and puts what is new into its place.
+async fn read_again() -> Reading {
     let address = window().location().href().unwrap_or_default();
-    let Ok(answer) = gloo_net::http::Request::get(&address).send().await else { return false };
-    let Ok(text) = answer.text().await else { return false };
+    let Ok(answer) = gloo_net::http::Request::get(&address).send().await else { return Reading::NoAnswer };
+    let Ok(text) = answer.text().await else { return Reading::NoAnswer };
     let parsed = DomParser::new().and_then(|parser| parser.parse_from_string(&text, SupportedType::TextHtml));
     let next = parsed.ok().and_then(|document| document.query_selector(DRAWN).ok()?);
     let now = document().query_selector(DRAWN).ok().flatten();
-    let (Some(next), Some(now)) = (next, now) else { return true };
+    let (Some(next), Some(now)) = (next, now) else { return Reading::Shown };
     let (olds, news) = (children(&now), children(&next));
     if olds.len() != news.len() {
         let free = !is_busy(&now);
@@ -86,22 +97,46 @@ async fn read_again() -> bool {
             now.replace_children_with_node(&news);
             shape_forms();
         }
-        return free;
+        return if free { Reading::Shown } else { Reading::Missed };
     }
-    let mut all = true;
+    let mut read = Reading::Shown;
     for (old, new) in olds.iter().zip(news) {
         if is_busy(old) {
-            all = false;
+            read = Reading::Missed;
         } else if differ(old, &new) {
-            old.replace_with_with_node_1(&new).ok();
+            replace(old, &new);
         }
     }
-    all
+    read
 }
 
-/// Whether two drawings show something else; the tokens of their forms always differ.
+/// Whether two drawings show something else; the tokens of their forms, which always differ,
+/// do not count.
 fn differ(a: &Element, b: &Element) -> bool {
-    a.outer_html() != b.outer_html()
+    let plain = |element: &Element| {
+        let copy = element.clone_node_with_deep(true).ok()?.dyn_into::<Element>().ok()?;
+        let tokens = copy.query_selector_all("input[name=token]").ok()?;
+        for index in 0..tokens.length() {
+            tokens.item(index)?.dyn_into::<Element>().ok()?.set_attribute("value", "").ok()?;
+        }
+        Some(copy.outer_html())
+    };
+    plain(a) != plain(b)
+}
+
+/// Puts a drawing into the place of another one; what had the focus has it again.
+fn replace(old: &Element, new: &Element) {
+    let all = |section: &Element| section.query_selector_all("a, button, summary, input, select").ok();
+    let focused = document().active_element();
+    let place = all(old).and_then(|all| {
+        let focused = focused.as_ref()?;
+        (0..all.length()).find(|index| all.item(*index).is_some_and(|one| one.is_same_node(Some(focused))))
+    });
+    old.replace_with_with_node_1(new).ok();
+    if let Some(next) = place.and_then(|place| all(new)?.item(place)).and_then(|next| next.dyn_into().ok()) {
+        let next: web_sys::HtmlElement = next;
+        next.focus().ok();
+    }
 }
 
 fn children(element: &Element) -> Vec<Element> {

@@ -89,7 +89,7 @@ async fn send(file: &File, pool: &str, acts: Acts) -> Result<(), Fault> {
         match next {
             Ok(next) => (offset, tries) = (Some(next), 0),
             // The task has ended, and has said why.
-            Err(fault) if fault.kind == FaultKind::NotFound && offset.is_some() => return Ok(()),
+            Err(fault) if fault.kind == FaultKind::NotFound && has_ended(request).await => return Ok(()),
             Err(fault) if tries >= TRIES => return Err(fault),
             Err(_) => {
                 tries += 1;
@@ -106,6 +106,16 @@ async fn send(file: &File, pool: &str, acts: Acts) -> Result<(), Fault> {
 async fn ask(request: RequestId) -> Result<f64, Fault> {
     let asked = gloo_net::http::Request::get(&routes::api_upload(request, None)).send().await;
     answered(asked.map_err(|_| no_answer())?).await
+}
+
+/// Whether the task of an upload has ended.
+async fn has_ended(request: RequestId) -> bool {
+    #[derive(Deserialize)]
+    struct Ended {
+        outcome: Option<String>,
+    }
+    let Ok(answer) = gloo_net::http::Request::get(&routes::api_task(request)).send().await else { return false };
+    answer.json::<Ended>().await.is_ok_and(|task| task.outcome.is_some())
 }
 
 /// Sends the piece that begins there; gives how far the upload is then.

@@ -57,6 +57,8 @@ mod drawn {
         let fields: Vec<(String, String)> = query
             .into_iter()
             .filter_map(|(name, value)| Some((name.strip_prefix(routes::FIELD)?.to_owned(), value)))
+            // Whatever else stands in the address is none of what is asked about here.
+            .filter(|(name, _)| ["volume", "content"].contains(&name.as_str()))
             .collect();
         let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
         let volume = field("volume").unwrap_or_default();

@@ -172,7 +172,9 @@ fn wish(record: &AuditRecord) -> String {
         Some(Command::Network(NetworkCommand::SetStaticHost { mac, address, .. })) => {
             format!("Set static address {address} for {mac}")
         }
-        Some(Command::Network(NetworkCommand::RemoveStaticHost { mac })) => format!("Remove static address of {mac}"),
+        Some(Command::Network(NetworkCommand::RemoveStaticHost { mac, .. })) => {
+            format!("Remove static address of {mac}")
+        }
         Some(command) => command.label().to_owned(),
         None => words::own(&record.kind).map_or_else(|| record.kind.clone(), str::to_owned),
     }

@@ -482,10 +482,23 @@ unsafe extern "C" {
 const AGENT_SECONDS: c_int = 5;
 
 /// Lets calls of an agent end that takes a question and never answers
-/// (`virDomainAgentSetResponseTimeout`); where that is not known, they take as long as they do.
-pub(crate) fn limit_agent(domain: &Domain) {
+/// (`virDomainAgentSetResponseTimeout`) while the result lives; where that is not known, they take
+/// as long as they do. The limit is the machine's and counts for all clients, so it is not left.
+pub(crate) fn limit_agent(domain: &Domain) -> AgentLimit<'_> {
     // SAFETY: the domain is valid.
     unsafe { sys::virDomainAgentSetResponseTimeout(domain.as_ptr(), AGENT_SECONDS, 0) };
+    AgentLimit(domain)
+}
+
+/// A limit of a machine's agent, which ends with it.
+pub(crate) struct AgentLimit<'a>(&'a Domain);
+
+impl Drop for AgentLimit<'_> {
+    fn drop(&mut self) {
+        let forever = sys::VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK;
+        // SAFETY: the domain outlives the limit.
+        unsafe { sys::virDomainAgentSetResponseTimeout(self.0.as_ptr(), forever, 0) };
+    }
 }
 
 /// Operating system and host name: what every guest is asked for.
@@ -493,7 +506,7 @@ pub(crate) const GUEST_NAMES: u32 = sys::VIR_DOMAIN_GUEST_INFO_OS | sys::VIR_DOM
 
 /// What the guest agent tells (`virDomainGetGuestInfo`); 0 means all that it knows.
 pub(crate) fn guest_info(domain: &Domain, what: u32) -> Result<Values, Error> {
-    limit_agent(domain);
+    let _limit = limit_agent(domain);
     let (mut params, mut count) = (ptr::null_mut(), 0);
     // SAFETY: the domain is valid and both out pointers are.
     let done = unsafe { sys::virDomainGetGuestInfo(domain.as_ptr(), what as c_uint, &mut params, &mut count, 0) };

@@ -142,6 +142,12 @@ impl Keeper {
 
     /// Reads what hints name, publishes the differences, and tells who waits.
     async fn follow(&mut self, session: &Arc<Session>, pending: PendingAround) {
+        for id in pending.networks {
+            match session.call(Lane::Read, move |connect| network::network(connect, id)).await {
+                Ok(network) => self.adopt_network(id, network, false),
+                Err(error) => drop(self.trouble(session, "read a network", &error)),
+            }
+        }
         for (id, others) in pending.pools {
             let read = session.call(Lane::Around, move |connect| storage::pool(connect, id)).await;
             match read {
@@ -152,13 +158,7 @@ impl Keeper {
                     }
                     self.look_at_volumes(session, id, others).await;
                 }
-                Err(error) => self.trouble("read a storage pool", &error),
-            }
-        }
-        for id in pending.networks {
-            match session.call(Lane::Around, move |connect| network::network(connect, id)).await {
-                Ok(network) => self.adopt_network(id, network, false),
-                Err(error) => self.trouble("read a network", &error),
+                Err(error) => drop(self.trouble(session, "read a storage pool", &error)),
             }
         }
         for waiting in pending.waiting {
@@ -167,32 +167,46 @@ impl Keeper {
         }
     }
 
-    /// Reads every pool and every network and publishes the differences.
+    /// Reads every network and every pool and publishes the differences. Networks come first, as
+    /// pools may wait for a file server.
     async fn read_all(&mut self, session: &Arc<Session>, resync: bool) {
-        match session.call(Lane::Around, storage::pools).await {
-            Ok(pools) => {
-                let mut gone: BTreeSet<Uuid> = self.pools.keys().copied().collect();
-                for pool in pools {
-                    let id = pool.id;
-                    gone.remove(&id);
-                    self.adopt_pool(id, Some(pool), resync);
-                    self.look_at_volumes(session, id, false).await;
-                }
-                gone.into_iter().for_each(|id| self.adopt_pool(id, None, resync));
-            }
-            Err(error) => self.trouble("list storage pools", &error),
+        let networks = self.read_networks(session, resync).await;
+        let pools = self.read_pools(session, resync).await;
+        if networks && pools {
+            self.shared.listed.send_replace(true);
         }
-        match session.call(Lane::Around, network::networks).await {
-            Ok(networks) => {
-                let mut gone: BTreeSet<Uuid> = self.networks.keys().copied().collect();
-                for network in networks {
-                    gone.remove(&network.id);
-                    self.adopt_network(network.id, Some(network), resync);
-                }
-                gone.into_iter().for_each(|id| self.adopt_network(id, None, resync));
-            }
-            Err(error) => self.trouble("list networks", &error),
+    }
+
+    /// Whether all networks are known now.
+    async fn read_networks(&mut self, session: &Arc<Session>, resync: bool) -> bool {
+        let networks = match session.call(Lane::Read, network::networks).await {
+            Ok(networks) => networks,
+            Err(error) => return self.trouble(session, "list networks", &error),
+        };
+        let mut gone: BTreeSet<Uuid> = self.networks.keys().copied().collect();
+        for network in networks {
+            gone.remove(&network.id);
+            self.adopt_network(network.id, Some(network), resync);
         }
+        gone.into_iter().for_each(|id| self.adopt_network(id, None, resync));
+        true
+    }
+
+    /// Whether all pools are known now.
+    async fn read_pools(&mut self, session: &Arc<Session>, resync: bool) -> bool {
+        let pools = match session.call(Lane::Around, storage::pools).await {
+            Ok(pools) => pools,
+            Err(error) => return self.trouble(session, "list storage pools", &error),
+        };
+        let mut gone: BTreeSet<Uuid> = self.pools.keys().copied().collect();
+        for pool in pools {
+            let id = pool.id;
+            gone.remove(&id);
+            self.adopt_pool(id, Some(pool), resync);
+            self.look_at_volumes(session, id, false).await;
+        }
+        gone.into_iter().for_each(|id| self.adopt_pool(id, None, resync));
+        true
     }
 
     fn stamp(&self, id: Uuid, resync: bool) -> Stamp {
@@ -280,17 +294,23 @@ impl Keeper {
         }
     }
 
-    /// Notes that a reading did not work. The next one comes by itself, and a link that broke
-    /// is the watcher's business.
-    fn trouble(&mut self, context: &'static str, error: &Error) {
+    /// Notes that a reading did not work, and says whether there is nothing to read at all. The
+    /// next one comes by itself.
+    fn trouble(&mut self, session: &Session, context: &'static str, error: &Error) -> bool {
         if error.is_unsupported() {
             // A driver without storage or networks is no trouble, and said once.
             if self.unsupported.insert(context) {
                 tracing::info!(host = %self.host, context, "this host's driver cannot do that");
             }
-            return;
+            return true;
         }
         tracing::warn!(host = %self.host, context, ?error, "a reading failed");
+        if error.is_link() {
+            // The machines' daemon opens its link to the one of storage or networks once per
+            // client; only a new link of ours makes a new one.
+            session.hints.lost("the link to libvirt's storage or network daemon broke");
+        }
+        false
     }
 }
 

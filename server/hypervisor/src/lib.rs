@@ -18,6 +18,7 @@ mod network;
 mod stats;
 mod storage;
 
+mod guard;
 mod keeper;
 mod watcher;
 
@@ -34,7 +35,7 @@ use model::{
     stats::Sweep,
     task::Progress,
 };
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{runtime::Handle, sync::mpsc, task::JoinHandle};
 use uuid::Uuid;
 
 use crate::{
@@ -121,6 +122,8 @@ pub async fn probe(uri: &str) -> Result<(), String> {
 const SHUTDOWN_WINDOW: Duration = Duration::from_secs(300);
 /// How long any other command's effect is waited for.
 const COMMAND_WINDOW: Duration = Duration::from_secs(120);
+/// How long a reader of a volume may take nothing.
+const TAKE_WITHIN: Duration = Duration::from_secs(60);
 /// How long a guest may ignore the power button before its agent is asked.
 const AGENT_AFTER: Duration = Duration::from_secs(10);
 
@@ -143,6 +146,17 @@ impl Hypervisor {
     /// Whether the first listing has finished or failed.
     pub fn is_settled(&self) -> bool {
         *self.shared.settled.borrow()
+    }
+
+    /// Whether pools and networks were ever read, so that one that is not known is not there.
+    pub fn is_listed(&self) -> bool {
+        *self.shared.listed.borrow()
+    }
+
+    /// Waits until pools and networks were read.
+    pub async fn listed(&self) {
+        // The sender lives in `shared`, so the wait cannot fail.
+        self.shared.listed.subscribe().wait_for(|listed| *listed).await.ok();
     }
 
     /// Tries to connect now instead of after the pause.
@@ -209,7 +223,8 @@ impl Hypervisor {
         let session = self.shared.session().ok_or_else(|| self.not_connected())?;
         let polite = matches!(command, DomainCommand::Shutdown {});
         self.shared.expect(id, request, if polite { SHUTDOWN_WINDOW } else { COMMAND_WINDOW });
-        let lane = if matches!(command, DomainCommand::Save {}) { Lane::Slow } else { Lane::Command };
+        let slow = matches!(command, DomainCommand::Save {} | DomainCommand::TrimFileSystems {});
+        let lane = if slow { Lane::Slow } else { Lane::Command };
         let result = session.call(lane, move |connect| domain::run(connect, id, &command)).await;
         // A link that broke meanwhile drops the waiting side: then there is
         // nothing to wait for, the next listing will tell.
@@ -303,7 +318,7 @@ impl Hypervisor {
             let next = || pieces.blocking_recv().map(|piece| piece.map_err(Error::Said));
             storage::write(connect, (id, &volume), (offset, length), next)
         };
-        let written = session.call(Lane::Slow, write).await;
+        let written = session.call(Lane::Content, write).await;
         written.map_err(|error| error.of_command(name, self.config.id.as_str()))
     }
 
@@ -317,9 +332,13 @@ impl Hypervisor {
         let (name, host) = (name.to_owned(), self.config.id.clone());
         tokio::spawn(async move {
             let (volume, to) = (name.clone(), parts.clone());
-            let read =
-                move |connect: &_| storage::content(connect, id, &volume, |part| to.blocking_send(Ok(part)).is_ok());
-            if let Err(error) = session.call(Lane::Slow, read).await {
+            let runtime = Handle::current();
+            let read = move |connect: &_| {
+                // Whoever takes nothing for long gives the place to others.
+                let take = |part| runtime.block_on(to.send_timeout(Ok(part), TAKE_WITHIN)).is_ok();
+                storage::content(connect, id, &volume, take)
+            };
+            if let Err(error) = session.call(Lane::Content, read).await {
                 parts.send(Err(error.of_command(&name, host.as_str()))).await.ok();
             }
         });
@@ -333,16 +352,6 @@ impl Hypervisor {
     pub async fn leases(&self, id: Uuid, name: &str) -> Result<Vec<Lease>, Fault> {
         let session = self.shared.session().ok_or_else(|| self.not_connected())?;
         let read = session.call(Lane::Around, move |connect| network::leases(connect, id)).await;
-        read.map_err(|error| keeper::refused(&error, name, &self.config.id))
-    }
-
-    /// A network's definition as libvirt writes it.
-    ///
-    /// # Errors
-    /// What libvirt refused, in words; `Unreachable` while the link is down.
-    pub async fn network_definition(&self, id: Uuid, name: &str) -> Result<String, Fault> {
-        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
-        let read = session.call(Lane::Around, move |connect| network::definition(connect, id)).await;
         read.map_err(|error| keeper::refused(&error, name, &self.config.id))
     }
 

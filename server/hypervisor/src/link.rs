@@ -42,6 +42,8 @@ pub(crate) enum Lane {
     Stats,
     /// Questions to guests, which may be silent.
     Guest,
+    /// The content of volumes on its way.
+    Content,
     /// Readings of pools, volumes and networks, which may wait for a file server.
     Around,
 }
@@ -51,7 +53,7 @@ const LANES: usize = Lane::NAMES.len();
 
 impl Lane {
     /// Their names, in their order.
-    const NAMES: [&str; 7] = ["read", "machine", "command", "slow", "stats", "guest", "around"];
+    const NAMES: [&str; 8] = ["read", "machine", "command", "slow", "stats", "guest", "content", "around"];
     /// Calls at a time, one below what the daemon serves of a connection.
     const PERMITS: usize = 4;
 
@@ -61,7 +63,7 @@ impl Lane {
             Self::Read | Self::Machine | Self::Stats => Some(Duration::from_secs(10)),
             Self::Around | Self::Guest => Some(Duration::from_secs(30)),
             Self::Command => Some(Duration::from_secs(90)),
-            Self::Slow => None,
+            Self::Slow | Self::Content => None,
         }
     }
 

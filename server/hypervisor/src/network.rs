@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use model::{
-    Network, NetworkCommand,
+    Fault, FaultKind, Network, NetworkCommand,
     network::{Lease, NetworkSpec},
 };
 use uuid::Uuid;
@@ -48,11 +48,6 @@ pub(crate) fn leases(connect: &Connect, id: Uuid) -> Result<Vec<Lease>, Error> {
     Ok(ffi::leases(&connect.lookup_network_by_uuid(id)?)?)
 }
 
-/// The definition as libvirt writes it.
-pub(crate) fn definition(connect: &Connect, id: Uuid) -> Result<String, Error> {
-    Ok(connect.lookup_network_by_uuid(id)?.xml_desc(0)?)
-}
-
 /// Carries a command out and returns when libvirt has answered.
 pub(crate) fn run(connect: &Connect, id: Uuid, command: &NetworkCommand) -> Result<(), Error> {
     if let NetworkCommand::DefineNetwork { network, autostart } = command {
@@ -75,10 +70,10 @@ pub(crate) fn run(connect: &Connect, id: Uuid, command: &NetworkCommand) -> Resu
             }
         }
         NetworkCommand::SetStaticHost { mac, address, name } => set_static_host(&network, mac, *address, name)?,
-        NetworkCommand::RemoveStaticHost { mac } => {
+        NetworkCommand::RemoveStaticHost { mac, address } => {
             let known = xml::network::network(&network.xml_desc(0)?).unwrap_or_default();
             let hosts = known.subnets.into_iter().flat_map(|subnet| subnet.hosts);
-            for host in hosts.filter(|host| host.mac.eq_ignore_ascii_case(mac)) {
+            for host in hosts.filter(|host| host.address == *address && host.mac.eq_ignore_ascii_case(mac)) {
                 update(&network, sys::VIR_NETWORK_UPDATE_COMMAND_DELETE, (&host.mac, host.address, &host.name))?;
             }
         }
@@ -88,6 +83,10 @@ pub(crate) fn run(connect: &Connect, id: Uuid, command: &NetworkCommand) -> Resu
 
 /// Makes a network and starts it; what does not work leaves no half of it behind.
 fn define(connect: &Connect, id: Uuid, spec: &NetworkSpec, autostart: bool) -> Result<(), Error> {
+    // To define what is there would change it, and undoing that would take it away.
+    if connect.lookup_network_by_uuid(id).is_ok() {
+        return Err(Error::Said(Fault::new(FaultKind::Conflict, format!("{} is there already", spec.name))));
+    }
     let text = xml::network::definition(id, spec).map_err(Error::Said)?;
     let network = connect.define_network_xml(&text)?;
     let begin = || {

@@ -13,7 +13,7 @@ use virt::{
     connect::Connect, error::ErrorNumber, storage_pool::StoragePool, storage_vol::StorageVol, stream::Stream, sys,
 };
 
-use crate::{error::Error, xml};
+use crate::{error::Error, guard::Needs, xml};
 
 /// All pools (`virConnectListAllStoragePools`); those that vanish meanwhile are left out.
 pub(crate) fn pools(connect: &Connect) -> Result<Vec<Pool>, Error> {
@@ -74,7 +74,7 @@ pub(crate) fn volumes(connect: &Connect, id: Uuid) -> Result<Vec<Volume>, Error>
     volumes_of(&connect.lookup_storage_pool_by_uuid(id)?)
 }
 
-fn volumes_of(pool: &StoragePool) -> Result<Vec<Volume>, Error> {
+pub(crate) fn volumes_of(pool: &StoragePool) -> Result<Vec<Volume>, Error> {
     let handles = pool.list_all_volumes(0)?;
     let read = handles.iter().filter_map(|handle| gone_is_none(handle.xml_desc(0).map_err(Error::from)).transpose());
     let mut volumes =
@@ -103,7 +103,7 @@ pub(crate) fn run(
         PoolCommand::BuildPool {} => build(&pool)?,
         PoolCommand::SetPoolAutostart { enabled } => pool.set_autostart(*enabled)?,
         PoolCommand::DefinePool { .. } => {}
-        PoolCommand::DeletePool { content } => delete(&pool, *content)?,
+        PoolCommand::DeletePool { content } => delete(connect, &pool, *content)?,
         PoolCommand::CreateVolume { volume } => create_volume(&pool, volume)?,
         // Its content decides later what it is; until then it is as many bytes.
         PoolCommand::UploadVolume { name, capacity_bytes } => {
@@ -111,15 +111,19 @@ pub(crate) fn run(
             create_volume(&pool, &VolumeSpec { name, capacity_bytes, format, ..VolumeSpec::default() })?;
         }
         PoolCommand::DeleteVolume { name } => {
-            let (volume, all) = (volume(name)?, volumes_of(&pool)?);
-            unneeded(&volume.path()?, name, &all)?;
+            let volume = volume(name)?;
+            Needs::read(connect)?.spare(&volume, &pool.name()?, &[])?;
             volume.delete(0)?;
         }
         PoolCommand::ResizeVolume { name, capacity_bytes } => {
             resize(connect, (&pool, &volume(name)?), *capacity_bytes, running)?;
         }
-        PoolCommand::CloneVolume { name, to } => clone(&pool, &volume(name)?, to)?,
-        PoolCommand::WipeVolume { name } => volume(name)?.wipe(0)?,
+        PoolCommand::CloneVolume { name, to } => clone(connect, &pool, &volume(name)?, to)?,
+        PoolCommand::WipeVolume { name } => {
+            let volume = volume(name)?;
+            Needs::read(connect)?.spare(&volume, &pool.name()?, &[])?;
+            volume.wipe(0)?;
+        }
     }
     Ok(())
 }
@@ -127,6 +131,10 @@ pub(crate) fn run(
 /// Makes a pool and starts it; what does not work leaves no half of it behind.
 fn define(connect: &Connect, id: Uuid, wish: (&PoolSpec, bool, bool)) -> Result<(), Error> {
     let (spec, prepare, _) = wish;
+    // To define what is there would change it, and undoing that would take it away.
+    if connect.lookup_storage_pool_by_uuid(id).is_ok() {
+        return Err(Error::Said(Fault::new(FaultKind::Conflict, format!("{} is there already", spec.name))));
+    }
     let first = define_as(connect, id, wish, "auto");
     // A device without a file system gets one; whatever is on it says so before.
     let blank = spec.kind == "fs" && prepare && first.as_ref().is_err_and(|error| !error.is_link());
@@ -142,7 +150,8 @@ fn define_as(
 ) -> Result<(), Error> {
     let pool = connect.define_storage_pool_xml(&xml::storage::pool_definition(id, spec, format), 0)?;
     let begin = || {
-        if prepare {
+        // A volume group is there already; building it would begin another one.
+        if prepare && spec.kind != "logical" {
             match build(&pool) {
                 // What is there already is used as it is.
                 Err(error) if error.is(&[ErrorNumber::StoragePoolBuilt]) => {}
@@ -173,12 +182,10 @@ fn build(pool: &StoragePool) -> Result<(), Error> {
 }
 
 /// Forgets a pool; with its content when that is wished.
-fn delete(pool: &StoragePool, content: bool) -> Result<(), Error> {
+fn delete(connect: &Connect, pool: &StoragePool, content: bool) -> Result<(), Error> {
     let active = pool.is_active()?;
-    if content && active {
-        for volume in pool.list_all_volumes(0)? {
-            volume.delete(0)?;
-        }
+    if content {
+        delete_volumes(connect, pool, active)?;
     }
     // A transient pool is gone once it is stopped.
     let persistent = pool.is_persistent()?;
@@ -190,6 +197,26 @@ fn delete(pool: &StoragePool, content: bool) -> Result<(), Error> {
     }
     if persistent {
         pool.undefine()?;
+    }
+    Ok(())
+}
+
+/// Deletes all that is in a pool, or, when something of it is needed, nothing.
+fn delete_volumes(connect: &Connect, pool: &StoragePool, active: bool) -> Result<(), Error> {
+    let name = pool.name()?;
+    let denied = |why: &str, next: &str| Err(Error::Said(Fault::denied(format!("{name} {why}")).with_next(next)));
+    if !active {
+        return denied("is not started, so what would be lost is not known", "Start it first");
+    }
+    let volumes = pool.list_all_volumes(0)?;
+    if volumes.iter().any(|volume| volume.info().is_ok_and(|info| info.kind == sys::VIR_STORAGE_VOL_DIR)) {
+        return denied("has folders in it, which are not deleted", "Look at them on the host, and delete them there");
+    }
+    let needs = Needs::read(connect)?;
+    let together = volumes.iter().map(StorageVol::path).collect::<Result<Vec<_>, _>>()?;
+    volumes.iter().try_for_each(|volume| needs.spare(volume, &name, &together))?;
+    for volume in &volumes {
+        volume.delete(0)?;
     }
     Ok(())
 }
@@ -208,8 +235,13 @@ fn create_volume(pool: &StoragePool, spec: &VolumeSpec) -> Result<(), Error> {
     Ok(())
 }
 
-fn clone(pool: &StoragePool, source: &StorageVol, to: &str) -> Result<(), Error> {
+fn clone(connect: &Connect, pool: &StoragePool, source: &StorageVol, to: &str) -> Result<(), Error> {
     let known = xml::storage::volume(&source.xml_desc(0)?).unwrap_or_default();
+    // An image that somebody brought may name any file of the host, which the copy would hold.
+    if !known.backing.is_empty() && connect.lookup_storage_vol_by_path(&known.backing).is_err() {
+        let fault = Fault::denied(format!("It is based on {}, which is in no storage pool", known.backing));
+        return Err(Error::Said(fault.with_next("Start the pool that has it, and refresh both")));
+    }
     let spec = VolumeSpec {
         name: to.to_owned(),
         capacity_bytes: known.capacity_bytes,
@@ -317,15 +349,4 @@ fn resize(
         None => volume.resize(bytes, 0)?,
     }
     Ok(())
-}
-
-/// A volume that others are based on is not taken away from under them.
-fn unneeded(path: &str, name: &str, all: &[Volume]) -> Result<(), Error> {
-    let needing: Vec<&str> =
-        all.iter().filter(|volume| volume.backing == path).map(|volume| volume.name.as_str()).collect();
-    if needing.is_empty() {
-        return Ok(());
-    }
-    let fault = Fault::denied(format!("{name} is needed: {} are based on it", needing.join(", ")));
-    Err(Error::Said(fault.with_next("Delete those first")))
 }

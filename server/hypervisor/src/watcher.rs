@@ -73,6 +73,8 @@ pub(crate) struct Shared {
     running: Mutex<HashMap<Uuid, Arc<Domain>>>,
     /// Turns true when the first listing, of pools and networks last, has finished or failed.
     pub(crate) settled: watch::Sender<bool>,
+    /// Turns true when pools and networks have been read for the first time.
+    pub(crate) listed: watch::Sender<bool>,
     /// Cuts the pause before the next attempt to connect short.
     pub(crate) retry: tokio::sync::Notify,
 }
@@ -85,6 +87,7 @@ impl Shared {
             causes: Mutex::default(),
             running: Mutex::default(),
             settled: watch::Sender::new(false),
+            listed: watch::Sender::new(false),
             retry: tokio::sync::Notify::new(),
         }
     }
@@ -182,6 +185,8 @@ impl Watcher {
             match opener.open(&self.config.uri).await {
                 Ok(session) => {
                     let why = self.watch(&session).await;
+                    // Whatever was not read by now failed.
+                    self.shared.settled.send_replace(true);
                     tracing::warn!(host = %self.config.id, why, "link lost");
                     self.shared.set_session(None);
                     self.guests = JoinSet::new();

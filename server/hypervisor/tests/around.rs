@@ -127,7 +127,7 @@ async fn a_network_is_made_gets_static_addresses_and_is_deleted() {
     world.run_on(id, set).await.expect("set");
     let hosts = world.network("guests").expect("there").subnets[0].hosts.clone();
     assert_eq!((hosts[0].address, hosts[0].name.as_str()), (address, "web"));
-    world.run_on(id, NetworkCommand::RemoveStaticHost { mac }).await.expect("removed");
+    world.run_on(id, NetworkCommand::RemoveStaticHost { mac, address }).await.expect("removed");
     assert!(world.network("guests").expect("there").subnets[0].hosts.is_empty());
     world.run_on(id, NetworkCommand::StopNetwork {}).await.expect("stops");
     assert!(!world.network("guests").expect("there").active);

@@ -28,7 +28,7 @@ async fn names(world: &World, pool: &str) -> Vec<String> {
 
 /// Makes a pool of a folder of the daemon's own.
 async fn folder_pool(world: &World, daemon: &Daemon, name: &str) -> Uuid {
-    let id = Uuid::from_u128(7);
+    let id = Uuid::from_u128(u128::from(name.as_bytes()[0]));
     let path = daemon.folder.path().join(name).to_string_lossy().into_owned();
     let pool = PoolSpec { name: name.into(), kind: "dir".into(), path, ..PoolSpec::default() };
     world.run_on(id, PoolCommand::DefinePool { pool, build: true, autostart: false }).await.expect("made");
@@ -162,6 +162,56 @@ async fn a_disk_of_a_running_machine_grows_with_its_knowledge_and_is_not_taken_a
     assert!(path.exists());
 }
 
+#[tokio::test]
+#[ignore = "needs root, libvirtd and QEMU; make test runs it"]
+async fn a_base_of_volumes_in_another_pool_is_not_taken_away() {
+    let daemon = Daemon::start();
+    let world = World::of_uri(&daemon.uri).await;
+    let golden = folder_pool(&world, &daemon, "golden").await;
+    let images = folder_pool(&world, &daemon, "images").await;
+    world.run_on(golden, PoolCommand::CreateVolume { volume: volume("base", "qcow2", 16) }).await.expect("made");
+    world.run_on(golden, PoolCommand::CreateVolume { volume: volume("other", "qcow2", 16) }).await.expect("made");
+    let (base, overlay) = (daemon.folder.path().join("golden/base"), daemon.folder.path().join("images/web"));
+    let paths = [&base, &overlay].map(|path| path.display().to_string());
+    daemon.virsh(&[
+        "vol-create-as",
+        "images",
+        "web",
+        "16M",
+        "--format",
+        "qcow2",
+        "--backing-vol",
+        &paths[0],
+        "--backing-vol-format",
+        "qcow2",
+    ]);
+    for command in [
+        PoolCommand::DeleteVolume { name: "base".into() },
+        PoolCommand::WipeVolume { name: "base".into() },
+        PoolCommand::DeletePool { content: true },
+    ] {
+        let fault = world.run_on(golden, command.clone()).await.expect_err("needed");
+        assert!(fault.kind == FaultKind::Denied && fault.reason.contains("web"), "{command:?}: {fault:?}");
+    }
+    assert!(base.exists() && daemon.folder.path().join("golden/other").exists(), "nothing of it is gone");
+    // The pool of the overlay is away, but a machine runs from it.
+    let disk = format!(
+        "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{}'/><target dev='vda' bus='virtio'/></disk>",
+        paths[1]
+    );
+    script(&["guest"], daemon.folder.path(), &["db", &disk]);
+    daemon.virsh(&["start", "db"]);
+    daemon.virsh(&["pool-destroy", "images"]);
+    let fault = world.run_on(golden, PoolCommand::DeleteVolume { name: "base".into() }).await.expect_err("needed");
+    assert!(fault.reason.contains("db"), "{fault:?}");
+    daemon.virsh(&["destroy", "db"]);
+    daemon.virsh(&["undefine", "db"]);
+    world.run_on(images, PoolCommand::StartPool {}).await.expect("starts");
+    world.run_on(images, PoolCommand::DeletePool { content: true }).await.expect("nobody needs it");
+    world.run_on(golden, PoolCommand::DeletePool { content: true }).await.expect("nor this one now");
+    assert!(!base.exists());
+}
+
 /// A file as a block device, as long as it lives.
 struct Loop(String);
 
@@ -277,7 +327,13 @@ async fn guests_of_a_network_of_ours_get_addresses_and_virsh_is_followed() {
         daemon.virsh(&["undefine", name]);
     }
     world.run_on(id, NetworkCommand::StartNetwork {}).await.expect("starts");
-    world.run_on(id, NetworkCommand::RemoveStaticHost { mac: mac.into() }).await.expect("removed");
+    world
+        .run_on(
+            id,
+            NetworkCommand::RemoveStaticHost { mac: mac.into(), address: "10.213.7.50".parse().expect("an address") },
+        )
+        .await
+        .expect("removed");
     assert!(world.network("bv-lab").expect("there").subnets[0].hosts.is_empty());
     world.until("the machines are gone", |all| (all.domains().count() == 1).then_some(())).await;
     world.run_on(id, NetworkCommand::DeleteNetwork {}).await.expect("deleted");

@@ -46,21 +46,29 @@ impl Auth {
         Ok(user.name)
     }
 
-    /// What the system says of a password: who shows it, or none when it is wrong. It is not
-    /// asked about names of accounts that were made here; then nothing comes back. `account`
-    /// is who else knows the account of that name, if there is one.
-    pub(super) async fn ask_system(
-        &self,
-        name: &str,
-        password: &str,
-        account: Option<Option<&str>>,
-    ) -> Option<Result<Option<Known>, Fault>> {
+    /// Whether the system decides about a name: not about accounts that were made here.
+    /// `account` is who else knows the account of that name, if there is one.
+    pub(super) fn is_the_systems(&self, name: &str, account: Option<Option<&str>>) -> bool {
         #[cfg(feature = "pam")]
-        if let Some(system) = self.system.as_ref().filter(|system| system.decides(name, account)) {
-            return Some(system.check(name, password).await);
+        return self.system.as_ref().is_some_and(|system| system.decides(name, account));
+        #[cfg(not(feature = "pam"))]
+        {
+            let _ = (name, account);
+            false
         }
-        let _ = (name, password, account);
-        None
+    }
+
+    /// What the system says of a password: who shows it, or none when it is wrong.
+    ///
+    /// # Errors
+    /// When the system cannot say it, or gives no role.
+    pub(super) async fn ask_system(&self, name: &str, password: &str) -> Result<Option<Known>, Fault> {
+        #[cfg(feature = "pam")]
+        if let Some(system) = &self.system {
+            return system.check(name, password).await;
+        }
+        let _ = (name, password);
+        Ok(None)
     }
 
     /// Waits until a wrong password has taken as long as one that the system looked at.

@@ -90,6 +90,10 @@ fn check(config: &Pam, name: &str, password: &str) -> Result<Option<Known>, Faul
     if model::user::check_name(name).is_err() || password.is_empty() || password.contains('\0') {
         return Ok(None);
     }
+    // A directory may know somebody by several spellings; each would be an account of its own.
+    if User::from_name(name).ok().flatten().is_none_or(|user| user.name != name) {
+        return Ok(None);
+    }
     let asked = || {
         let conversation = Password(password).into_conversation();
         let mut pam = TransactionBuilder::new_with_service(&config.service).username(name).build(conversation)?;

@@ -180,7 +180,16 @@ impl Backend {
         let Some(hypervisor) = self.hosts.get(&intent.host) else {
             return unknown(record, "its host is not configured any more");
         };
+        if let Command::Pool(PoolCommand::UploadVolume { name, .. }) = &intent.command {
+            let reason = format!("The upload of {name} was interrupted, and it may be there in part");
+            let fault = Fault::new(FaultKind::Interrupted, reason).with_next("Delete it and upload it again");
+            return End { outcome: TaskState::Failed, fault: Some(fault), settled: Settled::Later };
+        }
         hypervisor.settled().await;
+        if !matches!(intent.command, Command::Domain(_)) {
+            // What was not read is not gone.
+            hypervisor.listed().await;
+        }
         let evidence = self.feed.until(|inventory| {
             let host = inventory.hosts.get(&intent.host).filter(|host| host.host.connection.connected)?;
             Some(intent.command.evidence(host, id.id))

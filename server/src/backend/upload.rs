@@ -51,6 +51,39 @@ impl Uploads {
         })
     }
 
+    /// Whether nothing that is still coming in is in a command's way.
+    ///
+    /// # Errors
+    /// `Denied`, with the upload.
+    pub(super) fn is_free(&self, pool: &DomainRef, command: &Command) -> Result<(), Fault> {
+        let Command::Pool(command) = command else { return Ok(()) };
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let meant = |upload: &Upload| {
+            let named = |name: &String| *name == upload.name;
+            upload.pool == *pool
+                && match command {
+                    PoolCommand::StopPool {} | PoolCommand::DeletePool { .. } => true,
+                    PoolCommand::DeleteVolume { name }
+                    | PoolCommand::WipeVolume { name }
+                    | PoolCommand::ResizeVolume { name, .. }
+                    | PoolCommand::CloneVolume { name, .. }
+                    | PoolCommand::UploadVolume { name, .. } => named(name),
+                    PoolCommand::CreateVolume { volume } => named(&volume.name),
+                    _ => false,
+                }
+        };
+        match known.values().find(|upload| meant(upload)) {
+            Some(upload) => Err(Fault::denied(format!("{} is still being uploaded", upload.name))
+                .with_next("Wait for it, or cancel its task first")),
+            None => Ok(()),
+        }
+    }
+
+    /// The requests of all of them.
+    pub(super) fn all(&self) -> Vec<RequestId> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+
     /// How far an upload is, in bytes.
     ///
     /// # Errors
@@ -81,16 +114,28 @@ impl Backend {
         let all = || self.uploads.0.lock().unwrap_or_else(PoisonError::into_inner);
         all().insert(intent.request_id, upload.clone());
         let came = self.wait_for_content(record, &upload).await;
-        all().remove(&intent.request_id);
-        // A piece that is under way ends before anything is done with the volume.
+        // A piece that is under way ends before anything is done with the volume, and nobody
+        // else takes its name before that.
         let _turn = upload.turn.lock().await;
-        let hypervisor = self.hosts.get(&intent.host).ok_or_else(|| no_host(&intent.host))?;
+        let Some(hypervisor) = self.hosts.get(&intent.host) else {
+            all().remove(&intent.request_id);
+            return Err(no_host(&intent.host));
+        };
         let then = match &came {
             // What is in it says what it is.
             Ok(()) => PoolCommand::RefreshPool {},
+            // One that a machine has meanwhile stays; the refusal is in the task's log.
             Err(_) => PoolCommand::DeleteVolume { name: name.clone() },
         };
+        let hosts = self.feed.snapshot().hosts;
+        let may = hosts.hosts.get(&intent.host).map(|host| Command::from(then.clone()).check(host, target, None));
+        if let Some(Err(fault)) = may {
+            all().remove(&intent.request_id);
+            self.tasks.progress(record, |task| task.note(now(), fault.sentence()));
+            return came;
+        }
         let done = hypervisor.run(intent.request_id, target, &intent.name, Agent::Absent, then.into()).await;
+        all().remove(&intent.request_id);
         if let Err(fault) = &done {
             self.tasks.progress(record, |task| task.note(now(), fault.sentence()));
         }
@@ -138,6 +183,9 @@ impl Backend {
         pieces: mpsc::Receiver<Result<Bytes, Fault>>,
     ) -> Result<u64, Fault> {
         let upload = self.uploads.find(id, origin)?;
+        if self.tasks.get(id).is_none_or(|record| record.task.borrow().outcome.is_some()) {
+            return Err(Fault::new(FaultKind::NotFound, "The upload has ended"));
+        }
         let busy = || Fault::new(FaultKind::Conflict, "Another piece of this upload is being written");
         let _turn = upload.turn.try_lock().map_err(|_| busy())?;
         let have = *upload.offset.borrow();

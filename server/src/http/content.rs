@@ -1,6 +1,6 @@
 //! The content of volumes: pieces that come in, and what goes out.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
     Extension, Json,
@@ -11,15 +11,17 @@ use axum::{
 };
 use futures_util::{StreamExt, stream};
 use http_body_util::BodyExt;
-use model::{DomainRef, Fault, Origin};
+use model::{DomainRef, Fault, FaultKind, Origin};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 use super::{Failed, door::field};
 use crate::{backend::upload::request_id, sight::Sight};
 
 /// Largest piece of an upload.
 pub(super) const MAX_PIECE: usize = 64 << 20;
+/// How long a piece may take.
+const PIECE_WITHIN: Duration = Duration::from_secs(300);
 /// Parts of a piece that wait for libvirt.
 const WAITING: usize = 8;
 
@@ -62,7 +64,10 @@ pub(crate) async fn piece(
             }
         }
     };
-    let (written, ()) = tokio::join!(written, feed);
+    // One that comes drop by drop is given up; what was not written is sent again.
+    let both = async { tokio::join!(written, feed) };
+    let late = |_| Fault::new(FaultKind::TimedOut, "The piece took too long").with_next("Send smaller ones");
+    let (written, ()) = timeout(PIECE_WITHIN, both).await.map_err(late)?;
     Ok((StatusCode::OK, Json(json!({ "offset": written? }))))
 }
 

@@ -2,7 +2,7 @@
 //! form becomes a command. The page comes back with the result; a script that asks for JSON
 //! gets the ids of its requests at once.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use app::{backend::AssetNames, plain::Page, routes};
 use axum::{
@@ -35,8 +35,13 @@ const OF_THE_FORM: [&str; 5] = ["token", "do", "back", "confirm", "select"];
 struct Fields(Vec<(String, String)>);
 
 impl Fields {
+    /// The last one of that name: a button comes after all fields.
     fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.0.iter().rfind(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    fn address(&self) -> Result<IpAddr, Fault> {
+        self.text("address").parse().map_err(|_| Fault::invalid("address", "it is an IP address"))
     }
 
     fn text(&self, name: &str) -> String {
@@ -213,14 +218,18 @@ fn of_pool(kind: &str, fields: &Fields) -> Result<PoolCommand, Fault> {
         "buildPool" => PoolCommand::BuildPool {},
         "setPoolAutostart" => PoolCommand::SetPoolAutostart { enabled: fields.is_on("enabled") },
         "definePool" => {
+            let kind = text("type");
+            let [path, host, folder, device, group] = PoolSpec::needs(&kind);
+            // What was written for another type is not meant.
+            let needed = |needed: bool, field: &str| if needed { text(field) } else { String::new() };
             let pool = PoolSpec {
                 name: text("name"),
-                kind: text("type"),
-                path: text("path"),
-                host: text("server"),
-                folder: text("folder"),
-                device: text("device"),
-                group: text("group"),
+                kind,
+                path: needed(path, "path"),
+                host: needed(host, "server"),
+                folder: needed(folder, "folder"),
+                device: needed(device, "device"),
+                group: needed(group, "group"),
             };
             PoolCommand::DefinePool { pool, build: fields.is_on("build"), autostart: fields.is_on("autostart") }
         }
@@ -274,11 +283,10 @@ fn of_network(kind: &str, fields: &Fields) -> Result<NetworkCommand, Fault> {
             NetworkCommand::DefineNetwork { network, autostart: fields.is_on("autostart") }
         }
         "setStaticHost" => {
-            let address = text("address");
-            let address = address.parse().map_err(|_| Fault::invalid("address", "it is an IP address"))?;
-            NetworkCommand::SetStaticHost { mac: text("mac").to_ascii_lowercase(), address, name: text("name") }
+            let (mac, address) = (text("mac").to_ascii_lowercase(), fields.address()?);
+            NetworkCommand::SetStaticHost { mac, address, name: text("name") }
         }
-        "removeStaticHost" => NetworkCommand::RemoveStaticHost { mac: text("mac") },
+        "removeStaticHost" => NetworkCommand::RemoveStaticHost { mac: text("mac"), address: fields.address()? },
         _ => return Err(unknown()),
     })
 }

@@ -43,8 +43,10 @@ pub enum NetworkCommand {
     },
     /// The reverse of it (`virNetworkUpdate`).
     RemoveStaticHost {
-        /// The hardware address.
+        /// The hardware address; empty of one that is known by its name only.
         mac: String,
+        /// The address.
+        address: IpAddr,
     },
 }
 
@@ -138,13 +140,10 @@ impl NetworkCommand {
                 denied(format!("is in use: {} are plugged into it", some_of(&plugged(false))))
             }
             Self::SetStaticHost { mac, address, name } => static_host(network, (mac, *address, name)),
-            Self::RemoveStaticHost { mac } => {
-                let known = network.subnets.iter().flat_map(|subnet| &subnet.hosts);
-                match known.into_iter().any(|host| host.mac.eq_ignore_ascii_case(mac)) {
-                    true => Ok(()),
-                    false => denied(format!("has no static address for {mac}")),
-                }
-            }
+            Self::RemoveStaticHost { mac, address } => match has_static(network, mac, *address) {
+                true => Ok(()),
+                false => denied(format!("does not give {address} to {mac}")),
+            },
             _ => Ok(()),
         }
     }
@@ -157,17 +156,17 @@ impl NetworkCommand {
             (Self::StartNetwork {}, Some(network)) => Some(network.active),
             (Self::StopNetwork {}, Some(network)) => Some(!network.active),
             (Self::SetNetworkAutostart { enabled }, Some(network)) => Some(network.autostart == *enabled),
-            (Self::SetStaticHost { mac, address, .. }, Some(network)) => {
-                let mut known = network.subnets.iter().flat_map(|subnet| &subnet.hosts);
-                Some(known.any(|host| host.mac.eq_ignore_ascii_case(mac) && host.address == *address))
-            }
-            (Self::RemoveStaticHost { mac }, Some(network)) => {
-                let mut known = network.subnets.iter().flat_map(|subnet| &subnet.hosts);
-                Some(!known.any(|host| host.mac.eq_ignore_ascii_case(mac)))
-            }
+            (Self::SetStaticHost { mac, address, .. }, Some(network)) => Some(has_static(network, mac, *address)),
+            (Self::RemoveStaticHost { mac, address }, Some(network)) => Some(!has_static(network, mac, *address)),
             _ => None,
         }
     }
+}
+
+/// Whether a network gives an address to a hardware address for good.
+fn has_static(network: &Network, mac: &str, address: IpAddr) -> bool {
+    let mut known = network.subnets.iter().flat_map(|subnet| &subnet.hosts);
+    known.any(|host| host.address == address && host.mac.eq_ignore_ascii_case(mac))
 }
 
 /// Whether a machine may get an address for good.
@@ -190,9 +189,17 @@ fn static_host(network: &Network, (mac, address, name): (&str, IpAddr, &str)) ->
     if address == subnet.address {
         return Err(Fault::invalid("address", &format!("{address} is the host's own")));
     }
-    let other = subnet.hosts.iter().find(|host| host.address == address && !host.mac.eq_ignore_ascii_case(mac));
-    match other {
-        Some(host) => Err(Fault::invalid("address", &format!("{address} belongs to {}", host.mac))),
+    if address.is_ipv6() {
+        let reason = "DHCPv6 knows machines by their names, not by their hardware addresses; use virsh net-update";
+        return Err(Fault::invalid("address", reason));
+    }
+    // libvirt changes the first entry that has the same address, hardware address or name.
+    let mut others = subnet.hosts.iter().filter(|host| !host.mac.eq_ignore_ascii_case(mac));
+    match others.find(|host| host.address == address || !name.is_empty() && host.name == name) {
+        Some(host) if host.address == address => {
+            Err(Fault::invalid("address", &format!("{address} belongs to {}", host.mac)))
+        }
+        Some(host) => Err(Fault::invalid("name", &format!("{name} belongs to {}", host.mac))),
         None => Ok(()),
     }
 }
@@ -225,7 +232,7 @@ mod tests {
         let mut host = HostInventory::unread("atlas".parse().expect("a name"), "qemu:///system".into(), false, 0);
         host.host.connection.connected = true;
         let ip = |text: &str| text.parse().expect("an address");
-        let known = StaticHost { mac: "52:54:00:00:00:01".into(), address: ip("192.168.122.10"), name: String::new() };
+        let known = StaticHost { mac: "52:54:00:00:00:01".into(), address: ip("192.168.122.10"), name: "db".into() };
         let ranges = vec![(ip("192.168.122.2"), ip("192.168.122.254"))];
         let subnet = Subnet { address: ip("192.168.122.1"), prefix: 24, ranges, hosts: vec![known] };
         let network = Network {
@@ -275,10 +282,15 @@ mod tests {
         assert_eq!(set("52:54:00:00:00:02", "192.168.122.10", ""), Err("address".into()));
         assert_eq!(set("52:54:00:00:00:02", "192.168.123.10", ""), Err("address".into()));
         assert_eq!(set("52:54:00:00:00:02", "192.168.122.1", ""), Err("address".into()));
+        assert_eq!(set("52:54:00:00:00:02", "192.168.122.11", "db"), Err("name".into()), "of another one");
         assert_eq!(set("52:54", "192.168.122.12", ""), Err("mac".into()));
         assert_eq!(set("52:54:00:00:00:02", "192.168.122.12", "<b>"), Err("name".into()));
-        let gone = check(NetworkCommand::RemoveStaticHost { mac: "52:54:00:00:00:09".into() }, &host);
-        assert_eq!(gone.expect_err("gone").kind, FaultKind::Denied);
-        assert!(check(NetworkCommand::RemoveStaticHost { mac: "52:54:00:00:00:01".into() }, &host).is_ok());
+        let remove = |mac: &str, address: &str| {
+            let (mac, address) = (mac.into(), address.parse().expect("an address"));
+            check(NetworkCommand::RemoveStaticHost { mac, address }, &host)
+        };
+        assert_eq!(remove("52:54:00:00:00:09", "192.168.122.10").expect_err("gone").kind, FaultKind::Denied);
+        assert!(remove("52:54:00:00:00:01", "192.168.122.11").is_err(), "another address");
+        assert!(remove("52:54:00:00:00:01", "192.168.122.10").is_ok());
     }
 }

@@ -58,12 +58,12 @@ pub(super) fn static_hosts(host: &HostInventory, network: &Network) -> AnyView {
     let id = DomainRef { host: host.host.id.clone(), id: network.id };
     let known = network.subnets.iter().flat_map(|subnet| &subnet.hosts);
     let rows = known.map(|one| {
-        let command = Command::from(NetworkCommand::RemoveStaticHost { mac: one.mac.clone() });
+        let command = Command::from(NetworkCommand::RemoveStaticHost { mac: one.mac.clone(), address: one.address });
         let remove = Action {
             label: "Remove",
             denied: denied(&command, host, id.clone()),
             wish: format!("{}@{id}", command.kind()),
-            fields: vec![("mac", one.mac.clone())],
+            fields: vec![("mac", one.mac.clone()), ("address", one.address.to_string())],
             about: one.address.to_string(),
             ..Action::default()
         };

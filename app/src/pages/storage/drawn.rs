@@ -55,7 +55,7 @@ fn list() -> AnyView {
         shown.flat_map(|host| host.pools.values().map(move |pool| (host, &**pool))).collect();
     pools.sort_by(|a, b| (&a.0.host.id, &a.1.name).cmp(&(&b.0.host.id, &b.1.name)));
     let rows = pools.iter().map(|(host, pool)| row(host, pool)).collect_view();
-    let may = use_store().may(model::Permission::Operate).is_ok();
+    let may = use_store().may(model::Permission::ShapeStorage).is_ok();
     view! {
         <div class="head">
             <h1>"Storage"</h1><span class="muted">{pools.len().to_string()}</span>

@@ -16,7 +16,7 @@ use crate::{
 
 /// The form for a new pool. All fields are there; each says which types need it.
 pub(super) fn new_pool() -> AnyView {
-    if let Err(fault) = use_store().may(model::Permission::Operate) {
+    if let Err(fault) = use_store().may(model::Permission::ShapeStorage) {
         return view! { <Empty title="New storage pool">{fault.sentence()}</Empty> }.into_any();
     }
     let kinds = PoolSpec::KINDS.map(|(kind, words)| view! { <option value=kind>{words}</option> }.into_any());

@@ -89,17 +89,29 @@ fn is_uefi(os: Node<'_, '_>) -> bool {
     os.attribute("firmware") == Some("efi") || loader_is_flash
 }
 
+/// Where the data of a `<source>` lies, in one text.
+fn source_of(source: Node<'_, '_>) -> String {
+    let get = |name| source.attribute(name).map(str::to_owned);
+    let volume = || Some(format!("{}/{}", source.attribute("pool")?, source.attribute("volume")?));
+    get("file")
+        .or_else(|| get("dev"))
+        .or_else(|| get("dir"))
+        .or_else(volume)
+        .or_else(|| get("name"))
+        .unwrap_or_default()
+}
+
+/// The sources of all disks of a definition, and of all that these are based on or copied to;
+/// none of what is no definition.
+pub(crate) fn all_sources(xml: &str) -> Option<Vec<String>> {
+    let document = Document::parse(xml).ok()?;
+    let disks = document.descendants().filter(|element| element.has_tag_name("disk"));
+    let sources = disks.flat_map(|disk| disk.descendants().filter(|element| element.has_tag_name("source")));
+    Some(sources.map(source_of).filter(|source| !source.is_empty()).collect())
+}
+
 fn disk(disk: Node<'_, '_>) -> Disk {
-    let source = child(disk, "source").map(|source| {
-        let get = |name| source.attribute(name).map(str::to_owned);
-        let volume = || Some(format!("{}/{}", source.attribute("pool")?, source.attribute("volume")?));
-        get("file")
-            .or_else(|| get("dev"))
-            .or_else(|| get("dir"))
-            .or_else(volume)
-            .or_else(|| get("name"))
-            .unwrap_or_default()
-    });
+    let source = child(disk, "source").map(source_of);
     Disk {
         target: child_attribute(disk, "target", "dev"),
         device: disk.attribute("device").unwrap_or("disk").to_owned(),
@@ -114,9 +126,11 @@ fn interface(interface: Node<'_, '_>) -> Interface {
     let source = child(interface, "source").and_then(|source| {
         ["network", "bridge", "dev", "path", "name"].into_iter().find_map(|name| source.attribute(name))
     });
+    // One that runs is shown as what libvirt made of it; what it was asked for is its network.
+    let of_network = child(interface, "source").is_some_and(|source| source.has_attribute("network"));
     Interface {
         mac: child_attribute(interface, "mac", "address"),
-        kind: interface.attribute("type").unwrap_or_default().to_owned(),
+        kind: if of_network { "network" } else { interface.attribute("type").unwrap_or_default() }.to_owned(),
         source: source.unwrap_or_default().to_owned(),
         model: child_attribute(interface, "model", "type"),
         host_device: child_attribute(interface, "target", "dev"),
@@ -147,6 +161,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn every_image_below_a_disk_is_found() {
+        let text = "<domain><devices>\
+            <disk><source file='/web.qcow2'/><backingStore><source dev='/dev/vg/base'/><backingStore/></backingStore>\
+            <mirror><source file='/copy'/></mirror></disk>\
+            <disk><source pool='iso' volume='d.iso'/></disk><disk><target dev='sdb'/></disk>\
+            <interface><source network='default'/></interface></devices></domain>";
+        assert_eq!(all_sources(text).expect("it is read"), ["/web.qcow2", "/dev/vg/base", "/copy", "iso/d.iso"]);
+        assert_eq!(all_sources("no definition"), None, "it is not said that there are none");
+    }
 
     const RICH: &str = r#"
 <domain type='kvm' id='3' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>

@@ -1,0 +1,71 @@
+//! What was read a moment ago, so that however many ask, a guest or a network is asked once.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use model::{DomainRef, Fault};
+use tokio::sync::OnceCell;
+
+/// How long a reading serves all who ask.
+const FRESH_FOR: Duration = Duration::from_secs(3);
+/// Readings that are kept.
+const MAX_KEPT: usize = 1_000;
+
+type Cell<T> = Arc<OnceCell<Result<T, Fault>>>;
+
+/// Readings by what they are of.
+pub(super) struct Recent<T>(Mutex<HashMap<DomainRef, (Instant, Cell<T>)>>);
+
+impl<T> Default for Recent<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Clone> Recent<T> {
+    /// The last reading while it is fresh, else a new one that all who ask meanwhile share.
+    ///
+    /// # Errors
+    /// What the reading ended with.
+    pub(super) async fn get<F>(&self, id: &DomainRef, read: impl FnOnce() -> F) -> Result<T, Fault>
+    where
+        F: Future<Output = Result<T, Fault>>,
+    {
+        let cell = {
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() >= MAX_KEPT {
+                kept.retain(|_, (since, _)| since.elapsed() < FRESH_FOR);
+            }
+            let fresh = kept.get(id).filter(|(since, _)| since.elapsed() < FRESH_FOR).map(|(_, cell)| cell.clone());
+            fresh.unwrap_or_else(|| {
+                let cell = Cell::default();
+                kept.insert(id.clone(), (Instant::now(), cell.clone()));
+                cell
+            })
+        };
+        cell.get_or_init(read).await.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn however_many_ask_it_is_read_once() {
+        let (recent, asked) = (Recent::<usize>::default(), AtomicUsize::new(0));
+        let id: DomainRef = "atlas/9d5815f3-0942-43f7-bd25-8c0cb4800b49".parse().expect("a machine");
+        let read = async || {
+            tokio::task::yield_now().await;
+            Ok(asked.fetch_add(1, Ordering::Relaxed))
+        };
+        let (first, second) = tokio::join!(recent.get(&id, read), recent.get(&id, read));
+        assert_eq!((first, second, asked.load(Ordering::Relaxed)), (Ok(0), Ok(0), 1));
+    }
+}
