@@ -125,6 +125,13 @@ async fn who_sees_some_machines_sees_neither_storage_nor_networks() {
         let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
         read(site.server.send(method, path, &headers, body).await).await
     };
+    // What is storage reaches all files of the host, so an operator does not say it.
+    let spec = json!({ "name": "keys", "kind": "dir", "path": "/srv/keys" });
+    let define = json!({ "kind": "definePool", "pool": spec, "build": true, "autostart": false });
+    for command in [define, json!({ "kind": "deletePool", "content": true })] {
+        let request = json!({ "requestId": Uuid::new_v4(), "host": "demo", "target": pool, "command": command });
+        assert_eq!(ask(&all, "POST", "/api/v1/commands", request.to_string()).await.0, 403, "{command}");
+    }
     let volumes = format!("/api/v1/pools/demo/{}/volumes", pool.as_str().expect("text"));
     let leases = format!("/api/v1/networks/demo/{}/leases", network.as_str().expect("text"));
     assert_eq!(ask(&all, "GET", &volumes, String::new()).await.0, 200);

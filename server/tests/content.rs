@@ -103,6 +103,12 @@ async fn an_upload_that_is_cancelled_leaves_nothing_and_what_is_in_a_file_says_w
     let id = shelf.begin("half.raw", 2_000_000).await;
     assert_eq!(shelf.put(&id, 0, &[1; 500_000]).await.0, 200);
     assert!(shelf.file("half.raw").exists());
+    // Nobody takes it away, or its name, while it comes in.
+    for command in [json!({ "kind": "deleteVolume", "name": "half.raw" }), json!({ "kind": "stopPool" })] {
+        let request = json!({ "requestId": Uuid::new_v4(), "host": "atlas", "target": shelf.pool, "command": command });
+        let (status, said) = shelf.server.post("/api/v1/commands", &request).await;
+        assert!(status == 409 && said.to_string().contains("half.raw is still being uploaded"), "{said}");
+    }
     let cancelled = shelf.server.send("POST", &format!("/api/v1/tasks/{id}/cancel"), &[], "").await;
     assert!(cancelled.status().is_success());
     assert_eq!(shelf.outcome(&id).await["fault"]["fault"], "cancelled");
