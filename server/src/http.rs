@@ -31,7 +31,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use model::{Fault, FaultKind};
+use model::{DomainRef, Fault, FaultKind};
 use tower::ServiceExt;
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -176,6 +176,14 @@ fn answers() -> Router<Arc<Backend>> {
 fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     let fault = Fault::new(FaultKind::Internal, "Belvedere made a mistake with this request");
     Failed(fault.with_next("See the server's log")).into_response()
+}
+
+/// What the host and the UUID of an address mean.
+///
+/// # Errors
+/// `Invalid`.
+fn object(host: &str, uuid: &str) -> Result<DomainRef, Fault> {
+    format!("{host}/{uuid}").parse().map_err(|why: String| Fault::invalid("address", &why))
 }
 
 /// Where a form wants to go back to, or the page it belongs to.

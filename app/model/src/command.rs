@@ -92,11 +92,26 @@ impl Command {
 
     /// What somebody needs to ask for it; the only place that decides it.
     pub fn permission(&self) -> Permission {
+        use PoolCommand as P;
         match self {
+            Self::Pool(P::DefinePool { .. } | P::BuildPool {} | P::DeletePool { content: true }) => {
+                Permission::ShapeStorage
+            }
             Self::Pool(
-                PoolCommand::DefinePool { .. } | PoolCommand::BuildPool {} | PoolCommand::DeletePool { content: true },
-            ) => Permission::ShapeStorage,
-            _ => Permission::Operate,
+                P::StartPool {}
+                | P::StopPool {}
+                | P::RefreshPool {}
+                | P::SetPoolAutostart { .. }
+                | P::DeletePool { content: false }
+                | P::CreateVolume { .. }
+                | P::UploadVolume { .. }
+                | P::DeleteVolume { .. }
+                | P::ResizeVolume { .. }
+                | P::CloneVolume { .. }
+                | P::WipeVolume { .. },
+            )
+            | Self::Domain(_)
+            | Self::Network(_) => Permission::Operate,
         }
     }
 

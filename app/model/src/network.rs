@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Fault, HostInventory, storage::check_object_name};
+use crate::{Fault, HostInventory, domain::Interface, storage::check_object_name};
 
 /// A network that machines are plugged into.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +46,16 @@ impl Network {
             "bridge" if self.bridge.is_empty() => "macvtap",
             forward => mode_words(forward),
         }
+    }
+
+    /// Whether it gives addresses to machines.
+    pub fn has_dhcp(&self) -> bool {
+        self.subnets.iter().any(Subnet::has_dhcp)
+    }
+
+    /// Whether an interface is plugged into it.
+    pub fn has(&self, interface: &Interface) -> bool {
+        interface.kind == "network" && interface.source == self.name
     }
 }
 
@@ -110,6 +120,11 @@ impl Subnet {
     fn network(&self) -> (u128, u8, bool) {
         let (bits, width) = bits(self.address);
         (bits & mask(self.prefix, width), self.prefix, self.address.is_ipv6())
+    }
+
+    /// Whether it gives addresses to machines.
+    pub fn has_dhcp(&self) -> bool {
+        !self.ranges.is_empty() || !self.hosts.is_empty()
     }
 
     /// Whether an address belongs to it.
@@ -346,10 +361,8 @@ fn is_domain(text: &str) -> bool {
 
 /// The machines of a host that are plugged into a network.
 pub fn attached<'a>(host: &'a HostInventory, network: &'a Network) -> impl Iterator<Item = &'a crate::Domain> {
-    let plugged = |domain: &crate::Domain| {
-        domain.interfaces.iter().any(|interface| interface.kind == "network" && interface.source == network.name)
-    };
-    host.domains.values().map(|domain| &**domain).filter(move |domain| plugged(domain))
+    let plugged = |domain: &&crate::Domain| domain.interfaces.iter().any(|interface| network.has(interface));
+    host.domains.values().map(|domain| &**domain).filter(plugged)
 }
 
 #[cfg(test)]

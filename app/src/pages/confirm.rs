@@ -20,12 +20,10 @@ pub(crate) fn ConfirmPage() -> impl IntoView {
 mod drawn {
     use leptos::prelude::*;
     use leptos_router::hooks::use_query_map;
-    use std::sync::Arc;
-
     use model::{Command, DomainCommand, DomainRef, NetworkCommand, PoolCommand};
 
     use crate::{
-        backend::Backend,
+        around::drawn::hosts,
         format, routes,
         store::{Store, use_store},
         ui::controls::Empty,
@@ -72,7 +70,7 @@ mod drawn {
             "deleteNetwork" => Some(NetworkCommand::DeleteNetwork {}.into()),
             _ => None,
         };
-        let hosts = use_context::<Arc<dyn Backend>>().map(|backend| backend.snapshot().hosts).unwrap_or_default();
+        let hosts = hosts();
         let named = command.and_then(|command| {
             let name = command.target_name(hosts.hosts.get(&target.host)?, target.id)?;
             Some((command, name))

@@ -12,7 +12,10 @@ use uuid::Uuid;
 use virt::{connect::Connect, domain::Domain as Handle, error::ErrorNumber};
 use virt_sys as sys;
 
-use crate::{error::Error, ffi, xml};
+use crate::{
+    error::{Error, gone_is_none},
+    ffi, xml,
+};
 
 /// What libvirt's daemon tells of a machine without asking the machine's own
 /// process, so that it comes at once even when that process hangs.
@@ -139,15 +142,6 @@ impl Brief {
             unresponsive,
             ..rest
         }
-    }
-}
-
-/// Turns "no such machine" into none.
-fn gone_is_none<T>(read: Result<T, Error>) -> Result<Option<T>, Error> {
-    match read {
-        Ok(read) => Ok(Some(read)),
-        Err(error) if error.is_no_domain() => Ok(None),
-        Err(error) => Err(error),
     }
 }
 

@@ -59,9 +59,10 @@ impl Error {
         self.number().is_some_and(|number| numbers.contains(&number))
     }
 
-    /// Whether the machine does not exist (any more).
-    pub(crate) fn is_no_domain(&self) -> bool {
-        self.number() == Some(ErrorNumber::NoDomain)
+    /// Whether what was asked about does not exist (any more).
+    pub(crate) fn is_gone(&self) -> bool {
+        use ErrorNumber as N;
+        self.is(&[N::NoDomain, N::NoStoragePool, N::NoStorageVolume, N::NoNetwork])
     }
 
     /// Whether this driver cannot do it at all, so that a caller can do without.
@@ -121,6 +122,14 @@ impl Error {
             Self::Libvirt { .. } if self.is_link() => lost(name, host),
             Self::Libvirt { number, message } => refused(*number, message, name, host),
         }
+    }
+}
+
+/// Turns "there is no such object" into none.
+pub(crate) fn gone_is_none<T>(read: Result<T, Error>) -> Result<Option<T>, Error> {
+    match read {
+        Err(error) if error.is_gone() => Ok(None),
+        read => read.map(Some),
     }
 }
 

@@ -3,7 +3,7 @@
 //! as a command may have waited, and knows sources as they are written, not what they mean.
 
 use model::{Fault, Volume};
-use virt::{connect::Connect, domain::Domain, error::ErrorNumber, storage_vol::StorageVol, sys};
+use virt::{connect::Connect, domain::Domain, storage_vol::StorageVol, sys};
 
 use crate::{error::Error, storage, xml};
 
@@ -23,7 +23,7 @@ impl<'a> Needs<'a> {
         for domain in connect.list_all_domains(0)? {
             match sources_of(&domain) {
                 Ok((name, found)) => sources.extend(found.into_iter().map(|source| (name.clone(), source))),
-                Err(error) if error.is(&[ErrorNumber::NoDomain]) => {}
+                Err(error) if error.is_gone() => {}
                 Err(error) => return Err(error),
             }
         }

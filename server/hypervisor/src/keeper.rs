@@ -216,11 +216,7 @@ impl Keeper {
     /// Makes a reading the truth and publishes what differs.
     fn adopt_pool(&mut self, id: Uuid, read: Option<Pool>, resync: bool) {
         let had = self.pools.get(&id);
-        let version = had.map(|had| had.version).unwrap_or_default();
-        let next = read.map(|read| match had {
-            Some(had) if **had == (Pool { version, ..read.clone() }) => had.clone(),
-            _ => Arc::new(Pool { version: next_version(), ..read }),
-        });
+        let next = read.map(|read| newest(had, read, |pool| &mut pool.version));
         let event = diff_pool(&self.host, had, next.as_ref(), self.stamp(id, resync));
         if event.is_some() {
             self.shared.volumes.forget(id);
@@ -237,11 +233,7 @@ impl Keeper {
 
     fn adopt_network(&mut self, id: Uuid, read: Option<Network>, resync: bool) {
         let had = self.networks.get(&id);
-        let version = had.map(|had| had.version).unwrap_or_default();
-        let next = read.map(|read| match had {
-            Some(had) if **had == (Network { version, ..read.clone() }) => had.clone(),
-            _ => Arc::new(Network { version: next_version(), ..read }),
-        });
+        let next = read.map(|read| newest(had, read, |network| &mut network.version));
         let event = diff_network(&self.host, had, next.as_ref(), self.stamp(id, resync));
         match next {
             Some(next) => drop(self.networks.insert(id, next)),
@@ -312,6 +304,20 @@ impl Keeper {
         }
         false
     }
+}
+
+/// What was known of an object when a reading says the same, else the reading with a version of
+/// its own.
+fn newest<T: Clone + PartialEq>(had: Option<&Arc<T>>, mut read: T, version: fn(&mut T) -> &mut u64) -> Arc<T> {
+    if let Some(had) = had {
+        // Whatever the version, only what is read counts.
+        *version(&mut read) = *version(&mut T::clone(had));
+        if **had == read {
+            return had.clone();
+        }
+    }
+    *version(&mut read) = next_version();
+    Arc::new(read)
 }
 
 /// Why a reading of a pool or a network did not work, in words.

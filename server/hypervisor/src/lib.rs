@@ -37,9 +37,11 @@ use model::{
 };
 use tokio::{runtime::Handle, sync::mpsc, task::JoinHandle};
 use uuid::Uuid;
+use virt::connect::Connect;
 
 use crate::{
     error::Error,
+    events::Around,
     keeper::Keeper,
     link::Lane,
     stats::Sampler,
@@ -185,15 +187,10 @@ impl Hypervisor {
 
     /// The same of a storage pool.
     async fn run_pool(&self, (request, id): (RequestId, Uuid), name: &str, command: PoolCommand) -> Result<(), Fault> {
-        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
-        self.shared.expect(id, request, COMMAND_WINDOW);
         let lane = if command.is_slow() { Lane::Slow } else { Lane::Command };
         let running = self.shared.running();
-        let result = session.call(lane, move |connect| storage::run(connect, id, &command, &running)).await;
-        session.hints.around.pool(id, true);
-        session.hints.around.published().await.ok();
-        self.shared.forget(id, request);
-        result.map_err(|error| error.of_command(name, self.config.id.as_str()))
+        let work = move |connect: &Connect| storage::run(connect, id, &command, &running);
+        self.run_around((request, id), name, (lane, work), |around| around.pool(id, true)).await
     }
 
     /// The same of a network.
@@ -203,10 +200,22 @@ impl Hypervisor {
         name: &str,
         command: NetworkCommand,
     ) -> Result<(), Fault> {
+        let work = move |connect: &Connect| network::run(connect, id, &command);
+        self.run_around((request, id), name, (Lane::Command, work), |around| around.network(id)).await
+    }
+
+    /// Works on a pool or a network, and waits until what `look` asks to read again is published.
+    async fn run_around(
+        &self,
+        (request, id): (RequestId, Uuid),
+        name: &str,
+        (lane, work): (Lane, impl FnOnce(&Connect) -> Result<(), Error> + Send + 'static),
+        look: impl FnOnce(&Around),
+    ) -> Result<(), Fault> {
         let session = self.shared.session().ok_or_else(|| self.not_connected())?;
         self.shared.expect(id, request, COMMAND_WINDOW);
-        let result = session.call(Lane::Command, move |connect| network::run(connect, id, &command)).await;
-        session.hints.around.network(id);
+        let result = session.call(lane, work).await;
+        look(&session.hints.around);
         session.hints.around.published().await.ok();
         self.shared.forget(id, request);
         result.map_err(|error| error.of_command(name, self.config.id.as_str()))

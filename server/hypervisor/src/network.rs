@@ -8,9 +8,12 @@ use model::{
     network::{Lease, NetworkSpec},
 };
 use uuid::Uuid;
-use virt::{connect::Connect, error::ErrorNumber, network::Network as Handle, sys};
+use virt::{connect::Connect, network::Network as Handle, sys};
 
-use crate::{error::Error, ffi, xml};
+use crate::{
+    error::{Error, gone_is_none},
+    ffi, xml,
+};
 
 /// All networks (`virConnectListAllNetworks`); those that vanish meanwhile are left out.
 pub(crate) fn networks(connect: &Connect) -> Result<Vec<Network>, Error> {
@@ -34,13 +37,6 @@ fn read(handle: &Handle) -> Result<Network, Error> {
         autostart: persistent && handle.autostart().unwrap_or(false),
         ..known
     })
-}
-
-fn gone_is_none<T>(read: Result<T, Error>) -> Result<Option<T>, Error> {
-    match read {
-        Err(error) if error.is(&[ErrorNumber::NoNetwork]) => Ok(None),
-        read => read.map(Some),
-    }
 }
 
 /// What the DHCP server of a network has given away.

@@ -13,7 +13,11 @@ use virt::{
     connect::Connect, error::ErrorNumber, storage_pool::StoragePool, storage_vol::StorageVol, stream::Stream, sys,
 };
 
-use crate::{error::Error, guard::Needs, xml};
+use crate::{
+    error::{Error, gone_is_none},
+    guard::Needs,
+    xml,
+};
 
 /// All pools (`virConnectListAllStoragePools`); those that vanish meanwhile are left out.
 pub(crate) fn pools(connect: &Connect) -> Result<Vec<Pool>, Error> {
@@ -52,14 +56,6 @@ fn state_of(state: sys::virStoragePoolState) -> PoolState {
         sys::VIR_STORAGE_POOL_DEGRADED => PoolState::Degraded,
         sys::VIR_STORAGE_POOL_INACCESSIBLE => PoolState::Inaccessible,
         _ => PoolState::Inactive,
-    }
-}
-
-/// Turns "no such pool" and "no such volume" into none.
-fn gone_is_none<T>(read: Result<T, Error>) -> Result<Option<T>, Error> {
-    match read {
-        Err(error) if error.is(&[ErrorNumber::NoStoragePool, ErrorNumber::NoStorageVolume]) => Ok(None),
-        read => read.map(Some),
     }
 }
 
@@ -223,8 +219,7 @@ fn delete_volumes(connect: &Connect, pool: &StoragePool, active: bool) -> Result
 
 /// Whether a pool keeps files, which have a format of their own.
 fn keeps_files(pool: &StoragePool) -> Result<bool, Error> {
-    let kind = xml::storage::pool(&pool.xml_desc(0)?).unwrap_or_default().kind;
-    Ok(matches!(kind.as_str(), "dir" | "fs" | "netfs" | "vstorage" | "gluster"))
+    Ok(xml::storage::pool(&pool.xml_desc(0)?).unwrap_or_default().keeps_files())
 }
 
 fn create_volume(pool: &StoragePool, spec: &VolumeSpec) -> Result<(), Error> {

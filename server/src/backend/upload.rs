@@ -116,30 +116,29 @@ impl Backend {
         let came = self.wait_for_content(record, &upload).await;
         // A piece that is under way ends before anything is done with the volume, and nobody
         // else takes its name before that.
-        let _turn = upload.turn.lock().await;
-        let Some(hypervisor) = self.hosts.get(&intent.host) else {
-            all().remove(&intent.request_id);
-            return Err(no_host(&intent.host));
-        };
+        let turn = upload.turn.lock().await;
         let then = match &came {
             // What is in it says what it is.
             Ok(()) => PoolCommand::RefreshPool {},
             // One that a machine has meanwhile stays; the refusal is in the task's log.
             Err(_) => PoolCommand::DeleteVolume { name: name.clone() },
         };
-        let hosts = self.feed.snapshot().hosts;
-        let may = hosts.hosts.get(&intent.host).map(|host| Command::from(then.clone()).check(host, target, None));
-        if let Some(Err(fault)) = may {
-            all().remove(&intent.request_id);
+        if let Err(fault) = self.run_checked(record, target, then.into()).await {
             self.tasks.progress(record, |task| task.note(now(), fault.sentence()));
-            return came;
         }
-        let done = hypervisor.run(intent.request_id, target, &intent.name, Agent::Absent, then.into()).await;
         all().remove(&intent.request_id);
-        if let Err(fault) = &done {
-            self.tasks.progress(record, |task| task.note(now(), fault.sentence()));
-        }
+        drop(turn);
         came
+    }
+
+    /// Does what follows from a request, if it is possible now.
+    async fn run_checked(&self, record: &Record, target: Uuid, command: Command) -> Result<(), Fault> {
+        let intent = &record.intent;
+        let hypervisor = self.hosts.get(&intent.host).ok_or_else(|| no_host(&intent.host))?;
+        let hosts = self.feed.snapshot().hosts;
+        let host = hosts.hosts.get(&intent.host).ok_or_else(|| no_host(&intent.host))?;
+        command.check(host, target, None)?;
+        hypervisor.run(intent.request_id, target, &intent.name, Agent::Absent, command).await
     }
 
     async fn wait_for_content(&self, record: &Record, upload: &Upload) -> Result<(), Fault> {
@@ -220,12 +219,4 @@ impl Backend {
         self.journal.accounts.write(move |connection| accounts::note(connection, &note)).await?;
         self.hosts.get(&id.host).ok_or_else(|| no_host(&id.host))?.volume_content(id.id, name)
     }
-}
-
-/// Whether an id is one of a request, for addresses.
-///
-/// # Errors
-/// `Invalid`.
-pub(crate) fn request_id(text: &str) -> Result<RequestId, Fault> {
-    text.parse::<Uuid>().map(RequestId).map_err(|_| Fault::invalid("id", "it is the UUID of a request"))
 }

@@ -88,7 +88,7 @@ pub(crate) async fn definition(
     Extension(sight): Extension<Sight>,
     Path((host, uuid)): Path<(String, String)>,
 ) -> Result<Response, Failed> {
-    let id: DomainRef = format!("{host}/{uuid}").parse().map_err(|why: String| Fault::invalid("address", &why))?;
+    let id = super::object(&host, &uuid)?;
     let text = sight.definition(&id).await?;
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }
@@ -98,7 +98,7 @@ pub(crate) async fn guest(
     Extension(sight): Extension<Sight>,
     Path((host, uuid)): Path<(String, String)>,
 ) -> Result<Json<GuestDetails>, Failed> {
-    let id: DomainRef = format!("{host}/{uuid}").parse().map_err(|why: String| Fault::invalid("address", &why))?;
+    let id = super::object(&host, &uuid)?;
     Ok(Json(sight.guest(&id).await?))
 }
 
@@ -107,7 +107,7 @@ pub(crate) async fn volumes(
     Extension(sight): Extension<Sight>,
     Path((host, uuid)): Path<(String, String)>,
 ) -> Result<Json<Value>, Failed> {
-    let id: DomainRef = format!("{host}/{uuid}").parse().map_err(|why: String| Fault::invalid("address", &why))?;
+    let id = super::object(&host, &uuid)?;
     Ok(Json(json!({ "volumes": sight.volumes(&id).await? })))
 }
 
@@ -116,7 +116,7 @@ pub(crate) async fn leases(
     Extension(sight): Extension<Sight>,
     Path((host, uuid)): Path<(String, String)>,
 ) -> Result<Json<Value>, Failed> {
-    let id: DomainRef = format!("{host}/{uuid}").parse().map_err(|why: String| Fault::invalid("address", &why))?;
+    let id = super::object(&host, &uuid)?;
     Ok(Json(json!({ "leases": sight.leases(&id).await? })))
 }
 

@@ -11,12 +11,12 @@ use axum::{
 };
 use futures_util::{StreamExt, stream};
 use http_body_util::BodyExt;
-use model::{DomainRef, Fault, FaultKind, Origin};
+use model::{Fault, FaultKind, Origin};
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{Failed, door::field};
-use crate::{backend::upload::request_id, sight::Sight};
+use super::{Failed, door::field, past::request_id};
+use crate::sight::Sight;
 
 /// Largest piece of an upload.
 pub(super) const MAX_PIECE: usize = 64 << 20;
@@ -78,7 +78,7 @@ pub(crate) async fn download(
     Path((host, uuid)): Path<(String, String)>,
     Query(fields): Query<BTreeMap<String, String>>,
 ) -> Result<Response, Failed> {
-    let id: DomainRef = format!("{host}/{uuid}").parse().map_err(|why: String| Fault::invalid("address", &why))?;
+    let id = super::object(&host, &uuid)?;
     sight.around(&id, "storage pool")?;
     let name = field(&fields, "volume").to_owned();
     let parts = sight.backend.volume_content(&id, &name, &origin).await?;

@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use futures_util::{StreamExt, stream};
-use model::{DomainRef, Fault, RequestId, Task, stats::Usage};
+use model::{Fault, RequestId, Task, stats::Usage};
 use serde_json::{json, value::RawValue};
 
 use super::{Failed, door::Admitted};
@@ -40,7 +40,7 @@ pub(crate) async fn task(
     Ok(Json(sight.task(request_id(&id)?).await?))
 }
 
-fn request_id(text: &str) -> Result<RequestId, Fault> {
+pub(super) fn request_id(text: &str) -> Result<RequestId, Fault> {
     text.parse().map_err(|why: String| Fault::invalid("id", &why))
 }
 
@@ -114,7 +114,7 @@ pub(crate) async fn stats(
     Path((host, uuid)): Path<(String, String)>,
     Address(fields): Fields,
 ) -> Result<Json<Usage>, Failed> {
-    let id: DomainRef = format!("{host}/{uuid}").parse().map_err(|why: String| Fault::invalid("address", &why))?;
+    let id = super::object(&host, &uuid)?;
     sight.machine(&id)?;
     let wishes = Wishes(fields);
     let to = wishes.moment("to")?.unwrap_or_else(now);

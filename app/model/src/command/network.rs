@@ -183,7 +183,7 @@ fn static_host(network: &Network, (mac, address, name): (&str, IpAddr, &str)) ->
     let Some(subnet) = network.subnets.iter().find(|subnet| subnet.contains(address)) else {
         return Err(Fault::invalid("address", &format!("{address} is in no subnet of {}", network.name)));
     };
-    if subnet.ranges.is_empty() && subnet.hosts.is_empty() {
+    if !subnet.has_dhcp() {
         return Err(Fault::invalid("address", &format!("{} gives no addresses in {subnet}", network.name)));
     }
     if address == subnet.address {

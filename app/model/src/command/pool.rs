@@ -217,9 +217,7 @@ impl PoolCommand {
                     false => denied(format!("is in use: {} run from it", names(&running))),
                 }
             }
-            Self::BuildPool {} | Self::DeletePool { content: true } if active && matches!(self, Self::BuildPool {}) => {
-                denied("is started; stop it before it is built".into())
-            }
+            Self::BuildPool {} if active => denied("is started; stop it before it is built".into()),
             Self::SetPoolAutostart { .. } if !pool.persistent => {
                 denied("is transient, so it cannot start with its host".into())
             }

@@ -26,7 +26,7 @@ mod drawn {
     };
 
     use crate::{
-        around::{Action, denied, here, hosts},
+        around::drawn::{Action, bar, denied, here, hosts},
         backend::Beforehand,
         format,
         pages::domain::Subject,
@@ -120,9 +120,7 @@ mod drawn {
                 (Some(used), Some(total)) if total > 0 => {
                     let percent = (u128::from(used) * 100 / u128::from(total)).min(100) as u8;
                     let words = format!("{} of {}", format::size(used), format::size(total));
-                    let class = if percent >= 90 { "full" } else { "disk" };
-                    let label = format!("{percent} % of {} taken", system.mount_point);
-                    view! { <span class="bar"><progress class=class max="100" value=percent.to_string() aria-label=label></progress><span class="num">{words}</span></span> }.into_any()
+                    bar(&system.mount_point, percent, words)
                 }
                 _ => or_dash(""),
             };
@@ -141,17 +139,10 @@ mod drawn {
     fn actions(id: &DomainRef) -> AnyView {
         let hosts = hosts();
         let Some(host) = hosts.hosts.get(&id.host) else { return ().into_any() };
-        let action = |label: &'static str, command: DomainCommand| {
-            let command = Command::from(command);
-            let denied = denied(&command, host, id.clone());
-            Action { label, wish: format!("{}@{id}", command.kind()), denied, ..Action::default() }
-        };
-        let (clock, trim) = (
-            action("Set clock", DomainCommand::SyncTime {}),
-            action("Trim file systems", DomainCommand::TrimFileSystems {}),
-        );
+        let clock = Action::of("Set clock", DomainCommand::SyncTime {}, host, id);
+        let trim = Action::of("Trim file systems", DomainCommand::TrimFileSystems {}, host, id);
         let sample = DomainCommand::SetGuestPassword { user: "root".into(), password: Secret("x".into()) };
-        let denied = denied(&Command::from(sample), host, id.clone());
+        let denied = denied(&Command::from(sample), host, id.id);
         let why = denied.clone().map(|why| view! { <small class="muted" id="why-password">{why}</small> }.into_any());
         view! {
             <section class="card spaced" aria-label="What the agent can do">

@@ -3,20 +3,23 @@
 use leptos::{either::Either, prelude::*};
 use leptos_router::hooks::use_location;
 use model::{
-    Command, Domain, DomainRef, FaultKind, HostInventory, Network, NetworkCommand,
+    Domain, DomainRef, FaultKind, HostInventory, Network, NetworkCommand,
     network::{Lease, Subnet, attached},
 };
 
 use super::{forms, picture};
 use crate::{
-    around::{Action, denied, hosts, missing, state},
+    around::drawn::{Action, List, hosts, missing, on_hosts, state},
     backend::Beforehand,
     format,
     layout::NotFound,
     routes::{self, Shelf},
     store::use_store,
-    ui::controls::{Empty, fact, or_dash, tag},
+    ui::controls::{Empty, fact, or_dash},
 };
+
+/// All networks.
+pub(super) const LIST: List = List("Networks", routes::NETWORKS);
 
 /// The page at the address, with its title.
 pub(super) fn draw() -> (String, AnyView) {
@@ -31,19 +34,11 @@ pub(super) fn draw() -> (String, AnyView) {
 
 fn list() -> AnyView {
     let hosts = hosts();
-    let wished = crate::around::asked("host");
-    let shown = hosts.hosts.values().filter(|host| wished.is_empty() || host.host.id.as_str() == wished);
-    let mut networks: Vec<(&HostInventory, &Network)> =
-        shown.flat_map(|host| host.networks.values().map(move |network| (host, &**network))).collect();
-    networks.sort_by(|a, b| (&a.0.host.id, &a.1.name).cmp(&(&b.0.host.id, &b.1.name)));
+    let networks = on_hosts(&hosts, |host| &host.networks, |network| &network.name);
     let rows = networks.iter().map(|(host, network)| row(host, network)).collect_view();
     let may = use_store().may(model::Permission::Operate).is_ok();
     view! {
-        <div class="head">
-            <h1>"Networks"</h1><span class="muted">{networks.len().to_string()}</span>
-            <span class="spacer"></span>
-            {may.then(|| view! { <a class="btn primary" href=format!("{}/new", routes::at(routes::NETWORKS)) rel="external">"New network"</a> }.into_any())}
-        </div>
+        {LIST.head(networks.len(), may.then_some("New network"))}
         {if networks.is_empty() {
             Either::Left(view! { <Empty title="No networks">"A network connects machines with each other, with this host, and with others."</Empty> })
         } else {
@@ -70,17 +65,10 @@ fn network_state(network: &Network) -> AnyView {
 fn actions(host: &HostInventory, network: &Network, in_row: bool) -> Vec<AnyView> {
     let id = DomainRef { host: host.host.id.clone(), id: network.id };
     let about = if in_row { network.name.clone() } else { String::new() };
-    let action = |label: &'static str, command: NetworkCommand, class: &'static str| {
-        let command = Command::from(command);
-        let denied = denied(&command, host, id.clone());
-        Action {
-            label,
-            wish: format!("{}@{id}", command.kind()),
-            denied,
-            class,
-            about: about.clone(),
-            ..Action::default()
-        }
+    let action = |label: &'static str, command: NetworkCommand, class: &'static str| Action {
+        class,
+        about: about.clone(),
+        ..Action::of(label, command, host, &id)
     };
     let main = match network.active {
         true => action("Stop", NetworkCommand::StopNetwork {}, ""),
@@ -131,12 +119,7 @@ fn one(id: &DomainRef) -> (String, AnyView) {
         network.subnets.iter().map(|subnet| format!("{}/{}", subnet.address, subnet.prefix)).collect();
     let mono = |text: String| view! { <span class="mono">{or_dash(&text)}</span> };
     let shown = view! {
-        <p class="crumbs muted"><a href=routes::at(routes::NETWORKS) rel="external">"Networks"</a>" / "{id.host.to_string()}</p>
-        <div class="head">
-            <h1>{network.name.clone()}</h1>{network_state(network)}{host.host.demo.then(|| tag("demo"))}
-            <span class="spacer"></span>
-            <span class="buttons-row">{actions(host, network, false).collect_view()}</span>
-        </div>
+        {LIST.head_of(&host.host, &network.name, network_state(network), actions(host, network, false))}
         {picture::draw(&host.host, network, &machines)}
         <div class="grid g2">
             <section class="card" aria-label="About the network" class:stale=!host.host.connection.connected>
@@ -161,7 +144,7 @@ fn one(id: &DomainRef) -> (String, AnyView) {
 /// The machines that are plugged in, with the interfaces that are.
 fn machines_of(host: &HostInventory, network: &Network, machines: &[&Domain]) -> AnyView {
     let lines = machines.iter().map(|domain| {
-        let plugged = domain.interfaces.iter().filter(|one| one.kind == "network" && one.source == network.name);
+        let plugged = domain.interfaces.iter().filter(|one| network.has(one));
         let macs: Vec<&str> = plugged.map(|interface| interface.mac.as_str()).collect();
         let href = routes::vm(&DomainRef { host: host.host.id.clone(), id: domain.id });
         view! {
@@ -185,8 +168,7 @@ fn machines_of(host: &HostInventory, network: &Network, machines: &[&Domain]) ->
 
 /// What DHCP has given away.
 fn leases(network: &Network, machines: &[&Domain], id: &DomainRef) -> AnyView {
-    let has_dhcp = network.subnets.iter().any(|subnet| !subnet.ranges.is_empty() || !subnet.hosts.is_empty());
-    if !network.active || !has_dhcp {
+    if !network.active || !network.has_dhcp() {
         return ().into_any();
     }
     let read = use_context::<Beforehand>().and_then(|read| read.leases);

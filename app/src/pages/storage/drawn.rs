@@ -3,19 +3,22 @@
 use leptos::{either::Either, prelude::*};
 use leptos_router::hooks::use_location;
 use model::{
-    Command, DomainRef, HostInventory, Pool, PoolCommand,
+    DomainRef, HostInventory, Pool, PoolCommand,
     storage::{PoolState, users_of_pool},
 };
 
 use super::{forms, volumes};
 use crate::{
-    around::{Action, denied, hosts, missing, state},
+    around::drawn::{Action, List, bar, hosts, missing, on_hosts, state},
     format,
     layout::NotFound,
     routes::{self, Shelf},
     store::use_store,
-    ui::controls::{Empty, fact, or_dash, tag},
+    ui::controls::{Empty, fact, or_dash},
 };
+
+/// All pools.
+pub(super) const LIST: List = List("Storage", routes::STORAGE);
 
 /// The page at the address, with its title.
 pub(super) fn draw() -> (String, AnyView) {
@@ -49,19 +52,11 @@ pub(super) fn kind(kind: &str) -> String {
 
 fn list() -> AnyView {
     let hosts = hosts();
-    let wished = crate::around::asked("host");
-    let shown = hosts.hosts.values().filter(|host| wished.is_empty() || host.host.id.as_str() == wished);
-    let mut pools: Vec<(&HostInventory, &Pool)> =
-        shown.flat_map(|host| host.pools.values().map(move |pool| (host, &**pool))).collect();
-    pools.sort_by(|a, b| (&a.0.host.id, &a.1.name).cmp(&(&b.0.host.id, &b.1.name)));
+    let pools = on_hosts(&hosts, |host| &host.pools, |pool| &pool.name);
     let rows = pools.iter().map(|(host, pool)| row(host, pool)).collect_view();
     let may = use_store().may(model::Permission::ShapeStorage).is_ok();
     view! {
-        <div class="head">
-            <h1>"Storage"</h1><span class="muted">{pools.len().to_string()}</span>
-            <span class="spacer"></span>
-            {may.then(|| view! { <a class="btn primary" href=format!("{}/new", routes::at(routes::STORAGE)) rel="external">"New pool"</a> }.into_any())}
-        </div>
+        {LIST.head(pools.len(), may.then_some("New pool"))}
         {if pools.is_empty() {
             Either::Left(view! { <Empty title="No storage pools">"A pool is a place for disks and images: a folder, a volume group, a share of a file server."</Empty> })
         } else {
@@ -89,26 +84,17 @@ fn pool_state(pool: &Pool) -> AnyView {
 fn room(pool: &Pool) -> AnyView {
     let Some(percent) = pool.percent() else { return or_dash("") };
     let words = format!("{} free of {}", format::size(pool.available_bytes), format::size(pool.capacity_bytes));
-    let class = if percent >= 90 { "full" } else { "disk" };
-    view! { <span class="bar"><progress class=class max="100" value=percent.to_string() aria-label=format!("{percent} % of {} taken", pool.name)></progress><span class="num">{words}</span></span> }
-        .into_any()
+    bar(&pool.name, percent, words)
 }
 
 /// The buttons of a pool.
 fn actions(host: &HostInventory, pool: &Pool, in_row: bool) -> Vec<AnyView> {
     let id = DomainRef { host: host.host.id.clone(), id: pool.id };
     let about = if in_row { pool.name.clone() } else { String::new() };
-    let action = |label: &'static str, command: PoolCommand, class: &'static str| {
-        let command = Command::from(command);
-        let denied = denied(&command, host, id.clone());
-        Action {
-            label,
-            wish: format!("{}@{id}", command.kind()),
-            denied,
-            class,
-            about: about.clone(),
-            ..Action::default()
-        }
+    let action = |label: &'static str, command: PoolCommand, class: &'static str| Action {
+        class,
+        about: about.clone(),
+        ..Action::of(label, command, host, &id)
     };
     let main = match pool.state.is_active() {
         true => action("Stop", PoolCommand::StopPool {}, ""),
@@ -163,12 +149,7 @@ fn one(id: &DomainRef) -> (String, AnyView) {
     let users: Vec<AnyView> = users.collect();
     let used_by = if users.is_empty() { or_dash("") } else { users.collect_view().into_any() };
     let shown = view! {
-        <p class="crumbs muted"><a href=routes::at(routes::STORAGE) rel="external">"Storage"</a>" / "{id.host.to_string()}</p>
-        <div class="head">
-            <h1>{pool.name.clone()}</h1>{pool_state(pool)}{host.host.demo.then(|| tag("demo"))}
-            <span class="spacer"></span>
-            <span class="buttons-row">{actions(host, pool, false).collect_view()}</span>
-        </div>
+        {LIST.head_of(&host.host, &pool.name, pool_state(pool), actions(host, pool, false))}
         <section class="card" aria-label="About the pool" class:stale=!host.host.connection.connected>
             <dl>
                 {fact("Room", room(pool))}

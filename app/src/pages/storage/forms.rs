@@ -6,8 +6,9 @@ use model::{
     storage::{PoolSpec, VolumeSpec},
 };
 
+use super::drawn::LIST;
 use crate::{
-    around::{Action, denied, here, host_choice, hosts},
+    around::drawn::{Action, denied, here},
     format, routes,
     store::use_store,
     ui::controls::Empty,
@@ -27,28 +28,16 @@ pub(super) fn new_pool() -> AnyView {
     let field = |label: &'static str, name: &'static str, place: &'static str, index: usize| {
         view! { <label data-of=needed_by(index)>{label} <input name=name placeholder=place autocomplete="off" spellcheck="false"/></label> }.into_any()
     };
-    view! {
-        <p class="crumbs muted"><a href=routes::at(routes::STORAGE) rel="external">"Storage"</a></p>
-        <div class="head"><h1>"New storage pool"</h1></div>
-        <section class="card spaced">
-            <form class="fields" method="post" action=routes::at(routes::COMMANDS) data-choice="type">
-                {form_token()}
-                <input type="hidden" name="back" value=routes::at(routes::STORAGE)/>
-                {host_choice(&hosts())}
-                <label>"Name" <input name="name" required maxlength="50" autocomplete="off" spellcheck="false"/></label>
-                <label>"Type" <select name="type">{kinds.into_iter().collect_view()}</select></label>
-                {field("Server", "server", "such as nas.example.org", 1)}
-                {field("Exported folder", "folder", "such as /export/vm", 2)}
-                {field("Device", "device", "such as /dev/sdb1", 3)}
-                {field("Volume group", "group", "such as vg0", 4)}
-                {field("Path on the host", "path", "such as /var/lib/libvirt/images", 0)}
-                <label class="tick"><input type="checkbox" name="build" value="yes" checked/> "Prepare the storage; what is there already is never overwritten"</label>
-                <label class="tick"><input type="checkbox" name="autostart" value="yes" checked/> "Start it with its host"</label>
-                <div class="buttons"><a class="btn" href=routes::at(routes::STORAGE) rel="external">"Cancel"</a><button class="btn primary" name="do" value="definePool@new">"Create pool"</button></div>
-            </form>
-        </section>
-    }
-    .into_any()
+    let fields = view! {
+        <label>"Type" <select name="type">{kinds.into_iter().collect_view()}</select></label>
+        {field("Server", "server", "such as nas.example.org", 1)}
+        {field("Exported folder", "folder", "such as /export/vm", 2)}
+        {field("Device", "device", "such as /dev/sdb1", 3)}
+        {field("Volume group", "group", "such as vg0", 4)}
+        {field("Path on the host", "path", "such as /var/lib/libvirt/images", 0)}
+        <label class="tick"><input type="checkbox" name="build" value="yes" checked/> "Prepare the storage; what is there already is never overwritten"</label>
+    };
+    LIST.form("New storage pool", "type", fields.into_any(), ("definePool", "Create pool"))
 }
 
 /// A number with its unit.
@@ -63,7 +52,7 @@ pub(super) fn new_volume(host: &HostInventory, pool: &Pool, volumes: &[Volume]) 
     if use_store().may(model::Permission::Operate).is_err() || !host.host.connection.connected {
         return ().into_any();
     }
-    let files = matches!(pool.kind.as_str(), "dir" | "fs" | "netfs");
+    let files = pool.keeps_files();
     let formats = VolumeSpec::FORMATS.iter().filter(|format| files || **format == "raw");
     let formats = formats.map(|format| view! { <option>{*format}</option> }.into_any()).collect_view();
     let bases = volumes.iter().filter(|volume| VolumeSpec::FORMATS.contains(&volume.format.as_str()) && files);
@@ -81,7 +70,7 @@ pub(super) fn new_volume(host: &HostInventory, pool: &Pool, volumes: &[Volume]) 
     let id = DomainRef { host: host.host.id.clone(), id: pool.id };
     let wish = format!("createVolume@{id}");
     let upload = PoolCommand::UploadVolume { name: "file".into(), capacity_bytes: 1 };
-    let upload = match denied(&Command::from(upload), host, id.clone()) {
+    let upload = match denied(&Command::from(upload), host, id.id) {
         None => view! {
             <label class="btn needs-js">"Upload files" <input class="hidden" type="file" multiple data-upload=id.to_string()/></label>
             <span class="muted needs-js">"or drop them anywhere on this page"</span>

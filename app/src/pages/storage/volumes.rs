@@ -1,11 +1,11 @@
 //! Draws the volumes of a pool: searched, ordered, a page at a time. On the server only.
 
 use leptos::prelude::*;
-use model::{Command, DomainRef, HostInventory, Pool, PoolCommand, Volume, storage::User};
+use model::{DomainRef, HostInventory, Pool, PoolCommand, Volume, storage::User};
 
 use super::forms;
 use crate::{
-    around::{Action, asked, denied},
+    around::drawn::{Action, asked},
     backend::Beforehand,
     format, routes,
     store::use_store,
@@ -162,15 +162,13 @@ fn row(host: &HostInventory, volume: &Volume, id: &DomainRef) -> AnyView {
 fn menu(host: &HostInventory, volume: &Volume, id: &DomainRef) -> AnyView {
     let name = || volume.name.clone();
     let action = |label: &'static str, command: PoolCommand, class: &'static str| {
-        let command = Command::from(command);
+        let action = Action::of(label, command, host, id);
         let needing: Vec<&str> =
             volume.used_by.iter().filter(|user| user.vm_id.is_none()).map(|user| user.name.as_str()).collect();
         // The volumes that are based on it are known here only.
         let based = (class == "danger" && !needing.is_empty())
             .then(|| format!("{} is needed: {} are based on it", volume.name, needing.join(", ")));
-        let denied = denied(&command, host, id.clone()).or(based);
-        let (wish, fields) = (format!("{}@{id}", command.kind()), vec![("volume", name())]);
-        Action { label, wish, denied, class, fields, about: name() }
+        Action { denied: action.denied.or(based), class, fields: vec![("volume", name())], about: name(), ..action }
     };
     // A change of size is judged for the size it has: any larger one is as possible.
     let grow = PoolCommand::ResizeVolume { name: name(), capacity_bytes: volume.capacity_bytes.max(1) };

@@ -1,0 +1,209 @@
+//! What the server draws alike on pages about pools, networks and guests. What is special to
+//! one of them is in `pages`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use leptos::prelude::*;
+use leptos_router::hooks::{use_location, use_query_map};
+use model::{Command, DomainRef, Host, HostInventory, Inventory};
+use uuid::Uuid;
+
+use crate::{
+    backend::Backend,
+    layout::answer_not_found,
+    routes,
+    store::use_store,
+    ui::controls::{Empty, tag},
+    vm::form_token,
+};
+
+/// The hosts with all that is on them, for the one that looks.
+pub(crate) fn hosts() -> Arc<Inventory> {
+    use_context::<Arc<dyn Backend>>().map(|backend| backend.snapshot().hosts).unwrap_or_default()
+}
+
+/// A field of the address.
+pub(crate) fn asked(name: &str) -> String {
+    use_query_map().with_untracked(|query| query.get(name)).unwrap_or_default()
+}
+
+/// Why an object cannot be shown: it is not there.
+pub(crate) fn missing(what: &str, list: &'static str) -> AnyView {
+    answer_not_found();
+    view! { <Empty title=format!("This {what} is not there")>"It may have been deleted, or its host is away. "<a href=routes::at(list) rel="external">"See all of them"</a>"."</Empty> }
+        .into_any()
+}
+
+/// What there is of a kind on the hosts that the address asks for, by host and name.
+pub(crate) fn on_hosts<T>(
+    hosts: &Inventory,
+    of: fn(&HostInventory) -> &BTreeMap<Uuid, Arc<T>>,
+    name: fn(&T) -> &str,
+) -> Vec<(&HostInventory, &T)> {
+    let wished = asked("host");
+    let shown = hosts.hosts.values().filter(|host| wished.is_empty() || host.host.id.as_str() == wished);
+    let mut found: Vec<(&HostInventory, &T)> =
+        shown.flat_map(|host| of(host).values().map(move |one| (host, &**one))).collect();
+    found.sort_by_key(|(host, one)| (&host.host.id, name(one)));
+    found
+}
+
+/// A list that objects stand in: its title and its address.
+#[derive(Clone, Copy)]
+pub(crate) struct List(pub(crate) &'static str, pub(crate) &'static str);
+
+impl List {
+    /// The heading of the list; `new` is what leads to a new object, for those who may.
+    pub(crate) fn head(self, count: usize, new: Option<&'static str>) -> AnyView {
+        let href = format!("{}/new", routes::at(self.1));
+        view! {
+            <div class="head">
+                <h1>{self.0}</h1><span class="muted">{count.to_string()}</span>
+                <span class="spacer"></span>
+                {new.map(|label| view! { <a class="btn primary" href=href rel="external">{label}</a> }.into_any())}
+            </div>
+        }
+        .into_any()
+    }
+
+    /// The heading of an object in it.
+    pub(crate) fn head_of(self, host: &Host, name: &str, state: AnyView, actions: Vec<AnyView>) -> AnyView {
+        view! {
+            <p class="crumbs muted"><a href=routes::at(self.1) rel="external">{self.0}</a>" / "{host.id.to_string()}</p>
+            <div class="head">
+                <h1>{name.to_owned()}</h1>{state}{host.demo.then(|| tag("demo"))}
+                <span class="spacer"></span>
+                <span class="buttons-row">{actions}</span>
+            </div>
+        }
+        .into_any()
+    }
+
+    /// The form for a new object. `choice` is the field that decides which others are shown;
+    /// `fields` stand between the name and the autostart that all have.
+    pub(crate) fn form(
+        self,
+        title: &'static str,
+        choice: &'static str,
+        fields: AnyView,
+        (kind, submit): (&'static str, &'static str),
+    ) -> AnyView {
+        let list = routes::at(self.1);
+        view! {
+            <p class="crumbs muted"><a href=list.clone() rel="external">{self.0}</a></p>
+            <div class="head"><h1>{title}</h1></div>
+            <section class="card spaced">
+                <form class="fields" method="post" action=routes::at(routes::COMMANDS) data-choice=choice>
+                    {form_token()}
+                    <input type="hidden" name="back" value=list.clone()/>
+                    {host_choice(&hosts())}
+                    <label>"Name" <input name="name" required maxlength="50" autocomplete="off" spellcheck="false"/></label>
+                    {fields}
+                    <label class="tick"><input type="checkbox" name="autostart" value="yes" checked/> "Start it with its host"</label>
+                    <div class="buttons"><a class="btn" href=list rel="external">"Cancel"</a><button class="btn primary" name="do" value=format!("{kind}@new")>{submit}</button></div>
+                </form>
+            </section>
+        }
+        .into_any()
+    }
+}
+
+/// How full something is, as a bar and in words.
+pub(crate) fn bar(name: &str, percent: u8, words: String) -> AnyView {
+    let class = if percent >= 90 { "full" } else { "disk" };
+    let label = format!("{percent} % of {name} taken");
+    view! { <span class="bar"><progress class=class max="100" value=percent.to_string() aria-label=label></progress><span class="num">{words}</span></span> }
+        .into_any()
+}
+
+/// A button that asks for something.
+#[derive(Default)]
+pub(crate) struct Action {
+    /// The verb.
+    pub(crate) label: &'static str,
+    /// What the form says as `do`.
+    pub(crate) wish: String,
+    /// Why it is not possible now; none when it is.
+    pub(crate) denied: Option<String>,
+    /// The command's own fields.
+    pub(crate) fields: Vec<(&'static str, String)>,
+    /// Extra classes.
+    pub(crate) class: &'static str,
+    /// What it is about, where the verb alone would stand in every row.
+    pub(crate) about: String,
+}
+
+impl Action {
+    /// The button of a command.
+    pub(crate) fn of(label: &'static str, command: impl Into<Command>, host: &HostInventory, id: &DomainRef) -> Self {
+        let command = command.into();
+        let denied = denied(&command, host, id.id);
+        Self { label, wish: format!("{}@{id}", command.kind()), denied, ..Self::default() }
+    }
+
+    /// The button with its form.
+    pub(crate) fn draw(self) -> AnyView {
+        let Self { label, wish, denied, fields, class, about } = self;
+        let hidden =
+            fields.into_iter().map(|(name, value)| view! { <input type="hidden" name=name value=value/> }.into_any());
+        let class = format!("btn small {class}");
+        let title = match &denied {
+            Some(why) => format!("{label}: {why}"),
+            None => String::new(),
+        };
+        let name = (!about.is_empty()).then(|| format!("{label} {about}"));
+        // The same wish may stand in each row.
+        let of: String = about.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let reason_id = denied.is_some().then(|| format!("why-{}-{of}", wish.replace(['@', '/'], "-")));
+        view! {
+            <form class="inline" method="post" action=routes::at(routes::COMMANDS)>
+                {form_token()}
+                <input type="hidden" name="back" value=here()/>
+                {hidden.collect_view()}
+                <button name="do" value=wish class=class title=title aria-label=name
+                    aria-disabled=denied.is_some().then_some("true") aria-describedby=reason_id.clone()>{label}</button>
+                {denied.map(|why| view! { <span class="hidden" id=reason_id>{why}</span> }.into_any())}
+            </form>
+        }
+        .into_any()
+    }
+}
+
+/// The address of this page, to come back to.
+pub(crate) fn here() -> String {
+    let location = use_location();
+    let (path, query) = (location.pathname.get_untracked(), location.search.get_untracked());
+    let query = query.trim_start_matches('?');
+    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("result=")).collect();
+    if kept.is_empty() { path } else { format!("{path}?{}", kept.join("&")) }
+}
+
+/// Why somebody may not, or why it is not possible now.
+pub(crate) fn denied(command: &Command, host: &HostInventory, id: Uuid) -> Option<String> {
+    let may = use_store().may(command.permission());
+    may.and_then(|()| command.check(host, id, None)).err().map(|fault| fault.reason)
+}
+
+/// A state as a picture and a word.
+pub(crate) fn state(active: bool, well: bool, word: &'static str) -> AnyView {
+    let key = match (active, well) {
+        (_, false) => "crashed",
+        (true, true) => "running",
+        (false, true) => "stopped",
+    };
+    view! { <span class=format!("state i-{key} {key}")>{word}</span> }.into_any()
+}
+
+/// A choice of the hosts that are seen as a whole and connected.
+fn host_choice(hosts: &Inventory) -> AnyView {
+    let wished = asked("host");
+    let scope = use_store().viewer().scope;
+    let all = hosts.hosts.values().filter(|host| scope.sees_all_of(&host.host.id));
+    let options = all.map(|host| {
+        let id = host.host.id.to_string();
+        let away = !host.host.connection.connected;
+        let words = if away { format!("{id} (not connected)") } else { id.clone() };
+        view! { <option value=id.clone() selected=wished == id disabled=away>{words}</option> }.into_any()
+    });
+    view! { <label>"Host" <select name="host">{options.collect_view()}</select></label> }.into_any()
+}
