@@ -5,6 +5,10 @@ mod support;
 
 use serde_json::{Value, json};
 use support::{Frame, Running, Stream, read, site::Site};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use uuid::Uuid;
 
 /// The object of that name in a list of the demonstration host.
@@ -128,9 +132,17 @@ async fn who_sees_some_machines_sees_neither_storage_nor_networks() {
     // What is storage reaches all files of the host, so an operator does not say it.
     let spec = json!({ "name": "keys", "kind": "dir", "path": "/srv/keys" });
     let define = json!({ "kind": "definePool", "pool": spec, "build": true, "autostart": false });
-    for command in [define, json!({ "kind": "deletePool", "content": true })] {
-        let request = json!({ "requestId": Uuid::new_v4(), "host": "demo", "target": pool, "command": command });
+    let admin = site.run(&["token", "create", "admin", "--role", "admin"], "").expect("made");
+    for (command, as_admin) in [
+        (define, 202),
+        // In use, and started: what is said then is no longer about who asks.
+        (json!({ "kind": "deletePool", "content": true }), 409),
+        (json!({ "kind": "buildPool" }), 409),
+    ] {
+        let target = if as_admin == 202 { json!(Uuid::new_v4()) } else { pool.clone() };
+        let request = json!({ "requestId": Uuid::new_v4(), "host": "demo", "target": target, "command": command });
         assert_eq!(ask(&all, "POST", "/api/v1/commands", request.to_string()).await.0, 403, "{command}");
+        assert_eq!(ask(&admin, "POST", "/api/v1/commands", request.to_string()).await.0, as_admin, "{command}");
     }
     let volumes = format!("/api/v1/pools/demo/{}/volumes", pool.as_str().expect("text"));
     let leases = format!("/api/v1/networks/demo/{}/leases", network.as_str().expect("text"));
@@ -145,6 +157,23 @@ async fn who_sees_some_machines_sees_neither_storage_nor_networks() {
     assert_eq!(ask(&some, "POST", "/api/v1/commands", refresh.to_string()).await.0, 404);
     for (path, empty) in [("/storage", "No storage pools"), ("/networks", "No networks")] {
         assert!(ask(&some, "GET", path, String::new()).await.1.contains(empty), "{path}");
-        assert!(!ask(&all, "GET", path, String::new()).await.1.contains(empty), "{path}");
+        let (status, page) = ask(&all, "GET", path, String::new()).await;
+        assert!(status == 200 && !page.contains(empty), "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_piece_of_an_upload_is_bounded() {
+    let server = Running::demo().await;
+    let (id, length) = (Uuid::new_v4(), (64 << 20) + 1);
+    let head = format!(
+        "PUT /api/v1/uploads/{id}?offset=0 HTTP/1.1\r\nhost: localhost\r\n\
+         content-type: application/octet-stream\r\ncontent-length: {length}\r\n\r\n"
+    );
+    // It is refused by what it says of itself, before any of it is read.
+    let mut large = TcpStream::connect(&server.address).await.expect("connects");
+    large.write_all(head.as_bytes()).await.expect("sent");
+    let mut answer = [0; 12];
+    large.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 413");
 }

@@ -36,6 +36,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/pools/{host}/{uuid}/volumes", "viewer"),
     ("GET", "/api/v1/networks/{host}/{uuid}/leases", "viewer"),
     ("GET", "/api/v1/uploads/{id}", "operator"),
+    ("PUT", "/api/v1/uploads/{id}", "operator"),
     ("GET", "/api/v1/pools/{host}/{uuid}/content", "operator"),
     ("GET", "/api/{*unknown}", "viewer"),
     ("POST", "/api/v1/reports", "viewer"),

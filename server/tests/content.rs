@@ -93,6 +93,8 @@ async fn a_file_comes_in_piece_by_piece_goes_on_where_it_was_and_comes_out_the_s
     assert!(named.contains("a___b.raw") && named.contains("a%20%26%20b.raw"), "{named}");
     let got = http_body_util::BodyExt::collect(answer.into_body()).await.expect("whole").to_bytes();
     assert!(got == content);
+    let audit = shelf.server.get("/api/v1/audit").await.1;
+    assert!(audit.contains("volumeDownloaded") && audit.contains("a & b.raw"), "reading it is a record: {audit}");
     assert_eq!(shelf.server.get(&path.replace("a%20", "b%20")).await.0, 404);
 }
 
@@ -104,7 +106,13 @@ async fn an_upload_that_is_cancelled_leaves_nothing_and_what_is_in_a_file_says_w
     assert_eq!(shelf.put(&id, 0, &[1; 500_000]).await.0, 200);
     assert!(shelf.file("half.raw").exists());
     // Nobody takes it away, or its name, while it comes in.
-    for command in [json!({ "kind": "deleteVolume", "name": "half.raw" }), json!({ "kind": "stopPool" })] {
+    let volume = json!({ "name": "half.raw", "capacityBytes": 1 << 20, "format": "raw" });
+    for command in [
+        json!({ "kind": "deleteVolume", "name": "half.raw" }),
+        json!({ "kind": "createVolume", "volume": volume }),
+        json!({ "kind": "uploadVolume", "name": "half.raw", "capacityBytes": 1_000 }),
+        json!({ "kind": "stopPool" }),
+    ] {
         let request = json!({ "requestId": Uuid::new_v4(), "host": "atlas", "target": shelf.pool, "command": command });
         let (status, said) = shelf.server.post("/api/v1/commands", &request).await;
         assert!(status == 409 && said.to_string().contains("half.raw is still being uploaded"), "{said}");

@@ -476,8 +476,15 @@ async fn the_export_of_the_records_ends_well_when_it_is_compressed() {
     for encoding in ["gzip", "br", "identity"] {
         let answer = server.send("GET", "/api/v1/audit.jsonl", &[("accept-encoding", encoding)], "").await;
         assert_eq!(answer.status(), 200);
-        http_body_util::BodyExt::collect(answer.into_body())
+        let packed = answer.headers().get("content-encoding").map(|value| value.to_str().expect("text").to_owned());
+        assert_eq!(packed.unwrap_or("identity".into()), encoding);
+        let body = http_body_util::BodyExt::collect(answer.into_body())
             .await
-            .unwrap_or_else(|error| panic!("{encoding}: {error}"));
+            .unwrap_or_else(|error| panic!("{encoding}: {error}"))
+            .to_bytes();
+        assert!(!body.is_empty(), "{encoding}");
+        if encoding == "identity" {
+            assert!(String::from_utf8_lossy(&body).contains("web-01"));
+        }
     }
 }

@@ -326,7 +326,18 @@ mod tests {
     #[test]
     fn every_kind_has_a_verb() {
         let kinds = PoolCommand::KINDS.iter().chain(&NetworkCommand::KINDS);
-        for kind in kinds.copied().chain(DomainCommand::BUTTONS.iter().map(DomainCommand::kind)) {
+        let asked_by_forms = [
+            "setAutostart",
+            "rename",
+            "setTitle",
+            "setDescription",
+            "setTags",
+            "syncTime",
+            "trimFileSystems",
+            "setGuestPassword",
+        ];
+        let of_machines = DomainCommand::BUTTONS.iter().map(DomainCommand::kind).chain(asked_by_forms);
+        for kind in kinds.copied().chain(of_machines) {
             assert!(!label_of(kind).is_empty(), "{kind}");
         }
         assert_eq!(Command::label_of("explode"), "explode");

@@ -44,7 +44,7 @@ pub(crate) enum Lane {
     Guest,
     /// The content of volumes on its way.
     Content,
-    /// Readings of pools, volumes and networks, which may wait for a file server.
+    /// Readings of pools, volumes and leases, which may wait for a file server.
     Around,
 }
 

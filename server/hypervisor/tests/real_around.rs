@@ -129,8 +129,8 @@ async fn a_disk_of_a_running_machine_grows_with_its_knowledge_and_is_not_taken_a
     let daemon = Daemon::start();
     let world = World::of_uri(&daemon.uri).await;
     let id = folder_pool(&world, &daemon, "images").await;
-    world.run_on(id, PoolCommand::CreateVolume { volume: volume("web.qcow2", "qcow2", 32) }).await.expect("made");
-    let path = daemon.folder.path().join("images/web.qcow2");
+    world.run_on(id, PoolCommand::CreateVolume { volume: volume("disk.qcow2", "qcow2", 32) }).await.expect("made");
+    let path = daemon.folder.path().join("images/disk.qcow2");
     let disk = format!(
         "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{}'/><target dev='vda' bus='virtio'/></disk>",
         path.display()
@@ -143,16 +143,16 @@ async fn a_disk_of_a_running_machine_grows_with_its_knowledge_and_is_not_taken_a
         })
         .await;
     world
-        .run_on(id, PoolCommand::ResizeVolume { name: "web.qcow2".into(), capacity_bytes: 48 << 20 })
+        .run_on(id, PoolCommand::ResizeVolume { name: "disk.qcow2".into(), capacity_bytes: 48 << 20 })
         .await
         .expect("grown");
     assert!(daemon.virsh(&["domblkinfo", "web", "vda"]).contains(&(48_u64 << 20).to_string()), "the machine knows it");
     let volumes = world.volumes("images").await.expect("read");
     assert_eq!(volumes[0].capacity_bytes, 48 << 20, "and so does the pool");
     for command in [
-        PoolCommand::DeleteVolume { name: "web.qcow2".into() },
-        PoolCommand::WipeVolume { name: "web.qcow2".into() },
-        PoolCommand::CloneVolume { name: "web.qcow2".into(), to: "copy".into() },
+        PoolCommand::DeleteVolume { name: "disk.qcow2".into() },
+        PoolCommand::WipeVolume { name: "disk.qcow2".into() },
+        PoolCommand::CloneVolume { name: "disk.qcow2".into(), to: "copy".into() },
         PoolCommand::StopPool {},
         PoolCommand::DeletePool { content: true },
     ] {
@@ -342,7 +342,7 @@ async fn guests_of_a_network_of_ours_get_addresses_and_virsh_is_followed() {
 
 #[tokio::test]
 #[ignore = "needs root, libvirtd and QEMU; make test runs it"]
-async fn a_guest_tells_of_itself_through_its_agent_and_is_not_asked_without_one() {
+async fn a_guest_tells_of_itself_through_its_agent_and_does_what_it_is_asked() {
     let daemon = Daemon::start();
     let world = World::of_uri(&daemon.uri).await;
     let refused = world.run("tiny", DomainCommand::SyncTime {}).await.expect_err("it is off");
@@ -357,6 +357,7 @@ async fn a_guest_tells_of_itself_through_its_agent_and_is_not_asked_without_one(
     let known = tiny.guest.clone().expect("it was read");
     assert_eq!((&told.hostname, &told.os_version), (&known.hostname, &known.os_version));
     assert!(!told.kernel.is_empty() && told.timezone_offset.is_some(), "{told:?}");
+    world.run("tiny", DomainCommand::TrimFileSystems {}).await.expect("it trims what there is");
     world
         .until_event("it is told", |event| {
             matches!(event, Event::GuestAgentConnected(event) if event.connected).then_some(())

@@ -148,7 +148,8 @@ fn what_only_an_agent_can_do_needs_one_that_answers() {
     assert!(!written.contains("geheim"), "{written}");
     let read: DomainCommand =
         serde_json::from_str(r#"{"kind":"setGuestPassword","user":"root","password":"geheim"}"#).expect("valid");
-    assert_eq!(read, password());
+    // Stars are equal to anything, so the text itself is compared.
+    assert!(matches!(read, DomainCommand::SetGuestPassword { password, .. } if password.0 == "geheim"));
     for (user, secret) in [("", "x"), ("a:b", "x"), ("root", ""), ("root", "a\nb")] {
         let command = DomainCommand::SetGuestPassword { user: user.into(), password: Secret(secret.into()) };
         let fault = command.check(&with(DomainState::Running, Agent::Connected), &host("QEMU")).expect_err("wrong");
