@@ -14,11 +14,11 @@ run: build
 
 build:
 	@$(SETUP) libvirt rust npm cargo-leptos
-	cargo leptos build --release --precompress
+	cargo leptos build --release --precompress --split $(if $(FEATURES),--bin-features $(FEATURES))
 
 dev:
 	@$(SETUP) libvirt rust npm cargo-leptos
-	cargo leptos watch
+	cargo leptos watch --split
 
 test:
 	@$(SETUP) libvirt rust npm cargo-leptos browser daemon pam

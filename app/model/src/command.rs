@@ -90,14 +90,36 @@ impl Command {
         }
     }
 
-    /// What somebody needs to ask for it; the only place that decides it.
+    /// What somebody needs to ask for it; the only place that decides it. Each kind is named,
+    /// so that a new one without a decision does not compile.
     pub fn permission(&self) -> Permission {
-        use PoolCommand as P;
+        use {DomainCommand as D, NetworkCommand as N, PoolCommand as P};
         match self {
             Self::Pool(P::DefinePool { .. } | P::BuildPool {} | P::DeletePool { content: true }) => {
                 Permission::ShapeStorage
             }
-            Self::Pool(
+            Self::Domain(
+                D::Start {}
+                | D::StartPaused {}
+                | D::Shutdown {}
+                | D::ForceOff {}
+                | D::Reboot {}
+                | D::Reset {}
+                | D::Pause {}
+                | D::Resume {}
+                | D::Save {}
+                | D::DiscardSave {}
+                | D::Nmi {}
+                | D::SetAutostart { .. }
+                | D::Rename { .. }
+                | D::SetTitle { .. }
+                | D::SetDescription { .. }
+                | D::SetTags { .. }
+                | D::SyncTime {}
+                | D::TrimFileSystems {}
+                | D::SetGuestPassword { .. },
+            )
+            | Self::Pool(
                 P::StartPool {}
                 | P::StopPool {}
                 | P::RefreshPool {}
@@ -110,8 +132,15 @@ impl Command {
                 | P::CloneVolume { .. }
                 | P::WipeVolume { .. },
             )
-            | Self::Domain(_)
-            | Self::Network(_) => Permission::Operate,
+            | Self::Network(
+                N::StartNetwork {}
+                | N::StopNetwork {}
+                | N::SetNetworkAutostart { .. }
+                | N::DefineNetwork { .. }
+                | N::DeleteNetwork {}
+                | N::SetStaticHost { .. }
+                | N::RemoveStaticHost { .. },
+            ) => Permission::Operate,
         }
     }
 

@@ -9,14 +9,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Domain, DomainState, Fault, FaultKind, Host, HostId, Network, Pool, RequestId, Task};
+use crate::{
+    Domain, DomainState, Fault, FaultKind, Host, HostId, Network, Permission, Pool, RequestId, Task, stats::LATEST,
+};
 
 pub use crate::task::AuditAppended;
 
-/// Declares the event enum together with its wire names, so that a kind cannot
-/// exist on one side only.
+/// Declares the event enum together with its wire names and with what somebody needs to
+/// hear of it, so that a kind cannot exist on one side only, nor without that decision.
 macro_rules! events {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal for $permission:ident,)*) => {
         /// One event of the stream.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Event {
@@ -26,6 +28,16 @@ macro_rules! events {
         impl Event {
             /// The names of all kinds, as they stand in `event:` and `?topics=`.
             pub const KINDS: &[&str] = &[$($name),*];
+
+            /// What somebody needs to hear of a kind, the only place that decides it; none for
+            /// a kind this version does not know.
+            pub fn permission_of(kind: &str) -> Option<Permission> {
+                match kind {
+                    $($name => Some(Permission::$permission),)*
+                    kind if LATEST.contains(&kind) => Some(Permission::View),
+                    _ => None,
+                }
+            }
 
             /// The name of this kind.
             pub fn kind(&self) -> &'static str {
@@ -59,35 +71,35 @@ macro_rules! events {
 
 events! {
     /// The state of a machine really changed.
-    VmStateChanged = "vm-state-changed",
+    VmStateChanged = "vm-state-changed" for View,
     /// A machine was defined, imported or found.
-    VmCreated = "vm-created",
+    VmCreated = "vm-created" for View,
     /// A machine was undefined, or a transient one ended.
-    VmDeleted = "vm-deleted",
+    VmDeleted = "vm-deleted" for View,
     /// Definition, name, metadata, devices or autostart changed.
-    VmUpdated = "vm-updated",
+    VmUpdated = "vm-updated" for View,
     /// A guest agent came or went.
-    GuestAgentConnected = "guest-agent-connected",
+    GuestAgentConnected = "guest-agent-connected" for View,
     /// Operating system, host name or addresses of a guest changed.
-    GuestInfoUpdated = "guest-info-updated",
+    GuestInfoUpdated = "guest-info-updated" for View,
     /// A storage pool was created, deleted, started, stopped, refreshed or changed.
-    StoragePoolChanged = "storage-pool-changed",
+    StoragePoolChanged = "storage-pool-changed" for View,
     /// A volume came, went or changed; which ones there are is to be read again.
-    VolumeChanged = "volume-changed",
+    VolumeChanged = "volume-changed" for View,
     /// A network was created, deleted, started, stopped or changed.
-    NetworkChanged = "network-changed",
+    NetworkChanged = "network-changed" for View,
     /// The link to a host was established, lost, restored, or failed again.
-    ConnectionStatusChanged = "connection-status-changed",
+    ConnectionStatusChanged = "connection-status-changed" for View,
     /// A command was accepted; it is on disk.
-    TaskCreated = "task-created",
+    TaskCreated = "task-created" for View,
     /// A command got further.
-    TaskProgress = "task-progress",
+    TaskProgress = "task-progress" for View,
     /// A command ended; how is on disk.
-    TaskCompleted = "task-completed",
+    TaskCompleted = "task-completed" for View,
     /// A record of what people did became durable.
-    AuditAppended = "audit-appended",
+    AuditAppended = "audit-appended" for ReadAudit,
     /// A background operation failed.
-    Error = "error",
+    Error = "error" for View,
 }
 
 /// Payload of `task-created`.

@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::stream;
-use model::{Cursor, Event, Fault, FaultKind, Permission, stats::LATEST};
+use model::{Cursor, Event, Fault, FaultKind, Role};
 use serde::Deserialize;
 
 use super::{Failed, door::Admitted};
@@ -34,21 +34,24 @@ pub(crate) struct Wish {
     poll: Option<u64>,
 }
 
-/// Kinds that are part of the contract and whose source comes later; asking for
-/// them is no mistake.
-const ANNOUNCED: &[&str] = &["storage-pool-changed", "network-changed", "snapshot-changed", "volume-changed"];
-/// What only those may hear of who may read the records.
-const AUDIT_APPENDED: &str = "audit-appended";
+/// The kind that is part of the contract and whose source comes later; asking for it is no
+/// mistake.
+const ANNOUNCED: &str = "snapshot-changed";
 /// Machines that one reader may watch.
 const MAX_WATCHED: usize = 50;
 
 impl Wish {
-    fn filter(&self) -> Result<Filter, Fault> {
-        let mut filter = Filter::default();
+    /// What is asked for, as far as a role may hear of it: of all that there is, it misses
+    /// what it may not; asked for by name, that is refused.
+    fn filter(&self, role: Role) -> Result<Filter, Fault> {
+        let may = |kind: &str| Event::permission_of(kind).map_or(Ok(()), |permission| role.may(permission));
+        let hidden = Event::KINDS.iter().copied().filter(|kind| may(kind).is_err());
+        let mut filter = Filter { hidden: hidden.collect(), ..Filter::default() };
         for topic in self.topics.split(',').map(str::trim).filter(|topic| !topic.is_empty()) {
-            if ![Event::KINDS, ANNOUNCED, &LATEST].iter().any(|kinds| kinds.contains(&topic)) {
+            if Event::permission_of(topic).is_none() && topic != ANNOUNCED {
                 return Err(Fault::invalid("topics", &format!("there is no event \"{}\"", topic.escape_debug())));
             }
+            may(topic)?;
             filter.topics.insert(topic.to_owned());
         }
         for host in self.hosts.split(',').map(str::trim).filter(|host| !host.is_empty()) {
@@ -82,10 +85,7 @@ pub(crate) async fn stream(
     Extension(sight): Extension<Sight>,
     headers: HeaderMap,
 ) -> Result<Response, Failed> {
-    let mut filter = wish.filter()?;
-    if admitted.viewer().role.may(Permission::ReadAudit).is_err() {
-        filter.hidden.insert(AUDIT_APPENDED);
-    }
+    let mut filter = wish.filter(admitted.viewer().role)?;
     filter.viewer = sight.narrowed();
     filter.watch.retain(|id| sight.machine(id).is_ok());
     let reader = backend.feed().subscribe(wish.cursor(&headers), filter).ok_or_else(|| {
