@@ -14,6 +14,6 @@ for _ in $(seq 10); do cargo test -q -p server --test crash --test calls -- --ig
 echo "== libvirt's daemon is killed $kills times"
 end2end/host/guest.sh
 cargo build -q -p server
-cargo leptos build --release --precompress --frontend-only
+cargo leptos build --release --precompress --split --frontend-only
 cd end2end
 KILLS=$kills npx playwright test --project=script -g "killed"

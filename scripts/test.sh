@@ -60,7 +60,7 @@ else
   echo "skipped: server: people of the system, because making them needs root"
   skipped=$((skipped + 3))
 fi
-check "site" cargo leptos build --release --precompress --frontend-only
+check "site" cargo leptos build --release --precompress --split --frontend-only
 check "server" cargo build --quiet -p server --features oidc,otel,pam
 browser
 

@@ -63,6 +63,8 @@ mod task;
 
 mod past;
 
+mod lazy;
+
 use leptos::prelude::*;
 use leptos_meta::provide_meta_context;
 use leptos_router::{
@@ -71,22 +73,9 @@ use leptos_router::{
 };
 
 use crate::{
-    account::AccountPage,
     layout::{Frame, NotFound},
-    pages::{
-        audit::{AuditPage, HistoryPage},
-        confirm::ConfirmPage,
-        domain::{
-            DomainPage, definition::DefinitionTab, devices::DevicesTab, guest::GuestTab, history::HistoryTab,
-            overview::OverviewTab,
-        },
-        domains::DomainsPage,
-        hosts::HostsPage,
-        networks::NetworksPage,
-        overview::OverviewPage,
-        storage::StoragePage,
-        tasks::{TaskPage, TasksPage},
-    },
+    lazy::{Machine, Other},
+    pages::domains::DomainsPage,
 };
 
 #[cfg(feature = "hydrate")]
@@ -134,33 +123,43 @@ pub fn shell() -> impl IntoView {
     }
 }
 
+/// Takes over the page that the server has drawn, once all that it shows is there.
+#[cfg(feature = "hydrate")]
+pub fn hydrate() {
+    wasm_bindgen_futures::spawn_local(async {
+        lazy::ready().await;
+        leptos::mount::hydrate_body(App);
+    });
+}
+
 /// The whole interface.
 #[component]
 pub fn App() -> impl IntoView {
     provide_meta_context();
     store::provide();
+    lazy::fetch_rest();
     view! {
         <Router base=routes::base()>
             <Frame>
                 <Routes fallback=NotFound transition=false>
-                    <Route path=path!("/") view=OverviewPage/>
+                    <Route path=path!("/") view=Other::Overview/>
                     <Route path=path!("/vms") view=DomainsPage/>
-                    <ParentRoute path=path!("/vms/:host/:uuid") view=DomainPage>
-                        <Route path=path!("") view=OverviewTab/>
-                        <Route path=path!("devices") view=DevicesTab/>
-                        <Route path=path!("guest") view=GuestTab/>
-                        <Route path=path!("history") view=HistoryTab/>
-                        <Route path=path!("xml") view=DefinitionTab/>
+                    <ParentRoute path=path!("/vms/:host/:uuid") view=Machine::Frame>
+                        <Route path=path!("") view=Machine::Overview/>
+                        <Route path=path!("devices") view=Machine::Devices/>
+                        <Route path=path!("guest") view=Machine::Guest/>
+                        <Route path=path!("history") view=Machine::History/>
+                        <Route path=path!("xml") view=Machine::Definition/>
                     </ParentRoute>
-                    <Route path=path!("/hosts") view=HostsPage/>
-                    <Route path=path!("/storage/:host?/:id?") view=StoragePage/>
-                    <Route path=path!("/networks/:host?/:id?") view=NetworksPage/>
-                    <Route path=path!("/tasks") view=TasksPage/>
-                    <Route path=path!("/tasks/:id") view=TaskPage/>
-                    <Route path=path!("/audit") view=AuditPage/>
-                    <Route path=path!("/history/:part?") view=HistoryPage/>
-                    <Route path=path!("/confirm") view=ConfirmPage/>
-                    <Route path=path!("/account/:part?") view=AccountPage/>
+                    <Route path=path!("/hosts") view=Other::Hosts/>
+                    <Route path=path!("/storage/:host?/:id?") view=Other::Storage/>
+                    <Route path=path!("/networks/:host?/:id?") view=Other::Networks/>
+                    <Route path=path!("/tasks") view=Other::Tasks/>
+                    <Route path=path!("/tasks/:id") view=Other::Task/>
+                    <Route path=path!("/audit") view=Other::Audit/>
+                    <Route path=path!("/history/:part?") view=Other::History/>
+                    <Route path=path!("/confirm") view=Other::Confirm/>
+                    <Route path=path!("/account/:part?") view=Other::Account/>
                 </Routes>
             </Frame>
         </Router>

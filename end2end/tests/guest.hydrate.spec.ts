@@ -44,5 +44,5 @@ test("the tab tells what the guest says, and why it does not", async ({ page, de
   await page.goto(`${demo.url}/vms`);
   await row(page, "web-01").getByRole("link", { name: "web-01" }).click();
   await page.getByRole("link", { name: "Guest" }).click();
-  await expect(page.getByRole("heading", { name: "No way to ask the guest" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: "The guest does not answer" })).toBeVisible();
 });

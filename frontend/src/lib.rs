@@ -12,5 +12,5 @@ pub use app::stream_worker;
 pub fn hydrate() {
     // The page's own script sends it to the server's log.
     std::panic::set_hook(Box::new(|panic| leptos::logging::error!("{panic}")));
-    leptos::mount::hydrate_body(app::App);
+    app::hydrate();
 }

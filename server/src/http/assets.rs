@@ -11,6 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, get_service},
 };
+use sha2::{Digest, Sha256};
 use tower_http::services::{ServeDir, ServeFile};
 
 /// The files that the build left in the site folder.
@@ -18,6 +19,8 @@ pub(crate) struct Assets {
     /// Their addresses, for pages.
     pub(crate) names: AssetNames,
     site: std::path::PathBuf,
+    /// What of all builds only this one has, as a folder in addresses.
+    build: String,
 }
 
 /// The folder of hashed files below the site, and in addresses.
@@ -28,6 +31,7 @@ impl Assets {
     /// serves pages without them, and they work.
     pub(crate) fn find(site: &Path) -> Self {
         let folder = site.join(PACKAGE);
+        let build = build_of(&folder);
         let newest = |extension: &str| {
             let files = fs::read_dir(&folder).ok()?.filter_map(Result::ok);
             let ours = files.filter(|file| {
@@ -39,13 +43,13 @@ impl Assets {
                 file.metadata().and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
             };
             let newest = ours.max_by_key(written)?;
-            Some(routes::at(&format!("/{PACKAGE}/{}", newest.file_name().to_string_lossy())))
+            Some(routes::at(&format!("/{PACKAGE}/{build}/{}", newest.file_name().to_string_lossy())))
         };
         let names = AssetNames { script: newest(".js"), module: newest(".wasm"), style: newest(".css") };
         if names.script.is_none() {
             tracing::warn!("no scripts in {}; pages work without JavaScript only (make build)", folder.display());
         }
-        Self { names, site: site.to_owned() }
+        Self { names, site: site.to_owned(), build }
     }
 
     /// The script of the shared worker: it keeps early connections until the
@@ -69,6 +73,21 @@ impl Assets {
     }
 }
 
+/// The names of all files of a build, in a few letters. The script has its own hash in its
+/// name, and names the loader of the module's parts without a part in that hash: only the
+/// names of all of them say which belong together.
+fn build_of(folder: &Path) -> String {
+    let files = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let mut names: Vec<_> = files.map(|file| file.file_name()).collect();
+    names.sort_unstable();
+    let mut digest = Sha256::new();
+    for name in names {
+        digest.update(name.as_encoded_bytes());
+        digest.update([0]);
+    }
+    digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The routes of the files.
 pub(crate) fn routes(assets: &Arc<Assets>) -> Router {
     let files = ServeDir::new(assets.site.join(PACKAGE)).precompressed_br().precompressed_gzip();
@@ -78,10 +97,11 @@ pub(crate) fn routes(assets: &Arc<Assets>) -> Router {
         get(async move || assets.worker())
     };
     let icon = ServeFile::new(assets.site.join("favicon.svg"));
-    Router::new().nest("/pkg", package).route("/worker.js", worker).route_service("/favicon.svg", get_service(icon))
+    let package_at = format!("/{PACKAGE}/{}", assets.build);
+    Router::new().nest(&package_at, package).route("/worker.js", worker).route_service("/favicon.svg", get_service(icon))
 }
 
-/// A hashed name never changes its content.
+/// What a name of a build holds never changes.
 async fn for_ever(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     if response.status().is_success() {
@@ -89,4 +109,25 @@ async fn for_ever(request: Request, next: Next) -> Response {
         response.headers_mut().insert(header::CACHE_CONTROL, value);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_has_addresses_of_its_own_also_when_its_script_keeps_its_name() {
+        let site = tempfile::tempdir().expect("a folder");
+        let folder = site.path().join(PACKAGE);
+        fs::create_dir(&folder).expect("made");
+        let write = |name: &str| fs::write(folder.join(name), "").expect("written");
+        write("belvedere.same.js");
+        write("__wasm_split.one.js");
+        let script = || Assets::find(site.path()).names.script.expect("there");
+        let first = script();
+        assert!(first.ends_with("/belvedere.same.js"), "{first}");
+        assert_eq!(script(), first, "the same build has the same addresses");
+        fs::rename(folder.join("__wasm_split.one.js"), folder.join("__wasm_split.two.js")).expect("renamed");
+        assert_ne!(script(), first);
+    }
 }

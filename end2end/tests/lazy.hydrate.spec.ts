@@ -1,0 +1,33 @@
+// The parts of the program that pages fetch when they need them.
+import { expect, live, test } from "../support.ts";
+
+const part = /\/pkg\/.*\/(split|chunk)_/;
+
+test("the list comes without the other pages, which follow once it is live", async ({ page, demo }) => {
+  const asked: string[] = [];
+  page.on("request", (request) => asked.push(request.url()));
+  const rest = page.waitForResponse((response) => /\/pkg\/.*\/split_other/.test(response.url()));
+  await page.goto(`${demo.url}/vms`);
+  await live(page);
+  expect(asked.filter((url) => part.test(url))).toEqual([]);
+  await rest;
+  // What is there is not asked for again.
+  const before = asked.filter((url) => part.test(url)).length;
+  await page.getByRole("link", { name: "Hosts", exact: false }).first().click();
+  await expect(page.getByRole("heading", { name: "Hosts", level: 1 })).toBeVisible();
+  expect(asked.filter((url) => part.test(url))).toHaveLength(before);
+});
+
+test("a page whose part does not come says so, and what to do", async ({ page, demo, complaints }) => {
+  await page.route(part, (route) => route.abort());
+  await page.goto(`${demo.url}/vms`);
+  await live(page);
+  await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: /^Hosts/ }).click();
+  await expect(page.getByRole("heading", { name: "This page did not come" })).toBeVisible();
+  expect(complaints.length, "the browser tells of what did not come").toBeGreaterThan(0);
+  complaints.length = 0;
+  await page.unroute(part);
+  await page.getByRole("link", { name: "Load the page again" }).click();
+  await expect(page.getByRole("heading", { name: "Hosts", level: 1 })).toBeVisible();
+  await live(page);
+});
