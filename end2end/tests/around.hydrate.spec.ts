@@ -53,7 +53,7 @@ test("what virsh does with pools, volumes and networks appears in the open page"
 const hide = (page: Page, hidden: boolean) =>
   page.evaluate((hidden) => {
     Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
-    document.dispatchEvent(new Event("visibilitychange"));
+    document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
   }, hidden);
 
 test("a change from elsewhere is seen in a tab, and a hidden one catches up", async ({ page, context, demo }) => {
