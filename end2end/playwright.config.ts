@@ -21,7 +21,7 @@ export default defineConfig({
   expect: { timeout: 10_000 },
   reporter: [["list"]],
   outputDir: "test-results",
-  use: { launchOptions, trace: "retain-on-failure" },
+  use: { launchOptions, trace: "off", screenshot: "only-on-failure" },
   projects: [
     { name: "script", use: { javaScriptEnabled: true } },
     { name: "plain", use: { javaScriptEnabled: false }, testIgnore: /\.hydrate\.spec\.ts$/ },

@@ -296,7 +296,9 @@ impl Acts {
 
     /// Tells a sentence that is about no command.
     pub(crate) fn tell(self, title: &str, text: String, bad: bool) {
-        let ended = if bad { Ended::Badly(Fault::new(FaultKind::Refused, text.clone())) } else { Ended::Well(0) };
+        // A fault ends its sentence itself.
+        let reason = text.strip_suffix('.').unwrap_or(&text);
+        let ended = if bad { Ended::Badly(Fault::new(FaultKind::Refused, reason)) } else { Ended::Well(0) };
         let item = Item {
             request: RequestId(uuid::Uuid::nil()),
             target: None,

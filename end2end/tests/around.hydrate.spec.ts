@@ -2,7 +2,10 @@
 import AxeBuilder from "@axe-core/playwright";
 import { expect, live, test, Daemon, Server } from "../support.ts";
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import type { Page } from "@playwright/test";
 
 test("what virsh does with pools, volumes and networks appears in the open page", async ({ page }) => {
@@ -46,6 +49,50 @@ test("what virsh does with pools, volumes and networks appears in the open page"
   } finally {
     await server.stop();
     daemon.stop();
+  }
+});
+
+test("a file is fetched from an address, with its progress, and what is wrong is said", async ({ page }) => {
+  const content = Buffer.alloc(3_000_000, "belvedere");
+  const place = createServer((request, response) => {
+    if (request.url !== "/small%20disk.raw") return response.writeHead(404).end();
+    response.writeHead(200, { "content-length": content.length }).end(content);
+  });
+  await new Promise<void>((listening) => place.listen(0, "127.0.0.1", listening));
+  const address = `http://127.0.0.1:${(place.address() as AddressInfo).port}`;
+  const daemon = new Daemon().start();
+  const server = await new Server(["--connect", `atlas=${daemon.uri}`, "--fetch-from", "127.0.0.1"]).start();
+  try {
+    const folder = `${daemon.folder}/pool`;
+    daemon.virsh("pool-define-as", "images", "dir", "--target", folder);
+    daemon.virsh("pool-build", "images");
+    daemon.virsh("pool-start", "images");
+    await page.goto(`${server.url}/storage`);
+    await page.getByRole("link", { name: "images" }).click();
+    await live(page);
+    const notices = page.getByRole("region", { name: "Notices" });
+    const fetchFile = async (url: string, name: string, sha256 = "") => {
+      while (await notices.getByRole("button", { name: "Dismiss" }).count()) await notices.getByRole("button", { name: "Dismiss" }).first().click();
+      if (!(await page.getByLabel("Address", { exact: true }).isVisible())) await page.getByText("Fetch from an address").click();
+      await page.getByLabel("Address", { exact: true }).fill(url);
+      await page.getByLabel("Name, if not as there").fill(name);
+      await page.getByLabel("SHA-256, to be checked").fill(sha256);
+      await page.getByRole("button", { name: "Fetch file" }).click();
+    };
+    await fetchFile(`${address}/none.iso`, "");
+    await expect(notices).toContainText("404 Not Found");
+    await fetchFile("http://169.254.169.254/latest", "");
+    await expect(notices).toContainText("169.254.169.254, which is not public");
+    await fetchFile("https://jane:secret@example.org/a.iso", "");
+    await expect(notices).toContainText("use an address without");
+    await fetchFile(`${address}/small%20disk.raw`, "small.raw", createHash("sha256").update(content).digest("hex"));
+    await expect(notices).toContainText("images/small.raw is fetched");
+    await expect(page.getByRole("table", { name: "Volumes" }).getByRole("row", { name: /small\.raw/ })).toBeVisible();
+    expect(readFileSync(`${folder}/small.raw`).equals(content)).toBe(true);
+  } finally {
+    await server.stop();
+    daemon.stop();
+    place.close();
   }
 });
 

@@ -2,6 +2,7 @@
 //! It owns the hosts and stands between HTTP and libvirt.
 
 mod batch;
+pub(crate) mod fetch;
 mod perform;
 mod recent;
 pub(crate) mod upload;
@@ -27,7 +28,7 @@ use tokio::{task::JoinSet, time::timeout};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use self::{recent::Recent, upload::Uploads};
+use self::{fetch::Fetcher, recent::Recent, upload::Uploads};
 use crate::{
     auth,
     feed::{Feed, Filter},
@@ -50,6 +51,8 @@ pub struct Backend {
     leases: Recent<Vec<Lease>>,
     /// Uploads that wait for their content.
     pub(crate) uploads: Uploads,
+    /// What fetches files for them.
+    fetcher: Fetcher,
     /// What goes on beside commands, until the server stops.
     beside: Mutex<JoinSet<()>>,
 }
@@ -83,7 +86,7 @@ impl Sink for ToFeed {
 }
 
 impl Backend {
-    pub(crate) fn start(feed: Arc<Feed>, hosts: Vec<HostConfig>, journal: Arc<Journal>) -> Arc<Self> {
+    pub(crate) fn start(feed: Arc<Feed>, hosts: Vec<HostConfig>, journal: Arc<Journal>, fetcher: Fetcher) -> Arc<Self> {
         let history = Arc::new(History::default());
         let sink: Arc<dyn Sink> = Arc::new(ToFeed(feed.clone(), history.clone()));
         let hosts = hosts.into_iter().map(|config| (config.id.clone(), Hypervisor::start(config, sink.clone())));
@@ -97,6 +100,7 @@ impl Backend {
             guests: Recent::default(),
             leases: Recent::default(),
             uploads: Uploads::default(),
+            fetcher,
             beside: Mutex::default(),
         });
         let mut beside = watch::start(&backend);

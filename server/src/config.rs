@@ -15,11 +15,12 @@ use std::{
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 use hypervisor::{HostConfig, demo_host};
+use ipnet::IpNet;
 use model::HostId;
 use serde::Deserialize;
 
 pub use self::edge::{Oidc, Pam, Tls};
-use self::edge::{asking, base_path, oidc, pam, tls};
+use self::edge::{asking, base_path, network, oidc, pam, tls};
 use crate::{
     auth::Asking,
     journal,
@@ -53,6 +54,8 @@ pub struct Config {
     pub oidc: Option<Oidc>,
     /// How the system is asked for people, if it is.
     pub pam: Option<Pam>,
+    /// Networks that are not public and may be fetched from all the same.
+    pub fetch_from: Vec<IpNet>,
     /// The folder of scripts, styles and images.
     pub site: PathBuf,
 }
@@ -147,6 +150,9 @@ struct Flags {
     /// Address of a proxy on another machine that says where requests come from; may be repeated
     #[arg(long, value_name = "ADDR", env = "BELVEDERE_TRUSTED_PROXY", value_delimiter = ' ')]
     trusted_proxy: Vec<String>,
+    /// Network that is not public, such as 10.1.0.0/16, from which files may be fetched into pools; may be repeated
+    #[arg(long, value_name = "NET", env = "BELVEDERE_FETCH_FROM", value_delimiter = ' ')]
+    fetch_from: Vec<String>,
     /// Who has to log in: nobody until there is an account (auto), everybody (on), or, on loopback only, nobody (off)
     #[arg(long, value_name = "auto|on|off", env = "BELVEDERE_AUTH")]
     auth: Option<String>,
@@ -194,6 +200,7 @@ struct File {
     behind_proxy: Option<bool>,
     base_path: Option<String>,
     trusted_proxy: Vec<String>,
+    fetch_from: Vec<String>,
     auth: Option<String>,
     tls: Option<bool>,
     tls_cert: Option<PathBuf>,
@@ -268,6 +275,8 @@ impl Config {
         if !trusted_proxies.is_empty() && !behind_proxy {
             return Err("--trusted-proxy says nothing without --behind-proxy".into());
         }
+        let fetch_from = if flags.fetch_from.is_empty() { file.fetch_from } else { flags.fetch_from };
+        let fetch_from = fetch_from.iter().map(|text| network(text.trim())).collect::<Result<_, _>>()?;
         let uris = if flags.connect.is_empty() { file.connect } else { flags.connect };
         let connect = named_hosts(&uris)?;
         let allow_host = if flags.allow_host.is_empty() { file.allow_host } else { flags.allow_host };
@@ -294,6 +303,7 @@ impl Config {
             tls,
             oidc,
             pam,
+            fetch_from,
             site: site(),
         })
     }
@@ -481,7 +491,7 @@ mod tests {
 
     #[test]
     fn a_mistake_is_one_clear_sentence() {
-        let cases: [(&[&str], &str); 15] = [
+        let cases: [(&[&str], &str); 16] = [
             (&["--listen", "here"], "\"here\" is no address"),
             (&["--listen", "0.0.0.0:80", "--tls=false"], "read along"),
             (&["--listen", "0.0.0.0:80", "--auth", "off"], "everybody on the network"),
@@ -492,6 +502,7 @@ mod tests {
             (&["--base-path", "/vms/x"], "is a page of Belvedere itself"),
             (&["--pam-role", "admin"], "gives no role"),
             (&["--trusted-proxy", "proxy"], "is no address of a proxy"),
+            (&["--fetch-from", "intranet"], "is no network"),
             (&["--connect", "nonsense"], "is no libvirt URI"),
             (&["--connect", "a=test:///default", "--connect", "a=qemu:///system"], "two hosts are named a"),
             (&["--config", "/nonexistent"], "cannot read /nonexistent"),

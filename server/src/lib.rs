@@ -98,7 +98,8 @@ impl Server {
         let certificate = Certificate::open(&config.tls, &folder.unwrap_or_default(), config.names())?;
         let feed = Arc::new(Feed::new(hosts.iter().map(hypervisor::HostConfig::unread)));
         let set_up = first_link(config, &journal, temporary.is_some()).await?;
-        let backend = Backend::start(feed, hosts, Arc::new(journal));
+        let backend =
+            Backend::start(feed, hosts, Arc::new(journal), backend::fetch::Fetcher::new(config.fetch_from.clone()));
         let router = http::router(&backend, config, set_up.as_deref());
         Ok(Self { backend, router, certificate, set_up, _scratch: [demo, temporary] })
     }

@@ -6,7 +6,12 @@ mod support;
 use std::fs;
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use support::{Running, daemon::Daemon, read};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::TcpListener,
+};
 use uuid::Uuid;
 
 const PIECE: [(&str, &str); 1] = [("content-type", "application/octet-stream")];
@@ -25,7 +30,8 @@ impl Shelf {
         daemon.virsh(&["pool-define-as", "images", "dir", "--target", &path]);
         daemon.virsh(&["pool-build", "images"]);
         daemon.virsh(&["pool-start", "images"]);
-        let server = Running::with(&["--connect", &daemon.connect()]).await;
+        // The second address of this machine is not named.
+        let server = Running::with(&["--connect", &daemon.connect(), "--fetch-from", "127.0.0.1"]).await;
         let pools = server.json("/api/v1/inventory").await["hosts"]["atlas"]["pools"].clone();
         let pool = pools[0]["id"].as_str().expect("a pool").to_owned();
         Self { daemon, server, pool }
@@ -150,4 +156,114 @@ async fn an_upload_that_is_cancelled_leaves_nothing_and_what_is_in_a_file_says_w
     let (status, fault) = shelf.server.post("/api/v1/commands", &request).await;
     assert!(status == 409 && fault["reason"].as_str().expect("text").contains("room"), "{fault}");
     assert!(!shelf.file("huge").exists());
+}
+
+/// A place with files that people would fetch, and with some that go wrong; gives its address.
+async fn place(content: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let content = content.clone();
+            tokio::spawn(async move {
+                let mut lines = BufReader::new(&mut stream).lines();
+                let first = lines.next_line().await.ok().flatten().unwrap_or_default();
+                while lines.next_line().await.is_ok_and(|line| line.is_some_and(|line| !line.is_empty())) {}
+                let path = first.split(' ').nth(1).unwrap_or_default();
+                let size = content.len();
+                let (head, body): (String, &[u8]) = match path.split('?').next().unwrap_or_default() {
+                    "/disk.raw" => (format!("200 OK\r\nContent-Length: {size}"), &content),
+                    "/moved" => ("302 Found\r\nLocation: /disk.raw\r\nContent-Length: 0".into(), b""),
+                    "/inward" => (format!("302 Found\r\nLocation: http://127.0.0.2:{port}/disk.raw"), b""),
+                    "/files" => ("302 Found\r\nLocation: file:///etc/passwd".into(), b""),
+                    "/round" => ("302 Found\r\nLocation: /round".into(), b""),
+                    "/short" => ("200 OK\r\nContent-Length: 5000".into(), &content[..100]),
+                    "/endless" => ("200 OK".into(), &content[..100]),
+                    "/huge" => (format!("200 OK\r\nContent-Length: {}", 1_u64 << 50), b""),
+                    "/slow" => ("200 OK\r\nContent-Length: 5000".into(), b"some"),
+                    _ => ("404 Not Found\r\nContent-Length: 0".into(), b""),
+                };
+                stream.write_all(format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n").as_bytes()).await.ok();
+                stream.write_all(body).await.ok();
+                if path == "/slow" {
+                    std::future::pending::<()>().await;
+                }
+            });
+        }
+    });
+    format!("http://127.0.0.1:{port}")
+}
+
+impl Shelf {
+    async fn fetch(&self, name: &str, url: &str, sha256: &str) -> String {
+        let id = Uuid::new_v4();
+        let request = json!({ "requestId": id, "host": "atlas", "target": self.pool,
+            "command": { "kind": "fetchVolume", "name": name, "url": url, "sha256": sha256 } });
+        let (status, said) = self.server.post("/api/v1/commands", &request).await;
+        assert_eq!(status, 202, "{said}");
+        id.to_string()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root and libvirtd; make test runs it"]
+async fn a_file_is_fetched_from_where_it_was_moved_to_and_is_the_one_that_was_meant() {
+    let shelf = Shelf::new().await;
+    let content: Vec<u8> = (0..20_000_000_u32).map(|n| (n ^ n >> 8) as u8).collect();
+    let sha256: String = Sha256::digest(&content).iter().map(|byte| format!("{byte:02X}")).collect();
+    let place = place(content.clone()).await;
+    let mut stream = shelf.server.stream("/events?topics=task-progress", &[]).await;
+    let id = shelf.fetch("fetched.raw", &format!("{place}/moved?signature=hush"), &sha256).await;
+    assert_eq!(shelf.outcome(&id).await["outcome"], "succeeded");
+    assert!(fs::read(shelf.file("fetched.raw")).expect("it is there") == content);
+    let mut told = String::new();
+    while !told.contains("20 MB") && !told.contains("19") {
+        let task = stream.until("task-progress").await.data;
+        told.push_str(&task["progress"].to_string());
+        assert!(!task.to_string().contains("hush"), "what follows a question mark may be a secret: {task}");
+    }
+    let id = shelf.fetch("other.raw", &format!("{place}/disk.raw"), &"0".repeat(64)).await;
+    let task = shelf.outcome(&id).await;
+    let said = task["fault"]["reason"].as_str().unwrap_or_default().to_owned();
+    assert!(task["outcome"] == "failed" && said.contains(&sha256.to_ascii_lowercase()), "{task}");
+    assert!(!shelf.file("other.raw").exists(), "what is not meant does not stay");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root and libvirtd; make test runs it"]
+async fn what_cannot_be_fetched_says_why_and_leaves_nothing() {
+    let shelf = Shelf::new().await;
+    let place = place(vec![7; 10_000]).await;
+    for (path, why) in [
+        ("/none", "404 Not Found"),
+        ("/inward", "127.0.0.2, which is not public"),
+        ("/files", "neither http nor https"),
+        ("/round", "sent on too often"),
+        ("/short", ""),
+        ("/endless", "does not say how large"),
+        ("/huge", "not so much room"),
+    ] {
+        let id = shelf.fetch("wrong.raw", &format!("{place}{path}?signature=hush"), "").await;
+        let task = shelf.outcome(&id).await;
+        assert!(
+            task["outcome"] == "failed" && task["fault"]["reason"].as_str().expect("one").contains(why),
+            "{path}: {task}"
+        );
+        assert!(!task.to_string().contains("hush"), "{path}: {task}");
+        assert!(!shelf.file("wrong.raw").exists(), "{path}");
+    }
+    // A name that is taken stays whose it is, and one that comes in is nobody else's.
+    fs::write(shelf.file("taken.raw"), "mine").expect("written");
+    shelf.daemon.virsh(&["pool-refresh", "images"]);
+    let id = shelf.fetch("taken.raw", &format!("{place}/disk.raw"), "").await;
+    assert_eq!(shelf.outcome(&id).await["outcome"], "failed");
+    assert_eq!(fs::read(shelf.file("taken.raw")).expect("still there"), b"mine");
+    let mut stream = shelf.server.stream("/events?topics=task-progress", &[]).await;
+    let id = shelf.fetch("slow.raw", &format!("{place}/slow"), "").await;
+    while !stream.until("task-progress").await.data["progress"].to_string().contains(" of ") {}
+    let piece = shelf.put(&id, 0, b"mine").await;
+    assert_eq!(piece.0, 409, "nobody else writes into it: {piece:?}");
+    assert_eq!(shelf.server.send("POST", &format!("/api/v1/tasks/{id}/cancel"), &[], "").await.status(), 202);
+    assert_eq!(shelf.outcome(&id).await["fault"]["fault"], "cancelled");
+    assert!(!shelf.file("slow.raw").exists());
 }

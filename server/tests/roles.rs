@@ -53,6 +53,7 @@ fn of_what_is_around() -> Vec<(Value, &'static str)> {
         (json!({ "kind": "deletePool", "content": true }), "admin"),
         (json!({ "kind": "createVolume", "volume": volume }), "operator"),
         (json!({ "kind": "uploadVolume", "name": "v", "capacityBytes": 1 }), "operator"),
+        (json!({ "kind": "fetchVolume", "name": "v", "url": "https://example.org/v" }), "operator"),
         (json!({ "kind": "deleteVolume", "name": "v" }), "operator"),
         (json!({ "kind": "resizeVolume", "name": "v", "capacityBytes": 2048 }), "operator"),
         (json!({ "kind": "cloneVolume", "name": "v", "to": "w" }), "operator"),

@@ -127,6 +127,7 @@ impl Command {
                 | P::DeletePool { content: false }
                 | P::CreateVolume { .. }
                 | P::UploadVolume { .. }
+                | P::FetchVolume { .. }
                 | P::DeleteVolume { .. }
                 | P::ResizeVolume { .. }
                 | P::CloneVolume { .. }
@@ -231,6 +232,7 @@ fn label_of(kind: &str) -> &'static str {
         "deletePool" => "Delete pool",
         "createVolume" => "Create volume",
         "uploadVolume" => "Upload volume",
+        "fetchVolume" => "Fetch volume",
         "deleteVolume" => "Delete volume",
         "resizeVolume" => "Resize volume",
         "cloneVolume" => "Clone volume",

@@ -98,7 +98,8 @@ pub(crate) fn run(
         PoolCommand::RefreshPool {} => pool.refresh(0)?,
         PoolCommand::BuildPool {} => build(&pool)?,
         PoolCommand::SetPoolAutostart { enabled } => pool.set_autostart(*enabled)?,
-        PoolCommand::DefinePool { .. } => {}
+        // That is made anew above, and this by an upload of the server's own.
+        PoolCommand::DefinePool { .. } | PoolCommand::FetchVolume { .. } => {}
         PoolCommand::DeletePool { content } => delete(connect, &pool, *content)?,
         PoolCommand::CreateVolume { volume } => create_volume(&pool, volume)?,
         // Its content decides later what it is; until then it is as many bytes.

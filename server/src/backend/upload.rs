@@ -1,6 +1,7 @@
 //! Content of volumes on its way in and out. A volume is made by a command like any other;
 //! its content follows in pieces, each of which is written before the next one is taken, so
-//! that an upload goes on where it was after a tab or a link was lost.
+//! that an upload goes on where it was after a tab or a link was lost. What is fetched from
+//! an address comes the same way, by the server's own hand.
 
 use std::{
     collections::HashMap,
@@ -10,13 +11,14 @@ use std::{
 
 use axum::body::Bytes;
 use model::{Command, DomainRef, Fault, FaultKind, Origin, PoolCommand, RequestId, domain::Agent, task::Progress};
+use sha2::{Digest, Sha256};
 use tokio::{
     sync::{mpsc, watch},
     time::timeout,
 };
 use uuid::Uuid;
 
-use super::{Backend, no_host};
+use super::{Backend, fetch::Source, no_host};
 use crate::{
     journal::{Note, accounts},
     tasks::{Record, now},
@@ -24,6 +26,10 @@ use crate::{
 
 /// An upload whose next piece does not come within this is given up.
 const PIECE_WITHIN: Duration = Duration::from_secs(600);
+/// How much of a file is written before it counts, in bytes.
+const PUMPED: u64 = 16 << 20;
+/// Parts that wait for libvirt.
+const WAITING: usize = 8;
 
 /// The uploads that wait for content, by their request.
 #[derive(Default)]
@@ -67,7 +73,8 @@ impl Uploads {
                     | PoolCommand::WipeVolume { name }
                     | PoolCommand::ResizeVolume { name, .. }
                     | PoolCommand::CloneVolume { name, .. }
-                    | PoolCommand::UploadVolume { name, .. } => named(name),
+                    | PoolCommand::UploadVolume { name, .. }
+                    | PoolCommand::FetchVolume { name, .. } => named(name),
                     PoolCommand::CreateVolume { volume } => named(&volume.name),
                     _ => false,
                 }
@@ -97,23 +104,60 @@ impl Backend {
     /// Waits for the content of a volume that has just been made. Without it the volume goes
     /// again.
     pub(super) async fn take_content(&self, record: &Record) -> Result<(), Fault> {
+        match (&record.intent.command, record.intent.target) {
+            (Command::Pool(PoolCommand::UploadVolume { name, capacity_bytes }), Some(target)) => {
+                self.fill(record, (target, name, *capacity_bytes), None).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Fetches a file from an address into a volume that is made for it.
+    pub(super) async fn fetch(&self, record: &Record) -> Result<(), Fault> {
         let intent = &record.intent;
-        let (Command::Pool(PoolCommand::UploadVolume { name, capacity_bytes }), Some(target)) =
+        let (Command::Pool(PoolCommand::FetchVolume { name, url, sha256 }), Some(target)) =
             (&intent.command, intent.target)
         else {
             return Ok(());
         };
+        self.tasks.progress(record, |task| {
+            (task.state, task.cancellable) = (model::TaskState::Running, true);
+            task.note(now(), "The file is asked for");
+        });
+        let source = tokio::select! {
+            opened = self.fetcher.open(url) => opened?,
+            () = record.cancel.notified() => return Err(cancelled(&intent.name)),
+        };
+        let size = source.size;
+        let make = PoolCommand::UploadVolume { name: name.clone(), capacity_bytes: size };
+        self.run_checked(record, target, make.into()).await?;
+        self.fill(record, (target, name, size), Some((source, sha256))).await
+    }
+
+    /// Waits until a volume is filled, by others or from a source.
+    async fn fill(
+        &self,
+        record: &Record,
+        (target, name, size): (Uuid, &str, u64),
+        source: Option<(Source, &str)>,
+    ) -> Result<(), Fault> {
+        let intent = &record.intent;
         let upload = Arc::new(Upload {
             pool: DomainRef { host: intent.host.clone(), id: target },
-            name: name.clone(),
-            size: *capacity_bytes,
+            name: name.to_owned(),
+            size,
             who: intent.origin.who.clone(),
             offset: watch::Sender::new(0),
             turn: tokio::sync::Mutex::default(),
         });
         let all = || self.uploads.0.lock().unwrap_or_else(PoisonError::into_inner);
         all().insert(intent.request_id, upload.clone());
-        let came = self.wait_for_content(record, &upload).await;
+        let come = self.wait_for_content(record, &upload);
+        let came = match source {
+            None => come.await,
+            // Whichever fails first ends the other.
+            Some((source, sha256)) => tokio::try_join!(self.pump(&upload, source, sha256), come).map(|_| ()),
+        };
         // A piece that is under way ends before anything is done with the volume, and nobody
         // else takes its name before that.
         let turn = upload.turn.lock().await;
@@ -121,7 +165,7 @@ impl Backend {
             // What is in it says what it is.
             Ok(()) => PoolCommand::RefreshPool {},
             // One that a machine has meanwhile stays; the refusal is in the task's log.
-            Err(_) => PoolCommand::DeleteVolume { name: name.clone() },
+            Err(_) => PoolCommand::DeleteVolume { name: name.to_owned() },
         };
         if let Err(fault) = self.run_checked(record, target, then.into()).await {
             self.tasks.progress(record, |task| task.note(now(), fault.sentence()));
@@ -129,6 +173,47 @@ impl Backend {
         all().remove(&intent.request_id);
         drop(turn);
         came
+    }
+
+    /// Writes what comes from a source, and looks whether it is what it should be.
+    async fn pump(&self, upload: &Upload, mut source: Source, sha256: &str) -> Result<(), Fault> {
+        // Nobody else writes into it meanwhile.
+        let _turn = upload.turn.lock().await;
+        let host = self.hosts.get(&upload.pool.host).ok_or_else(|| no_host(&upload.pool.host))?;
+        let (mut digest, mut rest, mut from) = (Sha256::new(), Bytes::new(), 0);
+        while from < upload.size {
+            let length = PUMPED.min(upload.size - from);
+            let (parts, taken) = mpsc::channel(WAITING);
+            let feed = async {
+                let mut missing = length;
+                while missing > 0 {
+                    if rest.is_empty() {
+                        rest = source.next().await?.ok_or_else(|| source.cut_short())?;
+                    }
+                    let part = rest.split_to(rest.len().min(usize::try_from(missing).unwrap_or(usize::MAX)));
+                    digest.update(&part);
+                    missing -= part.len() as u64;
+                    // Whoever takes it says what is wrong.
+                    if parts.send(Ok(part)).await.is_err() {
+                        break;
+                    }
+                }
+                drop(parts);
+                Ok(())
+            };
+            let (written, fed) =
+                tokio::join!(host.write_volume(upload.pool.id, &upload.name, (from, length), taken), feed);
+            fed.and(written)?;
+            from += length;
+            upload.offset.send_replace(from);
+        }
+        let have: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        if !sha256.is_empty() && !have.eq_ignore_ascii_case(sha256) {
+            let reason = format!("{} is not the file that was meant: its SHA-256 is {have}", upload.name);
+            return Err(Fault::new(FaultKind::Refused, reason)
+                .with_next("Look whether the address and the SHA-256 belong together"));
+        }
+        Ok(())
     }
 
     /// Does what follows from a request, if it is possible now.
@@ -163,7 +248,7 @@ impl Backend {
                     }
                 }
                 () = record.cancel.notified() => {
-                    return Err(Fault::new(FaultKind::Cancelled, format!("The upload of {name} was cancelled")));
+                    return Err(cancelled(name));
                 }
             }
         }
@@ -219,4 +304,8 @@ impl Backend {
         self.journal.accounts.write(move |connection| accounts::note(connection, &note)).await?;
         self.hosts.get(&id.host).ok_or_else(|| no_host(&id.host))?.volume_content(id.id, name)
     }
+}
+
+fn cancelled(name: &str) -> Fault {
+    Fault::new(FaultKind::Cancelled, format!("The upload of {name} was cancelled"))
 }

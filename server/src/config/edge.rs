@@ -1,8 +1,13 @@
 //! How others reach the server: who has to log in, how TLS is spoken, and who else knows
 //! people. What they can reach never opens because a setting is missing.
 
-use std::{fs, net::SocketAddr, path::PathBuf};
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
+use ipnet::IpNet;
 use model::Role;
 
 use app::routes::is_own;
@@ -54,6 +59,16 @@ pub enum Tls {
         /// Its private key.
         key: PathBuf,
     },
+}
+
+/// A network, or one address of it.
+///
+/// # Errors
+/// A sentence.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let one = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    let wrong = || format!("\"{}\" is no network to fetch from; it looks like 10.1.0.0/16", text.escape_debug());
+    text.parse().ok().or_else(one).ok_or_else(wrong)
 }
 
 /// Checks the path below which a proxy shows the server; gives it without a slash at its end.

@@ -98,7 +98,10 @@ pub(crate) fn routes(assets: &Arc<Assets>) -> Router {
     };
     let icon = ServeFile::new(assets.site.join("favicon.svg"));
     let package_at = format!("/{PACKAGE}/{}", assets.build);
-    Router::new().nest(&package_at, package).route("/worker.js", worker).route_service("/favicon.svg", get_service(icon))
+    Router::new()
+        .nest(&package_at, package)
+        .route("/worker.js", worker)
+        .route_service("/favicon.svg", get_service(icon))
 }
 
 /// What a name of a build holds never changes.

@@ -247,6 +247,11 @@ fn of_pool(kind: &str, fields: &Fields) -> Result<PoolCommand, Fault> {
         }
         // Its content does not come by a form.
         "uploadVolume" => PoolCommand::UploadVolume { name: text("name"), capacity_bytes: fields.size("size")? },
+        "fetchVolume" => {
+            let (url, name) = (text("url"), text("name"));
+            let name = if name.is_empty() { PoolCommand::name_at(&url).to_owned() } else { name };
+            PoolCommand::FetchVolume { name, url, sha256: text("sha256").to_ascii_lowercase() }
+        }
         // Names of volumes may have blanks at their ends.
         "deleteVolume" => PoolCommand::DeleteVolume { name: fields.get("volume").unwrap_or_default().to_owned() },
         "resizeVolume" => {

@@ -54,6 +54,16 @@ pub enum PoolCommand {
         /// The size of its content, in bytes.
         capacity_bytes: u64,
     },
+    /// Make a volume of what lies at an address (`virStorageVolUpload`); the server fetches it.
+    FetchVolume {
+        /// Its name.
+        name: String,
+        /// Where it is, `http` or `https`. It is recorded as it is, so it names no password.
+        url: String,
+        /// The SHA-256 that it must have, in hexadecimal digits, or empty.
+        #[serde(default)]
+        sha256: String,
+    },
     /// Delete a volume that nobody uses (`virStorageVolDelete`).
     DeleteVolume {
         /// Its name.
@@ -83,7 +93,7 @@ pub enum PoolCommand {
 
 impl PoolCommand {
     /// The names of all kinds.
-    pub const KINDS: [&str; 13] = [
+    pub const KINDS: [&str; 14] = [
         "startPool",
         "stopPool",
         "refreshPool",
@@ -93,6 +103,7 @@ impl PoolCommand {
         "deletePool",
         "createVolume",
         "uploadVolume",
+        "fetchVolume",
         "deleteVolume",
         "resizeVolume",
         "cloneVolume",
@@ -111,6 +122,7 @@ impl PoolCommand {
             delete,
             create,
             upload,
+            fetch,
             delete_volume,
             resize,
             clone,
@@ -126,6 +138,7 @@ impl PoolCommand {
             Self::DeletePool { .. } => delete,
             Self::CreateVolume { .. } => create,
             Self::UploadVolume { .. } => upload,
+            Self::FetchVolume { .. } => fetch,
             Self::DeleteVolume { .. } => delete_volume,
             Self::ResizeVolume { .. } => resize,
             Self::CloneVolume { .. } => clone,
@@ -145,6 +158,7 @@ impl PoolCommand {
             Self::DefinePool { .. } | Self::CreateVolume { .. } => "is created",
             Self::DeletePool { .. } | Self::DeleteVolume { .. } => "is deleted",
             Self::UploadVolume { .. } => "is uploaded",
+            Self::FetchVolume { .. } => "is fetched",
             Self::ResizeVolume { .. } => "has another size",
             Self::CloneVolume { .. } => "is cloned",
             Self::WipeVolume { .. } => "is wiped",
@@ -179,11 +193,18 @@ impl PoolCommand {
             Self::CreateVolume { volume } => pool.map(|pool| format!("{}/{}", pool.name, volume.name)),
             Self::DeleteVolume { name }
             | Self::UploadVolume { name, .. }
+            | Self::FetchVolume { name, .. }
             | Self::ResizeVolume { name, .. }
             | Self::CloneVolume { name, .. }
             | Self::WipeVolume { name } => pool.map(|pool| format!("{}/{name}", pool.name)),
             _ => pool.map(|pool| pool.name.clone()),
         }
+    }
+
+    /// The name that a file at an address has there; empty when that cannot be told.
+    pub fn name_at(url: &str) -> &str {
+        let path = url.split(['?', '#']).next().unwrap_or_default();
+        path.split_once("://").and_then(|(_, rest)| rest.rsplit_once('/')).map_or("", |(_, name)| name)
     }
 
     /// Whether it takes so long that it has a lane of its own.
@@ -230,7 +251,12 @@ impl PoolCommand {
             }
             Self::StartPool {} | Self::RefreshPool {} | Self::BuildPool {} | Self::SetPoolAutostart { .. } => Ok(()),
             _ if !active => denied("is not started, so its volumes cannot be reached; start it first".into()),
-            Self::ResizeVolume { .. } | Self::WipeVolume { .. } | Self::UploadVolume { .. } if test_driver => {
+            Self::ResizeVolume { .. }
+            | Self::WipeVolume { .. }
+            | Self::UploadVolume { .. }
+            | Self::FetchVolume { .. }
+                if test_driver =>
+            {
                 denied("is on libvirt's test driver, which cannot do this to volumes".into())
             }
             _ => self.check_volume(pool, host),
@@ -257,6 +283,11 @@ impl PoolCommand {
                         .with_next("Delete what is not needed any more, or choose another pool"));
                 }
                 Ok(())
+            }
+            Self::FetchVolume { name, url, sha256 } => {
+                check_volume_name(name)?;
+                check_url(url)?;
+                check_sha256(sha256)
             }
             Self::DeleteVolume { name } => check_volume_name(name).and_then(|()| unused(name, "deleted")),
             Self::WipeVolume { name } => check_volume_name(name).and_then(|()| unused(name, "wiped")),
@@ -307,6 +338,33 @@ impl PoolCommand {
             _ => None,
         }
     }
+}
+
+/// Longest address in bytes.
+const MAX_URL: usize = 2_048;
+
+/// Whether something can be fetched from an address, as far as it can be said without asking.
+fn check_url(url: &str) -> Result<(), Fault> {
+    let wrong = |why: &str| Err(Fault::invalid("url", why));
+    let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
+        return wrong("it begins with https:// or http://");
+    };
+    let place = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if place.is_empty() || url.len() > MAX_URL || url.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return wrong("it is no address of a file");
+    }
+    if place.contains('@') {
+        return wrong("it names somebody or a password, which would be written down; use an address without");
+    }
+    Ok(())
+}
+
+/// Whether a text can be a SHA-256, or is empty.
+fn check_sha256(text: &str) -> Result<(), Fault> {
+    if text.is_empty() || (text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit())) {
+        return Ok(());
+    }
+    Err(Fault::invalid("sha256", "it has 64 hexadecimal digits"))
 }
 
 /// Nothing is known of what a host does that is away.
@@ -419,10 +477,43 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_fetched_from_an_address_that_can_be_one_and_tells_no_password() {
+        let host = host(PoolState::Running, DomainState::Stopped);
+        let fetch = |url: &str, sha256: &str| {
+            check(PoolCommand::FetchVolume { name: "a.iso".into(), url: url.into(), sha256: sha256.into() }, &host)
+        };
+        let digits = "0123456789abcdefABCDEF".repeat(3);
+        for url in ["https://example.org/a.iso", "http://10.0.0.1:8080/a?b=c#d", "https://[2001:db8::1]/a"] {
+            assert_eq!(fetch(url, ""), Ok(()), "{url}");
+            assert_eq!(fetch(url, &digits[..64]), Ok(()), "{url}");
+        }
+        let long = format!("https://example.org/{}", "a".repeat(MAX_URL));
+        for url in [
+            "",
+            "ftp://example.org/a",
+            "https://",
+            "https:///a",
+            "file:///etc/passwd",
+            "https://a b/c",
+            "https://a/\n",
+            &long,
+        ] {
+            assert_eq!(fetch(url, ""), Err(FaultKind::Invalid), "{url}");
+        }
+        assert_eq!(fetch("https://jane:secret@example.org/a", ""), Err(FaultKind::Invalid));
+        assert_eq!(fetch("https://example.org/a@b", ""), Ok(()), "only who logs in is a secret");
+        for sha256 in ["abc", &digits[..63], &"g".repeat(64)] {
+            assert_eq!(fetch("https://example.org/a", sha256), Err(FaultKind::Invalid), "{sha256}");
+        }
+        assert_eq!(PoolCommand::name_at("https://example.org/x/debian.iso?a=/b#c"), "debian.iso");
+        assert_eq!(PoolCommand::name_at("https://example.org"), "");
+    }
+
+    #[test]
     fn a_kind_is_read_back_as_itself() {
         for kind in PoolCommand::KINDS {
             let json = format!(
-                "{{\"kind\":\"{kind}\",\"enabled\":true,\"content\":true,\"name\":\"a\",\"to\":\"b\",\"capacityBytes\":1,\
+                "{{\"kind\":\"{kind}\",\"enabled\":true,\"content\":true,\"name\":\"a\",\"to\":\"b\",\"capacityBytes\":1,\"url\":\"u\",\"sha256\":\"\",\
                  \"pool\":{{}},\"build\":true,\"autostart\":true,\"volume\":{{}}}}"
             );
             let mut value: serde_json::Value = serde_json::from_str(&json).expect("JSON");

@@ -78,8 +78,12 @@ pub(super) fn new_volume(host: &HostInventory, pool: &Pool, volumes: &[Volume]) 
         .into_any(),
         Some(why) => view! { <small class="muted">"Files cannot be uploaded: " {why}</small> }.into_any(),
     };
+    let fetch =
+        PoolCommand::FetchVolume { name: "file".into(), url: "https://example.org/file".into(), sha256: String::new() };
+    let fetch = denied(&Command::from(fetch), host, id.id).is_none().then(|| self::fetch(&id));
     view! {
         <p class="buttons-row">{upload}</p>
+        {fetch}
         <details class="card spaced folded">
             <summary class="btn">"New volume"</summary>
             <form class="fields across" method="post" action=routes::at(routes::COMMANDS)>
@@ -91,6 +95,25 @@ pub(super) fn new_volume(host: &HostInventory, pool: &Pool, volumes: &[Volume]) 
                 {backing}
                 <label class="tick"><input type="checkbox" name="preallocate" value="yes"/> "Take all its room at once"</label>
                 <button class="btn primary" name="do" value=wish>"Create volume"</button>
+            </form>
+        </details>
+    }
+    .into_any()
+}
+
+/// The form that fetches a file from an address, folded.
+fn fetch(pool: &DomainRef) -> AnyView {
+    view! {
+        <details class="card spaced folded">
+            <summary class="btn">"Fetch from an address"</summary>
+            <form class="fields across" method="post" action=routes::at(routes::COMMANDS)>
+                {form_token()}
+                <input type="hidden" name="back" value=here()/>
+                <label>"Address" <input name="url" type="url" required maxlength="2048" placeholder="https://" autocomplete="off" spellcheck="false"/></label>
+                <label>"Name, if not as there" <input name="name" maxlength="200" autocomplete="off" spellcheck="false"/></label>
+                <label>"SHA-256, to be checked" <input name="sha256" maxlength="64" pattern="[0-9a-fA-F]{64}" title="64 hexadecimal digits" autocomplete="off" spellcheck="false"/></label>
+                <button class="btn primary" name="do" value=format!("fetchVolume@{pool}")>"Fetch file"</button>
+                <small class="muted">"The server fetches it; how far it is, and a way to cancel it, stand under Tasks."</small>
             </form>
         </details>
     }

@@ -1,0 +1,279 @@
+//! Files that the server fetches from an address for a volume.
+//!
+//! Who may ask for that could ask for what only this server reaches, so an address is
+//! looked up once, asked under what was found, and refused when that is not public, unless
+//! the configuration names its network. This holds for each place that another one sends
+//! on to. What becomes of the content is `upload`'s.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use axum::body::Bytes;
+use ipnet::IpNet;
+use model::{Fault, FaultKind};
+use reqwest::{Client, Response, StatusCode, Url, header, redirect::Policy};
+use tokio::{net::lookup_host, time::timeout};
+
+/// Places that may send on to another one.
+const MAX_HOPS: usize = 5;
+/// How long it may take until a name is looked up, and until somebody answers.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// How long nothing may come.
+const SILENT: Duration = Duration::from_secs(60);
+
+/// Fetches from public addresses, and from networks that are named.
+pub(crate) struct Fetcher {
+    allowed: Vec<IpNet>,
+}
+
+/// A file that has begun to come.
+pub(super) struct Source {
+    response: Response,
+    /// How large it is, in bytes.
+    pub(super) size: u64,
+}
+
+impl Source {
+    /// The next part; none at its end.
+    ///
+    /// # Errors
+    /// When the rest does not come.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        self.response.chunk().await.map_err(|error| refused(self.response.url(), &says(&error)))
+    }
+
+    /// That it ended before all of it was there.
+    pub(super) fn cut_short(&self) -> Fault {
+        refused(self.response.url(), "the file ended before all of it was there")
+    }
+}
+
+impl Fetcher {
+    pub(crate) fn new(allowed: Vec<IpNet>) -> Self {
+        // The same cryptography as the server's own TLS; whoever was first has decided that.
+        rustls::crypto::ring::default_provider().install_default().ok();
+        Self { allowed }
+    }
+
+    /// Asks for a file, and goes where it is sent on to.
+    ///
+    /// # Errors
+    /// Why nothing comes from there, with the next step.
+    pub(super) async fn open(&self, url: &str) -> Result<Source, Fault> {
+        let mut url = Url::parse(url).map_err(|error| Fault::invalid("url", &error.to_string()))?;
+        for _ in 0..=MAX_HOPS {
+            let response = self.ask(&url).await?;
+            if !response.status().is_redirection() {
+                return opened(response);
+            }
+            let to = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
+            let next = to.and_then(|to| url.join(to).ok()).ok_or_else(|| refused(&url, "it sends on to nowhere"))?;
+            if url.scheme() == "https" && next.scheme() != "https" {
+                return Err(refused(&url, "it sends on to a place without TLS"));
+            }
+            url = next;
+        }
+        Err(refused(&url, "it was sent on too often"))
+    }
+
+    async fn ask(&self, url: &Url) -> Result<Response, Fault> {
+        let (Some(name), "http" | "https") = (url.host_str(), url.scheme()) else {
+            return Err(refused(url, "it is neither http nor https"));
+        };
+        let addresses = self.look_up(url).await?;
+        // Each place has a client of its own, which knows its addresses and no others.
+        let client = Client::builder()
+            .no_proxy()
+            .redirect(Policy::none())
+            .referer(false)
+            .connect_timeout(CONNECT_WITHIN)
+            .read_timeout(SILENT)
+            .user_agent(concat!("belvedere/", env!("CARGO_PKG_VERSION")))
+            .resolve_to_addrs(name, &addresses)
+            .build()
+            .map_err(|error| refused(url, &says(&error)))?;
+        // What is packed on its way has another length than it will have.
+        let request = client.get(url.clone()).header(header::ACCEPT_ENCODING, "identity");
+        request.send().await.map_err(|error| refused(url, &says(&error)))
+    }
+
+    /// The addresses of a place, all of which may be asked.
+    async fn look_up(&self, url: &Url) -> Result<Vec<SocketAddr>, Fault> {
+        let (name, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(443));
+        // Addresses of version 6 stand in brackets there.
+        let plain = name.trim_start_matches('[').trim_end_matches(']');
+        let found = timeout(CONNECT_WITHIN, lookup_host((plain, port))).await;
+        let found: Vec<_> = match found {
+            Ok(Ok(found)) => found.collect(),
+            Ok(Err(error)) => return Err(refused(url, &format!("its name is not known: {error}"))),
+            Err(_) => return Err(refused(url, "nobody told its address in time")),
+        };
+        if found.is_empty() {
+            return Err(refused(url, "its name has no address"));
+        }
+        match found.iter().find(|address| !self.may_ask(address.ip())) {
+            Some(address) => Err(Fault::denied(format!("{name} is at {}, which is not public", address.ip()))
+                .with_next("Upload the file instead, or have an admin name its network with --fetch-from")),
+            None => Ok(found),
+        }
+    }
+
+    fn may_ask(&self, address: IpAddr) -> bool {
+        is_public(address) || self.allowed.iter().any(|network| network.contains(&address.to_canonical()))
+    }
+}
+
+/// Looks at the head of an answer.
+fn opened(response: Response) -> Result<Source, Fault> {
+    let url = response.url();
+    if response.status() != StatusCode::OK {
+        return Err(refused(url, &format!("it answers {}", response.status())));
+    }
+    match response.content_length() {
+        Some(size) if size > 0 => Ok(Source { response, size }),
+        Some(_) => Err(refused(url, "the file is empty")),
+        None => Err(refused(url, "it does not say how large the file is").with_next("Upload the file instead")),
+    }
+}
+
+/// That nothing comes from an address; what follows a question mark may be a secret.
+fn refused(url: &Url, why: &str) -> Fault {
+    let mut plain = url.clone();
+    plain.set_query(None);
+    plain.set_fragment(None);
+    Fault::new(FaultKind::Refused, format!("{plain} cannot be fetched: {why}"))
+        .with_next("See whether the address is right and its server is there, then try again")
+}
+
+/// What went wrong at the bottom of an error, without the address.
+fn says(error: &reqwest::Error) -> String {
+    let mut deepest: &dyn std::error::Error = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    if error.is_timeout() { "nothing came in time".to_owned() } else { deepest.to_string() }
+}
+
+/// Whether an address belongs to everybody's network (the IANA special-purpose registries).
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => is_public_v6(address),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    let special = address.is_private()
+        || address.is_loopback()
+        || address.is_link_local()
+        || address.is_multicast()
+        || address.is_documentation()
+        // This network, shared by carriers, protocols, 6to4 relays, benchmarks, reserved.
+        || a == 0
+        || (a == 100 && (64..128).contains(&b))
+        || (a == 192 && b == 0 && c == 0)
+        || (a == 192 && b == 88 && c == 99)
+        || (a == 198 && (18..20).contains(&b))
+        || a >= 240;
+    !special
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    if let Some(inner) = address.to_ipv4_mapped() {
+        return is_public_v4(inner);
+    }
+    let [a, b, ..] = address.segments();
+    // Of all of them only 2000::/3 is given out; what carries another address within, or is
+    // for tests and books, is not taken.
+    let given_out = (0x2000..0x4000).contains(&a);
+    given_out && a != 0x2002 && !(a == 0x2001 && (b < 0x0200 || b == 0x0db8)) && !(a == 0x3fff && b < 0x1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_everybodys_is_public() {
+        for public in ["8.8.8.8", "172.32.0.1", "100.128.0.1", "193.0.0.1", "2606:4700::1", "::ffff:8.8.8.8", "2a00::1"]
+        {
+            assert!(is_public(public.parse().expect("an address")), "{public}");
+        }
+        for special in [
+            "0.0.0.0",
+            "0.1.2.3",
+            "10.0.0.1",
+            "100.64.0.1",
+            "127.0.0.1",
+            "127.9.9.9",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.0.0.1",
+            "192.0.2.1",
+            "192.88.99.1",
+            "192.168.1.1",
+            "198.18.0.1",
+            "198.51.100.1",
+            "203.0.113.1",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "::7f00:1",
+            "64:ff9b::7f00:1",
+            "64:ff9b:1::1",
+            "100::1",
+            "2001::1",
+            "2001:db8::1",
+            "2002:7f00:1::",
+            "3fff::1",
+            "fc00::1",
+            "fd00::1",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+        ] {
+            assert!(!is_public(special.parse().expect("an address")), "{special}");
+        }
+    }
+
+    #[test]
+    fn a_network_that_is_named_may_be_asked_and_no_other() {
+        let fetcher = Fetcher::new(vec!["10.1.0.0/16".parse().expect("a network")]);
+        for (address, may) in [
+            ("10.1.2.3", true),
+            ("::ffff:10.1.2.3", true),
+            ("10.2.0.1", false),
+            ("127.0.0.1", false),
+            ("8.8.8.8", true),
+        ] {
+            assert_eq!(fetcher.may_ask(address.parse().expect("an address")), may, "{address}");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_way_to_write_an_address_of_ones_own_is_seen_through() {
+        let fetcher = Fetcher::new(Vec::new());
+        for url in [
+            "http://127.0.0.1/a",
+            "http://2130706433/a",
+            "http://0x7f.1/a",
+            "http://0177.0.0.1/a",
+            "http://127.1/a",
+            "http://[::1]/a",
+            "http://[::ffff:127.0.0.1]/a",
+            "http://localhost/a",
+            "http://0/a",
+        ] {
+            let fault = fetcher.open(url).await.err().expect("refused");
+            assert!(fault.kind == FaultKind::Denied && fault.reason.contains("is not public"), "{url}: {fault:?}");
+        }
+    }
+}
