@@ -1,4 +1,4 @@
-//! What pages about pools and networks share. They are drawn by the server, so that they
+//! What pages about hosts, pools and networks share. They are drawn by the server, so that they
 //! cost the browser's module next to nothing, and read again when something has changed.
 
 use leptos::prelude::*;
@@ -15,26 +15,27 @@ mod fresh;
 #[cfg(feature = "hydrate")]
 mod upload;
 
-/// A page that the server draws with its title, kept fresh.
+/// A page that the server draws with its title, kept fresh, at least every so many
+/// milliseconds.
 #[cfg(feature = "ssr")]
-pub(crate) fn page((title, drawn): (String, AnyView)) -> AnyView {
+pub(crate) fn page((title, drawn): (String, AnyView), _: Option<u32>) -> AnyView {
     view! { <Title text=title/> {served(view! { <crate::vm::FormResults/> {drawn} })} }.into_any()
 }
 
 /// The same in the browser, where it is there already.
 #[cfg(not(feature = "ssr"))]
-pub(crate) fn page((_, drawn): ((), ())) -> AnyView {
+pub(crate) fn page((_, drawn): ((), ()), every: Option<u32>) -> AnyView {
     #[cfg(feature = "hydrate")]
     {
         let acts = expect_context::<crate::act::Acts>();
-        fresh::keep(use_store(), acts, None);
+        fresh::keep(use_store(), acts, every);
         upload::listen(acts);
     }
     // The server knows the title, which is the heading, too.
     #[cfg(feature = "hydrate")]
     let title = fresh::heading();
     #[cfg(not(feature = "hydrate"))]
-    let title = String::new();
+    let (title, _) = (String::new(), every);
     view! { <Title text=title/> {served(drawn)} }.into_any()
 }
 

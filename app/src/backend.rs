@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use model::{
     AuditRecord, Command, DomainRef, DomainState, Fault, HostId, HostStats, RequestId, Role, Scope, Task, Viewer,
-    VmStats, Volume, domain::GuestDetails, inventory::Snapshot, network::Lease, stats::Usage,
+    VmStats, Volume, domain::GuestDetails, hardware::Hardware, inventory::Snapshot, network::Lease, stats::Usage,
 };
 
 use crate::routes::{self, Shelf};
@@ -42,6 +42,9 @@ pub trait Backend: Send + Sync {
 
     /// What the guest of a machine says of itself.
     async fn guest(&self, id: &DomainRef) -> Result<GuestDetails, Fault>;
+
+    /// What a host is made of, with the machines that have its devices.
+    async fn hardware(&self, host: &HostId) -> Result<Hardware, Fault>;
 
     /// The volumes of a pool, with who uses each, by name.
     async fn volumes(&self, pool: &DomainRef) -> Result<Vec<Volume>, Fault>;
@@ -252,6 +255,8 @@ pub struct Beforehand {
     pub(crate) accounts: Option<Result<Arc<Accounts>, Fault>>,
     /// What the guest of the machine says, if the page shows it.
     pub(crate) guest: Option<Result<GuestDetails, Fault>>,
+    /// What the host of the page is made of.
+    pub(crate) hardware: Option<Result<Hardware, Fault>>,
     /// The volumes of the pool that the page is about.
     pub(crate) volumes: Option<Result<Arc<Vec<Volume>>, Fault>>,
     /// The leases of the network that the page is about.
@@ -286,6 +291,9 @@ impl Beforehand {
         }
         if let Some(wish) = routes::past_at(address) {
             read.past = Some(backend.past(&wish, query).await.map(Arc::new));
+        }
+        if let Some(id) = routes::host_at(address) {
+            read.hardware = Some(backend.hardware(&id).await);
         }
         if let Some(Shelf::One(id)) = routes::shelf_at(address, routes::STORAGE) {
             read.volumes = Some(backend.volumes(&id).await.map(Arc::new));

@@ -20,6 +20,7 @@ use crate::{
             DomainPage, definition::DefinitionTab, devices::DevicesTab, guest::GuestTab, history::HistoryTab,
             overview::OverviewTab,
         },
+        host::HostPage,
         hosts::HostsPage,
         networks::NetworksPage,
         overview::OverviewPage,
@@ -45,6 +46,7 @@ pub(crate) enum Machine {
 pub(crate) enum Other {
     Overview,
     Hosts,
+    Host,
     Storage,
     Networks,
     Tasks,
@@ -88,6 +90,7 @@ fn other(page: Other) -> Result<AnyView, SplitLoaderError> {
     Ok(match page {
         Other::Overview => view! { <OverviewPage/> }.into_any(),
         Other::Hosts => view! { <HostsPage/> }.into_any(),
+        Other::Host => view! { <HostPage/> }.into_any(),
         Other::Storage => view! { <StoragePage/> }.into_any(),
         Other::Networks => view! { <NetworksPage/> }.into_any(),
         Other::Tasks => view! { <TasksPage/> }.into_any(),

@@ -42,6 +42,7 @@ mod pages {
     pub(crate) mod confirm;
     pub(crate) mod domain;
     pub(crate) mod domains;
+    pub(crate) mod host;
     pub(crate) mod hosts;
     pub(crate) mod networks;
     pub(crate) mod overview;
@@ -152,6 +153,7 @@ pub fn App() -> impl IntoView {
                         <Route path=path!("xml") view=Machine::Definition/>
                     </ParentRoute>
                     <Route path=path!("/hosts") view=Other::Hosts/>
+                    <Route path=path!("/hosts/:host") view=Other::Host/>
                     <Route path=path!("/storage/:host?/:id?") view=Other::Storage/>
                     <Route path=path!("/networks/:host?/:id?") view=Other::Networks/>
                     <Route path=path!("/tasks") view=Other::Tasks/>

@@ -139,6 +139,17 @@ pub fn vm(id: &DomainRef) -> String {
     format!("{}/{}/{}", at(VMS), id.host, id.id)
 }
 
+/// One host.
+pub fn host(id: &HostId) -> String {
+    format!("{}/{id}", at(HOSTS))
+}
+
+/// The host that the page at an address is about.
+#[cfg(any(feature = "ssr", test))]
+pub(crate) fn host_at(address: &str) -> Option<HostId> {
+    inner(address).split('?').next()?.trim_end_matches('/').strip_prefix(HOSTS)?.strip_prefix('/')?.parse().ok()
+}
+
 /// One storage pool.
 pub fn pool(id: &DomainRef) -> String {
     format!("{}/{}/{}", at(STORAGE), id.host, id.id)

@@ -20,6 +20,7 @@ use model::{
     Command, CommandRequest, Domain, DomainCommand, DomainRef, Event, Fault, FaultKind, HostId, HostInventory,
     HostStats, Origin, Receipt, RequestId, Task, VmStats, Volume,
     domain::GuestDetails,
+    hardware::Hardware,
     network::Lease,
     stats::{LATEST, Sweep, Usage},
     storage,
@@ -49,6 +50,8 @@ pub struct Backend {
     /// What guests said a moment ago, and which leases there were.
     guests: Recent<GuestDetails>,
     leases: Recent<Vec<Lease>>,
+    /// And what hosts are made of.
+    hardware: Recent<Hardware>,
     /// Uploads that wait for their content.
     pub(crate) uploads: Uploads,
     /// What fetches files for them.
@@ -99,6 +102,7 @@ impl Backend {
             history,
             guests: Recent::default(),
             leases: Recent::default(),
+            hardware: Recent::default(),
             uploads: Uploads::default(),
             fetcher,
             beside: Mutex::default(),
@@ -347,6 +351,17 @@ impl Backend {
         Command::Domain(DomainCommand::SyncTime {}).check(of, id.id, None)?;
         let asked = self.guests.get(id, || host.guest_details(id.id, &name));
         asked.await
+    }
+
+    /// What a host is made of, with who has its devices.
+    ///
+    /// # Errors
+    /// When there is no such host, or libvirt does not tell.
+    pub(crate) async fn hardware(&self, id: &HostId) -> Result<Hardware, Fault> {
+        let host = self.hosts.get(id).ok_or_else(|| no_host(id))?;
+        // It is kept beside what belongs to objects; no object has this UUID.
+        let key = DomainRef { host: id.clone(), id: Uuid::nil() };
+        self.hardware.get(&key, || host.hardware()).await
     }
 
     /// The volumes of a pool, with who uses each.

@@ -158,6 +158,7 @@ fn answers() -> Router<Arc<Backend>> {
         .route("/api/v1/domains/{host}/{uuid}/definition", get(api::definition))
         .route("/api/v1/domains/{host}/{uuid}/guest", get(api::guest))
         .route("/api/v1/pools/{host}/{uuid}/volumes", get(api::volumes))
+        .route("/api/v1/hosts/{host}/hardware", get(api::hardware))
         .route("/api/v1/networks/{host}/{uuid}/leases", get(api::leases))
         .route("/api/{*unknown}", get(api::unknown).post(api::unknown))
         .route("/api/v1/reports", post(reports::report).with_state(Arc::new(reports::Reports::default())))

@@ -13,6 +13,7 @@ use model::{
     Volume,
     domain::GuestDetails,
     event::Change,
+    hardware::Hardware,
     inventory::Snapshot,
     network::Lease,
     stats::{Trend, Usage},
@@ -208,6 +209,18 @@ impl Interface for Sight {
     async fn guest(&self, id: &DomainRef) -> Result<GuestDetails, Fault> {
         self.machine(id)?;
         self.backend.guest(id).await
+    }
+
+    async fn hardware(&self, id: &HostId) -> Result<Hardware, Fault> {
+        self.host(id)?;
+        let mut hardware = self.backend.hardware(id).await?;
+        if !self.viewer.scope.sees_all_of(id) {
+            let hosts = self.backend.feed().snapshot().hosts;
+            let seen = |vm: Uuid| self.sees(&hosts, &DomainRef { host: id.clone(), id: vm });
+            let devices = hardware.devices.iter_mut().flatten();
+            devices.for_each(|device| device.users.retain(|user| seen(user.vm_id)));
+        }
+        Ok(hardware)
     }
 
     async fn volumes(&self, pool: &DomainRef) -> Result<Vec<Volume>, Fault> {

@@ -34,6 +34,24 @@ async fn next(stream: &mut Stream, kind: &str, wanted: impl Fn(&Value) -> bool) 
 }
 
 #[tokio::test]
+async fn what_a_host_is_made_of_is_told_and_shown() {
+    let server = Running::demo().await;
+    let hardware = server.json("/api/v1/hosts/demo/hardware").await;
+    assert_eq!((hardware["sockets"].as_u64(), hardware["iommu"].as_bool()), (Some(1), Some(false)));
+    assert_eq!(hardware["devices"][0]["address"], "0000:01:00.0");
+    let (status, page) = server.get("/hosts/demo").await;
+    assert!(status == 200 && page.contains("NVIDIA GP104") && page.contains("off: turn it on"), "{page}");
+    for path in ["/api/v1/hosts/none/hardware", "/hosts/none"] {
+        assert_eq!(server.get(path).await.0, 404, "{path}");
+    }
+    let dead = ["--connect", "dead=qemu+unix:///system?socket=/nonexistent/libvirt-sock"];
+    let server = Running::with(&dead).await;
+    assert_eq!(server.get("/api/v1/hosts/dead/hardware").await.0, 503);
+    let (status, page) = server.get("/hosts/dead").await;
+    assert!(status == 200 && page.contains("What this host is made of is not known"), "{page}");
+}
+
+#[tokio::test]
 async fn a_pool_is_told_with_its_whole_new_state_and_the_command_that_caused_it() {
     let server = Running::demo().await;
     let mut stream = server.stream("/events", &[]).await;

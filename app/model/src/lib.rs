@@ -9,6 +9,8 @@ pub mod id;
 
 pub mod domain;
 
+pub mod hardware;
+
 pub mod host;
 
 pub mod storage;

@@ -52,11 +52,12 @@ fn card(store: Store, host: Host) -> AnyView {
         (true, true) => "KVM",
         (true, false) => "none: machines are emulated",
     };
+    let page = routes::host(&id);
     let (retry, label, name) = (id.clone(), id.to_string(), id.to_string());
     view! {
         <section class="card" class:stale=!connected aria-label=name>
             <header>
-                <span class=dot></span><h2>{label}</h2>{demo.then(|| tag("demo"))}
+                <span class=dot></span><h2><a href=page rel="external">{label}</a></h2>{demo.then(|| tag("demo"))}
                 <span class="num muted">{word} " for " {ago}</span>
             </header>
             {connection.error.map(|error| view! {

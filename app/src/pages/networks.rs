@@ -16,5 +16,5 @@ pub(crate) fn NetworksPage() -> impl IntoView {
     let drawn = drawn::draw();
     #[cfg(not(feature = "ssr"))]
     let drawn = ((), ());
-    crate::around::page(drawn)
+    crate::around::page(drawn, None)
 }

@@ -62,7 +62,7 @@ impl Error {
     /// Whether what was asked about does not exist (any more).
     pub(crate) fn is_gone(&self) -> bool {
         use ErrorNumber as N;
-        self.is(&[N::NoDomain, N::NoStoragePool, N::NoStorageVolume, N::NoNetwork])
+        self.is(&[N::NoDomain, N::NoStoragePool, N::NoStorageVolume, N::NoNetwork, N::NoNodeDevice])
     }
 
     /// Whether this driver cannot do it at all, so that a caller can do without.

@@ -1,9 +1,15 @@
 //! Reads what a host says of itself. Every function here blocks.
 
-use model::HostInfo;
-use virt::connect::Connect;
+use model::{
+    HostInfo,
+    hardware::{DeviceUser, Hardware, HostDevice, is_given},
+};
+use virt::{connect::Connect, sys};
 
-use crate::xml;
+use crate::{
+    error::{Error, gone_is_none},
+    xml,
+};
 
 /// Reads the host; what a driver cannot tell stays empty.
 pub(crate) fn read(connect: &Connect) -> HostInfo {
@@ -24,6 +30,57 @@ pub(crate) fn read(connect: &Connect) -> HostInfo {
         memory_mb: node.as_ref().map(|node| node.memory / 1024).unwrap_or_default(),
         kvm: capabilities.kvm,
     }
+}
+
+/// What a host is made of. What a driver cannot tell stays empty; that it tells nothing at all
+/// is an error.
+pub(crate) fn hardware(connect: &Connect) -> Result<Hardware, Error> {
+    let mut hardware = xml::host::hardware(&connect.capabilities()?);
+    if hardware.sockets == 0
+        && let Ok(node) = connect.node_info()
+    {
+        (hardware.sockets, hardware.cores, hardware.threads) = (node.sockets, node.cores, node.threads);
+    }
+    for kind in &mut hardware.guests {
+        let of = connect.domain_capabilities(None, Some(&kind.arch), None, None, 0);
+        (kind.firmware, kind.secure_boot) = of.map(|text| xml::host::firmware(&text)).unwrap_or_default();
+    }
+    for cell in &mut hardware.cells {
+        for pages in &mut cell.huge_pages {
+            let Ok(size) = u32::try_from(pages.size_kib) else { continue };
+            pages.free = connect.free_pages(&[size], cell.id, 1, 0).ok().and_then(|free| free.first().copied());
+        }
+    }
+    hardware.devices = devices(connect)?;
+    Ok(hardware)
+}
+
+/// PCI and USB devices with the machines that have them; none where the driver has no devices.
+fn devices(connect: &Connect) -> Result<Option<Vec<HostDevice>>, Error> {
+    let kinds = sys::VIR_CONNECT_LIST_NODE_DEVICES_CAP_PCI_DEV | sys::VIR_CONNECT_LIST_NODE_DEVICES_CAP_USB_DEV;
+    let handles = match connect.list_all_node_devices(kinds).map_err(Error::from) {
+        Err(error) if error.is_unsupported() => return Ok(None),
+        handles => handles?,
+    };
+    // One that was pulled out meanwhile is left out.
+    let read = handles.iter().filter_map(|handle| {
+        gone_is_none(handle.xml_desc(0).map_err(Error::from)).map(|text| xml::host::device(&text?)).transpose()
+    });
+    let mut devices: Vec<HostDevice> = read.collect::<Result<_, Error>>()?;
+    devices.sort_unstable_by(|a, b| (&a.bus, &a.address).cmp(&(&b.bus, &b.address)));
+    if devices.is_empty() {
+        return Ok(Some(devices));
+    }
+    for domain in connect.list_all_domains(0)? {
+        let Some(definition) = gone_is_none(domain.xml_desc(0).map_err(Error::from))? else { continue };
+        for (bus, which) in xml::host::given(&definition) {
+            for device in devices.iter_mut().filter(|device| is_given(device, bus, &which)) {
+                let active = domain.is_active().unwrap_or(false);
+                device.users.push(DeviceUser { vm_id: domain.uuid()?, vm_name: domain.name()?, active });
+            }
+        }
+    }
+    Ok(Some(devices))
 }
 
 /// libvirt packs a version as major × 1,000,000 + minor × 1,000 + release.

@@ -31,6 +31,7 @@ use model::{
     Command, DomainCommand, Event, Fault, FaultKind, HostId, HostInventory, NetworkCommand, PoolCommand, RequestId,
     Volume,
     domain::{Agent, GuestDetails},
+    hardware::Hardware,
     network::Lease,
     stats::Sweep,
     task::Progress,
@@ -297,6 +298,16 @@ impl Hypervisor {
         let session = self.shared.session().ok_or_else(|| self.not_connected())?;
         let read = session.call(Lane::Guest, move |connect| guest::details(connect, id)).await;
         read.map_err(|error| error.of_command(name, self.config.id.as_str()))
+    }
+
+    /// What the host is made of, with who has its devices.
+    ///
+    /// # Errors
+    /// What libvirt refused, in words; `Unreachable` while the link is down.
+    pub async fn hardware(&self) -> Result<Hardware, Fault> {
+        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
+        let read = session.call(Lane::Around, host::hardware).await;
+        read.map_err(|error| error.of_command(self.config.id.as_str(), self.config.id.as_str()))
     }
 
     /// The volumes of a pool, as they were a moment ago.

@@ -51,6 +51,26 @@ async fn the_demo_shows_pools_volumes_and_networks() {
 }
 
 #[tokio::test]
+async fn a_host_tells_what_it_is_made_of_and_what_it_can_run() {
+    let world = World::demo().await;
+    let hardware = world.hardware().await.expect("read");
+    assert_eq!((hardware.sockets, hardware.cores, hardware.threads, hardware.iommu), (1, 8, 2, Some(false)));
+    let kinds: Vec<_> = hardware.guests.iter().map(|kind| (kind.arch.as_str(), kind.accelerations.join(" "))).collect();
+    assert_eq!(kinds, [("i686", "test".to_owned())]);
+    let devices = hardware.devices.expect("the test driver has some");
+    let told: Vec<_> =
+        devices.iter().map(|one| (one.address.as_str(), one.class.as_str(), one.product.as_str())).collect();
+    assert_eq!(told, [("0000:01:00.0", "Display", "GP104"), ("0000:02:00.0", "Network", "I350")]);
+    // Without a node file of its own the test driver has cells with memory and processors.
+    let world = World::of_uri("test:///default").await;
+    let cells = world.hardware().await.expect("read").cells;
+    let told: Vec<_> = cells.iter().map(|cell| (cell.memory_mb, cell.cpus.as_str(), cell.cpu_count)).collect();
+    assert_eq!(told, [(2048, "0-7", 8), (4096, "8-15", 8)]);
+    let dead = World::dead().await.hardware().await.expect_err("away");
+    assert_eq!(dead.kind, FaultKind::Unreachable);
+}
+
+#[tokio::test]
 async fn a_pool_is_made_stopped_started_and_deleted_and_each_is_told() {
     let world = World::demo().await;
     let id = Uuid::from_u128(77);

@@ -364,3 +364,49 @@ async fn a_guest_tells_of_itself_through_its_agent_and_does_what_it_is_asked() {
         })
         .await;
 }
+
+#[tokio::test]
+#[ignore = "needs root, libvirtd and QEMU; make test runs it"]
+async fn a_real_host_tells_its_processors_devices_and_boards_and_who_has_a_device() {
+    let daemon = Daemon::start();
+    let world = World::of_uri(&daemon.uri).await;
+    let hardware = world.hardware().await.expect("read");
+    let cpus: u32 = hardware.cells.iter().map(|cell| cell.cpu_count).sum();
+    let real =
+        fs::read_to_string("/proc/cpuinfo").expect("read").lines().filter(|line| line.starts_with("processor")).count();
+    assert_eq!(cpus as usize, real, "{:?}", hardware.cells);
+    let kind = hardware.guests.iter().find(|kind| kind.arch == "x86_64").expect("QEMU runs it");
+    assert!(
+        kind.boards.iter().any(|board| board == "q35") && kind.accelerations.contains(&"qemu".to_owned()),
+        "{kind:?}"
+    );
+    // What the kernel knows of, the host tells, with the driver that has it.
+    let devices = hardware.devices.expect("the driver of node devices is there");
+    let known: Vec<String> = fs::read_dir("/sys/bus/pci/devices")
+        .expect("read")
+        .map(|one| one.expect("read").file_name().to_string_lossy().into_owned())
+        .collect();
+    for address in &known {
+        let device = devices
+            .iter()
+            .find(|device| device.bus == "pci" && device.address == *address)
+            .unwrap_or_else(|| panic!("{address}: {devices:?}"));
+        let driver = fs::read_link(format!("/sys/bus/pci/devices/{address}/driver")).ok();
+        let driver = driver.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned())).unwrap_or_default();
+        assert_eq!(device.driver, driver, "{device:?}");
+    }
+    let Some(device) = devices.iter().find(|device| device.bus == "pci") else { return };
+    let [domain, bus, rest] = device.address.split(':').collect::<Vec<_>>()[..] else { panic!("{device:?}") };
+    let (slot, function) = rest.split_once('.').expect("both");
+    let machine = format!(
+        "<domain type='qemu'><name>holder</name><memory>65536</memory><os><type arch='x86_64'>hvm</type></os><devices>\
+         <hostdev mode='subsystem' type='pci' managed='no'><source>\
+         <address domain='0x{domain}' bus='0x{bus}' slot='0x{slot}' function='0x{function}'/></source></hostdev></devices></domain>"
+    );
+    let file = daemon.folder.path().join("holder.xml");
+    fs::write(&file, machine).expect("written");
+    daemon.virsh(&["define", file.to_str().expect("text")]);
+    let devices = world.hardware().await.expect("read").devices.expect("still there");
+    let users = devices.into_iter().find(|one| one.address == device.address).expect("still there").users;
+    assert_eq!(users.iter().map(|user| (user.vm_name.as_str(), user.active)).collect::<Vec<_>>(), [("holder", false)]);
+}

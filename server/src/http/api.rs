@@ -11,7 +11,7 @@ use axum::{
 };
 use model::{
     BatchRequest, CommandRequest, DomainRef, Fault, FaultKind, HostId, Origin, Receipt, domain::GuestDetails,
-    inventory::Snapshot,
+    hardware::Hardware, inventory::Snapshot,
 };
 use serde_json::{Value, json};
 
@@ -109,6 +109,15 @@ pub(crate) async fn volumes(
 ) -> Result<Json<Value>, Failed> {
     let id = super::object(&host, &uuid)?;
     Ok(Json(json!({ "volumes": sight.volumes(&id).await? })))
+}
+
+/// `GET /api/v1/hosts/{host}/hardware`
+pub(crate) async fn hardware(
+    Extension(sight): Extension<Sight>,
+    Path(host): Path<String>,
+) -> Result<Json<Hardware>, Failed> {
+    let host = host.parse().map_err(|why: String| Fault::invalid("host", &why))?;
+    Ok(Json(sight.hardware(&host).await?))
 }
 
 /// `GET /api/v1/networks/{host}/{uuid}/leases`

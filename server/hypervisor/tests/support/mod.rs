@@ -13,7 +13,7 @@ use std::{
 use hypervisor::{HostConfig, Hypervisor, Sink, demo_host};
 use model::{
     Command, Domain, DomainCommand, Event, Fault, FaultKind, Host, HostInventory, Inventory, Network, Pool, RequestId,
-    Volume, domain::GuestDetails, network::Lease,
+    Volume, domain::GuestDetails, hardware::Hardware, network::Lease,
 };
 use tempfile::TempDir;
 use tokio::{sync::watch, time::timeout};
@@ -62,6 +62,10 @@ impl World {
         let demo = demo_host(folder.path()).expect("the node file");
         let dead = config("dead", "qemu+unix:///system?socket=/nonexistent/libvirt-sock");
         Self::start(vec![dead, demo], folder).await
+    }
+
+    pub async fn dead() -> Self {
+        Self::of_uri("qemu+unix:///system?socket=/nonexistent/libvirt-sock").await
     }
 
     pub async fn of_uri(uri: &str) -> Self {
@@ -141,6 +145,10 @@ impl World {
         let name = command.target_name(&host, id).unwrap_or_else(|| "ghost".into());
         self.hypervisor().run(request, id, &name, agent, command).await?;
         Ok(request)
+    }
+
+    pub async fn hardware(&self) -> Result<Hardware, Fault> {
+        self.hypervisor().hardware().await
     }
 
     pub async fn volumes(&self, pool: &str) -> Result<Arc<Vec<Volume>>, Fault> {

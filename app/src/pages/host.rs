@@ -1,0 +1,17 @@
+//! One host: what it is made of, who has its devices, and what machines it can run. How busy
+//! it is, is on the page of all hosts.
+
+#[cfg(feature = "ssr")]
+mod drawn;
+
+use leptos::prelude::*;
+
+/// The page; devices come and go without the store's knowing, so it is read again.
+#[component]
+pub(crate) fn HostPage() -> impl IntoView {
+    #[cfg(feature = "ssr")]
+    let drawn = drawn::draw();
+    #[cfg(not(feature = "ssr"))]
+    let drawn = ((), ());
+    crate::around::page(drawn, Some(30_000))
+}

@@ -1,0 +1,198 @@
+//! Draws one host. On the server only.
+
+use leptos::prelude::*;
+use leptos_router::hooks::use_location;
+use model::{
+    DomainRef, HostId, HostInventory,
+    hardware::{Cell, GuestKind, Hardware, HostDevice},
+};
+
+use crate::{
+    around::drawn::{List, hosts, missing, state},
+    backend::Beforehand,
+    format, routes,
+    ui::controls::{Empty, fact, or_dash},
+};
+
+/// All hosts.
+const LIST: List = List("Hosts", routes::HOSTS);
+
+/// The page at the address, with its title.
+pub(super) fn draw() -> (String, AnyView) {
+    let (hosts, id) = (hosts(), routes::host_at(&use_location().pathname.get_untracked()));
+    let Some(host) = id.and_then(|id| hosts.hosts.get(&id)) else {
+        return ("Not found".into(), missing("host", routes::HOSTS));
+    };
+    let connected = host.host.connection.connected;
+    let link = state(connected, connected, if connected { "Connected" } else { "Not connected" });
+    let read = use_context::<Beforehand>().and_then(|read| read.hardware);
+    let page = view! {
+        {LIST.head_of(&host.host, host.host.id.as_str(), link, Vec::new())}
+        {match read {
+            Some(Ok(hardware)) => all(host, &hardware),
+            Some(Err(fault)) => view! { <Empty title="What this host is made of is not known">{fault.sentence()}</Empty> }.into_any(),
+            None => ().into_any(),
+        }}
+    };
+    (host.host.id.to_string(), page.into_any())
+}
+
+fn all(host: &HostInventory, hardware: &Hardware) -> AnyView {
+    view! {
+        {about(host, hardware)}
+        {cells(&hardware.cells)}
+        {devices(&host.host.id, hardware.devices.as_deref())}
+        {guests(&hardware.guests)}
+    }
+    .into_any()
+}
+
+fn about(host: &HostInventory, hardware: &Hardware) -> AnyView {
+    let info = host.host.info.clone().unwrap_or_default();
+    let parts = [(hardware.sockets, "socket"), (hardware.cores, "core"), (hardware.threads, "thread")];
+    let parts = parts.into_iter().filter(|(count, _)| *count > 0);
+    let topology: Vec<String> = parts.map(|(count, what)| format::count(count as usize, what)).collect();
+    let processors = match topology.is_empty() {
+        true => String::new(),
+        false => format!("{} {}: {}", info.arch, info.cpu_model, topology.join(" × ")),
+    };
+    let pages: Vec<String> = hardware.page_sizes.iter().map(|kib| format::size(kib << 10)).collect();
+    let iommu = match (hardware.iommu, hardware.iommu_groups()) {
+        (Some(true), 0) => "on".to_owned(),
+        (Some(true), groups) => format!("on, {}: devices can be given to machines", format::count(groups, "group")),
+        (Some(false), _) => {
+            "off: turn it on in the firmware and on the kernel's command line to give devices to machines".into()
+        }
+        (None, _) => "not told".into(),
+    };
+    view! {
+        <section class="card spaced" aria-label="About the host">
+            <dl>
+                {fact("Host name", or_dash(&info.hostname))}
+                {fact("Processors", or_dash(processors.trim()))}
+                {fact("Memory", or_dash(&format::memory(info.memory_mb)))}
+                {fact("Pages of memory", or_dash(&pages.join(", ")))}
+                {fact("IOMMU", iommu)}
+                {fact("Machines", view! { <a href=routes::vms_of(&host.host.id)>{format::count(host.domains.len(), "machine")}</a> })}
+            </dl>
+        </section>
+    }
+    .into_any()
+}
+
+fn cells(cells: &[Cell]) -> AnyView {
+    if cells.is_empty() {
+        return ().into_any();
+    }
+    let rows = cells.iter().map(|cell| {
+        let pages = cell.huge_pages.iter().filter(|pages| pages.total > 0).map(|pages| {
+            let free = pages.free.map(|free| format!(", {free} free")).unwrap_or_default();
+            format!("{} of {}{free}", pages.total, format::size(pages.size_kib << 10))
+        });
+        view! {
+            <tr>
+                <th scope="row">{cell.id.to_string()}</th>
+                <td data-label="Processors" class="mono">{cell.cpus.clone()}<span class="muted">{format!(" ({})", cell.cpu_count)}</span></td>
+                <td data-label="Memory" class="num">{format::memory(cell.memory_mb)}</td>
+                <td data-label="Large pages">{or_dash(&pages.collect::<Vec<_>>().join("; "))}</td>
+            </tr>
+        }
+        .into_any()
+    });
+    view! {
+        <div class="head"><h2>"NUMA cells"</h2><span class="muted">{cells.len().to_string()}</span></div>
+        <div class="card list spaced"><div class="scroll"><table aria-label="NUMA cells">
+            <thead><tr><th scope="col">"Cell"</th><th scope="col">"Processors"</th><th scope="col" class="num">"Memory"</th><th scope="col">"Large pages set aside"</th></tr></thead>
+            <tbody>{rows.collect_view()}</tbody>
+        </table></div></div>
+    }
+    .into_any()
+}
+
+fn devices(host: &HostId, devices: Option<&[HostDevice]>) -> AnyView {
+    let words = match devices {
+        None => Some("Its driver does not tell of devices."),
+        Some([]) => Some("It tells of no PCI and no USB devices."),
+        Some(_) => None,
+    };
+    let devices = devices.unwrap_or_default();
+    view! {
+        <div class="head"><h2>"Devices"</h2><span class="muted">{devices.len().to_string()}</span></div>
+        {words.map(|words| view! { <p class="muted">{words}</p> }.into_any())}
+        {(!devices.is_empty()).then(|| view! {
+            <div class="card list spaced"><div class="scroll"><table aria-label="Devices">
+                <thead><tr>
+                    <th scope="col">"Address"</th><th scope="col">"Device"</th><th scope="col">"Class"</th><th scope="col">"Driver"</th>
+                    <th scope="col" class="num">"IOMMU group"</th><th scope="col" class="num">"NUMA cell"</th><th scope="col">"Used by"</th>
+                </tr></thead>
+                <tbody>{devices.iter().map(|one| device(host, one)).collect_view()}</tbody>
+            </table></div></div>
+        }.into_any())}
+    }
+    .into_any()
+}
+
+fn device(host: &HostId, device: &HostDevice) -> AnyView {
+    let number = |number: Option<u32>| number.map(|number| number.to_string()).unwrap_or_default();
+    let name = match (device.vendor.trim(), device.product.trim()) {
+        ("", "") => "Unnamed".to_owned(),
+        (vendor, "") => vendor.to_owned(),
+        (vendor, product) => format!("{vendor} {product}"),
+    };
+    let users = device.users.iter().map(|user| {
+        let id = DomainRef { host: host.clone(), id: user.vm_id };
+        let off = (!user.active).then_some(" (off)");
+        view! { <a href=routes::vm(&id)>{user.vm_name.clone()}</a>{off}" " }.into_any()
+    });
+    let users: Vec<AnyView> = users.collect();
+    view! {
+        <tr>
+            <th scope="row" class="mono">{format!("{} {}", device.bus, device.address)}</th>
+            <td data-label="Device">{name}" "<span class="faint mono">{device.ids.clone()}</span></td>
+            <td data-label="Class">{or_dash(if device.bus == "usb" { "USB" } else { &device.class })}</td>
+            <td data-label="Driver" class="mono">{or_dash(&device.driver)}</td>
+            <td data-label="IOMMU group" class="num">{or_dash(&number(device.iommu_group))}</td>
+            <td data-label="NUMA cell" class="num">{or_dash(&number(device.cell))}</td>
+            <td data-label="Used by">{if users.is_empty() { or_dash("") } else { users.into_any() }}</td>
+        </tr>
+    }
+    .into_any()
+}
+
+fn guests(kinds: &[GuestKind]) -> AnyView {
+    let card = |kind: &GuestKind| {
+        let firmware = kind.firmware.iter().map(|one| match one.as_str() {
+            "efi" => "UEFI",
+            "bios" => "BIOS",
+            other => other,
+        });
+        let firmware: Vec<&str> = firmware.collect();
+        // What libvirt calls firmware is what it can choose from beside the board's own.
+        let firmware = match firmware.is_empty() {
+            true => "the board's own; for UEFI, OVMF has to be installed on the host".to_owned(),
+            false => firmware.join(", "),
+        };
+        let secure = if kind.secure_boot { "yes" } else { "no" };
+        let boards = match kind.boards.len() {
+            0 => or_dash(""),
+            count => view! { <details><summary>{format::count(count, "type")}</summary><span class="mono">{kind.boards.join(", ")}</span></details> }.into_any(),
+        };
+        view! {
+            <section class="card" aria-label=kind.arch.clone()>
+                <header><h3>{kind.arch.clone()}</h3></header>
+                <dl>
+                    {fact("Run by", or_dash(&kind.accelerations.join(", ")))}
+                    {fact("Firmware", firmware)}
+                    {fact("Secure boot", secure)}
+                    {fact("Boards", boards)}
+                </dl>
+            </section>
+        }
+        .into_any()
+    };
+    view! {
+        <div class="head"><h2>"Machines it can run"</h2></div>
+        <div class="grid g3">{kinds.iter().map(card).collect_view()}</div>
+    }
+    .into_any()
+}
