@@ -42,9 +42,18 @@ pub struct HostInfo {
     pub memory_mb: u64,
     /// Whether capabilities offer KVM guests.
     pub kvm: bool,
+    /// Types of storage pools that it has drivers for; empty when it does not tell
+    /// (`virConnectGetStoragePoolCapabilities`, since libvirt 5.2).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pool_types: Vec<String>,
 }
 
 impl HostInfo {
+    /// Whether it has a driver for storage pools of a type; one that does not tell may have.
+    pub fn has_pools_of(&self, kind: &str) -> bool {
+        self.pool_types.is_empty() || self.pool_types.iter().any(|known| known == kind)
+    }
+
     /// Whether this is libvirt's test driver, which keeps machines in memory only.
     pub fn is_test_driver(&self) -> bool {
         self.driver.eq_ignore_ascii_case("test")

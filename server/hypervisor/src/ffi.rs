@@ -473,6 +473,20 @@ pub(crate) fn leases(network: &Network) -> Result<Vec<Lease>, Error> {
     Ok(found)
 }
 
+/// Which types of pools the host has drivers for (`virConnectGetStoragePoolCapabilities`), as XML.
+pub(crate) fn pool_capabilities(connect: &Connect) -> Result<String, Error> {
+    // SAFETY: the connection is valid; the text is libvirt's until it is freed, once.
+    unsafe {
+        let told = sys::virConnectGetStoragePoolCapabilities(connect.as_ptr(), 0);
+        if told.is_null() {
+            return Err(Error::last_error());
+        }
+        let read = text(told);
+        free(told.cast());
+        Ok(read)
+    }
+}
+
 unsafe extern "C" {
     /// The C library's `free`, which libvirt names for arrays it returns.
     fn free(pointer: *mut c_void);

@@ -8,7 +8,7 @@ use virt::{connect::Connect, sys};
 
 use crate::{
     error::{Error, gone_is_none},
-    xml,
+    ffi, xml,
 };
 
 /// Reads the host; what a driver cannot tell stays empty.
@@ -29,6 +29,7 @@ pub(crate) fn read(connect: &Connect) -> HostInfo {
         cpus: node.as_ref().map(|node| node.cpus).unwrap_or_default(),
         memory_mb: node.as_ref().map(|node| node.memory / 1024).unwrap_or_default(),
         kvm: capabilities.kvm,
+        pool_types: ffi::pool_capabilities(connect).map(|text| xml::storage::pool_types(&text)).unwrap_or_default(),
     }
 }
 

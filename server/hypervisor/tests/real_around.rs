@@ -375,6 +375,20 @@ async fn a_real_host_tells_its_processors_devices_and_boards_and_who_has_a_devic
     let real =
         fs::read_to_string("/proc/cpuinfo").expect("read").lines().filter(|line| line.starts_with("processor")).count();
     assert_eq!(cpus as usize, real, "{:?}", hardware.cells);
+    let info = world.host().info.expect("it is connected");
+    assert!(info.pool_types.contains(&"dir".to_owned()), "{info:?}");
+    // A type that this libvirtd has no driver for is refused before it is asked, with the type.
+    let without = PoolSpec::KINDS.iter().find(|(kind, _)| !info.pool_types.iter().any(|known| known == kind));
+    if let Some((kind, _)) = without {
+        let [path, host, folder, device, group] =
+            PoolSpec::needs(kind).map(|needed| if needed { "/srv/p".to_owned() } else { String::new() });
+        let group = group.replace("/srv/", "");
+        let (name, kind) = ("p".into(), (*kind).to_owned());
+        let spec = PoolSpec { name, kind: kind.clone(), path, host, folder, device, group };
+        let command = model::Command::from(PoolCommand::DefinePool { pool: spec, build: false, autostart: false });
+        let fault = command.check(&world.host_inventory(), Uuid::from_u128(5), None).expect_err("no driver");
+        assert!(fault.kind == FaultKind::Denied && fault.reason.contains(&kind), "{fault:?}");
+    }
     let kind = hardware.guests.iter().find(|kind| kind.arch == "x86_64").expect("QEMU runs it");
     assert!(
         kind.boards.iter().any(|board| board == "q35") && kind.accelerations.contains(&"qemu".to_owned()),

@@ -220,6 +220,11 @@ impl PoolCommand {
         if let Self::DefinePool { pool: spec, .. } = self {
             connected(host, &spec.name)?;
             spec.check()?;
+            if host.host.info.as_ref().is_some_and(|info| !info.has_pools_of(&spec.kind)) {
+                let reason = format!("{} has no driver for storage pools of type {}", host.host.id, spec.kind);
+                let next = "Install libvirt's storage driver for it there, or choose another type";
+                return Err(Fault::denied(reason).with_next(next));
+            }
             let taken = host.pools.values().any(|known| known.name == spec.name) || pool.is_some();
             return if taken { Err(taken_name(&spec.name, "storage pool", host)) } else { Ok(()) };
         }
@@ -470,6 +475,12 @@ mod tests {
             command.check(&host, id, None).map_err(|fault| fault.kind)
         };
         assert_eq!(define("backup", Uuid::from_u128(9)), Ok(()));
+        let mut poor = host.clone();
+        poor.host.info = Some(crate::HostInfo { pool_types: vec!["logical".into()], ..crate::HostInfo::default() });
+        let pool = PoolSpec { name: "b".into(), kind: "dir".into(), path: "/srv/x".into(), ..PoolSpec::default() };
+        let command = Command::from(PoolCommand::DefinePool { pool, build: true, autostart: true });
+        let fault = command.check(&poor, Uuid::from_u128(9), None).expect_err("no driver");
+        assert!(fault.kind == FaultKind::Denied && fault.reason.contains("type dir"), "{fault:?}");
         assert_eq!(define("images", Uuid::from_u128(9)), Err(FaultKind::Conflict));
         assert_eq!(define("backup", ID), Err(FaultKind::Conflict));
         let gone = Command::from(PoolCommand::StartPool {}).check(&host, Uuid::from_u128(9), None);

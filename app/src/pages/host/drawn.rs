@@ -73,6 +73,7 @@ fn about(host: &HostInventory, hardware: &Hardware) -> AnyView {
                 {fact("Memory", or_dash(&format::memory(info.memory_mb)))}
                 {fact("Pages of memory", or_dash(&pages.join(", ")))}
                 {fact("IOMMU", iommu)}
+                {fact("Storage pools", or_dash(&info.pool_types.join(", ")))}
                 {fact("Machines", view! { <a href=routes::vms_of(&host.host.id)>{format::count(host.domains.len(), "machine")}</a> })}
             </dl>
         </section>

@@ -8,7 +8,7 @@ use model::{
 
 use super::drawn::LIST;
 use crate::{
-    around::drawn::{Action, denied, here},
+    around::drawn::{Action, denied, here, hosts},
     format, routes,
     store::use_store,
     ui::controls::Empty,
@@ -20,7 +20,16 @@ pub(super) fn new_pool() -> AnyView {
     if let Err(fault) = use_store().may(model::Permission::ShapeStorage) {
         return view! { <Empty title="New storage pool">{fault.sentence()}</Empty> }.into_any();
     }
-    let kinds = PoolSpec::KINDS.map(|(kind, words)| view! { <option value=kind>{words}</option> }.into_any());
+    let hosts = hosts();
+    // What no host can have is not offered, and says why.
+    let possible = |kind: &str| {
+        let mut told = hosts.hosts.values().filter_map(|host| host.host.info.as_ref()).peekable();
+        told.peek().is_none() || told.any(|info| info.has_pools_of(kind))
+    };
+    let kinds = PoolSpec::KINDS.map(|(kind, words)| {
+        let why = (!possible(kind)).then_some(" (no host has a driver for it)");
+        view! { <option value=kind disabled=why.is_some()>{words}{why}</option> }.into_any()
+    });
     let needed_by = |field: usize| {
         let kinds = PoolSpec::KINDS.iter().filter(|(kind, _)| PoolSpec::needs(kind)[field]);
         kinds.map(|(kind, _)| *kind).collect::<Vec<_>>().join(" ")

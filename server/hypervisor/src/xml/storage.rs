@@ -18,6 +18,14 @@ pub(crate) fn target_folder(text: &str) -> Option<PathBuf> {
     (matches!(pool.kind.as_str(), "dir" | "fs" | "netfs") && path.is_absolute()).then_some(path)
 }
 
+/// The types of pools that a host can have (`<storagepoolCapabilities>`).
+pub(crate) fn pool_types(text: &str) -> Vec<String> {
+    let Ok(document) = Document::parse(text) else { return Vec::new() };
+    let pools = document.root_element().children().filter(|pool| pool.has_tag_name("pool"));
+    let supported = pools.filter(|pool| pool.attribute("supported") == Some("yes"));
+    supported.filter_map(|pool| pool.attribute("type")).map(str::to_owned).collect()
+}
+
 /// Reads the definition of a pool; none when the text is no pool at all.
 pub(crate) fn pool(text: &str) -> Option<Pool> {
     let document = Document::parse(text).ok()?;
@@ -145,6 +153,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn types_of_pools_are_those_that_are_supported() {
+        let text = "<storagepoolCapabilities><pool type='dir' supported='yes'/><pool type='rbd' supported='no'/>\
+            <pool type='netfs' supported='yes'><poolOptions/></pool><other type='x' supported='yes'/></storagepoolCapabilities>";
+        assert_eq!(pool_types(text), ["dir", "netfs"]);
+        assert!(pool_types("<").is_empty());
+    }
 
     #[test]
     fn pools_of_files_have_a_folder_and_others_have_none() {
