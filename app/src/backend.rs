@@ -52,6 +52,9 @@ pub trait Backend: Send + Sync {
     /// What the DHCP server of a network has given away.
     async fn leases(&self, network: &DomainRef) -> Result<Vec<Lease>, Fault>;
 
+    /// A network's definition as libvirt keeps it.
+    async fn network_definition(&self, network: &DomainRef) -> Result<String, Fault>;
+
     /// A piece of the past; `query` is the address's, without the question mark.
     async fn past(&self, wish: &PastWish, query: &str) -> Result<Past, Fault>;
 
@@ -300,6 +303,7 @@ impl Beforehand {
         }
         if let Some(Shelf::One(id)) = routes::shelf_at(address, routes::NETWORKS) {
             read.leases = Some(backend.leases(&id).await);
+            read.definition = Some(backend.network_definition(&id).await);
         }
         query.clone_into(&mut read.query);
         if let Some(wish) = routes::accounts_at(address) {

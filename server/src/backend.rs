@@ -18,7 +18,7 @@ use app::backend::{Accounts, AccountsWish, Done, Visit};
 use hypervisor::{HostConfig, Hypervisor, Sink};
 use model::{
     Command, CommandRequest, Domain, DomainCommand, DomainRef, Event, Fault, FaultKind, HostId, HostInventory,
-    HostStats, Origin, Receipt, RequestId, Task, VmStats, Volume,
+    HostStats, Network, Origin, Receipt, RequestId, Task, VmStats, Volume,
     domain::GuestDetails,
     hardware::Hardware,
     network::Lease,
@@ -385,15 +385,28 @@ impl Backend {
     /// # Errors
     /// When there is no such network, or libvirt does not tell.
     pub(crate) async fn leases(&self, id: &DomainRef) -> Result<Vec<Lease>, Fault> {
-        let hosts = self.feed.snapshot().hosts;
-        let network = hosts.hosts.get(&id.host).and_then(|host| host.networks.get(&id.id));
-        let missing = || Fault::new(FaultKind::NotFound, format!("There is no network {id}"));
-        let network = network.ok_or_else(missing)?;
+        let (host, network) = self.network(id)?;
         if !network.active {
             return Ok(Vec::new());
         }
-        let host = self.hosts.get(&id.host).ok_or_else(missing)?;
         self.leases.get(id, || host.leases(id.id, &network.name)).await
+    }
+
+    /// A network's definition as libvirt keeps it.
+    ///
+    /// # Errors
+    /// When there is no such network, or libvirt does not give it.
+    pub(crate) async fn network_definition(&self, id: &DomainRef) -> Result<String, Fault> {
+        let (host, network) = self.network(id)?;
+        host.network_definition(id.id, &network.name).await
+    }
+
+    /// A network with its host.
+    fn network(&self, id: &DomainRef) -> Result<(&Hypervisor, Arc<Network>), Fault> {
+        let hosts = self.feed.snapshot().hosts;
+        let network = hosts.hosts.get(&id.host).and_then(|host| host.networks.get(&id.id)).cloned();
+        let missing = || Fault::new(FaultKind::NotFound, format!("There is no network {id}"));
+        Ok((self.hosts.get(&id.host).ok_or_else(missing)?, network.ok_or_else(missing)?))
     }
 
     /// What a page about accounts shows.

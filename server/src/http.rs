@@ -160,6 +160,7 @@ fn answers() -> Router<Arc<Backend>> {
         .route("/api/v1/pools/{host}/{uuid}/volumes", get(api::volumes))
         .route("/api/v1/hosts/{host}/hardware", get(api::hardware))
         .route("/api/v1/networks/{host}/{uuid}/leases", get(api::leases))
+        .route("/api/v1/networks/{host}/{uuid}/definition", get(api::network_definition))
         .route("/api/{*unknown}", get(api::unknown).post(api::unknown))
         .route("/api/v1/reports", post(reports::report).with_state(Arc::new(reports::Reports::default())))
         // For forms.

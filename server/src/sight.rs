@@ -228,6 +228,11 @@ impl Interface for Sight {
         self.backend.volumes(pool).await
     }
 
+    async fn network_definition(&self, network: &DomainRef) -> Result<String, Fault> {
+        self.around(network, "network")?;
+        self.backend.network_definition(network).await
+    }
+
     async fn leases(&self, network: &DomainRef) -> Result<Vec<Lease>, Fault> {
         self.around(network, "network")?;
         self.backend.leases(network).await

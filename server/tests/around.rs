@@ -52,6 +52,18 @@ async fn what_a_host_is_made_of_is_told_and_shown() {
 }
 
 #[tokio::test]
+async fn a_network_tells_its_definition_as_libvirt_keeps_it() {
+    let server = Running::demo().await;
+    let id = find(&server, "networks", "lab").await["id"].as_str().expect("text").to_owned();
+    let (status, text) = server.get(&format!("/api/v1/networks/demo/{id}/definition")).await;
+    assert!(status == 200 && text.starts_with("<network") && text.contains("<name>lab</name>"), "{text}");
+    let page = server.get(&format!("/networks/demo/{id}")).await.1;
+    assert!(page.contains("&lt;name&gt;lab&lt;/name&gt;"), "as text: {page}");
+    let none = format!("/api/v1/networks/demo/{}/definition", Uuid::new_v4());
+    assert_eq!(server.get(&none).await.0, 404);
+}
+
+#[tokio::test]
 async fn a_pool_is_told_with_its_whole_new_state_and_the_command_that_caused_it() {
     let server = Running::demo().await;
     let mut stream = server.stream("/events", &[]).await;

@@ -35,6 +35,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/domains/{host}/{uuid}/guest", "viewer"),
     ("GET", "/api/v1/pools/{host}/{uuid}/volumes", "viewer"),
     ("GET", "/api/v1/networks/{host}/{uuid}/leases", "viewer"),
+    ("GET", "/api/v1/networks/{host}/{uuid}/definition", "viewer"),
     ("GET", "/api/v1/hosts/{host}/hardware", "viewer"),
     ("GET", "/api/v1/uploads/{id}", "operator"),
     ("PUT", "/api/v1/uploads/{id}", "operator"),

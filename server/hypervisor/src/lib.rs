@@ -375,6 +375,16 @@ impl Hypervisor {
         read.map_err(|error| keeper::refused(&error, name, &self.config.id))
     }
 
+    /// The definition of a network as libvirt keeps it.
+    ///
+    /// # Errors
+    /// What libvirt refused, in words; `Unreachable` while the link is down.
+    pub async fn network_definition(&self, id: Uuid, name: &str) -> Result<String, Fault> {
+        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
+        let read = session.call(Lane::Around, move |connect| network::definition(connect, id)).await;
+        read.map_err(|error| keeper::refused(&error, name, &self.config.id))
+    }
+
     fn not_connected(&self) -> Fault {
         Fault::new(FaultKind::Unreachable, format!("{} is not connected", self.config.id))
             .with_next("Wait until the link is back; it is tried again on its own")

@@ -39,6 +39,17 @@ fn read(handle: &Handle) -> Result<Network, Error> {
     })
 }
 
+/// The definition of a network as it is kept, or as it is while it has none.
+pub(crate) fn definition(connect: &Connect, id: Uuid) -> Result<String, Error> {
+    let network = connect.lookup_network_by_uuid(id)?;
+    let kept = if network.is_persistent()? { sys::VIR_NETWORK_XML_INACTIVE } else { 0 };
+    match network.xml_desc(kept).map_err(Error::from) {
+        // The test driver knows one definition only.
+        Err(error) if error.is_unsupported() => Ok(network.xml_desc(0)?),
+        read => read,
+    }
+}
+
 /// What the DHCP server of a network has given away.
 pub(crate) fn leases(connect: &Connect, id: Uuid) -> Result<Vec<Lease>, Error> {
     Ok(ffi::leases(&connect.lookup_network_by_uuid(id)?)?)

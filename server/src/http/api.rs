@@ -93,6 +93,16 @@ pub(crate) async fn definition(
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }
 
+/// `GET /api/v1/networks/{host}/{uuid}/definition`
+pub(crate) async fn network_definition(
+    Extension(sight): Extension<Sight>,
+    Path((host, uuid)): Path<(String, String)>,
+) -> Result<Response, Failed> {
+    let id = super::object(&host, &uuid)?;
+    let text = sight.network_definition(&id).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
+}
+
 /// `GET /api/v1/domains/{host}/{uuid}/guest`
 pub(crate) async fn guest(
     Extension(sight): Extension<Sight>,

@@ -80,6 +80,7 @@ fn access(method: &Method, route: Option<&str>, path: &str) -> Option<Access> {
         | "/api/v1/domains/{host}/{uuid}/guest"
         | "/api/v1/pools/{host}/{uuid}/volumes"
         | "/api/v1/networks/{host}/{uuid}/leases"
+        | "/api/v1/networks/{host}/{uuid}/definition"
         | "/api/v1/hosts/{host}/hardware"
             if reads =>
         {

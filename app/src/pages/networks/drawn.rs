@@ -137,8 +137,20 @@ fn one(id: &DomainRef) -> (String, AnyView) {
         </div>
         {leases(network, &machines, id)}
         {forms::static_hosts(host, network)}
+        {definition()}
     };
     (network.name.clone(), shown.into_any())
+}
+
+/// How libvirt keeps it, folded.
+fn definition() -> AnyView {
+    let content = match use_context::<Beforehand>().and_then(|read| read.definition) {
+        Some(Ok(text)) => view! { <pre class="xml" tabindex="0" aria-label="Definition">{text}</pre> }.into_any(),
+        Some(Err(fault)) => view! { <p class="muted">{fault.sentence()}</p> }.into_any(),
+        None => return ().into_any(),
+    };
+    view! { <details class="card spaced folded"><summary class="btn">"Definition (XML)"</summary>{content}</details> }
+        .into_any()
 }
 
 /// The machines that are plugged in, with the interfaces that are.
