@@ -24,10 +24,11 @@ test("a page whose part does not come says so, and what to do", async ({ page, d
   await live(page);
   await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: /^Hosts/ }).click();
   await expect(page.getByRole("heading", { name: "This page did not come" })).toBeVisible();
-  expect(complaints.length, "the browser tells of what did not come").toBeGreaterThan(0);
-  complaints.length = 0;
   await page.unroute(part);
   await page.getByRole("link", { name: "Load the page again" }).click();
   await expect(page.getByRole("heading", { name: "Hosts", level: 1 })).toBeVisible();
   await live(page);
+  // The browser tells of what did not come, at once or when the rest was asked for.
+  expect(complaints.length).toBeGreaterThan(0);
+  complaints.length = 0;
 });

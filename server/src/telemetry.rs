@@ -32,6 +32,7 @@ pub fn start() -> Telemetry {
     }
     #[cfg(feature = "otel")]
     {
+        crate::tls::choose_cryptography();
         let (provider, why) = match otel::provider() {
             Ok(provider) => (provider, None),
             Err(why) => (None, Some(why)),

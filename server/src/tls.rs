@@ -83,6 +83,12 @@ impl Certificate {
     }
 }
 
+/// Says what cryptography the clients of this process use, which bring none: the same as its
+/// server. To be called before one is made; the first call counts.
+pub(crate) fn choose_cryptography() {
+    ring::default_provider().install_default().ok();
+}
+
 /// Reads certificate and key.
 fn read([certificate, key]: &[PathBuf; 2]) -> io::Result<(Arc<ServerConfig>, String)> {
     let wrong = |file: &Path, why: String| io::Error::other(format!("cannot use {}: {why}", file.display()));

@@ -52,8 +52,7 @@ impl Source {
 
 impl Fetcher {
     pub(crate) fn new(allowed: Vec<IpNet>) -> Self {
-        // The same cryptography as the server's own TLS; whoever was first has decided that.
-        rustls::crypto::ring::default_provider().install_default().ok();
+        crate::tls::choose_cryptography();
         Self { allowed }
     }
 
@@ -138,9 +137,11 @@ fn opened(response: Response) -> Result<Source, Fault> {
     }
 }
 
-/// That nothing comes from an address; what follows a question mark may be a secret.
+/// That nothing comes from an address; what follows a question mark may be a secret, and a
+/// place that sends on may name a password.
 fn refused(url: &Url, why: &str) -> Fault {
     let mut plain = url.clone();
+    plain.set_username("").and_then(|()| plain.set_password(None)).ok();
     plain.set_query(None);
     plain.set_fragment(None);
     Fault::new(FaultKind::Refused, format!("{plain} cannot be fetched: {why}"))
