@@ -35,7 +35,9 @@ pub(crate) fn page((_, drawn): ((), ()), every: Option<u32>) -> AnyView {
     #[cfg(feature = "hydrate")]
     let title = fresh::heading();
     #[cfg(not(feature = "hydrate"))]
-    let (title, _) = (String::new(), every);
+    let title = String::new();
+    #[cfg(not(feature = "hydrate"))]
+    let _ = every;
     view! { <Title text=title/> {served(drawn)} }.into_any()
 }
 

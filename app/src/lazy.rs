@@ -142,15 +142,15 @@ pub(crate) fn fetch_rest() {
     #[cfg(feature = "hydrate")]
     {
         let store = crate::store::use_store();
-        let live = Memo::new(move |_| matches!(store.freshness().get(), crate::store::Freshness::Live { .. }));
         Effect::new(move |asked: Option<bool>| {
-            let now = live.get() && asked != Some(true);
-            if now {
-                // What does not come now is asked for again by whoever wants it.
-                let fetch = || leptos::task::spawn_local(async { drop((fetch_machine().await, fetch_other().await)) });
-                set_timeout(fetch, std::time::Duration::from_secs(2));
+            let live = || matches!(store.freshness().get(), crate::store::Freshness::Live { .. });
+            if asked == Some(true) || !live() {
+                return asked == Some(true);
             }
-            now || asked == Some(true)
+            // What does not come now is asked for again by whoever wants it.
+            let fetch = || leptos::task::spawn_local(async { drop((fetch_machine().await, fetch_other().await)) });
+            set_timeout(fetch, std::time::Duration::from_secs(2));
+            true
         });
     }
 }

@@ -48,10 +48,10 @@ pub struct Backend {
     /// What machines used lately.
     pub(crate) history: Arc<History>,
     /// What guests said a moment ago, and which leases there were.
-    guests: Recent<GuestDetails>,
-    leases: Recent<Vec<Lease>>,
+    guests: Recent<DomainRef, GuestDetails>,
+    leases: Recent<DomainRef, Vec<Lease>>,
     /// And what hosts are made of.
-    hardware: Recent<Hardware>,
+    hardware: Recent<HostId, Hardware>,
     /// Uploads that wait for their content.
     pub(crate) uploads: Uploads,
     /// What fetches files for them.
@@ -359,9 +359,7 @@ impl Backend {
     /// When there is no such host, or libvirt does not tell.
     pub(crate) async fn hardware(&self, id: &HostId) -> Result<Hardware, Fault> {
         let host = self.hosts.get(id).ok_or_else(|| no_host(id))?;
-        // It is kept beside what belongs to objects; no object has this UUID.
-        let key = DomainRef { host: id.clone(), id: Uuid::nil() };
-        self.hardware.get(&key, || host.hardware()).await
+        self.hardware.get(id, || host.hardware()).await
     }
 
     /// The volumes of a pool, with who uses each.

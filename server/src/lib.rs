@@ -12,6 +12,8 @@ pub mod feed;
 
 mod failpoint;
 
+mod hex;
+
 mod tls;
 
 pub mod auth;

@@ -98,8 +98,11 @@ pub(crate) fn run(
         PoolCommand::RefreshPool {} => pool.refresh(0)?,
         PoolCommand::BuildPool {} => build(&pool)?,
         PoolCommand::SetPoolAutostart { enabled } => pool.set_autostart(*enabled)?,
-        // That is made anew above, and this by an upload of the server's own.
-        PoolCommand::DefinePool { .. } | PoolCommand::FetchVolume { .. } => {}
+        PoolCommand::DefinePool { .. } => {}
+        // The server fetches itself, and asks for an upload.
+        PoolCommand::FetchVolume { .. } => {
+            return Err(Error::Said(Fault::new(FaultKind::Internal, "libvirt fetches no files")));
+        }
         PoolCommand::DeletePool { content } => delete(connect, &pool, *content)?,
         PoolCommand::CreateVolume { volume } => create_volume(&pool, volume)?,
         // Its content decides later what it is; until then it is as many bytes.

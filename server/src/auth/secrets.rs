@@ -1,11 +1,9 @@
 //! Passwords and other secrets: made, hashed, compared.
 
-use std::fmt::Write as _;
-
 use argon2::{Argon2, PasswordHash, PasswordHasher, PasswordVerifier};
 use sha2::{Digest, Sha256};
 
-use crate::journal::accounts::Hash;
+use crate::{hex::hex, journal::accounts::Hash};
 
 /// The shortest password.
 const SHORTEST: usize = 12;
@@ -21,10 +19,7 @@ const NOBODYS: &str =
 pub(crate) fn secret() -> String {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).expect("the system gives random numbers");
-    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes it");
-        text
-    })
+    hex(&bytes)
 }
 
 /// What a secret is known by.

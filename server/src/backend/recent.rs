@@ -3,11 +3,12 @@
 use std::{
     collections::HashMap,
     future::Future,
+    hash::Hash,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use model::{DomainRef, Fault};
+use model::Fault;
 use tokio::sync::OnceCell;
 
 /// How long a reading serves all who ask.
@@ -18,20 +19,20 @@ const MAX_KEPT: usize = 1_000;
 type Cell<T> = Arc<OnceCell<Result<T, Fault>>>;
 
 /// Readings by what they are of.
-pub(super) struct Recent<T>(Mutex<HashMap<DomainRef, (Instant, Cell<T>)>>);
+pub(super) struct Recent<K, T>(Mutex<HashMap<K, (Instant, Cell<T>)>>);
 
-impl<T> Default for Recent<T> {
+impl<K, T> Default for Recent<K, T> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<T: Clone> Recent<T> {
+impl<K: Clone + Eq + Hash, T: Clone> Recent<K, T> {
     /// The last reading while it is fresh, else a new one that all who ask meanwhile share.
     ///
     /// # Errors
     /// What the reading ended with.
-    pub(super) async fn get<F>(&self, id: &DomainRef, read: impl FnOnce() -> F) -> Result<T, Fault>
+    pub(super) async fn get<F>(&self, id: &K, read: impl FnOnce() -> F) -> Result<T, Fault>
     where
         F: Future<Output = Result<T, Fault>>,
     {
@@ -55,11 +56,13 @@ impl<T: Clone> Recent<T> {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use model::DomainRef;
+
     use super::*;
 
     #[tokio::test]
     async fn however_many_ask_it_is_read_once() {
-        let (recent, asked) = (Recent::<usize>::default(), AtomicUsize::new(0));
+        let (recent, asked) = (Recent::<DomainRef, usize>::default(), AtomicUsize::new(0));
         let id: DomainRef = "atlas/9d5815f3-0942-43f7-bd25-8c0cb4800b49".parse().expect("a machine");
         let read = async || {
             tokio::task::yield_now().await;

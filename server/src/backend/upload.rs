@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use super::{Backend, fetch::Source, no_host};
 use crate::{
+    hex::hex,
     journal::{Note, accounts},
     tasks::{Record, now},
 };
@@ -29,7 +30,7 @@ const PIECE_WITHIN: Duration = Duration::from_secs(600);
 /// How much of a file is written before it counts, in bytes.
 const PUMPED: u64 = 16 << 20;
 /// Parts that wait for libvirt.
-const WAITING: usize = 8;
+pub(crate) const WAITING: usize = 8;
 
 /// The uploads that wait for content, by their request.
 #[derive(Default)]
@@ -152,11 +153,9 @@ impl Backend {
         });
         let all = || self.uploads.0.lock().unwrap_or_else(PoisonError::into_inner);
         all().insert(intent.request_id, upload.clone());
-        let come = self.wait_for_content(record, &upload);
         let came = match source {
-            None => come.await,
-            // Whichever fails first ends the other.
-            Some((source, sha256)) => tokio::try_join!(self.pump(&upload, source, sha256), come).map(|_| ()),
+            None => self.wait_for_content(record, &upload).await,
+            Some((source, sha256)) => self.pump(record, &upload, source, sha256).await,
         };
         // A piece that is under way ends before anything is done with the volume, and nobody
         // else takes its name before that.
@@ -176,12 +175,13 @@ impl Backend {
     }
 
     /// Writes what comes from a source, and looks whether it is what it should be.
-    async fn pump(&self, upload: &Upload, mut source: Source, sha256: &str) -> Result<(), Fault> {
+    async fn pump(&self, record: &Record, upload: &Upload, mut source: Source, sha256: &str) -> Result<(), Fault> {
         // Nobody else writes into it meanwhile.
         let _turn = upload.turn.lock().await;
         let host = self.hosts.get(&upload.pool.host).ok_or_else(|| no_host(&upload.pool.host))?;
         let (mut digest, mut rest, mut from) = (Sha256::new(), Bytes::new(), 0);
         while from < upload.size {
+            self.tell(record, upload, from);
             let length = PUMPED.min(upload.size - from);
             let (parts, taken) = mpsc::channel(WAITING);
             let feed = async {
@@ -201,13 +201,21 @@ impl Backend {
                 drop(parts);
                 Ok(())
             };
-            let (written, fed) =
-                tokio::join!(host.write_volume(upload.pool.id, &upload.name, (from, length), taken), feed);
+            // What is being written ends before anything else is done with the volume.
+            let fed = async {
+                tokio::select! {
+                    fed = feed => fed,
+                    () = record.cancel.notified() => Err(cancelled(&record.intent.name)),
+                }
+            };
+            let write = host.write_volume(upload.pool.id, &upload.name, (from, length), taken);
+            let piece = timeout(PIECE_WITHIN, async { tokio::join!(fed, write) }).await;
+            let (fed, written) = piece.map_err(|_| too_slow(&record.intent.name))?;
             fed.and(written)?;
             from += length;
             upload.offset.send_replace(from);
         }
-        let have: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let have = hex(&digest.finalize());
         if !sha256.is_empty() && !have.eq_ignore_ascii_case(sha256) {
             let reason = format!("{} is not the file that was meant: its SHA-256 is {have}", upload.name);
             return Err(Fault::new(FaultKind::Refused, reason)
@@ -234,24 +242,26 @@ impl Backend {
             if have >= upload.size {
                 return Ok(());
             }
-            self.tasks.progress(record, |task| {
-                (task.state, task.cancellable) = (model::TaskState::Running, true);
-                let percent = Some((have * 100 / upload.size.max(1)) as u8);
-                let text = format!("{} of {}", app::format::size(have), app::format::size(upload.size));
-                task.progress = Some(Progress { percent, text });
-            });
+            self.tell(record, upload, have);
             tokio::select! {
                 changed = timeout(PIECE_WITHIN, offset.changed()) => {
                     if changed.is_err() {
-                        let fault = Fault::new(FaultKind::TimedOut, format!("Nothing of {name} came for 10 minutes"));
-                        return Err(fault.with_next("Upload it again"));
+                        return Err(too_slow(name));
                     }
                 }
-                () = record.cancel.notified() => {
-                    return Err(cancelled(name));
-                }
+                () = record.cancel.notified() => return Err(cancelled(name)),
             }
         }
+    }
+
+    /// Tells how much of the content is there.
+    fn tell(&self, record: &Record, upload: &Upload, have: u64) {
+        self.tasks.progress(record, |task| {
+            (task.state, task.cancellable) = (model::TaskState::Running, true);
+            let percent = Some((have * 100 / upload.size.max(1)) as u8);
+            let text = format!("{} of {}", app::format::size(have), app::format::size(upload.size));
+            task.progress = Some(Progress { percent, text });
+        });
     }
 
     /// Writes the next piece of an upload; gives how far it is then.
@@ -304,6 +314,10 @@ impl Backend {
         self.journal.accounts.write(move |connection| accounts::note(connection, &note)).await?;
         self.hosts.get(&id.host).ok_or_else(|| no_host(&id.host))?.volume_content(id.id, name)
     }
+}
+
+fn too_slow(name: &str) -> Fault {
+    Fault::new(FaultKind::TimedOut, format!("Nothing of {name} came for 10 minutes")).with_next("Try it again")
 }
 
 fn cancelled(name: &str) -> Fault {

@@ -58,12 +58,17 @@ fn unreadable(rejection: JsonRejection) -> Fault {
     }
 }
 
+/// The host that an address names.
+fn host_of(text: &str) -> Result<HostId, Fault> {
+    text.parse().map_err(|why: String| Fault::invalid("host", &why))
+}
+
 /// `POST /api/v1/hosts/{host}/reconnect`
 pub(crate) async fn reconnect(
     Extension(sight): Extension<Sight>,
     Path(host): Path<String>,
 ) -> Result<StatusCode, Failed> {
-    let host: HostId = host.parse().map_err(|why: String| Fault::invalid("host", &why))?;
+    let host = host_of(&host)?;
     sight.host(&host)?;
     sight.backend.reconnect(&host)?;
     Ok(StatusCode::ACCEPTED)
@@ -77,7 +82,7 @@ pub(crate) async fn reconnect_form(
 ) -> Result<Redirect, Failed> {
     let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let host = field("host").unwrap_or_default();
-    let host: HostId = host.parse().map_err(|why: String| Fault::invalid("host", &why))?;
+    let host = host_of(host)?;
     sight.host(&host)?;
     sight.backend.reconnect_and_wait(&host, super::forms::FORM_WAIT).await?;
     Ok(Redirect::to(&super::back_to(field("back"), routes::HOSTS)))
@@ -126,8 +131,7 @@ pub(crate) async fn hardware(
     Extension(sight): Extension<Sight>,
     Path(host): Path<String>,
 ) -> Result<Json<Hardware>, Failed> {
-    let host = host.parse().map_err(|why: String| Fault::invalid("host", &why))?;
-    Ok(Json(sight.hardware(&host).await?))
+    Ok(Json(sight.hardware(&host_of(&host)?).await?))
 }
 
 /// `GET /api/v1/networks/{host}/{uuid}/leases`

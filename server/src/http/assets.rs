@@ -14,6 +14,8 @@ use axum::{
 use sha2::{Digest, Sha256};
 use tower_http::services::{ServeDir, ServeFile};
 
+use crate::hex::hex;
+
 /// The files that the build left in the site folder.
 pub(crate) struct Assets {
     /// Their addresses, for pages.
@@ -85,7 +87,7 @@ fn build_of(folder: &Path) -> String {
         digest.update(name.as_encoded_bytes());
         digest.update([0]);
     }
-    digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hex(&digest.finalize()[..8])
 }
 
 /// The routes of the files.

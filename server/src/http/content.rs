@@ -16,14 +16,12 @@ use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{Failed, door::field, past::request_id};
-use crate::sight::Sight;
+use crate::{backend::upload::WAITING, sight::Sight};
 
 /// Largest piece of an upload.
 pub(super) const MAX_PIECE: usize = 64 << 20;
 /// How long a piece may take.
 const PIECE_WITHIN: Duration = Duration::from_secs(300);
-/// Parts of a piece that wait for libvirt.
-const WAITING: usize = 8;
 
 /// `GET /api/v1/uploads/{id}`: how far it is.
 pub(crate) async fn offset(

@@ -14,11 +14,11 @@ use uuid::Uuid;
 
 use super::{
     Paged, Records,
-    chain::{self, Hash, Head, NEWEST, OLDEST, hex},
+    chain::{self, Hash, Head, NEWEST, OLDEST},
     storage,
     worker::{self, Reader, Writer},
 };
-use crate::tasks::now;
+use crate::{hex::hex, tasks::now};
 
 const LAYOUT: &str = "
     CREATE TABLE IF NOT EXISTS entries(

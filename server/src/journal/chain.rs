@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension};
 use sha2::{Digest, Sha256};
 
 use super::storage;
+use crate::hex::hex;
 
 /// A hash of SHA-256 (FIPS 180-4).
 pub(super) type Hash = [u8; 32];
@@ -108,13 +109,4 @@ pub(crate) fn verify(path: &Path, noted: Option<&str>) -> Result<String, String>
         ));
     }
     Ok(format!("{} records are intact; the last one's hash is {}", head.seq - oldest.seq, hex(&head.hash)))
-}
-
-pub(super) fn hex(hash: &Hash) -> String {
-    use std::fmt::Write as _;
-    hash.iter().fold(String::with_capacity(64), |mut text, byte| {
-        // Writing to a string cannot fail.
-        write!(text, "{byte:02x}").ok();
-        text
-    })
 }
