@@ -43,6 +43,10 @@ pub trait Backend: Send + Sync {
     /// What the guest of a machine says of itself.
     async fn guest(&self, id: &DomainRef) -> Result<GuestDetails, Fault>;
 
+    /// The keys with which somebody may log in to the guest of a machine; none unless the query
+    /// of the page names them (`keysOf`).
+    async fn ssh_keys(&self, id: &DomainRef, query: &str) -> Result<Option<Vec<String>>, Fault>;
+
     /// What a host is made of, with the machines that have its devices.
     async fn hardware(&self, host: &HostId) -> Result<Hardware, Fault>;
 
@@ -258,6 +262,8 @@ pub struct Beforehand {
     pub(crate) accounts: Option<Result<Arc<Accounts>, Fault>>,
     /// What the guest of the machine says, if the page shows it.
     pub(crate) guest: Option<Result<GuestDetails, Fault>>,
+    /// The keys of somebody in the guest, when they are asked for.
+    pub(crate) ssh_keys: Option<Result<Vec<String>, Fault>>,
     /// What the host of the page is made of.
     pub(crate) hardware: Option<Result<Hardware, Fault>>,
     /// The volumes of the pool that the page is about.
@@ -282,13 +288,14 @@ impl Beforehand {
     /// What the page at an address needs.
     pub async fn read(backend: &dyn Backend, address: &str, visit: &Visit) -> Self {
         let mut read = Self::default();
+        let query = address.split_once('?').map_or("", |(_, query)| query);
         if let Some(id) = routes::tab_at(address, routes::DEFINITION_TAB) {
             read.definition = Some(backend.definition(&id).await);
         }
         if let Some(id) = routes::tab_at(address, routes::GUEST_TAB) {
             read.guest = Some(backend.guest(&id).await);
+            read.ssh_keys = backend.ssh_keys(&id, query).await.transpose();
         }
-        let query = address.split_once('?').map_or("", |(_, query)| query);
         if let Some(id) = routes::vm_at(address) {
             read.usage = backend.usage(&id, query).await.transpose();
         }

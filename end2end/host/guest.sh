@@ -13,7 +13,7 @@ here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
 # Without the first group the guest is of no use; the second one serves devices a test may add.
 needed_modules="virtio_pci virtio_net virtio_blk virtio_balloon virtio_console button evdev"
-extra_modules="virtio-rng virtio_scsi sd_mod sr_mod pvpanic-mmio pvpanic-pci"
+extra_modules="ext4 virtio-rng virtio_scsi sd_mod sr_mod pvpanic-mmio pvpanic-pci"
 
 die() { echo "guest.sh: $*" >&2; exit 1; }
 

@@ -3,6 +3,7 @@
 
 mod batch;
 pub(crate) mod fetch;
+mod frozen;
 mod perform;
 mod recent;
 pub(crate) mod upload;
@@ -124,6 +125,7 @@ impl Backend {
         for upload in self.uploads.all().into_iter().filter_map(|id| self.tasks.get(id)) {
             upload.cancel.notify_one();
         }
+        self.end_freezes(None);
         self.tasks.drain(limit).await;
         watch::last(self).await;
         self.beside.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
@@ -217,6 +219,7 @@ impl Backend {
                 let reason = format!("The pools and networks of {} are not known yet", request.host);
                 return Err(Fault::denied(reason).with_next("Try again in a moment"));
             }
+            self.is_thawed(&request.object(), &request.command, name.as_deref().unwrap_or_default())?;
             self.uploads.is_free(&request.object(), &request.command)
         };
         let refused = host.and_then(check).err();
@@ -345,12 +348,26 @@ impl Backend {
     /// When there is no such machine, or nobody in it answers.
     pub(crate) async fn guest(&self, id: &DomainRef) -> Result<GuestDetails, Fault> {
         let (host, name) = self.machine(id)?;
-        let hosts = self.feed.snapshot().hosts;
-        // The same that forbids what only an agent can do.
-        let of = hosts.hosts.get(&id.host).ok_or_else(|| no_host(&id.host))?;
-        Command::Domain(DomainCommand::SyncTime {}).check(of, id.id, None)?;
+        self.may_ask_agent(id)?;
         let asked = self.guests.get(id, || host.guest_details(id.id, &name));
         asked.await
+    }
+
+    /// The keys with which somebody may log in to the guest of a machine.
+    ///
+    /// # Errors
+    /// When there is no such machine or user, or nobody in it answers.
+    pub(crate) async fn ssh_keys(&self, id: &DomainRef, user: &str) -> Result<Vec<String>, Fault> {
+        let (host, name) = self.machine(id)?;
+        self.may_ask_agent(id)?;
+        host.ssh_keys(id.id, &name, user).await
+    }
+
+    /// Whether the agent of a machine can be asked: the same that forbids what only it can do.
+    fn may_ask_agent(&self, id: &DomainRef) -> Result<(), Fault> {
+        let hosts = self.feed.snapshot().hosts;
+        let host = hosts.hosts.get(&id.host).ok_or_else(|| no_host(&id.host))?;
+        Command::Domain(DomainCommand::SyncTime {}).check(host, id.id, None)
     }
 
     /// What a host is made of, with who has its devices.

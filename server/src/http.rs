@@ -157,6 +157,7 @@ fn answers() -> Router<Arc<Backend>> {
         .route("/api/v1/hosts/{host}/reconnect", post(api::reconnect))
         .route("/api/v1/domains/{host}/{uuid}/definition", get(api::definition))
         .route("/api/v1/domains/{host}/{uuid}/guest", get(api::guest))
+        .route("/api/v1/domains/{host}/{uuid}/ssh-keys", get(api::ssh_keys))
         .route("/api/v1/pools/{host}/{uuid}/volumes", get(api::volumes))
         .route("/api/v1/hosts/{host}/hardware", get(api::hardware))
         .route("/api/v1/networks/{host}/{uuid}/leases", get(api::leases))

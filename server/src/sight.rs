@@ -9,8 +9,8 @@ use std::sync::Arc;
 use app::backend::{Accounts, AccountsWish, Backend as Interface, Done, Past, PastWish, Visit};
 use async_trait::async_trait;
 use model::{
-    Command, DomainRef, Event, Fault, FaultKind, HostId, HostStats, Inventory, RequestId, Task, Viewer, VmStats,
-    Volume,
+    Command, DomainRef, Event, Fault, FaultKind, HostId, HostStats, Inventory, Permission, RequestId, Task, Viewer,
+    VmStats, Volume,
     domain::GuestDetails,
     event::Change,
     hardware::Hardware,
@@ -18,6 +18,7 @@ use model::{
     network::Lease,
     stats::{Trend, Usage},
 };
+use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::{
@@ -168,6 +169,19 @@ impl Eyes for Now {
     }
 }
 
+impl Sight {
+    /// The keys with which somebody may log in to the guest of a machine, for those who may
+    /// change them.
+    ///
+    /// # Errors
+    /// When one may not, there is no such machine or user, or nobody in it answers.
+    pub(crate) async fn keys_of(&self, id: &DomainRef, user: &str) -> Result<Vec<String>, Fault> {
+        self.viewer.role.may(Permission::Operate)?;
+        self.machine(id)?;
+        self.backend.ssh_keys(id, user).await
+    }
+}
+
 #[async_trait]
 impl Interface for Sight {
     fn snapshot(&self) -> Snapshot {
@@ -209,6 +223,16 @@ impl Interface for Sight {
     async fn guest(&self, id: &DomainRef) -> Result<GuestDetails, Fault> {
         self.machine(id)?;
         self.backend.guest(id).await
+    }
+
+    async fn ssh_keys(&self, id: &DomainRef, query: &str) -> Result<Option<Vec<String>>, Fault> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Asked {
+            keys_of: Option<String>,
+        }
+        let Ok(Asked { keys_of: Some(user) }) = serde_urlencoded::from_str(query) else { return Ok(None) };
+        self.keys_of(id, &user).await.map(Some)
     }
 
     async fn hardware(&self, id: &HostId) -> Result<Hardware, Fault> {

@@ -18,7 +18,7 @@ use std::{
 };
 
 use model::{
-    AuditRecord, Event, Fault, FaultKind, Receipt, RequestId, Task, TaskState,
+    AuditRecord, DomainRef, Event, Fault, FaultKind, Receipt, RequestId, Task, TaskState,
     event::AuditAppended,
     task::{LogLine, Progress},
 };
@@ -58,6 +58,16 @@ impl Record {
     fn new(intent: Intent) -> Self {
         let task = watch::Sender::new(Arc::new(task_of(&intent)));
         Self { intent, task, cancel: Notify::new(), taken: watch::Sender::new(None) }
+    }
+
+    /// What it is about; none of a batch.
+    pub(crate) fn target(&self) -> Option<DomainRef> {
+        Some(DomainRef { host: self.intent.host.clone(), id: self.intent.target? })
+    }
+
+    /// Whether it was taken and has not ended.
+    fn is_under_way(&self) -> bool {
+        self.task.borrow().outcome.is_none() && matches!(*self.taken.borrow(), Some(Ok(())))
     }
 
     /// Why it was refused, if it was.
@@ -253,6 +263,20 @@ impl Tasks {
         self.lock().records.get(&id).cloned()
     }
 
+    /// The requests of a kind about a machine, a pool or a network that have not ended.
+    pub(crate) fn under_way(&self, target: &DomainRef, kind: &str) -> Vec<Arc<Record>> {
+        let mut all = self.all_under_way(kind);
+        all.retain(|record| record.intent.host == target.host && record.intent.target == Some(target.id));
+        all
+    }
+
+    /// The requests of a kind that have not ended.
+    pub(crate) fn all_under_way(&self, kind: &str) -> Vec<Arc<Record>> {
+        let table = self.lock();
+        let all = table.records.values().filter(|record| record.intent.kind == kind && record.is_under_way());
+        all.cloned().collect()
+    }
+
     /// How a request is going, wherever that is known.
     ///
     /// # Errors
@@ -284,8 +308,7 @@ impl Tasks {
         let _ = timeout(limit, running.wait_for(|running| *running == 0)).await;
         let left: Vec<Arc<Record>> = {
             let table = self.lock();
-            let left = table.records.values().filter(|record| record.task.borrow().outcome.is_none());
-            left.filter(|record| matches!(*record.taken.borrow(), Some(Ok(())))).cloned().collect()
+            table.records.values().filter(|record| record.is_under_way()).cloned().collect()
         };
         for record in left {
             tracing::warn!(request.id = %record.intent.request_id, kind = record.intent.kind, "stopped before its end is known");

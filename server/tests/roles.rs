@@ -32,6 +32,10 @@ fn of_machines() -> Vec<Value> {
         json!({ "kind": "setTags", "tags": ["a"] }),
         json!({ "kind": "syncTime" }),
         json!({ "kind": "trimFileSystems" }),
+        json!({ "kind": "freezeFileSystems", "seconds": 5 }),
+        json!({ "kind": "thawFileSystems" }),
+        json!({ "kind": "addSshKey", "user": "root", "key": "ssh-ed25519 AAAA me" }),
+        json!({ "kind": "removeSshKey", "user": "root", "key": "ssh-ed25519 AAAA me" }),
         json!({ "kind": "setGuestPassword", "user": "u", "password": "p" }),
     ]
 }
@@ -65,6 +69,8 @@ fn of_what_is_around() -> Vec<(Value, &'static str)> {
         (json!({ "kind": "deleteNetwork" }), "operator"),
         (json!({ "kind": "setStaticHost", "mac": "52:54:00:00:00:01", "address": "10.0.0.2", "name": "" }), "operator"),
         (json!({ "kind": "removeStaticHost", "mac": "52:54:00:00:00:01", "address": "10.0.0.2" }), "operator"),
+        (json!({ "kind": "setDnsHost", "address": "10.0.0.2", "names": ["db"] }), "operator"),
+        (json!({ "kind": "removeDnsHost", "address": "10.0.0.2" }), "operator"),
     ]
 }
 

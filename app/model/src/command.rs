@@ -117,6 +117,10 @@ impl Command {
                 | D::SetTags { .. }
                 | D::SyncTime {}
                 | D::TrimFileSystems {}
+                | D::FreezeFileSystems { .. }
+                | D::ThawFileSystems {}
+                | D::AddSshKey { .. }
+                | D::RemoveSshKey { .. }
                 | D::SetGuestPassword { .. },
             )
             | Self::Pool(
@@ -140,7 +144,9 @@ impl Command {
                 | N::DefineNetwork { .. }
                 | N::DeleteNetwork {}
                 | N::SetStaticHost { .. }
-                | N::RemoveStaticHost { .. },
+                | N::RemoveStaticHost { .. }
+                | N::SetDnsHost { .. }
+                | N::RemoveDnsHost { .. },
             ) => Permission::Operate,
         }
     }
@@ -244,6 +250,8 @@ fn label_of(kind: &str) -> &'static str {
         "deleteNetwork" => "Delete network",
         "setStaticHost" => "Set static address",
         "removeStaticHost" => "Remove static address",
+        "setDnsHost" => "Set DNS names",
+        "removeDnsHost" => "Remove DNS names",
         other => domain::label_of(other),
     }
 }
@@ -365,6 +373,10 @@ mod tests {
             "setTags",
             "syncTime",
             "trimFileSystems",
+            "freezeFileSystems",
+            "thawFileSystems",
+            "addSshKey",
+            "removeSshKey",
             "setGuestPassword",
         ];
         let of_machines = DomainCommand::BUTTONS.iter().map(DomainCommand::kind).chain(asked_by_forms);

@@ -208,6 +208,9 @@ pub struct Guest {
     pub hostname: String,
     /// Its operating system in words, such as "Debian GNU/Linux 13", or empty.
     pub os_version: String,
+    /// Where its file systems are mounted that are nearly full.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nearly_full: Vec<String>,
 }
 
 /// What a guest says of itself when somebody asks; all of it is the guest's word.
@@ -254,6 +257,18 @@ pub struct FileSystem {
     pub total_bytes: Option<u64>,
     /// How much of it is taken, in bytes.
     pub used_bytes: Option<u64>,
+}
+
+impl FileSystem {
+    /// Whether somebody should make room: 90 percent are taken. What nobody can write to is
+    /// always full.
+    pub fn is_nearly_full(&self) -> bool {
+        let read_only = ["squashfs", "iso9660", "udf", "erofs", "cramfs"].contains(&self.kind.as_str());
+        match (self.used_bytes, self.total_bytes) {
+            (Some(used), Some(total)) if total > 0 && !read_only => used as f64 / total as f64 >= 0.9,
+            _ => false,
+        }
+    }
 }
 
 /// Tags as they are kept: trimmed, sorted, without duplicates and empty ones.

@@ -35,6 +35,9 @@ pub struct Network {
     pub domain: String,
     /// Its subnets.
     pub subnets: Vec<Subnet>,
+    /// Names that its DNS server knows beside those of its guests.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<DnsHost>,
     /// Grows with every change.
     pub version: u64,
 }
@@ -101,6 +104,16 @@ pub struct StaticHost {
     pub name: String,
 }
 
+/// An address with names that the network's DNS server gives it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DnsHost {
+    /// The address; it may be anywhere.
+    pub address: IpAddr,
+    /// Its names.
+    pub names: Vec<String>,
+}
+
 /// A lease that DHCP has given (`virNetworkGetDHCPLeases`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -139,6 +152,35 @@ impl Subnet {
         let shorter = if self.prefix <= other.prefix { self } else { other };
         let longer = if self.prefix <= other.prefix { other } else { self };
         shorter.contains(longer.address)
+    }
+
+    /// Reads what DHCP shall give of it: two fields, the first address and the last.
+    fn range(&self, [first, last]: [(&str, &String); 2]) -> Result<(IpAddr, IpAddr), Fault> {
+        let address = |(field, text): (&str, &String)| -> Result<IpAddr, Fault> {
+            let family = if self.address.is_ipv6() { "IPv6" } else { "IPv4" };
+            let wrong = || Fault::invalid(field, &format!("it is an {family} address"));
+            let address: IpAddr = text.trim().parse().map_err(|_| wrong())?;
+            if address.is_ipv6() != self.address.is_ipv6() {
+                return Err(wrong());
+            }
+            if !self.contains(address) {
+                return Err(Fault::invalid(field, &format!("{address} is not in {self}")));
+            }
+            if self.is_edge(address) {
+                let why = format!("{address} is the first or the last address of {self}, which no guest can have");
+                return Err(Fault::invalid(field, &why));
+            }
+            Ok(address)
+        };
+        let (from, to) = (address(first)?, address(last)?);
+        if from > to {
+            return Err(Fault::invalid(last.0, "the last address comes before the first"));
+        }
+        if (from..=to).contains(&self.address) {
+            let why = format!("the range holds {}, which is the host's own", self.address);
+            return Err(Fault::invalid(first.0, &why));
+        }
+        Ok((from, to))
     }
 
     /// Whether an address is one that no guest can have: the first and the last of IPv4.
@@ -197,6 +239,10 @@ pub struct NetworkSpec {
     pub dhcp_last: String,
     /// The host's IPv6 address with its prefix, or empty.
     pub ipv6: String,
+    /// The first IPv6 address that DHCP gives, or empty.
+    pub dhcp6_first: String,
+    /// The last one.
+    pub dhcp6_last: String,
     /// The DNS domain of its guests, or empty.
     pub domain: String,
 }
@@ -222,50 +268,22 @@ impl NetworkSpec {
     /// # Errors
     /// `Invalid`, with the field.
     pub fn subnets(&self) -> Result<Vec<Subnet>, Fault> {
+        let four = ("ipv4", &self.ipv4, [("dhcpFirst", &self.dhcp_first), ("dhcpLast", &self.dhcp_last)]);
+        let six = ("ipv6", &self.ipv6, [("dhcp6First", &self.dhcp6_first), ("dhcp6Last", &self.dhcp6_last)]);
         let mut subnets = Vec::new();
-        if !self.ipv4.trim().is_empty() {
-            let mut subnet = subnet("ipv4", &self.ipv4, false)?;
-            subnet.ranges = self.range(&subnet)?.into_iter().collect();
-            subnets.push(subnet);
-        } else if !self.dhcp_first.is_empty() || !self.dhcp_last.is_empty() {
-            return Err(Fault::invalid("dhcpFirst", "DHCP needs an IPv4 subnet"));
-        }
-        if !self.ipv6.trim().is_empty() {
-            subnets.push(subnet("ipv6", &self.ipv6, true)?);
+        for (field, text, range) in [four, six] {
+            let ranged = range.iter().any(|(_, text)| !text.trim().is_empty());
+            if !text.trim().is_empty() {
+                let mut subnet = subnet(field, text, field == "ipv6")?;
+                if ranged {
+                    subnet.ranges = vec![subnet.range(range)?];
+                }
+                subnets.push(subnet);
+            } else if ranged {
+                return Err(Fault::invalid(range[0].0, "DHCP needs a subnet to give addresses of"));
+            }
         }
         Ok(subnets)
-    }
-
-    fn range(&self, subnet: &Subnet) -> Result<Option<(IpAddr, IpAddr)>, Fault> {
-        let (first, last) = (self.dhcp_first.trim(), self.dhcp_last.trim());
-        if first.is_empty() && last.is_empty() {
-            return Ok(None);
-        }
-        let address = |field: &str, text: &str| -> Result<IpAddr, Fault> {
-            let address: Ipv4Addr = text.parse().map_err(|_| Fault::invalid(field, "it is an IPv4 address"))?;
-            let address = IpAddr::V4(address);
-            if !subnet.contains(address) {
-                return Err(Fault::invalid(field, &format!("{address} is not in {subnet}")));
-            }
-            if subnet.is_edge(address) {
-                return Err(Fault::invalid(
-                    field,
-                    &format!("{address} is the first or the last address of {subnet}, which no guest can have"),
-                ));
-            }
-            Ok(address)
-        };
-        let (first, last) = (address("dhcpFirst", first)?, address("dhcpLast", last)?);
-        if first > last {
-            return Err(Fault::invalid("dhcpLast", "the last address comes before the first"));
-        }
-        if (first..=last).contains(&subnet.address) {
-            return Err(Fault::invalid(
-                "dhcpFirst",
-                &format!("the range holds {}, which is the host's own", subnet.address),
-            ));
-        }
-        Ok(Some((first, last)))
     }
 
     /// Whether it is right on a host.
@@ -349,7 +367,8 @@ fn is_device(text: &str) -> bool {
     !text.is_empty() && text.len() <= 15 && text.chars().all(fine) && !text.starts_with(['-', '.'])
 }
 
-fn is_domain(text: &str) -> bool {
+/// Whether a text can be the name of a host or a domain (RFC 1123, 2.1).
+pub(crate) fn is_domain(text: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
@@ -409,8 +428,11 @@ mod tests {
     #[test]
     fn a_new_network_keeps_to_its_subnets_and_out_of_others() {
         assert_eq!(nat().check(&host()), Ok(()));
+        let six = NetworkSpec { dhcp6_first: "fd00:50::100".into(), dhcp6_last: "fd00:50::1ff".into(), ..nat() };
+        assert_eq!(six.check(&host()), Ok(()));
+        assert!(six.subnets().expect("right").iter().all(Subnet::has_dhcp));
         let text = str::to_owned;
-        let cases: [(NetworkSpec, &str); 15] = [
+        let cases: [(NetworkSpec, &str); 18] = [
             (NetworkSpec { name: text("a b"), ..nat() }, "name"),
             (NetworkSpec { mode: text("magic"), ..nat() }, "mode"),
             (
@@ -432,6 +454,9 @@ mod tests {
             ),
             (NetworkSpec { mode: text("bridge"), ..nat() }, "bridge"),
             (NetworkSpec { domain: text("<b>"), ..nat() }, "domain"),
+            (NetworkSpec { dhcp6_first: text("fd00:50::5"), ..nat() }, "dhcp6Last"),
+            (NetworkSpec { dhcp6_first: text("192.168.50.9"), dhcp6_last: text("fd00:50::9"), ..nat() }, "dhcp6First"),
+            (NetworkSpec { ipv6: text(""), dhcp6_last: text("fd00:50::9"), ..nat() }, "dhcp6First"),
         ];
         for (spec, field) in cases {
             assert_eq!(wrong(&spec), field, "{spec:?}");

@@ -30,7 +30,7 @@ prop_compose! {
     ) -> Domain {
         Domain {
             name, state, persistent: flags[0], autostart: flags[1], has_managed_save: flags[2], tags, memory_mb, agent,
-            guest: hostname.map(|hostname| Guest { hostname, os_version: String::new() }),
+            guest: hostname.map(|hostname| Guest { hostname, ..Guest::default() }),
             interfaces: vec![Interface { addresses: addresses.clone(), ..Interface::default() }],
             addresses, since,
             ..Domain::default()

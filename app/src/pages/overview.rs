@@ -163,15 +163,18 @@ fn given(store: Store, host: &Host) -> u64 {
 }
 
 /// Why a machine needs somebody, the worst first.
-fn reason(domain: &Domain) -> Option<(usize, &'static str)> {
+fn reason(domain: &Domain) -> Option<(usize, String)> {
     let agent_gone = domain.agent == Agent::Disconnected && domain.guest.is_some();
-    match domain.state {
-        DomainState::Crashed => Some((0, "its guest crashed")),
-        _ if domain.unresponsive => Some((1, "QEMU does not answer")),
-        DomainState::Stopped if domain.autostart => Some((2, "starts with its host, but is stopped")),
-        DomainState::Running if agent_gone => Some((3, "its guest agent is gone")),
-        _ => None,
-    }
+    let full = domain.guest.iter().flat_map(|guest| &guest.nearly_full).cloned().collect::<Vec<_>>().join(", ");
+    let (rank, why) = match domain.state {
+        DomainState::Crashed => (0, "its guest crashed"),
+        _ if domain.unresponsive => (1, "QEMU does not answer"),
+        DomainState::Stopped if domain.autostart => (2, "starts with its host, but is stopped"),
+        DomainState::Running if agent_gone => (3, "its guest agent is gone"),
+        DomainState::Running if !full.is_empty() => return Some((1, format!("nearly full inside: {full}"))),
+        _ => return None,
+    };
+    Some((rank, why.into()))
 }
 
 /// The machines that use most of the processors that they have.
@@ -214,6 +217,8 @@ fn tasks(store: Store) -> AnyView {
 
 #[cfg(test)]
 mod tests {
+    use model::domain::Guest;
+
     use super::*;
 
     #[test]
@@ -231,5 +236,8 @@ mod tests {
             ..domain(DomainState::Running, false, false)
         };
         assert_eq!(rank(&gone), Some(3));
+        let guest = Guest { nearly_full: vec!["/".into(), "/var".into()], ..Guest::default() };
+        let full = Domain { guest: Some(guest), ..domain(DomainState::Running, false, false) };
+        assert_eq!(reason(&full), Some((1, "nearly full inside: /, /var".into())));
     }
 }

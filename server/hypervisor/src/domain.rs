@@ -238,6 +238,10 @@ pub(crate) fn run(connect: &Connect, id: Uuid, command: &DomainCommand) -> Resul
         }
         // It takes as long as the disks are large.
         DomainCommand::TrimFileSystems {} => ffi::fs_trim(&domain)?,
+        DomainCommand::FreezeFileSystems { .. } => ffi::fs_freeze(&domain)?,
+        DomainCommand::ThawFileSystems {} => ffi::fs_thaw(&domain)?,
+        DomainCommand::AddSshKey { user, key } => ffi::set_ssh_key(&domain, user, key, true)?,
+        DomainCommand::RemoveSshKey { user, key } => ffi::set_ssh_key(&domain, user, key, false)?,
         DomainCommand::SetGuestPassword { user, password } => {
             let _limit = ffi::limit_agent(&domain);
             domain.set_user_password(user, &password.0, 0)?;

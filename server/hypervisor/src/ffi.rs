@@ -1,8 +1,10 @@
 //! The calls that the `virt` crate lacks or gets wrong: event registration, the
 //! close callback, state with reason, statistics, addresses, guest information.
 //!
-//! The only file with `unsafe`. It translates and copies, and decides nothing.
+//! With its part `agent` the only place with `unsafe`. It translates and copies, and decides nothing.
 #![expect(unsafe_code, reason = "the binding has no safe form of these calls")]
+
+mod agent;
 
 use std::{
     collections::HashMap,
@@ -16,6 +18,9 @@ use uuid::Uuid;
 use virt::{connect::Connect, domain::Domain, error::Error, network::Network};
 use virt_sys as sys;
 
+pub(crate) use self::agent::{
+    GUEST_FILE_SYSTEMS, GUEST_NAMES, fs_freeze, fs_thaw, fs_trim, guest_info, limit_agent, set_ssh_key, ssh_keys,
+};
 use crate::events::{Depth, Hints, SharedHints};
 
 /// The event callbacks of a connection; dropping it takes them back.
@@ -490,56 +495,6 @@ pub(crate) fn pool_capabilities(connect: &Connect) -> Result<String, Error> {
 unsafe extern "C" {
     /// The C library's `free`, which libvirt names for arrays it returns.
     fn free(pointer: *mut c_void);
-}
-
-/// Seconds that a guest's agent may take for an answer.
-const AGENT_SECONDS: c_int = 5;
-
-/// Lets calls of an agent end that takes a question and never answers
-/// (`virDomainAgentSetResponseTimeout`) while the result lives; where that is not known, they take
-/// as long as they do. The limit is the machine's and counts for all clients, so it is not left.
-pub(crate) fn limit_agent(domain: &Domain) -> AgentLimit<'_> {
-    // SAFETY: the domain is valid.
-    unsafe { sys::virDomainAgentSetResponseTimeout(domain.as_ptr(), AGENT_SECONDS, 0) };
-    AgentLimit(domain)
-}
-
-/// A limit of a machine's agent, which ends with it.
-pub(crate) struct AgentLimit<'a>(&'a Domain);
-
-impl Drop for AgentLimit<'_> {
-    fn drop(&mut self) {
-        let forever = sys::VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK;
-        // SAFETY: the domain outlives the limit.
-        unsafe { sys::virDomainAgentSetResponseTimeout(self.0.as_ptr(), forever, 0) };
-    }
-}
-
-/// Operating system and host name: what every guest is asked for.
-pub(crate) const GUEST_NAMES: u32 = sys::VIR_DOMAIN_GUEST_INFO_OS | sys::VIR_DOMAIN_GUEST_INFO_HOSTNAME;
-
-/// What the guest agent tells (`virDomainGetGuestInfo`); 0 means all that it knows.
-pub(crate) fn guest_info(domain: &Domain, what: u32) -> Result<Values, Error> {
-    let _limit = limit_agent(domain);
-    let (mut params, mut count) = (ptr::null_mut(), 0);
-    // SAFETY: the domain is valid and both out pointers are.
-    let done = unsafe { sys::virDomainGetGuestInfo(domain.as_ptr(), what as c_uint, &mut params, &mut count, 0) };
-    if done < 0 {
-        return Err(Error::last_error());
-    }
-    // SAFETY: libvirt returned `count` parameters, freed once after copying.
-    unsafe {
-        let values = typed(params, count);
-        sys::virTypedParamsFree(params, count);
-        Ok(values)
-    }
-}
-
-/// Lets the guest give back what its file systems do not use (`virDomainFSTrim`).
-pub(crate) fn fs_trim(domain: &Domain) -> Result<(), Error> {
-    // SAFETY: the domain is valid; without a mount point all file systems are meant.
-    let done = unsafe { sys::virDomainFSTrim(domain.as_ptr(), ptr::null(), 0, 0) };
-    if done < 0 { Err(Error::last_error()) } else { Ok(()) }
 }
 
 /// Sends a non-maskable interrupt (`virDomainInjectNMI`).

@@ -38,7 +38,9 @@ pub(crate) fn read(connect: &Connect, known: &Domain, test_driver: bool) -> Resu
     let handle = connect.lookup_domain_by_uuid(known.id)?;
     let mut reading = GuestReading::default();
     if known.agent == Agent::Connected {
-        reading.guest = ffi::guest_info(&handle, ffi::GUEST_NAMES).ok().map(|values| guest(&values));
+        // An agent that does not know of file systems is asked for the rest.
+        let told = ffi::guest_info(&handle, ffi::GUEST_NAMES | ffi::GUEST_FILE_SYSTEMS);
+        reading.guest = told.or_else(|_| ffi::guest_info(&handle, ffi::GUEST_NAMES)).ok().map(|values| guest(&values));
         reading.collect(&handle, AddressSource::Agent);
     }
     if reading.addresses.is_empty() && !known.interfaces.is_empty() {
@@ -144,15 +146,29 @@ const MAX_TEXT: usize = 128;
 /// Most users and file systems of a guest that are kept.
 const MAX_LINES: i64 = 64;
 
+/// Most keys of somebody that are shown, and the longest one, in bytes.
+const MAX_KEYS: usize = 256;
+const MAX_KEY: usize = 16 * 1024;
+/// Most full file systems that everybody is told of.
+const MAX_FULL: usize = 4;
+
 /// All that a guest says of itself.
 pub(crate) fn details(connect: &Connect, id: Uuid) -> Result<GuestDetails, Error> {
     Ok(read_details(&ffi::guest_info(&connect.lookup_domain_by_uuid(id)?, 0)?))
 }
 
+/// The keys with which somebody may log in to a guest. Lines that are not text are left out.
+pub(crate) fn ssh_keys(connect: &Connect, id: Uuid, user: &str) -> Result<Vec<String>, Error> {
+    let told = ffi::ssh_keys(&connect.lookup_domain_by_uuid(id)?, user)?;
+    let keys = told.into_iter().filter(|key| key.len() <= MAX_KEY && !key.chars().any(char::is_control));
+    let mut keys: Vec<String> = keys.filter(|key| !key.trim().is_empty()).take(MAX_KEYS).collect();
+    // Agents tell them in no order.
+    keys.sort();
+    Ok(keys)
+}
+
 fn read_details(values: &HashMap<String, Value>) -> GuestDetails {
     let text = |name: &str| clean(values, name);
-    let lines = |group: &str| 0..number(values, &format!("{group}.count")).unwrap_or_default().clamp(0, MAX_LINES);
-    let bytes = |name: String| number(values, &name).and_then(|number| u64::try_from(number).ok());
     let load = |minutes: &str| match values.get(&format!("load.{minutes}m")) {
         Some(Value::Float(load)) if load.is_finite() && *load >= 0.0 => Some(*load),
         _ => None,
@@ -161,13 +177,7 @@ fn read_details(values: &HashMap<String, Value>) -> GuestDetails {
         let since = number(values, &format!("user.{n}.login-time")).and_then(|at| u64::try_from(at).ok());
         GuestUser { name: text(&format!("user.{n}.name")), since: since.filter(|at| *at < 1 << 53) }
     };
-    let file_system = |n: i64| FileSystem {
-        mount_point: text(&format!("fs.{n}.mountpoint")),
-        kind: text(&format!("fs.{n}.fstype")),
-        total_bytes: bytes(format!("fs.{n}.total-bytes")),
-        used_bytes: bytes(format!("fs.{n}.used-bytes")),
-    };
-    let Guest { hostname, os_version } = guest(values);
+    let Guest { hostname, os_version, .. } = guest(values);
     GuestDetails {
         hostname,
         os_version,
@@ -175,9 +185,26 @@ fn read_details(values: &HashMap<String, Value>) -> GuestDetails {
         timezone: text("timezone.name"),
         timezone_offset: number(values, "timezone.offset").filter(|offset| (-86_400..=86_400).contains(offset)),
         load: load("1").zip(load("5")).zip(load("15")).map(|((one, five), fifteen)| [one, five, fifteen]),
-        users: lines("user").map(user).filter(|user| !user.name.is_empty()).collect(),
-        file_systems: lines("fs").map(file_system).filter(|system| !system.mount_point.is_empty()).collect(),
+        users: lines(values, "user").map(user).filter(|user| !user.name.is_empty()).collect(),
+        file_systems: file_systems(values).collect(),
     }
+}
+
+/// The numbers of a group's lines, as many as are kept.
+fn lines(values: &HashMap<String, Value>, group: &str) -> std::ops::Range<i64> {
+    0..number(values, &format!("{group}.count")).unwrap_or_default().clamp(0, MAX_LINES)
+}
+
+fn file_systems(values: &HashMap<String, Value>) -> impl Iterator<Item = FileSystem> {
+    let text = |name: &str| clean(values, name);
+    let bytes = |name: String| number(values, &name).and_then(|number| u64::try_from(number).ok());
+    let file_system = move |n: i64| FileSystem {
+        mount_point: text(&format!("fs.{n}.mountpoint")),
+        kind: text(&format!("fs.{n}.fstype")),
+        total_bytes: bytes(format!("fs.{n}.total-bytes")),
+        used_bytes: bytes(format!("fs.{n}.used-bytes")),
+    };
+    lines(values, "fs").map(file_system).filter(|system| !system.mount_point.is_empty())
 }
 
 fn guest(values: &HashMap<String, Value>) -> Guest {
@@ -188,7 +215,9 @@ fn guest(values: &HashMap<String, Value>) -> Guest {
     } else {
         pretty
     };
-    Guest { hostname: clean("hostname"), os_version }
+    let nearly_full = file_systems(values).filter(FileSystem::is_nearly_full).take(MAX_FULL);
+    let nearly_full: BTreeSet<String> = nearly_full.map(|system| system.mount_point).collect();
+    Guest { hostname: clean("hostname"), os_version, nearly_full: nearly_full.into_iter().collect() }
 }
 
 /// Identifies a reading that is under way.
@@ -221,5 +250,30 @@ mod tests {
         values.insert("fs.count".into(), Value::Int(i64::MAX));
         values.extend((0..1_000).map(|n| (format!("fs.{n}.mountpoint"), text("/"))));
         assert_eq!(read_details(&values).file_systems.len(), 64);
+    }
+
+    #[test]
+    fn file_systems_that_are_nearly_full_are_told_but_not_what_nobody_writes_to() {
+        let line = |n: usize, (mount, kind, used, total): (&str, &str, i64, i64)| {
+            let name = |field: &str| format!("fs.{n}.{field}");
+            [
+                (name("mountpoint"), Value::Text(mount.into())),
+                (name("fstype"), Value::Text(kind.into())),
+                (name("used-bytes"), Value::Int(used)),
+                (name("total-bytes"), Value::Int(total)),
+            ]
+        };
+        let all = [
+            ("/var", "ext4", 95, 100),
+            ("/", "xfs", 90, 100),
+            ("/home", "xfs", 89, 100),
+            ("/snap/core", "squashfs", 100, 100),
+            ("/odd", "ext4", 5, 0),
+            ("/lies", "ext4", -5, 4),
+        ];
+        let mut values: HashMap<String, Value> =
+            all.into_iter().enumerate().flat_map(|(n, each)| line(n, each)).collect();
+        values.insert("fs.count".into(), Value::Int(6));
+        assert_eq!(guest(&values).nearly_full, ["/", "/var"]);
     }
 }

@@ -233,8 +233,11 @@ impl Hypervisor {
         let session = self.shared.session().ok_or_else(|| self.not_connected())?;
         let polite = matches!(command, DomainCommand::Shutdown {});
         self.shared.expect(id, request, if polite { SHUTDOWN_WINDOW } else { COMMAND_WINDOW });
-        let slow = matches!(command, DomainCommand::Save {} | DomainCommand::TrimFileSystems {});
-        let lane = if slow { Lane::Slow } else { Lane::Command };
+        let lane = match command {
+            DomainCommand::Save {} | DomainCommand::TrimFileSystems {} => Lane::Slow,
+            DomainCommand::ThawFileSystems {} => Lane::Thaw,
+            _ => Lane::Command,
+        };
         let result = session.call(lane, move |connect| domain::run(connect, id, &command)).await;
         // A link that broke meanwhile drops the waiting side: then there is
         // nothing to wait for, the next listing will tell.
@@ -297,6 +300,17 @@ impl Hypervisor {
     pub async fn guest_details(&self, id: Uuid, name: &str) -> Result<GuestDetails, Fault> {
         let session = self.shared.session().ok_or_else(|| self.not_connected())?;
         let read = session.call(Lane::Guest, move |connect| guest::details(connect, id)).await;
+        read.map_err(|error| error.of_command(name, self.config.id.as_str()))
+    }
+
+    /// The keys with which somebody may log in to the guest of a machine.
+    ///
+    /// # Errors
+    /// What libvirt refused, in words; `Unreachable` while the link is down.
+    pub async fn ssh_keys(&self, id: Uuid, name: &str, user: &str) -> Result<Vec<String>, Fault> {
+        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
+        let user = user.to_owned();
+        let read = session.call(Lane::Guest, move |connect| guest::ssh_keys(connect, id, &user)).await;
         read.map_err(|error| error.of_command(name, self.config.id.as_str()))
     }
 

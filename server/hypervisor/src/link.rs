@@ -46,6 +46,8 @@ pub(crate) enum Lane {
     Content,
     /// Readings of pools, volumes and leases, which may wait for a file server.
     Around,
+    /// What lets a guest's file systems go on, which must wait for nobody else.
+    Thaw,
 }
 
 /// How many lanes there are.
@@ -53,7 +55,7 @@ const LANES: usize = Lane::NAMES.len();
 
 impl Lane {
     /// Their names, in their order.
-    const NAMES: [&str; 8] = ["read", "machine", "command", "slow", "stats", "guest", "content", "around"];
+    const NAMES: [&str; 9] = ["read", "machine", "command", "slow", "stats", "guest", "content", "around", "thaw"];
     /// Calls at a time, one below what the daemon serves of a connection.
     const PERMITS: usize = 4;
 
@@ -62,7 +64,7 @@ impl Lane {
         match self {
             Self::Read | Self::Machine | Self::Stats => Some(Duration::from_secs(10)),
             Self::Around | Self::Guest => Some(Duration::from_secs(30)),
-            Self::Command => Some(Duration::from_secs(90)),
+            Self::Command | Self::Thaw => Some(Duration::from_secs(90)),
             Self::Slow | Self::Content => None,
         }
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use model::{
     Fault, FaultKind, Network, NetworkCommand,
-    network::{Lease, NetworkSpec},
+    network::{DnsHost, Lease, NetworkSpec, StaticHost},
 };
 use uuid::Uuid;
 use virt::{connect::Connect, network::Network as Handle, sys};
@@ -81,9 +81,20 @@ pub(crate) fn run(connect: &Connect, id: Uuid, command: &NetworkCommand) -> Resu
             let known = xml::network::network(&network.xml_desc(0)?).unwrap_or_default();
             let hosts = known.subnets.into_iter().flat_map(|subnet| subnet.hosts);
             for host in hosts.filter(|host| host.address == *address && host.mac.eq_ignore_ascii_case(mac)) {
-                update(&network, sys::VIR_NETWORK_UPDATE_COMMAND_DELETE, (&host.mac, host.address, &host.name))?;
+                update_host(&network, sys::VIR_NETWORK_UPDATE_COMMAND_DELETE, (&host.mac, host.address, &host.name))?;
             }
         }
+        NetworkCommand::SetDnsHost { address, names } => {
+            let wished = DnsHost { address: *address, names: names.clone() };
+            // libvirt changes none of these; what is there goes first, and comes back when the new one is refused.
+            let had = forget_names(&network, *address)?;
+            update_names(&network, sys::VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, &wished).inspect_err(|_| {
+                had.iter().for_each(|had| {
+                    update_names(&network, sys::VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, had).ok();
+                });
+            })?;
+        }
+        NetworkCommand::RemoveDnsHost { address } => drop(forget_names(&network, *address)?),
     }
     Ok(())
 }
@@ -112,23 +123,49 @@ fn define(connect: &Connect, id: Uuid, spec: &NetworkSpec, autostart: bool) -> R
 fn set_static_host(network: &Handle, mac: &str, address: IpAddr, name: &str) -> Result<(), Error> {
     let known = xml::network::network(&network.xml_desc(0)?).unwrap_or_default();
     let mut hosts = known.subnets.into_iter().flat_map(|subnet| subnet.hosts);
-    // libvirt knows a machine by its hardware address and changes all else of it.
-    let command = match hosts.any(|host| host.mac.eq_ignore_ascii_case(mac)) {
+    // libvirt knows a machine by its hardware address, or its name, and changes all else of it.
+    let known = |host: StaticHost| match mac.is_empty() {
+        true => host.name == name,
+        false => host.mac.eq_ignore_ascii_case(mac),
+    };
+    let command = match hosts.any(known) {
         true => sys::VIR_NETWORK_UPDATE_COMMAND_MODIFY,
         false => sys::VIR_NETWORK_UPDATE_COMMAND_ADD_LAST,
     };
-    update(network, command, (mac, address, name))
+    update_host(network, command, (mac, address, name))
 }
 
-/// Changes the static addresses of a network, of the running one and of its definition.
-fn update(
+/// Changes the static addresses of a network.
+fn update_host(
     network: &Handle,
     command: sys::virNetworkUpdateCommand,
     (mac, address, name): (&str, IpAddr, &str),
 ) -> Result<(), Error> {
-    let live = if network.is_active()? { sys::VIR_NETWORK_UPDATE_AFFECT_LIVE } else { 0 };
-    let config = if network.is_persistent()? { sys::VIR_NETWORK_UPDATE_AFFECT_CONFIG } else { 0 };
     let index = xml::network::index_of(&network.xml_desc(0)?, address).unwrap_or(-1);
     let host = xml::network::static_host(mac, address, name);
-    Ok(network.update(command, sys::VIR_NETWORK_SECTION_IP_DHCP_HOST, index, &host, live | config)?)
+    update(network, command, (sys::VIR_NETWORK_SECTION_IP_DHCP_HOST, index), &host)
+}
+
+/// Takes the names of an address away; gives what was there.
+fn forget_names(network: &Handle, address: IpAddr) -> Result<Vec<DnsHost>, Error> {
+    let mut known = xml::network::network(&network.xml_desc(0)?).unwrap_or_default().dns;
+    known.retain(|host| host.address == address);
+    known.iter().try_for_each(|host| update_names(network, sys::VIR_NETWORK_UPDATE_COMMAND_DELETE, host))?;
+    Ok(known)
+}
+
+fn update_names(network: &Handle, command: sys::virNetworkUpdateCommand, host: &DnsHost) -> Result<(), Error> {
+    update(network, command, (sys::VIR_NETWORK_SECTION_DNS_HOST, -1), &xml::network::dns_host(host))
+}
+
+/// Changes a part of a network, of the running one and of its definition.
+fn update(
+    network: &Handle,
+    command: sys::virNetworkUpdateCommand,
+    (section, index): (sys::virNetworkUpdateSection, i32),
+    part: &str,
+) -> Result<(), Error> {
+    let live = if network.is_active()? { sys::VIR_NETWORK_UPDATE_AFFECT_LIVE } else { 0 };
+    let config = if network.is_persistent()? { sys::VIR_NETWORK_UPDATE_AFFECT_CONFIG } else { 0 };
+    Ok(network.update(command, section, index, part, live | config)?)
 }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  every 2 s  all running machines: interfaces from libvirt's daemon in one call that
-//!             asks no QEMU; processor, memory and disks from /proc on this machine,
-//!             from libvirt elsewhere
+//!             asks no QEMU; processor, memory and disks from /proc on this machine, from QEMU
+//!             of a host elsewhere, beside the sweeps
 //!  every 4 s  machines somebody looks at: each disk, and the guest's memory, from QEMU
 //!  every 60 s how much room the active storage pools have
 //! ```
@@ -12,6 +12,7 @@
 //! machine whose process hangs is marked and delays no other. It does not know what
 //! becomes of what it measures.
 
+mod far;
 mod process;
 mod readings;
 mod storage;
@@ -30,6 +31,7 @@ use tokio::{task::JoinSet, time::sleep};
 use uuid::Uuid;
 
 use self::{
+    far::Far,
     process::Processes,
     readings::{Detail, HostReading, Reading},
 };
@@ -76,6 +78,8 @@ pub(crate) struct Sampler {
     asking: JoinSet<(Uuid, u64, Result<Detail, Error>)>,
     /// What their disks had moved when they were asked last.
     disks: HashMap<Uuid, Meter>,
+    /// What QEMU tells of machines that the kernel here does not tell of.
+    far: Far,
     /// Processor time of the host at the last sweep: in all, and idle.
     idle: Option<(u64, u64)>,
     /// The processes of a host that is this machine.
@@ -98,6 +102,7 @@ impl Sampler {
             details: HashMap::new(),
             asking: JoinSet::new(),
             disks: HashMap::new(),
+            far: Far::new(),
             idle: None,
             processes: process::is_local(&config.uri).then(Arc::default),
             storage: Vec::new(),
@@ -115,6 +120,7 @@ impl Sampler {
             if !same {
                 // What was counted before a gap says nothing about after it.
                 self.meters.clear();
+                self.far = Far::new();
                 self.idle = None;
                 self.storage.clear();
                 self.sweeps = 0;
@@ -150,6 +156,7 @@ impl Sampler {
     async fn sweep(&mut self, session: &Arc<Session>) -> Result<Sweep, Error> {
         let running = self.shared.running();
         self.take_details();
+        self.far.take();
         self.look_for_room(session);
         self.sweeps += 1;
         if self.sweeps.is_multiple_of(DETAILS_IN) && self.asking.is_empty() {
@@ -163,6 +170,10 @@ impl Sampler {
         self.meters.retain(|id, _| running.contains_key(id));
         self.by_kernel.retain(|id| running.contains_key(id));
         self.details.retain(|id, _| running.contains_key(id));
+        self.far.keep(|id| running.contains_key(id));
+        if !test_driver && !read.machines.values().any(|reading| reading.by_kernel) {
+            self.far.ask(session);
+        }
         let at = self.now();
         let machines = read.machines.into_iter().filter_map(|(id, reading)| {
             let domain = running.get(&id)?;
@@ -222,7 +233,12 @@ impl Sampler {
 
     /// What a reading tells together with the one before; none at the first one.
     fn machine(&mut self, at: u64, domain: &Domain, reading: Reading) -> Option<VmStats> {
-        let Reading { counters, resident_mb, given_mb, by_kernel } = reading;
+        let Reading { counters, mut resident_mb, mut given_mb, by_kernel } = reading;
+        let far = self.far.of(&domain.id).filter(|_| !by_kernel);
+        let silent = !by_kernel && self.far.is_silent(&domain.id);
+        if let Some(far) = far {
+            (resident_mb, given_mb) = (far.resident_mb, far.given_mb);
+        }
         let detail = self.details.get(&domain.id);
         let known = detail.and_then(Option::as_ref);
         let meter = self.meters.entry(domain.id).or_default();
@@ -235,7 +251,10 @@ impl Sampler {
                 self.by_kernel.remove(&domain.id)
             };
         }
-        let rates = meter.read(at, counters)?;
+        let mut rates = meter.read(at, counters)?;
+        if let Some(far) = far {
+            (rates.cpus, rates.disk) = (far.cpus, far.disk);
+        }
         let guest = known.and_then(|detail| detail.guest_used_mb);
         let (memory_used_mb, memory_source) = match (guest, resident_mb) {
             (Some(used), _) => (Some(used), MemorySource::Guest),
@@ -249,7 +268,7 @@ impl Sampler {
             memory_total_mb: domain.memory_mb,
             memory_source,
             memory_held_mb: resident_mb.or(given_mb),
-            not_answering: domain.unresponsive || detail.is_some_and(Option::is_none),
+            not_answering: domain.unresponsive || silent || detail.is_some_and(Option::is_none),
             timestamp: now(),
             ..VmStats::default()
         };

@@ -149,6 +149,16 @@ async fn a_network_is_made_gets_static_addresses_and_is_deleted() {
     assert_eq!((hosts[0].address, hosts[0].name.as_str()), (address, "web"));
     world.run_on(id, NetworkCommand::RemoveStaticHost { mac, address }).await.expect("removed");
     assert!(world.network("guests").expect("there").subnets[0].hosts.is_empty());
+    let names = async |names: &[&str]| {
+        let names = names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        world.run_on(id, NetworkCommand::SetDnsHost { address, names: names.clone() }).await.expect("set");
+        let known = world.network("guests").expect("there").dns.clone();
+        assert_eq!(known.iter().map(|host| &host.names).collect::<Vec<_>>(), [&names]);
+    };
+    names(&["db", "db.lab"]).await;
+    names(&["db", "old"]).await;
+    world.run_on(id, NetworkCommand::RemoveDnsHost { address }).await.expect("removed");
+    assert!(world.network("guests").expect("there").dns.is_empty());
     world.run_on(id, NetworkCommand::StopNetwork {}).await.expect("stops");
     assert!(!world.network("guests").expect("there").active);
     world.run_on(id, NetworkCommand::DeleteNetwork {}).await.expect("deleted");

@@ -280,10 +280,24 @@ async fn guests_of_a_network_of_ours_get_addresses_and_virsh_is_followed() {
         ipv4: "10.213.7.1/24".into(),
         dhcp_first: "10.213.7.10".into(),
         dhcp_last: "10.213.7.99".into(),
+        ipv6: "fd00:213:7::1/64".into(),
+        dhcp6_first: "fd00:213:7::100".into(),
+        dhcp6_last: "fd00:213:7::1ff".into(),
         domain: "lab.example.org".into(),
         ..NetworkSpec::default()
     };
     world.run_on(id, NetworkCommand::DefineNetwork { network: network.clone(), autostart: true }).await.expect("made");
+    let six: std::net::IpAddr = "fd00:213:7::50".parse().expect("an address");
+    for (name, there) in [("web6", vec!["web6"]), ("web7", vec!["web6", "web7"])] {
+        let address = if name == "web6" { six } else { "fd00:213:7::51".parse().expect("an address") };
+        let fixed = NetworkCommand::SetStaticHost { mac: String::new(), address, name: name.into() };
+        world.run_on(id, fixed).await.expect("set");
+        let hosts = world.network("bv-lab").expect("there").subnets[1].hosts.clone();
+        assert_eq!(hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(), there);
+    }
+    let remove = NetworkCommand::RemoveStaticHost { mac: String::new(), address: six };
+    world.run_on(id, remove).await.expect("removed");
+    assert_eq!(world.network("bv-lab").expect("there").subnets[1].hosts[0].name, "web7");
     let made = world.network("bv-lab").expect("it is there");
     assert!(made.active && made.autostart && made.bridge.starts_with("virbr"), "{made:?}");
     // A second one in the same subnet would be libvirt's to refuse, too; we say it before.
@@ -312,6 +326,14 @@ async fn guests_of_a_network_of_ours_get_addresses_and_virsh_is_followed() {
     let of = |mac: &str| given.iter().find(|lease| lease.mac == mac).expect("it has a lease");
     assert_eq!(of(mac).address, "10.213.7.50/24", "the static one");
     assert!(of(other).address.starts_with("10.213.7.") && of(other).expires > 0);
+    // A name of ours is known to guests at once, and they reach each other by it.
+    let names = NetworkCommand::SetDnsHost { address, names: vec!["store.lab.example.org".into()] };
+    world.run_on(id, names).await.expect("set");
+    assert_eq!(world.network("bv-lab").expect("there").dns[0].address, address);
+    let reached = daemon.in_guest("db", "ping -c 2 -w 10 store.lab.example.org").await;
+    assert!(reached, "db reaches web by its name");
+    world.run_on(id, NetworkCommand::RemoveDnsHost { address }).await.expect("removed");
+    assert!(!daemon.in_guest("db", "nslookup store.lab.example.org").await, "nobody knows it any more");
     let used = world.run_on(id, NetworkCommand::DeleteNetwork {}).await.expect_err("in use");
     assert!(used.reason.contains("web") && used.reason.contains("db"), "{used:?}");
     daemon.virsh(&["net-destroy", "bv-lab"]);

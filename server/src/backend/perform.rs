@@ -86,14 +86,15 @@ impl Backend {
         drop(slot);
         failpoint::reach("after-libvirt");
         match result {
-            Ok(()) if intent.command == SHUTDOWN => self.wait_until_off(record).await,
-            Ok(()) if matches!(intent.command, Command::Pool(PoolCommand::UploadVolume { .. })) => {
-                match self.take_content(record).await {
-                    Ok(()) => End { outcome: TaskState::Succeeded, fault: None, settled: Settled::Seen },
-                    Err(fault) => failed(fault),
-                }
+            Ok(()) => self.follow_up(record).await,
+            // It may have frozen all the same.
+            Err(fault)
+                if matches!(intent.command, Command::Domain(DomainCommand::FreezeFileSystems { .. }))
+                    && fault.kind != FaultKind::Refused =>
+            {
+                self.thaw(record).await;
+                failed(fault)
             }
-            Ok(()) => End { outcome: TaskState::Succeeded, fault: None, settled: Settled::Seen },
             // Nobody knows whether libvirt did it, so the machine is asked.
             Err(fault) if fault.kind == FaultKind::TimedOut || is_lost(&fault) => {
                 self.tasks.progress(record, |task| {
@@ -104,6 +105,22 @@ impl Backend {
             }
             Err(fault) => failed(fault),
         }
+    }
+
+    /// What remains to be done when libvirt has done its part.
+    async fn follow_up(&self, record: &Record) -> End {
+        match record.intent.command {
+            Command::Domain(DomainCommand::Shutdown {}) => return self.wait_until_off(record).await,
+            Command::Domain(DomainCommand::FreezeFileSystems { seconds }) => self.hold_frozen(record, seconds).await,
+            Command::Domain(DomainCommand::ThawFileSystems {}) => self.end_freezes(record.target().as_ref()),
+            Command::Pool(PoolCommand::UploadVolume { .. }) => {
+                if let Err(fault) = self.take_content(record).await {
+                    return failed(fault);
+                }
+            }
+            _ => {}
+        }
+        End { outcome: TaskState::Succeeded, fault: None, settled: Settled::Seen }
     }
 
     /// Waits for libvirt, and tells how far it is when that takes longer.
@@ -195,6 +212,13 @@ impl Backend {
             return End { outcome: TaskState::Failed, fault: Some(fault), settled: Settled::Later };
         }
         hypervisor.settled().await;
+        if matches!(intent.command, Command::Domain(DomainCommand::FreezeFileSystems { .. })) {
+            self.tasks.progress(record, |task| task.note(now(), "It may still be frozen, and is thawed"));
+            self.thaw(record).await;
+            let reason = format!("{} was interrupted; {} is thawed now", self.title(record), intent.name);
+            let fault = Fault::new(FaultKind::Interrupted, reason).with_next("A copy made meanwhile may not be whole");
+            return End { outcome: TaskState::Failed, fault: Some(fault), settled: Settled::Later };
+        }
         if !matches!(intent.command, Command::Domain(_)) {
             // What was not read is not gone.
             hypervisor.listed().await;

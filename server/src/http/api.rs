@@ -5,7 +5,7 @@ use std::sync::Arc;
 use app::{backend::Backend as _, routes};
 use axum::{
     Extension, Form, Json,
-    extract::{Path, State, rejection::JsonRejection},
+    extract::{Path, Query, State, rejection::JsonRejection},
     http::{StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
@@ -13,6 +13,7 @@ use model::{
     BatchRequest, CommandRequest, DomainRef, Fault, FaultKind, HostId, Origin, Receipt, domain::GuestDetails,
     hardware::Hardware, inventory::Snapshot,
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Failed;
@@ -115,6 +116,27 @@ pub(crate) async fn guest(
 ) -> Result<Json<GuestDetails>, Failed> {
     let id = super::object(&host, &uuid)?;
     Ok(Json(sight.guest(&id).await?))
+}
+
+/// Whose keys are asked for.
+#[derive(Deserialize)]
+pub(crate) struct KeysOf {
+    #[serde(default = "root")]
+    user: String,
+}
+
+fn root() -> String {
+    "root".into()
+}
+
+/// `GET /api/v1/domains/{host}/{uuid}/ssh-keys?user=`
+pub(crate) async fn ssh_keys(
+    Extension(sight): Extension<Sight>,
+    Path((host, uuid)): Path<(String, String)>,
+    Query(KeysOf { user }): Query<KeysOf>,
+) -> Result<Json<Value>, Failed> {
+    let id = super::object(&host, &uuid)?;
+    Ok(Json(json!({ "keys": sight.keys_of(&id, &user).await? })))
 }
 
 /// `GET /api/v1/pools/{host}/{uuid}/volumes`

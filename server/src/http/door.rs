@@ -89,7 +89,9 @@ fn access(method: &Method, route: Option<&str>, path: &str) -> Option<Access> {
         // What a browser complains of, and addresses that do not exist.
         "/api/v1/reports" | "/api/{*unknown}" => Some(Needs(View)),
         // What lies in a volume is read by whoever may use it.
-        "/api/v1/uploads/{id}" | "/api/v1/pools/{host}/{uuid}/content" => Some(Needs(Operate)),
+        "/api/v1/domains/{host}/{uuid}/ssh-keys" | "/api/v1/uploads/{id}" | "/api/v1/pools/{host}/{uuid}/content" => {
+            Some(Needs(Operate))
+        }
         "/api/v1/commands"
         | "/api/v1/batches"
         | "/api/v1/tasks/{id}/cancel"

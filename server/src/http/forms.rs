@@ -196,6 +196,12 @@ fn wanted(kind: &str, fields: &Fields) -> Result<Command, Fault> {
         "setDescription" => DomainCommand::SetDescription { description: text("description").replace("\r\n", "\n") },
         "syncTime" => DomainCommand::SyncTime {},
         "trimFileSystems" => DomainCommand::TrimFileSystems {},
+        "freezeFileSystems" => {
+            DomainCommand::FreezeFileSystems { seconds: fields.text("seconds").parse().unwrap_or_default() }
+        }
+        "thawFileSystems" => DomainCommand::ThawFileSystems {},
+        "addSshKey" => DomainCommand::AddSshKey { user: text("user"), key: fields.text("key") },
+        "removeSshKey" => DomainCommand::RemoveSshKey { user: text("user"), key: text("key") },
         "setGuestPassword" => {
             DomainCommand::SetGuestPassword { user: text("user"), password: Secret(text("password")) }
         }
@@ -283,6 +289,8 @@ fn of_network(kind: &str, fields: &Fields) -> Result<NetworkCommand, Fault> {
                 dhcp_first: text("dhcpFirst"),
                 dhcp_last: text("dhcpLast"),
                 ipv6: text("ipv6"),
+                dhcp6_first: text("dhcp6First"),
+                dhcp6_last: text("dhcp6Last"),
                 domain: text("domain"),
             };
             NetworkCommand::DefineNetwork { network, autostart: fields.is_on("autostart") }
@@ -292,6 +300,11 @@ fn of_network(kind: &str, fields: &Fields) -> Result<NetworkCommand, Fault> {
             NetworkCommand::SetStaticHost { mac, address, name: text("name") }
         }
         "removeStaticHost" => NetworkCommand::RemoveStaticHost { mac: text("mac"), address: fields.address()? },
+        "setDnsHost" => {
+            let names = text("names").split([' ', ',']).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+            NetworkCommand::SetDnsHost { address: fields.address()?, names }
+        }
+        "removeDnsHost" => NetworkCommand::RemoveDnsHost { address: fields.address()? },
         _ => return Err(unknown()),
     })
 }
@@ -325,6 +338,10 @@ mod tests {
         for kind in [
             "syncTime",
             "trimFileSystems",
+            "freezeFileSystems",
+            "thawFileSystems",
+            "addSshKey",
+            "removeSshKey",
             "setGuestPassword",
             "setAutostart",
             "rename",

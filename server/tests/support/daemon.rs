@@ -3,9 +3,12 @@
 use std::{
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
 
+use serde_json::json;
 use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
 
 /// A libvirtd of this test's own with one guest, web-01; it needs root.
 pub struct Daemon {
@@ -70,6 +73,17 @@ impl Daemon {
 
     pub fn virsh(&self, arguments: &[&str]) -> String {
         run(Command::new("virsh").args(["-q", "-c", &self.uri]).args(arguments))
+    }
+
+    /// Lets a guest run something beside all else; waits until its agent takes it.
+    pub async fn in_guest(&self, name: &str, script: &str) {
+        let arguments = json!({ "path": "/bin/busybox", "arg": ["sh", "-c", script] });
+        let wish = json!({ "execute": "guest-exec", "arguments": arguments }).to_string();
+        let began = Instant::now();
+        while self.try_virsh(&["qemu-agent-command", name, &wish]).is_none() {
+            assert!(began.elapsed() < Duration::from_secs(90), "the agent of {name} answers");
+            sleep(Duration::from_millis(200)).await;
+        }
     }
 
     /// What virsh wrote, if it succeeded.

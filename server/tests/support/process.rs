@@ -57,13 +57,28 @@ impl Process {
         Some((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
     }
 
+    /// A page.
+    pub async fn text(&self, path: &str) -> String {
+        let request = axum::http::Request::get(format!("http://{}{path}", self.address));
+        let response = self.client.request(request.body(Full::default()).expect("a request")).await.expect("an answer");
+        assert_eq!(response.status(), 200, "{path}");
+        let body = http_body_util::BodyExt::collect(response.into_body()).await.expect("whole").to_bytes();
+        String::from_utf8_lossy(&body).into_owned()
+    }
+
     /// Sends a command; gives its request id once it is accepted.
     pub async fn send(&self, target: &str, kind: &str) -> String {
-        let id = Uuid::new_v4().to_string();
-        let request = json!({ "requestId": id, "host": "atlas", "target": target, "command": { "kind": kind } });
-        let (status, answer) = self.json("POST", "/api/v1/commands", &request).await.expect("answers");
+        let (status, answer, id) = self.command(target, json!({ "kind": kind })).await;
         assert_eq!(status, 202, "{answer}");
         id
+    }
+
+    /// Sends a command with arguments; gives the answer, and its request id.
+    pub async fn command(&self, target: &str, command: Value) -> (u16, Value, String) {
+        let id = Uuid::new_v4().to_string();
+        let request = json!({ "requestId": id, "host": "atlas", "target": target, "command": command });
+        let (status, answer) = self.json("POST", "/api/v1/commands", &request).await.expect("answers");
+        (status, answer, id)
     }
 
     /// Reads a task until it is as wanted, as any program would.

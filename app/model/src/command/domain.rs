@@ -58,6 +58,29 @@ pub enum DomainCommand {
     /// Give room that the guest's file systems do not use back, by its agent
     /// (`virDomainFSTrim`).
     TrimFileSystems {},
+    /// Hold the guest's file systems still, as for a copy of its disks, and let them go on after
+    /// so many seconds at the latest, by its agent (`virDomainFSFreeze`, `virDomainFSThaw`).
+    FreezeFileSystems {
+        /// How long at most.
+        seconds: u32,
+    },
+    /// Let the guest's file systems go on, by its agent (`virDomainFSThaw`).
+    ThawFileSystems {},
+    /// Let somebody log in to the guest with a key, by its agent
+    /// (`virDomainAuthorizedSSHKeysSet`).
+    AddSshKey {
+        /// Who.
+        user: String,
+        /// The public key, as a line of `authorized_keys`.
+        key: String,
+    },
+    /// The opposite.
+    RemoveSshKey {
+        /// Who.
+        user: String,
+        /// The public key, as it stands there.
+        key: String,
+    },
     /// Give somebody in the guest another password, by its agent (`virDomainSetUserPassword`).
     SetGuestPassword {
         /// Who.
@@ -75,6 +98,16 @@ pub enum DomainCommand {
 /// Whether a text can name somebody in a guest, of Windows, too.
 fn is_user(text: &str) -> bool {
     !text.is_empty() && text.len() <= 64 && !text.chars().any(|c| c.is_control() || "/:\"".contains(c))
+}
+
+/// Whether a text can be a line of `authorized_keys` (sshd(8)), with options in front or not.
+fn is_public_key(text: &str) -> bool {
+    let kinds = ["ssh-", "ecdsa-", "sk-"];
+    let mut words = text.split_whitespace();
+    text.len() <= MAX_KEY
+        && !text.chars().any(char::is_control)
+        && words.any(|word| kinds.iter().any(|kind| word.starts_with(kind)))
+        && words.next().is_some_and(|blob| blob.starts_with("AAAA"))
 }
 
 /// A text that is written nowhere: it travels in, and comes out as stars.
@@ -118,6 +151,10 @@ pub(super) fn label_of(kind: &str) -> &'static str {
         "setTags" => "Set tags",
         "syncTime" => "Set clock",
         "trimFileSystems" => "Trim file systems",
+        "freezeFileSystems" => "Freeze file systems",
+        "thawFileSystems" => "Thaw file systems",
+        "addSshKey" => "Add SSH key",
+        "removeSshKey" => "Remove SSH key",
         "setGuestPassword" => "Set password",
         other => DomainCommand::button(other).map_or("", |command| command.label()),
     }
@@ -125,6 +162,10 @@ pub(super) fn label_of(kind: &str) -> &'static str {
 
 /// Longest name in bytes; libvirt makes file names of it.
 const MAX_NAME: usize = 200;
+/// Longest public key in bytes.
+const MAX_KEY: usize = 16 * 1024;
+/// Longest time that file systems may be frozen, in seconds.
+const MAX_FROZEN: u32 = 600;
 /// Longest title in characters.
 const MAX_TITLE: usize = 200;
 /// Longest description in bytes.
@@ -171,6 +212,10 @@ impl DomainCommand {
             Self::SetTags { .. } => "setTags",
             Self::SyncTime {} => "syncTime",
             Self::TrimFileSystems {} => "trimFileSystems",
+            Self::FreezeFileSystems { .. } => "freezeFileSystems",
+            Self::ThawFileSystems {} => "thawFileSystems",
+            Self::AddSshKey { .. } => "addSshKey",
+            Self::RemoveSshKey { .. } => "removeSshKey",
             Self::SetGuestPassword { .. } => "setGuestPassword",
         }
     }
@@ -202,6 +247,10 @@ impl DomainCommand {
             Self::SetTags { .. } => "Set tags",
             Self::SyncTime {} => "Set clock",
             Self::TrimFileSystems {} => "Trim file systems",
+            Self::FreezeFileSystems { .. } => "Freeze file systems",
+            Self::ThawFileSystems {} => "Thaw file systems",
+            Self::AddSshKey { .. } => "Add SSH key",
+            Self::RemoveSshKey { .. } => "Remove SSH key",
             Self::SetGuestPassword { .. } => "Set password",
         }
     }
@@ -228,6 +277,10 @@ impl DomainCommand {
             Self::SetTags { .. } => "has new tags",
             Self::SyncTime {} => "has the time of now",
             Self::TrimFileSystems {} => "gave back what it does not use",
+            Self::FreezeFileSystems { .. } => "was frozen and goes on",
+            Self::ThawFileSystems {} => "is not frozen",
+            Self::AddSshKey { .. } => "takes one more key",
+            Self::RemoveSshKey { .. } => "takes one key less",
             Self::SetGuestPassword { .. } => "has a new password",
         }
     }
@@ -245,6 +298,20 @@ impl DomainCommand {
             Self::Nmi {} => Some("Many guests answer an NMI with a crash dump and a restart."),
             _ => None,
         }
+    }
+
+    /// Whether it is the guest's agent that does it.
+    pub fn asks_agent(&self) -> bool {
+        matches!(
+            self,
+            Self::SyncTime {}
+                | Self::TrimFileSystems {}
+                | Self::FreezeFileSystems { .. }
+                | Self::ThawFileSystems {}
+                | Self::AddSshKey { .. }
+                | Self::RemoveSshKey { .. }
+                | Self::SetGuestPassword { .. }
+        )
     }
 
     /// The state in which a machine is once this has worked; none when the state
@@ -275,7 +342,7 @@ impl DomainCommand {
             Self::SetDescription { description } => Some(domain.description == description.trim()),
             Self::SetTags { tags } => Some(domain.tags == normal_tags(tags.iter().cloned())),
             Self::Reboot {} | Self::Reset {} | Self::Nmi {} => None,
-            Self::SyncTime {} | Self::TrimFileSystems {} | Self::SetGuestPassword { .. } => None,
+            _ if self.asks_agent() => None,
             _ if domain.state == DomainState::Unknown => None,
             _ => self.leads_to().map(|state| state == domain.state),
         }
@@ -383,8 +450,13 @@ impl DomainCommand {
                 }
             }
             Self::SetTitle { .. } | Self::SetDescription { .. } | Self::SetTags { .. } => None,
-            Self::SyncTime {} | Self::TrimFileSystems {} | Self::SetGuestPassword { .. } => match (state, domain.agent)
-            {
+            Self::SyncTime {}
+            | Self::TrimFileSystems {}
+            | Self::FreezeFileSystems { .. }
+            | Self::ThawFileSystems {}
+            | Self::AddSshKey { .. }
+            | Self::RemoveSshKey { .. }
+            | Self::SetGuestPassword { .. } => match (state, domain.agent) {
                 (S::Running, Agent::Connected) => None,
                 (S::Running, Agent::Disconnected) => {
                     Some("has no guest agent that answers; start qemu-guest-agent in it")
@@ -418,8 +490,19 @@ impl DomainCommand {
             {
                 wrong("description", "a description must not hold control characters")
             }
-            Self::SetGuestPassword { user, .. } if !is_user(user) => {
+            Self::SetGuestPassword { user, .. } | Self::AddSshKey { user, .. } | Self::RemoveSshKey { user, .. }
+                if !is_user(user) =>
+            {
                 wrong("user", "it is the name of somebody in the guest")
+            }
+            Self::FreezeFileSystems { seconds } if !(1..=MAX_FROZEN).contains(seconds) => {
+                wrong("seconds", "file systems are frozen for 1 to 600 seconds")
+            }
+            Self::AddSshKey { key, .. } if key.contains("PRIVATE KEY") => {
+                wrong("key", "this is the private key; take the public one, whose file ends in .pub")
+            }
+            Self::AddSshKey { key, .. } | Self::RemoveSshKey { key, .. } if !is_public_key(key) => {
+                wrong("key", "a public key is one line, such as ssh-ed25519 AAAA… name")
             }
             Self::SetGuestPassword { password, .. }
                 if !(1..=256).contains(&password.0.len())

@@ -158,6 +158,37 @@ fn what_only_an_agent_can_do_needs_one_that_answers() {
 }
 
 #[test]
+fn keys_and_times_are_checked_before_a_guest_is_asked() {
+    let ready = Domain { agent: Agent::Connected, ..domain(DomainState::Running) };
+    let check = |command: DomainCommand| command.check(&ready, &host("QEMU")).map_err(|fault| fault.kind.status());
+    let add = |user: &str, key: &str| DomainCommand::AddSshKey { user: user.into(), key: key.into() };
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJ me@home";
+    for right in [key, &format!("no-pty,command=\"a b\" {key}"), "ecdsa-sha2-nistp256 AAAAE2VjZHNh"] {
+        assert_eq!(check(add("root", right)), Ok(()), "{right}");
+    }
+    let long = format!("{key}{}", "x".repeat(20_000));
+    for wrong in [
+        "",
+        "hello",
+        "ssh-ed25519",
+        "ssh-rsa me",
+        "-----BEGIN OPENSSH PRIVATE KEY-----",
+        &format!("{key}\n{key}"),
+        &long,
+    ] {
+        assert_eq!(check(add("root", wrong)), Err(422), "{wrong}");
+        assert_eq!(check(DomainCommand::RemoveSshKey { user: "root".into(), key: wrong.into() }), Err(422), "{wrong}");
+    }
+    assert_eq!(check(add("../root", key)), Err(422));
+    for (seconds, answer) in [(0, Err(422)), (1, Ok(())), (600, Ok(())), (601, Err(422))] {
+        assert_eq!(check(DomainCommand::FreezeFileSystems { seconds }), answer, "{seconds}");
+    }
+    let silent = Domain { agent: Agent::Disconnected, ..ready.clone() };
+    let denied = DomainCommand::ThawFileSystems {}.check(&silent, &host("QEMU")).expect_err("nobody answers");
+    assert!(denied.reason.contains("qemu-guest-agent"), "{}", denied.reason);
+}
+
+#[test]
 fn a_command_travels_as_its_kind_with_its_arguments() {
     let text = r#"{"requestId":"9d5815f3-0942-43f7-bd25-8c0cb4800b49","host":"atlas","target":"9d5815f3-0942-43f7-bd25-8c0cb4800b40","command":{"kind":"setAutostart","enabled":true}}"#;
     let request: CommandRequest = serde_json::from_str(text).expect("valid");

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::pool::{connected, taken_name};
 use crate::{
     Fault, HostInventory,
-    network::{Network, NetworkSpec, attached},
+    network::{Network, NetworkSpec, StaticHost, attached, is_domain},
 };
 
 /// What can be asked of a network.
@@ -32,9 +32,10 @@ pub enum NetworkCommand {
     },
     /// Forget it (`virNetworkUndefine`); it is stopped first.
     DeleteNetwork {},
-    /// Give a hardware address the same address each time, at once (`virNetworkUpdate`).
+    /// Give a machine the same address each time, at once (`virNetworkUpdate`).
     SetStaticHost {
-        /// The hardware address.
+        /// The hardware address. Of an IPv6 address the identifier by which DHCP knows the
+        /// machine (DUID, RFC 8415), or empty, when its name says which it is.
         mac: String,
         /// The address.
         address: IpAddr,
@@ -48,11 +49,24 @@ pub enum NetworkCommand {
         /// The address.
         address: IpAddr,
     },
+    /// Let the network's DNS server know names of an address, and no others, at once
+    /// (`virNetworkUpdate`).
+    SetDnsHost {
+        /// The address.
+        address: IpAddr,
+        /// Its names.
+        names: Vec<String>,
+    },
+    /// The reverse of it (`virNetworkUpdate`).
+    RemoveDnsHost {
+        /// The address.
+        address: IpAddr,
+    },
 }
 
 impl NetworkCommand {
     /// The names of all kinds.
-    pub const KINDS: [&str; 7] = [
+    pub const KINDS: [&str; 9] = [
         "startNetwork",
         "stopNetwork",
         "setNetworkAutostart",
@@ -60,11 +74,13 @@ impl NetworkCommand {
         "deleteNetwork",
         "setStaticHost",
         "removeStaticHost",
+        "setDnsHost",
+        "removeDnsHost",
     ];
 
     /// The name in JSON and forms.
     pub fn kind(&self) -> &'static str {
-        let [start, stop, autostart, define, delete, set_host, remove_host] = Self::KINDS;
+        let [start, stop, autostart, define, delete, set_host, remove_host, set_names, remove_names] = Self::KINDS;
         match self {
             Self::StartNetwork {} => start,
             Self::StopNetwork {} => stop,
@@ -73,6 +89,8 @@ impl NetworkCommand {
             Self::DeleteNetwork {} => delete,
             Self::SetStaticHost { .. } => set_host,
             Self::RemoveStaticHost { .. } => remove_host,
+            Self::SetDnsHost { .. } => set_names,
+            Self::RemoveDnsHost { .. } => remove_names,
         }
     }
 
@@ -86,6 +104,7 @@ impl NetworkCommand {
             Self::DefineNetwork { .. } => "is created",
             Self::DeleteNetwork {} => "is deleted",
             Self::SetStaticHost { .. } | Self::RemoveStaticHost { .. } => "has other static addresses",
+            Self::SetDnsHost { .. } | Self::RemoveDnsHost { .. } => "knows other names",
         }
     }
 
@@ -140,6 +159,10 @@ impl NetworkCommand {
                 denied(format!("is in use: {} are plugged into it", some_of(&plugged(false))))
             }
             Self::SetStaticHost { mac, address, name } => static_host(network, (mac, *address, name)),
+            Self::SetDnsHost { address, names } => dns_host(network, *address, names),
+            Self::RemoveDnsHost { address } if names_of(network, *address).is_none() => {
+                denied(format!("knows no names of {address}"))
+            }
             Self::RemoveStaticHost { mac, address } => match has_static(network, mac, *address) {
                 true => Ok(()),
                 false => denied(format!("does not give {address} to {mac}")),
@@ -158,6 +181,10 @@ impl NetworkCommand {
             (Self::SetNetworkAutostart { enabled }, Some(network)) => Some(network.autostart == *enabled),
             (Self::SetStaticHost { mac, address, .. }, Some(network)) => Some(has_static(network, mac, *address)),
             (Self::RemoveStaticHost { mac, address }, Some(network)) => Some(!has_static(network, mac, *address)),
+            (Self::SetDnsHost { address, names }, Some(network)) => {
+                Some(names_of(network, *address) == Some(names.as_slice()))
+            }
+            (Self::RemoveDnsHost { address }, Some(network)) => Some(names_of(network, *address).is_none()),
             _ => None,
         }
     }
@@ -169,12 +196,52 @@ fn has_static(network: &Network, mac: &str, address: IpAddr) -> bool {
     known.any(|host| host.address == address && host.mac.eq_ignore_ascii_case(mac))
 }
 
+/// The names that a network's DNS server knows of an address; none when it knows nothing.
+fn names_of(network: &Network, address: IpAddr) -> Option<&[String]> {
+    network.dns.iter().find(|host| host.address == address).map(|host| host.names.as_slice())
+}
+
+/// Most names of one address.
+const MAX_NAMES: usize = 16;
+
+/// Whether the network's DNS server may know these names of an address.
+fn dns_host(network: &Network, address: IpAddr, names: &[String]) -> Result<(), Fault> {
+    if network.subnets.is_empty() {
+        return Err(Fault::denied(format!("{} has no subnet, so libvirt runs no DNS server for it", network.name)));
+    }
+    if names.is_empty() || names.len() > MAX_NAMES || !names.iter().all(|name| is_domain(name)) {
+        return Err(Fault::invalid("names", "they are 1 to 16 names such as db.lab.example.org"));
+    }
+    let others = network.dns.iter().filter(|host| host.address != address);
+    // libvirt takes an entry that shares a name for the same one.
+    match others.flat_map(|host| host.names.iter().map(move |name| (host, name))).find(|(_, name)| names.contains(name))
+    {
+        Some((host, name)) => Err(Fault::invalid("names", &format!("{name} is a name of {} already", host.address))),
+        None => Ok(()),
+    }
+}
+
+/// Whether a text is bytes in hexadecimal with colons between them. Those of DHCP identifiers
+/// may lack their first digit.
+fn is_bytes(text: &str, count: std::ops::RangeInclusive<usize>, digits: std::ops::RangeInclusive<usize>) -> bool {
+    let byte = |text: &str| digits.contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit());
+    count.contains(&text.split(':').count()) && text.split(':').all(byte)
+}
+
 /// Whether a machine may get an address for good.
 fn static_host(network: &Network, (mac, address, name): (&str, IpAddr, &str)) -> Result<(), Fault> {
-    let bytes: Vec<&str> = mac.split(':').collect();
-    let byte = |text: &&str| text.len() == 2 && u8::from_str_radix(text, 16).is_ok();
-    if bytes.len() != 6 || !bytes.iter().all(byte) {
-        return Err(Fault::invalid("mac", "it is a hardware address such as 52:54:00:12:34:56"));
+    match address {
+        IpAddr::V4(_) if !is_bytes(mac, 6..=6, 2..=2) => {
+            return Err(Fault::invalid("mac", "it is a hardware address such as 52:54:00:12:34:56"));
+        }
+        IpAddr::V6(_) if mac.is_empty() && name.is_empty() => {
+            return Err(Fault::invalid("name", "for IPv6 a machine is known by its name or its DHCP identifier"));
+        }
+        IpAddr::V6(_) if !mac.is_empty() && !is_bytes(mac, 8..=130, 1..=2) => {
+            let why = "for IPv6 it is the DHCP identifier, such as 0:4:7e:7d:f0:7d:a8:bc:c5:d2, or empty";
+            return Err(Fault::invalid("mac", why));
+        }
+        _ => {}
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || "-.".contains(c);
     if name.len() > 63 || !name.chars().all(plain) || name.starts_with(['-', '.']) {
@@ -189,17 +256,18 @@ fn static_host(network: &Network, (mac, address, name): (&str, IpAddr, &str)) ->
     if address == subnet.address {
         return Err(Fault::invalid("address", &format!("{address} is the host's own")));
     }
-    if address.is_ipv6() {
-        let reason = "DHCPv6 knows machines by their names, not by their hardware addresses; use virsh net-update";
-        return Err(Fault::invalid("address", reason));
-    }
     // libvirt changes the first entry that has the same address, hardware address or name.
-    let mut others = subnet.hosts.iter().filter(|host| !host.mac.eq_ignore_ascii_case(mac));
+    let same = |host: &&StaticHost| match mac.is_empty() {
+        true => host.name == name,
+        false => host.mac.eq_ignore_ascii_case(mac),
+    };
+    let mut others = subnet.hosts.iter().filter(|host| !same(host));
+    let who = |host: &StaticHost| if host.mac.is_empty() { host.name.clone() } else { host.mac.clone() };
     match others.find(|host| host.address == address || !name.is_empty() && host.name == name) {
         Some(host) if host.address == address => {
-            Err(Fault::invalid("address", &format!("{address} belongs to {}", host.mac)))
+            Err(Fault::invalid("address", &format!("{address} belongs to {}", who(host))))
         }
-        Some(host) => Err(Fault::invalid("name", &format!("{name} belongs to {}", host.mac))),
+        Some(host) => Err(Fault::invalid("name", &format!("{name} belongs to {}", who(host)))),
         None => Ok(()),
     }
 }
@@ -223,7 +291,7 @@ mod tests {
     use crate::{
         Command, Domain, DomainState, FaultKind,
         domain::Interface,
-        network::{StaticHost, Subnet},
+        network::{DnsHost, Subnet},
     };
 
     const ID: Uuid = Uuid::from_u128(1);
@@ -292,5 +360,55 @@ mod tests {
         assert_eq!(remove("52:54:00:00:00:09", "192.168.122.10").expect_err("gone").kind, FaultKind::Denied);
         assert!(remove("52:54:00:00:00:01", "192.168.122.11").is_err(), "another address");
         assert!(remove("52:54:00:00:00:01", "192.168.122.10").is_ok());
+    }
+
+    #[test]
+    fn by_ipv6_a_machine_is_known_by_its_name_or_its_identifier() {
+        let mut host = host(true, false);
+        let ip = |text: &str| text.parse().expect("an address");
+        let mut network = Network::clone(&host.networks[&ID]);
+        let ranges = vec![(ip("fd00::100"), ip("fd00::1ff"))];
+        let known = StaticHost { mac: String::new(), address: ip("fd00::10"), name: "db".into() };
+        network.subnets.push(Subnet { address: ip("fd00::1"), prefix: 64, ranges, hosts: vec![known] });
+        host.networks.insert(ID, Arc::new(network));
+        let set = |mac: &str, address: &str, name: &str| {
+            let (mac, address, name) = (mac.into(), ip(address), name.into());
+            check(NetworkCommand::SetStaticHost { mac, address, name }, &host)
+                .map_err(|fault| fault.reason.split(':').next().unwrap_or_default().to_owned())
+        };
+        assert_eq!(set("", "fd00::20", "web"), Ok(()));
+        assert_eq!(set("0:4:7e:7d:f0:7d:a8:bc:c5:d2", "fd00::20", ""), Ok(()));
+        assert_eq!(set("", "fd00::10", "db"), Ok(()), "its own again");
+        assert_eq!(set("", "fd00::20", ""), Err("name".into()));
+        assert_eq!(set("52:54:00:00:00:02", "fd00::20", "web"), Err("mac".into()), "that is for IPv4");
+        assert_eq!(set("", "fd00::10", "web"), Err("address".into()));
+        assert_eq!(set("", "fd01::10", "web"), Err("address".into()));
+    }
+
+    #[test]
+    fn names_belong_to_one_address_each() {
+        let mut host = host(true, false);
+        let ip = |text: &str| text.parse().expect("an address");
+        let mut network = Network::clone(&host.networks[&ID]);
+        network.dns.push(DnsHost { address: ip("10.1.1.1"), names: vec!["db".into(), "db.lab".into()] });
+        host.networks.insert(ID, Arc::new(network));
+        let set = |address: &str, names: &[&str]| {
+            let (address, names) = (ip(address), names.iter().map(|name| (*name).to_owned()).collect());
+            check(NetworkCommand::SetDnsHost { address, names }, &host)
+        };
+        assert_eq!(set("10.1.1.2", &["web", "www.lab"]), Ok(()));
+        assert_eq!(set("10.1.1.1", &["db"]), Ok(()), "its own again");
+        let why = set("10.1.1.2", &["db.lab"]).expect_err("taken").reason;
+        assert!(why.contains("10.1.1.1"), "{why}");
+        for wrong in [&[] as &[&str], &[""], &["<b>"], &["a b"], &["-x"]] {
+            assert_eq!(set("10.1.1.2", wrong).expect_err("wrong").kind, FaultKind::Invalid, "{wrong:?}");
+        }
+        let remove = |address: &str| check(NetworkCommand::RemoveDnsHost { address: ip(address) }, &host);
+        assert!(remove("10.1.1.1").is_ok() && remove("10.1.1.2").is_err());
+        let mut bridged = Network::clone(&host.networks[&ID]);
+        bridged.subnets.clear();
+        host.networks.insert(ID, Arc::new(bridged));
+        let set = NetworkCommand::SetDnsHost { address: ip("10.1.1.2"), names: vec!["web".into()] };
+        assert_eq!(check(set, &host).expect_err("no server").kind, FaultKind::Denied);
     }
 }

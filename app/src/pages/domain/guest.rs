@@ -1,6 +1,9 @@
 //! What the guest of a machine says of itself, and what its agent can do. The server draws
 //! it, and it is read again while somebody looks.
 
+#[cfg(feature = "ssr")]
+mod agent;
+
 use leptos::prelude::*;
 
 use crate::ui::served::served;
@@ -20,19 +23,16 @@ pub(crate) fn GuestTab() -> impl IntoView {
 mod drawn {
     use leptos::prelude::*;
     use model::{
-        Command, Domain, DomainCommand, DomainRef, Fault,
-        command::Secret,
+        Domain, Fault,
         domain::{Agent, FileSystem, GuestDetails},
     };
 
     use crate::{
-        around::drawn::{Action, bar, denied, here, hosts},
+        around::drawn::bar,
         backend::Beforehand,
         format,
         pages::domain::Subject,
-        routes,
         ui::controls::{Empty, fact, or_dash},
-        vm::form_token,
     };
 
     /// The tab's content.
@@ -46,7 +46,7 @@ mod drawn {
                 Some(Err(fault)) => nothing(&domain, &fault),
                 None => ().into_any(),
             }}
-            {actions(&id)}
+            {super::agent::draw(&id)}
         }
         .into_any()
     }
@@ -131,32 +131,6 @@ mod drawn {
                 <thead><tr><th scope="col">"File system"</th><th scope="col">"Type"</th><th scope="col">"Taken"</th></tr></thead>
                 <tbody>{rows.collect_view()}</tbody>
             </table></div></section>
-        }
-        .into_any()
-    }
-
-    /// What the agent can do.
-    fn actions(id: &DomainRef) -> AnyView {
-        let hosts = hosts();
-        let Some(host) = hosts.hosts.get(&id.host) else { return ().into_any() };
-        let clock = Action::of("Set clock", DomainCommand::SyncTime {}, host, id);
-        let trim = Action::of("Trim file systems", DomainCommand::TrimFileSystems {}, host, id);
-        let sample = DomainCommand::SetGuestPassword { user: "root".into(), password: Secret("x".into()) };
-        let denied = denied(&Command::from(sample), host, id.id);
-        let why = denied.clone().map(|why| view! { <small class="muted" id="why-password">{why}</small> }.into_any());
-        view! {
-            <section class="card spaced" aria-label="What the agent can do">
-                <header><h2>"Agent"</h2></header>
-                <p class="buttons-row calm">{clock.draw()} {trim.draw()}</p>
-                <form class="fields across" method="post" action=routes::at(routes::COMMANDS)>
-                    {form_token()}
-                    <input type="hidden" name="back" value=here()/>
-                    <label>"User in the guest" <input name="user" required autocomplete="off" autocapitalize="none" spellcheck="false"/></label>
-                    <label>"New password" <input name="password" type="password" required autocomplete="new-password"/></label>
-                    <button class="btn" name="do" value=format!("setGuestPassword@{id}") title=denied.clone() aria-disabled=denied.is_some().then_some("true") aria-describedby=denied.is_some().then_some("why-password")>"Set password"</button>
-                    {why}
-                </form>
-            </section>
         }
         .into_any()
     }

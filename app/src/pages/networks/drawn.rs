@@ -137,6 +137,7 @@ fn one(id: &DomainRef) -> (String, AnyView) {
         </div>
         {leases(network, &machines, id)}
         {forms::static_hosts(host, network)}
+        {forms::dns_hosts(host, network)}
         {definition()}
     };
     (network.name.clone(), shown.into_any())

@@ -33,6 +33,8 @@ pub(super) fn new_network() -> AnyView {
         {field("DHCP from", "dhcpFirst", "192.168.50.100", addresses())}
         {field("DHCP to", "dhcpLast", "192.168.50.200", addresses())}
         {field("IPv6: this host's address", "ipv6", "fd00:50::1/64", addresses())}
+        {field("DHCPv6 from", "dhcp6First", "fd00:50::100", addresses())}
+        {field("DHCPv6 to", "dhcp6Last", "fd00:50::1ff", addresses())}
         {field("DNS domain", "domain", "lab.example.org", addresses())}
     };
     LIST.form("New network", "mode", fields.into_any(), ("defineNetwork", "Create network"))
@@ -55,37 +57,88 @@ pub(super) fn static_hosts(host: &HostInventory, network: &Network) -> AnyView {
         view! {
             <tr>
                 <th scope="row" class="mono">{one.address.to_string()}</th>
-                <td data-label="Hardware" class="mono">{one.mac.clone()}</td>
+                <td data-label="Hardware" class="mono">{or_dash(&one.mac)}</td>
                 <td data-label="Name">{or_dash(&one.name)}</td>
                 <td class="actions">{remove.draw()}</td>
             </tr>
         }
         .into_any()
     });
-    let rows: Vec<AnyView> = rows.collect();
-    let table = (!rows.is_empty()).then(|| {
+    let six = network.subnets.iter().any(|subnet| subnet.address.is_ipv6() && subnet.has_dhcp());
+    let mac = if six { "Hardware address, or identifier (DUID)" } else { "Hardware address" };
+    let fields = view! {
+        <label>{mac} <input name="mac" required=!six placeholder="52:54:00:12:34:56" autocomplete="off" spellcheck="false"/></label>
+        <label>"Address" <input name="address" required autocomplete="off" spellcheck="false"/></label>
+        <label>"Name" <input name="name" autocomplete="off" spellcheck="false"/></label>
+    };
+    let list =
+        Lines { title: "Static addresses", second: "Hardware address", third: Some("Name"), rows: rows.collect() };
+    list.draw(host, format!("setStaticHost@{id}"), "Set static address", fields.into_any())
+}
+
+/// Names that the network's DNS server knows, and the form for one more address.
+pub(super) fn dns_hosts(host: &HostInventory, network: &Network) -> AnyView {
+    if network.subnets.is_empty() {
+        return ().into_any();
+    }
+    let id = DomainRef { host: host.host.id.clone(), id: network.id };
+    let rows = network.dns.iter().map(|one| {
+        let remove = Action {
+            fields: vec![("address", one.address.to_string())],
+            about: format!("names of {}", one.address),
+            ..Action::of("Remove", NetworkCommand::RemoveDnsHost { address: one.address }, host, &id)
+        };
         view! {
-            <div class="list"><div class="scroll"><table aria-label="Static addresses">
-                <thead><tr><th scope="col">"Address"</th><th scope="col">"Hardware address"</th><th scope="col">"Name"</th><th scope="col"><span class="hidden">"Actions"</span></th></tr></thead>
-                <tbody>{rows.collect_view()}</tbody>
-            </table></div></div>
+            <tr>
+                <th scope="row" class="mono">{one.address.to_string()}</th>
+                <td data-label="Names">{or_dash(&one.names.join(", "))}</td>
+                <td class="actions">{remove.draw()}</td>
+            </tr>
         }
         .into_any()
     });
-    let may = use_store().may(model::Permission::Operate).is_ok() && host.host.connection.connected;
-    let form = may.then(|| {
-        view! {
-            <form class="fields across" method="post" action=routes::at(routes::COMMANDS)>
-                {form_token()}
-                <input type="hidden" name="back" value=here()/>
-                <label>"Hardware address" <input name="mac" required placeholder="52:54:00:12:34:56" autocomplete="off" spellcheck="false"/></label>
-                <label>"Address" <input name="address" required autocomplete="off" spellcheck="false"/></label>
-                <label>"Name" <input name="name" autocomplete="off" spellcheck="false"/></label>
-                <button class="btn" name="do" value=format!("setStaticHost@{id}")>"Set static address"</button>
-            </form>
-        }
-        .into_any()
-    });
-    view! { <section class="card spaced" aria-label="Static addresses"><header><h2>"Static addresses"</h2></header>{table}{form}</section> }
-        .into_any()
+    let fields = view! {
+        <label>"Address of the names" <input name="address" required autocomplete="off" spellcheck="false"/></label>
+        <label>"Names" <input name="names" required placeholder="db db.lab.example.org" autocomplete="off" spellcheck="false"/></label>
+    };
+    let list = Lines { title: "DNS names", second: "Names", third: None, rows: rows.collect() };
+    list.draw(host, format!("setDnsHost@{id}"), "Set DNS names", fields.into_any())
+}
+
+/// What a network knows of addresses, one a line.
+struct Lines {
+    title: &'static str,
+    second: &'static str,
+    third: Option<&'static str>,
+    rows: Vec<AnyView>,
+}
+
+impl Lines {
+    /// The table, and the form for one more line for those who may.
+    fn draw(self, host: &HostInventory, wish: String, verb: &'static str, fields: AnyView) -> AnyView {
+        let Self { title, second, third, rows } = self;
+        let table = (!rows.is_empty()).then(|| {
+            view! {
+                <div class="list"><div class="scroll"><table aria-label=title>
+                    <thead><tr><th scope="col">"Address"</th><th scope="col">{second}</th>{third.map(|third| view! { <th scope="col">{third}</th> }.into_any())}<th scope="col"><span class="hidden">"Actions"</span></th></tr></thead>
+                    <tbody>{rows.collect_view()}</tbody>
+                </table></div></div>
+            }
+            .into_any()
+        });
+        let may = use_store().may(model::Permission::Operate).is_ok() && host.host.connection.connected;
+        let form = may.then(|| {
+            view! {
+                <form class="fields across" method="post" action=routes::at(routes::COMMANDS)>
+                    {form_token()}
+                    <input type="hidden" name="back" value=here()/>
+                    {fields}
+                    <button class="btn" name="do" value=wish>{verb}</button>
+                </form>
+            }
+            .into_any()
+        });
+        view! { <section class="card spaced" aria-label=title><header><h2>{title}</h2></header>{table}{form}</section> }
+            .into_any()
+    }
 }

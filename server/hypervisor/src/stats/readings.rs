@@ -23,6 +23,9 @@ type Moved = BTreeMap<String, (u64, u64)>;
 /// Machines of libvirt's test driver that are measured; it tells each by itself only.
 const BY_HAND: usize = 64;
 
+/// All running machines, without waiting for one that is busy.
+const RUNNING: u32 = sys::VIR_CONNECT_GET_ALL_DOMAINS_STATS_RUNNING | sys::VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT;
+
 /// Counters of one machine, and its memory.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reading {
@@ -42,6 +45,17 @@ pub(super) struct Detail {
     pub(super) disks: BTreeMap<String, (u64, u64)>,
     /// What the guest's programs use, when its balloon driver tells.
     pub(super) guest_used_mb: Option<u64>,
+}
+
+/// What QEMU tells of a machine where the kernel cannot be asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FromQemu {
+    /// Processor time, in nanoseconds.
+    pub(super) cpu_ns: Option<u64>,
+    /// Bytes read and written of all its disks.
+    pub(super) disk: (Option<u64>, Option<u64>),
+    pub(super) resident_mb: Option<u64>,
+    pub(super) given_mb: Option<u64>,
 }
 
 /// Counters of a host.
@@ -92,33 +106,40 @@ fn in_bulk(
         processes.follow(running);
     }
     let used: HashMap<Uuid, _> = running.keys().filter_map(|id| Some((*id, processes.as_mut()?.used(*id)?))).collect();
-    // Where the kernel tells the rest, nothing is asked that QEMU has to answer.
-    let cheap = sys::VIR_DOMAIN_STATS_INTERFACE;
-    let whole = cheap | sys::VIR_DOMAIN_STATS_CPU_TOTAL | sys::VIR_DOMAIN_STATS_BALLOON | sys::VIR_DOMAIN_STATS_BLOCK;
-    let groups = if used.is_empty() { whole } else { cheap };
-    let flags = sys::VIR_CONNECT_GET_ALL_DOMAINS_STATS_RUNNING | sys::VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT;
-    let mut told = ffi::all_stats(connect, groups, flags)?;
+    // Nothing is asked that QEMU has to answer.
+    let mut told = ffi::all_stats(connect, sys::VIR_DOMAIN_STATS_INTERFACE, RUNNING)?;
     let read = running.keys().map(|id| {
         let values = told.remove(id).unwrap_or_default();
         let (interfaces, network) = of_group(&values, "net");
         let mut reading = Reading::of(interfaces, network);
-        match used.get(id) {
-            Some(used) => {
-                reading.counters.cpu_ns = Some(used.cpu_ns);
-                reading.counters.disk = used.disk.map_or((None, None), |(read, written)| (Some(read), Some(written)));
-                reading.resident_mb = Some(used.resident_mb);
-                reading.by_kernel = true;
-            }
-            None => {
-                reading.counters.cpu_ns = number(&values, "cpu.time");
-                reading.counters.disk = of_group(&values, "block").1;
-                reading.resident_mb = number(&values, "balloon.rss").map(|kib| kib / 1_024);
-                reading.given_mb = number(&values, "balloon.current").map(|kib| kib / 1_024);
-            }
+        if let Some(used) = used.get(id) {
+            reading.counters.cpu_ns = Some(used.cpu_ns);
+            reading.counters.disk = used.disk.map_or((None, None), |(read, written)| (Some(read), Some(written)));
+            reading.resident_mb = Some(used.resident_mb);
+            reading.by_kernel = true;
         }
         (*id, reading)
     });
     Ok(read.collect())
+}
+
+/// What QEMU tells of all machines: one call, which hangs when one of them does, and passes
+/// over a machine that somebody else waits for.
+///
+/// # Errors
+/// What libvirt refused.
+pub(super) fn of_qemu(connect: &Connect) -> Result<HashMap<Uuid, FromQemu>, Error> {
+    // The processor is here, too: libvirt asks QEMU how long it polled while it was idle.
+    let groups = sys::VIR_DOMAIN_STATS_CPU_TOTAL | sys::VIR_DOMAIN_STATS_BALLOON | sys::VIR_DOMAIN_STATS_BLOCK;
+    let told = ffi::all_stats(connect, groups, RUNNING)?.into_iter().filter_map(|(id, values)| {
+        let mib = |name| number(&values, name).map(|kib| kib / 1_024);
+        let disk = of_group(&values, "block").1;
+        let cpu_ns = number(&values, "cpu.time");
+        let told = FromQemu { cpu_ns, disk, resident_mb: mib("balloon.rss"), given_mb: mib("balloon.current") };
+        // Of one that was passed over nothing is told that its process knows.
+        values.contains_key("balloon.rss").then_some((id, told))
+    });
+    Ok(told.collect())
 }
 
 /// Machines of the test driver: its figures are functions of the time.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use model::{
     Fault, Network,
-    network::{NetworkSpec, StaticHost, Subnet},
+    network::{DnsHost, NetworkSpec, StaticHost, Subnet},
 };
 use roxmltree::{Document, Node};
 use uuid::Uuid;
@@ -29,8 +29,18 @@ pub(crate) fn network(text: &str) -> Option<Network> {
         bridge: child_attribute(root, "bridge", "name"),
         domain: child_attribute(root, "domain", "name"),
         subnets: ips(root).filter_map(subnet).collect(),
+        dns: child(root, "dns").map(dns).unwrap_or_default(),
         ..Network::default()
     })
+}
+
+fn dns(dns: Node<'_, '_>) -> Vec<DnsHost> {
+    let hosts = dns.children().filter(|child| child.tag_name().name() == "host").filter_map(|host| {
+        let names = host.children().filter(|child| child.tag_name().name() == "hostname");
+        let names = names.filter_map(|name| name.text()).map(|name| name.trim().to_owned()).collect();
+        Some(DnsHost { address: host.attribute("ip")?.parse().ok()?, names })
+    });
+    hosts.collect()
 }
 
 fn ips<'a, 'i>(root: Node<'a, 'i>) -> impl Iterator<Item = Node<'a, 'i>> {
@@ -112,11 +122,18 @@ pub(crate) fn definition(id: Uuid, spec: &NetworkSpec) -> Result<String, Fault> 
 /// A machine that always gets the same address, for `virNetworkUpdate`.
 pub(crate) fn static_host(mac: &str, address: IpAddr, name: &str) -> String {
     let name = if name.is_empty() { String::new() } else { format!(" name='{}'", escape(name)) };
-    // By IPv6 hardware addresses are not known to DHCP, so the name stands for the machine.
-    match address {
-        IpAddr::V4(_) => format!("<host mac='{}'{name} ip='{address}'/>", escape(mac)),
-        IpAddr::V6(_) => format!("<host{name} ip='{address}'/>"),
+    // By IPv6 hardware addresses are not known to DHCP.
+    match (address, mac) {
+        (IpAddr::V4(_), mac) => format!("<host mac='{}'{name} ip='{address}'/>", escape(mac)),
+        (IpAddr::V6(_), "") => format!("<host{name} ip='{address}'/>"),
+        (IpAddr::V6(_), id) => format!("<host id='{}'{name} ip='{address}'/>", escape(id)),
     }
+}
+
+/// Names of an address, for `virNetworkUpdate`.
+pub(crate) fn dns_host(host: &DnsHost) -> String {
+    let names: String = host.names.iter().map(|name| format!("<hostname>{}</hostname>", escape(name))).collect();
+    format!("<host ip='{}'>{names}</host>", host.address)
 }
 
 #[cfg(test)]
@@ -127,7 +144,8 @@ mod tests {
     fn a_network_is_read_with_its_subnets_ranges_and_static_addresses() {
         let text = "<network><name>default</name><uuid>9d5815f3-0942-43f7-bd25-8c0cb4800b49</uuid>\
             <forward mode='nat' dev='eth0'><nat/><interface dev='eth0'/></forward><bridge name='virbr0'/>\
-            <domain name='lab'/><ip address='192.168.122.1' netmask='255.255.255.0'><dhcp>\
+            <domain name='lab'/><dns><txt name='x' value='y'/><host ip='10.1.1.1'><hostname>db</hostname>\
+            <hostname> db.lab </hostname></host><host ip='nonsense'/></dns><ip address='192.168.122.1' netmask='255.255.255.0'><dhcp>\
             <range start='192.168.122.2' end='192.168.122.254'/>\
             <host mac='52:54:00:00:00:01' name='web' ip='192.168.122.10'/></dhcp></ip>\
             <ip family='ipv6' address='fd00::1' prefix='64'/><ip address='nonsense'/><ip address='10.0.0.1' prefix='99'/>\
@@ -140,6 +158,10 @@ mod tests {
         );
         assert_eq!(network.subnets[0].hosts[0].name, "web");
         assert_eq!(network.subnets[0].ranges.len(), 1);
+        let names = ["db".to_owned(), "db.lab".to_owned()];
+        assert_eq!(network.dns, [DnsHost { address: "10.1.1.1".parse().expect("an address"), names: names.into() }]);
+        let written = format!("<network><dns>{}</dns></network>", dns_host(&network.dns[0]));
+        assert_eq!(super::network(&written).expect("a network").dns, network.dns);
         assert_eq!(index_of(text, "fd00::5".parse().expect("an address")), Some(1));
         assert_eq!(index_of(text, "10.9.9.9".parse().expect("an address")), None);
     }
@@ -156,6 +178,8 @@ mod tests {
             dhcp_first: text("192.168.50.10"),
             dhcp_last: text("192.168.50.20"),
             ipv6: text("fd00:50::1/64"),
+            dhcp6_first: text("fd00:50::10"),
+            dhcp6_last: text("fd00:50::20"),
             domain: text("lab.example.org"),
             ..NetworkSpec::default()
         };

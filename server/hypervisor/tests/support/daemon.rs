@@ -26,6 +26,33 @@ impl Daemon {
         run(Program::new("virsh").args(["-q", "-c", &self.uri]).args(arguments))
     }
 
+    /// Lets a guest run something by its agent; gives whether that succeeded.
+    pub async fn in_guest(&self, name: &str, script: &str) -> bool {
+        let ask = async |command: &str, arguments: serde_json::Value| -> serde_json::Value {
+            let wish = serde_json::json!({ "execute": command, "arguments": arguments }).to_string();
+            let began = std::time::Instant::now();
+            loop {
+                let mut virsh = Program::new("virsh");
+                let output = virsh.args(["-q", "-c", &self.uri, "qemu-agent-command", name, &wish]).output();
+                let output = output.expect("it runs");
+                if output.status.success() {
+                    return serde_json::from_slice(&output.stdout).expect("JSON");
+                }
+                assert!(began.elapsed().as_secs() < 60, "the agent of {name} answers");
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            }
+        };
+        let wish = serde_json::json!({ "path": "/bin/busybox", "arg": ["sh", "-c", script] });
+        let pid = ask("guest-exec", wish).await["return"]["pid"].clone();
+        loop {
+            let status = ask("guest-exec-status", serde_json::json!({ "pid": pid })).await;
+            if status["return"]["exited"] == true {
+                return status["return"]["exitcode"] == 0;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
+
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.folder.path().join(name);
         std::fs::write(&path, text).expect("written");

@@ -1,0 +1,146 @@
+//! What a guest's agent can be asked to do, and who may log in to the guest with a key. Drawn by
+//! the server; each form says why it is not possible.
+
+use leptos::prelude::*;
+use model::{Command, DomainCommand, DomainRef, HostInventory, command::Secret};
+
+use crate::{
+    around::drawn::{Action, asked, denied, here, hosts},
+    backend::Beforehand,
+    routes,
+    vm::form_token,
+};
+
+/// How long file systems are frozen when nobody says otherwise.
+const FROZEN: u32 = 30;
+
+/// Both cards.
+pub(super) fn draw(id: &DomainRef) -> AnyView {
+    let hosts = hosts();
+    let Some(host) = hosts.hosts.get(&id.host) else { return ().into_any() };
+    view! {
+        {actions(id, host)}
+        {keys(id, host)}
+    }
+    .into_any()
+}
+
+fn actions(id: &DomainRef, host: &HostInventory) -> AnyView {
+    let clock = Action::of("Set clock", DomainCommand::SyncTime {}, host, id);
+    let trim = Action::of("Trim file systems", DomainCommand::TrimFileSystems {}, host, id);
+    let thaw = Action::of("Thaw file systems", DomainCommand::ThawFileSystems {}, host, id);
+    let freeze = DomainCommand::FreezeFileSystems { seconds: FROZEN };
+    let seconds = view! { <label>"Seconds at most" <input name="seconds" type="number" required min="1" max="600" value=FROZEN.to_string()/></label> };
+    let password = DomainCommand::SetGuestPassword { user: "root".into(), password: Secret("x".into()) };
+    let login = view! {
+        <label>"User in the guest" <input name="user" required autocomplete="off" autocapitalize="none" spellcheck="false"/></label>
+        <label>"New password" <input name="password" type="password" required autocomplete="new-password"/></label>
+    };
+    view! {
+        <section class="card spaced" aria-label="What the agent can do">
+            <header><h2>"Agent"</h2></header>
+            <p class="buttons-row calm">{clock.draw()} {trim.draw()} {thaw.draw()}</p>
+            {form((id, host), freeze, "Freeze file systems", seconds.into_any())}
+            <p class="muted calm">"While they are frozen nothing in the guest can write, as a copy of its disks wants it. They are thawed when the time is over, whatever happens to this page."</p>
+            {form((id, host), password, "Set password", login.into_any())}
+        </section>
+    }
+    .into_any()
+}
+
+/// The keys of whom the address names, and a form to name somebody.
+fn keys(id: &DomainRef, host: &HostInventory) -> AnyView {
+    let wished = asked("keysOf");
+    let user = if wished.is_empty() { "root".to_owned() } else { wished.clone() };
+    let read = use_context::<Beforehand>().and_then(|read| read.ssh_keys);
+    let list = read.map(|read| match read {
+        Ok(keys) if keys.is_empty() => {
+            view! { <p class="muted calm">{format!("No key lets anybody in as {user}.")}</p> }.into_any()
+        }
+        Ok(keys) => {
+            let lines = keys.iter().map(|key| line(id, host, &user, key)).collect_view();
+            view! { <ul class="log" aria-label=format!("Keys of {user}")>{lines}</ul> }.into_any()
+        }
+        Err(fault) => view! { <p class="muted calm" role="alert">{fault.sentence()}</p> }.into_any(),
+    });
+    let shown = list.is_some();
+    let sample = DomainCommand::AddSshKey { user: "root".into(), key: SAMPLE.into() };
+    let whose = user.clone();
+    let fields = move || {
+        view! {
+            <input type="hidden" name="user" value=whose/>
+            <label class="wide">"Public key" <textarea name="key" required rows="2" spellcheck="false" placeholder="ssh-ed25519 AAAA… name"></textarea></label>
+        }
+        .into_any()
+    };
+    view! {
+        <section class="card spaced" aria-label="SSH keys">
+            <header><h2>"SSH keys"</h2></header>
+            <form class="fields across" method="get" action=routes::vm_tab(id, routes::GUEST_TAB)>
+                <label>"Keys of" <input name="keysOf" required value=user autocomplete="off" autocapitalize="none" spellcheck="false"/></label>
+                <button class="btn">"Show keys"</button>
+            </form>
+            {list}
+            {shown.then(|| form((id, host), sample, "Add key", fields()))}
+        </section>
+    }
+    .into_any()
+}
+
+/// Stands for any key where only the machine decides whether one can be added.
+const SAMPLE: &str = "ssh-ed25519 AAAA";
+
+/// One key: what tells it from others, and a way to take it away.
+fn line(id: &DomainRef, host: &HostInventory, user: &str, key: &str) -> AnyView {
+    let short = short(key);
+    let remove = DomainCommand::RemoveSshKey { user: user.to_owned(), key: key.to_owned() };
+    let mut action = Action::of("Remove", remove, host, id);
+    action.fields = vec![("user", user.to_owned()), ("key", key.to_owned())];
+    action.about.clone_from(&short);
+    view! { <li><span class="mono" title=key.to_owned()>{short}</span> {action.draw()}</li> }.into_any()
+}
+
+/// A key's kind, the end of its text, and its name.
+fn short(key: &str) -> String {
+    let cut = |word: &str| match word.char_indices().rev().nth(11) {
+        Some((at, _)) if word.starts_with("AAAA") && word.len() > 24 => format!("…{}", &word[at..]),
+        _ => word.to_owned(),
+    };
+    key.split_whitespace().map(cut).collect::<Vec<_>>().join(" ")
+}
+
+/// A form for a command with fields.
+fn form(
+    (id, host): (&DomainRef, &HostInventory),
+    sample: DomainCommand,
+    verb: &'static str,
+    fields: AnyView,
+) -> AnyView {
+    let wish = format!("{}@{id}", sample.kind());
+    let why_id = format!("why-{}", sample.kind());
+    let denied = denied(&Command::from(sample), host, id.id);
+    let told = denied.is_some().then(|| why_id.clone());
+    let why = denied.clone().map(|why| view! { <small class="muted" id=why_id>{why}</small> }.into_any());
+    view! {
+        <form class="fields across" method="post" action=routes::at(routes::COMMANDS)>
+            {form_token()}
+            <input type="hidden" name="back" value=here()/>
+            {fields}
+            <button class="btn" name="do" value=wish title=denied.clone() aria-disabled=denied.is_some().then_some("true") aria-describedby=told>{verb}</button>
+            {why}
+        </form>
+    }
+    .into_any()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn a_key_is_short_enough_to_tell_it_from_others() {
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJabcdefghijkl me@home";
+        assert_eq!(short(key), "ssh-ed25519 …abcdefghijkl me@home");
+        assert_eq!(short("ssh-rsa AAAAä"), "ssh-rsa AAAAä");
+    }
+}

@@ -1,0 +1,116 @@
+//! A guest whose file systems are held still is let go on, whatever happens meanwhile: when its
+//! time is over, when somebody asks, when the server stops, and by the next one when this one
+//! was killed. Holding them is the hypervisor's.
+
+use std::time::Duration;
+
+use model::{Command, DomainCommand, DomainRef, Event, Fault, TaskState, event, task::Progress};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+
+use super::Backend;
+use crate::tasks::{Record, now};
+
+/// Pauses between tries to thaw, the last one again and again.
+const AGAIN: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(15)];
+
+impl Backend {
+    /// Whether a command may be carried out by a guest that may be frozen.
+    ///
+    /// # Errors
+    /// `Denied` for a second freeze: the end of the first one would end it.
+    pub(super) fn is_thawed(&self, target: &DomainRef, command: &Command, name: &str) -> Result<(), Fault> {
+        let freeze = matches!(command, Command::Domain(DomainCommand::FreezeFileSystems { .. }));
+        match freeze && !self.tasks.under_way(target, command.kind()).is_empty() {
+            true => Err(Fault::denied(format!("{name} is frozen already")).with_next("Thaw it first")),
+            false => Ok(()),
+        }
+    }
+
+    /// Waits for the end of a freeze that has worked, and thaws.
+    pub(super) async fn hold_frozen(&self, record: &Record, seconds: u32) {
+        let began = Instant::now();
+        let end = began + Duration::from_secs(seconds.into());
+        let tell = || {
+            let past = began.elapsed().as_secs_f64() / f64::from(seconds);
+            let left = end.saturating_duration_since(Instant::now()).as_secs_f64().ceil();
+            let text = format!("Frozen; thaws in {left} s, or when it is cancelled");
+            self.tasks.progress(record, |task| {
+                (task.state, task.cancellable) = (TaskState::Running, true);
+                task.progress = Some(Progress { percent: Some((past * 100.0).min(100.0) as u8), text });
+            });
+        };
+        let mut ticks = interval(Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let off = self.until_off(record);
+        tokio::pin!(off);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => tell(),
+                () = sleep_until(end) => break,
+                () = record.cancel.notified() => {
+                    self.tasks.progress(record, |task| task.note(now(), "Somebody asked to thaw it before its time"));
+                    break;
+                }
+                () = &mut off => return,
+            }
+        }
+        self.thaw(record).await;
+    }
+
+    /// Thaws, again and again until it has worked or the machine is off.
+    pub(super) async fn thaw(&self, record: &Record) {
+        let (intent, mut said) = (&record.intent, None);
+        let (Some(hypervisor), Some(target)) = (self.hosts.get(&intent.host), intent.target) else { return };
+        let off = self.until_off(record);
+        tokio::pin!(off);
+        for n in 0_usize.. {
+            let command = DomainCommand::ThawFileSystems {}.into();
+            let agent = model::domain::Agent::Connected;
+            let Err(fault) = hypervisor.run(intent.request_id, target, &intent.name, agent, command).await else {
+                return;
+            };
+            let why = fault.sentence();
+            if said.as_ref() != Some(&why) {
+                tracing::warn!(host = %intent.host, domain.name = intent.name, reason = fault.reason, "cannot be thawed");
+                let message = format!("{} may still be frozen: {why} It is tried again.", intent.name);
+                let host = Some(intent.host.clone());
+                let error = event::Error::of_background(host, "thaw file systems", message.clone(), now());
+                self.feed.publish(vec![Event::Error(error)]);
+                self.tasks.progress(record, |task| {
+                    task.note(now(), message);
+                    task.progress = Some(Progress { percent: None, text: "Thawing".into() });
+                });
+                said = Some(why);
+            }
+            tokio::select! {
+                () = sleep(AGAIN[n.min(AGAIN.len() - 1)]) => {}
+                () = &mut off => return,
+            }
+        }
+    }
+
+    /// Lets freezes of a machine, or all of them, end now.
+    pub(super) fn end_freezes(&self, of: Option<&DomainRef>) {
+        let kind = DomainCommand::FreezeFileSystems { seconds: 1 }.kind();
+        let under_way = match of {
+            Some(target) => self.tasks.under_way(target, kind),
+            None => self.tasks.all_under_way(kind),
+        };
+        under_way.iter().for_each(|record| record.cancel.notify_one());
+    }
+
+    /// Waits until the machine of a request is known to be off, or gone.
+    async fn until_off(&self, record: &Record) {
+        let id = DomainRef { host: record.intent.host.clone(), id: record.intent.target.unwrap_or_default() };
+        self.feed
+            .until(move |inventory| {
+                let host = inventory.hosts.get(&id.host).filter(|host| host.host.connection.connected)?;
+                match host.domains.get(&id.id) {
+                    Some(domain) => (!domain.state.is_active()).then_some(()),
+                    None => Some(()),
+                }
+            })
+            .await;
+    }
+}
