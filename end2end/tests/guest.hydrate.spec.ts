@@ -35,6 +35,25 @@ test("the tab tells what the guest says, and why it does not", async ({ page, de
     expect(await (await fetch(`${server.url}/api/v1/audit`)).text()).toContain("setGuestPassword");
     const told = await (await fetch(`${server.url}/api/v1/domains/atlas/${id}/guest`)).json();
     expect(told.kernel).toMatch(/^\d+\./);
+    // Frozen until somebody thaws it; what is going on is a task that everybody sees.
+    const status = () => daemon.virsh("qemu-agent-command", "tiny", '{"execute":"guest-fsfreeze-status"}');
+    await page.getByLabel("Seconds at most").fill("300");
+    await press(page, "Freeze file systems");
+    await expect.poll(status).toContain("frozen");
+    await press(page, "Thaw file systems");
+    await expect.poll(status).toContain("thawed");
+    // Keys: none, a wrong one, a right one whose name is markup, and none again.
+    const keys = page.getByRole("region", { name: "SSH keys" });
+    await press(keys, "Show keys");
+    await expect(keys).toContainText("No key lets anybody in as root.");
+    await keys.getByLabel("Public key").fill("-----BEGIN OPENSSH PRIVATE KEY-----");
+    await press(keys, "Add key");
+    await expect(page.getByRole("region", { name: "Notices" })).toContainText(/this is the private key/);
+    await keys.getByLabel("Public key").fill("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJ <i>me</i>");
+    await press(keys, "Add key");
+    await expect(keys.getByRole("list", { name: "Keys of root" })).toContainText("<i>me</i>");
+    await keys.getByRole("button", { name: /^Remove/ }).click();
+    await expect(keys).toContainText("No key lets anybody in as root.");
     daemon.virsh("destroy", "tiny");
     await expect(page.getByRole("heading", { name: "The machine is off" })).toBeVisible();
   } finally {

@@ -29,6 +29,17 @@ test("a network is made, gets a static address, is stopped and deleted", async (
   await expect(addresses.getByRole("row", { name: /192\.168\.77\.20/ })).toContainText("52:54:00:77:00:01");
   await press(addresses, "Remove 192.168.77.20");
   await expect(addresses).toHaveCount(0);
+  const names = page.getByRole("table", { name: "DNS names" });
+  for (const wrong of ["<b>", "-db", "a b/c"]) {
+    await fill(page, { "Address of the names": "192.168.77.30", Names: wrong });
+    await press(page, "Set DNS names");
+    await expect(page.getByRole("list", { name: "Results" })).toContainText(/1 to 16 names/);
+  }
+  await fill(page, { "Address of the names": "192.168.77.30", Names: "db, db.lab.example.org" });
+  await press(page, "Set DNS names");
+  await expect(names.getByRole("row", { name: /192\.168\.77\.30/ })).toContainText("db, db.lab.example.org");
+  await press(names, "Remove names of 192.168.77.30");
+  await expect(names).toHaveCount(0);
   await press(page, "Stop");
   await press(page, "Stop network");
   await expect(page.getByText("Stopped", { exact: true })).toBeVisible();

@@ -121,12 +121,14 @@ impl Backend {
 
     /// Ends what is under way in order: no new commands, outcomes on disk.
     pub(crate) async fn stop(&self, limit: Duration) {
-        // What waits for more content than will come is taken back, not left half done.
+        // A file that is fetched is taken back, not left half done; an upload goes on later.
         for upload in self.uploads.all().into_iter().filter_map(|id| self.tasks.get(id)) {
-            upload.cancel.notify_one();
+            if !upload::goes_on(&upload) {
+                upload.cancel.notify_one();
+            }
         }
         self.end_freezes(None);
-        self.tasks.drain(limit).await;
+        self.tasks.drain(limit, upload::goes_on).await;
         watch::last(self).await;
         self.beside.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }

@@ -33,7 +33,7 @@ use tokio::sync::watch;
 
 use self::{accounts::Accounts, audit::Audit, events::Events};
 pub(crate) use self::{
-    audit::{Admitted, Intent, Note, Query, Said, Settled, Stored},
+    audit::{Admitted, Intent, Note, Query, Reached, Said, Settled, Stored},
     chain::verify,
     events::{EventRow, Span},
     replay::{At, Traces},

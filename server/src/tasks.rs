@@ -301,11 +301,17 @@ impl Tasks {
     }
 
     /// Takes no more requests, waits for those under way, and writes down those
-    /// that do not end in time, for the next process to settle.
-    pub(crate) async fn drain(&self, limit: Duration) {
+    /// that do not end in time, for the next process to settle. What `goes_on` there is not
+    /// waited for.
+    pub(crate) async fn drain(&self, limit: Duration, goes_on: impl Fn(&Record) -> bool) {
         self.lock().stopping = true;
         let mut running = self.running.subscribe();
-        let _ = timeout(limit, running.wait_for(|running| *running == 0)).await;
+        let ended = |_: &usize| {
+            let table = self.lock();
+            !table.records.values().any(|record| record.is_under_way() && !goes_on(record))
+        };
+        // What has not ended by then is written down below.
+        timeout(limit, running.wait_for(ended)).await.ok();
         let left: Vec<Arc<Record>> = {
             let table = self.lock();
             table.records.values().filter(|record| record.is_under_way()).cloned().collect()

@@ -3,14 +3,16 @@
 
 mod support;
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use support::{Running, daemon::Daemon, read};
+use support::{Running, daemon::Daemon, process::Process, read};
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::TcpListener,
+    time::{Instant, sleep},
 };
 use uuid::Uuid;
 
@@ -266,4 +268,98 @@ async fn what_cannot_be_fetched_says_why_and_leaves_nothing() {
     assert_eq!(shelf.server.send("POST", &format!("/api/v1/tasks/{id}/cancel"), &[], "").await.status(), 202);
     assert_eq!(shelf.outcome(&id).await["fault"]["fault"], "cancelled");
     assert!(!shelf.file("slow.raw").exists());
+}
+
+/// The executable over a daemon with a pool, to be killed.
+struct Killed {
+    daemon: Daemon,
+    data: TempDir,
+    pool: String,
+}
+
+impl Killed {
+    async fn serve(&self) -> Process {
+        let (connect, data) = (self.daemon.connect(), self.data.path().to_str().expect("text"));
+        Process::start(&["--connect", &connect, "--data", data, "--fetch-from", "127.0.0.1"], None).await
+    }
+
+    /// Waits until an upload takes content; gives where it is.
+    async fn offset(server: &Process, id: &str) -> u64 {
+        let began = Instant::now();
+        loop {
+            let asked = server.json("GET", &format!("/api/v1/uploads/{id}"), &Value::Null).await.expect("answers");
+            if let (200, told) = asked {
+                return told["offset"].as_u64().expect("a number");
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "it waits for content");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn file(&self, name: &str) -> std::path::PathBuf {
+        self.daemon.folder.path().join("images").join(name)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root and libvirtd; make test runs it"]
+async fn an_upload_goes_on_after_the_server_was_killed_and_a_fetched_file_is_taken_back() {
+    let daemon = Daemon::start();
+    let path = daemon.folder.path().join("images").to_string_lossy().into_owned();
+    daemon.virsh(&["pool-define-as", "images", "dir", "--target", &path]);
+    daemon.virsh(&["pool-build", "images"]);
+    daemon.virsh(&["pool-start", "images"]);
+    let pool = daemon.virsh(&["pool-uuid", "images"]);
+    let site = Killed { daemon, data: TempDir::new().expect("a folder"), pool };
+    let content: Vec<u8> = (0..3_000_000_u32).map(|n| (n ^ n >> 8) as u8).collect();
+
+    let mut server = site.serve().await;
+    let wish = json!({ "kind": "uploadVolume", "name": "whole.raw", "capacityBytes": content.len() });
+    let (status, said, id) = server.command(&site.pool, wish).await;
+    assert_eq!(status, 202, "{said}");
+    assert_eq!(Killed::offset(&server, &id).await, 0);
+    let mut from = 0;
+    for (ends, how) in [(1_000_000, "-KILL"), (2_000_000, "-TERM")] {
+        assert_eq!(server.put(&id, from, &content[from..ends]).await, 200);
+        from = ends;
+        let began = Instant::now();
+        server.signal(how);
+        server.ended().await;
+        assert!(began.elapsed() < Duration::from_secs(5), "nobody waits for an upload");
+        server = site.serve().await;
+        assert_eq!(Killed::offset(&server, &id).await, from as u64, "it goes on where it was");
+    }
+    // Nobody takes its volume away meanwhile.
+    let (status, said, _) = server.command(&site.pool, json!({ "kind": "deleteVolume", "name": "whole.raw" })).await;
+    assert_eq!(status, 409, "{said}");
+    assert_eq!(server.put(&id, from, &content[from..]).await, 200);
+    assert_eq!(server.ended_task(&id).await["outcome"], "succeeded");
+    assert!(fs::read(site.file("whole.raw")).expect("it is there") == content);
+
+    // A file that comes slowly, and the server dies under it.
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://127.0.0.1:{}/half.raw", listener.local_addr().expect("an address").port());
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("somebody asks");
+        let mut stream = BufReader::new(stream);
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            stream.read_line(&mut line).await.expect("a head");
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 50000000\r\n\r\n").await.expect("sent");
+        stream.write_all(&[7; 1_000_000]).await.expect("sent");
+        std::future::pending::<()>().await;
+    });
+    let fetch = json!({ "kind": "fetchVolume", "name": "half.raw", "url": url, "sha256": "" });
+    let (status, said, id) = server.command(&site.pool, fetch).await;
+    assert_eq!(status, 202, "{said}");
+    server.task_when(&id, 20, |task| !task["progress"].is_null()).await;
+    assert!(site.file("half.raw").exists());
+    server.signal("-KILL");
+    server.ended().await;
+    let server = site.serve().await;
+    let task = server.ended_task(&id).await;
+    assert_eq!((&task["outcome"], &task["fault"]["fault"]), (&json!("failed"), &json!("interrupted")), "{task}");
+    assert!(!site.file("half.raw").exists(), "what came of it is gone");
 }

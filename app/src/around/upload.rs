@@ -73,11 +73,19 @@ struct Progress {
 async fn send(file: &File, pool: &str, acts: Acts) -> Result<(), Fault> {
     let (name, size) = (file.name(), file.size());
     let (host, target) = pool.split_once('/').unwrap_or_default();
-    let request = new_id();
-    let command = PoolCommand::UploadVolume { name: name.clone(), capacity_bytes: size as u64 };
-    let wish = serde_json::json!({ "requestId": request, "host": host, "target": target, "command": command });
-    let sent = gloo_net::http::Request::post(&routes::at(routes::API_COMMANDS)).json(&wish).map_err(|_| no_answer())?;
-    answered(sent.send().await.map_err(|_| no_answer())?).await?;
+    let mark = format!("belvedere-upload {pool} {size} {} {name}", file.last_modified());
+    let request = match begun(&mark).await {
+        Some(request) => request,
+        None => {
+            let request = new_id();
+            let command = PoolCommand::UploadVolume { name: name.clone(), capacity_bytes: size as u64 };
+            let wish = serde_json::json!({ "requestId": request, "host": host, "target": target, "command": command });
+            let post = gloo_net::http::Request::post(&routes::at(routes::API_COMMANDS)).json(&wish);
+            answered(post.map_err(|_| no_answer())?.send().await.map_err(|_| no_answer())?).await?;
+            remember(&mark, Some(request));
+            request
+        }
+    };
     acts.follow(&[request], "Upload volume".into(), "is uploaded".into(), &name);
     let (mut offset, mut tries) = (None, 0);
     while offset.is_none_or(|offset| offset < size) {
@@ -89,7 +97,7 @@ async fn send(file: &File, pool: &str, acts: Acts) -> Result<(), Fault> {
         match next {
             Ok(next) => (offset, tries) = (Some(next), 0),
             // The task has ended, and has said why.
-            Err(fault) if fault.kind == FaultKind::NotFound && has_ended(request).await => return Ok(()),
+            Err(fault) if fault.kind == FaultKind::NotFound && has_ended(request).await => break,
             Err(fault) if tries >= TRIES => return Err(fault),
             Err(_) => {
                 tries += 1;
@@ -99,7 +107,25 @@ async fn send(file: &File, pool: &str, acts: Acts) -> Result<(), Fault> {
             }
         }
     }
+    remember(&mark, None);
     Ok(())
+}
+
+/// The upload of the same file that a tab of this browser has begun and that waits for more.
+async fn begun(mark: &str) -> Option<RequestId> {
+    let known = window().local_storage().ok()??.get_item(mark).ok()??.parse().ok()?;
+    ask(known).await.is_ok().then_some(known)
+}
+
+/// Remembers which upload a file is on, or that it is on none. A browser that keeps nothing
+/// begins anew.
+fn remember(mark: &str, request: Option<RequestId>) {
+    let Ok(Some(storage)) = window().local_storage() else { return };
+    let done = match request {
+        Some(request) => storage.set_item(mark, &request.to_string()),
+        None => storage.remove_item(mark),
+    };
+    done.ok();
 }
 
 /// How far an upload is.

@@ -324,6 +324,17 @@ impl Hypervisor {
         read.map_err(|error| error.of_command(self.config.id.as_str(), self.config.id.as_str()))
     }
 
+    /// How long the host's processors have been busy or idle since it was started, in
+    /// nanoseconds together (`virNodeGetCPUStats`): what is less than before is another start.
+    ///
+    /// # Errors
+    /// What libvirt refused, in words; `Unreachable` while the link is down.
+    pub async fn busy(&self) -> Result<u64, Fault> {
+        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
+        let read = session.call(Lane::Read, |connect| Ok(ffi::node_cpu(connect)?.values().sum()));
+        read.await.map_err(|error| error.of_command(self.config.id.as_str(), self.config.id.as_str()))
+    }
+
     /// The volumes of a pool, as they were a moment ago.
     ///
     /// # Errors

@@ -262,16 +262,24 @@ pub(crate) fn write(
     let volume = connect.lookup_storage_pool_by_uuid(id)?.lookup_storage_vol_by_name(name)?;
     let stream = Stream::new(connect, 0)?;
     volume.upload(&stream, offset, length, 0)?;
-    let mut written = 0;
-    while let Some(piece) = pieces() {
-        let sent = piece.and_then(|piece| send(&stream, &piece).map(|()| piece.len() as u64));
-        match sent {
-            Ok(sent) => written += sent,
-            Err(error) => {
-                stream.abort().ok();
-                return Err(error);
+    // Small parts would each be a message to the daemon.
+    let (mut written, mut waiting) = (0, Vec::with_capacity(2 * PIECE));
+    let mut feed = || -> Result<(), Error> {
+        while let Some(piece) = pieces() {
+            let piece = piece?;
+            written += piece.len() as u64;
+            waiting.extend_from_slice(&piece);
+            if waiting.len() >= PIECE {
+                let whole = waiting.len() - waiting.len() % PIECE;
+                send(&stream, &waiting[..whole])?;
+                waiting.drain(..whole);
             }
         }
+        send(&stream, &waiting)
+    };
+    if let Err(error) = feed() {
+        stream.abort().ok();
+        return Err(error);
     }
     if written < length {
         // The daemon waits for the rest.
@@ -317,8 +325,8 @@ pub(crate) fn content(
     }
 }
 
-/// Bytes of a volume that are read at once; libvirt's own messages hold as many.
-const PIECE: usize = 256 * 1024;
+/// Bytes of a volume that are sent or read at once: what libvirt's oldest messages hold.
+const PIECE: usize = 262_120;
 
 /// Gives a volume another size; a machine that runs from it does that itself, as nobody else
 /// may write to its disk.

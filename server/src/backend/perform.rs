@@ -206,10 +206,11 @@ impl Backend {
         let Some(hypervisor) = self.hosts.get(&intent.host) else {
             return unknown(record, "its host is not configured any more");
         };
-        if let Command::Pool(PoolCommand::UploadVolume { name, .. }) = &intent.command {
-            let reason = format!("The upload of {name} was interrupted, and it may be there in part");
-            let fault = Fault::new(FaultKind::Interrupted, reason).with_next("Delete it and upload it again");
-            return End { outcome: TaskState::Failed, fault: Some(fault), settled: Settled::Later };
+        if let Command::Pool(PoolCommand::UploadVolume { .. } | PoolCommand::FetchVolume { .. }) = &intent.command
+            && let Some(ended) = self.take_up_content(record).await
+        {
+            let outcome = if ended.is_ok() { TaskState::Succeeded } else { TaskState::Failed };
+            return End { outcome, fault: ended.err(), settled: Settled::Later };
         }
         hypervisor.settled().await;
         if matches!(intent.command, Command::Domain(DomainCommand::FreezeFileSystems { .. })) {

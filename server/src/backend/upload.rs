@@ -5,7 +5,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,7 +24,7 @@ use uuid::Uuid;
 use super::{Backend, fetch::Source, no_host};
 use crate::{
     hex::hex,
-    journal::{Note, accounts},
+    journal::{Note, Reached, accounts},
     tasks::{Record, now},
 };
 
@@ -44,6 +47,8 @@ pub(crate) struct Upload {
     who: Option<String>,
     /// How many bytes are written.
     offset: watch::Sender<u64>,
+    /// What the host's processors had done before the last piece; 0 when it does not tell.
+    busy: AtomicU64,
     /// Held while a piece is written.
     turn: tokio::sync::Mutex<()>,
 }
@@ -107,9 +112,42 @@ impl Backend {
     pub(super) async fn take_content(&self, record: &Record) -> Result<(), Fault> {
         match (&record.intent.command, record.intent.target) {
             (Command::Pool(PoolCommand::UploadVolume { name, capacity_bytes }), Some(target)) => {
-                self.fill(record, (target, name, *capacity_bytes), None).await
+                self.fill(record, (target, name, *capacity_bytes), 0, None).await
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Goes on with an upload of a former process, and takes away what that has fetched of a
+    /// file. None when its volume was not made yet, as far as is known.
+    pub(super) async fn take_up_content(&self, record: &Record) -> Option<Result<(), Fault>> {
+        let intent = &record.intent;
+        let (host, target) = (self.hosts.get(&intent.host)?, intent.target?);
+        let reached = self.journal.audit.upload(intent.request_id).await.ok().flatten()?;
+        host.settled().await;
+        host.listed().await;
+        let connected = self.feed.until(|inventory| {
+            inventory.hosts.get(&intent.host).filter(|host| host.host.connection.connected).map(drop)
+        });
+        connected.await;
+        match &intent.command {
+            Command::Pool(PoolCommand::UploadVolume { name, capacity_bytes }) => {
+                self.tasks.progress(record, |task| task.note(now(), "Belvedere was started again, and it goes on"));
+                // What a host that was started anew has of it may not be all.
+                let same = host.busy().await.is_ok_and(|busy| busy >= reached.busy);
+                let from = if same { reached.offset } else { 0 };
+                Some(self.fill(record, (target, name, *capacity_bytes), from, None).await)
+            }
+            Command::Pool(PoolCommand::FetchVolume { name, .. }) => {
+                let forget = PoolCommand::DeleteVolume { name: name.clone() };
+                if let Err(fault) = self.run_checked(record, target, forget.into()).await {
+                    self.tasks.progress(record, |task| task.note(now(), fault.sentence()));
+                }
+                self.journal.audit.upload_ended(intent.request_id).await.ok();
+                let reason = format!("Fetching {name} was interrupted; what was there of it is deleted");
+                Some(Err(Fault::new(FaultKind::Interrupted, reason).with_next("Fetch it again")))
+            }
+            _ => None,
         }
     }
 
@@ -132,7 +170,7 @@ impl Backend {
         let size = source.size;
         let make = PoolCommand::UploadVolume { name: name.clone(), capacity_bytes: size };
         self.run_checked(record, target, make.into()).await?;
-        self.fill(record, (target, name, size), Some((source, sha256))).await
+        self.fill(record, (target, name, size), 0, Some((source, sha256))).await
     }
 
     /// Waits until a volume is filled, by others or from a source.
@@ -140,6 +178,7 @@ impl Backend {
         &self,
         record: &Record,
         (target, name, size): (Uuid, &str, u64),
+        from: u64,
         source: Option<(Source, &str)>,
     ) -> Result<(), Fault> {
         let intent = &record.intent;
@@ -148,9 +187,12 @@ impl Backend {
             name: name.to_owned(),
             size,
             who: intent.origin.who.clone(),
-            offset: watch::Sender::new(0),
+            offset: watch::Sender::new(from),
+            busy: AtomicU64::new(0),
             turn: tokio::sync::Mutex::default(),
         });
+        self.is_whole(&upload).await;
+        self.note_reached(intent.request_id, &upload).await;
         let all = || self.uploads.0.lock().unwrap_or_else(PoisonError::into_inner);
         all().insert(intent.request_id, upload.clone());
         let came = match source {
@@ -170,6 +212,7 @@ impl Backend {
             self.tasks.progress(record, |task| task.note(now(), fault.sentence()));
         }
         all().remove(&intent.request_id);
+        self.journal.audit.upload_ended(intent.request_id).await.ok();
         drop(turn);
         came
     }
@@ -282,6 +325,9 @@ impl Backend {
         }
         let busy = || Fault::new(FaultKind::Conflict, "Another piece of this upload is being written");
         let _turn = upload.turn.try_lock().map_err(|_| busy())?;
+        if !self.is_whole(&upload).await {
+            upload.offset.send_replace(0);
+        }
         let have = *upload.offset.borrow();
         if from != have {
             return Err(Fault::new(FaultKind::Conflict, format!("The next piece begins at byte {have}")));
@@ -292,7 +338,25 @@ impl Backend {
         let host = self.hosts.get(&upload.pool.host).ok_or_else(|| no_host(&upload.pool.host))?;
         host.write_volume(upload.pool.id, &upload.name, (from, length), pieces).await?;
         upload.offset.send_replace(from + length);
+        self.note_reached(id, &upload).await;
         Ok(from + length)
+    }
+
+    /// Whether all that was written is there still: a host that was started anew may have lost
+    /// what was not on its disk yet.
+    async fn is_whole(&self, upload: &Upload) -> bool {
+        let Some(host) = self.hosts.get(&upload.pool.host) else { return true };
+        // Where that is not told, the piece itself will not work either.
+        host.busy().await.map_or(true, |busy| busy >= upload.busy.swap(busy, Ordering::Relaxed))
+    }
+
+    /// Notes how far an upload is. Where that cannot be written, it goes on from an earlier
+    /// piece, which does no harm.
+    async fn note_reached(&self, id: RequestId, upload: &Upload) {
+        let reached = Reached { offset: *upload.offset.borrow(), busy: upload.busy.load(Ordering::Relaxed) };
+        if let Err(fault) = self.journal.audit.upload_reached(id, reached).await {
+            tracing::debug!(reason = fault.reason, "how far an upload is could not be written");
+        }
     }
 
     /// Reads the content of a volume; that it was read is on disk before.
@@ -314,6 +378,11 @@ impl Backend {
         self.journal.accounts.write(move |connection| accounts::note(connection, &note)).await?;
         self.hosts.get(&id.host).ok_or_else(|| no_host(&id.host))?.volume_content(id.id, name)
     }
+}
+
+/// Whether the next process goes on with a request.
+pub(super) fn goes_on(record: &Record) -> bool {
+    matches!(record.intent.command, Command::Pool(PoolCommand::UploadVolume { .. }))
 }
 
 fn too_slow(name: &str) -> Fault {

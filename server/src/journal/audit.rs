@@ -4,6 +4,8 @@
 //! is told. The unique index over intents is the last judge of whether a request
 //! is new: it outlives the process.
 
+mod uploads;
+
 use std::{collections::HashSet, path::Path};
 
 use model::{AuditRecord, Command, Fault, HostId, Origin, RequestId, TaskState, task::LogLine};
@@ -12,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+pub(crate) use self::uploads::Reached;
 use super::{
     Paged, Records,
     chain::{self, Hash, Head, NEWEST, OLDEST},
@@ -216,7 +219,7 @@ impl Audit {
         path: &Path,
         renew: impl FnMut() -> rusqlite::Result<()> + Send + 'static,
     ) -> Result<Self, String> {
-        let connection = storage::open(path, LAYOUT, true)?;
+        let connection = storage::open(path, &[LAYOUT, uploads::LAYOUT].concat(), true)?;
         let checked = check_end(&connection).map_err(|error| storage::fault(&error, path).sentence())?;
         checked.map_err(|what| {
             format!(

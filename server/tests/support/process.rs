@@ -66,6 +66,14 @@ impl Process {
         String::from_utf8_lossy(&body).into_owned()
     }
 
+    /// Sends a piece of an upload; gives the status.
+    pub async fn put(&self, id: &str, offset: usize, piece: &[u8]) -> u16 {
+        let request = axum::http::Request::put(format!("http://{}/api/v1/uploads/{id}?offset={offset}", self.address))
+            .header("content-type", "application/octet-stream")
+            .body(Full::new(Bytes::copy_from_slice(piece)));
+        self.client.request(request.expect("a request")).await.expect("an answer").status().as_u16()
+    }
+
     /// Sends a command; gives its request id once it is accepted.
     pub async fn send(&self, target: &str, kind: &str) -> String {
         let (status, answer, id) = self.command(target, json!({ "kind": kind })).await;
