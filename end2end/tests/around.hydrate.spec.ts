@@ -3,7 +3,7 @@ import AxeBuilder from "@axe-core/playwright";
 import { expect, live, test, Daemon, Server } from "../support.ts";
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Page } from "@playwright/test";
@@ -165,6 +165,41 @@ test("files are uploaded by choosing and by dropping, and downloaded again", asy
     const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Download large.raw" }).click()]);
     expect(download.suggestedFilename()).toBe("large.raw");
     expect(readFileSync((await download.path())!).equals(large)).toBe(true);
+  } finally {
+    await server.stop();
+    daemon.stop();
+  }
+});
+
+test("an upload goes on when the same file is chosen again, after a reload and after the server was killed", async ({ page }) => {
+  const daemon = new Daemon().start();
+  let server = await new Server(["--connect", `atlas=${daemon.uri}`]).start();
+  try {
+    daemon.virsh("pool-define-as", "images", "dir", "--target", `${daemon.folder}/pool`);
+    daemon.virsh("pool-build", "images");
+    daemon.virsh("pool-start", "images");
+    await page.goto(`${server.url}/storage`);
+    await page.getByRole("link", { name: "images" }).click();
+    await live(page);
+    const content = Buffer.alloc(40 << 20, "belvedere ");
+    const file = `${daemon.folder}/large.raw`;
+    writeFileSync(file, content);
+    let pieces = 0;
+    // The second piece is never answered.
+    await page.route("**/api/v1/uploads/*", (route) => (route.request().method() === "PUT" && ++pieces === 2 ? undefined : route.continue()));
+    await page.getByLabel("Upload files").setInputFiles(file);
+    await expect.poll(() => pieces).toBe(2);
+    await page.unroute("**/api/v1/uploads/*");
+    await server.stop();
+    server = await server.again();
+    await page.reload();
+    await live(page);
+    const sent: string[] = [];
+    page.on("request", (request) => request.method() === "PUT" && sent.push(new URL(request.url()).searchParams.get("offset")!));
+    await page.getByLabel("Upload files").setInputFiles(file);
+    await expect(page.getByRole("region", { name: "Notices" })).toContainText("large.raw is uploaded");
+    expect(sent).toEqual([String(16 << 20), String(32 << 20)]);
+    expect(readFileSync(`${daemon.folder}/pool/large.raw`).equals(content)).toBe(true);
   } finally {
     await server.stop();
     daemon.stop();

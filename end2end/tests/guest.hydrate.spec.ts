@@ -1,10 +1,15 @@
 // What a guest says of itself, live, from a real agent in a real guest.
+import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import AxeBuilder from "@axe-core/playwright";
 import { expect, live, press, test, Daemon, row, Server } from "../support.ts";
 
 test("the tab tells what the guest says, and why it does not", async ({ page, demo }) => {
   const daemon = new Daemon().start();
-  daemon.guest("tiny");
+  const disk = `${daemon.folder}/disk.raw`;
+  writeFileSync(disk, Buffer.alloc(8 << 20));
+  execFileSync("mkfs.ext4", ["-q", disk]);
+  daemon.guest("tiny", `<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='${disk}'/><target dev='vda' bus='virtio'/></disk>`);
   const server = await new Server(["--connect", `atlas=${daemon.uri}`]).start();
   try {
     await page.goto(`${server.url}/vms`);
@@ -36,6 +41,9 @@ test("the tab tells what the guest says, and why it does not", async ({ page, de
     const told = await (await fetch(`${server.url}/api/v1/domains/atlas/${id}/guest`)).json();
     expect(told.kernel).toMatch(/^\d+\./);
     // Frozen until somebody thaws it; what is going on is a task that everybody sees.
+    const mount = { path: "/bin/busybox", arg: ["sh", "-c", "modprobe ext4; mount -t ext4 /dev/vda /mnt"] };
+    daemon.virsh("qemu-agent-command", "tiny", JSON.stringify({ execute: "guest-exec", arguments: mount }));
+    await expect(page.getByRole("table", { name: "File systems" })).toContainText("/mnt", { timeout: 45_000 });
     const status = () => daemon.virsh("qemu-agent-command", "tiny", '{"execute":"guest-fsfreeze-status"}');
     await page.getByLabel("Seconds at most").fill("300");
     await press(page, "Freeze file systems");

@@ -94,6 +94,15 @@ async fn a_frozen_guest_is_thawed_in_time_on_demand_and_when_the_server_stops_or
     let site = Site::new().await;
     let mut server = site.serve().await;
 
+    // One without a file system that could be frozen is told from one that is.
+    site.daemon.virsh(&["start", "web-01"]);
+    let web = site.daemon.virsh(&["domuuid", "web-01"]);
+    site.daemon.in_guest("web-01", "true").await;
+    let (_, _, id) = server.command(&web, json!({ "kind": "freezeFileSystems", "seconds": 5 })).await;
+    let none = server.ended_task(&id).await;
+    assert!(none["fault"]["reason"].to_string().contains("no file system"), "{none}");
+    site.daemon.virsh(&["destroy", "web-01"]);
+
     // Its time ends by itself.
     let short = site.freeze(&server, 3).await;
     assert_eq!(site.status(), "frozen");
@@ -169,6 +178,7 @@ async fn a_disk_that_runs_full_inside_is_told_and_keys_come_and_go() {
         let path = format!("/api/v1/domains/atlas/{}/ssh-keys?user={user}", site.id);
         server.json("GET", &path, &Value::Null).await.expect("answers")
     };
+    assert_eq!(keys("root").await, (200, json!({ "keys": [] })));
     let (one, two) = ("ssh-ed25519 AAAAC3Nz one@home", "ecdsa-sha2-nistp256 AAAAE2Vj <two>");
     for key in [one, two] {
         let (status, _, id) =

@@ -7,7 +7,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use model::{Domain, DomainCommand, DomainState, domain::normal_tags, task::Progress};
+use model::{Domain, DomainCommand, DomainState, Fault, FaultKind, domain::normal_tags, task::Progress};
 use uuid::Uuid;
 use virt::{connect::Connect, domain::Domain as Handle, error::ErrorNumber};
 use virt_sys as sys;
@@ -238,7 +238,13 @@ pub(crate) fn run(connect: &Connect, id: Uuid, command: &DomainCommand) -> Resul
         }
         // It takes as long as the disks are large.
         DomainCommand::TrimFileSystems {} => ffi::fs_trim(&domain)?,
-        DomainCommand::FreezeFileSystems { .. } => ffi::fs_freeze(&domain)?,
+        DomainCommand::FreezeFileSystems { .. } => {
+            if ffi::fs_freeze(&domain)? == 0 {
+                let reason = format!("{} has no file system that its agent could freeze", domain.name()?);
+                let next = "Look at its file systems; some kinds cannot be frozen";
+                return Err(Error::Said(Fault::new(FaultKind::Refused, reason).with_next(next)));
+            }
+        }
         DomainCommand::ThawFileSystems {} => ffi::fs_thaw(&domain)?,
         DomainCommand::AddSshKey { user, key } => ffi::set_ssh_key(&domain, user, key, true)?,
         DomainCommand::RemoveSshKey { user, key } => ffi::set_ssh_key(&domain, user, key, false)?,

@@ -146,6 +146,8 @@ const MAX_TEXT: usize = 128;
 /// Most users and file systems of a guest that are kept.
 const MAX_LINES: i64 = 64;
 
+/// What an agent says of somebody who never had a key.
+const NO_KEYS: (&str, &str) = ("authorized_keys", "No such file");
 /// Most keys of somebody that are shown, and the longest one, in bytes.
 const MAX_KEYS: usize = 256;
 const MAX_KEY: usize = 16 * 1024;
@@ -159,7 +161,11 @@ pub(crate) fn details(connect: &Connect, id: Uuid) -> Result<GuestDetails, Error
 
 /// The keys with which somebody may log in to a guest. Lines that are not text are left out.
 pub(crate) fn ssh_keys(connect: &Connect, id: Uuid, user: &str) -> Result<Vec<String>, Error> {
-    let told = ffi::ssh_keys(&connect.lookup_domain_by_uuid(id)?, user)?;
+    let told = match ffi::ssh_keys(&connect.lookup_domain_by_uuid(id)?, user).map_err(Error::from) {
+        // Somebody who has no file for them has none.
+        Err(Error::Libvirt { message, .. }) if message.contains(NO_KEYS.0) && message.contains(NO_KEYS.1) => Vec::new(),
+        told => told?,
+    };
     let keys = told.into_iter().filter(|key| key.len() <= MAX_KEY && !key.chars().any(char::is_control));
     let mut keys: Vec<String> = keys.filter(|key| !key.trim().is_empty()).take(MAX_KEYS).collect();
     // Agents tell them in no order.

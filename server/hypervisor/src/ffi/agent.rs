@@ -62,12 +62,12 @@ pub(crate) fn guest_info(domain: &Domain, what: u32) -> Result<Values, Error> {
     }
 }
 
-/// Lets the guest hold all its file systems still (`virDomainFSFreeze`).
-pub(crate) fn fs_freeze(domain: &Domain) -> Result<(), Error> {
+/// Lets the guest hold all its file systems still (`virDomainFSFreeze`); gives how many it does.
+pub(crate) fn fs_freeze(domain: &Domain) -> Result<usize, Error> {
     let _limit = limit_agent_to(domain, FREEZE_SECONDS);
     // SAFETY: the domain is valid; without mount points all file systems are meant.
     let frozen = unsafe { sys::virDomainFSFreeze(domain.as_ptr(), ptr::null_mut(), 0, 0) };
-    if frozen < 0 { Err(Error::last_error()) } else { Ok(()) }
+    usize::try_from(frozen).map_err(|_| Error::last_error())
 }
 
 /// Lets the guest's file systems go on (`virDomainFSThaw`); those that were not held go on anyway.

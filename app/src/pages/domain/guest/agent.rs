@@ -39,7 +39,7 @@ fn actions(id: &DomainRef, host: &HostInventory) -> AnyView {
     view! {
         <section class="card spaced" aria-label="What the agent can do">
             <header><h2>"Agent"</h2></header>
-            <p class="buttons-row calm">{clock.draw()} {trim.draw()} {thaw.draw()}</p>
+            <div class="buttons-row calm">{clock.draw()} {trim.draw()} {thaw.draw()}</div>
             {form((id, host), freeze, "Freeze file systems", seconds.into_any())}
             <p class="muted calm">"While they are frozen nothing in the guest can write, as a copy of its disks wants it. They are thawed when the time is over, whatever happens to this page."</p>
             {form((id, host), password, "Set password", login.into_any())}
