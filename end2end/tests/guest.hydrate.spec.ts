@@ -48,8 +48,10 @@ test("the tab tells what the guest says, and why it does not", async ({ page, de
     await page.getByLabel("Seconds at most").fill("300");
     await press(page, "Freeze file systems");
     await expect.poll(status).toContain("frozen");
+    await expect(page.getByRole("heading", { name: "The guest's file systems are frozen" })).toBeVisible();
     await press(page, "Thaw file systems");
     await expect.poll(status).toContain("thawed");
+    await expect(about).toContainText(/Kernel/);
     // Keys: none, a wrong one, a right one whose name is markup, and none again.
     const keys = page.getByRole("region", { name: "SSH keys" });
     await press(keys, "Show keys");

@@ -49,11 +49,15 @@ pub(super) fn keep(store: Store, acts: Acts, every: Option<u32>) {
     let sent = window_event_listener(leptos::ev::submit, move |event| submitted(&event, acts));
     // A link within the page changes its address only.
     let location = leptos_router::hooks::use_location();
-    // What a task has done need not show in any machine: keys, or a volume's content.
-    let ended =
-        move || store.tasks.with(|tasks| tasks.iter().filter_map(|task| task.outcome.map(|_| task.timestamp)).max());
-    Effect::new(move |before: Option<(usize, Option<u64>, String)>| {
-        let now = (store.changed.get(), ended(), location.search.get());
+    // What a task does need not show in any machine: keys, a volume's content, a freeze.
+    let tasks = move || {
+        store.tasks.with(|tasks| {
+            let (ended, under_way): (Vec<_>, Vec<_>) = tasks.iter().partition(|task| task.outcome.is_some());
+            (under_way.len(), ended.iter().map(|task| task.timestamp).max())
+        })
+    };
+    Effect::new(move |before: Option<_>| {
+        let now = (store.changed.get(), tasks(), location.search.get());
         if before.is_some_and(|before| before != now) {
             refresher.event();
         }

@@ -23,7 +23,7 @@ pub(crate) fn GuestTab() -> impl IntoView {
 mod drawn {
     use leptos::prelude::*;
     use model::{
-        Domain, Fault,
+        Domain, DomainRef, Fault, Task,
         domain::{Agent, FileSystem, GuestDetails},
     };
 
@@ -32,6 +32,7 @@ mod drawn {
         backend::Beforehand,
         format,
         pages::domain::Subject,
+        store::use_store,
         ui::controls::{Empty, fact, or_dash},
     };
 
@@ -42,6 +43,9 @@ mod drawn {
         let read = use_context::<Beforehand>().and_then(|read| read.guest);
         view! {
             {match read {
+                _ if is_frozen(&id) => frozen(),
+                // One that is frozen by others, too, answers and tells nothing.
+                Some(Ok(guest)) if guest == GuestDetails::default() => silent(),
                 Some(Ok(guest)) => details(&domain, &guest),
                 Some(Err(fault)) => nothing(&domain, &fault),
                 None => ().into_any(),
@@ -49,6 +53,22 @@ mod drawn {
             {super::agent::draw(&id)}
         }
         .into_any()
+    }
+
+    /// Whether a task of ours holds the guest's file systems.
+    fn is_frozen(id: &DomainRef) -> bool {
+        let freeze = |task: &Task| task.kind == "freezeFileSystems" && task.target == Some(id.id);
+        use_store().tasks.with_untracked(|tasks| {
+            tasks.iter().any(|task| freeze(task) && task.host_id == id.host && task.outcome.is_none())
+        })
+    }
+
+    fn frozen() -> AnyView {
+        view! { <Empty title="The guest's file systems are frozen">"It tells of itself again once they are thawed: when their time is over, or now with the button below."</Empty> }.into_any()
+    }
+
+    fn silent() -> AnyView {
+        view! { <Empty title="The guest tells nothing">"Its agent answers, but says nothing of the guest. Somebody else may have frozen its file systems; \"Thaw file systems\" lets them go on."</Empty> }.into_any()
     }
 
     /// Why nothing is known, and what to do about it.

@@ -69,7 +69,7 @@ fn keys(id: &DomainRef, host: &HostInventory) -> AnyView {
     let fields = move || {
         view! {
             <input type="hidden" name="user" value=whose/>
-            <label class="wide">"Public key" <textarea name="key" required rows="2" spellcheck="false" placeholder="ssh-ed25519 AAAA… name"></textarea></label>
+            <label>"Public key" <textarea name="key" required rows="2" spellcheck="false" placeholder="ssh-ed25519 AAAA… name"></textarea></label>
         }
         .into_any()
     };
