@@ -138,16 +138,22 @@ test("pages about storage and networks are accessible in light and dark", async 
   }
 });
 
-test("files are uploaded by choosing and by dropping, and downloaded again", async ({ page }) => {
+/** The page of a pool of a folder, on a daemon of its own. */
+async function shelf(page: Page): Promise<{ daemon: Daemon; server: Server }> {
   const daemon = new Daemon().start();
+  daemon.virsh("pool-define-as", "images", "dir", "--target", `${daemon.folder}/pool`);
+  daemon.virsh("pool-build", "images");
+  daemon.virsh("pool-start", "images");
   const server = await new Server(["--connect", `atlas=${daemon.uri}`]).start();
+  await page.goto(`${server.url}/storage`);
+  await page.getByRole("link", { name: "images" }).click();
+  await live(page);
+  return { daemon, server };
+}
+
+test("files are uploaded by choosing and by dropping, and downloaded again", async ({ page }) => {
+  const { daemon, server } = await shelf(page);
   try {
-    daemon.virsh("pool-define-as", "images", "dir", "--target", `${daemon.folder}/pool`);
-    daemon.virsh("pool-build", "images");
-    daemon.virsh("pool-start", "images");
-    await page.goto(`${server.url}/storage`);
-    await page.getByRole("link", { name: "images" }).click();
-    await live(page);
     const large = Buffer.alloc(20 << 20, "belvedere ");
     await page.getByLabel("Upload files").setInputFiles({ name: "large.raw", mimeType: "application/octet-stream", buffer: large });
     const notices = page.getByRole("region", { name: "Notices" });
@@ -172,15 +178,9 @@ test("files are uploaded by choosing and by dropping, and downloaded again", asy
 });
 
 test("an upload goes on when the same file is chosen again, after a reload and after the server was killed", async ({ page }) => {
-  const daemon = new Daemon().start();
-  let server = await new Server(["--connect", `atlas=${daemon.uri}`]).start();
+  const { daemon, server: first } = await shelf(page);
+  let server = first;
   try {
-    daemon.virsh("pool-define-as", "images", "dir", "--target", `${daemon.folder}/pool`);
-    daemon.virsh("pool-build", "images");
-    daemon.virsh("pool-start", "images");
-    await page.goto(`${server.url}/storage`);
-    await page.getByRole("link", { name: "images" }).click();
-    await live(page);
     const content = Buffer.alloc(40 << 20, "belvedere ");
     const file = `${daemon.folder}/large.raw`;
     writeFileSync(file, content);

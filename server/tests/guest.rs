@@ -172,7 +172,7 @@ async fn a_disk_that_runs_full_inside_is_told_and_keys_come_and_go() {
     let full = site.domain_when(&server, "it is full", |domain| domain["guest"]["nearlyFull"].is_array()).await;
     assert_eq!(full["guest"]["nearlyFull"], json!(["/mnt/disk"]));
     let overview = server.text("/").await;
-    assert!(overview.contains("nearly full inside: /mnt/disk"), "{overview}");
+    assert!(overview.contains("/mnt/disk is nearly full"), "{overview}");
 
     let keys = async |user: &str| {
         let path = format!("/api/v1/domains/atlas/{}/ssh-keys?user={user}", site.id);

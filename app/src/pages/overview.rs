@@ -165,13 +165,16 @@ fn given(store: Store, host: &Host) -> u64 {
 /// Why a machine needs somebody, the worst first.
 fn reason(domain: &Domain) -> Option<(usize, String)> {
     let agent_gone = domain.agent == Agent::Disconnected && domain.guest.is_some();
-    let full = domain.guest.iter().flat_map(|guest| &guest.nearly_full).cloned().collect::<Vec<_>>().join(", ");
+    let full = domain.guest.as_ref().map(|guest| guest.nearly_full.as_slice()).unwrap_or_default();
     let (rank, why) = match domain.state {
         DomainState::Crashed => (0, "its guest crashed"),
         _ if domain.unresponsive => (1, "QEMU does not answer"),
         DomainState::Stopped if domain.autostart => (2, "starts with its host, but is stopped"),
         DomainState::Running if agent_gone => (3, "its guest agent is gone"),
-        DomainState::Running if !full.is_empty() => return Some((1, format!("nearly full inside: {full}"))),
+        DomainState::Running if !full.is_empty() => {
+            let are = if full.len() > 1 { "are" } else { "is" };
+            return Some((1, format!("{} {are} nearly full", full.join(", "))));
+        }
         _ => return None,
     };
     Some((rank, why.into()))
@@ -238,6 +241,6 @@ mod tests {
         assert_eq!(rank(&gone), Some(3));
         let guest = Guest { nearly_full: vec!["/".into(), "/var".into()], ..Guest::default() };
         let full = Domain { guest: Some(guest), ..domain(DomainState::Running, false, false) };
-        assert_eq!(reason(&full), Some((1, "nearly full inside: /, /var".into())));
+        assert_eq!(reason(&full), Some((1, "/, /var are nearly full".into())));
     }
 }

@@ -59,7 +59,7 @@ fn keys(id: &DomainRef, host: &HostInventory) -> AnyView {
         }
         Ok(keys) => {
             let lines = keys.iter().map(|key| line(id, host, &user, key)).collect_view();
-            view! { <ul class="log" aria-label=format!("Keys of {user}")>{lines}</ul> }.into_any()
+            view! { <ul class="log apart" aria-label=format!("Keys of {user}")>{lines}</ul> }.into_any()
         }
         Err(fault) => view! { <p class="muted calm" role="alert">{fault.sentence()}</p> }.into_any(),
     });
