@@ -206,9 +206,7 @@ impl Backend {
         let Some(hypervisor) = self.hosts.get(&intent.host) else {
             return unknown(record, "its host is not configured any more");
         };
-        if let Command::Pool(PoolCommand::UploadVolume { .. } | PoolCommand::FetchVolume { .. }) = &intent.command
-            && let Some(ended) = self.take_up_content(record).await
-        {
+        if let Some(ended) = self.take_up_content(record).await {
             let outcome = if ended.is_ok() { TaskState::Succeeded } else { TaskState::Failed };
             return End { outcome, fault: ended.err(), settled: Settled::Later };
         }

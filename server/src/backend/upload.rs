@@ -119,36 +119,46 @@ impl Backend {
     }
 
     /// Goes on with an upload of a former process, and takes away what that has fetched of a
-    /// file. None when its volume was not made yet, as far as is known.
+    /// file. None when a request is neither, or fetched nothing yet.
     pub(super) async fn take_up_content(&self, record: &Record) -> Option<Result<(), Fault>> {
         let intent = &record.intent;
         let (host, target) = (self.hosts.get(&intent.host)?, intent.target?);
-        let reached = self.journal.audit.upload(intent.request_id).await.ok().flatten()?;
+        let Command::Pool(command @ (PoolCommand::UploadVolume { name, .. } | PoolCommand::FetchVolume { name, .. })) =
+            &intent.command
+        else {
+            return None;
+        };
+        let reached = self.journal.audit.upload(intent.request_id).await.ok().flatten();
+        let interrupted = |reason: String, next: &str| Err(Fault::new(FaultKind::Interrupted, reason).with_next(next));
+        let Some(reached) = reached else {
+            // Whether its volume was made is not known, so it is left as it is.
+            let upload = matches!(command, PoolCommand::UploadVolume { .. });
+            let reason = format!("The upload of {name} was interrupted, and it may be there in part");
+            return upload.then(|| interrupted(reason, "Delete it and upload it again"));
+        };
         host.settled().await;
         host.listed().await;
         let connected = self.feed.until(|inventory| {
             inventory.hosts.get(&intent.host).filter(|host| host.host.connection.connected).map(drop)
         });
         connected.await;
-        match &intent.command {
-            Command::Pool(PoolCommand::UploadVolume { name, capacity_bytes }) => {
-                self.tasks.progress(record, |task| task.note(now(), "Belvedere was started again, and it goes on"));
-                // What a host that was started anew has of it may not be all.
-                let same = host.busy().await.is_ok_and(|busy| busy >= reached.busy);
-                let from = if same { reached.offset } else { 0 };
-                Some(self.fill(record, (target, name, *capacity_bytes), from, None).await)
-            }
-            Command::Pool(PoolCommand::FetchVolume { name, .. }) => {
-                let forget = PoolCommand::DeleteVolume { name: name.clone() };
-                if let Err(fault) = self.run_checked(record, target, forget.into()).await {
-                    self.tasks.progress(record, |task| task.note(now(), fault.sentence()));
-                }
-                self.journal.audit.upload_ended(intent.request_id).await.ok();
-                let reason = format!("Fetching {name} was interrupted; what was there of it is deleted");
-                Some(Err(Fault::new(FaultKind::Interrupted, reason).with_next("Fetch it again")))
-            }
-            _ => None,
+        if let PoolCommand::UploadVolume { capacity_bytes, .. } = command {
+            self.tasks.progress(record, |task| task.note(now(), "Belvedere was started again, and it goes on"));
+            // What a host that was started anew has of it may not be all.
+            let same = host.busy().await.is_ok_and(|busy| busy >= reached.busy);
+            let from = if same { reached.offset } else { 0 };
+            return Some(self.fill(record, (target, name, *capacity_bytes), from, None).await);
         }
+        let forget = PoolCommand::DeleteVolume { name: name.clone() };
+        let left = self.run_checked(record, target, forget.into()).await.err();
+        self.journal.audit.upload_ended(intent.request_id).await.ok();
+        if let Some(fault) = left {
+            self.tasks.progress(record, |task| task.note(now(), fault.sentence()));
+            let reason = format!("Fetching {name} was interrupted, and it may be there in part");
+            return Some(interrupted(reason, "Delete it and fetch it again"));
+        }
+        let reason = format!("Fetching {name} was interrupted; what was there of it is deleted");
+        Some(interrupted(reason, "Fetch it again"))
     }
 
     /// Fetches a file from an address into a volume that is made for it.
