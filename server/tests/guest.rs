@@ -17,7 +17,10 @@ use support::{
     process::Process,
 };
 use tempfile::TempDir;
-use tokio::time::sleep;
+use tokio::{sync::Mutex, time::sleep};
+
+/// An emulated guest needs a processor for itself to answer in time.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// A guest that runs, with a disk of 24 MiB that is mounted at `/mnt/disk`.
 struct Site {
@@ -74,7 +77,7 @@ impl Site {
             if let Some(domain) = domains.into_iter().find(|domain| domain["name"] == "app" && wanted(domain)) {
                 return domain;
             }
-            assert!(began.elapsed() < Duration::from_secs(60), "{what}: {all}");
+            assert!(began.elapsed() < Duration::from_secs(120), "{what}: {all}");
             sleep(Duration::from_millis(100)).await;
         }
     }
@@ -91,6 +94,7 @@ impl Site {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs root, libvirtd and QEMU; make test runs it"]
 async fn a_frozen_guest_is_thawed_in_time_on_demand_and_when_the_server_stops_or_dies() {
+    let _alone = ALONE.lock().await;
     let site = Site::new().await;
     let mut server = site.serve().await;
 
@@ -162,6 +166,7 @@ async fn a_frozen_guest_is_thawed_in_time_on_demand_and_when_the_server_stops_or
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs root, libvirtd and QEMU; make test runs it"]
 async fn a_disk_that_runs_full_inside_is_told_and_keys_come_and_go() {
+    let _alone = ALONE.lock().await;
     let site = Site::new().await;
     let server = site.serve().await;
     let domain = site.domain_when(&server, "it tells", |domain| domain["guest"]["hostname"] == "app").await;
@@ -204,9 +209,8 @@ fn liar(answers: &str) -> String {
          while :; do
            # Nothing comes before libvirt has opened its end, too.
            read -r q <&3 || {{ sleep 0.1; continue; }}
-           n=$(echo \"$q\" | sed -n 's/.*\"id\": *\\([0-9]*\\).*/\\1/p')
            case $q in
-             *guest-sync*) printf '{{\"return\":%s}}\\n' \"$n\" >&3 ;;
+             *guest-sync*) printf '{{\"return\":%s}}\\n' \"$(echo \"$q\" | sed -n 's/.*\"id\": *\\([0-9]*\\).*/\\1/p')\" >&3 ;;
              {answers}
            esac
          done) </dev/null >/dev/null 2>&1 &"
@@ -216,6 +220,7 @@ fn liar(answers: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs root, libvirtd and QEMU; make test runs it"]
 async fn an_agent_that_lies_floods_or_talks_nonsense_harms_nobody() {
+    let _alone = ALONE.lock().await;
     let site = Site::new().await;
     site.daemon.virsh(&["start", "web-01"]);
     let server = site.serve().await;
@@ -225,18 +230,20 @@ async fn an_agent_that_lies_floods_or_talks_nonsense_harms_nobody() {
 
     let markup = "<script>alert(1)</script>";
     let name = format!("printf '{{\"return\":{{\"host-name\":\"{markup}\"}}}}\\n' >&3");
-    let long = "x=$(head -c 200000 /dev/zero | tr '\\0' x); printf '{\"return\":{\"pretty-name\":\"%s\",\"id\":\"tiny\"}}\\n' \"$x\" >&3";
+    let long = "x=$(head -c 20000 /dev/zero | tr '\\0' x); printf '{\"return\":{\"pretty-name\":\"%s\",\"id\":\"tiny\"}}\\n' \"$x\" >&3";
     let flood = "tr '\\0' '[' </dev/zero | head -c 100000000 >&3";
     let script = liar(&format!(
         "*guest-get-host-name*) {name} ;;
          *guest-get-osinfo*) {long} ;;
+         *guest-get-fsinfo*) printf '{{\"return\":[]}}\\n' >&3 ;;
          *guest-get-users*) {flood} ;;
          *) head -c 5000 /dev/urandom >&3; echo >&3 ;;"
     ));
     site.daemon.in_guest("app", &script).await;
     let gone = site.domain_when(&server, "the real one is gone", |domain| domain["agent"] == "disconnected").await;
     assert_eq!(gone["state"], "running");
-    // What it says is text, cut to size, wherever it is shown.
+    // What it says is text, cut to size, wherever it is shown; it is asked while somebody listens.
+    let _listening = server.stream("/events?topics=guest-info-updated").await;
     let lied = site.domain_when(&server, "it lies", |domain| domain["guest"]["hostname"] == markup).await;
     assert!(lied["guest"]["osVersion"].as_str().expect("text").len() <= 128, "{lied}");
     let page = server.text(&format!("/vms/atlas/{}", site.id)).await;
@@ -255,7 +262,8 @@ async fn an_agent_that_lies_floods_or_talks_nonsense_harms_nobody() {
         }
         began.elapsed()
     });
-    assert!(asked.0 >= 400 && paused < Duration::from_secs(5), "{asked:?} {paused:?}");
+    // Each would take as long as the agent may be silent, if it waited for it.
+    assert!(asked.0 >= 400 && paused < Duration::from_secs(9), "{asked:?} {paused:?}");
     let memory = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
     let peak = memory.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("told").trim();
     let peak: u64 = peak.trim_end_matches(" kB").parse().expect("a number");
