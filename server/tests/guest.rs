@@ -13,11 +13,15 @@ use std::{
 
 use serde_json::{Value, json};
 use support::{
+    agent::Between,
     daemon::{Daemon, run},
     process::Process,
 };
 use tempfile::TempDir;
-use tokio::{sync::Mutex, time::sleep};
+use tokio::{
+    sync::Mutex,
+    time::{sleep, timeout},
+};
 
 /// An emulated guest needs a processor for itself to answer in time.
 static ALONE: Mutex<()> = Mutex::const_new(());
@@ -78,6 +82,22 @@ impl Site {
                 return domain;
             }
             assert!(began.elapsed() < Duration::from_secs(120), "{what}: {all}");
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Starts libvirt's daemon again and waits until the server has found it.
+    async fn restart(&self, server: &Process) {
+        let since = async || {
+            let (_, all) = server.json("GET", "/api/v1/inventory", &Value::Null).await.expect("answers");
+            let connection = &all["hosts"]["atlas"]["connection"];
+            (connection["connected"].clone(), connection["since"].clone())
+        };
+        let (_, before) = since().await;
+        self.daemon.signal("restart");
+        let began = Instant::now();
+        while !matches!(since().await, (Value::Bool(true), now) if now != before) {
+            assert!(began.elapsed() < Duration::from_secs(60), "it is connected again");
             sleep(Duration::from_millis(100)).await;
         }
     }
@@ -202,59 +222,59 @@ async fn a_disk_that_runs_full_inside_is_told_and_keys_come_and_go() {
     assert_eq!(server.ended_task(&id).await["outcome"], "failed", "there is no such user");
 }
 
-/// An agent that answers libvirt's questions with what a script says. `$q` is the question.
-fn liar(answers: &str) -> String {
-    format!(
-        "(sleep 1; killall qemu-ga; sleep 1; exec 3<>/dev/virtio-ports/org.qemu.guest_agent.0
-         while :; do
-           # Nothing comes before libvirt has opened its end, too.
-           read -r q <&3 || {{ sleep 0.1; continue; }}
-           case $q in
-             *guest-sync*) printf '{{\"return\":%s}}\\n' \"$(echo \"$q\" | sed -n 's/.*\"id\": *\\([0-9]*\\).*/\\1/p')\" >&3 ;;
-             {answers}
-           esac
-         done) </dev/null >/dev/null 2>&1 &"
-    )
+/// What an agent answers that wants to harm: markup, a text without end, a flood, or noise.
+fn lies(question: &str) -> Vec<u8> {
+    let question: Value = serde_json::from_str(question).expect("libvirt asks in JSON");
+    let told = match question["execute"].as_str().expect("a command") {
+        "guest-get-host-name" => json!({ "host-name": MARKUP }),
+        "guest-get-osinfo" => json!({ "pretty-name": "x".repeat(200_000), "id": "tiny" }),
+        "guest-get-fsinfo" => json!([]),
+        "guest-get-time" => json!(0),
+        "guest-get-users" => return vec![b'['; 100_000_000],
+        _ => return noise(),
+    };
+    format!("{}\n", json!({ "return": told })).into_bytes()
 }
+
+/// A line of bytes that are no JSON. libvirt takes what comes after a NUL for silence.
+fn noise() -> Vec<u8> {
+    let bytes = (0..5_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]);
+    bytes.filter(|byte| ![0, b'\n'].contains(byte)).chain([b'\n']).collect()
+}
+
+const MARKUP: &str = "<script>alert(1)</script>";
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs root, libvirtd and QEMU; make test runs it"]
 async fn an_agent_that_lies_floods_or_talks_nonsense_harms_nobody() {
     let _alone = ALONE.lock().await;
-    let site = Site::new().await;
-    site.daemon.virsh(&["start", "web-01"]);
+    let daemon = Daemon::start();
+    daemon.guest("app");
+    let between = Between::new(&daemon, "app");
+    for machine in ["app", "web-01"] {
+        daemon.virsh(&["start", machine]);
+        daemon.in_guest(machine, "true").await;
+    }
+    let id = daemon.virsh(&["domuuid", "app"]);
+    let site = Site { daemon, data: TempDir::new().expect("a folder"), id };
     let server = site.serve().await;
     let details = format!("/api/v1/domains/atlas/{}/guest", site.id);
     let ask = async || server.json("GET", &details, &Value::Null).await.expect("answers");
-    assert_eq!(ask().await.0, 200, "the real one");
+    let (status, told) = ask().await;
+    assert_eq!((status, &told["hostname"]), (200, &json!("app")), "the real one: {told}");
 
-    let markup = "<script>alert(1)</script>";
-    let name = format!("printf '{{\"return\":{{\"host-name\":\"{markup}\"}}}}\\n' >&3");
-    let long = "x=$(head -c 20000 /dev/zero | tr '\\0' x); printf '{\"return\":{\"pretty-name\":\"%s\",\"id\":\"tiny\"}}\\n' \"$x\" >&3";
-    let flood = "tr '\\0' '[' </dev/zero | head -c 100000000 >&3";
-    let script = liar(&format!(
-        "*guest-get-host-name*) {name} ;;
-         *guest-get-osinfo*) {long} ;;
-         *guest-get-fsinfo*) printf '{{\"return\":[]}}\\n' >&3 ;;
-         *guest-get-users*) {flood} ;;
-         *) head -c 5000 /dev/urandom >&3; echo >&3 ;;"
-    ));
-    site.daemon.in_guest("app", &script).await;
-    let gone = site.domain_when(&server, "the real one is gone", |domain| domain["agent"] == "disconnected").await;
-    assert_eq!(gone["state"], "running");
     // What it says is text, cut to size, wherever it is shown; it is asked while somebody listens.
+    between.lie(lies);
     let _listening = server.stream("/events?topics=guest-info-updated").await;
-    let lied = site.domain_when(&server, "it lies", |domain| domain["guest"]["hostname"] == markup).await;
-    assert!(lied["guest"]["osVersion"].as_str().expect("text").len() <= 128, "{lied}");
+    let lied = site.domain_when(&server, "it lies", |domain| domain["guest"]["hostname"] == MARKUP).await;
+    assert_eq!(lied["guest"]["osVersion"].as_str().expect("text").len(), 128, "{lied}");
     let page = server.text(&format!("/vms/atlas/{}", site.id)).await;
-    assert!(page.contains("&lt;script&gt;alert(1)") && !page.contains(markup));
+    assert!(page.contains("&lt;script&gt;alert(1)") && !page.contains(MARKUP));
 
-    // All of it at once: a flood and noise. The answer is a fault that names the machine.
-    let (status, fault) = ask().await;
-    assert!(status >= 400 && fault["reason"].to_string().contains("app"), "{status} {fault}");
-    // Meanwhile nobody else waits: the other machine, and the server.
+    // A flood: the answer is a fault that names the machine, and nobody else waits for it, neither
+    // the other machine nor the server.
     let began = Instant::now();
-    let (asked, paused) = tokio::join!(ask(), async {
+    let ((status, fault), took) = tokio::join!(ask(), async {
         let web = site.daemon.virsh(&["domuuid", "web-01"]);
         for kind in ["pause", "resume"] {
             let id = server.send(&web, kind).await;
@@ -262,13 +282,33 @@ async fn an_agent_that_lies_floods_or_talks_nonsense_harms_nobody() {
         }
         began.elapsed()
     });
+    assert!(status >= 400 && fault["reason"].to_string().contains("app"), "{status} {fault}");
     // Each would take as long as the agent may be silent, if it waited for it.
-    assert!(asked.0 >= 400 && paused < Duration::from_secs(9), "{asked:?} {paused:?}");
+    assert!(took < Duration::from_secs(9), "{took:?}");
     let memory = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
     let peak = memory.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("told").trim();
     let peak: u64 = peak.trim_end_matches(" kB").parse().expect("a number");
     assert!(peak < 300_000, "what it sends is not kept: {peak} kB");
-    // A command that it does not understand ends with a fault.
+
+    // libvirt opens the channel anew, and then hears nothing: each question ends by its limit,
+    // also those that begin when another one ends.
+    between.lie(|_| Vec::new());
+    site.restart(&server).await;
+    let keys = format!("/api/v1/domains/atlas/{}/ssh-keys?user=root", site.id);
+    let silence = async {
+        let key = json!({ "kind": "addSshKey", "user": "root", "key": "ssh-ed25519 AAAAC3Nz" });
+        let keys = server.json("GET", &keys, &Value::Null);
+        let (details, keys, (_, _, id)) = tokio::join!(ask(), keys, server.command(&site.id, key));
+        (details.0, keys.expect("answers").0, server.ended_task(&id).await["outcome"].clone())
+    };
+    let (details, keys, added) = timeout(Duration::from_secs(60), silence).await.expect("nobody waits forever");
+    assert!(details >= 400 && keys >= 400 && added == "failed", "{details} {keys} {added}");
+
+    // Then all that it hears is noise.
+    between.lie(|_| noise());
     let id = server.send(&site.id, "trimFileSystems").await;
-    assert_eq!(server.ended_task(&id).await["outcome"], "failed");
+    let task = server.ended_task(&id).await;
+    assert_eq!(task["outcome"], "failed", "{task}");
+    let (status, fault) = ask().await;
+    assert!(status >= 400 && fault["reason"].to_string().contains("app"), "{status} {fault}");
 }

@@ -236,7 +236,6 @@ pub(crate) fn run(connect: &Connect, id: Uuid, command: &DomainCommand) -> Resul
             let _limit = ffi::limit_agent(&domain);
             domain.set_time(i64::try_from(now.as_secs()).unwrap_or_default(), now.subsec_nanos() as i32, 0)?;
         }
-        // It takes as long as the disks are large.
         DomainCommand::TrimFileSystems {} => ffi::fs_trim(&domain)?,
         DomainCommand::FreezeFileSystems { .. } => {
             if ffi::fs_freeze(&domain)? == 0 {

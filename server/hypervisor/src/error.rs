@@ -76,6 +76,12 @@ impl Error {
         )
     }
 
+    /// Whether an agent took a question and did not answer in time, so that the next question would
+    /// only wait as long.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self.number(), Some(ErrorNumber::AgentUnresponsive | ErrorNumber::AgentCommandTimeout))
+    }
+
     /// Whether the link itself is broken, whatever the call was.
     pub(crate) fn is_link(&self) -> bool {
         use ErrorNumber as N;

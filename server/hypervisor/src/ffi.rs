@@ -422,6 +422,7 @@ pub(crate) enum AddressSource {
 /// The addresses of a machine by hardware address (`virDomainInterfaceAddresses`).
 /// `virt`'s own form leaks them.
 pub(crate) fn addresses(domain: &Domain, source: AddressSource) -> Result<Vec<(String, Vec<String>)>, Error> {
+    let _limit = matches!(source, AddressSource::Agent).then(|| limit_agent(domain));
     let source = match source {
         AddressSource::Lease => sys::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE,
         AddressSource::Agent => sys::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT,

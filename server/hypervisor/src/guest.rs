@@ -25,6 +25,8 @@ pub(crate) struct GuestReading {
     addresses: BTreeMap<String, Vec<String>>,
     /// What the agent told; none when it was not asked or did not answer.
     guest: Option<Guest>,
+    /// Whether there is an agent that took a question and did not answer.
+    pub(crate) silent: bool,
 }
 
 /// Most addresses that are kept of one interface.
@@ -36,8 +38,9 @@ const MAX_INTERFACES: usize = 64;
 /// leases and then the host's neighbour table fill what is missing.
 pub(crate) fn read(connect: &Connect, known: &Domain, test_driver: bool) -> Result<GuestReading, Error> {
     let handle = connect.lookup_domain_by_uuid(known.id)?;
-    let mut reading = GuestReading::default();
-    if known.agent == Agent::Connected {
+    let silent = known.agent == Agent::Connected && greet(&handle).is_err();
+    let mut reading = GuestReading { silent, ..Default::default() };
+    if known.agent == Agent::Connected && !silent {
         // An agent that does not know of file systems is asked for the rest.
         let told = ffi::guest_info(&handle, ffi::GUEST_NAMES | ffi::GUEST_FILE_SYSTEMS);
         reading.guest = told.or_else(|_| ffi::guest_info(&handle, ffi::GUEST_NAMES)).ok().map(|values| guest(&values));
@@ -53,6 +56,22 @@ pub(crate) fn read(connect: &Connect, known: &Domain, test_driver: bool) -> Resu
         }
     }
     Ok(reading)
+}
+
+/// Whether a guest can be asked for something.
+pub(crate) fn is_worth_asking(known: &Domain) -> bool {
+    known.state.is_active() && (!known.interfaces.is_empty() || known.agent == Agent::Connected)
+}
+
+/// Asks an agent for the time, which all know, and fails when it is silent
+/// (`virDomainGetTime`). Among many questions libvirt takes one that was not answered for one that
+/// the agent does not know, and would wait for each.
+fn greet(handle: &Handle) -> Result<(), Error> {
+    let _limit = ffi::limit_agent(handle);
+    match handle.time(0).map_err(Error::from) {
+        Err(error) if error.is_silence() => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// libvirt's test driver crashes the process when it is asked for the addresses
@@ -156,7 +175,9 @@ const MAX_FULL: usize = 4;
 
 /// All that a guest says of itself.
 pub(crate) fn details(connect: &Connect, id: Uuid) -> Result<GuestDetails, Error> {
-    Ok(read_details(&ffi::guest_info(&connect.lookup_domain_by_uuid(id)?, 0)?))
+    let handle = connect.lookup_domain_by_uuid(id)?;
+    greet(&handle)?;
+    Ok(read_details(&ffi::guest_info(&handle, 0)?))
 }
 
 /// The keys with which somebody may log in to a guest. Lines that are not text are left out.
@@ -225,9 +246,6 @@ fn guest(values: &HashMap<String, Value>) -> Guest {
     let nearly_full: BTreeSet<String> = nearly_full.map(|system| system.mount_point).collect();
     Guest { hostname: clean("hostname"), os_version, nearly_full: nearly_full.into_iter().collect() }
 }
-
-/// Identifies a reading that is under way.
-pub(crate) type Read = (Uuid, Result<GuestReading, Error>);
 
 #[cfg(test)]
 mod tests {

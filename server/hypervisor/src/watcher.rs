@@ -18,6 +18,7 @@
 //! the other, so an older reading cannot overwrite a newer one. It carries no
 //! commands out. Pools and networks are `keeper`'s.
 
+mod questions;
 mod readings;
 
 use std::{
@@ -35,11 +36,11 @@ use model::{
 };
 use tokio::{
     sync::watch,
-    task::JoinSet,
     time::{Instant, MissedTickBehavior, interval_at, sleep},
 };
 use uuid::Uuid;
 
+use self::questions::{Questions, Step};
 use crate::{
     HostConfig, Sink,
     events::{Depth, Pending},
@@ -52,14 +53,6 @@ use crate::{
 const RECONCILE: Duration = Duration::from_secs(30);
 /// Machines read in one go.
 const BATCH: usize = 64;
-/// How often a guest that told everything is asked again.
-const GUEST_REFRESH: Duration = Duration::from_secs(30);
-/// How often it is looked whether somebody listens.
-const IDLE_LOOK: Duration = Duration::from_secs(5);
-/// The kind of event that tells what a guest says.
-const GUEST_INFO: &str = "guest-info-updated";
-/// Pauses between questions to a guest that has not told everything yet.
-const GUEST_RETRY: [u64; 7] = [1, 2, 3, 5, 8, 15, 30];
 
 /// What the watcher shares with those who send commands.
 pub(crate) struct Shared {
@@ -147,9 +140,7 @@ pub(crate) struct Watcher {
     shared: Arc<Shared>,
     sink: Arc<dyn Sink>,
     inventory: HostInventory,
-    guests: JoinSet<guest::Read>,
-    /// How many questions each guest was asked in a row without telling all.
-    asked: HashMap<Uuid, usize>,
+    questions: Questions,
     /// Which reading of everything failed last, until one works.
     failing: Option<&'static str>,
 }
@@ -174,7 +165,8 @@ pub(crate) fn now() -> u64 {
 impl Watcher {
     pub(crate) fn new(config: HostConfig, shared: Arc<Shared>, sink: Arc<dyn Sink>) -> Self {
         let inventory = config.unread();
-        Self { config, shared, sink, inventory, guests: JoinSet::new(), asked: HashMap::new(), failing: None }
+        let questions = Questions::new(sink.clone());
+        Self { config, shared, sink, inventory, questions, failing: None }
     }
 
     /// Watches for ever.
@@ -189,7 +181,7 @@ impl Watcher {
                     self.shared.settled.send_replace(true);
                     tracing::warn!(host = %self.config.id, why, "link lost");
                     self.shared.set_session(None);
-                    self.guests = JoinSet::new();
+                    self.questions.clear();
                     session.close();
                     attempt = 0;
                     self.disconnected(format!("{}.", capitalised(&why)), backoff(0));
@@ -220,10 +212,8 @@ impl Watcher {
         loop {
             let result = tokio::select! {
                 pending = session.hints.take() => self.follow(session, pending).await,
-                Some(read) = self.guests.join_next() => {
-                    if let Ok(read) = read {
-                        self.guest_read(session, read);
-                    }
+                step = self.questions.next() => {
+                    self.take_step(session, step);
                     Ok(())
                 }
                 _ = reconcile.tick() => self.read_all(session, false).await,
@@ -248,8 +238,7 @@ impl Watcher {
                         self.adopt(id, read, false);
                     }
                     for (id, _) in batch.iter().filter(|(_, depth)| *depth == Depth::Guest) {
-                        self.asked.remove(id);
-                        self.ask_guest(session, *id, Duration::ZERO);
+                        self.questions.ask(*id);
                     }
                 }
                 Err(error) if error.is_link() => return Err(Broken(error.of_link(&self.config.uri))),
@@ -288,7 +277,7 @@ impl Watcher {
             let active = domain.state.is_active();
             self.adopt(id, Some(domain), resync);
             if active && fresh {
-                self.ask_guest(session, id, Duration::ZERO);
+                self.questions.ask(id);
             }
         }
         Ok(())
@@ -337,7 +326,7 @@ impl Watcher {
             }
             None => {
                 self.inventory.domains.remove(&id);
-                self.asked.remove(&id);
+                self.questions.forget(id);
             }
         }
         self.publish(events);
@@ -349,46 +338,31 @@ impl Watcher {
         }
     }
 
-    /// Reads the guest of a running machine after a pause, beside everything else.
-    fn ask_guest(&mut self, session: &Arc<Session>, id: Uuid, pause: Duration) {
-        let Some(known) = self.inventory.domains.get(&id).filter(|known| known.state.is_active()).cloned() else {
-            return;
-        };
-        if known.interfaces.is_empty() && known.agent != model::domain::Agent::Connected {
-            return;
-        }
-        let (session, sink) = (session.clone(), self.sink.clone());
-        self.guests.spawn(async move {
-            sleep(pause).await;
-            // A guest that told everything is asked again only while somebody listens.
-            while pause >= GUEST_REFRESH && !sink.wants(GUEST_INFO) {
-                sleep(IDLE_LOOK).await;
-            }
-            let test_driver = session.host.is_test_driver();
-            (id, session.call(Lane::Guest, move |connect| guest::read(connect, &known, test_driver)).await)
-        });
-    }
-
-    /// Merges what a guest said, and plans the next question.
-    fn guest_read(&mut self, session: &Arc<Session>, (id, read): guest::Read) {
-        let Some(known) = self.inventory.domains.get(&id).filter(|known| known.state.is_active()).cloned() else {
-            return;
-        };
-        let complete = match read {
-            Ok(reading) => {
+    /// Asks a guest of which it is time, or merges what one said.
+    fn take_step(&mut self, session: &Arc<Session>, step: Step) {
+        match step {
+            Step::Due(id) => match self.inventory.domains.get(&id) {
+                Some(known) if guest::is_worth_asking(known) => {
+                    let (session, known, test_driver) = (session.clone(), known.clone(), session.host.is_test_driver());
+                    self.questions.begin(id, async move {
+                        session.call(Lane::Guest, move |connect| guest::read(connect, &known, test_driver)).await
+                    });
+                }
+                _ => self.questions.forget(id),
+            },
+            Step::Read(id, read) => {
+                let Some(known) = self.inventory.domains.get(&id).filter(|known| known.state.is_active()).cloned()
+                else {
+                    return self.questions.forget(id);
+                };
+                let Ok(reading) = read else {
+                    return self.questions.answered(id, false, true);
+                };
                 let merged = reading.merge_into(&known);
                 self.replace(id, Some(known.clone()), Some(merged), false);
-                reading.is_complete(&known)
+                self.questions.answered(id, reading.is_complete(&known), reading.silent);
             }
-            Err(_) => false,
-        };
-        let asked = self.asked.entry(id).or_default();
-        *asked = if complete { 0 } else { *asked + 1 };
-        let pause = match GUEST_RETRY.get(asked.saturating_sub(1)) {
-            Some(seconds) if !complete => Duration::from_secs(*seconds),
-            _ => GUEST_REFRESH,
-        };
-        self.ask_guest(session, id, pause);
+        }
     }
 
     /// Tells that a reading in the background did not work, once until one works again.

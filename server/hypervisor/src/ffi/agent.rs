@@ -2,10 +2,13 @@
 //! may lie, so `guest` looks at what it says.
 
 use std::{
+    collections::BTreeMap,
     ffi::{CString, c_int, c_uint},
     ptr,
+    sync::{Arc, Mutex, PoisonError},
 };
 
+use uuid::Uuid;
 use virt::{domain::Domain, error::Error};
 use virt_sys as sys;
 
@@ -15,29 +18,76 @@ use super::{Values, free, text, typed};
 const AGENT_SECONDS: c_int = 5;
 /// The same of one that writes to its disks first.
 const FREEZE_SECONDS: c_int = 30;
+/// The same of one that looks for what its file systems do not use, which takes longer the larger
+/// they are.
+const TRIM_SECONDS: c_int = 3_600;
+
+/// A machine is known by its connection's URI and its UUID, as copies of it may be elsewhere.
+type Machine = (String, [u8; 16]);
+
+/// The limits that count now by machine; the longest of them is the machine's.
+static LIMITS: Mutex<BTreeMap<Machine, Arc<Mutex<Vec<c_int>>>>> = Mutex::new(BTreeMap::new());
 
 /// Lets calls of an agent end that takes a question and never answers
 /// (`virDomainAgentSetResponseTimeout`) while the result lives; where that is not known, they take
-/// as long as they do. The limit is the machine's and counts for all clients, so it is not left.
+/// as long as they do. The limit is the machine's and counts for all clients, so it is not left
+/// there once the last question of ours has ended.
 pub(crate) fn limit_agent(domain: &Domain) -> AgentLimit<'_> {
-    limit_agent_to(domain, AGENT_SECONDS)
-}
-
-fn limit_agent_to(domain: &Domain, seconds: c_int) -> AgentLimit<'_> {
-    // SAFETY: the domain is valid.
-    unsafe { sys::virDomainAgentSetResponseTimeout(domain.as_ptr(), seconds, 0) };
-    AgentLimit(domain)
+    AgentLimit::new(domain, AGENT_SECONDS)
 }
 
 /// A limit of a machine's agent, which ends with it.
-pub(crate) struct AgentLimit<'a>(&'a Domain);
+pub(crate) struct AgentLimit<'a> {
+    domain: &'a Domain,
+    machine: Machine,
+    seconds: c_int,
+}
+
+impl<'a> AgentLimit<'a> {
+    fn new(domain: &'a Domain, seconds: c_int) -> Self {
+        let uri = domain.connect().and_then(|connect| connect.uri()).unwrap_or_default();
+        let machine = (uri, domain.uuid().map(Uuid::into_bytes).unwrap_or_default());
+        let limit = Self { domain, machine, seconds };
+        limit.change(|limits| limits.push(seconds));
+        limit
+    }
+
+    /// Tells libvirt the longest limit when that changes. Only this machine's lock is held
+    /// meanwhile, as its daemon may be slow.
+    fn change(&self, change: impl FnOnce(&mut Vec<c_int>)) {
+        let limits = {
+            let mut all = LIMITS.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(all.entry(self.machine.clone()).or_default())
+        };
+        let mut limits = limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let longest = |limits: &[c_int]| limits.iter().copied().max();
+        let before = longest(&limits);
+        change(&mut limits);
+        let now = longest(&limits);
+        if now != before {
+            let seconds = now.unwrap_or(sys::VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK);
+            // SAFETY: the domain is valid and outlives the limit.
+            unsafe { sys::virDomainAgentSetResponseTimeout(self.domain.as_ptr(), seconds, 0) };
+        }
+    }
+}
 
 impl Drop for AgentLimit<'_> {
     fn drop(&mut self) {
-        let forever = sys::VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK;
-        // SAFETY: the domain outlives the limit.
-        unsafe { sys::virDomainAgentSetResponseTimeout(self.0.as_ptr(), forever, 0) };
+        self.change(|limits| {
+            let ours = limits.iter().position(|seconds| *seconds == self.seconds);
+            ours.map(|at| limits.swap_remove(at));
+        });
+        let mut all = LIMITS.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody else may be about to add one.
+        if all.get(&self.machine).is_some_and(|limits| Arc::strong_count(limits) == 1 && is_empty(limits)) {
+            all.remove(&self.machine);
+        }
     }
+}
+
+fn is_empty(limits: &Mutex<Vec<c_int>>) -> bool {
+    limits.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
 }
 
 /// Operating system and host name: what every guest is asked for.
@@ -64,7 +114,7 @@ pub(crate) fn guest_info(domain: &Domain, what: u32) -> Result<Values, Error> {
 
 /// Lets the guest hold all its file systems still (`virDomainFSFreeze`); gives how many it does.
 pub(crate) fn fs_freeze(domain: &Domain) -> Result<usize, Error> {
-    let _limit = limit_agent_to(domain, FREEZE_SECONDS);
+    let _limit = AgentLimit::new(domain, FREEZE_SECONDS);
     // SAFETY: the domain is valid; without mount points all file systems are meant.
     let frozen = unsafe { sys::virDomainFSFreeze(domain.as_ptr(), ptr::null_mut(), 0, 0) };
     usize::try_from(frozen).map_err(|_| Error::last_error())
@@ -72,7 +122,7 @@ pub(crate) fn fs_freeze(domain: &Domain) -> Result<usize, Error> {
 
 /// Lets the guest's file systems go on (`virDomainFSThaw`); those that were not held go on anyway.
 pub(crate) fn fs_thaw(domain: &Domain) -> Result<(), Error> {
-    let _limit = limit_agent_to(domain, FREEZE_SECONDS);
+    let _limit = AgentLimit::new(domain, FREEZE_SECONDS);
     // SAFETY: the domain is valid; without mount points all file systems are meant.
     let thawed = unsafe { sys::virDomainFSThaw(domain.as_ptr(), ptr::null_mut(), 0, 0) };
     if thawed < 0 { Err(Error::last_error()) } else { Ok(()) }
@@ -124,6 +174,7 @@ pub(crate) fn set_ssh_key(domain: &Domain, user: &str, key: &str, add: bool) -> 
 
 /// Lets the guest give back what its file systems do not use (`virDomainFSTrim`).
 pub(crate) fn fs_trim(domain: &Domain) -> Result<(), Error> {
+    let _limit = AgentLimit::new(domain, TRIM_SECONDS);
     // SAFETY: the domain is valid; without a mount point all file systems are meant.
     let done = unsafe { sys::virDomainFSTrim(domain.as_ptr(), ptr::null(), 0, 0) };
     if done < 0 { Err(Error::last_error()) } else { Ok(()) }

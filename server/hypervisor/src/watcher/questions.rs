@@ -1,0 +1,246 @@
+//! Plans when guests are asked: one question at a time for each machine, and at most one that
+//! waits for its time, however often somebody wants to know. What a guest said is the watcher's.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    task::{AbortHandle, JoinSet},
+    time::{Interval, MissedTickBehavior, interval, sleep},
+};
+use uuid::Uuid;
+
+use crate::{Sink, error::Error, guest::GuestReading};
+
+/// How often a guest that told everything is asked again.
+const REFRESH: Duration = Duration::from_secs(30);
+/// Pauses, in seconds, between questions to a guest that has not told everything yet.
+const RETRY: [u64; 7] = [1, 2, 3, 5, 8, 15, 30];
+/// The shortest pause after an agent that was silent, as each question to it keeps others waiting.
+const SILENCE: Duration = Duration::from_secs(10);
+/// How often it is looked whether somebody listens.
+const LOOK: Duration = Duration::from_secs(5);
+/// The kind of event that tells what a guest says.
+const KIND: &str = "guest-info-updated";
+
+pub(super) struct Questions {
+    sink: Arc<dyn Sink>,
+    tasks: JoinSet<Done>,
+    plans: HashMap<Uuid, Plan>,
+    /// Machines that told everything and are asked again once somebody listens.
+    resting: HashSet<Uuid>,
+    look: Interval,
+}
+
+#[derive(Default)]
+struct Plan {
+    stage: Stage,
+    /// How many questions it was asked in a row without telling all.
+    asked: usize,
+}
+
+#[derive(Default)]
+enum Stage {
+    /// Nothing is planned or begun.
+    #[default]
+    Idle,
+    Waits(AbortHandle),
+    /// It was asked and has not answered yet; perhaps it is asked at once again.
+    Asked {
+        again: bool,
+    },
+}
+
+/// What happens next.
+pub(super) enum Step {
+    /// It is time to ask this machine; whoever knows it calls `begin` or `forget`.
+    Due(Uuid),
+    /// A machine was asked; whoever knows it calls `answered` or `forget`.
+    Read(Uuid, Result<GuestReading, Error>),
+}
+
+/// What a task brought.
+enum Done {
+    Waited(Uuid, Duration),
+    Read(Uuid, Result<GuestReading, Error>),
+}
+
+impl Questions {
+    pub(super) fn new(sink: Arc<dyn Sink>) -> Self {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { sink, tasks: JoinSet::new(), plans: HashMap::new(), resting: HashSet::new(), look }
+    }
+
+    /// Asks a machine as soon as possible, and with short pauses until it told all.
+    pub(super) fn ask(&mut self, id: Uuid) {
+        let plan = self.plans.entry(id).or_default();
+        plan.asked = 0;
+        match &mut plan.stage {
+            Stage::Asked { again } => *again = true,
+            Stage::Idle | Stage::Waits(_) => self.plan(id, Duration::ZERO),
+        }
+    }
+
+    /// Plans the only question to a machine that is not asked right now.
+    fn plan(&mut self, id: Uuid, pause: Duration) {
+        self.resting.remove(&id);
+        let timer = self.tasks.spawn(async move {
+            sleep(pause).await;
+            Done::Waited(id, pause)
+        });
+        if let Stage::Waits(before) =
+            std::mem::replace(&mut self.plans.entry(id).or_default().stage, Stage::Waits(timer))
+        {
+            before.abort();
+        }
+    }
+
+    /// What is to be done next; never while nothing is planned.
+    pub(super) async fn next(&mut self) -> Step {
+        loop {
+            tokio::select! {
+                Some(done) = self.tasks.join_next() => match done {
+                    Ok(Done::Waited(id, pause)) if pause >= REFRESH && !self.sink.wants(KIND) => {
+                        self.resting.insert(id);
+                    }
+                    Ok(Done::Waited(id, _)) => return Step::Due(id),
+                    Ok(Done::Read(id, read)) => return Step::Read(id, read),
+                    // A plan that was replaced.
+                    Err(_) => {}
+                },
+                _ = self.look.tick(), if !self.resting.is_empty() => {
+                    if self.sink.wants(KIND) {
+                        for id in std::mem::take(&mut self.resting) {
+                            self.plan(id, Duration::ZERO);
+                        }
+                    }
+                }
+                else => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Asks a machine of which it is time, in this way.
+    pub(super) fn begin(&mut self, id: Uuid, ask: impl Future<Output = Result<GuestReading, Error>> + Send + 'static) {
+        let plan = self.plans.entry(id).or_default();
+        // A timer that ended while it was replaced.
+        if matches!(plan.stage, Stage::Asked { .. }) {
+            return;
+        }
+        plan.stage = Stage::Asked { again: false };
+        self.tasks.spawn(async move { Done::Read(id, ask.await) });
+    }
+
+    /// Plans the next question to a machine that was asked.
+    pub(super) fn answered(&mut self, id: Uuid, complete: bool, silent: bool) {
+        let plan = self.plans.entry(id).or_default();
+        let again = matches!(std::mem::take(&mut plan.stage), Stage::Asked { again: true });
+        let pause = match RETRY.get(plan.asked) {
+            _ if again => Duration::ZERO,
+            Some(seconds) if !complete => Duration::from_secs(*seconds),
+            _ => REFRESH,
+        };
+        plan.asked = if complete || again { 0 } else { plan.asked + 1 };
+        self.plan(id, if silent { pause.max(SILENCE) } else { pause });
+    }
+
+    /// Plans nothing for a machine any more.
+    pub(super) fn forget(&mut self, id: Uuid) {
+        self.resting.remove(&id);
+        if let Some(Plan { stage: Stage::Waits(timer), .. }) = self.plans.remove(&id) {
+            timer.abort();
+        }
+    }
+
+    /// Plans nothing any more; what was asked is not waited for.
+    pub(super) fn clear(&mut self) {
+        self.tasks = JoinSet::new();
+        self.plans.clear();
+        self.resting.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use model::Event;
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Listener(AtomicBool);
+
+    impl Sink for Listener {
+        fn publish(&self, _: Vec<Event>) {}
+
+        fn wants(&self, _: &str) -> bool {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    async fn is_due(questions: &mut Questions, within: u64) -> bool {
+        match timeout(Duration::from_secs(within), questions.next()).await {
+            Ok(Step::Due(_)) => true,
+            Ok(Step::Read(..)) => panic!("nothing was read"),
+            Err(_) => false,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_machine_is_asked_one_question_at_a_time_however_often_it_is_wanted() {
+        let mut questions = Questions::new(Arc::new(Listener::default()));
+        let id = Uuid::from_u128(1);
+        for _ in 0..100 {
+            questions.ask(id);
+        }
+        assert!(is_due(&mut questions, 1).await && !is_due(&mut questions, 3_600).await);
+        questions.begin(id, async {
+            sleep(Duration::from_secs(60)).await;
+            Ok(GuestReading::default())
+        });
+        for _ in 0..100 {
+            questions.ask(id);
+        }
+        assert!(!is_due(&mut questions, 59).await, "it has not answered");
+        assert!(matches!(questions.next().await, Step::Read(..)));
+        questions.answered(id, true, false);
+        assert!(is_due(&mut questions, 1).await, "what was wanted meanwhile");
+        assert!(!is_due(&mut questions, 3_600).await, "once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_guest_that_told_everything_is_asked_again_while_somebody_listens() {
+        let listener = Arc::new(Listener::default());
+        let mut questions = Questions::new(listener.clone());
+        let id = Uuid::from_u128(1);
+        questions.answered(id, true, false);
+        assert!(!is_due(&mut questions, 3_600).await, "nobody listens");
+        listener.0.store(true, Ordering::Relaxed);
+        assert!(is_due(&mut questions, 6).await);
+        questions.answered(id, true, false);
+        assert!(!is_due(&mut questions, 29).await && is_due(&mut questions, 2).await);
+        questions.answered(id, true, false);
+        questions.forget(id);
+        assert!(!is_due(&mut questions, 3_600).await, "it is gone");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_that_is_silent_has_longer_pauses() {
+        let mut questions = Questions::new(Arc::new(Listener::default()));
+        let id = Uuid::from_u128(1);
+        let mut pauses = Vec::new();
+        for silent in [false, false, true] {
+            questions.answered(id, false, silent);
+            let began = Instant::now();
+            assert!(is_due(&mut questions, 60).await);
+            pauses.push(began.elapsed().as_secs());
+        }
+        assert_eq!(pauses, [1, 2, 10]);
+    }
+}
