@@ -224,6 +224,9 @@ async fn a_file_is_fetched_from_where_it_was_moved_to_and_is_the_one_that_was_me
         percent = task["progress"]["percent"].as_u64().unwrap_or_default();
         assert!(!task.to_string().contains("hush"), "what follows a question mark may be a secret: {task}");
     }
+    let (_, audit) = shelf.server.get("/api/v1/audit").await;
+    let audit = audit.to_string();
+    assert!(audit.contains("/moved?***") && !audit.contains("hush"), "{audit}");
     let id = shelf.fetch("other.raw", &format!("{place}/disk.raw"), &"0".repeat(64)).await;
     let task = shelf.outcome(&id).await;
     let said = task["fault"]["reason"].as_str().unwrap_or_default().to_owned();

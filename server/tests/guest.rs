@@ -8,7 +8,8 @@ mod support;
 use std::{
     fs,
     process::Command,
-    time::{Duration, Instant},
+    sync::mpsc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::{Value, json};
@@ -262,6 +263,29 @@ async fn an_agent_that_lies_floods_or_talks_nonsense_harms_nobody() {
     let ask = async || server.json("GET", &details, &Value::Null).await.expect("answers");
     let (status, told) = ask().await;
     assert_eq!((status, &told["hostname"]), (200, &json!("app")), "the real one: {told}");
+
+    // What it is told is what was meant; the password is written down nowhere.
+    let (told, heard) = mpsc::channel();
+    between.lie(move |question| {
+        told.send(question.to_owned()).ok();
+        format!("{}\n", json!({ "return": {} })).into_bytes()
+    });
+    let set = json!({ "kind": "setGuestPassword", "user": "root", "password": "geheim" });
+    for command in [json!({ "kind": "syncTime" }), set] {
+        let (_, _, id) = server.command(&site.id, command).await;
+        let task = server.ended_task(&id).await;
+        assert!(task["outcome"] == "succeeded" && !task.to_string().contains("geheim"), "{task}");
+    }
+    let heard: Vec<Value> = heard.try_iter().filter_map(|asked| serde_json::from_str(&asked).ok()).collect();
+    let said =
+        |command: &str| &heard.iter().find(|asked| asked["execute"] == command).expect("it was told")["arguments"];
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as f64;
+    let set = said("guest-set-time")["time"].as_f64().expect("a number");
+    assert!((now - set).abs() < 60e9, "{now} {set}");
+    let password = said("guest-set-user-password");
+    assert_eq!((&password["username"], &password["password"]), (&json!("root"), &json!("Z2VoZWlt")), "in base64");
+    let (_, audit) = server.json("GET", "/api/v1/audit", &Value::Null).await.expect("answers");
+    assert!(audit.to_string().contains("setGuestPassword") && !audit.to_string().contains("geheim"), "{audit}");
 
     // What it says is text, cut to size, wherever it is shown; it is asked while somebody listens.
     between.lie(lies);

@@ -8,14 +8,16 @@
 mod domain;
 mod network;
 mod pool;
+mod secret;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 pub use self::{
-    domain::{DomainCommand, Secret},
+    domain::DomainCommand,
     network::NetworkCommand,
     pool::PoolCommand,
+    secret::{Address, Secret},
 };
 use crate::{DomainRef, Fault, FaultKind, HostId, HostInventory, Permission, RequestId};
 

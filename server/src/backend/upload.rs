@@ -174,7 +174,7 @@ impl Backend {
             task.note(now(), "The file is asked for");
         });
         let source = tokio::select! {
-            opened = self.fetcher.open(url) => opened?,
+            opened = self.fetcher.open(&url.0) => opened?,
             () = record.cancel.notified() => return Err(cancelled(&intent.name)),
         };
         let size = source.size;

@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use model::{
     Command, CommandRequest, DomainCommand, DomainRef, Fault, FaultKind, HostId, NetworkCommand, Origin, PoolCommand,
     RequestId, Source,
-    command::Secret,
+    command::{Address, Secret},
     network::NetworkSpec,
     storage::{PoolSpec, VolumeSpec},
 };
@@ -256,7 +256,7 @@ fn of_pool(kind: &str, fields: &Fields) -> Result<PoolCommand, Fault> {
         "fetchVolume" => {
             let (url, name) = (text("url"), text("name"));
             let name = if name.is_empty() { PoolCommand::name_at(&url).to_owned() } else { name };
-            PoolCommand::FetchVolume { name, url, sha256: text("sha256").to_ascii_lowercase() }
+            PoolCommand::FetchVolume { name, url: Address(url), sha256: text("sha256").to_ascii_lowercase() }
         }
         // Names of volumes may have blanks at their ends.
         "deleteVolume" => PoolCommand::DeleteVolume { name: fields.get("volume").unwrap_or_default().to_owned() },

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Secret;
 use crate::{
     Domain, DomainState, Fault, Host,
     domain::{Agent, normal_tags},
@@ -108,37 +109,6 @@ fn is_public_key(text: &str) -> bool {
         && !text.chars().any(char::is_control)
         && words.any(|word| kinds.iter().any(|kind| word.starts_with(kind)))
         && words.next().is_some_and(|blob| blob.starts_with("AAAA"))
-}
-
-/// A text that is written nowhere: it travels in, and comes out as stars.
-#[derive(Clone, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(pub String);
-
-/// What comes out in its place.
-const STARS: &str = "***";
-
-impl PartialEq for Secret {
-    /// One that was written down is not known any more and may be any.
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0 || self.0 == STARS || other.0 == STARS
-    }
-}
-
-impl std::hash::Hash for Secret {
-    fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(STARS)
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(STARS)
-    }
 }
 
 /// The verb of a kind; empty for one that is not known.
@@ -508,7 +478,7 @@ impl DomainCommand {
                 if !(1..=256).contains(&password.0.len())
                     || password.0.contains(['\0', '\n'])
                     // A record that is sent again does not know it.
-                    || password.0 == STARS =>
+                    || password.0 == super::secret::STARS =>
             {
                 wrong("password", "a password has 1 to 256 characters on one line")
             }

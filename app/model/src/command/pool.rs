@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{Address, secret::STARRED};
 use crate::{
     DomainState, Fault, HostInventory,
     storage::{
@@ -58,8 +59,8 @@ pub enum PoolCommand {
     FetchVolume {
         /// Its name.
         name: String,
-        /// Where it is, `http` or `https`. It is recorded as it is, so it names no password.
-        url: String,
+        /// Where it is, `http` or `https`. It is recorded without its query, and names no password.
+        url: Address,
         /// The SHA-256 that it must have, in hexadecimal digits, or empty.
         #[serde(default)]
         sha256: String,
@@ -291,7 +292,7 @@ impl PoolCommand {
             }
             Self::FetchVolume { name, url, sha256 } => {
                 check_volume_name(name)?;
-                check_url(url)?;
+                check_url(&url.0)?;
                 check_sha256(sha256)
             }
             Self::DeleteVolume { name } => check_volume_name(name).and_then(|()| unused(name, "deleted")),
@@ -360,6 +361,9 @@ fn check_url(url: &str) -> Result<(), Fault> {
     }
     if place.contains('@') {
         return wrong("it names somebody or a password, which would be written down; use an address without");
+    }
+    if url.ends_with(STARRED) {
+        return wrong("what followed the question mark was not written down; name the whole address");
     }
     Ok(())
 }
@@ -491,7 +495,10 @@ mod tests {
     fn a_file_is_fetched_from_an_address_that_can_be_one_and_tells_no_password() {
         let host = host(PoolState::Running, DomainState::Stopped);
         let fetch = |url: &str, sha256: &str| {
-            check(PoolCommand::FetchVolume { name: "a.iso".into(), url: url.into(), sha256: sha256.into() }, &host)
+            check(
+                PoolCommand::FetchVolume { name: "a.iso".into(), url: Address(url.into()), sha256: sha256.into() },
+                &host,
+            )
         };
         let digits = "0123456789abcdefABCDEF".repeat(3);
         for url in ["https://example.org/a.iso", "http://10.0.0.1:8080/a?b=c#d", "https://[2001:db8::1]/a"] {
@@ -507,6 +514,7 @@ mod tests {
             "file:///etc/passwd",
             "https://a b/c",
             "https://a/\n",
+            "https://a/b?***",
             &long,
         ] {
             assert_eq!(fetch(url, ""), Err(FaultKind::Invalid), "{url}");

@@ -3,6 +3,7 @@
 use leptos::prelude::*;
 use model::{
     Command, DomainRef, HostInventory, Pool, PoolCommand, Volume,
+    command::Address,
     storage::{PoolSpec, VolumeSpec},
 };
 
@@ -87,8 +88,11 @@ pub(super) fn new_volume(host: &HostInventory, pool: &Pool, volumes: &[Volume]) 
         .into_any(),
         Some(why) => view! { <small class="muted">"Files cannot be uploaded: " {why}</small> }.into_any(),
     };
-    let fetch =
-        PoolCommand::FetchVolume { name: "file".into(), url: "https://example.org/file".into(), sha256: String::new() };
+    let fetch = PoolCommand::FetchVolume {
+        name: "file".into(),
+        url: Address("https://example.org/file".into()),
+        sha256: String::new(),
+    };
     let fetch = denied(&Command::from(fetch), host, id.id).is_none().then(|| self::fetch(&id));
     view! {
         <p class="buttons-row">{upload}</p>
@@ -122,7 +126,7 @@ fn fetch(pool: &DomainRef) -> AnyView {
                 <label>"Name, if not as there" <input name="name" maxlength="200" autocomplete="off" spellcheck="false"/></label>
                 <label>"SHA-256, to be checked" <input name="sha256" maxlength="64" pattern="[0-9a-fA-F]{64}" title="64 hexadecimal digits" autocomplete="off" spellcheck="false"/></label>
                 <button class="btn primary" name="do" value=format!("fetchVolume@{pool}")>"Fetch file"</button>
-                <small class="muted">"The server fetches it; how far it is, and a way to cancel it, stand under Tasks."</small>
+                <small class="muted">"The server fetches it; how far it is, and a way to cancel it, stand under Tasks. What follows a question mark is not written down."</small>
             </form>
         </details>
     }

@@ -1,0 +1,112 @@
+//! What travels in with a command and is not written down with it, so that no record, event or log
+//! tells it. Whether it is right is for the command to say.
+
+use serde::{Deserialize, Serialize};
+
+/// A text that is written nowhere: it travels in, and comes out as stars.
+#[derive(Clone, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+/// What comes out in its place.
+pub(super) const STARS: &str = "***";
+
+impl PartialEq for Secret {
+    /// One that was written down is not known any more and may be any.
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0 || self.0 == STARS || other.0 == STARS
+    }
+}
+
+impl std::hash::Hash for Secret {
+    fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(STARS)
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(STARS)
+    }
+}
+
+/// Where a file lies. What follows the question mark often lets whoever knows it read the file, so
+/// it comes out as stars.
+#[derive(Clone, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Address(pub String);
+
+/// How an address ends of which not all was written down.
+pub(super) const STARRED: &str = "?***";
+
+impl Address {
+    /// The place and, perhaps, its query; a fragment is not sent to anybody.
+    fn parts(&self) -> (&str, Option<&str>) {
+        let sent = self.0.split_once('#').map_or(self.0.as_str(), |(sent, _)| sent);
+        sent.split_once('?').map_or((sent, None), |(place, query)| (place, Some(query)))
+    }
+}
+
+impl PartialEq for Address {
+    /// The query of one that was written down is not known any more and may be any.
+    fn eq(&self, other: &Self) -> bool {
+        let ((place, query), (other_place, other_query)) = (self.parts(), other.parts());
+        let same = match (query, other_query) {
+            (Some(query), Some(other)) => query == other || query == STARS || other == STARS,
+            (query, other) => query == other,
+        };
+        place == other_place && same
+    }
+}
+
+impl std::hash::Hash for Address {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.parts().0.hash(state);
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.parts() {
+            (place, None) => f.write_str(place),
+            (place, Some(_)) => write!(f, "{place}{STARRED}"),
+        }
+    }
+}
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl Serialize for Address {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_the_question_mark_of_an_address_is_not_written_down() {
+        let address = |text: &str| Address(text.into());
+        let told = |text: &str| serde_json::to_string(&address(text)).expect("JSON");
+        assert_eq!(told("https://a.example/b.iso"), r#""https://a.example/b.iso""#);
+        assert_eq!(told("https://a.example/b.iso?key=geheim#part"), r#""https://a.example/b.iso?***""#);
+        assert_eq!(told("https://a.example/b.iso#geheim?"), r#""https://a.example/b.iso""#);
+        assert_eq!(format!("{:?}", address("https://a.example/?geheim")), "https://a.example/?***");
+        // What was read back is the same as what was sent, and nothing else is.
+        assert_eq!(address("https://a.example/?geheim"), address("https://a.example/?***"));
+        assert_ne!(address("https://a.example/?geheim"), address("https://a.example/?other"));
+        assert_ne!(address("https://a.example/?geheim"), address("https://b.example/?***"));
+        assert_ne!(address("https://a.example/"), address("https://a.example/?***"));
+        assert_eq!(address("https://a.example/#one"), address("https://a.example/"));
+    }
+}
