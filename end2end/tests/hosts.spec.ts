@@ -1,5 +1,7 @@
 // One host: what it is made of, with and without JavaScript.
+import { execFileSync, spawnSync } from "node:child_process";
 import AxeBuilder from "@axe-core/playwright";
+import type { Page } from "@playwright/test";
 import { expect, Daemon, live, Server, test } from "../support.ts";
 
 test("the page of a host tells its parts, devices and what it can run", async ({ page, demo, script }) => {
@@ -23,7 +25,7 @@ test("the page of a host tells its parts, devices and what it can run", async ({
   await expect(page.getByRole("heading", { name: "This host is not there" })).toBeVisible();
 });
 
-test("a real host tells its devices and NUMA cells", async ({ page }) => {
+test("a real host tells its devices and NUMA cells", async ({ page, script }) => {
   const daemon = new Daemon().start();
   const server = await new Server(["--connect", `atlas=${daemon.uri}`]).start();
   try {
@@ -33,8 +35,26 @@ test("a real host tells its devices and NUMA cells", async ({ page }) => {
     await expect(page.getByRole("region", { name: "x86_64" })).toContainText("qemu");
     await page.getByRole("region", { name: "x86_64" }).getByText(/types$/).click();
     await expect(page.getByRole("region", { name: "x86_64" })).toContainText("pc-q35");
+    if (script) await comesAndGoes(page);
   } finally {
     await server.stop();
     daemon.stop();
   }
 });
+
+/** The last device goes, as the kernel tells, and is back again; long before the page is read anyway. */
+async function comesAndGoes(page: Page): Promise<void> {
+  await live(page);
+  const ours = spawnSync("udevadm", ["control", "--ping", "--timeout", "3"]).status !== 0;
+  if (ours) execFileSync("/lib/systemd/systemd-udevd", ["--daemon"]);
+  try {
+    const devices = page.getByRole("table", { name: "Devices" }).getByRole("rowheader");
+    const last = (await devices.allTextContents()).map((text) => text.match(/pci (\S+)/)?.[1]).filter(Boolean).pop()!;
+    for (const action of ["remove", "add"]) {
+      execFileSync("udevadm", ["trigger", "--action", action, "--sysname-match", last]);
+      await expect(devices.filter({ hasText: last })).toHaveCount(action === "add" ? 1 : 0, { timeout: 8_000 });
+    }
+  } finally {
+    if (ours) execFileSync("udevadm", ["control", "--exit"]);
+  }
+}

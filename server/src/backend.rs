@@ -52,7 +52,7 @@ pub struct Backend {
     guests: Recent<DomainRef, GuestDetails>,
     leases: Recent<DomainRef, Vec<Lease>>,
     /// And what hosts are made of.
-    hardware: Recent<HostId, Hardware>,
+    hardware: Recent<(HostId, u64), Hardware>,
     /// Uploads that wait for their content.
     pub(crate) uploads: Uploads,
     /// What fetches files for them.
@@ -378,7 +378,8 @@ impl Backend {
     /// When there is no such host, or libvirt does not tell.
     pub(crate) async fn hardware(&self, id: &HostId) -> Result<Hardware, Fault> {
         let host = self.hosts.get(id).ok_or_else(|| no_host(id))?;
-        self.hardware.get(id, || host.hardware()).await
+        // What was read before its devices changed is not fresh.
+        self.hardware.get(&(id.clone(), host.device_changes()), || host.hardware()).await
     }
 
     /// The volumes of a pool, with who uses each.

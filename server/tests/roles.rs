@@ -159,6 +159,7 @@ async fn every_kind_of_event_is_told_to_whom_it_shall_and_to_nobody_else() {
         "storage-pool-changed",
         "volume-changed",
         "network-changed",
+        "host-devices-changed",
         "connection-status-changed",
         "task-created",
         "task-progress",

@@ -88,6 +88,8 @@ events! {
     VolumeChanged = "volume-changed" for View,
     /// A network was created, deleted, started, stopped or changed.
     NetworkChanged = "network-changed" for View,
+    /// PCI or USB devices of a host came, went or changed; they are to be read again.
+    HostDevicesChanged = "host-devices-changed" for View,
     /// The link to a host was established, lost, restored, or failed again.
     ConnectionStatusChanged = "connection-status-changed" for View,
     /// A command was accepted; it is on disk.
@@ -357,6 +359,16 @@ pub struct NetworkChanged {
     pub resync: bool,
 }
 
+/// Payload of `host-devices-changed`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostDevicesChanged {
+    /// The host whose devices they are.
+    pub host_id: HostId,
+    /// When it was seen, in Unix milliseconds.
+    pub timestamp: u64,
+}
+
 /// Payload of `connection-status-changed`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -512,7 +524,7 @@ impl Change {
             return serde_json::from_str(data).map(Self::Task);
         }
         // Browsers do not mirror what they show on few pages.
-        if ["storage-pool-changed", "volume-changed", "network-changed"].contains(&kind) {
+        if ["storage-pool-changed", "volume-changed", "network-changed", "host-devices-changed"].contains(&kind) {
             return Ok(Self::Stale);
         }
         let payload: Payload = serde_json::from_str(data)?;

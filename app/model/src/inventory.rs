@@ -368,7 +368,7 @@ impl Event {
             Self::NetworkChanged(NetworkChanged { host_id, network_id, network, version, .. }) => {
                 Change::Network(host_id.clone(), *network_id, network.clone(), *version)
             }
-            Self::VolumeChanged(_) => Change::Stale,
+            Self::VolumeChanged(_) | Self::HostDevicesChanged(_) => Change::Stale,
             Self::Error(error) => Change::Error(Box::new(error.clone())),
             Self::AuditAppended(_) => Change::Appended,
         }

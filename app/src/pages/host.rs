@@ -6,7 +6,7 @@ mod drawn;
 
 use leptos::prelude::*;
 
-/// The page; devices come and go without the store's knowing, so it is read again.
+/// The page; free pages of memory come and go without an event, so it is read again.
 #[component]
 pub(crate) fn HostPage() -> impl IntoView {
     #[cfg(feature = "ssr")]

@@ -273,6 +273,7 @@ fn history(past: &Past) -> AnyView {
         ("task-created,task-completed", "Tasks"),
         ("storage-pool-changed,volume-changed", "Storage"),
         ("network-changed", "Networks"),
+        ("host-devices-changed", "Devices of hosts"),
         ("connection-status-changed", "Connections"),
     ];
     let lines: Vec<_> = event_lines(&past.events).collect();

@@ -48,6 +48,7 @@ pub(super) fn event(past: &PastEvent) -> Option<(Mark, String)> {
         Event::NetworkChanged(event) => {
             (action(event.action), format!("Network {} {}", event.network_name, happened(event.action)))
         }
+        Event::HostDevicesChanged(event) => ("check", format!("Devices of {} came, went or changed", event.host_id)),
         Event::ConnectionStatusChanged(event) => match event.error {
             None => ("running", format!("{} is connected", event.host_id)),
             Some(error) => ("crashed", format!("{} is not connected: {error}", event.host_id)),

@@ -49,19 +49,21 @@ pub(crate) struct Hints {
     pub(crate) around: Around,
 }
 
-/// What has piled up about pools and networks.
+/// What has piled up about pools, networks and devices.
 #[derive(Debug, Default)]
 pub(crate) struct PendingAround {
     /// Pools to read again, and whether their volumes are others.
     pub(crate) pools: HashMap<Uuid, bool>,
     /// Networks to read again.
     pub(crate) networks: HashSet<Uuid>,
+    /// Whether devices of the host came, went or changed.
+    pub(crate) devices: bool,
     /// Who waits until all of the above is read and published.
     pub(crate) waiting: Vec<oneshot::Sender<()>>,
     closed: bool,
 }
 
-/// The hints about pools and networks; `keeper` takes them.
+/// The hints about pools, networks and devices; `keeper` takes them.
 #[derive(Debug, Default)]
 pub(crate) struct Around {
     pending: Mutex<PendingAround>,
@@ -85,6 +87,12 @@ impl Around {
         self.wake.notify_one();
     }
 
+    /// Some device of the host may have come, gone or changed.
+    pub(crate) fn devices(&self) {
+        self.lock().devices = true;
+        self.wake.notify_one();
+    }
+
     /// The answer comes when all that was hinted so far is published.
     pub(crate) fn published(&self) -> oneshot::Receiver<()> {
         let (done, published) = oneshot::channel();
@@ -105,7 +113,8 @@ impl Around {
 
     fn take_now(&self) -> Option<PendingAround> {
         let mut pending = self.lock();
-        if pending.pools.is_empty() && pending.networks.is_empty() && pending.waiting.is_empty() {
+        let nothing = pending.pools.is_empty() && pending.networks.is_empty() && !pending.devices;
+        if nothing && pending.waiting.is_empty() {
             return None;
         }
         let closed = pending.closed;

@@ -36,17 +36,19 @@ enum Family {
     Domain,
     Pool,
     Network,
+    NodeDevice,
 }
 
 type Generic = unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, *mut c_void);
 type GenericOfPool = unsafe extern "C" fn(sys::virConnectPtr, sys::virStoragePoolPtr, *mut c_void);
 type GenericOfNetwork = unsafe extern "C" fn(sys::virConnectPtr, sys::virNetworkPtr, *mut c_void);
+type GenericOfNodeDevice = unsafe extern "C" fn(sys::virConnectPtr, sys::virNodeDevicePtr, *mut c_void);
 
 /// Registers every event that matters and the close callback. Events that this libvirt or
 /// this driver does not know are left out (registration returns -1).
 pub(crate) fn register(connect: Arc<Connect>, hints: &SharedHints) -> Registration {
     // Each callback has its own C signature; libvirt casts it back by event id.
-    let wanted: [(Family, u32, *const ()); 14] = [
+    let wanted: [(Family, u32, *const ()); 16] = [
         (Family::Domain, sys::VIR_DOMAIN_EVENT_ID_LIFECYCLE, on_lifecycle as *const ()),
         (Family::Domain, sys::VIR_DOMAIN_EVENT_ID_REBOOT, on_plain as *const ()),
         (Family::Domain, sys::VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, on_agent as *const ()),
@@ -61,6 +63,8 @@ pub(crate) fn register(connect: Arc<Connect>, hints: &SharedHints) -> Registrati
         (Family::Pool, sys::VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE, on_pool as *const ()),
         (Family::Pool, sys::VIR_STORAGE_POOL_EVENT_ID_REFRESH, on_pool_refresh as *const ()),
         (Family::Network, sys::VIR_NETWORK_EVENT_ID_LIFECYCLE, on_network as *const ()),
+        (Family::NodeDevice, sys::VIR_NODE_DEVICE_EVENT_ID_LIFECYCLE, on_node_device as *const ()),
+        (Family::NodeDevice, sys::VIR_NODE_DEVICE_EVENT_ID_UPDATE, on_node_device_update as *const ()),
     ];
     let registered = wanted.into_iter().filter_map(|(family, event, callback)| {
         let opaque = Box::into_raw(Box::new(hints.clone())).cast::<c_void>();
@@ -122,6 +126,10 @@ unsafe fn register_one(
                 let callback = std::mem::transmute::<*const (), GenericOfNetwork>(callback);
                 sys::virConnectNetworkEventRegisterAny(connect, ptr::null_mut(), event, Some(callback), opaque, free)
             }
+            Family::NodeDevice => {
+                let callback = std::mem::transmute::<*const (), GenericOfNodeDevice>(callback);
+                sys::virConnectNodeDeviceEventRegisterAny(connect, ptr::null_mut(), event, Some(callback), opaque, free)
+            }
         }
     }
 }
@@ -136,6 +144,7 @@ impl Drop for Registration {
                     Family::Domain => sys::virConnectDomainEventDeregisterAny(connect.as_ptr(), *id),
                     Family::Pool => sys::virConnectStoragePoolEventDeregisterAny(connect.as_ptr(), *id),
                     Family::Network => sys::virConnectNetworkEventDeregisterAny(connect.as_ptr(), *id),
+                    Family::NodeDevice => sys::virConnectNodeDeviceEventDeregisterAny(connect.as_ptr(), *id),
                 }
             };
         }
@@ -250,6 +259,36 @@ unsafe extern "C" fn on_network(
     if known {
         hints.around.network(Uuid::from_bytes(uuid));
     }
+}
+
+/// Leaves a hint when a device of a kind that is shown came, went or changed. Interfaces and
+/// block devices come and go with every container.
+///
+/// # Safety
+/// `device` is valid during the callback; `opaque` is the box made in `register`.
+unsafe fn hint_node_device(device: sys::virNodeDevicePtr, opaque: *mut c_void) {
+    // SAFETY: by the contract of this function; reading the name does no I/O, and the text
+    // belongs to the device.
+    let (hints, name) = unsafe { (&*opaque.cast::<SharedHints>(), text(sys::virNodeDeviceGetName(device))) };
+    if name.starts_with("pci_") || name.starts_with("usb_") {
+        hints.around.devices();
+    }
+}
+
+unsafe extern "C" fn on_node_device(
+    _: sys::virConnectPtr,
+    device: sys::virNodeDevicePtr,
+    _: c_int,
+    _: c_int,
+    opaque: *mut c_void,
+) {
+    // SAFETY: libvirt calls this with a valid device and the box made in `register`.
+    unsafe { hint_node_device(device, opaque) };
+}
+
+unsafe extern "C" fn on_node_device_update(_: sys::virConnectPtr, device: sys::virNodeDevicePtr, opaque: *mut c_void) {
+    // SAFETY: as above.
+    unsafe { hint_node_device(device, opaque) };
 }
 
 unsafe extern "C" fn on_close(_: sys::virConnectPtr, reason: c_int, opaque: *mut c_void) {

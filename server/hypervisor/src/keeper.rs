@@ -7,13 +7,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
 use model::{
     Event, Fault, FaultKind, HostId, Network, Pool, Volume,
-    event::{Action, VolumeChanged},
+    event::{Action, HostDevicesChanged, VolumeChanged},
     inventory::{Stamp, diff_network, diff_pool},
 };
 use tokio::{
@@ -160,6 +160,12 @@ impl Keeper {
                 }
                 Err(error) => drop(self.trouble(session, "read a storage pool", &error)),
             }
+        }
+        if pending.devices {
+            // Whoever reads them from now on reads them anew.
+            self.shared.devices.fetch_add(1, Ordering::Relaxed);
+            let (host_id, timestamp) = (self.host.clone(), now());
+            self.publish([Event::HostDevicesChanged(HostDevicesChanged { host_id, timestamp })]);
         }
         for waiting in pending.waiting {
             // Whoever does not wait any more needs no answer.

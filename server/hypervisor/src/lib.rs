@@ -24,7 +24,10 @@ mod watcher;
 
 mod demo;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use model::{
@@ -312,6 +315,11 @@ impl Hypervisor {
         let user = user.to_owned();
         let read = session.call(Lane::Guest, move |connect| guest::ssh_keys(connect, id, &user)).await;
         read.map_err(|error| error.of_command(name, self.config.id.as_str()))
+    }
+
+    /// How often devices of the host came, went or changed since the start.
+    pub fn device_changes(&self) -> u64 {
+        self.shared.devices.load(Ordering::Relaxed)
     }
 
     /// What the host is made of, with who has its devices.

@@ -60,6 +60,8 @@ pub(crate) struct Shared {
     session: watch::Sender<Option<Arc<Session>>>,
     /// What volumes there are, for those who look at them.
     pub(crate) volumes: Volumes,
+    /// How often devices of the host came, went or changed.
+    pub(crate) devices: AtomicU64,
     /// Which command is expected to change a machine, and until when.
     causes: Mutex<HashMap<Uuid, (RequestId, Instant)>>,
     /// The running machines, for those who measure them.
@@ -77,6 +79,7 @@ impl Shared {
         Self {
             session: watch::Sender::new(None),
             volumes: Volumes::default(),
+            devices: AtomicU64::default(),
             causes: Mutex::default(),
             running: Mutex::default(),
             settled: watch::Sender::new(false),

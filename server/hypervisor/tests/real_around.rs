@@ -446,3 +446,60 @@ async fn a_real_host_tells_its_processors_devices_and_boards_and_who_has_a_devic
     let users = devices.into_iter().find(|one| one.address == device.address).expect("still there").users;
     assert_eq!(users.iter().map(|user| (user.vm_name.as_str(), user.active)).collect::<Vec<_>>(), [("holder", false)]);
 }
+
+/// The system's device manager, which tells libvirt of devices; started where none runs.
+struct Udev {
+    ours: bool,
+}
+
+impl Udev {
+    fn new() -> Self {
+        let ping = Program::new("udevadm").args(["control", "--ping", "--timeout", "3"]).status();
+        let ours = !ping.is_ok_and(|status| status.success());
+        if ours {
+            run(Program::new("/lib/systemd/systemd-udevd").arg("--daemon"));
+        }
+        Self { ours }
+    }
+
+    /// Lets the kernel tell once more that a device went or came, which it did not.
+    fn tell(action: &str, address: &str) {
+        run(Program::new("udevadm").args(["trigger", "--action", action, "--sysname-match", address]));
+    }
+}
+
+impl Drop for Udev {
+    fn drop(&mut self) {
+        if self.ours {
+            run(Program::new("udevadm").args(["control", "--exit"]));
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs root, libvirtd and QEMU; make test runs it"]
+async fn a_device_that_goes_and_comes_is_told_at_once_and_nothing_is_told_of_others() {
+    let _udev = Udev::new();
+    let daemon = Daemon::start();
+    let world = World::of_uri(&daemon.uri).await;
+    let addresses = async || {
+        let devices = world.hardware().await.expect("read").devices.expect("the driver of node devices is there");
+        devices.into_iter().map(|device| device.address).collect::<Vec<_>>()
+    };
+    let told = || world.events().iter().filter(|event| matches!(event, Event::HostDevicesChanged(_))).count();
+    // The last one is neither the disk nor the network of the machine this runs on.
+    let Some(last) = addresses().await.pop() else { return };
+    for (action, there) in [("remove", false), ("add", true)] {
+        let before = told();
+        // Interfaces come and go with every container, and are not shown.
+        Udev::tell("change", "lo");
+        Udev::tell(action, &last);
+        world.until("it is told", |_| (told() > before).then_some(())).await;
+        assert_eq!(addresses().await.contains(&last), there, "{action}");
+        assert!(told() <= before + 2, "a device is told of once or twice");
+    }
+    let before = told();
+    Udev::tell("change", "lo");
+    Udev::tell("change", &last);
+    world.until("a change is told", |_| (told() > before).then_some(())).await;
+}
