@@ -18,6 +18,7 @@ mod past;
 #[cfg(feature = "oidc")]
 mod provider;
 mod reports;
+pub(crate) mod takeover;
 mod trace;
 
 use std::{sync::Arc, time::Duration};

@@ -41,12 +41,15 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, extract::ConnectInfo, middleware::AddExtension};
-use axum_server::{Handle, accept::Accept, tls_rustls::RustlsAcceptor};
+use axum::{Router, extract::ConnectInfo, http::Request, middleware::AddExtension};
+use axum_server::{Handle, accept::Accept, service::SendService, tls_rustls::RustlsAcceptor};
+use hyper::body::Incoming;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    sync::mpsc,
+    time::timeout,
 };
 
 pub use crate::backend::Backend;
@@ -54,7 +57,10 @@ use crate::{
     auth::Asking,
     config::{Config, Tls},
     feed::Feed,
-    http::connection::{Patient, Prompt},
+    http::{
+        connection::{Patient, Prompt},
+        takeover::Seated,
+    },
     journal::{Journal, Trouble},
     tls::Certificate,
 };
@@ -159,8 +165,14 @@ impl Server {
     /// # Errors
     /// When the listener breaks.
     pub async fn serve(mut self, listener: TcpListener, stop: impl Future<Output = ()>) -> io::Result<()> {
+        let (under_way, mut ended) = mpsc::channel(1);
         match self.certificate.take() {
-            None => self.serve_by(Prompt(Patient), listener, stop).await,
+            None => {
+                let served = self.serve_by(Prompt(Seated(under_way)), listener, stop).await;
+                // Nothing is sent: it is over when all who could are gone.
+                timeout(DRAIN, ended.recv()).await.ok();
+                served
+            }
             Some(certificate) => {
                 let acceptor =
                     RustlsAcceptor::new(certificate.config.clone()).handshake_timeout(HEAD_DEADLINE).acceptor(Patient);
@@ -174,7 +186,8 @@ impl Server {
 
     async fn serve_by<A>(self, acceptor: A, listener: TcpListener, stop: impl Future<Output = ()>) -> io::Result<()>
     where
-        A: Accept<TcpStream, Served, Service = Served> + Clone + Send + Sync + 'static,
+        A: Accept<TcpStream, Served> + Clone + Send + Sync + 'static,
+        A::Service: SendService<Request<Incoming>> + Send,
         A::Stream: AsyncRead + AsyncWrite + Unpin + Send,
         A::Future: Send,
     {

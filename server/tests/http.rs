@@ -2,9 +2,15 @@
 
 mod support;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use support::{Running, read};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
 use uuid::Uuid;
 
 #[tokio::test]
@@ -363,6 +369,55 @@ async fn streams_end_with_a_farewell_when_the_server_stops() {
     server.stop().await;
     let rest = stream.rest().await;
     assert!(rest.ends_with("\n\n") && rest.contains("retry: "), "{rest}");
+}
+
+/// Sends some bytes and reads until a text has come.
+async fn say(address: &str, request: &str, until: &str) -> (TcpStream, String) {
+    let mut socket = TcpStream::connect(address).await.expect("connects");
+    socket.write_all(request.replace("HOST", address).as_bytes()).await.expect("sent");
+    let mut told = Vec::new();
+    while !String::from_utf8_lossy(&told).contains(until) {
+        let read = timeout(Duration::from_secs(10), socket.read_buf(&mut told)).await.expect("in time").expect("read");
+        assert!(read > 0, "it ends before {until}: {}", String::from_utf8_lossy(&told));
+    }
+    (socket, String::from_utf8_lossy(&told).into_owned())
+}
+
+#[tokio::test]
+async fn a_stream_carries_what_every_answer_carries_and_lasts_as_long_as_its_connection() {
+    let server = Running::demo().await;
+    // What else was asked on the connection is not answered any more.
+    let request = "GET /events HTTP/1.1\r\nHost: HOST\r\n\r\nGET /healthz HTTP/1.1\r\nHost: HOST\r\n\r\n";
+    let (mut socket, told) = say(&server.address, request, "event: bookmark").await;
+    let (head, _) = told.split_once("\r\n\r\n").expect("a head");
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && !head.contains("transfer-encoding"), "{head}");
+    let (_, other) = say(&server.address, "GET /healthz HTTP/1.1\r\nHost: HOST\r\n\r\n", "ok\n").await;
+    let (other, _) = other.split_once("\r\n\r\n").expect("a head");
+    let own = ["content-type", "content-length", "date", "vary"];
+    for line in other.lines().skip(1).filter(|line| !own.iter().any(|name| line.starts_with(name))) {
+        assert!(head.contains(line), "{line} is missing: {head}");
+    }
+    for line in ["connection: close", "content-type: text/event-stream", "x-accel-buffering: no", "date: "] {
+        assert!(head.contains(line), "{line} is missing: {head}");
+    }
+    socket.write_all(b"more of what nobody reads").await.expect("taken");
+    let streams =
+        async |count: usize| server.get("/metrics").await.1.contains(&format!("belvedere_streams {count}.0\n"));
+    assert!(streams(1).await);
+    drop(socket);
+    let gone = async {
+        while !streams(0).await {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), gone).await.expect("whoever is gone is no reader");
+    // The head alone leaves the connection as it was.
+    let request = "HEAD /events HTTP/1.1\r\nHost: HOST\r\n\r\nGET /healthz HTTP/1.1\r\nHost: HOST\r\n\r\n";
+    let (_, told) = say(&server.address, request, "ok\n").await;
+    assert_eq!(told.matches("HTTP/1.1 200").count(), 2, "{told}");
+    // The older HTTP has its way.
+    let (_, told) = say(&server.address, "GET /events HTTP/1.0\r\nHost: HOST\r\n\r\n", "event: bookmark").await;
+    assert!(told.starts_with("HTTP/1.0 200 OK"), "{told}");
 }
 
 #[tokio::test]

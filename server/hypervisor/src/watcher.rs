@@ -40,7 +40,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use self::questions::{Questions, Step};
+use self::questions::{Answer, Questions, Step};
 use crate::{
     HostConfig, Sink,
     events::{Depth, Pending},
@@ -241,7 +241,7 @@ impl Watcher {
                         self.adopt(id, read, false);
                     }
                     for (id, _) in batch.iter().filter(|(_, depth)| *depth == Depth::Guest) {
-                        self.questions.ask(*id);
+                        self.questions.ask(*id, true);
                     }
                 }
                 Err(error) if error.is_link() => return Err(Broken(error.of_link(&self.config.uri))),
@@ -280,7 +280,7 @@ impl Watcher {
             let active = domain.state.is_active();
             self.adopt(id, Some(domain), resync);
             if active && fresh {
-                self.questions.ask(id);
+                self.questions.ask(id, false);
             }
         }
         Ok(())
@@ -358,12 +358,14 @@ impl Watcher {
                 else {
                     return self.questions.forget(id);
                 };
+                let agent = known.agent == model::domain::Agent::Connected;
                 let Ok(reading) = read else {
-                    return self.questions.answered(id, false, true);
+                    return self.questions.answered(id, Answer { complete: false, agent, silent: true });
                 };
                 let merged = reading.merge_into(&known);
                 self.replace(id, Some(known.clone()), Some(merged), false);
-                self.questions.answered(id, reading.is_complete(&known), reading.silent);
+                let (complete, silent) = (reading.is_complete(&known), reading.silent);
+                self.questions.answered(id, Answer { complete, agent, silent });
             }
         }
     }

@@ -29,11 +29,7 @@ impl<S> Accept<TcpStream, S> for Patient {
     type Future = Ready<io::Result<(Stalling, S)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let accepted = stream.set_nodelay(true).map(|()| {
-            let stall = Box::pin(sleep(STALL));
-            (Stalling { stream, stall, waiting: false }, service)
-        });
-        ready(accepted)
+        ready(Stalling::new(stream).map(|stream| (stream, service)))
     }
 }
 
@@ -46,6 +42,12 @@ pub(crate) struct Stalling {
 }
 
 impl Stalling {
+    /// The stream of a connection; small parts are sent at once.
+    pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, stall: Box::pin(sleep(STALL)), waiting: false })
+    }
+
     /// Passes a result on; while it is pending the clock runs.
     fn timed<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if result.is_ready() {

@@ -16,7 +16,7 @@ use futures_util::stream;
 use model::{Cursor, Event, Fault, FaultKind, Role};
 use serde::Deserialize;
 
-use super::{Failed, door::Admitted};
+use super::{Failed, door::Admitted, takeover::Endless};
 use crate::{Backend, feed::Filter, sight::Sight};
 
 /// The query of a stream.
@@ -118,5 +118,5 @@ pub(crate) async fn stream(
         // Proxies that know it do not hold frames back.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    Ok((headers, Body::from_stream(chunks)).into_response())
+    Ok((headers, Extension(Endless), Body::from_stream(chunks)).into_response())
 }

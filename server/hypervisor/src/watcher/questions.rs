@@ -17,8 +17,12 @@ use crate::{Sink, error::Error, guest::GuestReading};
 
 /// How often a guest that told everything is asked again.
 const REFRESH: Duration = Duration::from_secs(30);
+/// How often the same is done where only leases and neighbours tell something, which last.
+const REFRESH_WITHOUT_AGENT: Duration = Duration::from_secs(120);
 /// Pauses, in seconds, between questions to a guest that has not told everything yet.
 const RETRY: [u64; 7] = [1, 2, 3, 5, 8, 15, 30];
+/// Where they begin for a guest that did not start just now.
+const RUNS_ALREADY: usize = 3;
 /// The shortest pause after an agent that was silent, as each question to it keeps others waiting.
 const SILENCE: Duration = Duration::from_secs(10);
 /// How often it is looked whether somebody listens.
@@ -54,6 +58,17 @@ enum Stage {
     },
 }
 
+/// How a question was answered.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Answer {
+    /// Whether everything that could be known is.
+    pub(super) complete: bool,
+    /// Whether there is an agent that is asked.
+    pub(super) agent: bool,
+    /// Whether it did not answer in time.
+    pub(super) silent: bool,
+}
+
 /// What happens next.
 pub(super) enum Step {
     /// It is time to ask this machine; whoever knows it calls `begin` or `forget`.
@@ -75,10 +90,11 @@ impl Questions {
         Self { sink, tasks: JoinSet::new(), plans: HashMap::new(), resting: HashSet::new(), look }
     }
 
-    /// Asks a machine as soon as possible, and with short pauses until it told all.
-    pub(super) fn ask(&mut self, id: Uuid) {
+    /// Asks a machine as soon as possible, and with pauses until it told all; they are short
+    /// when it started, or its agent came, just now.
+    pub(super) fn ask(&mut self, id: Uuid, just_now: bool) {
         let plan = self.plans.entry(id).or_default();
-        plan.asked = 0;
+        plan.asked = if just_now { 0 } else { RUNS_ALREADY };
         match &mut plan.stage {
             Stage::Asked { again } => *again = true,
             Stage::Idle | Stage::Waits(_) => self.plan(id, Duration::ZERO),
@@ -136,16 +152,19 @@ impl Questions {
     }
 
     /// Plans the next question to a machine that was asked.
-    pub(super) fn answered(&mut self, id: Uuid, complete: bool, silent: bool) {
+    pub(super) fn answered(&mut self, id: Uuid, answer: Answer) {
         let plan = self.plans.entry(id).or_default();
         let again = matches!(std::mem::take(&mut plan.stage), Stage::Asked { again: true });
         let pause = match RETRY.get(plan.asked) {
             _ if again => Duration::ZERO,
-            Some(seconds) if !complete => Duration::from_secs(*seconds),
-            _ => REFRESH,
+            Some(seconds) if !answer.complete => Duration::from_secs(*seconds),
+            _ if answer.agent => REFRESH,
+            _ => REFRESH_WITHOUT_AGENT,
         };
-        plan.asked = if complete || again { 0 } else { plan.asked + 1 };
-        self.plan(id, if silent { pause.max(SILENCE) } else { pause });
+        if !again {
+            plan.asked = if answer.complete { 0 } else { plan.asked + 1 };
+        }
+        self.plan(id, if answer.silent { pause.max(SILENCE) } else { pause });
     }
 
     /// Plans nothing for a machine any more.
@@ -173,6 +192,8 @@ mod tests {
 
     use super::*;
 
+    const ALL: Answer = Answer { complete: true, agent: true, silent: false };
+
     #[derive(Default)]
     struct Listener(AtomicBool);
 
@@ -197,7 +218,7 @@ mod tests {
         let mut questions = Questions::new(Arc::new(Listener::default()));
         let id = Uuid::from_u128(1);
         for _ in 0..100 {
-            questions.ask(id);
+            questions.ask(id, true);
         }
         assert!(is_due(&mut questions, 1).await && !is_due(&mut questions, 3_600).await);
         questions.begin(id, async {
@@ -205,11 +226,11 @@ mod tests {
             Ok(GuestReading::default())
         });
         for _ in 0..100 {
-            questions.ask(id);
+            questions.ask(id, true);
         }
         assert!(!is_due(&mut questions, 59).await, "it has not answered");
         assert!(matches!(questions.next().await, Step::Read(..)));
-        questions.answered(id, true, false);
+        questions.answered(id, ALL);
         assert!(is_due(&mut questions, 1).await, "what was wanted meanwhile");
         assert!(!is_due(&mut questions, 3_600).await, "once");
     }
@@ -219,13 +240,15 @@ mod tests {
         let listener = Arc::new(Listener::default());
         let mut questions = Questions::new(listener.clone());
         let id = Uuid::from_u128(1);
-        questions.answered(id, true, false);
+        questions.answered(id, ALL);
         assert!(!is_due(&mut questions, 3_600).await, "nobody listens");
         listener.0.store(true, Ordering::Relaxed);
         assert!(is_due(&mut questions, 6).await);
-        questions.answered(id, true, false);
+        questions.answered(id, ALL);
         assert!(!is_due(&mut questions, 29).await && is_due(&mut questions, 2).await);
-        questions.answered(id, true, false);
+        questions.answered(id, Answer { agent: false, ..ALL });
+        assert!(!is_due(&mut questions, 119).await && is_due(&mut questions, 2).await, "leases last");
+        questions.answered(id, ALL);
         questions.forget(id);
         assert!(!is_due(&mut questions, 3_600).await, "it is gone");
     }
@@ -236,11 +259,16 @@ mod tests {
         let id = Uuid::from_u128(1);
         let mut pauses = Vec::new();
         for silent in [false, false, true] {
-            questions.answered(id, false, silent);
+            questions.answered(id, Answer { silent, ..Answer::default() });
             let began = Instant::now();
             assert!(is_due(&mut questions, 60).await);
             pauses.push(began.elapsed().as_secs());
         }
         assert_eq!(pauses, [1, 2, 10]);
+        // One that runs already is not in a hurry.
+        questions.ask(id, false);
+        assert!(is_due(&mut questions, 1).await);
+        questions.answered(id, Answer::default());
+        assert!(!is_due(&mut questions, 4).await && is_due(&mut questions, 2).await);
     }
 }

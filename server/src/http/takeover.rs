@@ -1,0 +1,194 @@
+//! Takes the connection of an endless answer away from the HTTP library, which keeps some 18 kB
+//! of buffers for the next request of each. What is left is a socket and a body that is written to
+//! it as it comes; the end of the connection is the end of the answer (RFC 9112, 6.3).
+//!
+//! Only over HTTP/1.1 without TLS, as most proxies speak it: over HTTP/2 many streams share one
+//! connection, and its buffers, anyway. What is answered is decided by the routes.
+
+use std::{
+    convert::Infallible,
+    fmt::Write as _,
+    future::{Future, Ready, ready},
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::SystemTime,
+};
+
+use axum::{
+    body::Body,
+    http::{Method, Request, Response, Version, response::Parts},
+};
+use axum_server::accept::Accept;
+use futures_util::FutureExt;
+use http_body_util::BodyExt;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    net::TcpStream,
+    sync::mpsc,
+};
+use tower::Service;
+
+use super::connection::Stalling;
+
+/// An extension of answers that have no end, and nothing after it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Endless;
+
+/// Lives as long as the answers that were taken over, so that a stop can wait for their ends.
+pub(crate) type UnderWay = mpsc::Sender<Infallible>;
+
+/// Accepts connections that can be taken over.
+#[derive(Clone, Debug)]
+pub(crate) struct Seated(pub(crate) UnderWay);
+
+impl<S> Accept<TcpStream, S> for Seated {
+    type Stream = Seat;
+    type Service = Taking<S>;
+    type Future = Ready<io::Result<(Seat, Taking<S>)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let under_way = self.0.clone();
+        ready(Stalling::new(stream).map(|stream| {
+            let seat = Seat(Arc::new(Mutex::new(Some(stream))));
+            (seat.clone(), Taking { service, seat, under_way })
+        }))
+    }
+}
+
+/// The place of a connection, which is empty once it was taken over.
+#[derive(Clone, Debug)]
+pub(crate) struct Seat(Arc<Mutex<Option<Stalling>>>);
+
+impl Seat {
+    fn lock(&self) -> MutexGuard<'_, Option<Stalling>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something with the connection while it is here.
+    fn with<T>(&self, what: impl FnOnce(Pin<&mut Stalling>) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match &mut *self.lock() {
+            Some(stream) => what(Pin::new(stream)),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+}
+
+impl AsyncRead for Seat {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Seat {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.with(|stream| stream.poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.with(|stream| stream.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.lock().as_ref().is_some_and(AsyncWrite::is_write_vectored)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_shutdown(cx))
+    }
+}
+
+/// The service of one connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Taking<S> {
+    service: S,
+    seat: Seat,
+    under_way: UnderWay,
+}
+
+impl<S, B> Service<Request<B>> for Taking<S>
+where
+    S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    /// That the connection is no longer the library's.
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Response<Body>>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.service.poll_ready(cx).map_err(|never| match never {})
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let fits = request.version() == Version::HTTP_11 && request.method() == Method::GET;
+        let (seat, under_way) = (self.seat.clone(), self.under_way.clone());
+        let answer = self.service.call(request);
+        Box::pin(async move {
+            let answer = answer.await.unwrap_or_else(|never| match never {});
+            let endless = fits && answer.extensions().get::<Endless>().is_some();
+            let Some(stream) = endless.then(|| seat.lock().take()).flatten() else { return Ok(answer) };
+            tokio::spawn(async move {
+                // Whoever is gone or takes nothing gets no more; there is nobody to tell.
+                write(stream, answer).await.ok();
+                drop(under_way);
+            });
+            Err(io::ErrorKind::NotConnected.into())
+        })
+    }
+}
+
+/// Writes an answer as its parts come, until it ends or the client is gone.
+async fn write(mut stream: Stalling, answer: Response<Body>) -> io::Result<()> {
+    let (parts, mut body) = answer.into_parts();
+    let mut first = head(&parts);
+    drop(parts);
+    // What there is already travels with the head.
+    if let Some(Some(Ok(frame))) = body.frame().now_or_never()
+        && let Ok(data) = frame.into_data()
+    {
+        first.extend_from_slice(&data);
+    }
+    stream.write_all(&first).await?;
+    drop(first);
+    // What a client says now is not answered any more; that it says nothing more is its end.
+    let mut said = [0; 64];
+    loop {
+        tokio::select! {
+            frame = body.frame() => match frame {
+                Some(Ok(frame)) => if let Ok(data) = frame.into_data() {
+                    stream.write_all(&data).await?;
+                },
+                _ => return stream.shutdown().await,
+            },
+            read = stream.read(&mut said) => if read? == 0 {
+                return Ok(());
+            },
+        }
+    }
+}
+
+/// The head of an answer (RFC 9112, 2.1).
+fn head(parts: &Parts) -> Vec<u8> {
+    let mut head = String::with_capacity(1024);
+    let date = httpdate::fmt_http_date(SystemTime::now());
+    write!(head, "HTTP/1.1 {}\r\ndate: {date}\r\nconnection: close\r\n", parts.status).ok();
+    let mut head = head.into_bytes();
+    for (name, value) in &parts.headers {
+        head.extend_from_slice(name.as_ref());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
