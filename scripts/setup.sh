@@ -57,7 +57,7 @@ libvirt() { apt_install libvirt-dev libvirt0 libvirt-common pkg-config gcc; }
 daemon() {
   apt_install libvirt-daemon-system libvirt-clients libvirt-daemon-driver-storage libvirt-daemon-driver-network \
     libvirt-daemon-driver-nodedev libvirt-daemon-driver-secret libvirt-daemon-driver-qemu qemu-system-x86 dnsmasq-base iptables \
-    busybox-static cpio kmod python3 e2fsprogs coreutils libfaketime xz-utils udev
+    busybox-static cpio kmod python3 e2fsprogs coreutils libfaketime xz-utils udev procps
 }
 
 bench() { apt_install wrk coreutils nats-server; }

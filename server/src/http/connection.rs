@@ -48,6 +48,11 @@ impl Stalling {
         Ok(Self { stream, stall: Box::pin(sleep(STALL)), waiting: false })
     }
 
+    /// Whether the client has yet to take something that is to be written before anything else.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting
+    }
+
     /// Passes a result on; while it is pending the clock runs.
     fn timed<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if result.is_ready() {

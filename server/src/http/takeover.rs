@@ -66,6 +66,11 @@ impl Seat {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The connection, unless part of an answer before is still to be written to it.
+    fn leave(&self) -> Option<Stalling> {
+        self.lock().take_if(|stream| !stream.is_waiting())
+    }
+
     /// Does something with the connection while it is here.
     fn with<T>(&self, what: impl FnOnce(Pin<&mut Stalling>) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match &mut *self.lock() {
@@ -136,7 +141,7 @@ where
         Box::pin(async move {
             let answer = answer.await.unwrap_or_else(|never| match never {});
             let endless = fits && answer.extensions().get::<Endless>().is_some();
-            let Some(stream) = endless.then(|| seat.lock().take()).flatten() else { return Ok(answer) };
+            let Some(stream) = endless.then(|| seat.leave()).flatten() else { return Ok(answer) };
             tokio::spawn(async move {
                 // Whoever is gone or takes nothing gets no more; there is nobody to tell.
                 write(stream, answer).await.ok();

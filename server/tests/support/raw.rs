@@ -16,6 +16,8 @@ pub struct Raw {
     pub text: Vec<u8>,
     /// The numbers of the frames that came, without bookmarks.
     pub seen: Vec<u64>,
+    /// How often it was told where it is.
+    pub bookmarks: usize,
     /// How often it was told to start over.
     pub resets: usize,
     pub id: Option<String>,
@@ -32,7 +34,7 @@ impl Raw {
         let resume = id.as_ref().map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
         let request = format!("GET /events HTTP/1.1\r\nHost: {address}\r\n{resume}\r\n");
         socket.write_all(request.as_bytes()).await.expect("sent");
-        Self { socket, text: Vec::new(), seen: Vec::new(), resets: 0, id, states: HashMap::new() }
+        Self { socket, text: Vec::new(), seen: Vec::new(), bookmarks: 0, resets: 0, id, states: HashMap::new() }
     }
 
     /// Comes back where it was, as browsers do.
@@ -62,7 +64,7 @@ impl Raw {
         self.id = Some(id.to_owned());
         let seq = id.rsplit('-').next().and_then(|seq| seq.parse().ok()).expect("a position");
         match kind {
-            "bookmark" => {}
+            "bookmark" => self.bookmarks += 1,
             "inventory" => {
                 self.resets += 1;
                 self.seen.push(seq);
