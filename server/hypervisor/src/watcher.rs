@@ -31,7 +31,9 @@ use std::{
 };
 
 use model::{
-    Domain, DomainState, Event, HostInventory, Link, RequestId, event,
+    Domain, DomainState, Event, HostInventory, Link, RequestId,
+    domain::Agent,
+    event,
     inventory::{Stamp, connection_event, diff_domain},
 };
 use tokio::{
@@ -358,7 +360,7 @@ impl Watcher {
                 else {
                     return self.questions.forget(id);
                 };
-                let agent = known.agent == model::domain::Agent::Connected;
+                let agent = known.agent == Agent::Connected;
                 let Ok(reading) = read else {
                     return self.questions.answered(id, Answer { complete: false, agent, silent: true });
                 };

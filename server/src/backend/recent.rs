@@ -13,8 +13,6 @@ use tokio::sync::OnceCell;
 
 /// How long a reading serves all who ask.
 const FRESH_FOR: Duration = Duration::from_secs(3);
-/// Readings that are kept.
-const MAX_KEPT: usize = 1_000;
 
 type Cell<T> = Arc<OnceCell<Result<T, Fault>>>;
 
@@ -38,10 +36,8 @@ impl<K: Clone + Eq + Hash, T: Clone> Recent<K, T> {
     {
         let cell = {
             let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if kept.len() >= MAX_KEPT {
-                kept.retain(|_, (since, _)| since.elapsed() < FRESH_FOR);
-            }
-            let fresh = kept.get(id).filter(|(since, _)| since.elapsed() < FRESH_FOR).map(|(_, cell)| cell.clone());
+            kept.retain(|_, (since, _)| since.elapsed() < FRESH_FOR);
+            let fresh = kept.get(id).map(|(_, cell)| cell.clone());
             fresh.unwrap_or_else(|| {
                 let cell = Cell::default();
                 kept.insert(id.clone(), (Instant::now(), cell.clone()));

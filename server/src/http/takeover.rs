@@ -21,7 +21,6 @@ use axum::{
     http::{Method, Request, Response, Version, response::Parts},
 };
 use axum_server::accept::Accept;
-use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
@@ -155,16 +154,7 @@ where
 /// Writes an answer as its parts come, until it ends or the client is gone.
 async fn write(mut stream: Stalling, answer: Response<Body>) -> io::Result<()> {
     let (parts, mut body) = answer.into_parts();
-    let mut first = head(&parts);
-    drop(parts);
-    // What there is already travels with the head.
-    if let Some(Some(Ok(frame))) = body.frame().now_or_never()
-        && let Ok(data) = frame.into_data()
-    {
-        first.extend_from_slice(&data);
-    }
-    stream.write_all(&first).await?;
-    drop(first);
+    stream.write_all(&head(parts)).await?;
     // What a client says now is not answered any more; that it says nothing more is its end.
     let mut said = [0; 64];
     loop {
@@ -183,7 +173,7 @@ async fn write(mut stream: Stalling, answer: Response<Body>) -> io::Result<()> {
 }
 
 /// The head of an answer (RFC 9112, 2.1).
-fn head(parts: &Parts) -> Vec<u8> {
+fn head(parts: Parts) -> Vec<u8> {
     let mut head = String::with_capacity(1024);
     let date = httpdate::fmt_http_date(SystemTime::now());
     write!(head, "HTTP/1.1 {}\r\ndate: {date}\r\nconnection: close\r\n", parts.status).ok();

@@ -478,7 +478,7 @@ impl DomainCommand {
                 if !(1..=256).contains(&password.0.len())
                     || password.0.contains(['\0', '\n'])
                     // A record that is sent again does not know it.
-                    || password.0 == super::secret::STARS =>
+                    || password.is_starred() =>
             {
                 wrong("password", "a password has 1 to 256 characters on one line")
             }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Address, secret::STARRED};
+use super::Address;
 use crate::{
     DomainState, Fault, HostInventory,
     storage::{
@@ -292,7 +292,7 @@ impl PoolCommand {
             }
             Self::FetchVolume { name, url, sha256 } => {
                 check_volume_name(name)?;
-                check_url(&url.0)?;
+                check_url(url)?;
                 check_sha256(sha256)
             }
             Self::DeleteVolume { name } => check_volume_name(name).and_then(|()| unused(name, "deleted")),
@@ -350,7 +350,8 @@ impl PoolCommand {
 const MAX_URL: usize = 2_048;
 
 /// Whether something can be fetched from an address, as far as it can be said without asking.
-fn check_url(url: &str) -> Result<(), Fault> {
+fn check_url(address: &Address) -> Result<(), Fault> {
+    let url = &address.0;
     let wrong = |why: &str| Err(Fault::invalid("url", why));
     let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
         return wrong("it begins with https:// or http://");
@@ -362,7 +363,7 @@ fn check_url(url: &str) -> Result<(), Fault> {
     if place.contains('@') {
         return wrong("it names somebody or a password, which would be written down; use an address without");
     }
-    if url.ends_with(STARRED) {
+    if address.is_starred() {
         return wrong("what followed the question mark was not written down; name the whole address");
     }
     Ok(())

@@ -9,12 +9,19 @@ use serde::{Deserialize, Serialize};
 pub struct Secret(pub String);
 
 /// What comes out in its place.
-pub(super) const STARS: &str = "***";
+const STARS: &str = "***";
+
+impl Secret {
+    /// Whether it is what was written down of one.
+    pub(super) fn is_starred(&self) -> bool {
+        self.0 == STARS
+    }
+}
 
 impl PartialEq for Secret {
     /// One that was written down is not known any more and may be any.
     fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0 || self.0 == STARS || other.0 == STARS
+        self.0 == other.0 || self.is_starred() || other.is_starred()
     }
 }
 
@@ -40,14 +47,16 @@ impl Serialize for Secret {
 #[serde(transparent)]
 pub struct Address(pub String);
 
-/// How an address ends of which not all was written down.
-pub(super) const STARRED: &str = "?***";
-
 impl Address {
     /// The place and, perhaps, its query; a fragment is not sent to anybody.
     fn parts(&self) -> (&str, Option<&str>) {
         let sent = self.0.split_once('#').map_or(self.0.as_str(), |(sent, _)| sent);
         sent.split_once('?').map_or((sent, None), |(place, query)| (place, Some(query)))
+    }
+
+    /// Whether it is what was written down of one whose query is not known any more.
+    pub(super) fn is_starred(&self) -> bool {
+        self.parts().1 == Some(STARS)
     }
 }
 
@@ -55,11 +64,8 @@ impl PartialEq for Address {
     /// The query of one that was written down is not known any more and may be any.
     fn eq(&self, other: &Self) -> bool {
         let ((place, query), (other_place, other_query)) = (self.parts(), other.parts());
-        let same = match (query, other_query) {
-            (Some(query), Some(other)) => query == other || query == STARS || other == STARS,
-            (query, other) => query == other,
-        };
-        place == other_place && same
+        let unknown = (self.is_starred() || other.is_starred()) && query.is_some() && other_query.is_some();
+        place == other_place && (query == other_query || unknown)
     }
 }
 
@@ -73,7 +79,7 @@ impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.parts() {
             (place, None) => f.write_str(place),
-            (place, Some(_)) => write!(f, "{place}{STARRED}"),
+            (place, Some(_)) => write!(f, "{place}?{STARS}"),
         }
     }
 }
