@@ -13,20 +13,20 @@ run: build
 	exec target/release/belvedere serve $(ARGS)
 
 build:
-	@$(SETUP) libvirt rust npm cargo-leptos
+	@$(SETUP) libvirt rust npm consoles cargo-leptos
 	cargo leptos build --release --precompress --split $(if $(FEATURES),--bin-features $(FEATURES))
 
 dev:
-	@$(SETUP) libvirt rust npm cargo-leptos
+	@$(SETUP) libvirt rust npm consoles cargo-leptos
 	cargo leptos watch --split
 
 test:
-	@$(SETUP) libvirt rust npm cargo-leptos browser daemon pam
+	@$(SETUP) libvirt rust npm consoles cargo-leptos browser daemon pam
 	@scripts/test.sh
 
 # The doses of a night: make soak SEEDS=10000 KILLS=500
 soak:
-	@$(SETUP) libvirt rust npm cargo-leptos browser daemon
+	@$(SETUP) libvirt rust npm consoles cargo-leptos browser daemon
 	@scripts/soak.sh $(or $(SEEDS),10000) $(or $(KILLS),500)
 
 bench: build

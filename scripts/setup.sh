@@ -84,6 +84,16 @@ npm() {
   touch "$stamp"
 }
 
+# What draws consoles, from our parts and two libraries, as files beside the page's own.
+consoles() {
+  local made=public/console/console.js
+  [ -f "$made" ] && [ -z "$(find app/consoles end2end/package-lock.json scripts/setup.sh -newer "$made" -print -quit)" ] && return
+  rm -rf public/console
+  NODE_PATH=end2end/node_modules end2end/node_modules/.bin/esbuild app/consoles/console.ts --bundle --splitting --minify \
+    --format=esm --target=es2022 --outdir=public/console --log-level=warning \
+    --banner:js='/*! With noVNC (MPL-2.0, https://github.com/novnc/noVNC) and xterm.js (MIT, https://github.com/xtermjs/xterm.js). */'
+}
+
 cargo-leptos() {
   local have
   have=$(command cargo-leptos --version 2>/dev/null | cut -d' ' -f2 || true)

@@ -52,7 +52,7 @@ end2end/host/guest.sh || failed=$((failed + 1))
 rust "server: many readers, and clocks that jump" cargo test -p server --test load -- --ignored
 if [ "$(id -u)" = 0 ]; then
   rust "hypervisor against real QEMU" cargo test -p hypervisor --test real --test real_around -- --ignored
-  rust "server: crashes, failing disks, figures" cargo test -p server --test crash --test calls --test disk --test flood --test stats --test content --test guest -- --ignored
+  rust "server: crashes, failing disks, figures" cargo test -p server --test crash --test calls --test disk --test flood --test stats --test content --test guest --test console -- --ignored
   rust "server: people of the system" cargo test -p server --features oidc,otel,pam --test pam -- --ignored --test-threads 1
 else
   echo "skipped: hypervisor against real QEMU, because its libvirtd needs root"

@@ -340,6 +340,8 @@ pub struct AssetNames {
     pub module: Option<String>,
     /// The style sheet.
     pub style: Option<String>,
+    /// Where all files of this build lie.
+    pub folder: String,
 }
 
 /// Makes the requests of one rendered page distinct from those of another.

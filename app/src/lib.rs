@@ -88,7 +88,7 @@ pub fn shell() -> impl IntoView {
     use crate::backend::{AssetNames, Theme};
     use leptos::nonce::use_nonce;
     use leptos_meta::MetaTags;
-    let AssetNames { script, module, style } = use_context().unwrap_or_default();
+    let AssetNames { script, module, style, folder } = use_context().unwrap_or_default();
     let theme = use_context::<Theme>().unwrap_or_default();
     let start = script.as_ref().zip(module.as_ref()).map(|(script, module)| {
         // The class is set before the body is there, so nothing flashes. Script
@@ -107,7 +107,7 @@ pub fn shell() -> impl IntoView {
     });
     view! {
         <!DOCTYPE html>
-        <html lang="en" data-theme=theme.name() data-base=routes::base()>
+        <html lang="en" data-theme=theme.name() data-base=routes::base() data-build=folder>
             <head>
                 <meta charset="utf-8"/>
                 <meta name="viewport" content="width=device-width, initial-scale=1"/>
@@ -148,6 +148,7 @@ pub fn App() -> impl IntoView {
                     <ParentRoute path=path!("/vms/:host/:uuid") view=Machine::Frame>
                         <Route path=path!("") view=Machine::Overview/>
                         <Route path=path!("devices") view=Machine::Devices/>
+                        <Route path=path!("console") view=Machine::Console/>
                         <Route path=path!("guest") view=Machine::Guest/>
                         <Route path=path!("history") view=Machine::History/>
                         <Route path=path!("xml") view=Machine::Definition/>

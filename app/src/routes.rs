@@ -129,6 +129,8 @@ pub const MANAGE_DEFINITION: &str = "/manage/definition";
 pub const API_COMMANDS: &str = "/api/v1/commands";
 /// Everything that is known, with its position.
 pub const API_INVENTORY: &str = "/api/v1/inventory";
+/// Where tickets for consoles are, and what they open.
+pub const API_CONSOLES: &str = "/api/v1/consoles";
 /// The script of the shared worker.
 pub const WORKER: &str = "/worker.js";
 /// The picture of the browser's tab.
@@ -236,6 +238,16 @@ pub const DEFINITION_TAB: &str = "xml";
 
 /// The tab of a machine that shows what its guest says of itself.
 pub const GUEST_TAB: &str = "guest";
+
+/// The tab of a machine that shows its consoles.
+pub const CONSOLE_TAB: &str = "console";
+/// What names the console in the address of that tab.
+pub const CONSOLE_OF: &str = "show";
+
+/// One console of a machine.
+pub fn console(id: &DomainRef, name: &str) -> String {
+    format!("{}?{CONSOLE_OF}={}", vm_tab(id, CONSOLE_TAB), escape(name))
+}
 
 /// The machine whose tab of that name the page at an address shows.
 #[cfg(any(feature = "ssr", test))]

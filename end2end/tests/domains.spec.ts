@@ -202,3 +202,9 @@ test("a lost host is tried again from the page", async ({ page, script }) => {
   await server.stop();
   rmSync(folder, { recursive: true });
 });
+
+test("a machine of the demonstration says why its console cannot be opened", async ({ page, demo }) => {
+  const { id } = (await demo.inventory()).hosts.demo.domains.find((domain: any) => domain.name === "web-01");
+  await page.goto(`${demo.url}/vms/demo/${id}/console`);
+  await expect(page.getByText("whose machines have no consoles")).toBeVisible();
+});

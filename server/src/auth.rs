@@ -86,7 +86,7 @@ pub(crate) enum By {
 }
 
 /// What somebody shows to say who they are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Shown {
     /// The secret of a browser's session.
     Session(Hash),

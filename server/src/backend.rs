@@ -2,6 +2,7 @@
 //! It owns the hosts and stands between HTTP and libvirt.
 
 mod batch;
+pub(crate) mod console;
 pub(crate) mod fetch;
 mod frozen;
 mod perform;
@@ -30,7 +31,7 @@ use tokio::{task::JoinSet, time::timeout};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use self::{fetch::Fetcher, recent::Recent, upload::Uploads};
+use self::{console::Consoles, fetch::Fetcher, recent::Recent, upload::Uploads};
 use crate::{
     auth,
     feed::{Feed, Filter},
@@ -57,6 +58,8 @@ pub struct Backend {
     pub(crate) uploads: Uploads,
     /// What fetches files for them.
     fetcher: Fetcher,
+    /// Consoles that people look at.
+    pub(crate) consoles: Arc<Consoles>,
     /// What goes on beside commands, until the server stops.
     beside: Mutex<JoinSet<()>>,
 }
@@ -106,6 +109,7 @@ impl Backend {
             hardware: Recent::default(),
             uploads: Uploads::default(),
             fetcher,
+            consoles: Arc::default(),
             beside: Mutex::default(),
         });
         let mut beside = watch::start(&backend);

@@ -5,6 +5,7 @@
 mod api;
 mod assets;
 pub(crate) mod connection;
+mod consoles;
 mod content;
 mod door;
 mod events;
@@ -79,8 +80,9 @@ pub(crate) fn router(backend: &Arc<Backend>, config: &Config, set_up: Option<&st
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, ANSWER_WITHIN));
     // A stream is never compressed, so it does not carry the room for it, either.
     let streams = Router::new().route("/events", get(events::stream)).with_state(backend.clone());
+    let consoles = Router::new().route("/api/v1/consoles", get(consoles::open).post(consoles::ticket));
     let all = answers
-        .merge(streams.layer(CatchPanicLayer::custom(panicked)))
+        .merge(streams.merge(consoles).layer(CatchPanicLayer::custom(panicked)))
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
         .merge(contents().with_state(backend.clone()).layer(CatchPanicLayer::custom(panicked)))
         // The outermost layer stands last.

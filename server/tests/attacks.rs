@@ -20,6 +20,8 @@ use uuid::Uuid;
 const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/inventory", "viewer"),
     ("POST", "/api/v1/commands", "operator"),
+    ("POST", "/api/v1/consoles", "operator"),
+    ("GET", "/api/v1/consoles", "operator"),
     ("POST", "/api/v1/batches", "operator"),
     ("GET", "/api/v1/tasks", "viewer"),
     ("GET", "/api/v1/tasks/{id}", "viewer"),
@@ -215,9 +217,13 @@ async fn other_sites_can_neither_post_nor_upgrade() {
         ("sec-websocket-version", "13"),
         ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ];
-    for path in ["/events", "/api/v1/inventory", "/vms"] {
-        assert_ne!(site.server.send("GET", path, &upgrade, "").await.status(), 101, "{path}");
+    // Whatever would become of it: it is refused for where it comes from.
+    for path in ["/events", "/api/v1/inventory", "/vms", "/api/v1/consoles"] {
+        assert_eq!(site.server.send("GET", path, &upgrade, "").await.status(), 403, "{path}");
     }
+    let own = format!("http://{}", site.server.address);
+    let ours = upgrade.map(|(name, value)| (name, if name == "origin" { own.as_str() } else { value }));
+    assert_eq!(site.server.send("GET", "/api/v1/consoles", &ours, "").await.status(), 422, "it lacks a ticket only");
     let (_, page) = read(site.server.send("GET", "/account/users", &[("cookie", &session)], "").await).await;
     assert!(page.contains(">root<") && !page.contains(">eve<"), "{page}");
 }

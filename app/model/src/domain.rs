@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::console::Serial;
+
 /// What a machine is doing (libvirt: `virDomainState`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -126,6 +128,9 @@ pub struct Domain {
     pub interfaces: Vec<Interface>,
     /// Graphical consoles.
     pub graphics: Vec<Graphics>,
+    /// Serial ports and consoles of virtio.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub serials: Vec<Serial>,
     /// The guest agent's channel.
     pub agent: Agent,
     /// What the guest says of itself, if anything.

@@ -20,6 +20,12 @@ pub struct Link {
     pub retry_at: Option<u64>,
 }
 
+/// Whether a URI leads to a libvirt on this machine, over a socket that can hand files over.
+pub fn is_local(uri: &str) -> bool {
+    let Some((scheme, rest)) = uri.split_once("://") else { return false };
+    matches!(scheme, "qemu" | "qemu+unix") && rest.starts_with('/')
+}
+
 /// What a host says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -74,4 +80,17 @@ pub struct Host {
     /// Whether it is the built-in demonstration, not a real host.
     #[serde(default)]
     pub demo: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_local;
+
+    #[test]
+    fn only_a_libvirt_on_this_machine_is_local() {
+        let local = ["qemu:///system", "qemu+unix:///system?socket=/run/x", "qemu:///session"];
+        let not =
+            ["qemu+ssh://kvm-1/system", "qemu+tcp://127.0.0.1/system", "test:///default", "qemu://kvm-1/system", ""];
+        assert!(local.into_iter().all(is_local) && !not.into_iter().any(is_local));
+    }
 }

@@ -19,6 +19,8 @@ pub mod network;
 
 pub mod stats;
 
+pub mod console;
+
 pub mod command;
 
 pub mod fault;
@@ -32,6 +34,7 @@ pub mod event;
 pub mod inventory;
 
 pub use command::{BatchRequest, Command, CommandRequest, DomainCommand, NetworkCommand, PoolCommand, Receipt};
+pub use console::{Console, ConsoleKind};
 pub use domain::{Domain, DomainState};
 pub use event::Event;
 pub use fault::{Fault, FaultKind};

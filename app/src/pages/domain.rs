@@ -1,5 +1,6 @@
 //! One virtual machine: header, actions, tabs.
 
+pub(crate) mod console;
 pub(crate) mod definition;
 pub(crate) mod devices;
 pub(crate) mod guest;
@@ -189,6 +190,7 @@ fn tabs(id: &DomainRef) -> impl IntoView + use<> {
     let all = [
         ("Overview", ""),
         ("Devices", "devices"),
+        ("Console", routes::CONSOLE_TAB),
         ("Guest", routes::GUEST_TAB),
         ("History", routes::HISTORY_TAB),
         ("XML", routes::DEFINITION_TAB),

@@ -127,6 +127,7 @@ pub(super) fn own(kind: &str) -> Option<&'static str> {
         "roleChanged" => "Role was changed",
         "loginLinkMade" => "Link to log in was made",
         "volumeDownloaded" => "Content of a volume was read",
+        "consoleOpened" => "Console was opened",
         "passwordsRead" => "Passwords of a machine were read",
         "tokenCreated" => "Token was made",
         "tokenRevoked" => "Token was revoked",

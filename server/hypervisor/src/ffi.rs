@@ -1,10 +1,11 @@
 //! The calls that the `virt` crate lacks or gets wrong: event registration, the
 //! close callback, state with reason, statistics, addresses, guest information.
 //!
-//! With its part `agent` the only place with `unsafe`. It translates and copies, and decides nothing.
+//! With its parts `agent` and `console` the only place with `unsafe`. It translates and copies, and decides nothing.
 #![expect(unsafe_code, reason = "the binding has no safe form of these calls")]
 
 mod agent;
+mod console;
 
 use std::{
     collections::HashMap,
@@ -21,6 +22,7 @@ use virt_sys as sys;
 pub(crate) use self::agent::{
     GUEST_FILE_SYSTEMS, GUEST_NAMES, fs_freeze, fs_thaw, fs_trim, guest_info, limit_agent, set_ssh_key, ssh_keys,
 };
+pub(crate) use self::console::{Tube, open_screen};
 use crate::events::{Depth, Hints, SharedHints};
 
 /// The event callbacks of a connection; dropping it takes them back.

@@ -11,6 +11,7 @@ mod ffi;
 mod link;
 mod xml;
 
+mod console;
 mod domain;
 mod guest;
 mod host;
@@ -31,8 +32,8 @@ use std::{
 
 use bytes::Bytes;
 use model::{
-    Command, DomainCommand, Event, Fault, FaultKind, HostId, HostInventory, NetworkCommand, PoolCommand, RequestId,
-    Volume,
+    Command, Console, Domain, DomainCommand, Event, Fault, FaultKind, HostId, HostInventory, NetworkCommand,
+    PoolCommand, RequestId, Volume,
     domain::{Agent, GuestDetails},
     hardware::Hardware,
     network::Lease,
@@ -52,7 +53,7 @@ use crate::{
     watcher::{Shared, Watcher},
 };
 
-pub use crate::{calls::Calls, demo::demo_host, link::calls};
+pub use crate::{calls::Calls, console::OpenConsole, demo::demo_host, link::calls};
 
 /// Which host to watch.
 #[derive(Clone, Debug)]
@@ -315,6 +316,17 @@ impl Hypervisor {
         let user = user.to_owned();
         let read = session.call(Lane::Guest, move |connect| guest::ssh_keys(connect, id, &user)).await;
         read.map_err(|error| error.of_command(name, self.config.id.as_str()))
+    }
+
+    /// Opens a console of a machine.
+    ///
+    /// # Errors
+    /// What libvirt refused, in words; `Conflict` when somebody has it who does not share;
+    /// `Unreachable` while the link is down.
+    pub async fn open_console(&self, domain: &Domain, console: &Console) -> Result<OpenConsole, Fault> {
+        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
+        let opened = console::open(&session, domain, console).await;
+        opened.map_err(|error| error.of_command(&domain.name, self.config.id.as_str()))
     }
 
     /// How often devices of the host came, went or changed since the start.

@@ -48,6 +48,8 @@ pub(crate) enum Lane {
     Around,
     /// What lets a guest's file systems go on, which must wait for nobody else.
     Thaw,
+    /// Consoles, whose streams stay on its connection once they are open.
+    Console,
 }
 
 /// How many lanes there are.
@@ -55,14 +57,15 @@ const LANES: usize = Lane::NAMES.len();
 
 impl Lane {
     /// Their names, in their order.
-    const NAMES: [&str; 9] = ["read", "machine", "command", "slow", "stats", "guest", "content", "around", "thaw"];
+    const NAMES: [&str; 10] =
+        ["read", "machine", "command", "slow", "stats", "guest", "content", "around", "thaw", "console"];
     /// Calls at a time, one below what the daemon serves of a connection.
     const PERMITS: usize = 4;
 
     /// How long a caller waits; none means as long as it takes.
     fn deadline(self) -> Option<Duration> {
         match self {
-            Self::Read | Self::Machine | Self::Stats => Some(Duration::from_secs(10)),
+            Self::Read | Self::Machine | Self::Stats | Self::Console => Some(Duration::from_secs(10)),
             Self::Around | Self::Guest => Some(Duration::from_secs(30)),
             Self::Command | Self::Thaw => Some(Duration::from_secs(90)),
             Self::Slow | Self::Content => None,

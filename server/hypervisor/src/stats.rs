@@ -25,6 +25,7 @@ use std::{
 
 use model::{
     Domain, HostId, HostStats, VmStats,
+    host::is_local,
     stats::{Counters, Flow, MemorySource, Meter, Room, Sweep},
 };
 use tokio::{task::JoinSet, time::sleep};
@@ -104,7 +105,7 @@ impl Sampler {
             disks: HashMap::new(),
             far: Far::new(),
             idle: None,
-            processes: process::is_local(&config.uri).then(Arc::default),
+            processes: is_local(&config.uri).then(Arc::default),
             storage: Vec::new(),
             measuring: JoinSet::new(),
             sweeps: 0,

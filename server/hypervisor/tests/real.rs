@@ -4,13 +4,15 @@
 
 mod support;
 
-use std::process::Command as Program;
+use std::{process::Command as Program, time::Duration};
 
-use model::{Domain, DomainCommand, DomainState, Event, FaultKind, Inventory};
+use hypervisor::OpenConsole;
+use model::{Console, Domain, DomainCommand, DomainState, Event, FaultKind, Inventory};
 use support::{
     World,
     daemon::{Daemon, run},
 };
+use tokio::time::timeout;
 
 fn tiny(inventory: &Inventory) -> Option<&Domain> {
     inventory.domains().find(|(_, domain)| domain.name == "tiny").map(|(_, domain)| &**domain)
@@ -114,4 +116,60 @@ async fn what_others_do_is_told_without_being_asked() {
     assert_eq!(told.iter().filter(|kind| **kind == "vm-deleted").count(), 2, "{told:?}");
     // Once it was found, once it was created.
     assert_eq!(told.iter().filter(|kind| **kind == "vm-created").count(), 2, "{told:?}");
+}
+
+/// What a console shows until a text is among it.
+async fn shown_until(console: &mut OpenConsole, text: &str) -> String {
+    let mut shown = String::new();
+    while !shown.contains(text) {
+        let part = timeout(Duration::from_secs(60), console.shown.recv()).await;
+        let part = part.unwrap_or_else(|_| panic!("{text} is shown: {shown}")).expect("it goes on");
+        shown.push_str(&String::from_utf8_lossy(&part));
+    }
+    shown
+}
+
+#[tokio::test]
+#[ignore = "needs root, libvirtd and QEMU; make test runs it"]
+async fn consoles_carry_bytes_both_ways_to_their_end() {
+    let daemon = Daemon::start();
+    let world = World::of_uri(&daemon.uri).await;
+    daemon.virsh(&["start", "tiny"]);
+    until_state(&world, DomainState::Running).await;
+    let [screen, line] = Console::all(&world.domain("tiny")).try_into().expect("a screen and a line");
+
+    let mut open = world.open_console("tiny", &line).await.expect("opens");
+    shown_until(&mut open, "guest is ready").await;
+    open.typed.send("echo $((6 * 7))-answer; seq 20000 20999; echo en''d\r".into()).await.expect("typed");
+    let shown = shown_until(&mut open, "end\r\n").await;
+    let numbers = shown.matches("\n20").count();
+    assert!(shown.contains("42-answer") && numbers == 1_000, "nothing is lost: {numbers}");
+    // libvirt gives a line to one reader, and says so to the second.
+    let second = world.open_console("tiny", &line).await.expect_err("it is held");
+    assert_eq!(second.kind, FaultKind::Conflict, "{second:?}");
+
+    // A server of VNC greets first (RFC 6143, 7.1.1).
+    let mut picture = world.open_console("tiny", &screen).await.expect("opens");
+    assert_eq!(shown_until(&mut picture, "\n").await, "RFB 003.008\n");
+    let both = world.open_console("tiny", &screen).await;
+    assert!(both.is_ok(), "a screen has several readers");
+
+    daemon.virsh(&["destroy", "tiny"]);
+    for console in [&mut open, &mut picture] {
+        while timeout(Duration::from_secs(10), console.shown.recv()).await.expect("it ends").is_some() {}
+    }
+    let off = world.open_console("tiny", &line).await;
+    until_state(&world, DomainState::Stopped).await;
+    assert!(off.is_err());
+
+    // What is dropped here is free there.
+    daemon.virsh(&["start", "tiny"]);
+    until_state(&world, DomainState::Running).await;
+    for _ in 0..3 {
+        let mut again = world.open_console("tiny", &line).await;
+        while again.as_ref().is_err_and(|fault| fault.kind == FaultKind::Conflict) {
+            again = world.open_console("tiny", &line).await;
+        }
+        drop(again.expect("opens"));
+    }
 }

@@ -50,7 +50,7 @@ pub(crate) async fn batch(
 }
 
 /// Why a body is no command.
-fn unreadable(rejection: JsonRejection) -> Fault {
+pub(super) fn unreadable(rejection: JsonRejection) -> Fault {
     match rejection {
         JsonRejection::MissingJsonContentType(_) => {
             Fault::invalid("Content-Type", "a command is sent as application/json")

@@ -27,13 +27,15 @@ pub(crate) struct Assets {
 
 /// The folder of hashed files below the site, and in addresses.
 const PACKAGE: &str = "pkg";
+/// The folder of what draws consoles, in both.
+const CONSOLE: &str = "console";
 
 impl Assets {
     /// Looks for the newest script, module and style sheet. A build that has none
     /// serves pages without them, and they work.
     pub(crate) fn find(site: &Path) -> Self {
         let folder = site.join(PACKAGE);
-        let build = build_of(&folder);
+        let build = build_of(&folder, &site.join(CONSOLE));
         let newest = |extension: &str| {
             let files = fs::read_dir(&folder).ok()?.filter_map(Result::ok);
             let ours = files.filter(|file| {
@@ -47,7 +49,12 @@ impl Assets {
             let newest = ours.max_by_key(written)?;
             Some(routes::at(&format!("/{PACKAGE}/{build}/{}", newest.file_name().to_string_lossy())))
         };
-        let names = AssetNames { script: newest(".js"), module: newest(".wasm"), style: newest(".css") };
+        let names = AssetNames {
+            script: newest(".js"),
+            module: newest(".wasm"),
+            style: newest(".css"),
+            folder: routes::at(&format!("/{PACKAGE}/{build}")),
+        };
         if names.script.is_none() {
             tracing::warn!("no scripts in {}; pages work without JavaScript only (make build)", folder.display());
         }
@@ -77,23 +84,33 @@ impl Assets {
 
 /// The names of all files of a build, in a few letters. The script has its own hash in its
 /// name, and names the loader of the module's parts without a part in that hash: only the
-/// names of all of them say which belong together.
-fn build_of(folder: &Path) -> String {
-    let files = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-    let mut names: Vec<_> = files.map(|file| file.file_name()).collect();
-    names.sort_unstable();
+/// names of all of them say which belong together. What draws consoles has no hashes in its
+/// names, so its content counts.
+fn build_of(folder: &Path, consoles: &Path) -> String {
+    let names = |folder| {
+        let files = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+        let mut names: Vec<_> = files.map(|file| file.file_name()).collect();
+        names.sort_unstable();
+        names
+    };
     let mut digest = Sha256::new();
-    for name in names {
+    for name in names(folder) {
         digest.update(name.as_encoded_bytes());
         digest.update([0]);
+    }
+    for name in names(consoles) {
+        digest.update(fs::read(consoles.join(name)).unwrap_or_default());
     }
     hex(&digest.finalize()[..8])
 }
 
 /// The routes of the files.
 pub(crate) fn routes(assets: &Arc<Assets>) -> Router {
-    let files = ServeDir::new(assets.site.join(PACKAGE)).precompressed_br().precompressed_gzip();
-    let package = Router::new().fallback_service(get_service(files)).layer(middleware::from_fn(for_ever));
+    let files = |folder| get_service(ServeDir::new(assets.site.join(folder)).precompressed_br().precompressed_gzip());
+    let package = Router::new()
+        .nest_service(&format!("/{CONSOLE}"), files(CONSOLE))
+        .fallback_service(files(PACKAGE))
+        .layer(middleware::from_fn(for_ever));
     let worker = {
         let assets = assets.clone();
         get(async move || assets.worker())

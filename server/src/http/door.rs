@@ -25,6 +25,7 @@ use model::{Fault, FaultKind, Origin, Permission, Viewer};
 use super::{Failed, guard::Addressed, status};
 use crate::{
     auth::{Auth, By, LoggedIn, Peer, Shown, hash},
+    backend::console::Holder,
     config::{Config, Tls},
     sight::Sight,
 };
@@ -92,7 +93,8 @@ fn access(method: &Method, route: Option<&str>, path: &str) -> Option<Access> {
         "/api/v1/domains/{host}/{uuid}/ssh-keys" | "/api/v1/uploads/{id}" | "/api/v1/pools/{host}/{uuid}/content" => {
             Some(Needs(Operate))
         }
-        "/api/v1/commands"
+        "/api/v1/consoles"
+        | "/api/v1/commands"
         | "/api/v1/batches"
         | "/api/v1/tasks/{id}/cancel"
         | "/api/v1/journal/check"
@@ -136,6 +138,11 @@ impl Admitted {
     /// Who came in.
     pub(crate) fn viewer(&self) -> &Viewer {
         &self.viewer
+    }
+
+    /// Who came in, and by what.
+    pub(crate) fn holder(&self) -> Holder {
+        (self.shown.clone(), self.viewer.clone())
     }
 
     /// Who came in, for their pages.

@@ -42,7 +42,9 @@ impl Guard {
             let next = "Use its address or localhost, or start it with --allow-host and that name";
             return Some((status, fault.with_next(next)));
         }
-        if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+        // What becomes a WebSocket reads and writes, and no browser asks before it begins one.
+        if reads && !request.headers().contains_key(header::UPGRADE) {
             return None;
         }
         if !is_same_origin(request.headers(), host) {

@@ -13,12 +13,6 @@ const TICKS: u64 = 100;
 /// Sweeps until a machine is looked for again that was not found.
 const LOOK_AGAIN: u32 = 15;
 
-/// Whether a URI leads to a libvirt on this machine.
-pub(super) fn is_local(uri: &str) -> bool {
-    let Some((scheme, rest)) = uri.split_once("://") else { return false };
-    matches!(scheme, "qemu" | "qemu+unix") && rest.starts_with('/')
-}
-
 /// Which process is which machine.
 #[derive(Debug, Default)]
 pub(super) struct Processes {
@@ -126,14 +120,6 @@ mod tests {
         assert_eq!(uuid_of(format!("qemu\0-uuid\0{id}\0-m\01").as_bytes()), id.parse().ok());
         assert_eq!([uuid_of(b"qemu\0-uuid\0"), uuid_of(b"qemu\0-uuid\0x\0")], [None, None]);
         assert_eq!([cpu_ns("nonsense"), resident_mb("").map(|_| 0), disk("").map(|_| 0)], [None; 3]);
-    }
-
-    #[test]
-    fn only_a_libvirt_on_this_machine_is_local() {
-        let local = ["qemu:///system", "qemu+unix:///system?socket=/run/x", "qemu:///session"];
-        let not =
-            ["qemu+ssh://kvm-1/system", "qemu+tcp://127.0.0.1/system", "test:///default", "qemu://kvm-1/system", ""];
-        assert!(local.into_iter().all(is_local) && !not.into_iter().any(is_local));
     }
 
     #[test]

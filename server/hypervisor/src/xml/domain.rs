@@ -1,7 +1,10 @@
 //! `<domain>` and its devices, read tolerantly: what is missing or strange
 //! becomes empty, never an error.
 
-use model::domain::{Agent, Disk, Domain, Graphics, Interface, normal_tags};
+use model::{
+    console::Serial,
+    domain::{Agent, Disk, Domain, Graphics, Interface, normal_tags},
+};
 use roxmltree::{Document, Node};
 use uuid::Uuid;
 
@@ -46,6 +49,7 @@ pub(crate) fn read(text: &str) -> Option<Domain> {
         disks: each("disk").map(disk).collect(),
         interfaces: each("interface").map(interface).collect(),
         graphics: each("graphics").map(graphics).collect(),
+        serials: serials(each("serial"), each("console")),
         agent: each("channel").find_map(agent).unwrap_or_default(),
         ..Domain::default()
     })
@@ -148,6 +152,25 @@ fn graphics(graphics: Node<'_, '_>) -> Graphics {
     }
 }
 
+/// Serial ports, and the consoles that are no other face of one: libvirt writes a console for the
+/// first port, too.
+fn serials<'a, 'b: 'a>(
+    ports: impl Iterator<Item = Node<'a, 'b>>,
+    consoles: impl Iterator<Item = Node<'a, 'b>>,
+) -> Vec<Serial> {
+    let own = consoles.enumerate().filter(|(_, console)| child_attribute(*console, "target", "type") != "serial");
+    let named = |prefix: &str, number: usize, device: Node<'_, '_>| Serial {
+        // A machine that is off has no names of devices yet; libvirt will give these.
+        name: match child_attribute(device, "alias", "name") {
+            name if name.is_empty() => format!("{prefix}{number}"),
+            name => name,
+        },
+        kind: device.attribute("type").unwrap_or_default().to_owned(),
+    };
+    let ports = ports.enumerate().map(|(number, port)| named("serial", number, port));
+    ports.chain(own.map(|(number, console)| named("console", number, console))).collect()
+}
+
 fn agent(channel: Node<'_, '_>) -> Option<Agent> {
     let target = child(channel, "target")?;
     if target.attribute("name") != Some("org.qemu.guest_agent.0") {
@@ -191,6 +214,10 @@ line 2</description>
     <interface type='network'><mac address='52:54:00:00:00:01'/><source network='default'/><target dev='vnet3'/><model type='virtio'/></interface>
     <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0' state='connected'/></channel>
     <graphics type='vnc' port='-1' autoport='yes' listen='127.0.0.1'/>
+    <serial type='pty'><target type='isa-serial' port='0'/><alias name='serial0'/></serial>
+    <serial type='unix'><target port='1'/></serial>
+    <console type='pty'><target type='serial' port='0'/><alias name='serial0'/></console>
+    <console type='pty'><target type='virtio' port='1'/></console>
     <unknown-device/>
   </devices>
   <qemu:commandline><qemu:arg value='-x'/></qemu:commandline>
@@ -209,6 +236,8 @@ line 2</description>
         assert_eq!(sources, ["/a.qcow2", "iso/d.iso", ""]);
         assert_eq!(domain.interfaces[0].source, "default");
         assert_eq!(domain.graphics[0].port, None);
+        let lines: Vec<_> = domain.serials.iter().map(|line| (line.name.as_str(), line.kind.as_str())).collect();
+        assert_eq!(lines, [("serial0", "pty"), ("serial1", "unix"), ("console1", "pty")]);
     }
 
     #[test]

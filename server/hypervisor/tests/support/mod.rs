@@ -10,10 +10,10 @@ use std::{
     time::Duration,
 };
 
-use hypervisor::{HostConfig, Hypervisor, Sink, demo_host};
+use hypervisor::{HostConfig, Hypervisor, OpenConsole, Sink, demo_host};
 use model::{
-    Command, Domain, DomainCommand, Event, Fault, FaultKind, Host, HostInventory, Inventory, Network, Pool, RequestId,
-    Volume, domain::GuestDetails, hardware::Hardware, network::Lease,
+    Command, Console, Domain, DomainCommand, Event, Fault, FaultKind, Host, HostInventory, Inventory, Network, Pool,
+    RequestId, Volume, domain::GuestDetails, hardware::Hardware, network::Lease,
 };
 use tempfile::TempDir;
 use tokio::{sync::watch, time::timeout};
@@ -145,6 +145,12 @@ impl World {
         let name = command.target_name(&host, id).unwrap_or_else(|| "ghost".into());
         self.hypervisor().run(request, id, &name, agent, command).await?;
         Ok(request)
+    }
+
+    pub async fn open_console(&self, name: &str, console: &Console) -> Result<OpenConsole, Fault> {
+        let domain = self.domain(name);
+        console.check(&domain, &self.host())?;
+        self.hypervisor().open_console(&domain, console).await
     }
 
     pub async fn hardware(&self) -> Result<Hardware, Fault> {

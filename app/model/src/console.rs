@@ -1,0 +1,176 @@
+//! The consoles of a machine: which it has, and whether one can be opened now.
+//!
+//! How a console is opened and shown is not decided here.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Domain, Fault, FaultKind, Host, host::is_local};
+
+/// A serial port or a console of virtio (libvirt: `<serial>`, `<console>`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Serial {
+    /// libvirt's name of the device, such as `serial0`.
+    pub name: String,
+    /// Where its other end is on the host: `pty`, `unix`, `tcp`, `file`, …
+    pub kind: String,
+}
+
+/// How a console is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConsoleKind {
+    /// A picture, over the RFB protocol of VNC (RFC 6143).
+    Screen,
+    /// Characters, as on a terminal.
+    Serial,
+}
+
+/// One console of a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Console {
+    /// What it is called in addresses: `screen`, or the name of the serial port.
+    pub name: String,
+    /// How it is shown.
+    pub kind: ConsoleKind,
+}
+
+impl Console {
+    /// The name of the picture.
+    pub const SCREEN: &str = "screen";
+
+    /// The consoles of a machine, the picture first.
+    pub fn all(domain: &Domain) -> Vec<Self> {
+        let screen = Self { name: Self::SCREEN.into(), kind: ConsoleKind::Screen };
+        let screen = (!domain.graphics.is_empty()).then_some(screen);
+        let lines = domain.serials.iter().map(|line| Self { name: line.name.clone(), kind: ConsoleKind::Serial });
+        screen.into_iter().chain(lines).collect()
+    }
+
+    /// What people call it.
+    pub fn label(&self) -> String {
+        match self.kind {
+            ConsoleKind::Screen => "Screen".into(),
+            ConsoleKind::Serial => match self.name.split_at_checked(6) {
+                Some(("serial", number)) => format!("Serial {number}"),
+                _ => self.name.clone(),
+            },
+        }
+    }
+
+    /// Whether it can be opened now; the page and the server decide by this.
+    ///
+    /// # Errors
+    /// `NotFound`, `Denied` or `Unsupported`, with the next step.
+    pub fn check(&self, domain: &Domain, host: &Host) -> Result<(), Fault> {
+        let name = &domain.name;
+        if !Self::all(domain).contains(self) {
+            let reason = format!("{name} has no console {}", self.name.escape_debug());
+            return Err(Fault::new(FaultKind::NotFound, reason).with_next("Choose one that its devices show"));
+        }
+        if !host.connection.connected {
+            return Err(Fault::denied(format!("{} is not connected, so {name} cannot be reached", host.id)));
+        }
+        let unsupported =
+            |reason: String, next: String| Err(Fault::new(FaultKind::Unsupported, reason).with_next(next));
+        if host.info.as_ref().is_some_and(|info| info.is_test_driver()) {
+            let reason = format!("{name} is on libvirt's test driver, whose machines have no consoles");
+            return unsupported(reason, "Connect a host with QEMU".into());
+        }
+        if !domain.state.is_active() {
+            return Err(Fault::denied(format!("{name} is not running")).with_next("Start it first"));
+        }
+        match self.kind {
+            ConsoleKind::Screen => {
+                let viewer = format!("Look at it with: virt-viewer --connect {} {name}", host.connection.uri);
+                if !domain.graphics.iter().any(|graphics| graphics.kind == "vnc") {
+                    let kind = &domain.graphics[0].kind;
+                    return unsupported(format!("The screen of {name} is shown by {kind}, not by VNC"), viewer);
+                }
+                if !is_local(&host.connection.uri) {
+                    let reason = format!("libvirt hands no screens over from another host, and {} is one", host.id);
+                    return unsupported(reason, viewer);
+                }
+            }
+            ConsoleKind::Serial => {
+                let line = domain.serials.iter().find(|line| line.name == self.name);
+                let kind = line.map_or("", |line| line.kind.as_str());
+                if !["pty", "unix"].contains(&kind) {
+                    let reason = format!("{} of {name} goes to a {kind}, which libvirt does not open", self.name);
+                    return unsupported(reason, "Give the port the type pty".into());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        DomainState,
+        domain::Graphics,
+        host::{HostInfo, Link},
+    };
+
+    fn host(uri: &str, driver: &str) -> Host {
+        Host {
+            id: "atlas".parse().expect("a name"),
+            connection: Link { connected: true, uri: uri.into(), ..Link::default() },
+            info: Some(HostInfo { driver: driver.into(), ..HostInfo::default() }),
+            demo: false,
+        }
+    }
+
+    fn domain() -> Domain {
+        let line = |name: &str, kind: &str| Serial { name: name.into(), kind: kind.into() };
+        Domain {
+            name: "web".into(),
+            state: DomainState::Running,
+            graphics: vec![Graphics { kind: "vnc".into(), ..Graphics::default() }],
+            serials: vec![line("serial0", "pty"), line("ua-log", "file")],
+            ..Domain::default()
+        }
+    }
+
+    #[test]
+    fn a_machine_has_its_screen_and_each_of_its_lines() {
+        let all = Console::all(&domain());
+        let labels: Vec<_> = all.iter().map(Console::label).collect();
+        assert_eq!(labels, ["Screen", "Serial 0", "ua-log"]);
+        assert!(Console::all(&Domain::default()).is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_opened_says_why_and_what_to_do() {
+        let (local, domain) = (host("qemu:///system", "QEMU"), domain());
+        let [screen, line, file] = Console::all(&domain).try_into().expect("three");
+        assert_eq!(screen.check(&domain, &local), Ok(()));
+        assert_eq!(line.check(&domain, &local), Ok(()));
+        let why = |console: &Console, domain: &Domain, host: &Host| {
+            let fault = console.check(domain, host).expect_err("not possible");
+            (fault.kind, fault.sentence())
+        };
+        assert_eq!(
+            why(&file, &domain, &local),
+            (
+                FaultKind::Unsupported,
+                "ua-log of web goes to a file, which libvirt does not open. Give the port the type pty.".into()
+            )
+        );
+        let off = Domain { state: DomainState::Stopped, ..domain.clone() };
+        assert_eq!(why(&line, &off, &local), (FaultKind::Denied, "web is not running. Start it first.".into()));
+        let spice =
+            Domain { graphics: vec![Graphics { kind: "spice".into(), ..Graphics::default() }], ..domain.clone() };
+        assert_eq!(why(&screen, &spice, &local).0, FaultKind::Unsupported);
+        let far = host("qemu+ssh://root@kvm-2/system", "QEMU");
+        assert!(why(&screen, &domain, &far).1.contains("virt-viewer --connect qemu+ssh://root@kvm-2/system web"));
+        assert_eq!(line.check(&domain, &far), Ok(()), "lines come over any link");
+        assert_eq!(why(&line, &domain, &host("test:///default", "TEST")).0, FaultKind::Unsupported);
+        let mut away = host("qemu:///system", "QEMU");
+        away.connection.connected = false;
+        assert_eq!(why(&line, &domain, &away).0, FaultKind::Denied);
+        let other = Console { name: "serial7".into(), kind: ConsoleKind::Serial };
+        assert_eq!(why(&other, &domain, &local).0, FaultKind::NotFound);
+    }
+}

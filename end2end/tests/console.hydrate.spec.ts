@@ -1,0 +1,155 @@
+// Consoles of real guests in the page: what they show, what is typed, who looks, and how they end.
+import { readFileSync } from "node:fs";
+import AxeBuilder from "@axe-core/playwright";
+import { type Page } from "@playwright/test";
+import { Daemon, expect, logIn, press, Server, test, watch } from "../support.ts";
+
+test.describe("the console of a real guest", () => {
+  test.skip(process.getuid?.() !== 0, "needs root for a libvirtd of its own");
+  test.setTimeout(180_000);
+
+  let daemon: Daemon;
+  let server: Server;
+  let address: string;
+  test.beforeEach(async () => {
+    daemon = new Daemon().start();
+    daemon.guest("tiny");
+    daemon.virsh("start", "tiny");
+    server = await new Server(["--connect", `atlas=${daemon.uri}`]).start();
+    address = `${server.url}/vms/atlas/${daemon.virsh("domuuid", "tiny")}/console`;
+    await expect.poll(() => readFileSync(`${daemon.folder}/console-tiny.log`, "utf8"), { timeout: 60_000 }).toContain("guest is ready");
+  });
+  test.afterEach(async () => {
+    await server.stop();
+    daemon.stop();
+  });
+
+  const state = (page: Page) => page.locator(".console [data-state]");
+  const terminal = (page: Page) => page.locator(".xterm-rows");
+  /** Types a line into the terminal, as a person does. */
+  const type = async (page: Page, line: string) => {
+    await page.getByRole("textbox", { name: "Serial 0 of tiny" }).focus();
+    await page.keyboard.type(line);
+    await page.keyboard.press("Enter");
+  };
+
+  test("a serial line is typed on, shared by two pages, and shows later ones what came before", async ({ page, context, complaints }) => {
+    await page.goto(`${address}?show=serial0`);
+    await expect(state(page)).toHaveText("Connected");
+    await type(page, "echo $((6 * 7))-answer");
+    await expect(terminal(page)).toContainText("42-answer");
+    const second = await context.newPage();
+    watch(second, complaints);
+    await second.goto(`${address}?show=serial0`);
+    await expect(terminal(second)).toContainText("42-answer");
+    await expect(state(page)).toHaveText("Connected. Looking at it: somebody (2)");
+    await type(second, "echo from-$((2 * 4))-other");
+    await expect(terminal(page)).toContainText("from-8-other");
+    // What is pasted is typed as it is.
+    await second.getByText("Type text").click();
+    await second.getByLabel("Text, typed key by key").fill("echo pasted-$((3 * 3))\n");
+    await press(second, "Type it");
+    await expect(terminal(page)).toContainText("pasted-9");
+    const saved = second.waitForEvent("download");
+    await press(second, "Save text");
+    const file = await (await saved).path();
+    expect(readFileSync(file, "utf8")).toContain("pasted-9");
+    await second.close();
+    await expect(state(page)).toHaveText("Connected");
+    // That somebody looked is a record with the console's name.
+    const { records } = await (await fetch(`${server.url}/api/v1/audit?kind=consoleOpened`)).json();
+    expect(records.map((record: any) => record.targetName)).toContain("tiny/serial0 on atlas");
+  });
+
+  test("a screen is shown and takes keys, is saved as a picture, and comes again after a restart of the machine", async ({ page }) => {
+    await page.goto(address);
+    await expect(page.getByRole("link", { name: "Screen" })).toHaveAttribute("aria-current", "true");
+    await expect(state(page)).toHaveText("Connected");
+    const screen = page.getByRole("img", { name: "Screen of tiny" });
+    /** How many colours the picture has: one of a machine that shows something has more than one. */
+    const colours = () =>
+      screen.evaluate((canvas: HTMLCanvasElement) => {
+        const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true })!;
+        copy.drawImage(canvas, 0, 0);
+        const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
+        return new Set(new Uint32Array(data.buffer)).size;
+      });
+    await expect.poll(colours, { timeout: 30_000 }).toBeGreaterThan(1);
+    // The shell on the screen writes to a file that the one on the line reads.
+    await page.getByText("Type text").click();
+    await page.getByLabel("Text, typed key by key").fill("echo Up-$((7 * 7)) > /tmp/typed\n");
+    await press(page, "Type it");
+    await expect(state(page)).toHaveText("Typing 32 characters…");
+    await expect(state(page)).toHaveText("Connected");
+    const saved = page.waitForEvent("download");
+    await press(page, "Save picture");
+    expect(readFileSync(await (await saved).path()).subarray(1, 4).toString()).toBe("PNG");
+    await page.getByRole("link", { name: "Serial 0" }).click();
+    await expect(state(page)).toHaveText("Connected");
+    await type(page, "cat /tmp/typed");
+    await expect(terminal(page)).toContainText("Up-49");
+    await page.getByRole("link", { name: "Screen" }).click();
+    await expect(state(page)).toHaveText("Connected");
+    daemon.virsh("destroy", "tiny");
+    await expect(page.getByText("tiny is not running. Start it first.")).toBeVisible();
+    await press(page, "Start");
+    await expect(state(page)).toHaveText("Connected");
+    await expect.poll(colours, { timeout: 30_000 }).toBeGreaterThan(1);
+  });
+
+  test("a console that is held elsewhere, or whose server is away, is opened as soon as it can be", async ({ page }) => {
+    // Somebody has it in a terminal.
+    const other = daemon.virshLater("console", "tiny").catch(() => "");
+    await page.goto(`${address}?show=serial0`);
+    await expect(state(page)).toContainText("Connected");
+    await server.stop();
+    await expect(state(page)).toContainText("It is tried again");
+    server = await server.again();
+    await expect(state(page)).toHaveText("Connected", { timeout: 30_000 });
+    await type(page, "echo back-$((5 * 5))");
+    await expect(terminal(page)).toContainText("back-25");
+    void other;
+  });
+
+  test("without JavaScript it says how a line is opened by hand", async ({ browser }) => {
+    const context = await browser.newContext({ javaScriptEnabled: false });
+    const page = await context.newPage();
+    await page.goto(`${address}?show=serial0`);
+    await expect(page.getByText("The console needs JavaScript.")).toContainText(`virsh -c '${daemon.uri}' console 'tiny'`);
+    await context.close();
+  });
+
+  test("a viewer opens no console, and who loses their account is sent away", async ({ page }) => {
+    await server.stop();
+    const folder = daemon.folder;
+    server = await new Server(["--connect", `atlas=${daemon.uri}`, "--data", `${folder}/data`]).start();
+    await server.account("jane", "operator");
+    await server.account("vera", "viewer");
+    const path = new URL(address).pathname;
+    await page.goto(`${server.url}${path}?show=serial0`);
+    await logIn(page, "jane");
+    await expect(state(page)).toHaveText("Connected");
+    server.verb(["user", "remove", "jane"]);
+    await expect(state(page)).toContainText("You may not look at this console any more", { timeout: 15_000 });
+    await page.goto(`${server.url}${path}?show=serial0`);
+    await logIn(page, "vera");
+    await expect(page.getByRole("heading", { name: "You may not open consoles" })).toBeVisible();
+    await expect(page.locator("machine-console")).toHaveCount(0);
+  });
+
+  for (const colorScheme of ["light", "dark"] as const) {
+    test(`the page of a console has no barriers (${colorScheme})`, async ({ page }) => {
+      await page.emulateMedia({ colorScheme });
+      for (const show of ["screen", "serial0"]) {
+        await page.goto(`${address}?show=${show}`);
+        await expect(state(page)).toHaveText("Connected");
+        const { violations } = await new AxeBuilder({ page }).analyze();
+        expect(violations.map((violation) => `${show}: ${violation.id} ${violation.nodes.map((node) => node.html)}`)).toEqual([]);
+      }
+      // A console is no trap for the keyboard.
+      await page.getByRole("textbox", { name: "Serial 0 of tiny" }).focus();
+      await page.keyboard.press("Control+Alt+End");
+      await expect(page.getByText("Type text")).toBeFocused();
+    });
+  }
+});

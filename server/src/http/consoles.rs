@@ -1,0 +1,148 @@
+//! Consoles over WebSocket (RFC 6455): a ticket, which is shown as one of the protocols so that no
+//! address holds it, and then bytes as they are. Texts are ours: who looks, and why it ended.
+
+use std::time::{Duration, Instant};
+
+use axum::{
+    Extension, Json,
+    extract::{
+        rejection::JsonRejection,
+        ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade},
+    },
+    http::{HeaderMap, StatusCode, header},
+    response::Response,
+};
+use futures_util::StreamExt;
+use model::{DomainRef, Fault, FaultKind, HostId, Origin};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::{MissedTickBehavior, interval};
+use uuid::Uuid;
+
+use super::{Failed, api::unreadable, door::Admitted};
+use crate::{
+    backend::console::{Attached, Place},
+    sight::Sight,
+};
+
+/// The protocol that is spoken; the ticket follows it among those that a browser offers.
+const PROTOCOL: &str = "belvedere.console";
+/// What stands before a ticket there.
+const TICKET: &str = "ticket.";
+/// Largest message that a browser may send: what somebody pastes.
+const MAX_MESSAGE: usize = 256 * 1024;
+/// How often it is looked whether all is still as it was, and whether the browser is still there.
+const LOOK: Duration = Duration::from_secs(5);
+/// A browser that answers no ping for so long is gone.
+const SILENT: Duration = Duration::from_secs(30);
+/// Codes of ends that are ours (RFC 6455, 7.4.2): the console's end, and one's own.
+const ENDED: u16 = 4000;
+const SENT_AWAY: u16 = 4001;
+
+/// Which console is meant.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Wish {
+    host: HostId,
+    target: Uuid,
+    console: String,
+}
+
+/// `POST /api/v1/consoles`: a ticket.
+pub(crate) async fn ticket(
+    Extension(sight): Extension<Sight>,
+    Extension(admitted): Extension<Admitted>,
+    wish: Result<Json<Wish>, JsonRejection>,
+) -> Result<(StatusCode, Json<Value>), Failed> {
+    let Json(Wish { host, target, console }) = wish.map_err(unreadable)?;
+    let id = DomainRef { host, id: target };
+    sight.machine(&id)?;
+    let (_, console) = sight.backend.console(&id, &console)?;
+    let ticket = sight.backend.consoles.ticket(admitted.holder(), (id, console))?;
+    Ok((StatusCode::CREATED, Json(json!({ "protocols": [PROTOCOL, format!("{TICKET}{ticket}")] }))))
+}
+
+/// `GET /api/v1/consoles`: the console that a ticket opens.
+pub(crate) async fn open(
+    Extension(sight): Extension<Sight>,
+    Extension(admitted): Extension<Admitted>,
+    Extension(origin): Extension<Origin>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, Failed> {
+    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    let ticket = offered.flat_map(|value| value.split(',')).find_map(|word| word.trim().strip_prefix(TICKET));
+    let ticket = ticket.ok_or_else(|| Fault::invalid("Sec-WebSocket-Protocol", "a ticket is missing"))?;
+    let place = sight.backend.consoles.redeem(ticket, &admitted.holder())?;
+    let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE);
+    Ok(upgrade.on_upgrade(async move |mut socket| {
+        let end = match sight.backend.attach(place.clone(), &origin).await {
+            Ok(attached) => carry(&mut socket, attached, (&sight, &admitted), &place).await,
+            Err(fault) => Some((ENDED, fault)),
+        };
+        // A browser cannot read why an upgrade is refused, so every end is said here.
+        if let Some((code, fault)) = end {
+            let said = json!({ "ended": fault.sentence(), "fault": fault.kind }).to_string();
+            socket.send(Message::text(said)).await.ok();
+            socket.send(Message::Close(Some(CloseFrame { code, reason: "".into() }))).await.ok();
+        }
+    }))
+}
+
+/// Carries bytes until one side ends it; gives why, unless the browser did.
+async fn carry(
+    socket: &mut WebSocket,
+    mut attached: Attached,
+    (sight, admitted): (&Sight, &Admitted),
+    place: &Place,
+) -> Option<(u16, Fault)> {
+    let (mut look, mut heard) = (interval(LOOK), Instant::now());
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    attached.watchers.mark_changed();
+    loop {
+        tokio::select! {
+            part = attached.shown.next() => match part {
+                Some(part) => socket.send(Message::Binary(part)).await.ok()?,
+                None => return Some((ENDED, why_ended(sight, place))),
+            },
+            message = socket.recv() => {
+                heard = Instant::now();
+                let part = match message?.ok()? {
+                    Message::Binary(part) => part,
+                    Message::Text(text) => text.into(),
+                    Message::Close(_) => return None,
+                    Message::Ping(_) | Message::Pong(_) => continue,
+                };
+                if attached.typed.send(part).await.is_err() {
+                    return Some((ENDED, why_ended(sight, place)));
+                }
+            }
+            changed = attached.watchers.changed() => {
+                changed.ok()?;
+                let names = attached.watchers.borrow_and_update().clone();
+                socket.send(Message::text(json!({ "watching": names }).to_string())).await.ok()?;
+            }
+            _ = look.tick() => {
+                if heard.elapsed() > SILENT {
+                    return None;
+                }
+                if !admitted.still().await || sight.machine(&place.0).is_err() {
+                    let fault = Fault::new(FaultKind::SignedOut, "You may not look at this console any more");
+                    return Some((SENT_AWAY, fault.with_next("Log in again")));
+                }
+                if let Err(fault) = sight.backend.console(&place.0, &place.1.name) {
+                    return Some((ENDED, fault));
+                }
+                socket.send(Message::Ping("".into())).await.ok()?;
+            }
+        }
+    }
+}
+
+/// Why a console ended, as far as the machine tells.
+fn why_ended(sight: &Sight, (id, console): &Place) -> Fault {
+    match sight.backend.console(id, &console.name) {
+        Ok((domain, _)) => Fault::denied(format!("{} of {} was closed by its host", console.label(), domain.name)),
+        Err(fault) => fault,
+    }
+}
