@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/belvedere
 TOOLS := $(CACHE)/tools
-export PATH := $(CURDIR)/end2end/node_modules/.bin:$(TOOLS)/bin:$(HOME)/.cargo/bin:$(PATH)
+export PATH := $(CURDIR)/scripts/path:$(CURDIR)/end2end/node_modules/.bin:$(TOOLS)/bin:$(HOME)/.cargo/bin:$(PATH)
 SETUP := CACHE="$(CACHE)" TOOLS="$(TOOLS)" scripts/setup.sh
 
 .PHONY: run build dev test soak bench setup

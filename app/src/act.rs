@@ -427,7 +427,7 @@ impl Wish {
         if response.ok() {
             return Ok(());
         }
-        Err(response.json::<Fault>().await.unwrap_or_else(|_| no_answer()))
+        Err(crate::api::fault(&response.text().await.unwrap_or_default()))
     }
 }
 

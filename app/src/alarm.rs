@@ -47,7 +47,7 @@ fn check(again: RwSignal<String>) {
         use crate::act::no_answer;
         let fault = match gloo_net::http::Request::post(&routes::at(routes::API_JOURNAL)).send().await {
             Ok(response) if response.ok() => return again.set(String::new()),
-            Ok(response) => response.json().await.unwrap_or_else(|_| no_answer()),
+            Ok(response) => crate::api::fault(&response.text().await.unwrap_or_default()),
             Err(_) => no_answer(),
         };
         again.set(fault.sentence());

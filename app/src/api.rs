@@ -4,17 +4,32 @@
 use model::Fault;
 
 #[cfg(feature = "hydrate")]
-use crate::store::refresh::{Patience, Refresh, Step};
+use crate::{
+    act::no_answer,
+    store::refresh::{Patience, Refresh, Step},
+};
+
+/// What an answer of the server holds, which may be a fault.
+#[cfg(feature = "hydrate")]
+pub(crate) async fn answered<T: serde::de::DeserializeOwned>(answer: gloo_net::http::Response) -> Result<T, Fault> {
+    let ok = answer.ok();
+    let text = answer.text().await.map_err(|_| no_answer())?;
+    if ok { model::read::read(&text).map_err(|_| no_answer()) } else { Err(fault(&text)) }
+}
+
+/// The fault that an answer holds which is none of success.
+#[cfg(feature = "hydrate")]
+pub(crate) fn fault(text: &str) -> Fault {
+    model::read::read(text).unwrap_or_else(|_| no_answer())
+}
 
 /// A machine's definition as libvirt writes it.
 #[cfg(feature = "hydrate")]
 pub(crate) async fn definition(id: &model::DomainRef) -> Result<String, Fault> {
-    use crate::{act::no_answer, routes};
-    let response = gloo_net::http::Request::get(&routes::api_definition(id)).send().await.map_err(|_| no_answer())?;
-    if response.ok() {
-        return response.text().await.map_err(|_| no_answer());
-    }
-    Err(response.json::<Fault>().await.unwrap_or_else(|_| no_answer()))
+    let address = crate::routes::api_definition(id);
+    let response = gloo_net::http::Request::get(&address).send().await.map_err(|_| no_answer())?;
+    let text = response.text().await.map_err(|_| no_answer())?;
+    if response.ok() { Ok(text) } else { Err(fault(&text)) }
 }
 
 /// A machine's definition, when the page that is rendered shows one.

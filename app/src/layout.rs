@@ -197,12 +197,11 @@ fn Navigation() -> impl IntoView {
     let per_host = Memo::new(move |_| {
         let mut counts: Vec<(HostId, usize)> = Vec::new();
         store.rows.with(|rows| {
-            rows.for_each(|(id, _)| match counts.iter_mut().find(|(host, _)| *host == id.host) {
-                Some((_, count)) => *count += 1,
-                None => counts.push((id.host.clone(), 1)),
+            rows.for_each(|(id, _)| match counts.binary_search_by(|(host, _)| host.cmp(&id.host)) {
+                Ok(at) => counts[at].1 += 1,
+                Err(at) => counts.insert(at, (id.host.clone(), 1)),
             });
         });
-        counts.sort_unstable();
         counts
     });
     view! {

@@ -122,9 +122,23 @@ impl Initial {
         Self { snapshot, stats, hosts, viewer, now: now.unwrap_or_default() }
     }
 
+    /// The same, in the browser as the page brings it: as a text, which is read as everything
+    /// else is.
+    #[cfg(feature = "ssr")]
+    fn shared() -> Self {
+        let initial = Self::read();
+        SharedValue::new_str(|| serde_json::to_string(&initial).expect("names are the only keys"));
+        initial
+    }
+
+    #[cfg(not(feature = "ssr"))]
+    fn shared() -> Self {
+        model::read::read(&SharedValue::new_str(String::new).into_inner()).unwrap_or_else(|_| Self::none())
+    }
+
     /// Used only when the page brought nothing, which the server never does.
     #[cfg(not(feature = "ssr"))]
-    fn read() -> Self {
+    fn none() -> Self {
         let cursor = Cursor { epoch: 0, seq: 0 };
         let snapshot = Snapshot { cursor, hosts: Default::default(), tasks: Vec::new(), trouble: None };
         Self { snapshot, stats: Vec::new(), hosts: Vec::new(), viewer: Viewer::anybody(), now: 0 }
@@ -133,7 +147,7 @@ impl Initial {
 
 /// Builds the store and provides it as context; in the browser the stream starts.
 pub(crate) fn provide() {
-    let Initial { snapshot, stats, hosts, viewer, now } = SharedValue::new(Initial::read).into_inner();
+    let Initial { snapshot, stats, hosts, viewer, now } = Initial::shared();
     let store = Store {
         rows: Rows::new(),
         viewer: StoredValue::new(viewer),
@@ -264,7 +278,7 @@ impl Store {
             else {
                 return;
             };
-            let Ok(Trends { vms }) = answer.json().await else { return };
+            let Ok(Trends { vms }) = crate::api::answered(answer).await else { return };
             for trend in vms {
                 let id = trend.host_id.clone().map(|host| DomainRef { host, id: trend.vm_id });
                 if let Some(row) = id.and_then(|id| self.rows.get_untracked(&id)) {

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    Domain, DomainState, Fault, FaultKind, Host, HostId, Network, Permission, Pool, RequestId, Task, stats::LATEST,
+    Domain, DomainState, Fault, FaultKind, Host, HostId, Network, Permission, Pool, RequestId, Task, read::read,
+    stats::LATEST,
 };
 
 pub use crate::task::AuditAppended;
@@ -521,13 +522,13 @@ impl Change {
     /// When the payload is none.
     pub fn read(kind: &str, data: &str) -> Result<Self, serde_json::Error> {
         if kind.starts_with("task-") {
-            return serde_json::from_str(data).map(Self::Task);
+            return read(data).map(Self::Task);
         }
         // Browsers do not mirror what they show on few pages.
         if ["storage-pool-changed", "volume-changed", "network-changed", "host-devices-changed"].contains(&kind) {
             return Ok(Self::Stale);
         }
-        let payload: Payload = serde_json::from_str(data)?;
+        let payload: Payload = read(data)?;
         Ok(match payload {
             Payload { host_id: Some(host), vm: Some(domain), .. } => Self::Set(host, domain),
             Payload { host_id: Some(host), vm_id: Some(id), version: Some(version), .. } => {

@@ -413,8 +413,12 @@ impl<'de> Deserialize<'de> for HostInventory {
             domains: Vec<Arc<Domain>>,
         }
         let Wire { id, connection, info, demo, domains } = Wire::deserialize(deserializer)?;
-        let domains = domains.into_iter().map(|domain| (domain.id, domain)).collect();
-        Ok(Self { domains, ..Self::of(Host { id, connection, info, demo }) })
+        let mut inventory = Self::of(Host { id, connection, info, demo });
+        // One after the other: collecting would bring the code that sorts them first.
+        for domain in domains {
+            inventory.domains.insert(domain.id, domain);
+        }
+        Ok(inventory)
     }
 }
 

@@ -33,6 +33,8 @@ pub mod event;
 
 pub mod inventory;
 
+pub mod read;
+
 pub use command::{BatchRequest, Command, CommandRequest, DomainCommand, NetworkCommand, PoolCommand, Receipt};
 pub use console::{Console, ConsoleKind};
 pub use domain::{Domain, DomainState};

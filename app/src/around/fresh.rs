@@ -232,8 +232,5 @@ async fn send(body: String) -> Result<Answer, Fault> {
         .body(body)
         .map_err(|_| no_answer())?;
     let answer = request.send().await.map_err(|_| no_answer())?;
-    if answer.ok() {
-        return answer.json().await.map_err(|_| no_answer());
-    }
-    Err(answer.json::<Fault>().await.unwrap_or_else(|_| no_answer()))
+    crate::api::answered(answer).await
 }

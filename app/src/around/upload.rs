@@ -67,6 +67,8 @@ fn take(files: Option<FileList>, pool: &str, acts: Acts) {
 /// What a request of an upload is answered with.
 #[derive(Deserialize)]
 struct Progress {
+    /// A command's receipt has none.
+    #[serde(default)]
     offset: f64,
 }
 
@@ -141,7 +143,7 @@ async fn has_ended(request: RequestId) -> bool {
         outcome: Option<String>,
     }
     let Ok(answer) = gloo_net::http::Request::get(&routes::api_task(request)).send().await else { return false };
-    answer.json::<Ended>().await.is_ok_and(|task| task.outcome.is_some())
+    crate::api::answered::<Ended>(answer).await.is_ok_and(|task| task.outcome.is_some())
 }
 
 /// Sends the piece that begins there; gives how far the upload is then.
@@ -154,9 +156,7 @@ async fn piece(file: &File, request: RequestId, from: f64) -> Result<f64, Fault>
     answered(sent.send().await.map_err(|_| no_answer())?).await
 }
 
+/// How far an upload is by what a request of it is answered with.
 async fn answered(answer: gloo_net::http::Response) -> Result<f64, Fault> {
-    if answer.ok() {
-        return Ok(answer.json::<Progress>().await.map_or(0.0, |progress| progress.offset));
-    }
-    Err(answer.json::<Fault>().await.unwrap_or_else(|_| no_answer()))
+    crate::api::answered::<Progress>(answer).await.map(|progress| progress.offset)
 }

@@ -10,7 +10,7 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc};
 use gloo_timers::callback::{Interval, Timeout};
 use js_sys::{Array, Date, Function, Math, Promise, Reflect};
 use leptos::prelude::*;
-use model::{DomainRef, Viewer, event::Change, inventory::Snapshot, stats::LATEST};
+use model::{DomainRef, Viewer, event::Change, inventory::Snapshot, read::read, stats::LATEST};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use web_sys::{BroadcastChannel, MessageEvent, MessagePort, SharedWorker, VisibilityState, WorkerOptions, WorkerType};
 
@@ -337,15 +337,15 @@ impl Client {
 
     fn frame(&self, id: &str, kind: &str, data: &str) {
         if kind == "inventory" {
-            if let Ok(snapshot) = serde_json::from_str::<Snapshot>(data) {
+            if let Ok(snapshot) = read::<Snapshot>(data) {
                 self.begin_anew(&snapshot);
             }
             return;
         }
         match LATEST.iter().position(|latest| *latest == kind) {
-            Some(0) => return self.store.measured(serde_json::from_str(data).unwrap_or_default()),
+            Some(0) => return self.store.measured(read(data).unwrap_or_default()),
             Some(_) => {
-                return serde_json::from_str(data).map(|stats| self.store.host_measured(stats)).unwrap_or_default();
+                return read(data).map(|stats| self.store.host_measured(stats)).unwrap_or_default();
             }
             None => {}
         }
@@ -379,7 +379,7 @@ impl Client {
         leptos::task::spawn_local(async move {
             let response = gloo_net::http::Request::get(&routes::at(routes::API_INVENTORY)).send().await;
             let snapshot = match response {
-                Ok(response) => response.json::<Snapshot>().await.ok(),
+                Ok(response) => crate::api::answered::<Snapshot>(response).await.ok(),
                 Err(_) => None,
             };
             if let Some(snapshot) = &snapshot {

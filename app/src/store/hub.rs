@@ -429,9 +429,12 @@ impl Inner {
     /// The machines that any tab looks at, for the address of the stream.
     fn watched(&self) -> String {
         // The server takes so many; tabs that vanished without a word are the oldest.
-        let mut all: Vec<&str> = self.watching.iter().rev().take(MAX_WATCHED).map(|(_, id)| id.as_str()).collect();
-        all.sort_unstable();
-        all.dedup();
+        let mut all: Vec<&str> = Vec::new();
+        for (_, id) in self.watching.iter().rev().take(MAX_WATCHED) {
+            if let Err(at) = all.binary_search(&id.as_str()) {
+                all.insert(at, id);
+            }
+        }
         all.join(",")
     }
 

@@ -115,18 +115,21 @@ impl View {
     pub(super) fn counts(&self, machines: &mut dyn Iterator<Item = (&DomainRef, Arc<Domain>)>) -> Counts {
         let words = self.words();
         let untagged = Self { tag: None, ..self.clone() };
-        let (mut counts, mut tags) = (Counts::default(), Vec::new());
+        let mut counts = Counts::default();
         for (id, domain) in machines {
             if untagged.matches(id, &domain, &words) {
-                tags.extend(domain.tags.iter().cloned());
+                for tag in &domain.tags {
+                    match counts.tags.binary_search_by(|(known, _)| known.cmp(tag)) {
+                        Ok(at) => counts.tags[at].1 += 1,
+                        Err(at) => counts.tags.insert(at, (tag.clone(), 1)),
+                    }
+                }
             }
             if self.matches(id, &domain, &words) {
                 counts.all += 1;
                 counts.states[rank(domain.state)] += 1;
             }
         }
-        tags.sort_unstable();
-        counts.tags = tags.chunk_by(|a, b| a == b).map(|same| (same[0].clone(), same.len())).collect();
         counts
     }
 
