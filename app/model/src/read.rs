@@ -189,7 +189,7 @@ mod tests {
         let domain = Domain { name: "web".into(), disks: vec![Default::default()], ..Domain::default() };
         let text = serde_json::to_string(&domain).expect("names are the only keys");
         assert_eq!(read::<Domain>(&text).expect("it is read"), domain);
-        let all = r#"{"cursor":"7-1","hosts":{"a":{"id":"a","connection":{},"info":null,"domains":[{"name":"x"}]}}}"#;
+        let all = r#"{"cursor":"0000000000000007-1","hosts":{"a":{"id":"a","connection":{},"info":null,"domains":[{"name":"x"}]}}}"#;
         let snapshot: Snapshot = read(all).expect("it is read");
         assert_eq!(snapshot.hosts.domains().next().expect("one").1.name, "x");
         for wrong in [r#"["web"]"#, r#"{"disks":[["vda"]]}"#, r#"{"name":"web"} "#.trim_end_matches("} "), "", "{} {}"]
