@@ -9,13 +9,21 @@ pub mod refresh;
 
 pub(crate) mod rows;
 
+pub(crate) mod shown;
+
 pub(crate) mod stats;
+
+#[cfg(feature = "hydrate")]
+mod draw;
 
 #[cfg(feature = "hydrate")]
 pub(crate) mod feed;
 
 #[cfg(feature = "hydrate")]
 pub(crate) mod hub;
+
+#[cfg(feature = "hydrate")]
+mod post;
 
 use std::sync::Arc;
 
@@ -28,7 +36,10 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
-use self::rows::{Pending, Rows};
+use self::{
+    rows::{Pending, Rows},
+    shown::Turn,
+};
 use crate::act::Acts;
 
 /// How fresh the page is.
@@ -250,16 +261,13 @@ impl Store {
 
     /// Takes what a sweep found.
     fn measured(self, all: Vec<VmStats>) {
-        for stats in all {
-            let id = stats.host_id.clone().map(|host| DomainRef { host, id: stats.vm_id });
-            let row = id.and_then(|id| self.rows.get_untracked(&id));
+        let fresh = all.into_iter().filter_map(|stats| {
+            let row = self.rows.get_untracked(&DomainRef { host: stats.host_id.clone()?, id: stats.vm_id })?;
             // What stopped meanwhile shows nothing any more.
-            if let Some(row) =
-                row.filter(|row| row.domain.with_untracked(|domain| domain.state == DomainState::Running))
-            {
-                row.stats.update(|recent| recent.push(stats));
-            }
-        }
+            let runs = row.domain.with_untracked(|domain| domain.state == DomainState::Running);
+            if runs { row.stats.change(|recent| recent.push(stats)) } else { None }
+        });
+        draw(fresh);
         self.swept.update(|count| *count += 1);
     }
 
@@ -279,12 +287,10 @@ impl Store {
                 return;
             };
             let Ok(Trends { vms }) = crate::api::answered(answer).await else { return };
-            for trend in vms {
-                let id = trend.host_id.clone().map(|host| DomainRef { host, id: trend.vm_id });
-                if let Some(row) = id.and_then(|id| self.rows.get_untracked(&id)) {
-                    row.stats.update(|recent| recent.begin_with(trend.points()));
-                }
-            }
+            draw(vms.into_iter().filter_map(|trend| {
+                let row = self.rows.get_untracked(&DomainRef { host: trend.host_id.clone()?, id: trend.vm_id })?;
+                row.stats.change(|recent| recent.begin_with(trend.points()))
+            }));
         });
     }
 
@@ -347,4 +353,12 @@ impl Store {
         }
         self.errors.update(|count| *count += 1);
     }
+}
+
+/// Lets changes be drawn; on the server nothing is drawn yet when they come.
+fn draw(turns: impl Iterator<Item = Turn>) {
+    #[cfg(feature = "hydrate")]
+    draw::soon(turns);
+    #[cfg(not(feature = "hydrate"))]
+    turns.for_each(drop);
 }

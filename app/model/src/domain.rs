@@ -216,6 +216,9 @@ pub struct Guest {
     /// Where its file systems are mounted that are nearly full.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nearly_full: Vec<String>,
+    /// The version of its agent, or empty where that is not asked for.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub agent_version: String,
 }
 
 /// What a guest says of itself when somebody asks; all of it is the guest's word.

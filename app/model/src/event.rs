@@ -237,7 +237,7 @@ pub struct GuestAgentConnected {
     pub vm_id: Uuid,
     /// Whether the agent is there now.
     pub connected: bool,
-    /// The agent's version, when it told one.
+    /// The agent's version, once it is known; none where it is not asked for.
     pub agent_version: Option<String>,
     /// The machine, whole.
     pub vm: Arc<Domain>,

@@ -291,12 +291,17 @@ fn changed(host: &HostId, old: &Arc<Domain>, new: &Arc<Domain>, stamp: Stamp) ->
             resync,
         }));
     }
-    if (old.agent == Agent::Connected) != (new.agent == Agent::Connected) {
+    let version_of = |domain: &Domain| {
+        domain.guest.as_ref().map(|guest| guest.agent_version.clone()).filter(|told| !told.is_empty())
+    };
+    let (connected, agent_version) = (new.agent == Agent::Connected, version_of(new));
+    // The version is known some time after the agent came.
+    if connected != (old.agent == Agent::Connected) || agent_version.is_some() && agent_version != version_of(old) {
         events.push(Event::GuestAgentConnected(GuestAgentConnected {
             host_id: host_id.clone(),
             vm_id,
-            connected: new.agent == Agent::Connected,
-            agent_version: None,
+            connected,
+            agent_version,
             vm: new.clone(),
             version,
             timestamp,

@@ -26,6 +26,7 @@ use crate::{
     store::{
         Store,
         rows::{Pending, Row},
+        shown::Shown,
         stats::Recent,
         use_store,
     },
@@ -42,9 +43,9 @@ pub(super) struct Subject {
     /// Which.
     pub(super) id: DomainRef,
     /// The machine.
-    pub(super) domain: ArcRwSignal<Arc<Domain>>,
+    pub(super) domain: Shown<Arc<Domain>>,
     /// What it used lately.
-    pub(super) stats: ArcRwSignal<Recent>,
+    pub(super) stats: Shown<Recent>,
 }
 
 /// The page around the tabs.

@@ -23,6 +23,7 @@ use crate::{
     store::{
         Store,
         rows::{Pending, Row},
+        shown::Shown,
         stats::Recent,
         use_store,
     },
@@ -280,7 +281,7 @@ fn cells(
     store: Store,
     id: &DomainRef,
     domain: &Arc<Domain>,
-    stats: &ArcRwSignal<Recent>,
+    stats: &Shown<Recent>,
     pending: Option<&Pending>,
 ) -> AnyView {
     let host = store.host(&id.host);

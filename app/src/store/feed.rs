@@ -15,8 +15,9 @@ use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use web_sys::{BroadcastChannel, MessageEvent, MessagePort, SharedWorker, VisibilityState, WorkerOptions, WorkerType};
 
 use super::{
-    Freshness, Store,
-    hub::{Asked, How, Hub, Outlet, Tab, Told},
+    Freshness, Store, draw,
+    hub::{Asked, How, Hub, Tab, Told},
+    post::Post,
 };
 use crate::{act::Acts, routes};
 
@@ -44,12 +45,12 @@ struct Client {
     /// The machine that this tab looks at.
     watch: RefCell<Option<DomainRef>>,
     ask: RefCell<Ask>,
-    /// Frames that wait for the next picture of the display.
+    /// Frames that wait until it is time to draw.
     waiting: RefCell<Vec<Told>>,
-    /// Whether a picture is asked for.
+    /// Whether they have a turn.
     planned: std::cell::Cell<bool>,
-    /// When frames were last applied, in milliseconds.
-    applied: std::cell::Cell<f64>,
+    /// Whether frames were ever applied.
+    applied: std::cell::Cell<bool>,
     overflowed: std::cell::Cell<bool>,
     /// Whether everything is being read or is about to be.
     reading: std::cell::Cell<bool>,
@@ -67,7 +68,7 @@ pub(super) fn start(store: Store, acts: Acts) {
         ask: RefCell::new(Box::new(|_| {})),
         waiting: RefCell::default(),
         planned: false.into(),
-        applied: 0.0.into(),
+        applied: false.into(),
         overflowed: false.into(),
         reading: false.into(),
         again: false.into(),
@@ -100,23 +101,28 @@ pub(crate) fn watch(id: Option<DomainRef>) {
 #[wasm_bindgen]
 pub fn stream_worker(early: Array) {
     let ports: Rc<RefCell<HashMap<u64, MessagePort>>> = Rc::default();
-    let outlet: Outlet = {
+    let post = {
         let ports = ports.clone();
-        Rc::new(move |to, told| {
-            let message = told.to_js();
-            let ports = ports.borrow();
-            let chosen = ports.iter().filter(|(tab, _)| to.is_none_or(|to| to.to_bits() == **tab));
-            // A port whose tab is gone swallows the message.
-            chosen.for_each(|(_, port)| port.post_message(&message).unwrap_or_default());
+        Post::new(move |letters| {
+            for (tab, port) in ports.borrow().iter() {
+                let own = letters.iter().filter(|(to, _)| to.is_none_or(|to| to.to_bits() == *tab));
+                let message: Array = own.map(|(_, told)| told).collect();
+                // A port whose tab is gone swallows the message.
+                if message.length() > 0 {
+                    port.post_message(&message).unwrap_or_default();
+                }
+            }
         })
     };
-    let hub = Hub::new(outlet);
+    let hub = Hub::new(post.outlet());
     let serve = move |port: MessagePort| {
-        let (hub, ports, own) = (hub.clone(), ports.clone(), port.clone());
+        let (hub, post, ports, own) = (hub.clone(), post.clone(), ports.clone(), port.clone());
         let heard = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| {
             let Some(asked) = Asked::from_js(&event.data()) else { return };
             match &asked {
                 Asked::Join { tab, .. } => {
+                    // What the others wait for is told to this tab with what it missed.
+                    post.send();
                     ports.borrow_mut().insert(tab.to_bits(), own.clone());
                 }
                 Asked::Leave { tab } => {
@@ -195,7 +201,7 @@ impl Client {
             if to.is_none_or(|to| to == client.tab)
                 && let Some(told) = Told::from_js(&parts.get(1))
             {
-                client.told(told);
+                client.told([told]);
             }
         });
         channel.set_onmessage(Some(heard.as_ref().unchecked_ref()));
@@ -220,7 +226,7 @@ impl Client {
         let (own, to_others) = (self.clone(), channel.clone());
         let hub = Hub::new(Rc::new(move |to, told| {
             if to.is_none_or(|to| to == own.tab) {
-                own.told(told.clone());
+                own.told([told.clone()]);
             }
             let to = to.map_or(JsValue::NULL, JsValue::from);
             to_others.post_message(&Array::of2(&to, &told.to_js())).unwrap_or_default();
@@ -243,16 +249,15 @@ impl Client {
     /// Has a stream of its own.
     fn alone(self: &Rc<Self>) {
         let client = self.clone();
-        let hub = Hub::new(Rc::new(move |_, told| client.told(told.clone())));
+        let hub = Hub::new(Rc::new(move |_, told| client.told([told.clone()])));
         *self.ask.borrow_mut() = Box::new(move |asked| hub.asked(asked));
     }
 
     fn listen(self: &Rc<Self>, attach: impl FnOnce(&Function)) {
         let client = self.clone();
         let heard = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| {
-            if let Some(told) = Told::from_js(&event.data()) {
-                client.told(told);
-            }
+            let Ok(all) = event.data().dyn_into::<Array>() else { return };
+            client.told(all.iter().filter_map(|told| Told::from_js(&told)));
         });
         attach(heard.as_ref().unchecked_ref());
         // It lives as long as the tab.
@@ -270,39 +275,41 @@ impl Client {
         (self.ask.borrow())(&Asked::Watch { tab: self.tab, id });
     }
 
-    /// Takes what the hub tells: at once when nothing was applied within the last
-    /// picture of the display, else together with what else comes until the next.
-    fn told(self: &Rc<Self>, told: Told) {
+    /// Takes what the hub tells: at once when nothing was drawn just now, else together with what
+    /// else comes until it is time to draw again.
+    fn told(self: &Rc<Self>, told: impl IntoIterator<Item = Told>) {
+        told.into_iter().for_each(|told| self.keep(told));
+        if !self.is_hidden() {
+            self.plan();
+        }
+    }
+
+    /// Applies what waits when it is time to draw.
+    fn plan(self: &Rc<Self>) {
+        if !self.planned.replace(true) {
+            let client = self.clone();
+            draw::first(move || {
+                client.planned.set(false);
+                client.apply();
+            });
+        }
+    }
+
+    fn keep(&self, told: Told) {
         let mut waiting = self.waiting.borrow_mut();
         if waiting.len() >= MAX_WAITING {
             waiting.clear();
             self.overflowed.set(true);
         }
         // A hidden tab needs no more of what is soon overtaken than it would show.
-        if let Told::Frame { kind, .. } = &told
-            && LATEST.contains(&kind.as_str())
+        let is_latest = |told: &Told| matches!(told, Told::Frame { kind, .. } if LATEST.contains(&kind.as_str()));
+        if is_latest(&told)
             && waiting.len() > MAX_LATEST
+            && let Some(oldest) = waiting.iter().position(is_latest)
         {
-            let is_latest = |told: &Told| matches!(told, Told::Frame { kind, .. } if LATEST.contains(&kind.as_str()));
-            if let Some(oldest) = waiting.iter().position(is_latest) {
-                waiting.remove(oldest);
-            }
+            waiting.remove(oldest);
         }
         waiting.push(told);
-        drop(waiting);
-        if self.is_hidden() || self.planned.get() {
-            return;
-        }
-        if Date::now() - self.applied.get() > 16.0 {
-            self.apply();
-            return;
-        }
-        self.planned.set(true);
-        let client = self.clone();
-        request_animation_frame(move || {
-            client.planned.set(false);
-            client.apply();
-        });
     }
 
     fn is_hidden(&self) -> bool {
@@ -310,7 +317,7 @@ impl Client {
     }
 
     fn apply(self: &Rc<Self>) {
-        self.applied.set(Date::now());
+        self.applied.set(true);
         let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
         if self.overflowed.replace(false) {
             self.read_everything();
@@ -404,14 +411,14 @@ impl Client {
         let client = self.clone();
         on_window("visibilitychange", &document(), move || {
             if !client.is_hidden() {
-                client.apply();
+                client.plan();
             }
         });
         let client = self.clone();
         on_window("pagehide", &window(), move || (client.ask.borrow())(&Asked::Leave { tab: client.tab }));
         let client = self.clone();
         on_window("pageshow", &window(), move || {
-            if client.applied.get() > 0.0 {
+            if client.applied.get() {
                 client.join();
             }
         });

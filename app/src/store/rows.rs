@@ -11,7 +11,7 @@ use std::{
 use leptos::prelude::*;
 use model::{Domain, DomainRef, DomainState, RequestId};
 
-use super::stats::Recent;
+use super::{shown::Shown, stats::Recent};
 
 /// A command under way, shown on its row until its end is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,9 +28,9 @@ pub(crate) struct Row {
     /// Which machine.
     pub(crate) id: DomainRef,
     /// The machine.
-    pub(crate) domain: ArcRwSignal<Arc<Domain>>,
+    pub(crate) domain: Shown<Arc<Domain>>,
     /// What it used lately; empty while it does not run.
-    pub(crate) stats: ArcRwSignal<Recent>,
+    pub(crate) stats: Shown<Recent>,
     /// Whether it is ticked.
     pub(crate) selected: ArcRwSignal<bool>,
     /// What is being done with it.
@@ -41,8 +41,8 @@ impl Row {
     fn new(id: DomainRef, domain: Arc<Domain>) -> Self {
         Self {
             id,
-            domain: ArcRwSignal::new(domain),
-            stats: ArcRwSignal::default(),
+            domain: Shown::new(domain),
+            stats: Shown::new(Recent::default()),
             selected: ArcRwSignal::new(false),
             pending: ArcRwSignal::new(None),
         }
@@ -50,10 +50,9 @@ impl Row {
 
     /// Makes the machine this; what does not run uses nothing.
     fn put(&self, domain: Arc<Domain>) {
-        if domain.state != DomainState::Running && !self.stats.with_untracked(Recent::is_empty) {
-            self.stats.set(Recent::default());
-        }
-        self.domain.set(domain);
+        let stopped = domain.state != DomainState::Running && !self.stats.with_untracked(Recent::is_empty);
+        let forget = stopped.then(|| self.stats.change(|recent| *recent = Recent::default())).flatten();
+        super::draw([self.domain.change(|had| *had = domain), forget].into_iter().flatten());
     }
 }
 
@@ -88,6 +87,15 @@ impl Rows {
     /// One row as it is now.
     pub(crate) fn get_untracked(self, id: &DomainRef) -> Option<Row> {
         self.rows.with_value(|rows| rows.get(id).cloned())
+    }
+
+    /// Tells who looks at all machines that any of them is another.
+    fn changed(self) {
+        let tell = move || self.revision.update(|count| *count += 1);
+        #[cfg(feature = "hydrate")]
+        super::draw::seldom(tell);
+        #[cfg(not(feature = "hydrate"))]
+        tell();
     }
 
     /// Gives all machines to a function, reactive to any change of any of them.
@@ -156,7 +164,7 @@ impl Rows {
                 self.members.update(|count| *count += 1);
             }
         }
-        self.revision.update(|count| *count += 1);
+        self.changed();
     }
 
     /// Takes a machine out, unless a newer version is there.
@@ -170,7 +178,7 @@ impl Rows {
         });
         self.forget_ticks(std::iter::once(id));
         self.members.update(|count| *count += 1);
-        self.revision.update(|count| *count += 1);
+        self.changed();
     }
 
     /// Makes these the only machines. They come from one reading of everything,
@@ -193,7 +201,7 @@ impl Rows {
         self.rows.set_value(fresh);
         self.forget_ticks(old.keys());
         self.members.update(|count| *count += 1);
-        self.revision.update(|count| *count += 1);
+        self.changed();
     }
 }
 

@@ -213,6 +213,11 @@ impl PoolCommand {
         !matches!(self, Self::SetPoolAutostart { .. })
     }
 
+    /// Whether at most volumes come or go, and those that stay are as they were.
+    pub fn lets_others_be(&self) -> bool {
+        matches!(self, Self::CreateVolume { .. } | Self::CloneVolume { .. } | Self::DeleteVolume { .. })
+    }
+
     /// Whether this is possible now.
     ///
     /// # Errors

@@ -122,6 +122,7 @@ mod drawn {
                         {fact("Addresses", view! { <span class="mono">{or_dash(&domain.addresses.join(", "))}</span> })}
                         {fact("Time zone", or_dash(&zone))}
                         {fact("Load", or_dash(&load))}
+                        {fact("Agent", or_dash(domain.guest.as_ref().map_or("", |guest| &guest.agent_version)))}
                     </dl>
                 </section>
                 <section class="card" aria-label="Users"><header><h2>"Users"</h2></header><ul class="log">{users.collect_view()}</ul>{nobody}</section>

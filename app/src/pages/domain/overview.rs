@@ -9,7 +9,7 @@ use super::{Subject, usage};
 use crate::{
     act::Acts,
     format, routes,
-    store::{Store, use_store},
+    store::{Store, shown::Shown, use_store},
     ui::{
         controls::{fact, or_dash},
         live::live,
@@ -142,7 +142,7 @@ fn Notes(
     /// Which machine.
     id: DomainRef,
     /// The machine.
-    domain: ArcRwSignal<Arc<Domain>>,
+    domain: Shown<Arc<Domain>>,
 ) -> impl IntoView {
     let shown = domain.clone();
     let edit = |name, label, area, value: fn(&Domain) -> String, command: fn(String) -> DomainCommand| {
@@ -171,7 +171,7 @@ fn Notes(
 #[component]
 fn Edit(
     id: DomainRef,
-    domain: ArcRwSignal<Arc<Domain>>,
+    domain: Shown<Arc<Domain>>,
     /// The field's name in the form.
     name: &'static str,
     /// What people call it.

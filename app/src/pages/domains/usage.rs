@@ -6,12 +6,12 @@ use model::{Domain, DomainState, VmStats};
 
 use crate::{
     format,
-    store::stats::Recent,
+    store::{shown::Shown, stats::Recent},
     ui::{chart::spark, live::live_text},
 };
 
 /// The four cells.
-pub(super) fn cells(domain: &Domain, stats: &ArcRwSignal<Recent>) -> AnyView {
+pub(super) fn cells(domain: &Domain, stats: &Shown<Recent>) -> AnyView {
     if domain.state != DomainState::Running {
         let has = format::memory(domain.memory_mb);
         return view! {
