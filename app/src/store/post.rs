@@ -19,9 +19,12 @@ const PICTURE: f64 = 16.0;
 /// What is told, and to whom; to all without a tab.
 pub(super) type Letter = (Option<Tab>, JsValue);
 
+/// What takes a batch.
+type Send = dyn Fn(&[Letter]);
+
 /// The way to tabs in other threads.
 pub(super) struct Post {
-    send: Box<dyn Fn(&[Letter])>,
+    send: Box<Send>,
     waiting: RefCell<Vec<Letter>>,
     planned: Cell<bool>,
     /// When something was sent last.
