@@ -4,7 +4,8 @@
 //!  every 2 s  all running machines: interfaces from libvirt's daemon in one call that
 //!             asks no QEMU; processor, memory and disks from /proc on this machine, from QEMU
 //!             of a host elsewhere, beside the sweeps
-//!  every 4 s  machines somebody looks at: each disk, and the guest's memory, from QEMU
+//!  every 4 s  machines somebody looks at: each disk, and the guest's memory, from QEMU (of a
+//!             host elsewhere with every sweep)
 //!  every 60 s how much room the active storage pools have
 //! ```
 //!
@@ -51,6 +52,8 @@ const DETAILS_IN: u64 = 2;
 const STORAGE_IN: u64 = 30;
 /// A sweep takes at most this part of the time.
 const PART: u32 = 10;
+/// What was told longer ago is not true any more.
+const KEPT: Duration = Duration::from_secs(10);
 /// Longest pause between two sweeps.
 const LONGEST: Duration = Duration::from_secs(30);
 /// Pause while there is no link.
@@ -59,6 +62,7 @@ const NO_LINK: Duration = Duration::from_millis(500);
 /// What is known in detail of a machine.
 #[derive(Clone, Debug)]
 struct Known {
+    at: Instant,
     disks: Vec<Flow>,
     guest_used_mb: Option<u64>,
 }
@@ -76,7 +80,7 @@ pub(crate) struct Sampler {
     /// The last details of machines that are watched; none of one that did not answer.
     details: HashMap<Uuid, Option<Known>>,
     /// Questions for details that are under way.
-    asking: JoinSet<(Uuid, u64, Result<Detail, Error>)>,
+    asking: JoinSet<(Uuid, Instant, Result<Option<Detail>, Error>)>,
     /// What their disks had moved when they were asked last.
     disks: HashMap<Uuid, Meter>,
     /// What QEMU tells of machines that the kernel here does not tell of.
@@ -160,9 +164,6 @@ impl Sampler {
         self.far.take();
         self.look_for_room(session);
         self.sweeps += 1;
-        if self.sweeps.is_multiple_of(DETAILS_IN) && self.asking.is_empty() {
-            self.look_closer(session, &running);
-        }
         let machines = running.clone();
         let (test_driver, processes) = (session.host.is_test_driver(), self.processes.clone());
         let read = session
@@ -172,8 +173,9 @@ impl Sampler {
         self.by_kernel.retain(|id| running.contains_key(id));
         self.details.retain(|id, _| running.contains_key(id));
         self.far.keep(|id| running.contains_key(id));
-        if !test_driver && !read.machines.values().any(|reading| reading.by_kernel) {
-            self.far.ask(session);
+        if !test_driver {
+            let by_kernel = read.machines.values().any(|reading| reading.by_kernel);
+            self.look_closer(session, &running, by_kernel);
         }
         let at = self.now();
         let machines = read.machines.into_iter().filter_map(|(id, reading)| {
@@ -184,20 +186,24 @@ impl Sampler {
         Ok(Sweep { host: self.host_stats(read.host), machines })
     }
 
-    /// Asks the machines that somebody looks at, each beside the others and beside the
-    /// sweeps, so that one that hangs delays only itself.
-    fn look_closer(&mut self, session: &Arc<Session>, running: &HashMap<Uuid, Arc<Domain>>) {
+    /// Asks QEMU. Where the kernel tells the rest, only the machines that somebody looks at, each
+    /// beside the others and beside the sweeps, so that one that hangs delays only itself.
+    fn look_closer(&mut self, session: &Arc<Session>, running: &HashMap<Uuid, Arc<Domain>>, by_kernel: bool) {
         let watched = self.sink.watched(&self.host);
-        self.details.retain(|id, _| watched.contains(id));
-        self.disks.retain(|id, _| watched.contains(id));
-        if session.host.is_test_driver() {
+        self.details.retain(|id, _| by_kernel && watched.contains(id));
+        self.disks.retain(|id, _| by_kernel && watched.contains(id));
+        if !by_kernel {
+            self.far.ask(session, watched.into_iter().collect());
+            return;
+        }
+        if !self.sweeps.is_multiple_of(DETAILS_IN) || !self.asking.is_empty() {
             return;
         }
         for id in watched.into_iter().filter(|id| running.contains_key(id)) {
-            let (session, origin) = (session.clone(), self.origin);
+            let session = session.clone();
             self.asking.spawn(async move {
                 let detail = session.ask(id, move |connect| readings::detail(connect, id)).await;
-                (id, origin.elapsed().as_nanos() as u64, detail)
+                (id, Instant::now(), detail)
             });
         }
     }
@@ -219,17 +225,24 @@ impl Sampler {
         }
     }
 
-    /// Takes the answers that have come meanwhile.
+    /// Takes the answers that have come meanwhile. What is known of one that was passed over
+    /// stays for a while.
     fn take_details(&mut self) {
         while let Some(answered) = self.asking.try_join_next() {
             let Ok((id, at, detail)) = answered else { continue };
-            let known = detail.ok().map(|Detail { disks, guest_used_mb }| {
-                let counters = Counters { disks, ..Counters::default() };
-                let rates = self.disks.entry(id).or_default().read(at, counters);
-                Known { disks: rates.map(|rates| rates.disks).unwrap_or_default(), guest_used_mb }
-            });
+            let known = match detail {
+                Ok(Some(Detail { disks, guest_used_mb })) => {
+                    let counters = Counters { disks, ..Counters::default() };
+                    let since = at.duration_since(self.origin).as_nanos() as u64;
+                    let rates = self.disks.entry(id).or_default().read(since, counters);
+                    Some(Known { at, disks: rates.map(|rates| rates.disks).unwrap_or_default(), guest_used_mb })
+                }
+                Ok(None) => continue,
+                Err(_) => None,
+            };
             self.details.insert(id, known);
         }
+        self.details.retain(|_, known| known.as_ref().is_none_or(|known| known.at.elapsed() < KEPT));
     }
 
     /// What a reading tells together with the one before; none at the first one.
@@ -241,7 +254,7 @@ impl Sampler {
             (resident_mb, given_mb) = (far.resident_mb, far.given_mb);
         }
         let detail = self.details.get(&domain.id);
-        let known = detail.and_then(Option::as_ref);
+        let known = far.and_then(|far| far.known.as_ref()).or(detail.and_then(Option::as_ref));
         let meter = self.meters.entry(domain.id).or_default();
         let known_by_kernel = self.by_kernel.contains(&domain.id);
         if known_by_kernel != by_kernel {

@@ -1,9 +1,10 @@
 //! Processor, memory and disks of machines whose processes the kernel here does not tell of, as those
 //! of a host elsewhere: only QEMU knows. It is asked beside the sweeps, so that one that hangs
-//! delays none of them: libvirt passes over a machine that another question waits for.
+//! delays none of them: libvirt passes over a machine that another question waits for. So details
+//! of those that are watched come with the same question: two of ours would pass over each other.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,7 +14,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use uuid::Uuid;
 
 use super::{
-    PART,
+    KEPT, Known, PART,
     readings::{self, FromQemu},
 };
 use crate::{
@@ -24,11 +25,9 @@ use crate::{
 /// Questions that may be under way at a time: so many machines may hang until nothing is
 /// told of the disks of the others.
 const QUESTIONS: usize = 2;
-/// What was told longer ago is not true any more.
-const KEPT: Duration = Duration::from_secs(10);
 
 /// What was told of one machine.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Told {
     at: Instant,
     /// Processors that were busy.
@@ -37,6 +36,8 @@ pub(super) struct Told {
     pub(super) disk: (Option<u64>, Option<u64>),
     pub(super) resident_mb: Option<u64>,
     pub(super) given_mb: Option<u64>,
+    /// Of one that is watched.
+    pub(super) known: Option<Known>,
 }
 
 /// An answer: the number of its question, when that was asked, how long it took, and what
@@ -72,9 +73,10 @@ impl Far {
         }
     }
 
-    /// Asks once more, unless as many questions as may be wait for an answer. A place is taken
-    /// until libvirt returns, also when nobody waits for that any more.
-    pub(super) fn ask(&mut self, session: &Arc<Session>) {
+    /// Asks once more, with details of those that are watched, unless as many questions as may
+    /// be wait for an answer. A place is taken until libvirt returns, also when nobody waits for
+    /// that any more.
+    pub(super) fn ask(&mut self, session: &Arc<Session>, watched: HashSet<Uuid>) {
         let Ok(place) = self.places.clone().try_acquire_owned() else { return };
         if Instant::now() < self.next {
             return;
@@ -85,7 +87,7 @@ impl Far {
             let began = Instant::now();
             let told = session.call(Lane::Stats, move |connect| {
                 let _place = place;
-                readings::of_qemu(connect)
+                readings::of_qemu(connect, &watched)
             });
             let told = told.await;
             (number, began, began.elapsed(), told)
@@ -103,11 +105,14 @@ impl Far {
             self.answered = number;
             self.next = began + took * PART;
             let at = began.duration_since(self.origin).as_nanos() as u64;
-            for (id, FromQemu { cpu_ns, disk, resident_mb, given_mb }) in machines {
-                let counters = Counters { cpu_ns, disk, ..Counters::default() };
+            for (id, FromQemu { cpu_ns, disk, resident_mb, given_mb, detail }) in machines {
+                let disks = detail.as_ref().map(|detail| detail.disks.clone()).unwrap_or_default();
+                let counters = Counters { cpu_ns, disk, disks, ..Counters::default() };
                 let rates = self.meters.entry(id).or_default().read(at, counters).unwrap_or_default();
-                let told = Told { at: began, cpus: rates.cpus, disk: rates.disk, resident_mb, given_mb };
-                self.told.insert(id, told);
+                let (cpus, disk) = (rates.cpus, rates.disk);
+                let known =
+                    detail.map(|detail| Known { at: began, disks: rates.disks, guest_used_mb: detail.guest_used_mb });
+                self.told.insert(id, Told { at: began, cpus, disk, resident_mb, given_mb, known });
             }
         }
     }
@@ -119,8 +124,8 @@ impl Far {
     }
 
     /// What was told lately of a machine.
-    pub(super) fn of(&self, id: &Uuid) -> Option<Told> {
-        self.told.get(id).filter(|told| told.at.elapsed() < KEPT).copied()
+    pub(super) fn of(&self, id: &Uuid) -> Option<&Told> {
+        self.told.get(id).filter(|told| told.at.elapsed() < KEPT)
     }
 
     /// Whether nothing has come of a machine for a while that told of itself before.

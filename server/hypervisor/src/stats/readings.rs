@@ -1,7 +1,7 @@
 //! Reads counters. Every function here blocks; `link` decides where it runs.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fs,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -26,6 +26,9 @@ const BY_HAND: usize = 64;
 /// All running machines, without waiting for one that is busy.
 const RUNNING: u32 = sys::VIR_CONNECT_GET_ALL_DOMAINS_STATS_RUNNING | sys::VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT;
 
+/// What QEMU is asked for.
+const DETAILS: u32 = sys::VIR_DOMAIN_STATS_BALLOON | sys::VIR_DOMAIN_STATS_BLOCK;
+
 /// Counters of one machine, and its memory.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reading {
@@ -38,7 +41,7 @@ pub(super) struct Reading {
     pub(super) by_kernel: bool,
 }
 
-/// What only QEMU itself knows of a machine.
+/// What only QEMU itself knows of a machine somebody looks at.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Detail {
     /// Bytes read and written of each disk.
@@ -48,7 +51,7 @@ pub(super) struct Detail {
 }
 
 /// What QEMU tells of a machine where the kernel cannot be asked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct FromQemu {
     /// Processor time, in nanoseconds.
     pub(super) cpu_ns: Option<u64>,
@@ -56,6 +59,8 @@ pub(super) struct FromQemu {
     pub(super) disk: (Option<u64>, Option<u64>),
     pub(super) resident_mb: Option<u64>,
     pub(super) given_mb: Option<u64>,
+    /// Of one that is watched.
+    pub(super) detail: Option<Detail>,
 }
 
 /// Counters of a host.
@@ -123,23 +128,32 @@ fn in_bulk(
     Ok(read.collect())
 }
 
-/// What QEMU tells of all machines: one call, which hangs when one of them does, and passes
-/// over a machine that somebody else waits for.
+/// What QEMU tells of all machines, with details of those that are watched: one call, which
+/// hangs when one of them does, and passes over a machine that somebody else waits for.
 ///
 /// # Errors
 /// What libvirt refused.
-pub(super) fn of_qemu(connect: &Connect) -> Result<HashMap<Uuid, FromQemu>, Error> {
+pub(super) fn of_qemu(connect: &Connect, watched: &HashSet<Uuid>) -> Result<HashMap<Uuid, FromQemu>, Error> {
     // The processor is here, too: libvirt asks QEMU how long it polled while it was idle.
-    let groups = sys::VIR_DOMAIN_STATS_CPU_TOTAL | sys::VIR_DOMAIN_STATS_BALLOON | sys::VIR_DOMAIN_STATS_BLOCK;
-    let told = ffi::all_stats(connect, groups, RUNNING)?.into_iter().filter_map(|(id, values)| {
+    let told = ffi::all_stats(connect, sys::VIR_DOMAIN_STATS_CPU_TOTAL | DETAILS, RUNNING)?;
+    let told = told.into_iter().filter(|(_, values)| has_answered(values)).map(|(id, values)| {
         let mib = |name| number(&values, name).map(|kib| kib / 1_024);
-        let disk = of_group(&values, "block").1;
-        let cpu_ns = number(&values, "cpu.time");
-        let told = FromQemu { cpu_ns, disk, resident_mb: mib("balloon.rss"), given_mb: mib("balloon.current") };
-        // Of one that was passed over nothing is told that its process knows.
-        values.contains_key("balloon.rss").then_some((id, told))
+        let told = FromQemu {
+            cpu_ns: number(&values, "cpu.time"),
+            disk: of_group(&values, "block").1,
+            resident_mb: mib("balloon.rss"),
+            given_mb: mib("balloon.current"),
+            detail: watched.contains(&id).then(|| Detail::of(&values)),
+        };
+        (id, told)
     });
     Ok(told.collect())
+}
+
+/// Whether a machine was asked at all. Of one that was passed over, as another question
+/// waits for it, libvirt does not even tell what its process holds.
+fn has_answered(values: &Values) -> bool {
+    values.contains_key("balloon.rss")
 }
 
 /// Machines of the test driver: its figures are functions of the time.
@@ -170,16 +184,22 @@ fn by_hand(connect: &Connect, running: &HashMap<Uuid, Arc<Domain>>) -> HashMap<U
     read.collect()
 }
 
-/// What only QEMU knows of a machine; it hangs when that hangs.
-pub(super) fn detail(connect: &Connect, id: Uuid) -> Result<Detail, Error> {
+/// What only QEMU knows of a machine; it hangs when that hangs. None of one that was passed
+/// over, as another question waits for it.
+pub(super) fn detail(connect: &Connect, id: Uuid) -> Result<Option<Detail>, Error> {
     let handle = connect.lookup_domain_by_uuid(id)?;
-    let groups = sys::VIR_DOMAIN_STATS_BALLOON | sys::VIR_DOMAIN_STATS_BLOCK;
-    let values = ffi::stats_of(&handle, groups, sys::VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT)?;
-    // What programs could still get is not in use, caches included.
-    let free = number(&values, "balloon.usable").or(number(&values, "balloon.unused"));
-    let guest_used_mb =
-        number(&values, "balloon.available").zip(free).map(|(all, free)| all.saturating_sub(free) / 1_024);
-    Ok(Detail { disks: flows(&values, "block"), guest_used_mb })
+    let values = ffi::stats_of(&handle, DETAILS, sys::VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT)?;
+    Ok(has_answered(&values).then(|| Detail::of(&values)))
+}
+
+impl Detail {
+    fn of(values: &Values) -> Self {
+        // What programs could still get is not in use, caches included.
+        let free = number(values, "balloon.usable").or(number(values, "balloon.unused"));
+        let guest_used_mb =
+            number(values, "balloon.available").zip(free).map(|(all, free)| all.saturating_sub(free) / 1_024);
+        Self { disks: flows(values, "block"), guest_used_mb }
+    }
 }
 
 fn number(values: &Values, name: &str) -> Option<u64> {
