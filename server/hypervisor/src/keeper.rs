@@ -5,14 +5,16 @@
 //! Volumes have no events of libvirt and are not kept: it remembers their names, so that it
 //! can say that some came or went, and what somebody asked for lately.
 
+mod volumes;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use model::{
-    Event, Fault, FaultKind, HostId, Network, Pool, Volume,
+    Event, Fault, FaultKind, HostId, Network, Pool,
     event::{Action, HostDevicesChanged, VolumeChanged},
     inventory::{Stamp, diff_network, diff_pool},
 };
@@ -22,6 +24,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
+pub(crate) use self::volumes::Volumes;
 use crate::{
     HostConfig, Sink,
     error::Error,
@@ -37,50 +40,6 @@ const RECONCILE: Duration = Duration::from_secs(30);
 const FIRST_WITHIN: Duration = Duration::from_secs(5);
 /// More volumes than this that come or go at once are told as one change.
 const MAX_TOLD: usize = 20;
-
-/// The volumes of pools as they were read last, until something about them changes.
-#[derive(Default)]
-pub(crate) struct Volumes(Mutex<Known>);
-
-#[derive(Default)]
-struct Known {
-    read: HashMap<Uuid, (Instant, Arc<Vec<Volume>>)>,
-    /// Grows whenever something is forgotten: what was read before that may be old.
-    forgotten: u64,
-}
-
-impl Volumes {
-    /// The volumes of a pool.
-    ///
-    /// # Errors
-    /// What libvirt refused.
-    pub(crate) async fn read(&self, session: &Arc<Session>, id: Uuid) -> Result<Arc<Vec<Volume>>, Error> {
-        let (known, forgotten) = {
-            let known = self.lock();
-            (known.read.get(&id).cloned(), known.forgotten)
-        };
-        if let Some((_, volumes)) = known.filter(|(at, _)| at.elapsed() < RECONCILE) {
-            return Ok(volumes);
-        }
-        let began = Instant::now();
-        let volumes = Arc::new(session.call(Lane::Around, move |connect| storage::volumes(connect, id)).await?);
-        let mut known = self.lock();
-        if known.forgotten == forgotten {
-            known.read.insert(id, (began, volumes.clone()));
-        }
-        Ok(volumes)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn forget(&self, id: Uuid) {
-        let mut known = self.lock();
-        known.read.remove(&id);
-        known.forgotten += 1;
-    }
-}
 
 /// The keeper of one host.
 pub(crate) struct Keeper {
@@ -152,11 +111,8 @@ impl Keeper {
             let read = session.call(Lane::Around, move |connect| storage::pool(connect, id)).await;
             match read {
                 Ok(pool) => {
-                    self.adopt_pool(id, pool, false);
-                    if others {
-                        self.shared.volumes.forget(id);
-                    }
-                    self.look_at_volumes(session, id, others).await;
+                    let differs = self.adopt_pool(id, pool, false);
+                    self.look_at_volumes(session, id, differs, others).await;
                 }
                 Err(error) => drop(self.trouble(session, "read a storage pool", &error)),
             }
@@ -208,10 +164,13 @@ impl Keeper {
         for pool in pools {
             let id = pool.id;
             gone.remove(&id);
-            self.adopt_pool(id, Some(pool), resync);
-            self.look_at_volumes(session, id, false).await;
+            let differs = self.adopt_pool(id, Some(pool), resync);
+            self.look_at_volumes(session, id, differs, false).await;
         }
-        gone.into_iter().for_each(|id| self.adopt_pool(id, None, resync));
+        for id in gone {
+            self.adopt_pool(id, None, resync);
+            self.shared.volumes.forget(id);
+        }
         true
     }
 
@@ -219,14 +178,12 @@ impl Keeper {
         Stamp { timestamp: now(), version: next_version(), cause: self.shared.cause(id), resync }
     }
 
-    /// Makes a reading the truth and publishes what differs.
-    fn adopt_pool(&mut self, id: Uuid, read: Option<Pool>, resync: bool) {
+    /// Makes a reading the truth and publishes what differs; whether anything does.
+    fn adopt_pool(&mut self, id: Uuid, read: Option<Pool>, resync: bool) -> bool {
         let had = self.pools.get(&id);
         let next = read.map(|read| newest(had, read, |pool| &mut pool.version));
         let event = diff_pool(&self.host, had, next.as_ref(), self.stamp(id, resync));
-        if event.is_some() {
-            self.shared.volumes.forget(id);
-        }
+        let differs = event.is_some();
         match next {
             Some(next) => drop(self.pools.insert(id, next)),
             None => {
@@ -235,6 +192,7 @@ impl Keeper {
             }
         }
         self.publish(event);
+        differs
     }
 
     fn adopt_network(&mut self, id: Uuid, read: Option<Network>, resync: bool) {
@@ -248,27 +206,40 @@ impl Keeper {
         self.publish(event);
     }
 
-    /// Looks which volumes a pool has now, and tells which came and went. `changed` says that
-    /// one of those that stay may be another.
-    async fn look_at_volumes(&mut self, session: &Arc<Session>, id: Uuid, changed: bool) {
-        let Some(pool) = self.pools.get(&id).cloned() else { return };
-        if !pool.state.is_active() {
+    /// Looks which volumes a pool has now, and tells which came and went. The pool itself may
+    /// differ from before; `changed` says that a volume that stays may be another.
+    async fn look_at_volumes(&mut self, session: &Arc<Session>, id: Uuid, differs: bool, changed: bool) {
+        let pool = self.pools.get(&id).filter(|pool| pool.state.is_active()).cloned();
+        let Some(pool) = pool else {
             self.names.remove(&id);
+            self.shared.volumes.forget(id);
             return;
-        }
+        };
         let read = session.call(Lane::Around, move |connect| storage::volume_names(connect, id)).await;
-        let Ok(names) = read else { return };
+        let Ok(names) = read else {
+            self.shared.volumes.forget(id);
+            return;
+        };
         let names: BTreeSet<String> = names.into_iter().collect();
         // What was there before somebody looked is no news.
-        let Some(had) = self.names.insert(id, names.clone()) else { return };
-        let came = names.difference(&had).map(|name| (Some(name.clone()), Action::Created));
-        let went = had.difference(&names).map(|name| (Some(name.clone()), Action::Deleted));
-        let mut told: Vec<_> = came.chain(went).collect();
-        if told.len() > MAX_TOLD || told.is_empty() && changed {
-            told = vec![(None, Action::Refreshed)];
-        }
-        if !told.is_empty() {
+        let Some(had) = self.names.insert(id, names.clone()) else {
             self.shared.volumes.forget(id);
+            return;
+        };
+        let came: Vec<String> = names.difference(&had).cloned().collect();
+        let went: Vec<String> = had.difference(&names).cloned().collect();
+        let moved = came.len() + went.len();
+        // A pool has other room when volumes came or went; else some volume has another size.
+        if changed || differs && moved == 0 || moved > MAX_TOLD {
+            self.shared.volumes.forget(id);
+        } else if moved > 0 {
+            self.shared.volumes.mend(session, id, &came, &went).await;
+        }
+        let came = came.into_iter().map(|name| (Some(name), Action::Created));
+        let went = went.into_iter().map(|name| (Some(name), Action::Deleted));
+        let mut told: Vec<_> = came.chain(went).collect();
+        if moved > MAX_TOLD || moved == 0 && changed {
+            told = vec![(None, Action::Refreshed)];
         }
         let cause = self.shared.cause(id);
         let events = told.into_iter().map(|(volume, action)| {

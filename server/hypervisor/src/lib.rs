@@ -64,6 +64,9 @@ pub struct HostConfig {
     pub uri: String,
     /// Whether it is the built-in demonstration.
     pub demo: bool,
+    /// Whether agents are asked for their version (`virDomainQemuAgentCommand`), for which libvirt
+    /// calls a machine tainted.
+    pub agent_version: bool,
 }
 
 impl HostConfig {
@@ -193,9 +196,9 @@ impl Hypervisor {
     /// The same of a storage pool.
     async fn run_pool(&self, (request, id): (RequestId, Uuid), name: &str, command: PoolCommand) -> Result<(), Fault> {
         let lane = if command.is_slow() { Lane::Slow } else { Lane::Command };
-        let running = self.shared.running();
+        let (running, stay) = (self.shared.running(), command.lets_others_be());
         let work = move |connect: &Connect| storage::run(connect, id, &command, &running);
-        self.run_around((request, id), name, (lane, work), |around| around.pool(id, true)).await
+        self.run_around((request, id), name, (lane, work), |around| around.pool(id, !stay)).await
     }
 
     /// The same of a network.

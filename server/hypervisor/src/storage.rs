@@ -72,11 +72,21 @@ pub(crate) fn volumes(connect: &Connect, id: Uuid) -> Result<Vec<Volume>, Error>
 
 pub(crate) fn volumes_of(pool: &StoragePool) -> Result<Vec<Volume>, Error> {
     let handles = pool.list_all_volumes(0)?;
-    let read = handles.iter().filter_map(|handle| gone_is_none(handle.xml_desc(0).map_err(Error::from)).transpose());
-    let mut volumes =
-        read.map(|text| Ok(xml::storage::volume(&text?).unwrap_or_default())).collect::<Result<Vec<_>, Error>>()?;
+    let read = handles.iter().filter_map(|handle| gone_is_none(volume(handle)).transpose());
+    let mut volumes = read.collect::<Result<Vec<_>, Error>>()?;
     volumes.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(volumes)
+}
+
+/// Volumes of a pool by their names; those that do not exist are left out.
+pub(crate) fn named_volumes(connect: &Connect, id: Uuid, names: &[String]) -> Result<Vec<Volume>, Error> {
+    let pool = connect.lookup_storage_pool_by_uuid(id)?;
+    let look = |name: &String| pool.lookup_storage_vol_by_name(name).map_err(Error::from);
+    names.iter().filter_map(|name| gone_is_none(look(name).and_then(|handle| volume(&handle))).transpose()).collect()
+}
+
+fn volume(handle: &StorageVol) -> Result<Volume, Error> {
+    Ok(xml::storage::volume(&handle.xml_desc(0)?).unwrap_or_default())
 }
 
 /// Carries a command out and returns when libvirt has answered. `running` are the machines
