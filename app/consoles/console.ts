@@ -11,12 +11,17 @@ export interface Face {
   type(text: string): Promise<void>;
   /** What it shows now, as a file. */
   save(): Promise<{ blob: Blob; extension: string }>;
+  /** What follows is shown as it happens; what came before was shown earlier. */
+  live(): void;
+  /** Lets go of every key. */
+  release(): void;
   focus(): void;
   close(): void;
 }
 
 /** What the server says beside the bytes. */
 interface Said {
+  live?: boolean;
   watching?: string[];
   ended?: string;
   fault?: string;
@@ -24,6 +29,8 @@ interface Said {
 
 /** Longest pause between two attempts, in milliseconds. */
 const LONGEST_PAUSE = 10_000;
+/** A link that held so long was a good one, so the next pause is short. */
+const GOOD = 10_000;
 /** After these nobody tries again by themselves. */
 const FINAL = ["signedOut", "notAllowed", "notFound", "unsupported", "invalid"];
 
@@ -32,6 +39,8 @@ class MachineConsole extends HTMLElement {
   #socket?: WebSocket;
   #attempt = 0;
   #timer = 0;
+  /** Since when it is connected; 0 while it is not. */
+  #since = 0;
   /** What is said while nothing special happens. */
   #standing = "";
   #listeners = new AbortController();
@@ -91,16 +100,15 @@ class MachineConsole extends HTMLElement {
     address.protocol = address.protocol.replace("http", "ws");
     const socket = (this.#socket = new WebSocket(address, protocols));
     let end: Said = { ended: "The link to Belvedere was lost." };
-    let known = false;
     // Texts are the server's own words, so whoever shows the bytes does not see them.
     socket.addEventListener("message", (event) => {
-      if (!known) {
-        known = true;
-        this.#ready(true);
-      }
       if (typeof event.data !== "string") return;
       event.stopImmediatePropagation();
       const said: Said = JSON.parse(event.data);
+      if (said.live) {
+        this.#ready(true);
+        this.#face?.live();
+      }
       if (said.watching) this.#watched(said.watching);
       if (said.ended) end = said;
     });
@@ -109,7 +117,7 @@ class MachineConsole extends HTMLElement {
   }
 
   #ready(is: boolean): void {
-    if (is) this.#attempt = 0;
+    this.#since = is ? performance.now() : 0;
     for (const button of this.#card.querySelectorAll<HTMLButtonElement>("button[data-press]")) button.disabled = !is;
   }
 
@@ -122,6 +130,7 @@ class MachineConsole extends HTMLElement {
   }
 
   #ended(said: Said): void {
+    if (this.#since && performance.now() - this.#since > GOOD) this.#attempt = 0;
     this.#ready(false);
     if (FINAL.includes(said.fault ?? "")) return this.#say(said.ended ?? "");
     const pause = Math.min(1_000 * 2 ** this.#attempt++, LONGEST_PAUSE);
@@ -161,11 +170,12 @@ class MachineConsole extends HTMLElement {
 
   async #type(field: HTMLTextAreaElement): Promise<void> {
     const text = field.value;
+    if (!this.#since) return this.#say("Nothing was typed, as it is not connected.");
     field.value = "";
     this.#face?.focus();
     this.#say(`Typing ${text.length} characters…`);
     await this.#face?.type(text);
-    this.#say(this.#standing);
+    if (this.#since) this.#say(this.#standing);
   }
 
   async #save(): Promise<void> {
@@ -182,6 +192,8 @@ class MachineConsole extends HTMLElement {
     if (!(event.ctrlKey && event.altKey && event.key === "End")) return;
     event.preventDefault();
     event.stopPropagation();
+    // That they are let go of is heard by what has the focus then.
+    this.#face?.release();
     this.#card.querySelector<HTMLElement>("header summary")?.focus();
   }
 }

@@ -4,6 +4,12 @@ import { Terminal } from "@xterm/xterm";
 import "@xterm/xterm/css/xterm.css";
 import type { Face } from "./console.ts";
 
+/** What a terminal says by itself when it is asked: where the cursor is, what it is, its colours. */
+const ANSWER = /^\x1b(\[[?>]?[\d;]*[Rcn]|\[\?[\d;]+\$y|\]\d+;|P[01]\$r)/;
+
+/** Bytes that are sent at once. */
+const PART = 16 * 1024;
+
 /** What keys send that a line knows no other name for. */
 const SENT: Record<string, string> = { Tab: "\t", Return: "\r", Escape: "\x1b" };
 
@@ -18,16 +24,25 @@ export function make(place: HTMLElement, label: string): Face {
   withNonce(() => terminal.open(place));
   terminal.textarea?.setAttribute("aria-label", label);
   let socket: WebSocket | undefined;
-  const send = (text: string) => {
-    if (socket?.readyState === WebSocket.OPEN) socket.send(new TextEncoder().encode(text));
+  // What was shown earlier may hold questions to the terminal, which were answered then.
+  let earlier = true;
+  const post = (bytes: Uint8Array<ArrayBuffer>) => {
+    for (let at = 0; at < bytes.length && socket?.readyState === WebSocket.OPEN; at += PART) socket.send(bytes.slice(at, at + PART));
   };
-  terminal.onData(send);
-  terminal.onBinary((text) => socket?.readyState === WebSocket.OPEN && socket.send(Uint8Array.from(text, (c) => c.charCodeAt(0))));
+  const send = (text: string) => post(new TextEncoder().encode(text));
+  terminal.onData((text) => {
+    if (earlier) return;
+    if (!ANSWER.test(text)) return send(text);
+    // The server lets one of those who look answer.
+    if (socket?.readyState === WebSocket.OPEN) socket.send(text);
+  });
+  terminal.onBinary((text) => !earlier && post(Uint8Array.from(text, (c) => c.charCodeAt(0))));
   const sizes = new ResizeObserver(() => fit.fit());
   sizes.observe(place);
   return {
     attach(next) {
       socket = next;
+      earlier = true;
       socket.binaryType = "arraybuffer";
       // What it showed last comes again.
       socket.addEventListener("open", () => terminal.reset());
@@ -41,6 +56,8 @@ export function make(place: HTMLElement, label: string): Face {
       const lines = Array.from({ length: active.length }, (_, at) => active.getLine(at)?.translateToString(true) ?? "");
       return { blob: new Blob([lines.join("\n").trimEnd() + "\n"], { type: "text/plain" }), extension: "txt" };
     },
+    live: () => terminal.write("", () => (earlier = false)),
+    release: () => {},
     focus: () => terminal.focus(),
     close() {
       sizes.disconnect();

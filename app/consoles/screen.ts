@@ -49,6 +49,9 @@ export function make(place: HTMLElement, label: string): Face {
       const blob = await new Promise<Blob | null>((done) => (canvas ? canvas.toBlob(done, "image/png") : done(null)));
       return { blob: blob ?? new Blob(), extension: "png" };
     },
+    live: () => {},
+    // What noVNC takes for a window that is left.
+    release: () => window.dispatchEvent(new Event("blur")),
     focus: () => screen?.focus(),
     close: () => screen?.disconnect(),
   };

@@ -63,6 +63,52 @@ test.describe("the console of a real guest", () => {
     expect(records.map((record: any) => record.targetName)).toContain("tiny/serial0 on atlas");
   });
 
+  test("what a line asked the terminal earlier is answered once, and not by those who come later", async ({ page, context, complaints }) => {
+    await page.goto(`${address}?show=serial0`);
+    await expect(state(page)).toHaveText("Connected");
+    // It asks where the cursor is, and shows the answer as what was typed.
+    await type(page, "printf 'asked\\033[6n'; read -r answer; echo told-$((4 * 4))");
+    await expect(terminal(page)).toContainText(/asked\^\[\[\d+;\d+R/);
+    await page.keyboard.press("Enter");
+    await expect(terminal(page)).toContainText("told-16");
+    const second = await context.newPage();
+    watch(second, complaints);
+    // What its terminal says by itself is a text, what is typed is not.
+    const said: string[] = [];
+    second.on("websocket", (socket) => socket.on("framesent", ({ payload }) => typeof payload === "string" && said.push(payload)));
+    await second.goto(`${address}?show=serial0`);
+    await expect(terminal(second)).toContainText("told-16");
+    await page.bringToFront();
+    expect(said).toEqual([]);
+    // The shell asks with each prompt, both answer, and one is heard: the next line is what was typed.
+    for (const n of [5, 6, 7]) {
+      await type(page, `echo typed-$((${n} * ${n}))`);
+      await expect(terminal(second)).toContainText(`typed-${n * n}`);
+    }
+    await expect(terminal(page)).not.toContainText("not found");
+  });
+
+  test("leaving a screen by its keys leaves none of them held down", async ({ page }) => {
+    const sent: Buffer[] = [];
+    page.on("websocket", (socket) => socket.on("framesent", (frame) => sent.push(Buffer.from(frame.payload as Buffer))));
+    await page.goto(address);
+    await expect(state(page)).toHaveText("Connected");
+    await page.getByRole("img", { name: "Screen of tiny" }).click();
+    /** What became of a key: whether it went down each time (QEMU's extended key event). */
+    const moves = (keysym: number) => {
+      const events = sent.filter((part) => part.length === 12 && part[0] === 255 && part.readUInt32BE(4) === keysym);
+      return events.map((part) => part.readUInt16BE(2) === 1);
+    };
+    await page.keyboard.down("ControlLeft");
+    await page.keyboard.down("AltLeft");
+    await expect.poll(() => [moves(0xffe3), moves(0xffe9)]).toEqual([[true], [true]]);
+    await page.keyboard.press("End");
+    await expect.poll(() => [moves(0xffe3), moves(0xffe9)]).toEqual([[true, false], [true, false]]);
+    await expect(page.locator(".console header summary").first()).toBeFocused();
+    await page.keyboard.up("AltLeft");
+    await page.keyboard.up("ControlLeft");
+  });
+
   test("a screen is shown and takes keys, is saved as a picture, and comes again after a restart of the machine", async ({ page }) => {
     await page.goto(address);
     await expect(page.getByRole("link", { name: "Screen" })).toHaveAttribute("aria-current", "true");

@@ -13,13 +13,16 @@ use support::{
     read,
     site::{PASSWORD, Site},
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, sync::Mutex, time::timeout};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{self, Message, client::IntoClientRequest},
 };
 
 type Socket = WebSocketStream<TcpStream>;
+
+/// Daemons that start screens at the same time may choose the same port.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// A server with accounts over a host whose guest runs.
 struct Consoles {
@@ -98,6 +101,7 @@ async fn until(socket: &mut Socket, text: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs root, libvirtd and QEMU; make test runs it"]
 async fn a_console_opens_once_for_whom_its_ticket_was_made_and_from_our_own_pages() {
+    let _alone = ALONE.lock().await;
     let consoles = Consoles::new().await;
     let site = &consoles.site;
     for (name, role) in [("bob", "operator"), ("vera", "viewer")] {
@@ -163,6 +167,7 @@ async fn a_console_opens_once_for_whom_its_ticket_was_made_and_from_our_own_page
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs root, libvirtd and QEMU; make test runs it"]
 async fn an_open_console_ends_with_the_right_to_it_with_its_machine_and_with_its_host() {
+    let _alone = ALONE.lock().await;
     let consoles = Consoles::new().await;
     let (site, daemon) = (&consoles.site, &consoles.daemon);
     let jane = site.cookie("jane").await;
@@ -216,4 +221,53 @@ async fn an_open_console_ends_with_the_right_to_it_with_its_machine_and_with_its
     daemon.signal("kill");
     until(&mut line, "ended").await;
     daemon.signal("restart");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root, libvirtd and QEMU; make test runs it"]
+async fn a_line_that_takes_nothing_of_what_is_typed_harms_no_other() {
+    let _alone = ALONE.lock().await;
+    let mut consoles = Consoles::new().await;
+    consoles.daemon.guest("app");
+    consoles.daemon.virsh(&["start", "app"]);
+    consoles.daemon.in_guest("app", "true").await;
+    let jane = consoles.site.cookie("jane").await;
+    let jane = ("cookie", jane.as_str());
+    let open = async |consoles: &Consoles| {
+        let ticket = consoles.ticket(jane, "serial0").await;
+        consoles.open("/api/v1/consoles", &ticket, &[jane]).await.expect("opens")
+    };
+    // A guest that stands still reads nothing.
+    consoles.daemon.virsh(&["suspend", "web-01"]);
+    let mut stuck = open(&consoles).await;
+    until(&mut stuck, "watching").await;
+    for _ in 0..64 {
+        stuck.send(Message::binary(vec![b'x'; 16 * 1024])).await.expect("sent");
+    }
+    consoles.id = consoles.daemon.virsh(&["domuuid", "app"]);
+    let mut other = open(&consoles).await;
+    until(&mut other, "watching").await;
+    let began = std::time::Instant::now();
+    // As long as it takes libvirt to give a connection up that is not read any more, and longer.
+    for n in 0_u32.. {
+        other.send(Message::binary(format!("echo $((6 * 7))-{n}\r"))).await.expect("sent");
+        until(&mut other, &format!("42-{n}")).await;
+        if began.elapsed() > Duration::from_secs(30) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    // It goes on once the guest does, or is opened anew.
+    consoles.daemon.virsh(&["resume", "web-01"]);
+    consoles.id = consoles.daemon.virsh(&["domuuid", "web-01"]);
+    drop(stuck);
+    let began = std::time::Instant::now();
+    loop {
+        let mut again = open(&consoles).await;
+        let said = until(&mut again, "ing\":").await;
+        if said.contains("watching") {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{said}");
+    }
 }

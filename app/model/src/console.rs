@@ -81,7 +81,8 @@ impl Console {
         }
         match self.kind {
             ConsoleKind::Screen => {
-                let viewer = format!("Look at it with: virt-viewer --connect {} {name}", host.connection.uri);
+                let (uri, machine) = (quoted(&host.connection.uri), quoted(name));
+                let viewer = format!("Look at it with: virt-viewer --connect {uri} {machine}");
                 if !domain.graphics.iter().any(|graphics| graphics.kind == "vnc") {
                     let kind = &domain.graphics[0].kind;
                     return unsupported(format!("The screen of {name} is shown by {kind}, not by VNC"), viewer);
@@ -102,6 +103,11 @@ impl Console {
         }
         Ok(())
     }
+}
+
+/// A text as a shell takes it for one word, whatever is in it.
+pub fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 #[cfg(test)]
@@ -164,7 +170,9 @@ mod tests {
             Domain { graphics: vec![Graphics { kind: "spice".into(), ..Graphics::default() }], ..domain.clone() };
         assert_eq!(why(&screen, &spice, &local).0, FaultKind::Unsupported);
         let far = host("qemu+ssh://root@kvm-2/system", "QEMU");
-        assert!(why(&screen, &domain, &far).1.contains("virt-viewer --connect qemu+ssh://root@kvm-2/system web"));
+        assert!(why(&screen, &domain, &far).1.contains("virt-viewer --connect 'qemu+ssh://root@kvm-2/system' 'web'"));
+        let hostile = Domain { name: "x'; reboot; '".into(), ..spice };
+        assert!(why(&screen, &hostile, &local).1.contains("'qemu:///system' 'x'\\''; reboot; '\\'''"), "one word");
         assert_eq!(line.check(&domain, &far), Ok(()), "lines come over any link");
         assert_eq!(why(&line, &domain, &host("test:///default", "TEST")).0, FaultKind::Unsupported);
         let mut away = host("qemu:///system", "QEMU");

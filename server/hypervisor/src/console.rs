@@ -51,12 +51,16 @@ pub(crate) async fn open(session: &Arc<Session>, domain: &Domain, console: &Cons
     let (open, ends) = halves();
     match console.kind {
         ConsoleKind::Serial => {
-            let tube = session.call(Lane::Console, move |connect| line(connect, id, &name)).await?;
+            // What nobody takes waits in the daemon, which reads no more of a connection then.
+            let own = session.clone();
+            let opened = move |_: &Connect| line(&own.connection_of_its_own()?, id, &name);
+            let tube = session.call(Lane::Console, opened).await?;
             tokio::spawn(pump(Arc::new(tube), ends));
         }
         ConsoleKind::Screen => {
             let index = domain.graphics.iter().position(|graphics| graphics.kind == "vnc").unwrap_or_default();
-            let socket = session.call(Lane::Console, move |connect| screen(connect, id, index as u32)).await?;
+            // QEMU is asked for it, which may hang.
+            let socket = session.ask(id, move |connect| screen(connect, id, index as u32)).await?;
             tokio::spawn(carry(UnixStream::from_std(socket).map_err(|_| Error::Panicked)?, ends));
         }
     }

@@ -145,12 +145,20 @@ impl Session {
     fn connection(&self, lane: Lane) -> Result<Arc<Connect>, Error> {
         let lane = if self.single { Lane::Read } else { lane };
         let mut slot = self.connections[lane as usize].lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(connect) = &*slot {
+        // The first one that breaks is noticed by the watcher, who opens everything anew. Another
+        // one may break alone.
+        let usable = |connect: &Arc<Connect>| lane == Lane::Read || connect.is_alive().unwrap_or(false);
+        if let Some(connect) = slot.as_ref().filter(|connect| usable(connect)) {
             return Ok(connect.clone());
         }
         let connect = Arc::new(open(&self.uri)?);
         *slot = Some(connect.clone());
         Ok(connect)
+    }
+
+    /// A connection for one purpose alone, which harms no other when it breaks. Opening it blocks.
+    pub(crate) fn connection_of_its_own(&self) -> Result<Connect, Error> {
+        open(&self.uri)
     }
 
     /// Runs a blocking call. When the deadline passes the caller is told, while

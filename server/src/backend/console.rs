@@ -6,13 +6,16 @@
 use std::{
     collections::{HashMap, VecDeque},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use axum::body::Bytes;
-use futures_util::{Stream, StreamExt, stream};
-use hypervisor::OpenConsole;
+use futures_util::{Stream, stream};
+use hypervisor::{Hypervisor, OpenConsole};
 use model::{Console, ConsoleKind, Domain, DomainRef, Fault, FaultKind, Origin, Viewer};
 use tokio::{
     sync::{broadcast, mpsc, watch},
@@ -27,10 +30,15 @@ use crate::{
 
 /// How long a ticket opens its console.
 const TICKET_FOR: Duration = Duration::from_secs(30);
-/// Tickets that may wait to be used.
+/// Tickets that may wait to be used, and those of one of them.
 const MAX_TICKETS: usize = 1_000;
-/// People that may look at consoles at a time.
+const MAX_TICKETS_OF_ONE: usize = 20;
+/// People that may look at consoles at a time, and consoles that one of them may look at.
 const MAX_WATCHERS: usize = 100;
+const MAX_WATCHED_BY_ONE: usize = 20;
+/// How often a line that was just let go of is asked for again, and the pause before that.
+const AGAIN: usize = 2;
+const LET_GO: Duration = Duration::from_millis(300);
 /// What a line showed last, for those who come later, in bytes.
 const RECENT: usize = 64 * 1024;
 /// Parts of a line that a reader may be behind.
@@ -56,6 +64,8 @@ struct Ticket {
 pub(crate) struct Consoles {
     tickets: Mutex<HashMap<[u8; 32], Ticket>>,
     open: Mutex<HashMap<(DomainRef, String), Arc<Watched>>>,
+    /// How many readers there were.
+    readers: AtomicU64,
 }
 
 /// A console that somebody looks at.
@@ -69,6 +79,8 @@ struct Watched {
 /// A serial line that is open.
 struct Line {
     typed: mpsc::Sender<Bytes>,
+    /// The reader that typed last; 0 is none.
+    typist: AtomicU64,
     shown: Mutex<Shows>,
 }
 
@@ -80,15 +92,20 @@ struct Shows {
     live: Option<broadcast::Sender<Bytes>>,
 }
 
+/// What a console shows, part by part.
+type Showing = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
+
 /// What one reader has of a console.
 pub(crate) struct Attached {
     /// What is typed.
     pub(crate) typed: mpsc::Sender<Bytes>,
+    /// What it showed before one came.
+    pub(crate) recent: Bytes,
     /// What the machine shows, to its end.
-    pub(crate) shown: Pin<Box<dyn Stream<Item = Bytes> + Send>>,
+    pub(crate) shown: Showing,
     /// Who looks at it, oneself among them.
     pub(crate) watchers: watch::Receiver<Vec<String>>,
-    _seat: Seat,
+    seat: Seat,
 }
 
 /// A reader's place, which is free again when this is dropped.
@@ -97,7 +114,28 @@ struct Seat {
     key: (DomainRef, String),
     watched: Arc<Watched>,
     who: String,
+    /// A number of its own, from 1.
+    reader: u64,
     line: Option<Arc<Line>>,
+}
+
+impl Attached {
+    /// Notes that this reader types.
+    pub(crate) fn types(&self) {
+        if let Some(line) = &self.seat.line {
+            line.typist.store(self.seat.reader, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether this reader's terminal answers what programs on the line ask terminals. One does,
+    /// that of who typed last: they would take further answers for what somebody types.
+    pub(crate) fn answers(&self) -> bool {
+        let own = self.seat.reader;
+        self.seat.line.as_ref().is_some_and(|line| {
+            let first = line.typist.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed);
+            first.is_ok() || first == Err(own)
+        })
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -112,7 +150,8 @@ impl Consoles {
     pub(crate) fn ticket(&self, holder: Holder, place: Place) -> Result<String, Fault> {
         let (mut tickets, now) = (lock(&self.tickets), Instant::now());
         tickets.retain(|_, ticket| ticket.until > now);
-        if tickets.len() >= MAX_TICKETS {
+        let own = tickets.values().filter(|ticket| ticket.holder == holder).count();
+        if own >= MAX_TICKETS_OF_ONE || tickets.len() >= MAX_TICKETS {
             let fault = Fault::new(FaultKind::Busy, "Too many consoles are being opened");
             return Err(fault.with_next("Try again in a moment"));
         }
@@ -138,8 +177,8 @@ impl Consoles {
     fn sit(self: &Arc<Self>, (id, console): &Place, who: &str) -> Result<Seat, Fault> {
         let key = (id.clone(), console.name.clone());
         let mut open = lock(&self.open);
-        let sitting: usize = open.values().map(|watched| watched.watchers.borrow().len()).sum();
-        if sitting >= MAX_WATCHERS {
+        let all = || open.values().flat_map(|watched| watched.watchers.borrow().clone());
+        if all().count() >= MAX_WATCHERS || all().filter(|name| name == who).count() >= MAX_WATCHED_BY_ONE {
             let fault = Fault::new(FaultKind::Busy, "Too many consoles are open");
             return Err(fault.with_next("Close others first"));
         }
@@ -148,13 +187,15 @@ impl Consoles {
         });
         let watched = watched.clone();
         watched.watchers.send_modify(|names| names.push(who.to_owned()));
-        Ok(Seat { consoles: self.clone(), key, watched, who: who.to_owned(), line: None })
+        let reader = self.readers.fetch_add(1, Ordering::Relaxed) + 1;
+        Ok(Seat { consoles: self.clone(), key, watched, who: who.to_owned(), reader, line: None })
     }
 
-    /// Forgets a console that nobody looks at any more.
+    /// Forgets a console that nobody looks at any more, unless its line is still kept open.
     fn forget(&self, key: &(DomainRef, String)) {
         let mut open = lock(&self.open);
-        if open.get(key).is_some_and(|watched| watched.watchers.borrow().is_empty()) {
+        let is_shut = |watched: &Watched| watched.line.try_lock().is_ok_and(|line| line.strong_count() == 0);
+        if open.get(key).is_some_and(|watched| watched.watchers.borrow().is_empty() && is_shut(watched)) {
             open.remove(key);
         }
     }
@@ -168,6 +209,9 @@ impl Drop for Seat {
             }
         });
         let (consoles, key, line) = (self.consoles.clone(), self.key.clone(), self.line.take());
+        if let Some(line) = &line {
+            line.typist.compare_exchange(self.reader, 0, Ordering::Relaxed, Ordering::Relaxed).ok();
+        }
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) if line.is_some() => drop(runtime.spawn(async move {
                 sleep(LINGER).await;
@@ -184,7 +228,7 @@ impl Line {
     fn of(OpenConsole { mut shown, typed }: OpenConsole) -> Arc<Self> {
         let live = broadcast::Sender::new(BEHIND);
         let shows = Shows { live: Some(live), ..Shows::default() };
-        let line = Arc::new(Self { typed, shown: Mutex::new(shows) });
+        let line = Arc::new(Self { typed, typist: AtomicU64::new(0), shown: Mutex::new(shows) });
         let told = Arc::downgrade(&line);
         tokio::spawn(async move {
             while let Some(part) = shown.recv().await {
@@ -204,13 +248,13 @@ impl Line {
     }
 
     /// What it showed last, and all that follows; none when it has ended.
-    fn follow(&self) -> Option<Pin<Box<dyn Stream<Item = Bytes> + Send>>> {
+    fn follow(&self) -> Option<(Bytes, Showing)> {
         let shows = lock(&self.shown);
         let live = shows.live.as_ref()?.subscribe();
         let recent = Bytes::from(Vec::from_iter(shows.recent.iter().copied()));
         // Whoever falls behind begins again with what was shown last.
         let live = stream::unfold(live, async |mut live| live.recv().await.ok().map(|part| (part, live)));
-        Some(Box::pin(stream::once(async { recent }).filter(|part| std::future::ready(!part.is_empty())).chain(live)))
+        Some((recent, Box::pin(live)))
     }
 }
 
@@ -231,7 +275,7 @@ impl Backend {
     }
 
     /// Opens a console for somebody, or lets them look at one that is open. That they did is on
-    /// disk before.
+    /// disk before they see anything of it.
     ///
     /// # Errors
     /// When it cannot be opened, or that cannot be recorded.
@@ -239,36 +283,51 @@ impl Backend {
         let (domain, console) = self.console(&id, &console.name)?;
         let host = self.hosts.get(&id.host).ok_or_else(|| no_host(&id.host))?;
         let name = format!("{}/{} on {}", domain.name, console.name, id.host);
-        let note = Note::of("consoleOpened", &name, origin.clone());
-        self.journal.accounts.write(move |connection| accounts::note(connection, &note)).await?;
         let who = origin.who.as_deref().unwrap_or("somebody");
         let mut seat = self.consoles.sit(&(id, console.clone()), who)?;
         let watchers = seat.watched.watchers.subscribe();
-        if console.kind == ConsoleKind::Screen {
+        let (recent, shown, typed) = if console.kind == ConsoleKind::Screen {
             let OpenConsole { shown, typed } = host.open_console(&domain, &console).await?;
             let shown = stream::unfold(shown, async |mut shown| shown.recv().await.map(|part| (part, shown)));
-            return Ok(Attached { typed, shown: Box::pin(shown), watchers, _seat: seat });
-        }
-        let watched = seat.watched.clone();
-        let mut known = watched.line.lock().await;
-        let open = known.upgrade().and_then(|line| Some((line.follow()?, line)));
-        let (shown, line) = match open {
-            Some(open) => open,
-            None => {
-                let line = Line::of(host.open_console(&domain, &console).await?);
-                *known = Arc::downgrade(&line);
-                let ended = || Fault::new(FaultKind::Refused, format!("{} of {} ended", console.name, domain.name));
-                (line.follow().ok_or_else(ended)?, line)
-            }
+            (Bytes::new(), Box::pin(shown) as Showing, typed)
+        } else {
+            let watched = seat.watched.clone();
+            let mut known = watched.line.lock().await;
+            let open = known.upgrade().and_then(|line| Some((line.follow()?, line)));
+            let ((recent, shown), line) = match open {
+                Some(open) => open,
+                None => {
+                    let line = Line::of(open_line(host, &domain, &console).await?);
+                    *known = Arc::downgrade(&line);
+                    let ended = || Fault::new(FaultKind::Refused, format!("{} of {} ended", console.name, domain.name));
+                    (line.follow().ok_or_else(ended)?, line)
+                }
+            };
+            let typed = line.typed.clone();
+            seat.line = Some(line);
+            (recent, shown, typed)
         };
-        let typed = line.typed.clone();
-        seat.line = Some(line);
-        Ok(Attached { typed, shown, watchers, _seat: seat })
+        let note = Note::of("consoleOpened", &name, origin.clone());
+        self.journal.accounts.write(move |connection| accounts::note(connection, &note)).await?;
+        Ok(Attached { typed, recent, shown, watchers, seat })
     }
+}
+
+/// Opens a line. One that we let go of just now may still be open for a moment.
+async fn open_line(host: &Hypervisor, domain: &Domain, console: &Console) -> Result<OpenConsole, Fault> {
+    for _ in 0..AGAIN {
+        match host.open_console(domain, console).await {
+            Err(fault) if fault.kind == FaultKind::Conflict => sleep(LET_GO).await,
+            opened => return opened,
+        }
+    }
+    host.open_console(domain, console).await
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::StreamExt;
+
     use super::*;
 
     fn place() -> Place {
@@ -294,10 +353,11 @@ mod tests {
         tokio::time::advance(TICKET_FOR).await;
         assert_eq!(refused(&old, &holder(1)), FaultKind::NotAllowed, "it is too old");
         assert_eq!(refused("", &holder(1)), FaultKind::NotAllowed);
-        for _ in 0..MAX_TICKETS {
+        for _ in 0..MAX_TICKETS_OF_ONE {
             consoles.ticket(holder(1), place()).expect("made");
         }
         assert_eq!(consoles.ticket(holder(1), place()).expect_err("too many").kind, FaultKind::Busy);
+        assert!(consoles.ticket(holder(2), place()).is_ok(), "somebody else has a share of their own");
         tokio::time::advance(TICKET_FOR).await;
         assert!(consoles.ticket(holder(1), place()).is_ok(), "old ones make room");
     }
@@ -306,13 +366,13 @@ mod tests {
     async fn who_comes_later_sees_what_a_line_showed_last_and_all_see_its_end() {
         let ((show, shown), (typed, mut keys)) = (mpsc::channel(4), mpsc::channel(4));
         let line = Line::of(OpenConsole { shown, typed });
-        let mut first = line.follow().expect("open");
+        let (nothing, mut first) = line.follow().expect("open");
+        assert!(nothing.is_empty());
         show.send(Bytes::from(vec![b'x'; RECENT])).await.expect("taken");
         show.send(Bytes::from_static(b"login: ")).await.expect("taken");
         let seen = first.next().await.expect("a part").len() + first.next().await.expect("a part").len();
         assert_eq!(seen, RECENT + 7);
-        let mut second = line.follow().expect("open");
-        let recent = second.next().await.expect("what was shown last");
+        let (recent, mut second) = line.follow().expect("open");
         assert!(recent.len() == RECENT && recent.ends_with(b"xxlogin: "), "{}", recent.len());
         line.typed.send(Bytes::from_static(b"root\r")).await.expect("taken");
         assert_eq!(keys.recv().await.expect("typed"), "root\r");
@@ -330,8 +390,13 @@ mod tests {
         assert_eq!(*watchers.borrow(), ["jane", "bob", "jane"]);
         drop(jane);
         assert_eq!(*watchers.borrow(), ["bob", "jane"]);
-        let seats: Vec<_> = (2..MAX_WATCHERS).map(|_| consoles.sit(&place(), "x").expect("a seat")).collect();
-        assert_eq!(consoles.sit(&place(), "x").err().expect("too many").kind, FaultKind::Busy);
+        let refused = |who: &str| consoles.sit(&place(), who).err().map(|fault| fault.kind);
+        let own: Vec<_> = (0..MAX_WATCHED_BY_ONE).map(|_| consoles.sit(&place(), "x").expect("a seat")).collect();
+        assert_eq!((refused("x"), refused("y")), (Some(FaultKind::Busy), None), "each has a share");
+        drop(own);
+        let seats: Vec<_> =
+            (2..MAX_WATCHERS).map(|n| consoles.sit(&place(), &format!("{}", n % 10)).expect("a seat")).collect();
+        assert_eq!(refused("y"), Some(FaultKind::Busy));
         drop((both, seats));
         assert!(lock(&consoles.open).is_empty());
     }

@@ -1,5 +1,6 @@
 //! Consoles over WebSocket (RFC 6455): a ticket, which is shown as one of the protocols so that no
-//! address holds it, and then bytes as they are. Texts are ours: who looks, and why it ended.
+//! address holds it, and then bytes as they are. Texts are ours: who looks, and why it ended; those
+//! of a browser are what its terminal answers by itself.
 
 use std::time::{Duration, Instant};
 
@@ -16,11 +17,15 @@ use futures_util::StreamExt;
 use model::{DomainRef, Fault, FaultKind, HostId, Origin};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    sync::mpsc::error::SendTimeoutError,
+    time::{MissedTickBehavior, interval},
+};
 use uuid::Uuid;
 
 use super::{Failed, api::unreadable, door::Admitted};
 use crate::{
+    auth::By,
     backend::console::{Attached, Place},
     sight::Sight,
 };
@@ -96,9 +101,14 @@ async fn carry(
     (sight, admitted): (&Sight, &Admitted),
     place: &Place,
 ) -> Option<(u16, Fault)> {
-    let (mut look, mut heard) = (interval(LOOK), Instant::now());
+    let (mut look, mut heard, mut by) = (interval(LOOK), Instant::now(), By::Page);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     attached.watchers.mark_changed();
+    if !attached.recent.is_empty() {
+        socket.send(Message::Binary(std::mem::take(&mut attached.recent))).await.ok()?;
+    }
+    // What a terminal answers to what was shown before nobody waits for any more.
+    socket.send(Message::text(json!({ "live": true }).to_string())).await.ok()?;
     loop {
         tokio::select! {
             part = attached.shown.next() => match part {
@@ -108,13 +118,24 @@ async fn carry(
             message = socket.recv() => {
                 heard = Instant::now();
                 let part = match message?.ok()? {
-                    Message::Binary(part) => part,
-                    Message::Text(text) => text.into(),
+                    Message::Binary(part) => {
+                        attached.types();
+                        by = By::Person;
+                        part
+                    }
+                    Message::Text(answer) if attached.answers() => answer.into(),
+                    Message::Text(_) => continue,
                     Message::Close(_) => return None,
                     Message::Ping(_) | Message::Pong(_) => continue,
                 };
-                if attached.typed.send(part).await.is_err() {
-                    return Some((ENDED, why_ended(sight, place)));
+                match attached.typed.send_timeout(part, LOOK).await {
+                    Ok(()) => {}
+                    Err(SendTimeoutError::Closed(_)) => return Some((ENDED, why_ended(sight, place))),
+                    Err(SendTimeoutError::Timeout(_)) => {
+                        let reason = format!("{} takes nothing of what is typed", place.1.label());
+                        let fault = Fault::new(FaultKind::TimedOut, reason);
+                        return Some((ENDED, fault.with_next("Look whether the machine hangs")));
+                    }
                 }
             }
             changed = attached.watchers.changed() => {
@@ -126,7 +147,8 @@ async fn carry(
                 if heard.elapsed() > SILENT {
                     return None;
                 }
-                if !admitted.still().await || sight.machine(&place.0).is_err() {
+                // Whoever types is there.
+                if !admitted.still(std::mem::replace(&mut by, By::Page)).await || sight.machine(&place.0).is_err() {
                     let fault = Fault::new(FaultKind::SignedOut, "You may not look at this console any more");
                     return Some((SENT_AWAY, fault.with_next("Log in again")));
                 }

@@ -126,8 +126,8 @@ pub(crate) struct Admitted {
 
 impl Admitted {
     /// Whether who came in would still be let in as the same one.
-    pub(crate) async fn still(&self) -> bool {
-        self.auth.viewer(self.shown.as_ref(), By::Page).await.is_ok_and(|viewer| viewer.as_ref() == Some(&self.viewer))
+    pub(crate) async fn still(&self, by: By) -> bool {
+        self.auth.viewer(self.shown.as_ref(), by).await.is_ok_and(|viewer| viewer.as_ref() == Some(&self.viewer))
     }
 
     /// When a stream has to look again.
@@ -269,7 +269,8 @@ pub(crate) async fn check(State(door): State<Arc<Door>>, mut request: Request, n
         return Failed(fault).into_response();
     };
     let shown = door.shown(request.headers());
-    let by = if request.uri().path() == "/events" { By::Page } else { By::Person };
+    // An open page asks for these by itself, again and again.
+    let by = if ["/events", "/api/v1/consoles"].contains(&request.uri().path()) { By::Page } else { By::Person };
     let viewer = match (access, door.auth.viewer(shown.as_ref(), by).await) {
         (_, Ok(viewer)) => viewer,
         // Health is told although accounts cannot be read.

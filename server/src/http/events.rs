@@ -17,7 +17,7 @@ use model::{Cursor, Event, Fault, FaultKind, Role};
 use serde::Deserialize;
 
 use super::{Failed, door::Admitted, takeover::Endless};
-use crate::{Backend, feed::Filter, sight::Sight};
+use crate::{Backend, auth::By, feed::Filter, sight::Sight};
 
 /// The query of a stream.
 #[derive(Deserialize)]
@@ -95,7 +95,7 @@ pub(crate) async fn stream(
         let wait = Duration::from_secs(seconds).min(LONGEST_POLL);
         let text = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
         let answer = reader.once(wait).await;
-        if !admitted.still().await {
+        if !admitted.still(By::Page).await {
             return Err(Fault::new(FaultKind::SignedOut, "You are signed out").into());
         }
         return Ok((text, answer).into_response());
@@ -105,7 +105,7 @@ pub(crate) async fn stream(
         let chunk = reader.next().await?;
         // Whoever was sent away meanwhile, or may do something else now, begins anew.
         if look <= Instant::now() {
-            if !admitted.still().await {
+            if !admitted.still(By::Page).await {
                 return None;
             }
             look = Admitted::next_look();

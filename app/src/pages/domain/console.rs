@@ -5,7 +5,7 @@
 
 use leptos::prelude::*;
 use leptos_router::hooks::use_query_map;
-use model::{Console, ConsoleKind, Fault, FaultKind, Permission};
+use model::{Console, ConsoleKind, Fault, FaultKind, Permission, console::quoted};
 
 use super::Subject;
 use crate::{
@@ -50,7 +50,7 @@ pub(crate) fn ConsoleTab() -> impl IntoView {
         });
         let uri = host.map(|host| host.connection.uri).unwrap_or_default();
         Scene {
-            by_hand: format!("virsh -c '{uri}' console '{}'", domain.name),
+            by_hand: format!("virsh -c {} console {}", quoted(&uri), quoted(&domain.name)),
             name: domain.name.clone(),
             chosen: chosen.cloned(),
             all,
