@@ -56,6 +56,8 @@ pub struct Config {
     pub pam: Option<Pam>,
     /// Networks that are not public and may be fetched from all the same.
     pub fetch_from: Vec<IpNet>,
+    /// Whether guests' agents are asked for their version.
+    pub agent_version: bool,
     /// The folder of scripts, styles and images.
     pub site: PathBuf,
 }
@@ -153,6 +155,9 @@ struct Flags {
     /// Network that is not public, such as 10.1.0.0/16, from which files may be fetched into pools; may be repeated
     #[arg(long, value_name = "NET", env = "BELVEDERE_FETCH_FROM", value_delimiter = ' ')]
     fetch_from: Vec<String>,
+    /// Ask each guest's agent for its version; libvirt then calls the machine tainted (custom-ga-command)
+    #[arg(long, env = "BELVEDERE_AGENT_VERSION", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    agent_version: Option<bool>,
     /// Who has to log in: nobody until there is an account (auto), everybody (on), or, on loopback only, nobody (off)
     #[arg(long, value_name = "auto|on|off", env = "BELVEDERE_AUTH")]
     auth: Option<String>,
@@ -201,6 +206,7 @@ struct File {
     base_path: Option<String>,
     trusted_proxy: Vec<String>,
     fetch_from: Vec<String>,
+    agent_version: Option<bool>,
     auth: Option<String>,
     tls: Option<bool>,
     tls_cert: Option<PathBuf>,
@@ -286,6 +292,7 @@ impl Config {
                 format!("cannot use {} for data: {error}; choose another folder with --data", data.display())
             })?;
         }
+        let agent_version = flags.agent_version.or(file.agent_version).unwrap_or(false);
         let demo = flags.demo.or(file.demo).unwrap_or(false);
         if demo && connect.iter().any(|(id, _)| id.as_str() == "demo") {
             return Err("the name demo belongs to the demonstration host; give yours another name with NAME=URI".into());
@@ -304,6 +311,7 @@ impl Config {
             oidc,
             pam,
             fetch_from,
+            agent_version,
             site: site(),
         })
     }
@@ -332,13 +340,13 @@ impl Config {
 
     /// The hosts to watch, and the folder that must live as long as they do.
     pub(crate) async fn hosts(&self) -> io::Result<(Vec<HostConfig>, Option<tempfile::TempDir>)> {
-        let mut hosts: Vec<HostConfig> =
-            self.connect.iter().map(|(id, uri)| HostConfig { id: id.clone(), uri: uri.clone(), demo: false }).collect();
+        let host = |id: HostId, uri: String| HostConfig { id, uri, demo: false, agent_version: self.agent_version };
+        let mut hosts: Vec<HostConfig> = self.connect.iter().map(|(id, uri)| host(id.clone(), uri.clone())).collect();
         let mut demo = self.demo;
         if hosts.is_empty() && !demo {
             let local = "qemu:///system";
             match hypervisor::probe(local).await {
-                Ok(()) => hosts.push(HostConfig { id: own_name(), uri: local.into(), demo: false }),
+                Ok(()) => hosts.push(host(own_name(), local.into())),
                 Err(why) => {
                     tracing::warn!("{local} does not answer, so the demonstration host is shown instead. {why}");
                     demo = true;

@@ -53,7 +53,8 @@ impl Site {
 
     async fn serve(&self) -> Process {
         let data = self.data.path().to_str().expect("text");
-        let server = Process::start(&["--connect", &self.daemon.connect(), "--data", data], None).await;
+        let connect = self.daemon.connect();
+        let server = Process::start(&["--connect", &connect, "--data", data, "--agent-version"], None).await;
         self.domain_when(&server, "its agent is there", |domain| domain["agent"] == "connected").await;
         server
     }
@@ -192,6 +193,18 @@ async fn a_disk_that_runs_full_inside_is_told_and_keys_come_and_go() {
     let server = site.serve().await;
     let domain = site.domain_when(&server, "it tells", |domain| domain["guest"]["hostname"] == "app").await;
     assert!(domain["guest"]["nearlyFull"].is_null(), "{domain}");
+    let told = site.daemon.virsh(&["qemu-agent-command", "app", r#"{"execute":"guest-info"}"#]);
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    assert!(
+        told["return"]["version"].is_string() && domain["guest"]["agentVersion"] == told["return"]["version"],
+        "{domain}"
+    );
+    assert!(
+        server
+            .text(&format!("/vms/atlas/{}/guest", site.id))
+            .await
+            .contains(told["return"]["version"].as_str().expect("text"))
+    );
     site.daemon.in_guest("app", "dd if=/dev/zero of=/mnt/disk/file bs=1M; true").await;
     // It is asked again while somebody listens.
     let _listening = server.stream("/events?topics=guest-info-updated").await;
@@ -231,6 +244,7 @@ fn lies(question: &str) -> Vec<u8> {
         "guest-get-osinfo" => json!({ "pretty-name": "x".repeat(200_000), "id": "tiny" }),
         "guest-get-fsinfo" => json!([]),
         "guest-get-time" => json!(0),
+        "guest-info" => json!({ "version": "9".repeat(200_000) }),
         "guest-get-users" => return vec![b'['; 100_000_000],
         _ => return noise(),
     };

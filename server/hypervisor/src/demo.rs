@@ -17,5 +17,5 @@ pub fn demo_host(folder: &Path) -> io::Result<HostConfig> {
     let path = folder.join("demo.xml");
     fs::write(&path, include_str!("xml/demo.xml"))?;
     let id: HostId = "demo".parse().map_err(io::Error::other)?;
-    Ok(HostConfig { id, uri: format!("test://{}", path.display()), demo: true })
+    Ok(HostConfig { id, uri: format!("test://{}", path.display()), demo: true, agent_version: false })
 }

@@ -20,7 +20,8 @@ use virt::{connect::Connect, domain::Domain, error::Error, network::Network};
 use virt_sys as sys;
 
 pub(crate) use self::agent::{
-    GUEST_FILE_SYSTEMS, GUEST_NAMES, fs_freeze, fs_thaw, fs_trim, guest_info, limit_agent, set_ssh_key, ssh_keys,
+    GUEST_FILE_SYSTEMS, GUEST_NAMES, agent_command, fs_freeze, fs_thaw, fs_trim, guest_info, limit_agent, set_ssh_key,
+    ssh_keys,
 };
 pub(crate) use self::console::{Tube, open_screen};
 use crate::events::{Depth, Hints, SharedHints};

@@ -9,6 +9,7 @@ use std::{
 };
 
 use model::domain::{Agent, Domain, FileSystem, Guest, GuestDetails, GuestUser};
+use serde::Deserialize;
 use uuid::Uuid;
 use virt::{connect::Connect, domain::Domain as Handle};
 
@@ -34,9 +35,18 @@ const MAX_ADDRESSES: usize = 16;
 /// Most interfaces whose addresses are kept.
 const MAX_INTERFACES: usize = 64;
 
+/// How guests of a host are asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct How {
+    /// Whether it is libvirt's test driver.
+    pub(crate) test_driver: bool,
+    /// Whether agents are asked for their version.
+    pub(crate) agent_version: bool,
+}
+
 /// Reads one running machine. Where the agent is connected it is asked first;
 /// leases and then the host's neighbour table fill what is missing.
-pub(crate) fn read(connect: &Connect, known: &Domain, test_driver: bool) -> Result<GuestReading, Error> {
+pub(crate) fn read(connect: &Connect, known: &Domain, how: How) -> Result<GuestReading, Error> {
     let handle = connect.lookup_domain_by_uuid(known.id)?;
     let silent = known.agent == Agent::Connected && greet(&handle).is_err();
     let mut reading = GuestReading { silent, ..Default::default() };
@@ -44,10 +54,18 @@ pub(crate) fn read(connect: &Connect, known: &Domain, test_driver: bool) -> Resu
         // An agent that does not know of file systems is asked for the rest.
         let told = ffi::guest_info(&handle, ffi::GUEST_NAMES | ffi::GUEST_FILE_SYSTEMS);
         reading.guest = told.or_else(|_| ffi::guest_info(&handle, ffi::GUEST_NAMES)).ok().map(|values| guest(&values));
+        if let Some(guest) = &mut reading.guest {
+            guest.agent_version = match &known.guest {
+                // One that is another came anew, and nothing is known of it.
+                Some(known) if !known.agent_version.is_empty() => known.agent_version.clone(),
+                _ if how.agent_version => agent_version(&handle).unwrap_or_default(),
+                _ => String::new(),
+            };
+        }
         reading.collect(&handle, AddressSource::Agent);
     }
     if reading.addresses.is_empty() && !known.interfaces.is_empty() {
-        if test_driver && !is_safe_to_ask(connect, known) {
+        if how.test_driver && !is_safe_to_ask(connect, known) {
             return Ok(reading);
         }
         reading.collect(&handle, AddressSource::Lease);
@@ -72,6 +90,22 @@ fn greet(handle: &Handle) -> Result<(), Error> {
         Err(error) if error.is_silence() => Err(error),
         _ => Ok(()),
     }
+}
+
+/// The version of an agent. libvirt has no question for that, so QEMU's own is used
+/// (`virDomainQemuAgentCommand`, `guest-info`).
+fn agent_version(handle: &Handle) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Answer {
+        r#return: Info,
+    }
+    #[derive(Deserialize)]
+    struct Info {
+        version: String,
+    }
+    let answer = ffi::agent_command(handle, r#"{"execute":"guest-info"}"#).ok()?;
+    let Answer { r#return: Info { version } } = serde_json::from_str(&answer).ok()?;
+    Some(cut(&version))
 }
 
 /// libvirt's test driver crashes the process when it is asked for the addresses
@@ -148,9 +182,13 @@ fn is_worth_showing(address: IpAddr) -> bool {
 /// A text of a guest, cut to size and without what would break a line.
 fn clean(values: &HashMap<String, Value>, name: &str) -> String {
     match values.get(name) {
-        Some(Value::Text(text)) => text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect(),
+        Some(Value::Text(text)) => cut(text),
         _ => String::new(),
     }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect()
 }
 
 fn number(values: &HashMap<String, Value>, name: &str) -> Option<i64> {
@@ -244,7 +282,8 @@ fn guest(values: &HashMap<String, Value>) -> Guest {
     };
     let nearly_full = file_systems(values).filter(FileSystem::is_nearly_full).take(MAX_FULL);
     let nearly_full: BTreeSet<String> = nearly_full.map(|system| system.mount_point).collect();
-    Guest { hostname: clean("hostname"), os_version, nearly_full: nearly_full.into_iter().collect() }
+    let nearly_full = nearly_full.into_iter().collect();
+    Guest { hostname: clean("hostname"), os_version, nearly_full, agent_version: String::new() }
 }
 
 #[cfg(test)]

@@ -348,9 +348,13 @@ impl Watcher {
         match step {
             Step::Due(id) => match self.inventory.domains.get(&id) {
                 Some(known) if guest::is_worth_asking(known) => {
-                    let (session, known, test_driver) = (session.clone(), known.clone(), session.host.is_test_driver());
+                    let (session, known) = (session.clone(), known.clone());
+                    let how = guest::How {
+                        test_driver: session.host.is_test_driver(),
+                        agent_version: self.config.agent_version,
+                    };
                     self.questions.begin(id, async move {
-                        session.call(Lane::Guest, move |connect| guest::read(connect, &known, test_driver)).await
+                        session.call(Lane::Guest, move |connect| guest::read(connect, &known, how)).await
                     });
                 }
                 _ => self.questions.forget(id),

@@ -112,6 +112,12 @@ pub(crate) fn guest_info(domain: &Domain, what: u32) -> Result<Values, Error> {
     }
 }
 
+/// Asks an agent something in its own words (`virDomainQemuAgentCommand`), for which libvirt calls
+/// the machine tainted; gives its answer, which libvirt cuts at some megabytes.
+pub(crate) fn agent_command(domain: &Domain, question: &str) -> Result<String, Error> {
+    domain.qemu_agent_command(question, AGENT_SECONDS, 0)
+}
+
 /// Lets the guest hold all its file systems still (`virDomainFSFreeze`); gives how many it does.
 pub(crate) fn fs_freeze(domain: &Domain) -> Result<usize, Error> {
     let _limit = AgentLimit::new(domain, FREEZE_SECONDS);

@@ -210,5 +210,5 @@ impl World {
 }
 
 fn config(id: &str, uri: &str) -> HostConfig {
-    HostConfig { id: id.parse().expect("a name"), uri: uri.into(), demo: false }
+    HostConfig { id: id.parse().expect("a name"), uri: uri.into(), demo: false, agent_version: false }
 }
