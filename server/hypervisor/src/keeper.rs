@@ -111,8 +111,8 @@ impl Keeper {
             let read = session.call(Lane::Around, move |connect| storage::pool(connect, id)).await;
             match read {
                 Ok(pool) => {
-                    let differs = self.adopt_pool(id, pool, false);
-                    self.look_at_volumes(session, id, differs, others).await;
+                    let told = self.adopt_pool(id, pool, false);
+                    self.look_at_volumes(session, id, told, others).await;
                 }
                 Err(error) => drop(self.trouble(session, "read a storage pool", &error)),
             }
@@ -164,12 +164,12 @@ impl Keeper {
         for pool in pools {
             let id = pool.id;
             gone.remove(&id);
-            let differs = self.adopt_pool(id, Some(pool), resync);
-            self.look_at_volumes(session, id, differs, false).await;
+            let told = self.adopt_pool(id, Some(pool), resync);
+            self.look_at_volumes(session, id, told, false).await;
         }
         for id in gone {
-            self.adopt_pool(id, None, resync);
-            self.shared.volumes.forget(id);
+            let told = self.adopt_pool(id, None, resync);
+            self.look_at_volumes(session, id, told, false).await;
         }
         true
     }
@@ -178,12 +178,11 @@ impl Keeper {
         Stamp { timestamp: now(), version: next_version(), cause: self.shared.cause(id), resync }
     }
 
-    /// Makes a reading the truth and publishes what differs; whether anything does.
-    fn adopt_pool(&mut self, id: Uuid, read: Option<Pool>, resync: bool) -> bool {
+    /// Makes a reading the truth and gives what differs, to be published.
+    fn adopt_pool(&mut self, id: Uuid, read: Option<Pool>, resync: bool) -> Option<Event> {
         let had = self.pools.get(&id);
         let next = read.map(|read| newest(had, read, |pool| &mut pool.version));
         let event = diff_pool(&self.host, had, next.as_ref(), self.stamp(id, resync));
-        let differs = event.is_some();
         match next {
             Some(next) => drop(self.pools.insert(id, next)),
             None => {
@@ -191,8 +190,7 @@ impl Keeper {
                 self.names.remove(&id);
             }
         }
-        self.publish(event);
-        differs
+        event
     }
 
     fn adopt_network(&mut self, id: Uuid, read: Option<Network>, resync: bool) {
@@ -206,25 +204,32 @@ impl Keeper {
         self.publish(event);
     }
 
-    /// Looks which volumes a pool has now, and tells which came and went. The pool itself may
-    /// differ from before; `changed` says that a volume that stays may be another.
-    async fn look_at_volumes(&mut self, session: &Arc<Session>, id: Uuid, differs: bool, changed: bool) {
+    /// Looks which volumes a pool has now, and publishes which came and went, after what is told
+    /// of the pool itself. Whoever hears of either and looks finds what is there now. `changed`
+    /// says that a volume that stays may be another.
+    async fn look_at_volumes(&mut self, session: &Arc<Session>, id: Uuid, of_pool: Option<Event>, changed: bool) {
+        let volumes = self.compare_volumes(session, id, of_pool.is_some(), changed).await;
+        self.publish(of_pool.into_iter().chain(volumes));
+    }
+
+    /// Which volumes of a pool came and went, as events; what is known of the others stays.
+    async fn compare_volumes(&mut self, session: &Arc<Session>, id: Uuid, differs: bool, changed: bool) -> Vec<Event> {
         let pool = self.pools.get(&id).filter(|pool| pool.state.is_active()).cloned();
         let Some(pool) = pool else {
             self.names.remove(&id);
             self.shared.volumes.forget(id);
-            return;
+            return Vec::new();
         };
         let read = session.call(Lane::Around, move |connect| storage::volume_names(connect, id)).await;
         let Ok(names) = read else {
             self.shared.volumes.forget(id);
-            return;
+            return Vec::new();
         };
         let names: BTreeSet<String> = names.into_iter().collect();
         // What was there before somebody looked is no news.
         let Some(had) = self.names.insert(id, names.clone()) else {
             self.shared.volumes.forget(id);
-            return;
+            return Vec::new();
         };
         let came: Vec<String> = names.difference(&had).cloned().collect();
         let went: Vec<String> = had.difference(&names).cloned().collect();
@@ -253,7 +258,7 @@ impl Keeper {
                 cause,
             })
         });
-        self.publish(events);
+        events.collect()
     }
 
     fn publish(&self, events: impl IntoIterator<Item = Event>) {
