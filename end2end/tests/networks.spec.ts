@@ -66,3 +66,20 @@ test("subnets that overlap and addresses outside are refused with the reason", a
   await page.goto(`${demo.url}/networks`);
   await expect(row(page, "wrong")).toHaveCount(0);
 });
+
+test("a static address that cannot be is refused with the reason", async ({ page, demo, script }) => {
+  await page.goto(`${demo.url}/networks`);
+  await row(page, "default").getByRole("link", { name: "default" }).click();
+  await live(page);
+  const wrong = async (mac: string, address: string, why: RegExp) => {
+    await fill(page, { "Hardware address": mac, Address: address });
+    await press(page, "Set static address");
+    const told = script ? page.getByRole("region", { name: "Notices" }) : page.getByRole("alert").or(page.getByRole("list", { name: "Results" }));
+    await expect(told).toContainText(why);
+  };
+  await wrong("52:54:00:77:00", "192.168.122.20", /mac: it is a hardware address such as/);
+  await wrong("53:54:00:77:00:01", "192.168.122.20", /mac: it is an address of many machines/);
+  await wrong("52:54:00:77:00:01", "192.168.123.20", /address: 192\.168\.123\.20/);
+  await wrong("52:54:00:77:00:01", "<b>", /address: it is an IP address/);
+  await expect(page.getByRole("table", { name: "Static addresses" }).getByRole("row", { name: /52:54:00:77/ })).toHaveCount(0);
+});

@@ -96,6 +96,32 @@ test("what cannot be right is said with the field, and nothing is made", async (
   await expect(rowOf(page, "volumes", "a.qcow2")).toHaveCount(0);
 });
 
+test("copies and pools that cannot be are refused with the reason", async ({ page, demo, script }) => {
+  const volume = async (name: string, label: RegExp | string, value: string, button: string, why: RegExp) => {
+    await openPool(page, demo, "images");
+    await rowOf(page, "volumes", name).getByLabel(`Actions for ${name}`).click();
+    await page.getByLabel(label).locator("visible=true").fill(value);
+    await press(page, button);
+    await done(page, script, why);
+  };
+  await volume("template-debian.qcow2", /Name of the copy/, "../x", "Clone template-debian.qcow2", /name: a volume has a name/);
+  await volume("template-debian.qcow2", /Name of the copy/, "template-debian.qcow2", "Clone template-debian.qcow2", /to: the copy needs another name/);
+  const pool = async (name: string, path: string, why: RegExp) => {
+    await page.goto(`${demo.url}/storage/new`);
+    await page.getByLabel("Name", { exact: true }).fill(name);
+    await page.getByLabel("Type").selectOption("dir");
+    await page.getByLabel("Path on the host").fill(path);
+    await press(page, "Create pool");
+    await expect(page.getByRole("list", { name: "Results" })).toContainText(why);
+  };
+  await pool("wrong", "srv", /path: /);
+  await pool("wrong", "", /path: /);
+  await pool("a/b", "/srv/x", /name: /);
+  await pool("images", "/srv/x", /images/);
+  await page.goto(`${demo.url}/storage`);
+  await expect(rowOf(page, "pools", "wrong")).toHaveCount(0);
+});
+
 test("the list is searched and ordered by its address", async ({ page, demo }) => {
   await openPool(page, demo, "images");
   await page.getByLabel("Filter volumes").fill("k3s");

@@ -411,6 +411,8 @@ async fn a_guest_tells_of_itself_through_its_agent_and_does_what_it_is_asked() {
     let known = tiny.guest.clone().expect("it was read");
     assert_eq!((&told.hostname, &told.os_version), (&known.hostname, &known.os_version));
     assert!(!told.kernel.is_empty() && told.timezone_offset.is_some(), "{told:?}");
+    // What the agent's version would cost is not done without being asked for.
+    assert!(known.agent_version.is_empty() && !daemon.virsh(&["dominfo", "tiny"]).contains("tainted: custom"));
     world.run("tiny", DomainCommand::TrimFileSystems {}).await.expect("it trims what there is");
     world
         .until_event("it is told", |event| {

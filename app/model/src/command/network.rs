@@ -228,11 +228,23 @@ fn is_bytes(text: &str, count: std::ops::RangeInclusive<usize>, digits: std::ops
     count.contains(&text.split(':').count()) && text.split(':').all(byte)
 }
 
+/// Whether a hardware address stands for a group of machines (IEEE 802, the lowest bit of the
+/// first byte).
+fn is_of_many(mac: &str) -> bool {
+    mac.get(..2).and_then(|byte| u8::from_str_radix(byte, 16).ok()).is_some_and(|byte| byte % 2 == 1)
+}
+
 /// Whether a machine may get an address for good.
 fn static_host(network: &Network, (mac, address, name): (&str, IpAddr, &str)) -> Result<(), Fault> {
     match address {
         IpAddr::V4(_) if !is_bytes(mac, 6..=6, 2..=2) => {
             return Err(Fault::invalid("mac", "it is a hardware address such as 52:54:00:12:34:56"));
+        }
+        IpAddr::V4(_) if is_of_many(mac) => {
+            return Err(Fault::invalid(
+                "mac",
+                "it is an address of many machines; the second digit of one's own is even",
+            ));
         }
         IpAddr::V6(_) if mac.is_empty() && name.is_empty() => {
             return Err(Fault::invalid("name", "for IPv6 a machine is known by its name or its DHCP identifier"));
@@ -352,6 +364,7 @@ mod tests {
         assert_eq!(set("52:54:00:00:00:02", "192.168.122.1", ""), Err("address".into()));
         assert_eq!(set("52:54:00:00:00:02", "192.168.122.11", "db"), Err("name".into()), "of another one");
         assert_eq!(set("52:54", "192.168.122.12", ""), Err("mac".into()));
+        assert_eq!(set("53:54:00:00:00:09", "192.168.122.12", ""), Err("mac".into()), "one of many machines");
         assert_eq!(set("52:54:00:00:00:02", "192.168.122.12", "<b>"), Err("name".into()));
         let remove = |mac: &str, address: &str| {
             let (mac, address) = (mac.into(), address.parse().expect("an address"));
