@@ -31,10 +31,9 @@ export function make(place: HTMLElement, label: string): Face {
   };
   const send = (text: string) => post(new TextEncoder().encode(text));
   terminal.onData((text) => {
-    if (earlier) return;
     if (!ANSWER.test(text)) return send(text);
     // The server lets one of those who look answer.
-    if (socket?.readyState === WebSocket.OPEN) socket.send(text);
+    if (!earlier && socket?.readyState === WebSocket.OPEN) socket.send(text);
   });
   terminal.onBinary((text) => !earlier && post(Uint8Array.from(text, (c) => c.charCodeAt(0))));
   const sizes = new ResizeObserver(() => fit.fit());

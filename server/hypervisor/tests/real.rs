@@ -142,7 +142,9 @@ async fn consoles_carry_bytes_both_ways_to_their_end() {
     shown_until(&mut open, "guest is ready").await;
     open.typed.send("echo $((6 * 7))-answer; seq 20000 20999; echo en''d\r".into()).await.expect("typed");
     let shown = shown_until(&mut open, "end\r\n").await;
-    let numbers = shown.matches("\n20").count();
+    // The shell may break what was typed where a line ends, in front of a number.
+    let is_number = |line: &&str| line.len() == 5 && line.starts_with("20") && line.parse::<u32>().is_ok();
+    let numbers = shown.lines().filter(is_number).count();
     assert!(shown.contains("42-answer") && numbers == 1_000, "nothing is lost: {numbers}");
     // libvirt gives a line to one reader, and says so to the second.
     let second = world.open_console("tiny", &line).await.expect_err("it is held");
