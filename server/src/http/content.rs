@@ -13,13 +13,18 @@ use futures_util::{StreamExt, stream};
 use http_body_util::BodyExt;
 use model::{Fault, FaultKind, Origin};
 use serde_json::{Value, json};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc::{self, error::SendError},
+    time::timeout,
+};
 
 use super::{Failed, door::field, past::request_id};
 use crate::{backend::upload::WAITING, sight::Sight};
 
 /// Largest piece of an upload.
 pub(super) const MAX_PIECE: usize = 64 << 20;
+/// Bytes of a piece that are read after it was refused.
+const UNWANTED: usize = 32 << 20;
 /// How long a piece may take.
 const PIECE_WITHIN: Duration = Duration::from_secs(300);
 
@@ -48,7 +53,7 @@ pub(crate) async fn piece(
     let (parts, taken) = mpsc::channel(WAITING);
     let written = sight.backend.write_piece(request_id(&id)?, &origin, (from, length), taken);
     let feed = async move {
-        let mut body = request.into_body();
+        let (mut body, mut unwanted) = (request.into_body(), 0);
         while let Some(frame) = body.frame().await {
             let part = match frame.map(|frame| frame.into_data()) {
                 Ok(Ok(data)) => Ok(data),
@@ -56,9 +61,13 @@ pub(crate) async fn piece(
                 Ok(Err(_)) => continue,
                 Err(_) => Err(Fault::invalid("body", "the rest of the piece did not come")),
             };
-            // Whoever takes it says what is wrong.
-            if parts.send(part).await.is_err() {
-                break;
+            // Whoever takes it says what is wrong. A sender that is cut off while it sends never
+            // reads that, so the rest is read, if it is not much.
+            if let Err(SendError(part)) = parts.send(part).await {
+                unwanted += part.map_or(UNWANTED, |data| data.len());
+                if unwanted >= UNWANTED {
+                    break;
+                }
             }
         }
     };
