@@ -1,6 +1,6 @@
 // Pages that the server draws stay fresh by themselves, beside virsh and other tabs.
 import AxeBuilder from "@axe-core/playwright";
-import { expect, live, test, Daemon, Server } from "../support.ts";
+import { expect, live, press, test, Daemon, Server } from "../support.ts";
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -167,10 +167,19 @@ test("files are uploaded by choosing and by dropping, and downloaded again", asy
     });
     await page.locator(".served").dispatchEvent("drop", { dataTransfer: dropped });
     await expect(volumes.getByRole("row", { name: /small\.raw/ })).toBeVisible();
-    await volumes.getByLabel("Actions for large.raw").click();
+    const menu = volumes.getByLabel("Actions for large.raw");
+    await menu.click();
     const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Download large.raw" }).click()]);
     expect(download.suggestedFilename()).toBe("large.raw");
     expect(readFileSync((await download.path())!).equals(large)).toBe(true);
+    // Sizes that cannot be, last, as what is said stays over the list until somebody puts it away.
+    for (const [size, why] of [["much", "size: it is a number"], ["0", "size: it is a size greater"], ["1", "would lose what lies beyond the new end"]]) {
+      if (!(await page.getByRole("button", { name: "Resize large.raw" }).isVisible())) await menu.click();
+      await page.getByLabel("New size").locator("visible=true").fill(size);
+      await press(page, "Resize large.raw");
+      await expect(notices).toContainText(why);
+    }
+    await expect(volumes.getByRole("row", { name: /large\.raw/ })).toContainText("20 MiB");
   } finally {
     await server.stop();
     daemon.stop();

@@ -45,7 +45,21 @@ test("the tab tells what the guest says, and why it does not", async ({ page, de
     daemon.virsh("qemu-agent-command", "tiny", JSON.stringify({ execute: "guest-exec", arguments: mount }));
     await expect(page.getByRole("table", { name: "File systems" })).toContainText("/mnt", { timeout: 45_000 });
     const status = () => daemon.virsh("qemu-agent-command", "tiny", '{"execute":"guest-fsfreeze-status"}');
-    await page.getByLabel("Seconds at most").fill("300");
+    // What cannot be right is sent nowhere, or said with the field.
+    await page.getByLabel("User in the guest").fill("ro:ot");
+    await page.getByLabel("New password").fill("tiny-secret-8");
+    await press(page, "Set password");
+    await expect(page.getByRole("region", { name: "Notices" })).toContainText("user: it is the name of somebody in the guest");
+    // A page waits for whoever types; nobody does any more.
+    for (const field of ["User in the guest", "New password"]) await page.getByLabel(field).fill("");
+    const seconds = page.getByLabel("Seconds at most");
+    for (const wrong of ["0", "601", ""]) {
+      await seconds.fill(wrong);
+      await press(page, "Freeze file systems");
+      expect(await seconds.evaluate((field: HTMLInputElement) => field.validity.valid)).toBe(false);
+    }
+    expect(await (await fetch(`${server.url}/api/v1/tasks?target=${id}`)).text()).not.toContain("freezeFileSystems");
+    await seconds.fill("300");
     await press(page, "Freeze file systems");
     await expect.poll(status).toContain("frozen");
     await expect(page.getByRole("heading", { name: "The guest's file systems are frozen" })).toBeVisible();

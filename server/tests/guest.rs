@@ -195,16 +195,9 @@ async fn a_disk_that_runs_full_inside_is_told_and_keys_come_and_go() {
     assert!(domain["guest"]["nearlyFull"].is_null(), "{domain}");
     let told = site.daemon.virsh(&["qemu-agent-command", "app", r#"{"execute":"guest-info"}"#]);
     let told: Value = serde_json::from_str(&told).expect("JSON");
-    assert!(
-        told["return"]["version"].is_string() && domain["guest"]["agentVersion"] == told["return"]["version"],
-        "{domain}"
-    );
-    assert!(
-        server
-            .text(&format!("/vms/atlas/{}/guest", site.id))
-            .await
-            .contains(told["return"]["version"].as_str().expect("text"))
-    );
+    let version = told["return"]["version"].as_str().expect("text");
+    assert_eq!(domain["guest"]["agentVersion"], version, "{domain}");
+    assert!(server.text(&format!("/vms/atlas/{}/guest", site.id)).await.contains(version));
     site.daemon.in_guest("app", "dd if=/dev/zero of=/mnt/disk/file bs=1M; true").await;
     // It is asked again while somebody listens.
     let _listening = server.stream("/events?topics=guest-info-updated").await;
@@ -244,7 +237,6 @@ fn lies(question: &str) -> Vec<u8> {
         "guest-get-osinfo" => json!({ "pretty-name": "x".repeat(200_000), "id": "tiny" }),
         "guest-get-fsinfo" => json!([]),
         "guest-get-time" => json!(0),
-        "guest-info" => json!({ "version": "9".repeat(200_000) }),
         "guest-get-users" => return vec![b'['; 100_000_000],
         _ => return noise(),
     };

@@ -24,13 +24,13 @@ prop_compose! {
         tags in prop::collection::vec("[a-c]{1}", 0..3),
         memory_mb in 0_u64..3,
         agent in prop::sample::select(vec![Agent::Absent, Agent::Disconnected, Agent::Connected]),
-        hostname in prop::option::of("[a-b]{0,1}"),
+        guest in prop::option::of(("[a-b]{0,1}", "[1-2]{0,1}")),
         addresses in prop::collection::vec("10\\.0\\.0\\.[1-3]", 0..3),
         since in prop::option::of(0_u64..3),
     ) -> Domain {
         Domain {
             name, state, persistent: flags[0], autostart: flags[1], has_managed_save: flags[2], tags, memory_mb, agent,
-            guest: hostname.map(|hostname| Guest { hostname, ..Guest::default() }),
+            guest: guest.map(|(hostname, agent_version)| Guest { hostname, agent_version, ..Guest::default() }),
             interfaces: vec![Interface { addresses: addresses.clone(), ..Interface::default() }],
             addresses, since,
             ..Domain::default()
@@ -198,4 +198,30 @@ fn tasks_errors_and_kinds_of_later_versions_have_their_effect_too() {
     assert!(matches!(Change::read("of-a-later-version", later), Ok(Change::Set(_, domain)) if domain.name == "web"));
     assert!(matches!(Change::read("of-a-later-version", "{}"), Ok(Change::Nothing)));
     assert!(Change::read("vm-updated", "no json").is_err());
+}
+
+#[test]
+fn an_agent_is_told_when_it_comes_once_more_with_its_version_and_when_it_goes() {
+    let id: HostId = "atlas".parse().expect("a name");
+    let host = |agent, version: &str| {
+        let guest = (agent == Agent::Connected).then(|| Guest { agent_version: version.into(), ..Guest::default() });
+        let domain = Arc::new(Domain { agent, guest, ..Domain::default() });
+        let host = Host { id: id.clone(), connection: Link::default(), info: None, demo: false };
+        let (pools, networks) = (BTreeMap::new(), BTreeMap::new());
+        let host = HostInventory { domains: [(domain.id, domain)].into(), pools, networks, host };
+        Inventory { hosts: [(id.clone(), host)].into() }
+    };
+    let told = |before: &Inventory, after: &Inventory| -> Vec<_> {
+        let events = before.diff(after, STAMP).into_iter().filter_map(|event| match event {
+            Event::GuestAgentConnected(event) => Some((event.connected, event.agent_version)),
+            _ => None,
+        });
+        events.collect()
+    };
+    let (away, there, known) =
+        (host(Agent::Disconnected, ""), host(Agent::Connected, ""), host(Agent::Connected, "10.0.8"));
+    assert_eq!(told(&away, &there), [(true, None)]);
+    assert_eq!(told(&there, &known), [(true, Some("10.0.8".into()))]);
+    assert_eq!(told(&known, &known), []);
+    assert_eq!(told(&known, &away), [(false, None)]);
 }

@@ -95,6 +95,10 @@ fn greet(handle: &Handle) -> Result<(), Error> {
 /// The version of an agent. libvirt has no question for that, so QEMU's own is used
 /// (`virDomainQemuAgentCommand`, `guest-info`).
 fn agent_version(handle: &Handle) -> Option<String> {
+    version_in(&ffi::agent_command(handle, r#"{"execute":"guest-info"}"#).ok()?)
+}
+
+fn version_in(answer: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Answer {
         r#return: Info,
@@ -103,8 +107,7 @@ fn agent_version(handle: &Handle) -> Option<String> {
     struct Info {
         version: String,
     }
-    let answer = ffi::agent_command(handle, r#"{"execute":"guest-info"}"#).ok()?;
-    let Answer { r#return: Info { version } } = serde_json::from_str(&answer).ok()?;
+    let Answer { r#return: Info { version } } = serde_json::from_str(answer).ok()?;
     Some(cut(&version))
 }
 
@@ -313,6 +316,18 @@ mod tests {
         values.insert("fs.count".into(), Value::Int(i64::MAX));
         values.extend((0..1_000).map(|n| (format!("fs.{n}.mountpoint"), text("/"))));
         assert_eq!(read_details(&values).file_systems.len(), 64);
+    }
+
+    #[test]
+    fn a_version_is_cut_to_size_and_nonsense_is_none() {
+        let told =
+            |version: &str| version_in(&format!(r#"{{"return":{{"version":"{version}","supported_commands":[]}}}}"#));
+        assert_eq!(told("10.0.8"), Some("10.0.8".into()));
+        assert_eq!(told(&"9".repeat(200_000)).map(|text| text.len()), Some(MAX_TEXT));
+        assert_eq!(told(r"<b>\n\u0007"), Some("<b>".into()));
+        for nonsense in ["", "{}", r#"{"return":{}}"#, r#"{"return":{"version":7}}"#, &"[".repeat(100_000)] {
+            assert_eq!(version_in(nonsense), None, "{:.20}", nonsense);
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{
     KEPT, Known, PART,
-    readings::{self, FromQemu},
+    readings::{self, Detail, FromQemu},
 };
 use crate::{
     error::Error,
@@ -106,12 +106,12 @@ impl Far {
             self.next = began + took * PART;
             let at = began.duration_since(self.origin).as_nanos() as u64;
             for (id, FromQemu { cpu_ns, disk, resident_mb, given_mb, detail }) in machines {
-                let disks = detail.as_ref().map(|detail| detail.disks.clone()).unwrap_or_default();
+                let is_watched = detail.is_some();
+                let Detail { disks, guest_used_mb } = detail.unwrap_or_default();
                 let counters = Counters { cpu_ns, disk, disks, ..Counters::default() };
                 let rates = self.meters.entry(id).or_default().read(at, counters).unwrap_or_default();
                 let (cpus, disk) = (rates.cpus, rates.disk);
-                let known =
-                    detail.map(|detail| Known { at: began, disks: rates.disks, guest_used_mb: detail.guest_used_mb });
+                let known = is_watched.then_some(Known { at: began, disks: rates.disks, guest_used_mb });
                 self.told.insert(id, Told { at: began, cpus, disk, resident_mb, given_mb, known });
             }
         }
