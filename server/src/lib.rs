@@ -47,7 +47,7 @@ use hyper::body::Incoming;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     sync::mpsc,
     time::timeout,
 };
@@ -87,6 +87,21 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 const STREAMS_OF_A_CONNECTION: u32 = 128;
 /// Largest read buffer of a connection; hyper's own would grow to 400 KiB.
 const READ_BUFFER: usize = 16 * 1024;
+/// Connections that the kernel keeps until they are accepted. After a restart all browsers come
+/// back at once, and whom the kernel forgets is reset without a word from us.
+const BACKLOG: u32 = 4096;
+
+/// Listens where a server is to be reached.
+///
+/// # Errors
+/// When the address is in use or not ours.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }?;
+    // Ends of connections of a server before us do not keep its port.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
+}
 
 impl Server {
     /// Opens the journal and starts watching all hosts of the configuration; none of

@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, Write},
-    net::TcpListener,
     process::ExitCode,
 };
 
@@ -47,10 +46,9 @@ use server::config;
 
 #[tokio::main]
 async fn run(config: &Config) -> io::Result<()> {
-    let listener = TcpListener::bind(config.listen).map_err(|error| {
+    let listener = server::listen(config.listen).map_err(|error| {
         io::Error::other(format!("cannot listen on {}: {error}; choose another address with --listen", config.listen))
     })?;
-    listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let server = Server::start(config).await?;
     server.listens_at(config, address);

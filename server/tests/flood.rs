@@ -97,7 +97,7 @@ fn truth(uri: &str) -> BTreeMap<String, String> {
 async fn read_until(mut raw: Raw, address: &str, wanted: &BTreeMap<String, String>) -> Raw {
     let is_true = |raw: &Raw| wanted.iter().all(|(name, state)| raw.states.get(name) == Some(state));
     while !is_true(&raw) {
-        if raw.read(64 << 10).await.is_none() {
+        if raw.read(64 << 10).await.is_err() {
             raw = raw.again(address).await;
         }
     }
@@ -155,7 +155,7 @@ async fn a_thousand_machines_that_flap_are_shown_as_they_are_to_a_hundred_reader
 /// Reads along for a while.
 async fn drain(mut raw: Raw, address: String, began: Instant, seconds: u64) -> Raw {
     while began.elapsed() < Duration::from_secs(seconds) {
-        if let Ok(None) = timeout(Duration::from_secs(1), raw.read(64 << 10)).await {
+        if let Ok(Err(_)) = timeout(Duration::from_secs(1), raw.read(64 << 10)).await {
             raw = raw.again(&address).await;
         }
     }

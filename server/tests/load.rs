@@ -139,26 +139,28 @@ async fn ten_thousand_streams_that_drop_at_once_come_back_and_leave_nothing_behi
     let (_, inventory) = server.json("GET", "/api/v1/inventory", &Value::Null).await.expect("answers");
     let cursor = inventory["cursor"].as_str().expect("text").to_owned();
     let before = files(server.pid());
-    let open = async |id: Option<String>| {
-        let mut all = Vec::new();
-        // As many at a time as a listening socket keeps waiting.
-        while all.len() < STREAMS {
-            all.extend(join_all((0..500).map(|_| Raw::open(&address, id.clone()))).await);
-        }
-        all
-    };
-    let greet = async |all: &mut Vec<Raw>| {
+    let greet = async |all: &mut [Raw]| {
         let greeted = all.iter_mut().map(|raw| async {
             while raw.bookmarks == 0 && raw.seen.is_empty() {
                 raw.read(64 << 10).await.expect("goes on");
             }
         });
-        timeout(Duration::from_secs(120), join_all(greeted)).await.expect("each is greeted")
+        timeout(Duration::from_secs(60), join_all(greeted)).await.expect("each is greeted");
     };
+    let open = async |ids: &[Option<String>]| {
+        let mut all = Vec::new();
+        // Fewer at a time than a listening socket keeps waiting.
+        for some in ids.chunks(500) {
+            let mut some = join_all(some.iter().map(|id| Raw::open(&address, id.clone()))).await;
+            greet(&mut some).await;
+            all.extend(some);
+        }
+        all
+    };
+    let all_from_now_on = vec![Some(cursor); STREAMS];
 
     // The readers go away all at once.
-    let mut all = open(Some(cursor.clone())).await;
-    greet(&mut all).await;
+    let all = open(&all_from_now_on).await;
     assert!(files(server.pid()) + 5 > before + STREAMS, "{before} and then {}", files(server.pid()));
     drop(all);
     let began = Instant::now();
@@ -168,22 +170,13 @@ async fn ten_thousand_streams_that_drop_at_once_come_back_and_leave_nothing_behi
     }
 
     // The server goes away under all of them, and each comes back to the next one.
-    let mut all = open(Some(cursor.clone())).await;
-    greet(&mut all).await;
+    let all = open(&all_from_now_on).await;
     server.signal("-KILL");
     server.ended().await;
     let server = Process::at(&address, &arguments, &[]).await;
     let ids: Vec<Option<String>> = all.into_iter().map(|raw| raw.id).collect();
-    let mut back = Vec::new();
-    for some in ids.chunks(500) {
-        back.extend(join_all(some.iter().map(|id| Raw::open(&address, id.clone()))).await);
-    }
-    let started_over = back.iter_mut().map(|raw| async {
-        while raw.resets == 0 {
-            raw.read(64 << 10).await.expect("goes on");
-        }
-    });
-    timeout(Duration::from_secs(120), join_all(started_over)).await.expect("each starts over");
+    let back = open(&ids).await;
+    assert!(back.iter().all(|raw| raw.resets == 1), "each starts over");
     let began = Instant::now();
     let (status, _) = server.json("GET", "/healthz", &Value::Null).await.expect("answers");
     assert_eq!(status, 200);

@@ -8,7 +8,7 @@ pub mod process;
 pub mod raw;
 pub mod site;
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::body::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -50,8 +50,7 @@ impl Running {
         let first = ["belvedere", "--listen", "127.0.0.1:0"];
         let all = first.iter().chain(arguments).chain(own).map(|argument| (*argument).into());
         let config = Config::read(all).expect("a configuration");
-        let listener = TcpListener::bind(config.listen).expect("a port");
-        listener.set_nonblocking(true).expect("set");
+        let listener = server::listen(config.listen).expect("a port");
         let address = listener.local_addr().expect("bound").to_string();
         let server = Server::start(&config).await.expect("starts");
         let backend = server.backend().clone();

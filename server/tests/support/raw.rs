@@ -1,6 +1,6 @@
 //! Streams of events read below HTTP, at a pace of their own.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, io, time::Duration};
 
 use serde_json::Value;
 use tokio::{
@@ -43,10 +43,13 @@ impl Raw {
         Self { seen, resets, states, ..Self::open(address, id).await }
     }
 
-    /// Reads at most so many bytes; none at the end of the stream.
-    pub async fn read(&mut self, most: usize) -> Option<usize> {
+    /// Reads at most so many bytes; the end of the stream is an error.
+    pub async fn read(&mut self, most: usize) -> io::Result<usize> {
         let mut part = vec![0; most];
-        let count = self.socket.read(&mut part).await.ok().filter(|count| *count > 0)?;
+        let count = self.socket.read(&mut part).await?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         self.text.extend_from_slice(&part[..count]);
         let text = std::mem::take(&mut self.text);
         let mut from = 0;
@@ -55,7 +58,7 @@ impl Raw {
             from = end + 2;
         }
         self.text = text[from..].to_vec();
-        Some(count)
+        Ok(count)
     }
 
     fn frame(&mut self, frame: &str) {
@@ -104,7 +107,7 @@ impl Raw {
 pub async fn follow(mut raw: Raw, address: &str, last: u64, pace: Option<(usize, Duration)>) -> Raw {
     while raw.last() < last {
         let read = raw.read(pace.map_or(64 << 10, |(most, _)| most)).await;
-        if read.is_none() {
+        if read.is_err() {
             raw = raw.again(address).await;
         }
         if let Some((_, pause)) = pace {
