@@ -86,10 +86,16 @@ impl Consoles {
 
 /// What comes until a text is among the bytes, or what is said has it.
 async fn until(socket: &mut Socket, text: &str) -> String {
+    until_one_of(socket, &[text]).await
+}
+
+/// The same with the first of some texts.
+async fn until_one_of(socket: &mut Socket, texts: &[&str]) -> String {
     let (mut shown, mut said) = (String::new(), String::new());
-    while !shown.contains(text) && !said.contains(text) {
+    while !texts.iter().any(|text| shown.contains(text) || said.contains(text)) {
         let message = timeout(Duration::from_secs(30), socket.next()).await;
-        match message.unwrap_or_else(|_| panic!("{text} comes: {shown} {said}")).expect("it goes on").expect("sound") {
+        let message = message.unwrap_or_else(|_| panic!("{texts:?} comes: {shown} {said}"));
+        match message.unwrap_or_else(|| panic!("it goes on: {shown} {said}")).expect("sound") {
             Message::Binary(part) => shown.push_str(&String::from_utf8_lossy(&part)),
             Message::Text(text) => said.push_str(&text),
             _ => {}
@@ -264,10 +270,11 @@ async fn a_line_that_takes_nothing_of_what_is_typed_harms_no_other() {
     let began = std::time::Instant::now();
     loop {
         let mut again = open(&consoles).await;
-        let said = until(&mut again, "ing\":").await;
+        let said = until_one_of(&mut again, &["watching", "ended"]).await;
         if said.contains("watching") {
             break;
         }
+        assert!(said.contains("has not let go"), "it is not said to be somebody else's: {said}");
         assert!(began.elapsed() < Duration::from_secs(60), "{said}");
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! It does not know what the bytes mean, who looks at them, or whether they may.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
 
 use bytes::Bytes;
 use model::{Console, ConsoleKind, Domain, Fault, FaultKind};
@@ -34,6 +37,29 @@ pub struct OpenConsole {
     pub typed: mpsc::Sender<Bytes>,
 }
 
+/// The lines that are open by us, or that libvirt has yet to let go of, by machine and name.
+#[derive(Debug, Default)]
+pub(crate) struct Lines(Mutex<HashMap<(Uuid, String), Weak<()>>>);
+
+impl Lines {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(Uuid, String), Weak<()>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a line is ours for as long as what this gives lives.
+    fn hold(&self, id: Uuid, name: String) -> Arc<()> {
+        let mut lines = self.lock();
+        lines.retain(|_, held| held.strong_count() > 0);
+        let held = Arc::new(());
+        lines.insert((id, name), Arc::downgrade(&held));
+        held
+    }
+
+    fn are_ours(&self, id: Uuid, name: &str) -> bool {
+        self.lock().get(&(id, name.to_owned())).is_some_and(|held| held.strong_count() > 0)
+    }
+}
+
 /// The halves that are here.
 struct Ends {
     shown: mpsc::Sender<Bytes>,
@@ -53,9 +79,12 @@ pub(crate) async fn open(session: &Arc<Session>, domain: &Domain, console: &Cons
         ConsoleKind::Serial => {
             // What nobody takes waits in the daemon, which reads no more of a connection then.
             let own = session.clone();
-            let opened = move |_: &Connect| line(&own.connection_of_its_own()?, id, &name);
-            let tube = session.call(Lane::Console, opened).await?;
-            tokio::spawn(pump(Arc::new(tube), ends));
+            let opened = move |_: &Connect| {
+                let tube = line(&own.connection_of_its_own()?, id, &name, &own.lines)?;
+                Ok((tube, own.lines.hold(id, name)))
+            };
+            let (tube, held) = session.call(Lane::Console, opened).await?;
+            tokio::spawn(pump(Arc::new(tube), ends, held));
         }
         ConsoleKind::Screen => {
             let index = domain.graphics.iter().position(|graphics| graphics.kind == "vnc").unwrap_or_default();
@@ -68,17 +97,26 @@ pub(crate) async fn open(session: &Arc<Session>, domain: &Domain, console: &Cons
 }
 
 /// Opens a serial line (`virDomainOpenConsole`).
-fn line(connect: &Connect, id: Uuid, name: &str) -> Result<Tube, Error> {
+fn line(connect: &Connect, id: Uuid, name: &str, lines: &Lines) -> Result<Tube, Error> {
     let handle = connect.lookup_domain_by_uuid(id)?;
     // Whoever has it already, such as `virsh console`, keeps it.
     let opened = Tube::open(connect, |stream| handle.open_console(Some(name), stream, 0));
     opened.map_err(|error| match Error::from(error) {
-        Error::Libvirt { message, .. } if message.contains("Active console session") => Error::Said(
-            Fault::new(FaultKind::Conflict, "Somebody else has this line open outside of Belvedere")
-                .with_next("End their session, such as virsh console, and try again"),
-        ),
+        Error::Libvirt { message, .. } if message.contains("Active console session") => {
+            Error::Said(taken(lines.are_ours(id, name)))
+        }
         error => error,
     })
+}
+
+/// Why a line that somebody has cannot be opened.
+fn taken(by_us: bool) -> Fault {
+    if by_us {
+        return Fault::new(FaultKind::Busy, "libvirt has not let go of this line since it was open here last")
+            .with_next("Try again in a moment");
+    }
+    Fault::new(FaultKind::Conflict, "Somebody else has this line open outside of Belvedere")
+        .with_next("End their session, such as virsh console, and try again")
 }
 
 /// Opens a screen.
@@ -88,8 +126,8 @@ fn screen(connect: &Connect, id: Uuid, index: u32) -> Result<std::os::unix::net:
     Ok(socket)
 }
 
-/// Carries a line's bytes until one side ends it.
-async fn pump(tube: Arc<Tube>, Ends { shown, mut typed }: Ends) {
+/// Carries a line's bytes until one side ends it, and lets go of it then.
+async fn pump(tube: Arc<Tube>, Ends { shown, mut typed }: Ends, held: Arc<()>) {
     // What could not be written yet.
     let mut left = Bytes::new();
     loop {
@@ -114,7 +152,10 @@ async fn pump(tube: Arc<Tube>, Ends { shown, mut typed }: Ends) {
         tube.listen(!left.is_empty());
     }
     // Ending a stream talks to the daemon.
-    blocking(move || drop(tube));
+    blocking(move || {
+        drop(tube);
+        drop(held);
+    });
 }
 
 /// What went through a line at once.

@@ -21,6 +21,7 @@ use virt::connect::Connect;
 
 use crate::{
     calls::{Calls, Counter},
+    console::Lines,
     error::Error,
     events::{self, Depth, SharedHints},
     ffi, host,
@@ -116,6 +117,8 @@ pub(crate) struct Session {
     permits: [Arc<Semaphore>; LANES],
     /// Machines whose process was asked and has not answered in time.
     late: Mutex<HashSet<Uuid>>,
+    /// Serial lines that are ours.
+    pub(crate) lines: Lines,
     registration: Mutex<Option<ffi::Registration>>,
 }
 
@@ -137,6 +140,7 @@ impl Session {
             connections: std::array::from_fn(|lane| Mutex::new((lane == Lane::Read as usize).then(|| first.clone()))),
             permits: std::array::from_fn(|_| permits()),
             late: Mutex::default(),
+            lines: Lines::default(),
             registration: Mutex::new(Some(registration)),
         })
     }

@@ -146,8 +146,11 @@ async fn consoles_carry_bytes_both_ways_to_their_end() {
     let is_number = |line: &&str| line.len() == 5 && line.starts_with("20") && line.parse::<u32>().is_ok();
     let numbers = shown.lines().filter(is_number).count();
     assert!(shown.contains("42-answer") && numbers == 1_000, "nothing is lost: {numbers}");
-    // libvirt gives a line to one reader, and says so to the second.
+    // libvirt gives a line to one reader, and whose it is is said to the second.
     let second = world.open_console("tiny", &line).await.expect_err("it is held");
+    assert_eq!(second.kind, FaultKind::Busy, "{second:?}");
+    let others = World::of_uri(&daemon.uri).await;
+    let second = others.open_console("tiny", &line).await.expect_err("it is held by somebody else");
     assert_eq!(second.kind, FaultKind::Conflict, "{second:?}");
 
     // A server of VNC greets first (RFC 6143, 7.1.1).
@@ -169,7 +172,7 @@ async fn consoles_carry_bytes_both_ways_to_their_end() {
     until_state(&world, DomainState::Running).await;
     for _ in 0..3 {
         let mut again = world.open_console("tiny", &line).await;
-        while again.as_ref().is_err_and(|fault| fault.kind == FaultKind::Conflict) {
+        while again.as_ref().is_err_and(|fault| fault.kind == FaultKind::Busy) {
             again = world.open_console("tiny", &line).await;
         }
         drop(again.expect("opens"));

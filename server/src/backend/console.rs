@@ -36,9 +36,9 @@ const MAX_TICKETS_OF_ONE: usize = 20;
 /// People that may look at consoles at a time, and consoles that one of them may look at.
 const MAX_WATCHERS: usize = 100;
 const MAX_WATCHED_BY_ONE: usize = 20;
-/// How often a line that was just let go of is asked for again, and the pause before that.
-const AGAIN: usize = 2;
-const LET_GO: Duration = Duration::from_millis(300);
+/// How long a line that libvirt has yet to let go of is asked for again, and the pauses between.
+const AGAIN: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(300);
 /// What a line showed last, for those who come later, in bytes.
 const RECENT: usize = 64 * 1024;
 /// Parts of a line that a reader may be behind.
@@ -315,13 +315,13 @@ impl Backend {
 
 /// Opens a line. One that we let go of just now may still be open for a moment.
 async fn open_line(host: &Hypervisor, domain: &Domain, console: &Console) -> Result<OpenConsole, Fault> {
-    for _ in 0..AGAIN {
+    let began = Instant::now();
+    loop {
         match host.open_console(domain, console).await {
-            Err(fault) if fault.kind == FaultKind::Conflict => sleep(LET_GO).await,
+            Err(fault) if fault.kind == FaultKind::Busy && began.elapsed() < AGAIN => sleep(PAUSE).await,
             opened => return opened,
         }
     }
-    host.open_console(domain, console).await
 }
 
 #[cfg(test)]
