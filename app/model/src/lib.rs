@@ -35,6 +35,8 @@ pub mod inventory;
 
 pub mod read;
 
+pub mod write;
+
 pub use command::{BatchRequest, Command, CommandRequest, DomainCommand, NetworkCommand, PoolCommand, Receipt};
 pub use console::{Console, ConsoleKind};
 pub use domain::{Domain, DomainState};

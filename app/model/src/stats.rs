@@ -111,7 +111,7 @@ pub enum MemorySource {
 /// Payload of `vm-stats-updated`: one running machine. What cannot be read on this
 /// host is none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct VmStats {
     /// The host that has the machine; every event names it.
     pub host_id: Option<HostId>,
@@ -124,10 +124,8 @@ pub struct VmStats {
     /// Memory that it has, in MiB.
     pub memory_total_mb: u64,
     /// Who tells the memory in use.
-    #[serde(default)]
     pub memory_source: MemorySource,
     /// Memory that it holds on the host, in MiB, whoever looks; what is kept of it.
-    #[serde(default)]
     pub memory_held_mb: Option<u64>,
     /// Bytes a second.
     pub disk_read_bytes_sec: Option<u64>,
@@ -138,13 +136,13 @@ pub struct VmStats {
     /// Bytes a second.
     pub network_tx_bytes_sec: Option<u64>,
     /// Whether its process does not answer libvirt, so that details are missing.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub not_answering: bool,
     /// Each disk, of machines that somebody looks at.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub disks: Vec<Flow>,
     /// Each interface, of machines that somebody looks at.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<Flow>,
     /// When it was read, in Unix milliseconds.
     pub timestamp: u64,

@@ -106,6 +106,14 @@ fn over_the_wire(event: &Event) -> Event {
 
 proptest! {
     #[test]
+    fn what_a_page_brings_is_what_was_put_into_it(a in inventory(1)) {
+        for domain in a.hosts.values().flat_map(|host| host.domains.values()) {
+            let text = model::write::sparse(domain).expect("names are the only keys");
+            prop_assert_eq!(&model::read::read::<Domain>(&text).expect("it is read"), &**domain);
+        }
+    }
+
+    #[test]
     fn applying_the_difference_of_two_inventories_to_the_first_gives_the_second(a in inventory(1), b in inventory(2)) {
         let events = a.diff(&b, STAMP);
         let mut got = a.clone();
