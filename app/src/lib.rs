@@ -105,6 +105,7 @@ pub fn shell() -> impl IntoView {
         );
         view! { <script nonce=use_nonce()>{source}</script> }
     });
+    let initial = store::begin();
     view! {
         <!DOCTYPE html>
         <html lang="en" data-theme=theme.name() data-base=routes::base() data-build=folder>
@@ -119,6 +120,7 @@ pub fn shell() -> impl IntoView {
             </head>
             <body>
                 <App/>
+                {initial}
             </body>
         </html>
     }

@@ -98,8 +98,11 @@ pub(crate) struct Store {
     pub(crate) minute: RwSignal<u64>,
 }
 
+/// The element of the page that brings what the browser begins with.
+const INITIAL: &str = "initial";
+
 /// What the server puts into the page.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Initial {
     snapshot: Snapshot,
     stats: Vec<VmStats>,
@@ -133,18 +136,19 @@ impl Initial {
         Self { snapshot, stats, hosts, viewer, now: now.unwrap_or_default() }
     }
 
-    /// The same, in the browser as the page brings it: as a text, which is read as everything
-    /// else is.
+    /// The same, in the browser as the page brings it.
     #[cfg(feature = "ssr")]
-    fn shared() -> Self {
-        let initial = Self::read();
-        SharedValue::new_str(|| serde_json::to_string(&initial).expect("names are the only keys"));
-        initial
+    fn given() -> Self {
+        expect_context()
     }
 
     #[cfg(not(feature = "ssr"))]
-    fn shared() -> Self {
-        model::read::read(&SharedValue::new_str(String::new).into_inner()).unwrap_or_else(|_| Self::none())
+    fn given() -> Self {
+        let Some(brought) = document().get_element_by_id(INITIAL) else { return Self::none() };
+        let text = brought.text_content().unwrap_or_default();
+        // Nobody reads it again, and it is half a megabyte.
+        brought.remove();
+        model::read::read(&text).unwrap_or_else(|_| Self::none())
     }
 
     /// Used only when the page brought nothing, which the server never does.
@@ -156,9 +160,21 @@ impl Initial {
     }
 }
 
+/// Reads what the page begins with, for what is drawn now and, as the element that this gives, for
+/// the browser: data that is no program, so that nothing has to be said in another language, and
+/// that is not read before it is wanted.
+#[cfg(feature = "ssr")]
+pub(crate) fn begin() -> impl IntoView {
+    let initial = Initial::read();
+    // Nothing in it ends the element: what could begins with this, and only texts have it.
+    let text = model::write::sparse(&initial).expect("names are the only keys").replace('<', "\\u003c");
+    provide_context(initial);
+    view! { <script type="application/json" id=INITIAL inner_html=text></script> }
+}
+
 /// Builds the store and provides it as context; in the browser the stream starts.
 pub(crate) fn provide() {
-    let Initial { snapshot, stats, hosts, viewer, now } = Initial::shared();
+    let Initial { snapshot, stats, hosts, viewer, now } = Initial::given();
     let store = Store {
         rows: Rows::new(),
         viewer: StoredValue::new(viewer),
