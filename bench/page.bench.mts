@@ -13,35 +13,45 @@ async function slowDown(page: Page, times: number): Promise<void> {
 test("B12 HTML to the first handled click", async ({ browser }) => {
   await inFolder(async (folder) => {
     const server = await new Server(["--connect", `bench=${manyMachines(1000, folder)}`]).start();
-    const [handled, painted]: number[][] = [[], []];
+    const [handled, taken, painted]: number[][] = [[], [], []];
     for (let round = 0; round < 2 * rounds; round++) {
       const context = await browser.newContext();
       const page = await context.newPage();
       await slowDown(page, 4);
-      // Clicks until somebody listens: the bar of the selected machines appears.
+      // Ticks the first machine in the picture after the first that shows it, which is when a
+      // browser hands a click over; the bar of what is ticked appears, and once the program has
+      // taken the page over it tells how many are.
       await page.addInitScript(() => {
-        const timer = setInterval(() => {
-          if (document.querySelector(".batch.on")) {
-            clearInterval(timer);
-            (window as any).handled = performance.now();
-          } else document.querySelector<HTMLElement>("thead input[type=checkbox]")?.click();
-        }, 10);
+        const state = ((window as any).state = { shown: 0, handled: 0, taken: 0 });
+        const look = () => {
+          const box = document.querySelector<HTMLInputElement>("tbody input[type=checkbox]");
+          if (box && state.shown++ > 0) {
+            if (!box.checked && !state.handled) box.click();
+            const bar = document.querySelector(".batch")!;
+            if (!state.handled && getComputedStyle(bar).display !== "none") state.handled = performance.now();
+            if (bar.textContent!.includes("1 selected")) state.taken = performance.now();
+          }
+          if (!state.taken) requestAnimationFrame(look);
+        };
+        look();
       });
       await page.goto(`${server.url}/vms`);
-      await expect.poll(() => page.evaluate(() => (window as any).handled ?? 0), { timeout: 60_000 }).toBeGreaterThan(0);
+      await expect.poll(() => page.evaluate(() => (window as any).state.taken), { timeout: 60_000 }).toBeGreaterThan(0);
       const times = await page.evaluate(() => ({
         html: (performance.getEntriesByType("navigation")[0] as PerformanceNavigationTiming).responseEnd,
         paint: performance.getEntriesByName("first-contentful-paint")[0].startTime,
-        handled: (window as any).handled,
+        ...(window as any).state,
       }));
       handled.push(times.handled - times.html);
+      taken.push(times.taken - times.html);
       painted.push(times.paint - times.html);
       await context.close();
     }
     await server.stop();
     report("B12", "the whole HTML to the first click that is handled, 1,000 machines, processor slowed 4×, cold", "goal ≤ 500 ms, beyond ≤ 150 ms", [
-      { name: "first handled click", unit: "ms", values: handled },
+      { name: "first handled click: a tick and what it brings", unit: "ms", values: handled },
       { name: "first paint", unit: "ms", values: painted },
+      { name: "the program has the page, and the tick", unit: "ms", values: taken },
     ]);
   });
 });

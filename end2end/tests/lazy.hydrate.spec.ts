@@ -32,3 +32,43 @@ test("a page whose part does not come says so, and what to do", async ({ page, d
   expect(complaints.length).toBeGreaterThan(0);
   complaints.length = 0;
 });
+
+test("what is ticked and typed before the program is there counts, and stays", async ({ page, demo }) => {
+  let come = () => {};
+  const held = new Promise<void>((done) => (come = done));
+  await page.route(/\.wasm$/, (route) => held.then(() => route.continue()));
+  await page.goto(`${demo.url}/vms`, { waitUntil: "commit" });
+  const bar = page.getByRole("group", { name: "Selected machines" });
+  await expect(page.getByRole("checkbox", { name: "Select web-01" })).toBeVisible();
+  await expect(bar).toBeHidden();
+  await page.getByRole("checkbox", { name: "Select web-01" }).check();
+  await page.getByRole("checkbox", { name: "Select web-02" }).check();
+  await expect(bar).toBeVisible();
+  await expect(page.getByText("2 selected")).toHaveCount(0);
+  await page.getByLabel("Filter machines").fill("web");
+  come();
+  await live(page);
+  await expect(page.getByText("2 selected")).toBeVisible();
+  await expect(page.getByRole("checkbox", { name: "Select web-01" })).toBeChecked();
+  await expect(page.getByLabel("Filter machines")).toHaveValue("web");
+  await expect(page).toHaveURL(/q=web/);
+  // What the program knows counts from now on.
+  await bar.getByRole("button", { name: "Clear" }).click();
+  await expect(page.getByRole("checkbox", { name: "Select web-01" })).not.toBeChecked();
+  await expect(bar).toBeHidden();
+});
+
+test("all machines that are shown can be ticked before the program is there", async ({ page, demo }) => {
+  let come = () => {};
+  const held = new Promise<void>((done) => (come = done));
+  await page.route(/\.wasm$/, (route) => held.then(() => route.continue()));
+  await page.goto(`${demo.url}/vms`, { waitUntil: "commit" });
+  const all = page.getByRole("checkbox", { name: "Select all shown machines" });
+  await all.check();
+  come();
+  await live(page);
+  const count = await page.getByRole("table", { name: "Virtual machines" }).locator("tbody tr").count();
+  expect(count).toBeGreaterThan(2);
+  await expect(page.getByText(`${count} selected`)).toBeVisible();
+  await expect(all).toBeChecked();
+});

@@ -3,6 +3,8 @@
 //! What is shown is decided by the address alone, so a view can be shared and
 //! works without JavaScript.
 
+#[cfg(feature = "hydrate")]
+mod beforehand;
 mod more;
 mod usage;
 mod view;
@@ -52,6 +54,8 @@ pub(crate) fn DomainsPage() -> impl IntoView {
     let drawn =
         Memo::new(move |_| shown.with(|shown| shown[view.with(|view| view.drawn(shown.len(), grown.get()))].to_vec()));
     keys::listen(store, drawn);
+    #[cfg(feature = "hydrate")]
+    beforehand::keep(store, view, shown, searching(view));
     #[cfg(feature = "hydrate")]
     Effect::new(move || store.look_back());
     view! {
@@ -168,19 +172,24 @@ fn Filters(
     }
 }
 
+/// Makes the address one that asks for a text.
+fn searching(view: Memo<View>) -> impl Fn(String) {
+    let navigate = use_navigate();
+    move |text| {
+        let options =
+            leptos_router::NavigateOptions { resolve: false, replace: true, scroll: false, ..Default::default() };
+        navigate(&view.with_untracked(|view| view.searching(text)), options);
+    }
+}
+
 /// The search within the list; each key changes the address.
 #[component]
 fn Search(
     /// What the address asks for.
     view: Memo<View>,
 ) -> impl IntoView {
-    let navigate = use_navigate();
-    let typed = move |event| {
-        let text = event_target_value(&event);
-        let options =
-            leptos_router::NavigateOptions { resolve: false, replace: true, scroll: false, ..Default::default() };
-        navigate(&view.with_untracked(|view| view.searching(text)), options);
-    };
+    let search = searching(view);
+    let typed = move |event| search(event_target_value(&event));
     view! {
         <form method="get" action=routes::at(routes::VMS) class="search" on:submit=|event| event.prevent_default()>
             {move || view.with(View::hidden_fields)}

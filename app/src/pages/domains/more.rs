@@ -54,7 +54,8 @@ pub(super) fn More(
 #[cfg(not(feature = "hydrate"))]
 fn grow_when_seen(_: NodeRef<leptos::html::A>, _: RwSignal<usize>) {}
 
-/// Draws more when the end of the list is less than a screen away.
+/// Draws more when the end of the list is less than half a screen away: near enough to be there
+/// in time, and far enough that what was drawn first is enough for the first look.
 #[cfg(feature = "hydrate")]
 fn grow_when_seen(more: NodeRef<leptos::html::A>, grown: RwSignal<usize>) {
     use leptos::web_sys::{
@@ -68,7 +69,7 @@ fn grow_when_seen(more: NodeRef<leptos::html::A>, grown: RwSignal<usize>) {
         }
     });
     let options = IntersectionObserverInit::new();
-    options.set_root_margin("100%");
+    options.set_root_margin("50%");
     let Ok(observer) = IntersectionObserver::new_with_options(seen.as_ref().unchecked_ref(), &options) else { return };
     let kept = StoredValue::new_local((observer, seen));
     // The link is drawn anew with each part, and each is seen once.

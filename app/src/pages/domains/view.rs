@@ -58,7 +58,7 @@ pub(super) fn rank(state: DomainState) -> usize {
 
 /// Machines that a page draws; painting more of them at every change would make a slow
 /// browser late for clicks.
-pub(super) const PAGE: usize = 50;
+pub(super) const PAGE: usize = 30;
 
 impl View {
     /// Reads an address; what it does not know it leaves out.
