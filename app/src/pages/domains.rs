@@ -252,7 +252,7 @@ fn SelectAll(
         let on = event_target_checked(&event);
         shown.with_untracked(|shown| store.rows.select(shown, on));
     };
-    view! { <input type="checkbox" class="js-only" aria-label="Select all shown machines" prop:checked=move || all.get() on:change=toggle/> }
+    view! { <input type="checkbox" class="js-only" aria-label="Select all shown machines" autocomplete="off" prop:checked=move || all.get() on:change=toggle/> }
 }
 
 /// One machine. Its cells are one closure, so a change of the machine costs one
@@ -277,7 +277,8 @@ fn row(store: Store, id: &DomainRef) -> AnyView {
     view! {
         <tr class=class>
             <td class="tick">
-                <input type="checkbox" name="select" form=FORM value=value aria-label=label
+                // Firefox would tick at the next visit what stands in the same place then.
+                <input type="checkbox" name="select" form=FORM value=value aria-label=label autocomplete="off"
                     prop:checked=move || ticked.get() on:change=move |event| store.rows.select(std::slice::from_ref(&ticks), event_target_checked(&event))/>
             </td>
             {move || cells(store, &cells_id, &domain.get(), &stats, pending.get().as_ref())}

@@ -293,11 +293,11 @@ mod tests {
             View::read(&params).drawn(chosen, grown)
         };
         assert_eq!(drawn("", 0, 0), 0..0);
-        assert_eq!(drawn("", 225, 0), 0..50);
-        assert_eq!(drawn("2", 225, 0), 50..100);
-        assert_eq!(drawn("4", 225, 1), 150..225);
-        assert_eq!(drawn("9", 225, 0), 200..225);
-        assert_eq!(drawn("nonsense", 50, 0), 0..50);
+        assert_eq!(drawn("", 225, 0), 0..30);
+        assert_eq!(drawn("2", 225, 0), 30..60);
+        assert_eq!(drawn("7", 225, 1), 180..225);
+        assert_eq!(drawn("9", 225, 0), 210..225);
+        assert_eq!(drawn("nonsense", 30, 0), 0..30);
     }
 
     #[test]
