@@ -46,14 +46,14 @@ browser() {
 check "format" cargo fmt --all --check
 check "lints" cargo clippy --quiet --workspace --exclude frontend --features server/oidc,server/otel,server/pam --all-targets -- -D warnings
 check "lints of the browser's half" cargo clippy --quiet -p frontend --target wasm32-unknown-unknown --target-dir target/front --profile wasm-release -- -D warnings
-rust "model, hypervisor, server, tidy" cargo test --workspace --exclude frontend
-rust "server: traces, a provider, the system" cargo test -p server --features oidc,otel,pam --lib --test otel --test attacks
+rust "model, hypervisor, server, tidy" cargo test --no-fail-fast --workspace --exclude frontend
+rust "server: traces, a provider, the system" cargo test --no-fail-fast -p server --features oidc,otel,pam --lib --test otel --test attacks
 end2end/host/guest.sh || failed=$((failed + 1))
-rust "server: many readers, and clocks that jump" cargo test -p server --test load -- --ignored
+rust "server: many readers, and clocks that jump" cargo test --no-fail-fast -p server --test load -- --ignored
 if [ "$(id -u)" = 0 ]; then
-  rust "hypervisor against real QEMU" cargo test -p hypervisor --test real --test real_around -- --ignored
-  rust "server: crashes, failing disks, figures" cargo test -p server --test crash --test calls --test disk --test flood --test stats --test content --test guest --test console -- --ignored
-  rust "server: people of the system" cargo test -p server --features oidc,otel,pam --test pam -- --ignored --test-threads 1
+  rust "hypervisor against real QEMU" cargo test --no-fail-fast -p hypervisor --test real --test real_around -- --ignored
+  rust "server: crashes, failing disks, figures" cargo test --no-fail-fast -p server --test crash --test calls --test disk --test flood --test stats --test content --test guest --test console -- --ignored
+  rust "server: people of the system" cargo test --no-fail-fast -p server --features oidc,otel,pam --test pam -- --ignored --test-threads 1
 else
   echo "skipped: hypervisor against real QEMU, because its libvirtd needs root"
   echo "skipped: server: crashes and failing disks, because its libvirtd and its disk need root"

@@ -358,14 +358,17 @@ async fn guests_of_a_network_of_ours_get_addresses_and_virsh_is_followed() {
     let of = |mac: &str| given.iter().find(|lease| lease.mac == mac).expect("it has a lease");
     assert_eq!(of(mac).address, "10.213.7.50/24", "the static one");
     assert!(of(other).address.starts_with("10.213.7.") && of(other).expires > 0);
-    // A name of ours is known to guests at once, and they reach each other by it.
+    // A name of ours is known to guests as soon as dnsmasq has read it, and they reach each other
+    // by it.
     let names = NetworkCommand::SetDnsHost { address, names: vec!["store.lab.example.org".into()] };
     world.run_on(id, names).await.expect("set");
     assert_eq!(world.network("bv-lab").expect("there").dns[0].address, address);
-    let reached = daemon.in_guest("db", "ping -c 2 -w 10 store.lab.example.org").await;
+    let soon = |done: &str| format!("for n in 1 2 3 4 5 6; do {done} && exit; sleep 1; done; exit 1");
+    let reached = daemon.in_guest("db", &soon("ping -c 2 -w 10 store.lab.example.org")).await;
     assert!(reached, "db reaches web by its name");
     world.run_on(id, NetworkCommand::RemoveDnsHost { address }).await.expect("removed");
-    assert!(!daemon.in_guest("db", "nslookup store.lab.example.org").await, "nobody knows it any more");
+    let unknown = daemon.in_guest("db", &soon("! nslookup store.lab.example.org")).await;
+    assert!(unknown, "nobody knows it any more");
     let used = world.run_on(id, NetworkCommand::DeleteNetwork {}).await.expect_err("in use");
     assert!(used.reason.contains("web") && used.reason.contains("db"), "{used:?}");
     daemon.virsh(&["net-destroy", "bv-lab"]);
