@@ -148,7 +148,10 @@ impl Initial {
         let text = brought.text_content().unwrap_or_default();
         // Nobody reads it again, and it is half a megabyte.
         brought.remove();
-        model::read::read(&text).unwrap_or_else(|_| Self::none())
+        model::read::read(&text).unwrap_or_else(|error| {
+            leptos::logging::error!("the page brought what cannot be read: {error}");
+            Self::none()
+        })
     }
 
     /// Used only when the page brought nothing, which the server never does.

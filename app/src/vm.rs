@@ -7,10 +7,7 @@ use model::{Domain, DomainCommand, DomainRef, DomainState, Host};
 use crate::{
     act::Acts,
     routes,
-    store::{
-        Store,
-        rows::{Pending, Row},
-    },
+    store::{Store, rows::Pending},
     ui::{controls::Submit, icons::icon, live::live},
 };
 
@@ -79,7 +76,11 @@ fn may_interrupt(command: &DomainCommand, pending: &Pending) -> bool {
 /// The form that all action buttons of a page belong to. With JavaScript it
 /// never leaves the page: a command is sent and the events tell the rest.
 #[component]
-pub(crate) fn ActionForm() -> impl IntoView {
+pub(crate) fn ActionForm(
+    /// The machines among which those are that are ticked.
+    #[prop(optional)]
+    shown: Option<Memo<Vec<DomainRef>>>,
+) -> impl IntoView {
     let (store, acts) = (expect_context::<Store>(), expect_context::<Acts>());
     let location = use_location();
     let back = move || {
@@ -87,7 +88,7 @@ pub(crate) fn ActionForm() -> impl IntoView {
         if query.is_empty() { path } else { format!("{path}?{}", query.trim_start_matches('?')) }
     };
     view! {
-        <form id=FORM method="post" action=routes::at(routes::COMMANDS) on:submit=move |event| submitted(&event, store, acts)>
+        <form id=FORM method="post" action=routes::at(routes::COMMANDS) on:submit=move |event| submitted(&event, shown, store, acts)>
             {form_token()}
             <input type="hidden" name="back" value=back/>
         </form>
@@ -104,7 +105,7 @@ pub(crate) fn form_token() -> impl IntoView {
 }
 
 /// Which button of the form was pressed, for which machines.
-fn submitted(event: &SubmitEvent, store: Store, acts: Acts) {
+fn submitted(event: &SubmitEvent, shown: Option<Memo<Vec<DomainRef>>>, store: Store, acts: Acts) {
     event.prevent_default();
     #[cfg(feature = "hydrate")]
     {
@@ -117,7 +118,9 @@ fn submitted(event: &SubmitEvent, store: Store, acts: Acts) {
         let Some((kind, target)) = wish.split_once('@') else { return };
         let Some(command) = DomainCommand::button(kind) else { return };
         let targets = match target {
-            "selected" => selected(store).iter().map(|row| row.id.clone()).collect(),
+            "selected" => {
+                untrack(|| shown.map(|shown| shown.with(|shown| store.rows.ticked(shown))).unwrap_or_default())
+            }
             one => one.parse().map(|id| vec![id]).unwrap_or_default(),
         };
         if button.get_attribute("aria-disabled").is_some() {
@@ -127,19 +130,7 @@ fn submitted(event: &SubmitEvent, store: Store, acts: Acts) {
         acts.ask(command, targets);
     }
     #[cfg(not(feature = "hydrate"))]
-    let _ = (store, acts);
-}
-
-/// The rows that are ticked, by name.
-pub(crate) fn selected(store: Store) -> Vec<Row> {
-    let mut chosen: Vec<(String, Row)> = Vec::new();
-    for row in store.rows.all_untracked() {
-        if row.selected.get_untracked() {
-            let name = row.domain.with_untracked(|domain| domain.name.clone());
-            chosen.insert(chosen.partition_point(|(before, _)| *before <= name), (name, row));
-        }
-    }
-    chosen.into_iter().map(|(_, row)| row).collect()
+    let _ = (shown, store, acts);
 }
 
 /// How the requests of a form ended, for pages without JavaScript.

@@ -20,6 +20,21 @@ test("a change made elsewhere appears without a reload, and only its row is draw
   expect([...changed]).toEqual(["web-01"]);
 });
 
+test("what is done with ticked machines is done with those that are shown", async ({ page, demo }) => {
+  await openList(page, demo);
+  await row(page, "web-01").getByRole("checkbox").check();
+  await page.getByLabel("Filter machines").fill("db-primary");
+  await expect(row(page, "web-01")).toHaveCount(0);
+  await row(page, "db-primary").getByRole("checkbox").check();
+  await expect(page.getByText("1 selected")).toBeVisible();
+  await press(page.getByRole("group", { name: "Selected machines" }), "Pause");
+  await expectState(page, "db-primary", "Paused");
+  await page.getByLabel("Filter machines").fill("");
+  // What was ticked before still is, and nothing was done with it.
+  await expect(page.getByText("2 selected")).toBeVisible();
+  await expectState(page, "web-01", "Running");
+});
+
 test("a toast tells how one's own action ended", async ({ page, demo }) => {
   await openList(page, demo);
   await press(row(page, "web-01"), "Pause");

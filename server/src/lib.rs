@@ -87,8 +87,9 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 const STREAMS_OF_A_CONNECTION: u32 = 128;
 /// Largest read buffer of a connection; hyper's own would grow to 400 KiB.
 const READ_BUFFER: usize = 16 * 1024;
-/// Connections that the kernel keeps until they are accepted. After a restart all browsers come
-/// back at once, and whom the kernel forgets is reset without a word from us.
+/// Connections that the kernel keeps until they are accepted, as far as `net.core.somaxconn` lets
+/// it. After a restart all browsers come back at once, and whom the kernel forgets is reset
+/// without a word from us.
 const BACKLOG: u32 = 4096;
 
 /// Listens where a server is to be reached.

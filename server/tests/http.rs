@@ -339,6 +339,16 @@ async fn pages_carry_a_strict_policy_with_a_nonce_of_their_own() {
 }
 
 #[tokio::test]
+async fn hundreds_who_come_at_once_wait_at_the_door_until_they_are_let_in() {
+    let listener = server::listen("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let address = listener.local_addr().expect("bound");
+    // Nobody accepts them; whom the kernel does not keep would try for seconds.
+    let all = futures_util::future::join_all((0..400).map(|_| tokio::net::TcpStream::connect(address)));
+    let all = tokio::time::timeout(std::time::Duration::from_secs(10), all).await.expect("all are kept");
+    assert!(all.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
 async fn reading_changes_nothing_and_bodies_are_bounded() {
     let server = Running::demo().await;
     let uuid = server.uuid("web-01").await;

@@ -114,7 +114,8 @@ async fn five_thousand_events_a_second_of_a_thousand_machines_reach_a_hundred_re
     // What the host itself told meanwhile has numbers among them.
     let last = server.backend.feed().cursor().seq;
     for raw in readers {
-        let raw = follow(raw.expect("no panic"), &address, last, None).await;
+        let rest = follow(raw.expect("no panic"), &address, last, None);
+        let raw = timeout(Duration::from_secs(20), rest).await.expect("the rest comes");
         // Whoever is too far behind is told to start over, and misses nothing after that.
         assert!(raw.is_dense() && raw.last() >= last, "{} resets, {} of {last}", raw.resets, raw.last());
         for machine in &machines {

@@ -69,7 +69,7 @@ pub(crate) fn DomainsPage() -> impl IntoView {
             <Search view=view/>
         </div>
         <FormResults/>
-        <ActionForm/>
+        <ActionForm shown=shown/>
         <Filters view=view/>
         <div class="card list">
             <BatchBar shown=shown/>
@@ -207,7 +207,7 @@ fn BatchBar(
     shown: Memo<Vec<DomainRef>>,
 ) -> impl IntoView {
     let store = use_store();
-    let ticked = Memo::new(move |_| ticked(store, shown));
+    let ticked = Memo::new(move |_| shown.with(|shown| store.rows.ticked(shown).len()));
     let commands = [
         DomainCommand::Start {},
         DomainCommand::Shutdown {},
@@ -233,21 +233,14 @@ fn BatchBar(
     }
 }
 
-/// How many of the shown machines are ticked.
-fn ticked(store: Store, shown: Memo<Vec<DomainRef>>) -> usize {
-    store.rows.with_selected(|selected| match selected.len() {
-        0 => 0,
-        _ => shown.with(|shown| shown.iter().filter(|id| selected.contains(*id)).count()),
-    })
-}
-
 #[component]
 fn SelectAll(
     /// The machines that are shown.
     shown: Memo<Vec<DomainRef>>,
 ) -> impl IntoView {
     let store = use_store();
-    let all = Memo::new(move |_| shown.with(|shown| !shown.is_empty()) && ticked(store, shown) == shown.with(Vec::len));
+    let all =
+        Memo::new(move |_| shown.with(|shown| !shown.is_empty() && store.rows.ticked(shown).len() == shown.len()));
     let toggle = move |event| {
         let on = event_target_checked(&event);
         shown.with_untracked(|shown| store.rows.select(shown, on));

@@ -104,19 +104,20 @@ impl Rows {
         self.rows.with_value(|rows| look(&mut rows.iter().map(|(id, row)| (id, row.domain.get_untracked()))))
     }
 
-    /// Ticks machines, or not any more.
+    /// Ticks machines that are there, or not any more.
     pub(crate) fn select(self, ids: &[DomainRef], on: bool) {
-        for row in ids.iter().filter_map(|id| self.get_untracked(id)) {
+        let rows: Vec<Row> = ids.iter().filter_map(|id| self.get_untracked(id)).collect();
+        for row in &rows {
             if row.selected.get_untracked() != on {
                 row.selected.set(on);
             }
         }
         self.selected.update(|selected| {
-            for id in ids {
+            for row in rows {
                 if on {
-                    selected.insert(id.clone())
+                    selected.insert(row.id)
                 } else {
-                    selected.remove(id)
+                    selected.remove(&row.id)
                 };
             }
         });
@@ -137,9 +138,13 @@ impl Rows {
         }
     }
 
-    /// Gives the ticked machines to a function, reactive to any tick.
-    pub(crate) fn with_selected<T>(self, look: impl FnOnce(&HashSet<DomainRef>) -> T) -> T {
-        self.selected.with(look)
+    /// Which of some machines are ticked, reactive to any tick. What is not shown may be ticked
+    /// still, and nothing is done with what nobody sees.
+    pub(crate) fn ticked(self, among: &[DomainRef]) -> Vec<DomainRef> {
+        self.selected.with(|selected| match selected.len() {
+            0 => Vec::new(),
+            _ => among.iter().filter(|id| selected.contains(*id)).cloned().collect(),
+        })
     }
 
     /// All rows as they are now.
@@ -220,7 +225,7 @@ mod tests {
         };
         let all: Vec<_> = (1..=3).map(machine).collect();
         let ids: Vec<DomainRef> = all.iter().map(|(id, _)| id.clone()).collect();
-        let ticked = || rows.with_selected(HashSet::len);
+        let ticked = || rows.ticked(&ids).len();
         rows.replace(all.clone().into_iter());
         rows.select(&ids, true);
         rows.remove(&ids[0], 2);
@@ -228,5 +233,8 @@ mod tests {
         rows.replace(all[..2].iter().cloned());
         assert_eq!(ticked(), 1, "the first came back and is not ticked, the third is gone");
         assert!(rows.get_untracked(&ids[1]).is_some_and(|row| row.selected.get_untracked()));
+        assert_eq!(rows.ticked(&ids[..1]).len(), 0, "what is ticked elsewhere does not count here");
+        rows.select(&ids[2..], true);
+        assert_eq!(ticked(), 1, "what is not there cannot be ticked");
     }
 }
