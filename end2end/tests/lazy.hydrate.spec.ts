@@ -1,5 +1,6 @@
 // The parts of the program that pages fetch when they need them.
-import { expect, live, test } from "../support.ts";
+import { type Page } from "@playwright/test";
+import { expect, live, type Server, test } from "../support.ts";
 
 const part = /\/pkg\/.*\/(split|chunk)_/;
 
@@ -33,11 +34,17 @@ test("a page whose part does not come says so, and what to do", async ({ page, d
   complaints.length = 0;
 });
 
-test("what is ticked and typed before the program is there counts, and stays", async ({ page, demo }) => {
+/** Opens the list and holds the program back until what this gives is called. */
+async function openWithoutProgram(page: Page, server: Server): Promise<() => void> {
   let come = () => {};
   const held = new Promise<void>((done) => (come = done));
   await page.route(/\.wasm$/, (route) => held.then(() => route.continue()));
-  await page.goto(`${demo.url}/vms`, { waitUntil: "commit" });
+  await page.goto(`${server.url}/vms`, { waitUntil: "commit" });
+  return come;
+}
+
+test("what is ticked and typed before the program is there counts, and stays", async ({ page, demo }) => {
+  const come = await openWithoutProgram(page, demo);
   const bar = page.getByRole("group", { name: "Selected machines" });
   await expect(page.getByRole("checkbox", { name: "Select web-01" })).toBeVisible();
   await expect(bar).toBeHidden();
@@ -59,10 +66,7 @@ test("what is ticked and typed before the program is there counts, and stays", a
 });
 
 test("all machines that are shown can be ticked before the program is there", async ({ page, demo }) => {
-  let come = () => {};
-  const held = new Promise<void>((done) => (come = done));
-  await page.route(/\.wasm$/, (route) => held.then(() => route.continue()));
-  await page.goto(`${demo.url}/vms`, { waitUntil: "commit" });
+  const come = await openWithoutProgram(page, demo);
   const all = page.getByRole("checkbox", { name: "Select all shown machines" });
   await all.check();
   come();

@@ -50,6 +50,7 @@ pub(crate) fn DomainsPage() -> impl IntoView {
         })
     });
     let total = Memo::new(move |_| store.rows.with(|rows| rows.count()));
+    let ticked = Memo::new(move |_| shown.with(|shown| store.rows.ticked(shown).len()));
     let grown = RwSignal::new(0);
     let drawn =
         Memo::new(move |_| shown.with(|shown| shown[view.with(|view| view.drawn(shown.len(), grown.get()))].to_vec()));
@@ -72,12 +73,12 @@ pub(crate) fn DomainsPage() -> impl IntoView {
         <ActionForm shown=shown/>
         <Filters view=view/>
         <div class="card list">
-            <BatchBar shown=shown/>
+            <BatchBar ticked=ticked/>
             <div class="scroll">
                 <table aria-label="Virtual machines">
                     <thead>
                         <tr>
-                            <th class="tick"><SelectAll shown=shown/></th>
+                            <th class="tick"><SelectAll shown=shown ticked=ticked/></th>
                             {move || view.with(|view| COLUMNS.iter().map(|column| head(column, &view.order, |order| view.ordered(order))).collect_view().into_any())}
                         </tr>
                     </thead>
@@ -203,11 +204,10 @@ fn Search(
 /// What can be done with all ticked machines.
 #[component]
 fn BatchBar(
-    /// The machines that are shown.
-    shown: Memo<Vec<DomainRef>>,
+    /// How many of the shown machines are ticked.
+    ticked: Memo<usize>,
 ) -> impl IntoView {
     let store = use_store();
-    let ticked = Memo::new(move |_| shown.with(|shown| store.rows.ticked(shown).len()));
     let commands = [
         DomainCommand::Start {},
         DomainCommand::Shutdown {},
@@ -237,10 +237,11 @@ fn BatchBar(
 fn SelectAll(
     /// The machines that are shown.
     shown: Memo<Vec<DomainRef>>,
+    /// How many of them are ticked.
+    ticked: Memo<usize>,
 ) -> impl IntoView {
     let store = use_store();
-    let all =
-        Memo::new(move |_| shown.with(|shown| !shown.is_empty() && store.rows.ticked(shown).len() == shown.len()));
+    let all = Memo::new(move |_| shown.with(|shown| !shown.is_empty() && ticked.get() == shown.len()));
     let toggle = move |event| {
         let on = event_target_checked(&event);
         shown.with_untracked(|shown| store.rows.select(shown, on));
