@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use model::{
     AuditRecord, Command, DomainRef, DomainState, Fault, HostId, HostStats, RequestId, Role, Scope, Task, Viewer,
     VmStats, Volume, domain::GuestDetails, hardware::Hardware, inventory::Snapshot, network::Lease, stats::Usage,
+    storage::User,
 };
 
 use crate::routes::{self, Shelf};
@@ -52,6 +53,9 @@ pub trait Backend: Send + Sync {
 
     /// The volumes of a pool, with who uses each, by name.
     async fn volumes(&self, pool: &DomainRef) -> Result<Vec<Volume>, Fault>;
+
+    /// Who uses each pool.
+    async fn users_of_pools(&self) -> BTreeMap<DomainRef, Vec<User>>;
 
     /// What the DHCP server of a network has given away.
     async fn leases(&self, network: &DomainRef) -> Result<Vec<Lease>, Fault>;
@@ -268,6 +272,8 @@ pub struct Beforehand {
     pub(crate) hardware: Option<Result<Hardware, Fault>>,
     /// The volumes of the pool that the page is about.
     pub(crate) volumes: Option<Result<Arc<Vec<Volume>>, Fault>>,
+    /// Who uses each pool, if the page shows pools.
+    pub(crate) users_of_pools: BTreeMap<DomainRef, Vec<User>>,
     /// The leases of the network that the page is about.
     pub(crate) leases: Option<Result<Vec<Lease>, Fault>>,
     /// What the address asks for beside its path.
@@ -307,6 +313,9 @@ impl Beforehand {
         }
         if let Some(Shelf::One(id)) = routes::shelf_at(address, routes::STORAGE) {
             read.volumes = Some(backend.volumes(&id).await.map(Arc::new));
+        }
+        if routes::shelf_at(address, routes::STORAGE).is_some() {
+            read.users_of_pools = backend.users_of_pools().await;
         }
         if let Some(Shelf::One(id)) = routes::shelf_at(address, routes::NETWORKS) {
             read.leases = Some(backend.leases(&id).await);

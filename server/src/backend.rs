@@ -7,6 +7,7 @@ pub(crate) mod fetch;
 mod frozen;
 mod perform;
 mod recent;
+mod storage;
 pub(crate) mod upload;
 mod watch;
 
@@ -20,12 +21,11 @@ use app::backend::{Accounts, AccountsWish, Done, Visit};
 use hypervisor::{HostConfig, Hypervisor, Sink};
 use model::{
     Command, CommandRequest, Domain, DomainCommand, DomainRef, Event, Fault, FaultKind, HostId, HostInventory,
-    HostStats, Network, Origin, Receipt, RequestId, Task, VmStats, Volume,
+    HostStats, Network, Origin, Receipt, RequestId, Task, VmStats,
     domain::GuestDetails,
     hardware::Hardware,
     network::Lease,
     stats::{LATEST, Sweep, Usage},
-    storage,
 };
 use tokio::{task::JoinSet, time::timeout};
 use tracing::Instrument;
@@ -64,8 +64,9 @@ pub struct Backend {
     beside: Mutex<JoinSet<()>>,
 }
 
-/// Hands a host's events to the feed, and its figures to the history, too.
-struct ToFeed(Arc<Feed>, Arc<History>);
+/// Hands a host's events to the feed, its figures to the history, too, and keeps what it has to
+/// remember in the journal.
+struct ToFeed(Arc<Feed>, Arc<History>, Arc<Journal>);
 
 impl Sink for ToFeed {
     fn publish(&self, events: Vec<Event>) {
@@ -90,12 +91,20 @@ impl Sink for ToFeed {
     fn watched(&self, host: &HostId) -> Vec<Uuid> {
         self.0.watched(host)
     }
+
+    fn raw_images(&self, host: &HostId) -> Vec<String> {
+        self.2.audit.raw_images(host)
+    }
+
+    fn note_raw_images(&self, host: &HostId, images: Vec<String>, raw: bool) {
+        self.2.audit.note_raw_images(host, images, raw);
+    }
 }
 
 impl Backend {
     pub(crate) fn start(feed: Arc<Feed>, hosts: Vec<HostConfig>, journal: Arc<Journal>, fetcher: Fetcher) -> Arc<Self> {
         let history = Arc::new(History::default());
-        let sink: Arc<dyn Sink> = Arc::new(ToFeed(feed.clone(), history.clone()));
+        let sink: Arc<dyn Sink> = Arc::new(ToFeed(feed.clone(), history.clone(), journal.clone()));
         let hosts = hosts.into_iter().map(|config| (config.id.clone(), Hypervisor::start(config, sink.clone())));
         let tasks = Arc::new(Tasks::new(journal.clone(), feed.clone()));
         let backend = Arc::new(Self {
@@ -192,7 +201,8 @@ impl Backend {
     /// When the target is unknown, the command is not possible now, its id was
     /// used for another wish, or it cannot be recorded.
     pub async fn accept(self: &Arc<Self>, request: CommandRequest, origin: Origin) -> Result<Receipt, Fault> {
-        let (intent, domain) = self.intent(request, origin, None);
+        let used = self.check_use(&request).await;
+        let (intent, domain) = self.intent(request, origin, None, used);
         let id = intent.request_id;
         match self.tasks.admit(intent).await? {
             Admission::Again(receipt) => Ok(receipt),
@@ -207,12 +217,14 @@ impl Backend {
         }
     }
 
-    /// A request as it is put on disk, with the reason why it is refused, if it is.
+    /// A request as it is put on disk, with the reason why it is refused, if it is. `used` says
+    /// whether somebody uses what it is about.
     fn intent(
         &self,
         request: CommandRequest,
         origin: Origin,
         parent: Option<RequestId>,
+        used: Result<(), Fault>,
     ) -> (Intent, Option<Arc<Domain>>) {
         let hosts = self.feed.snapshot().hosts;
         let host = hosts.hosts.get(&request.host).ok_or_else(|| no_host(&request.host));
@@ -228,7 +240,8 @@ impl Backend {
             self.is_thawed(&request.object(), &request.command, name.as_deref().unwrap_or_default())?;
             self.uploads.is_free(&request.object(), &request.command)
         };
-        let refused = host.and_then(check).err();
+        // Why it is not possible at all is said before who hinders it.
+        let refused = host.and_then(check).and(used).err();
         let domain = hosts.domain(&request.object()).cloned();
         let CommandRequest { request_id, host, target, command, session, tab, .. } = request;
         let intent = Intent {
@@ -384,22 +397,6 @@ impl Backend {
         let host = self.hosts.get(id).ok_or_else(|| no_host(id))?;
         // What was read before its devices changed is not fresh.
         self.hardware.get(&(id.clone(), host.device_changes()), || host.hardware()).await
-    }
-
-    /// The volumes of a pool, with who uses each.
-    ///
-    /// # Errors
-    /// When there is no such pool, or libvirt does not tell.
-    pub(crate) async fn volumes(&self, id: &DomainRef) -> Result<Vec<Volume>, Fault> {
-        let hosts = self.feed.snapshot().hosts;
-        let missing = || Fault::new(FaultKind::NotFound, format!("There is no storage pool {id}"));
-        let host = hosts.hosts.get(&id.host).ok_or_else(missing)?;
-        let pool = host.pools.get(&id.id).ok_or_else(missing)?;
-        if !pool.state.is_active() {
-            return Ok(Vec::new());
-        }
-        let read = self.hosts.get(&id.host).ok_or_else(missing)?.volumes(id.id, &pool.name).await?;
-        Ok(storage::with_users(&read, host, pool))
     }
 
     /// What the DHCP server of a network has given away.

@@ -305,3 +305,19 @@ async fn two_servers_do_not_share_a_folder() {
     drop(first);
     open(&folder);
 }
+
+#[tokio::test]
+async fn which_images_are_raw_is_known_to_the_next_process() {
+    let folder = TempDir::new().expect("a folder");
+    let (atlas, other) = ("atlas".parse().expect("a name"), "other".parse().expect("a name"));
+    let journal = open(&folder);
+    journal.audit.note_raw_images(&atlas, vec!["/srv/a".into(), "images/b".into()], true);
+    journal.audit.note_raw_images(&atlas, vec!["/srv/a".into()], false);
+    assert_eq!(journal.audit.raw_images(&atlas), ["images/b"]);
+    // What was posted before is on disk with what is waited for.
+    journal.audit.admit(intent(1, "web")).await.expect("written");
+    drop(journal);
+    let journal = open(&folder);
+    assert_eq!(journal.audit.raw_images(&atlas), ["images/b"]);
+    assert!(journal.audit.raw_images(&other).is_empty());
+}

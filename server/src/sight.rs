@@ -4,7 +4,7 @@
 //! What is out of sight is answered like what is not there. The stream is narrowed by
 //! `feed::sieve`.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use app::backend::{Accounts, AccountsWish, Backend as Interface, Done, Past, PastWish, Visit};
 use async_trait::async_trait;
@@ -17,6 +17,7 @@ use model::{
     inventory::Snapshot,
     network::Lease,
     stats::{Trend, Usage},
+    storage::User,
 };
 use serde::Deserialize;
 use uuid::Uuid;
@@ -250,6 +251,12 @@ impl Interface for Sight {
     async fn volumes(&self, pool: &DomainRef) -> Result<Vec<Volume>, Fault> {
         self.around(pool, "storage pool")?;
         self.backend.volumes(pool).await
+    }
+
+    async fn users_of_pools(&self) -> BTreeMap<DomainRef, Vec<User>> {
+        let mut all = self.backend.users_of_pools().await;
+        all.retain(|pool, _| self.viewer.scope.sees_all_of(&pool.host));
+        all
     }
 
     async fn network_definition(&self, network: &DomainRef) -> Result<String, Fault> {

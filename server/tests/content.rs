@@ -366,3 +366,67 @@ async fn an_upload_goes_on_after_the_server_was_killed_and_a_fetched_file_is_tak
     assert_eq!((&task["outcome"], &task["fault"]["fault"]), (&json!("failed"), &json!("interrupted")), "{task}");
     assert!(!site.file("half.raw").exists(), "what came of it is gone");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root and libvirtd; make test runs it"]
+async fn a_strangers_image_that_names_a_file_of_the_host_does_not_stay() {
+    let shelf = Shelf::new().await;
+    let secret = shelf.daemon.folder.path().join("secret");
+    fs::write(&secret, "nobody's business").expect("written");
+    let evil = shelf.daemon.folder.path().join("evil");
+    let create = |options: &[&str]| {
+        let mut tool = std::process::Command::new("qemu-img");
+        support::daemon::run(tool.args(["create", "-q", "-f", "qcow2"]).args(options).arg(&evil).arg("1M"));
+        fs::read(&evil).expect("made")
+    };
+    let host = secret.to_string_lossy().into_owned();
+    for image in [
+        create(&["-u", "-F", "raw", "-b", &host]),
+        create(&["-o", &format!("data_file={}", shelf.daemon.folder.path().join("data").display())]),
+        create(&["-u", "-F", "raw", "-b", "json:{\"driver\":\"file\",\"filename\":\"/etc/passwd\"}"]),
+    ] {
+        let id = shelf.begin("evil", image.len()).await;
+        // While it comes in nobody looked at it, so no machine runs from it.
+        let disk = format!(
+            "<disk type='file'><driver type='qcow2'/><source file='{}'/><target dev='vda'/></disk>",
+            shelf.file("evil").display()
+        );
+        shelf.daemon.guest_with("waits", &disk);
+        let machine = shelf.machine("waits").await;
+        let start =
+            json!({ "requestId": Uuid::new_v4(), "host": "atlas", "target": machine, "command": { "kind": "start" } });
+        let (status, said) = shelf.server.post("/api/v1/commands", &start).await;
+        assert!(status == 409 && said["reason"].to_string().contains("still being uploaded"), "{said}");
+        shelf.daemon.virsh(&["undefine", "waits"]);
+        assert_eq!(shelf.put(&id, 0, &image).await.0, 200);
+        let task = shelf.outcome(&id).await;
+        assert!(task["outcome"] == "failed" && task["fault"]["fault"] == "denied", "{task}");
+        assert!(!shelf.file("evil").exists());
+    }
+    // One that is based on a volume stays.
+    let image = create(&["-u", "-F", "raw", "-b", "base"]);
+    fs::write(shelf.file("base"), vec![0; 1 << 20]).expect("written");
+    shelf.daemon.virsh(&["pool-refresh", "images"]);
+    let id = shelf.begin("honest", image.len()).await;
+    assert_eq!(shelf.put(&id, 0, &image).await.0, 200);
+    assert_eq!(shelf.outcome(&id).await["outcome"], "succeeded");
+    // What somebody uses is refused at once.
+    let wipe = json!({ "requestId": Uuid::new_v4(), "host": "atlas", "target": shelf.pool, "command": { "kind": "wipeVolume", "name": "base" } });
+    let (status, said) = shelf.server.post("/api/v1/commands", &wipe).await;
+    assert!(status == 409 && said["reason"].to_string().contains("in use by honest"), "{said}");
+}
+
+impl Shelf {
+    /// The UUID of a machine, once it is known.
+    async fn machine(&self, name: &str) -> String {
+        let mut stream = self.server.stream("/events?topics=vm-created", &[]).await;
+        loop {
+            let inventory = self.server.json("/api/v1/inventory").await;
+            let machines = inventory["hosts"]["atlas"]["domains"].as_array().cloned().unwrap_or_default();
+            if let Some(found) = machines.iter().find(|machine| machine["name"] == name) {
+                return found["id"].as_str().expect("text").to_owned();
+            }
+            stream.until("vm-created").await;
+        }
+    }
+}

@@ -3,12 +3,12 @@
 //! Volumes are many and change without an event of libvirt, so they are no part of the
 //! inventory: they are read when somebody looks, and `volume-changed` says when to look again.
 
-use std::{collections::BTreeMap, net::IpAddr, path::Path};
+use std::{net::IpAddr, path::Path};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Domain, Fault, HostInventory};
+use crate::Fault;
 
 /// What a pool does now (`virStoragePoolState`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -121,9 +121,9 @@ pub struct Volume {
     pub used_by: Vec<User>,
 }
 
-/// What needs a volume.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// What uses a volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct User {
     /// The machine; none of a volume that is based on it.
     pub vm_id: Option<Uuid>,
@@ -131,55 +131,13 @@ pub struct User {
     pub name: String,
     /// Whether the machine runs.
     pub active: bool,
+    /// Whether the machine does not answer, so that this is what it used when it last did.
+    #[serde(skip_serializing_if = "is_false")]
+    pub unresponsive: bool,
 }
 
-/// Whether a machine has a volume among its disks.
-fn has(domain: &Domain, pool: &Pool, volume: &str) -> bool {
-    let (path, named) = (pool.path_of(volume), format!("{}/{volume}", pool.name));
-    domain.disks.iter().any(|disk| Some(&disk.source) == path.as_ref() || disk.source == named)
-}
-
-/// The machines of a host that have a volume among their disks.
-pub fn users(host: &HostInventory, pool: &Pool, volume: &str) -> Vec<User> {
-    let users = host.domains.values().filter(|domain| has(domain, pool, volume));
-    users
-        .map(|domain| User { vm_id: Some(domain.id), name: domain.name.clone(), active: domain.state.is_active() })
-        .collect()
-}
-
-/// The machines of a host that have a volume of a pool among their disks.
-pub fn users_of_pool(host: &HostInventory, pool: &Pool) -> Vec<User> {
-    let named = format!("{}/", pool.name);
-    let below = format!("{}/", pool.path.trim_end_matches('/'));
-    let inside = |source: &str| source.starts_with(&named) || pool.has_paths() && source.starts_with(&below);
-    let users = host.domains.values().filter(|domain| domain.disks.iter().any(|disk| inside(&disk.source)));
-    users
-        .map(|domain| User { vm_id: Some(domain.id), name: domain.name.clone(), active: domain.state.is_active() })
-        .collect()
-}
-
-/// Volumes with who uses each: machines, and volumes that are based on it.
-pub fn with_users(volumes: &[Volume], host: &HostInventory, pool: &Pool) -> Vec<Volume> {
-    // One look at all disks, however many volumes there are.
-    let mut by_source: BTreeMap<&str, Vec<User>> = BTreeMap::new();
-    for domain in host.domains.values() {
-        for disk in domain.disks.iter().filter(|disk| !disk.source.is_empty()) {
-            let user = User { vm_id: Some(domain.id), name: domain.name.clone(), active: domain.state.is_active() };
-            by_source.entry(&disk.source).or_default().push(user);
-        }
-    }
-    for volume in volumes.iter().filter(|volume| !volume.backing.is_empty()) {
-        let user = User { vm_id: None, name: volume.name.clone(), active: false };
-        by_source.entry(&volume.backing).or_default().push(user);
-    }
-    let users_of = |volume: &Volume| {
-        let named = format!("{}/{}", pool.name, volume.name);
-        let found = [volume.path.as_str(), &named].into_iter().filter_map(|source| by_source.get(source));
-        let mut users: Vec<User> = found.flatten().cloned().collect();
-        users.dedup();
-        users
-    };
-    volumes.iter().map(|volume| Volume { used_by: users_of(volume), ..volume.clone() }).collect()
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Names of users in a sentence.
@@ -398,6 +356,18 @@ pub fn check_volume_name(name: &str) -> Result<(), Fault> {
             "name",
             "a volume has a name of up to 200 bytes, without / and control characters, that begins with neither dot nor dash",
         ));
+    }
+    Ok(())
+}
+
+/// Whether a text may name a volume that is there already, which may be called anything that a
+/// file system allows.
+///
+/// # Errors
+/// `Invalid`.
+pub fn check_known_volume(name: &str) -> Result<(), Fault> {
+    if name.is_empty() || name.len() > 255 || name.contains(['/', '\0']) {
+        return Err(Fault::invalid("name", "there can be no volume of that name"));
     }
     Ok(())
 }

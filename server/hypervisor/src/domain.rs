@@ -14,7 +14,8 @@ use virt_sys as sys;
 
 use crate::{
     error::{Error, gone_is_none},
-    ffi, xml,
+    ffi,
+    xml::{self, sources::Source},
 };
 
 /// What libvirt's daemon tells of a machine without asking the machine's own
@@ -101,16 +102,25 @@ pub(crate) fn read_state(connect: &Connect, known: &Domain) -> Result<Option<Dom
     gone_is_none(read())
 }
 
-/// Reads the definition into the parts we know; none when the machine is gone.
-/// QEMU's driver may ask the machine's process for it, so it can hang.
-pub(crate) fn define(handle: &Handle) -> Result<Option<Domain>, Error> {
-    // Without VIR_DOMAIN_XML_SECURE, so no password is ever in the text.
-    let text = gone_is_none(handle.xml_desc(0).map_err(Error::from))?;
-    Ok(text.map(|text| xml::domain::read(&text).unwrap_or_default()))
+/// The definition of a machine: the parts we know, and the storage that it names.
+pub(crate) struct Definition {
+    pub(crate) domain: Domain,
+    pub(crate) sources: Vec<Source>,
 }
 
-/// The same for a machine of which only the UUID is at hand.
-pub(crate) fn lookup_and_define(connect: &Connect, id: Uuid) -> Result<Option<Domain>, Error> {
+/// Reads the definition into the parts we know; none when the machine is gone.
+/// QEMU's driver may ask the machine's process for it, so it can hang.
+pub(crate) fn define(handle: &Handle) -> Result<Option<Definition>, Error> {
+    // Without VIR_DOMAIN_XML_SECURE, so no password is ever in the text.
+    let text = gone_is_none(handle.xml_desc(0).map_err(Error::from))?;
+    Ok(text.map(|text| Definition {
+        domain: xml::domain::read(&text).unwrap_or_default(),
+        sources: xml::sources::sources(&text).unwrap_or_default(),
+    }))
+}
+
+/// Reads the definition of a machine of which only the UUID is at hand.
+pub(crate) fn lookup_and_define(connect: &Connect, id: Uuid) -> Result<Option<Definition>, Error> {
     match gone_is_none(connect.lookup_domain_by_uuid(id).map_err(Error::from))? {
         Some(handle) => define(&handle),
         None => Ok(None),

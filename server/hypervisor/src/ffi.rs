@@ -547,6 +547,21 @@ pub(crate) fn inject_nmi(domain: &Domain) -> Result<(), Error> {
     if done < 0 { Err(Error::last_error()) } else { Ok(()) }
 }
 
+/// The definition of a machine that its saved memory belongs to (`virDomainManagedSaveGetXMLDesc`).
+pub(crate) fn managed_save_definition(domain: &Domain) -> Result<String, Error> {
+    // SAFETY: the domain is valid; the text is libvirt's for us to free, and none on failure.
+    let definition = unsafe { sys::virDomainManagedSaveGetXMLDesc(domain.as_ptr(), 0) };
+    if definition.is_null() {
+        return Err(Error::last_error());
+    }
+    // SAFETY: the text ends with a zero and was allocated with malloc; it is not used after this.
+    unsafe {
+        let read = text(definition);
+        free(definition.cast());
+        Ok(read)
+    }
+}
+
 /// Gives the job of a machine up (`virDomainAbortJob`).
 pub(crate) fn abort_job(domain: &Domain) -> Result<(), Error> {
     // SAFETY: the domain is valid.

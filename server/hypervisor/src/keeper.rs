@@ -30,7 +30,9 @@ use crate::{
     error::Error,
     events::PendingAround,
     link::{Lane, Session},
-    network, storage,
+    network,
+    places::Key,
+    storage,
     watcher::{Shared, next_version, now},
 };
 
@@ -188,6 +190,7 @@ impl Keeper {
             None => {
                 self.pools.remove(&id);
                 self.names.remove(&id);
+                self.shared.volumes.remove(id);
             }
         }
         event
@@ -233,6 +236,11 @@ impl Keeper {
         };
         let came: Vec<String> = names.difference(&had).cloned().collect();
         let went: Vec<String> = had.difference(&names).cloned().collect();
+        for name in &went {
+            // The next one of that name may be anything.
+            let path = pool.path_of(name).map(|path| Key::Path(path.into()));
+            self.shared.raw.note(path.iter().chain([&Key::Volume(pool.name.clone(), name.clone())]), false);
+        }
         let moved = came.len() + went.len();
         // A pool has other room when volumes came or went; else some volume has another size.
         if changed || differs && moved == 0 || moved > MAX_TOLD {

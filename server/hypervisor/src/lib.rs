@@ -19,25 +19,33 @@ mod network;
 mod stats;
 mod storage;
 
-mod guard;
+mod chain;
+mod claims;
+mod image;
+mod places;
+mod raw;
+mod uses;
+
 mod keeper;
 mod watcher;
 
 mod demo;
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use bytes::Bytes;
 use model::{
-    Command, Console, Domain, DomainCommand, Event, Fault, FaultKind, HostId, HostInventory, NetworkCommand,
+    Command, Console, Domain, DomainCommand, Event, Fault, FaultKind, HostId, HostInventory, NetworkCommand, Pool,
     PoolCommand, RequestId, Volume,
     domain::{Agent, GuestDetails},
     hardware::Hardware,
     network::Lease,
     stats::Sweep,
+    storage::User,
     task::Progress,
 };
 use tokio::{runtime::Handle, sync::mpsc, task::JoinHandle};
@@ -49,6 +57,7 @@ use crate::{
     events::Around,
     keeper::Keeper,
     link::Lane,
+    raw::RawImages,
     stats::Sampler,
     watcher::{Shared, Watcher},
 };
@@ -91,6 +100,18 @@ pub trait Sink: Send + Sync + 'static {
     /// Takes what a sweep over a host found; only the latest counts.
     fn measured(&self, host: &HostId, sweep: Sweep) {
         let _ = (host, sweep);
+    }
+
+    /// The images of a host that are known to be raw, whatever is in them: paths, and volumes as
+    /// `pool/volume`.
+    fn raw_images(&self, host: &HostId) -> Vec<String> {
+        let _ = host;
+        Vec::new()
+    }
+
+    /// Keeps for the next process which images are raw, or forgets them.
+    fn note_raw_images(&self, host: &HostId, images: Vec<String>, raw: bool) {
+        let _ = (host, images, raw);
     }
 
     /// The machines of a host that somebody looks at, of which details are wanted.
@@ -140,7 +161,7 @@ const AGENT_AFTER: Duration = Duration::from_secs(10);
 impl Hypervisor {
     /// Begins to watch a host. Returns at once; the first event tells how it went.
     pub fn start(config: HostConfig, sink: Arc<dyn Sink>) -> Self {
-        let shared = Arc::new(Shared::new());
+        let shared = Arc::new(Shared::new(RawImages::new(config.id.clone(), sink.clone())));
         let watcher = tokio::spawn(Watcher::new(config.clone(), shared.clone(), sink.clone()).run());
         let keeper = tokio::spawn(Keeper::new(&config, shared.clone(), sink.clone()).run());
         let sampler = tokio::spawn(Sampler::new(&config, shared.clone(), sink).run());
@@ -193,11 +214,19 @@ impl Hypervisor {
         }
     }
 
-    /// The same of a storage pool.
+    /// Carries out a command on a storage pool or a volume in it. Who uses it is looked at
+    /// directly before, by what libvirt says then: what the command was checked against is older.
     async fn run_pool(&self, (request, id): (RequestId, Uuid), name: &str, command: PoolCommand) -> Result<(), Fault> {
+        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
+        let looked = uses::read::look(&session, &self.shared, id, &command).await;
+        let (mut look, claim) = looked.map_err(|error| error.of_command(name, self.config.id.as_str()))?;
         let lane = if command.is_slow() { Lane::Slow } else { Lane::Command };
-        let (running, stay) = (self.shared.running(), command.lets_others_be());
-        let work = move |connect: &Connect| storage::run(connect, id, &command, &running);
+        let stay = command.lets_others_be();
+        let work = move |connect: &Connect| {
+            // Until the work is done, even when nobody waits for it any more.
+            let _claim = claim;
+            storage::run(connect, id, &command, &mut look)
+        };
         self.run_around((request, id), name, (lane, work), |around| around.pool(id, !stay)).await
     }
 
@@ -358,14 +387,70 @@ impl Hypervisor {
         read.await.map_err(|error| error.of_command(self.config.id.as_str(), self.config.id.as_str()))
     }
 
-    /// The volumes of a pool, as they were a moment ago.
+    /// The volumes of a pool as they were a moment ago, with who uses each. `host` is what is known
+    /// of this one.
     ///
     /// # Errors
     /// What libvirt refused, in words; `Unreachable` while the link is down.
-    pub async fn volumes(&self, id: Uuid, name: &str) -> Result<Arc<Vec<Volume>>, Fault> {
+    pub async fn volumes(&self, host: &HostInventory, id: Uuid) -> Result<Vec<Volume>, Fault> {
         let session = self.shared.session().ok_or_else(|| self.not_connected())?;
+        let pool = host.pools.get(&id).cloned().unwrap_or_default();
         let read = self.shared.volumes.read(&session, id).await;
-        read.map_err(|error| keeper::refused(&error, name, &self.config.id))
+        let volumes = read.map_err(|error| keeper::refused(&error, &pool.name, &self.config.id))?;
+        let uses = uses::read::known(&session, &self.shared, host).await;
+        let mut uses = uses.map_err(|error| keeper::refused(&error, &pool.name, &self.config.id))?;
+        let raw = self.shared.raw.clone();
+        let told = link::blocking(move || volumes.iter().map(|volume| uses.tell(&raw, &pool, volume)).collect());
+        told.await.map_err(|_| Error::Panicked.of_command("", self.config.id.as_str()))
+    }
+
+    /// Who uses each pool, by what is known; nothing while the link is down.
+    pub async fn users_of_pools(&self, host: &HostInventory) -> BTreeMap<Uuid, Vec<User>> {
+        let Some(session) = self.shared.session() else { return BTreeMap::new() };
+        let Ok(mut uses) = uses::read::known(&session, &self.shared, host).await else { return BTreeMap::new() };
+        let shared = self.shared.clone();
+        let pools: Vec<Arc<Pool>> = host.pools.values().cloned().collect();
+        let told = link::blocking(move || {
+            let volumes = |pool: &Pool| shared.volumes.last_known(pool.id).unwrap_or_default();
+            pools.iter().map(|pool| (pool.id, uses.of_pool(pool, &volumes(pool)))).collect()
+        });
+        told.await.unwrap_or_default()
+    }
+
+    /// Who uses what a command is about, by what is known.
+    ///
+    /// # Errors
+    /// What libvirt refused, in words; `Unreachable` while the link is down.
+    pub async fn users(&self, host: &HostInventory, id: Uuid, command: &PoolCommand) -> Result<Vec<User>, Fault> {
+        match command.volume() {
+            None => Ok(self.users_of_pools(host).await.remove(&id).unwrap_or_default()),
+            Some(name) => {
+                let volumes = self.volumes(host, id).await?;
+                Ok(volumes
+                    .into_iter()
+                    .find(|volume| volume.name == name)
+                    .map(|found| found.used_by)
+                    .unwrap_or_default())
+            }
+        }
+    }
+
+    /// Looks whether what was brought into a volume may stay there.
+    ///
+    /// # Errors
+    /// `Denied` when it names files that are no volumes of started pools; what libvirt refused.
+    pub async fn inspect_volume(&self, id: Uuid, name: &str) -> Result<(), Fault> {
+        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
+        let wanted = name.to_owned();
+        let inspect = async {
+            let mut look = uses::read::look_around(&session, &self.shared, id).await?;
+            let inspect = move |connect: &Connect| {
+                let path = connect.lookup_storage_pool_by_uuid(id)?.lookup_storage_vol_by_name(&wanted)?.path()?;
+                storage::inspect(connect, &path, &mut look)
+            };
+            session.call(Lane::Slow, inspect).await
+        };
+        inspect.await.map_err(|error: Error| error.of_command(name, self.config.id.as_str()))
     }
 
     /// Writes a piece of a volume's content; `pieces` brings it part by part.

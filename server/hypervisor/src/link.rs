@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashSet,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -24,7 +25,7 @@ use crate::{
     console::Lines,
     error::Error,
     events::{self, Depth, SharedHints},
-    ffi, host,
+    ffi, host, uses,
 };
 
 /// What a call is for; each has a connection of its own, because the daemon
@@ -110,6 +111,8 @@ pub(crate) struct Session {
     pub(crate) hints: SharedHints,
     /// What the host says of itself.
     pub(crate) host: HostInfo,
+    /// The root of the file systems that its daemon sees; none when that is another machine.
+    pub(crate) root: Option<PathBuf>,
     uri: String,
     /// Whether all lanes share one connection.
     single: bool,
@@ -134,6 +137,7 @@ impl Session {
         Ok(Self {
             hints,
             host,
+            root: uses::read::root(uri),
             uri: uri.to_owned(),
             // Each connection to a file of the test driver has a world of its own.
             single: uri.starts_with("test:"),

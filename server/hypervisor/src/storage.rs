@@ -1,11 +1,11 @@
 //! Reads storage pools and volumes, and carries out what is asked of them. Every function
 //! here blocks; `link` decides where it runs and for how long.
 
-use std::{collections::HashMap, sync::Arc};
+mod images;
 
 use bytes::Bytes;
 use model::{
-    Domain, Fault, FaultKind, Pool, PoolCommand, Volume,
+    Fault, FaultKind, Pool, PoolCommand, Volume,
     storage::{PoolSpec, PoolState, VolumeSpec},
 };
 use uuid::Uuid;
@@ -13,9 +13,9 @@ use virt::{
     connect::Connect, error::ErrorNumber, storage_pool::StoragePool, storage_vol::StorageVol, stream::Stream, sys,
 };
 
+pub(crate) use self::images::{Look, inspect, read_part};
 use crate::{
     error::{Error, gone_is_none},
-    guard::Needs,
     xml,
 };
 
@@ -89,14 +89,9 @@ fn volume(handle: &StorageVol) -> Result<Volume, Error> {
     Ok(xml::storage::volume(&handle.xml_desc(0)?).unwrap_or_default())
 }
 
-/// Carries a command out and returns when libvirt has answered. `running` are the machines
-/// that run: their disks are resized with their knowledge.
-pub(crate) fn run(
-    connect: &Connect,
-    id: Uuid,
-    command: &PoolCommand,
-    running: &HashMap<Uuid, Arc<Domain>>,
-) -> Result<(), Error> {
+/// Carries a command out and returns when libvirt has answered. `look` is what was found out
+/// about who uses what, for a command that depends on that.
+pub(crate) fn run(connect: &Connect, id: Uuid, command: &PoolCommand, look: &mut Look) -> Result<(), Error> {
     if let PoolCommand::DefinePool { pool, build, autostart } = command {
         return define(connect, id, (pool, *build, *autostart));
     }
@@ -113,27 +108,20 @@ pub(crate) fn run(
         PoolCommand::FetchVolume { .. } => {
             return Err(Error::Said(Fault::new(FaultKind::Internal, "libvirt fetches no files")));
         }
-        PoolCommand::DeletePool { content } => delete(connect, &pool, *content)?,
-        PoolCommand::CreateVolume { volume } => create_volume(&pool, volume)?,
+        PoolCommand::DeletePool { content } => delete(&pool, *content, look)?,
+        PoolCommand::CreateVolume { volume } => images::create(connect, &pool, volume, look)?,
         // Its content decides later what it is; until then it is as many bytes.
         PoolCommand::UploadVolume { name, capacity_bytes } => {
             let (name, capacity_bytes, format) = (name.clone(), *capacity_bytes, "raw".into());
-            create_volume(&pool, &VolumeSpec { name, capacity_bytes, format, ..VolumeSpec::default() })?;
+            let spec = VolumeSpec { name, capacity_bytes, format, ..VolumeSpec::default() };
+            images::create_for_content(&pool, &spec, look)?;
         }
-        PoolCommand::DeleteVolume { name } => {
-            let volume = volume(name)?;
-            Needs::read(connect)?.spare(&volume, &pool.name()?, &[])?;
-            volume.delete(0)?;
-        }
+        PoolCommand::DeleteVolume { name } => images::delete(&volume(name)?, look)?,
         PoolCommand::ResizeVolume { name, capacity_bytes } => {
-            resize(connect, (&pool, &volume(name)?), *capacity_bytes, running)?;
+            images::resize(connect, (&pool, &volume(name)?), *capacity_bytes, look)?;
         }
-        PoolCommand::CloneVolume { name, to } => clone(connect, &pool, &volume(name)?, to)?,
-        PoolCommand::WipeVolume { name } => {
-            let volume = volume(name)?;
-            Needs::read(connect)?.spare(&volume, &pool.name()?, &[])?;
-            volume.wipe(0)?;
-        }
+        PoolCommand::CloneVolume { name, to } => images::clone(connect, &pool, (&volume(name)?, to), look)?,
+        PoolCommand::WipeVolume { name } => images::wipe(connect, &volume(name)?, look)?,
     }
     Ok(())
 }
@@ -192,10 +180,10 @@ fn build(pool: &StoragePool) -> Result<(), Error> {
 }
 
 /// Forgets a pool; with its content when that is wished.
-fn delete(connect: &Connect, pool: &StoragePool, content: bool) -> Result<(), Error> {
+fn delete(pool: &StoragePool, content: bool, look: &mut Look) -> Result<(), Error> {
     let active = pool.is_active()?;
     if content {
-        delete_volumes(connect, pool, active)?;
+        delete_volumes(pool, active, look)?;
     }
     // A transient pool is gone once it is stopped.
     let persistent = pool.is_persistent()?;
@@ -211,8 +199,8 @@ fn delete(connect: &Connect, pool: &StoragePool, content: bool) -> Result<(), Er
     Ok(())
 }
 
-/// Deletes all that is in a pool, or, when something of it is needed, nothing.
-fn delete_volumes(connect: &Connect, pool: &StoragePool, active: bool) -> Result<(), Error> {
+/// Deletes all that is in a pool, or, when something of it cannot be deleted, nothing.
+fn delete_volumes(pool: &StoragePool, active: bool, look: &mut Look) -> Result<(), Error> {
     let name = pool.name()?;
     let denied = |why: &str, next: &str| Err(Error::Said(Fault::denied(format!("{name} {why}")).with_next(next)));
     if !active {
@@ -222,43 +210,8 @@ fn delete_volumes(connect: &Connect, pool: &StoragePool, active: bool) -> Result
     if volumes.iter().any(|volume| volume.info().is_ok_and(|info| info.kind == sys::VIR_STORAGE_VOL_DIR)) {
         return denied("has folders in it, which are not deleted", "Look at them on the host, and delete them there");
     }
-    let needs = Needs::read(connect)?;
-    let together = volumes.iter().map(StorageVol::path).collect::<Result<Vec<_>, _>>()?;
-    volumes.iter().try_for_each(|volume| needs.spare(volume, &name, &together))?;
-    for volume in &volumes {
-        volume.delete(0)?;
-    }
-    Ok(())
-}
-
-/// Whether a pool keeps files, which have a format of their own.
-fn keeps_files(pool: &StoragePool) -> Result<bool, Error> {
-    Ok(xml::storage::pool(&pool.xml_desc(0)?).unwrap_or_default().keeps_files())
-}
-
-fn create_volume(pool: &StoragePool, spec: &VolumeSpec) -> Result<(), Error> {
-    let text = xml::storage::volume_definition(spec, keeps_files(pool)?);
-    let metadata = spec.preallocate && spec.format == "qcow2";
-    let flags = if metadata { sys::VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA } else { 0 };
-    StorageVol::create_xml(pool, &text, flags)?;
-    Ok(())
-}
-
-fn clone(connect: &Connect, pool: &StoragePool, source: &StorageVol, to: &str) -> Result<(), Error> {
-    let known = xml::storage::volume(&source.xml_desc(0)?).unwrap_or_default();
-    // An image that somebody brought may name any file of the host, which the copy would hold.
-    if !known.backing.is_empty() && connect.lookup_storage_vol_by_path(&known.backing).is_err() {
-        let fault = Fault::denied(format!("It is based on {}, which is in no storage pool", known.backing));
-        return Err(Error::Said(fault.with_next("Start the pool that has it, and refresh both")));
-    }
-    let spec = VolumeSpec {
-        name: to.to_owned(),
-        capacity_bytes: known.capacity_bytes,
-        format: known.format,
-        ..VolumeSpec::default()
-    };
-    StorageVol::create_xml_from(pool, &xml::storage::volume_definition(&spec, keeps_files(pool)?), source, 0)?;
-    Ok(())
+    look.is_whole(&volumes)?;
+    volumes.iter().try_for_each(|volume| images::delete(volume, look))
 }
 
 /// Writes a piece of a volume's content (`virStorageVolUpload`); `pieces` gives it part by
@@ -337,33 +290,3 @@ pub(crate) fn content(
 
 /// Bytes of a volume that are sent or read at once: what libvirt's oldest messages hold.
 const PIECE: usize = 262_120;
-
-/// Gives a volume another size; a machine that runs from it does that itself, as nobody else
-/// may write to its disk.
-fn resize(
-    connect: &Connect,
-    (pool, volume): (&StoragePool, &StorageVol),
-    bytes: u64,
-    running: &HashMap<Uuid, Arc<Domain>>,
-) -> Result<(), Error> {
-    let name = volume.name()?;
-    if bytes < volume.info()?.capacity {
-        let fault = Fault::new(FaultKind::Denied, format!("{name} would lose what lies beyond the new end"));
-        return Err(Error::Said(fault.with_next("Make it smaller in the guest, and copy it to a smaller volume")));
-    }
-    let (path, named) = (volume.path()?, format!("{}/{name}", pool.name()?));
-    let disk_of = |domain: &Domain| {
-        let disk = domain.disks.iter().find(|disk| disk.source == path || disk.source == named);
-        disk.map(|disk| (domain.id, disk.target.clone()))
-    };
-    match running.values().find_map(|domain| disk_of(domain)) {
-        Some((id, disk)) => {
-            let domain = connect.lookup_domain_by_uuid(id)?;
-            domain.block_resize(&disk, bytes, sys::VIR_DOMAIN_BLOCK_RESIZE_BYTES)?;
-            // What the pool knows of the volume is older than that.
-            pool.refresh(0)?;
-        }
-        None => volume.resize(bytes, 0)?,
-    }
-    Ok(())
-}

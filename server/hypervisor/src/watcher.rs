@@ -42,13 +42,19 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use self::questions::{Answer, Questions, Step};
+use self::{
+    questions::{Answer, Questions, Step},
+    readings::Reading,
+};
 use crate::{
     HostConfig, Sink,
+    claims::Claims,
     events::{Depth, Pending},
     guest,
     keeper::Volumes,
     link::{Lane, Opener, Session, without_secrets},
+    raw::RawImages,
+    uses::read::Sources,
 };
 
 /// Everything is read again this often, for what libvirt has no event for.
@@ -62,6 +68,12 @@ pub(crate) struct Shared {
     session: watch::Sender<Option<Arc<Session>>>,
     /// What volumes there are, for those who look at them.
     pub(crate) volumes: Volumes,
+    /// What storage each machine named last.
+    pub(crate) sources: Sources,
+    /// Which images are raw, whatever is in them.
+    pub(crate) raw: RawImages,
+    /// What is being changed, copied or built upon.
+    pub(crate) claims: Claims,
     /// How often devices of the host came, went or changed.
     pub(crate) devices: AtomicU64,
     /// Which command is expected to change a machine, and until when.
@@ -77,10 +89,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(raw: RawImages) -> Self {
         Self {
             session: watch::Sender::new(None),
             volumes: Volumes::default(),
+            sources: Sources::default(),
+            raw,
+            claims: Claims::default(),
             devices: AtomicU64::default(),
             causes: Mutex::default(),
             running: Mutex::default(),
@@ -240,7 +255,7 @@ impl Watcher {
             match readings::some(session, batch, &self.inventory.domains).await {
                 Ok(read) => {
                     for (id, read) in read {
-                        self.adopt(id, read, false);
+                        self.adopt(session, id, read, false);
                     }
                     for (id, _) in batch.iter().filter(|(_, depth)| *depth == Depth::Guest) {
                         self.questions.ask(*id, true);
@@ -275,12 +290,12 @@ impl Watcher {
         self.failing = None;
         let gone: Vec<Uuid> = self.inventory.domains.keys().filter(|id| !all.contains_key(id)).copied().collect();
         for id in gone {
-            self.adopt(id, None, resync);
+            self.adopt(session, id, None, resync);
         }
-        for (id, domain) in all {
+        for (id, read) in all {
             let fresh = !self.inventory.domains.contains_key(&id) || resync;
-            let active = domain.state.is_active();
-            self.adopt(id, Some(domain), resync);
+            let active = read.0.state.is_active();
+            self.adopt(session, id, Some(read), resync);
             if active && fresh {
                 self.questions.ask(id, false);
             }
@@ -293,9 +308,13 @@ impl Watcher {
     }
 
     /// Makes a reading the truth and publishes what differs.
-    fn adopt(&mut self, id: Uuid, read: Option<Domain>, resync: bool) {
+    fn adopt(&mut self, session: &Session, id: Uuid, read: Option<Reading>, resync: bool) {
         let had = self.inventory.domains.get(&id).cloned();
-        let read = read.map(|mut read| {
+        let read = read.map(|(mut read, sources)| {
+            if let Some(sources) = sources {
+                self.shared.raw.learn(session, &sources);
+                self.shared.sources.note(id, sources);
+            }
             if let Some(had) = &had {
                 guest::keep(&mut read, had);
             }
@@ -331,6 +350,7 @@ impl Watcher {
             }
             None => {
                 self.inventory.domains.remove(&id);
+                self.shared.sources.forget(id);
                 self.questions.forget(id);
             }
         }

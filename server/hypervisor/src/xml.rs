@@ -7,6 +7,8 @@ pub(crate) mod host;
 
 pub(crate) mod network;
 
+pub(crate) mod sources;
+
 pub(crate) mod storage;
 
 #[cfg(test)]

@@ -38,8 +38,7 @@ async fn the_demo_shows_pools_volumes_and_networks() {
     let volumes = world.volumes("images").await.expect("read");
     let web = volumes.iter().find(|volume| volume.name == "web-01.qcow2").expect("it is there");
     assert_eq!((web.format.as_str(), web.capacity_bytes, web.allocation_bytes), ("qcow2", 20 << 30, 2 << 30));
-    let users = model::storage::users(&host, &images, "web-01.qcow2");
-    assert_eq!(users.iter().map(|user| user.name.as_str()).collect::<Vec<_>>(), ["web-01"]);
+    assert_eq!(world.users("images", "web-01.qcow2").await, ["web-01"]);
     let networks: Vec<_> = host.networks.values().map(|network| (network.name.as_str(), network.mode())).collect();
     for expected in [("default", "NAT"), ("lab", "Isolated"), ("dmz", "Routed")] {
         assert!(networks.contains(&expected), "{networks:?}");

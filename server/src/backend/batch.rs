@@ -118,7 +118,8 @@ impl Backend {
             session: whole.origin.session.clone(),
             tab: whole.origin.tab.clone(),
         };
-        let (intent, domain) = self.intent(request, whole.origin.clone(), Some(whole.request_id));
+        let used = self.check_use(&request).await;
+        let (intent, domain) = self.intent(request, whole.origin.clone(), Some(whole.request_id), used);
         let agent = domain.map(|domain| domain.agent).unwrap_or_default();
         match self.tasks.admit(intent.clone()).await {
             Ok(Admission::New(record)) => {

@@ -13,7 +13,9 @@ use std::{
 };
 
 use axum::body::Bytes;
-use model::{Command, DomainRef, Fault, FaultKind, Origin, PoolCommand, RequestId, domain::Agent, task::Progress};
+use model::{
+    Command, DomainRef, Fault, FaultKind, HostId, Origin, PoolCommand, RequestId, domain::Agent, task::Progress,
+};
 use sha2::{Digest, Sha256};
 use tokio::{
     sync::{mpsc, watch},
@@ -90,6 +92,13 @@ impl Uploads {
                 .with_next("Wait for it, or cancel its task first")),
             None => Ok(()),
         }
+    }
+
+    /// The volumes of a host that wait for content.
+    pub(super) fn waiting(&self, host: &HostId) -> Vec<(DomainRef, String)> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_host = known.values().filter(|upload| upload.pool.host == *host);
+        of_host.map(|upload| (upload.pool.clone(), upload.name.clone())).collect()
     }
 
     /// The requests of all of them.
@@ -212,6 +221,11 @@ impl Backend {
         // A piece that is under way ends before anything is done with the volume, and nobody
         // else takes its name before that.
         let turn = upload.turn.lock().await;
+        let came = match (came, self.hosts.get(&intent.host)) {
+            // A stranger's image may name files of the host.
+            (Ok(()), Some(host)) => host.inspect_volume(target, name).await,
+            (came, _) => came,
+        };
         let then = match &came {
             // What is in it says what it is.
             Ok(()) => PoolCommand::RefreshPool {},
@@ -346,6 +360,7 @@ impl Backend {
             return Err(Fault::invalid("Content-Length", "it is more than is missing, or nothing"));
         }
         let host = self.hosts.get(&upload.pool.host).ok_or_else(|| no_host(&upload.pool.host))?;
+        self.check_write(&upload.pool, &upload.name).await?;
         host.write_volume(upload.pool.id, &upload.name, (from, length), pieces).await?;
         upload.offset.send_replace(from + length);
         self.note_reached(id, &upload).await;

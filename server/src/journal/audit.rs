@@ -4,9 +4,10 @@
 //! is told. The unique index over intents is the last judge of whether a request
 //! is new: it outlives the process.
 
+mod raw_images;
 mod uploads;
 
-use std::{collections::HashSet, path::Path};
+use std::{collections::HashSet, path::Path, sync::Mutex};
 
 use model::{AuditRecord, Command, Fault, HostId, Origin, RequestId, TaskState, task::LogLine};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params_from_iter, types::Value};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use self::raw_images::RawImages;
 pub(crate) use self::uploads::Reached;
 use super::{
     Paged, Records,
@@ -211,6 +213,7 @@ pub(crate) struct Query {
 pub(crate) struct Audit {
     writer: Writer,
     reader: Reader,
+    raw_images: Mutex<RawImages>,
 }
 
 impl Audit {
@@ -219,7 +222,7 @@ impl Audit {
         path: &Path,
         renew: impl FnMut() -> rusqlite::Result<()> + Send + 'static,
     ) -> Result<Self, String> {
-        let connection = storage::open(path, &[LAYOUT, uploads::LAYOUT].concat(), true)?;
+        let connection = storage::open(path, &[LAYOUT, uploads::LAYOUT, raw_images::LAYOUT].concat(), true)?;
         let checked = check_end(&connection).map_err(|error| storage::fault(&error, path).sentence())?;
         checked.map_err(|what| {
             format!(
@@ -228,8 +231,9 @@ impl Audit {
                 path.display()
             )
         })?;
+        let raw_images = raw_images::read(&connection).map_err(|error| storage::fault(&error, path).sentence())?;
         let (writer, reader) = worker::start("audit", connection, path, true, renew)?;
-        Ok(Self { writer, reader })
+        Ok(Self { writer, reader, raw_images: Mutex::new(raw_images) })
     }
 
     /// Runs something on the writing connection.

@@ -143,6 +143,13 @@ impl Writer {
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
+    /// Writes something together with what else there is, and nobody waits for it.
+    pub(super) fn post(&self, write: impl FnMut(&Transaction<'_>) -> rusqlite::Result<()> + Send + 'static) {
+        let (reply, _) = oneshot::channel();
+        // A server that stops writes nothing more.
+        self.sender.send(Box::new(Waiting { write, found: None, reply })).ok();
+    }
+
     pub(super) fn trouble(&self) -> watch::Receiver<Option<Fault>> {
         self.trouble.clone()
     }

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Address;
 use crate::{
-    DomainState, Fault, HostInventory,
+    Fault, HostInventory,
     storage::{
-        Pool, PoolSpec, PoolState, User, VolumeSpec, check_capacity, check_volume_name, names, users, users_of_pool,
+        Pool, PoolSpec, PoolState, User, VolumeSpec, check_capacity, check_known_volume, check_volume_name, names,
     },
 };
 
@@ -242,25 +242,16 @@ impl PoolCommand {
         match self {
             Self::StartPool {} if active => denied("is started already".into()),
             Self::StopPool {} | Self::RefreshPool {} if !active => denied("is not started".into()),
-            Self::StopPool {} => {
-                let running: Vec<_> = users_of_pool(host, pool).into_iter().filter(|user| user.active).collect();
-                match running.is_empty() {
-                    true => Ok(()),
-                    false => denied(format!("is in use: {} run from it", names(&running))),
-                }
-            }
+            Self::StopPool {} => Ok(()),
             Self::BuildPool {} if active => denied("is started; stop it before it is built".into()),
             Self::SetPoolAutostart { .. } if !pool.persistent => {
                 denied("is transient, so it cannot start with its host".into())
             }
-            Self::DeletePool { .. } => {
-                let users = users_of_pool(host, pool);
-                match users.is_empty() {
-                    true => Ok(()),
-                    false => denied(format!("is in use: {} have disks in it", names(&users))),
-                }
-            }
-            Self::StartPool {} | Self::RefreshPool {} | Self::BuildPool {} | Self::SetPoolAutostart { .. } => Ok(()),
+            Self::DeletePool { .. }
+            | Self::StartPool {}
+            | Self::RefreshPool {}
+            | Self::BuildPool {}
+            | Self::SetPoolAutostart { .. } => Ok(()),
             _ if !active => denied("is not started, so its volumes cannot be reached; start it first".into()),
             Self::ResizeVolume { .. }
             | Self::WipeVolume { .. }
@@ -270,20 +261,12 @@ impl PoolCommand {
             {
                 denied("is on libvirt's test driver, which cannot do this to volumes".into())
             }
-            _ => self.check_volume(pool, host),
+            _ => self.check_volume(pool),
         }
     }
 
     /// What is asked of a volume.
-    fn check_volume(&self, pool: &Pool, host: &HostInventory) -> Result<(), Fault> {
-        let unused = |name: &str, what: &str| {
-            let users = users(host, pool, name);
-            match users.is_empty() {
-                true => Ok(()),
-                false => Err(Fault::denied(format!("{name} is in use by {}, so it cannot be {what}", names(&users)))
-                    .with_next("Take the disk away from the machine first")),
-            }
-        };
+    fn check_volume(&self, pool: &Pool) -> Result<(), Fault> {
         match self {
             Self::CreateVolume { volume } => volume.check(pool),
             Self::UploadVolume { name, capacity_bytes } => {
@@ -300,41 +283,82 @@ impl PoolCommand {
                 check_url(url)?;
                 check_sha256(sha256)
             }
-            Self::DeleteVolume { name } => check_volume_name(name).and_then(|()| unused(name, "deleted")),
-            Self::WipeVolume { name } => check_volume_name(name).and_then(|()| unused(name, "wiped")),
+            Self::DeleteVolume { name } | Self::WipeVolume { name } => check_known_volume(name),
             Self::ResizeVolume { name, capacity_bytes } => {
-                check_volume_name(name)?;
-                check_capacity(*capacity_bytes)?;
-                // A machine that runs resizes its disk itself; one that stands still does not.
-                let runs = |user: &User| {
-                    let domain = user.vm_id.and_then(|id| host.domains.get(&id));
-                    domain.is_some_and(|domain| domain.state == DomainState::Running)
-                };
-                let halted: Vec<_> =
-                    users(host, pool, name).into_iter().filter(|user| user.active && !runs(user)).collect();
-                match halted.is_empty() {
-                    true => Ok(()),
-                    false => Err(Fault::denied(format!("{name} is in use by {}, which stands still", names(&halted)))
-                        .with_next("Resume the machine, or shut it down")),
-                }
+                check_known_volume(name)?;
+                check_capacity(*capacity_bytes)
             }
             Self::CloneVolume { name, to } => {
-                check_volume_name(name)?;
+                check_known_volume(name)?;
                 check_volume_name(to)?;
-                if name == to {
-                    return Err(Fault::invalid("to", "the copy needs another name"));
-                }
-                let running: Vec<_> = users(host, pool, name).into_iter().filter(|user| user.active).collect();
-                match running.is_empty() {
-                    true => Ok(()),
-                    false => Err(Fault::denied(format!(
-                        "{name} is in use by {}, so a copy would not be whole",
-                        names(&running)
-                    ))
-                    .with_next("Shut the machine down first")),
-                }
+                if name == to { Err(Fault::invalid("to", "the copy needs another name")) } else { Ok(()) }
             }
             _ => Ok(()),
+        }
+    }
+
+    /// The volume that is there already and would be changed, copied or built upon; none of a
+    /// command about the pool itself.
+    pub fn volume(&self) -> Option<&str> {
+        match self {
+            Self::DeleteVolume { name }
+            | Self::ResizeVolume { name, .. }
+            | Self::CloneVolume { name, .. }
+            | Self::WipeVolume { name } => Some(name),
+            Self::CreateVolume { volume } if !volume.backing.is_empty() => volume.backing.rsplit('/').next(),
+            _ => None,
+        }
+    }
+
+    /// Whether it depends on who uses the pool or the volume.
+    pub fn depends_on_use(&self) -> bool {
+        self.volume().is_some() || matches!(self, Self::StopPool {} | Self::DeletePool { .. })
+    }
+
+    /// Whether something is lost by it when a use is not known.
+    pub fn loses_content(&self) -> bool {
+        matches!(self, Self::DeletePool { content: true } | Self::DeleteVolume { .. } | Self::WipeVolume { .. })
+    }
+
+    /// Whether this is possible while those use the volume or the pool.
+    ///
+    /// # Errors
+    /// `Denied`, with who does.
+    pub fn check_use(&self, pool: &Pool, users: &[User]) -> Result<(), Fault> {
+        let (machines, volumes): (Vec<_>, Vec<_>) = users.iter().cloned().partition(|user| user.vm_id.is_some());
+        let active: Vec<_> = machines.iter().filter(|user| user.active).cloned().collect();
+        let (hinder, why, next): (_, _, &str) = match self {
+            Self::StopPool {} => (active, "so it cannot be stopped", "Shut them down first"),
+            Self::DeletePool { content: false } => (machines, "so it cannot be deleted", "Take the disks away first"),
+            Self::DeletePool { content: true } => {
+                let all = machines.into_iter().chain(volumes).collect();
+                (all, "so what it holds cannot be deleted", "Take the disks away, or delete those volumes, first")
+            }
+            Self::DeleteVolume { .. } | Self::WipeVolume { .. } if machines.is_empty() => {
+                (volumes, "so it cannot be taken away", "Delete those first")
+            }
+            Self::DeleteVolume { .. } => {
+                (machines, "so it cannot be deleted", "Take the disk away from the machine first")
+            }
+            Self::WipeVolume { .. } => (machines, "so it cannot be wiped", "Take the disk away from the machine first"),
+            Self::ResizeVolume { .. } => {
+                (volumes, "so it cannot get another size", "Resize what is based on it instead")
+            }
+            Self::CloneVolume { .. } => (active, "so a copy would not be whole", "Shut the machine down first"),
+            Self::CreateVolume { .. } => (active, "so nothing can be based on it", "Shut the machine down first"),
+            _ => return Ok(()),
+        };
+        match hinder.iter().find(|user| user.unresponsive) {
+            _ if hinder.is_empty() => Ok(()),
+            Some(silent) => {
+                let what = self.volume().unwrap_or(&pool.name);
+                let reason = format!("{} does not answer, and used {what} when it last did", silent.name);
+                Err(Fault::denied(reason).with_next(format!("Force {} off, or wait until it answers", silent.name)))
+            }
+            None => {
+                let what = self.volume().unwrap_or(&pool.name);
+                Err(Fault::denied(format!("{what} is in use by {}, {why}", names(&hinder))).with_next(next))
+            }
         }
     }
 
@@ -397,163 +421,5 @@ pub(super) fn taken_name(name: &str, what: &str, host: &HostInventory) -> Fault 
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::{Command, Domain, FaultKind, domain::Disk};
-
-    const ID: Uuid = Uuid::from_u128(1);
-
-    /// A host with a pool in a state, and a machine with a disk in it.
-    fn host(state: PoolState, machine: DomainState) -> HostInventory {
-        let mut host = HostInventory::unread("atlas".parse().expect("a name"), "qemu:///system".into(), false, 0);
-        host.host.connection.connected = true;
-        let pool = Pool {
-            id: ID,
-            name: "images".into(),
-            kind: "dir".into(),
-            path: "/srv/images".into(),
-            persistent: true,
-            state,
-            available_bytes: 1_000,
-            ..Pool::default()
-        };
-        host.pools.insert(ID, Arc::new(pool));
-        let disk = |source: &str| Disk { source: source.into(), ..Disk::default() };
-        let disks = vec![disk("/srv/images/web.qcow2"), disk("images/data")];
-        let domain =
-            Domain { id: Uuid::from_u128(2), name: "web-01".into(), state: machine, disks, ..Domain::default() };
-        host.domains.insert(domain.id, Arc::new(domain));
-        host
-    }
-
-    fn check(command: PoolCommand, host: &HostInventory) -> Result<(), FaultKind> {
-        Command::from(command).check(host, ID, None).map_err(|fault| fault.kind)
-    }
-
-    #[test]
-    fn each_state_of_a_pool_allows_what_makes_sense() {
-        let (started, stopped) =
-            (host(PoolState::Running, DomainState::Stopped), host(PoolState::Inactive, DomainState::Stopped));
-        let denied = Err(FaultKind::Denied);
-        for (command, when_started, when_stopped) in [
-            (PoolCommand::StartPool {}, denied, Ok(())),
-            (PoolCommand::StopPool {}, Ok(()), denied),
-            (PoolCommand::RefreshPool {}, Ok(()), denied),
-            (PoolCommand::BuildPool {}, denied, Ok(())),
-            (PoolCommand::SetPoolAutostart { enabled: true }, Ok(()), Ok(())),
-            (PoolCommand::DeletePool { content: false }, denied, denied),
-            (PoolCommand::DeleteVolume { name: "unused".into() }, Ok(()), denied),
-            (PoolCommand::ResizeVolume { name: "web.qcow2".into(), capacity_bytes: 5 }, Ok(()), denied),
-        ] {
-            assert_eq!(check(command.clone(), &started), when_started, "{command:?}");
-            assert_eq!(check(command.clone(), &stopped), when_stopped, "{command:?}");
-        }
-    }
-
-    #[test]
-    fn what_machines_use_is_not_taken_away_and_they_are_named() {
-        let running = host(PoolState::Running, DomainState::Running);
-        for command in [
-            PoolCommand::StopPool {},
-            PoolCommand::DeletePool { content: true },
-            PoolCommand::DeleteVolume { name: "web.qcow2".into() },
-            PoolCommand::WipeVolume { name: "data".into() },
-            PoolCommand::CloneVolume { name: "web.qcow2".into(), to: "copy".into() },
-        ] {
-            let fault = Command::from(command).check(&running, ID, None).expect_err("in use");
-            assert!(fault.kind == FaultKind::Denied && fault.reason.contains("web-01"), "{fault:?}");
-        }
-        let off = host(PoolState::Running, DomainState::Stopped);
-        assert_eq!(check(PoolCommand::StopPool {}, &off), Ok(()));
-        assert_eq!(check(PoolCommand::CloneVolume { name: "web.qcow2".into(), to: "copy".into() }, &off), Ok(()));
-        assert_eq!(check(PoolCommand::DeleteVolume { name: "../x".into() }, &off), Err(FaultKind::Invalid));
-        let resize = || PoolCommand::ResizeVolume { name: "web.qcow2".into(), capacity_bytes: 5 };
-        assert_eq!(check(resize(), &running), Ok(()), "it does that itself");
-        assert_eq!(check(resize(), &host(PoolState::Running, DomainState::Paused)), Err(FaultKind::Denied));
-    }
-
-    #[test]
-    fn a_new_pool_has_a_name_and_a_uuid_of_its_own() {
-        let host = host(PoolState::Running, DomainState::Stopped);
-        let define = |name: &str, id| {
-            let pool = PoolSpec { name: name.into(), kind: "dir".into(), path: "/srv/x".into(), ..PoolSpec::default() };
-            let command = Command::from(PoolCommand::DefinePool { pool, build: true, autostart: true });
-            command.check(&host, id, None).map_err(|fault| fault.kind)
-        };
-        assert_eq!(define("backup", Uuid::from_u128(9)), Ok(()));
-        let mut poor = host.clone();
-        poor.host.info = Some(crate::HostInfo { pool_types: vec!["logical".into()], ..crate::HostInfo::default() });
-        let pool = PoolSpec { name: "b".into(), kind: "dir".into(), path: "/srv/x".into(), ..PoolSpec::default() };
-        let command = Command::from(PoolCommand::DefinePool { pool, build: true, autostart: true });
-        let fault = command.check(&poor, Uuid::from_u128(9), None).expect_err("no driver");
-        assert!(fault.kind == FaultKind::Denied && fault.reason.contains("type dir"), "{fault:?}");
-        assert_eq!(define("images", Uuid::from_u128(9)), Err(FaultKind::Conflict));
-        assert_eq!(define("backup", ID), Err(FaultKind::Conflict));
-        let gone = Command::from(PoolCommand::StartPool {}).check(&host, Uuid::from_u128(9), None);
-        assert_eq!(gone.expect_err("gone").kind, FaultKind::NotFound);
-    }
-
-    #[test]
-    fn a_file_is_fetched_from_an_address_that_can_be_one_and_tells_no_password() {
-        let host = host(PoolState::Running, DomainState::Stopped);
-        let fetch = |url: &str, sha256: &str| {
-            check(
-                PoolCommand::FetchVolume { name: "a.iso".into(), url: Address(url.into()), sha256: sha256.into() },
-                &host,
-            )
-        };
-        let digits = "0123456789abcdefABCDEF".repeat(3);
-        for url in ["https://example.org/a.iso", "http://10.0.0.1:8080/a?b=c#d", "https://[2001:db8::1]/a"] {
-            assert_eq!(fetch(url, ""), Ok(()), "{url}");
-            assert_eq!(fetch(url, &digits[..64]), Ok(()), "{url}");
-        }
-        let long = format!("https://example.org/{}", "a".repeat(MAX_URL));
-        for url in [
-            "",
-            "ftp://example.org/a",
-            "https://",
-            "https:///a",
-            "file:///etc/passwd",
-            "https://a b/c",
-            "https://a/\n",
-            "https://a/b?***",
-            &long,
-        ] {
-            assert_eq!(fetch(url, ""), Err(FaultKind::Invalid), "{url}");
-        }
-        assert_eq!(fetch("https://jane:secret@example.org/a", ""), Err(FaultKind::Invalid));
-        assert_eq!(fetch("https://example.org/a@b", ""), Ok(()), "only who logs in is a secret");
-        for sha256 in ["abc", &digits[..63], &"g".repeat(64)] {
-            assert_eq!(fetch("https://example.org/a", sha256), Err(FaultKind::Invalid), "{sha256}");
-        }
-        assert_eq!(PoolCommand::name_at("https://example.org/x/debian.iso?a=/b#c"), "debian.iso");
-        assert_eq!(PoolCommand::name_at("https://example.org"), "");
-    }
-
-    #[test]
-    fn a_kind_is_read_back_as_itself() {
-        for kind in PoolCommand::KINDS {
-            let json = format!(
-                "{{\"kind\":\"{kind}\",\"enabled\":true,\"content\":true,\"name\":\"a\",\"to\":\"b\",\"capacityBytes\":1,\"url\":\"u\",\"sha256\":\"\",\
-                 \"pool\":{{}},\"build\":true,\"autostart\":true,\"volume\":{{}}}}"
-            );
-            let mut value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
-            // What does not belong to it is taken away, one after the other.
-            let command = loop {
-                match serde_json::from_value::<PoolCommand>(value.clone()) {
-                    Ok(command) => break command,
-                    Err(error) => {
-                        let text = error.to_string();
-                        let field = text.split('`').nth(1).expect("it names the field").to_owned();
-                        value.as_object_mut().expect("an object").remove(&field).expect("it was there");
-                    }
-                }
-            };
-            assert_eq!(command.kind(), kind);
-        }
-    }
-}
+#[path = "pool_tests.rs"]
+mod tests;

@@ -4,12 +4,13 @@ use leptos::{either::Either, prelude::*};
 use leptos_router::hooks::use_location;
 use model::{
     DomainRef, HostInventory, Pool, PoolCommand,
-    storage::{PoolState, users_of_pool},
+    storage::{PoolState, User},
 };
 
 use super::{forms, volumes};
 use crate::{
     around::drawn::{Action, List, bar, hosts, missing, on_hosts, state},
+    backend::Beforehand,
     format,
     layout::NotFound,
     routes::{self, Shelf},
@@ -87,14 +88,20 @@ fn room(pool: &Pool) -> AnyView {
     bar(&pool.name, percent, words)
 }
 
+/// Who uses a pool.
+fn users_of(id: &DomainRef) -> Vec<User> {
+    use_context::<Beforehand>().and_then(|mut read| read.users_of_pools.remove(id)).unwrap_or_default()
+}
+
 /// The buttons of a pool.
 fn actions(host: &HostInventory, pool: &Pool, in_row: bool) -> Vec<AnyView> {
     let id = DomainRef { host: host.host.id.clone(), id: pool.id };
     let about = if in_row { pool.name.clone() } else { String::new() };
-    let action = |label: &'static str, command: PoolCommand, class: &'static str| Action {
-        class,
-        about: about.clone(),
-        ..Action::of(label, command, host, &id)
+    let users = users_of(&id);
+    let action = |label: &'static str, command: PoolCommand, class: &'static str| {
+        let used = command.check_use(pool, &users).err().map(|fault| fault.reason);
+        let action = Action::of(label, command, host, &id);
+        Action { class, about: about.clone(), denied: action.denied.or(used), ..action }
     };
     let main = match pool.state.is_active() {
         true => action("Stop", PoolCommand::StopPool {}, ""),
@@ -140,13 +147,7 @@ fn one(id: &DomainRef) -> (String, AnyView) {
     let hosts = hosts();
     let found = hosts.hosts.get(&id.host).and_then(|host| Some((host, host.pools.get(&id.id)?)));
     let Some((host, pool)) = found else { return ("Storage".into(), missing("storage pool", routes::STORAGE)) };
-    let mut users = users_of_pool(host, pool);
-    users.sort_by(|a, b| a.name.cmp(&b.name));
-    let users = users.iter().map(|user| {
-        let id = DomainRef { host: id.host.clone(), id: user.vm_id.unwrap_or_default() };
-        view! { <a href=routes::vm(&id)>{user.name.clone()}</a> " " }.into_any()
-    });
-    let users: Vec<AnyView> = users.collect();
+    let users: Vec<AnyView> = users_of(id).iter().map(|user| volumes::user(id, user)).collect();
     let used_by = if users.is_empty() { or_dash("") } else { users.collect_view().into_any() };
     let shown = view! {
         {LIST.head_of(&host.host, &pool.name, pool_state(pool), actions(host, pool, false))}

@@ -37,7 +37,7 @@ pub(super) fn section(host: &HostInventory, pool: &Pool) -> AnyView {
     match read {
         Some(Ok(volumes)) => view! {
             {forms::new_volume(host, pool, &volumes)}
-            {listed(host, &volumes, &id)}
+            {listed(host, pool, &volumes, &id)}
         }
         .into_any(),
         Some(Err(fault)) => {
@@ -69,7 +69,7 @@ fn chosen<'a>(volumes: &'a [Volume], search: &str, order: &Order) -> Vec<&'a Vol
     chosen
 }
 
-fn listed(host: &HostInventory, volumes: &[Volume], id: &DomainRef) -> AnyView {
+fn listed(host: &HostInventory, pool: &Pool, volumes: &[Volume], id: &DomainRef) -> AnyView {
     let (search, order) = (asked("q"), Order::parse(Some(&asked("sort")), "name"));
     let chosen = chosen(volumes, &search, &order);
     let last = chosen.len().saturating_sub(1) / PAGE;
@@ -82,7 +82,7 @@ fn listed(host: &HostInventory, volumes: &[Volume], id: &DomainRef) -> AnyView {
     };
     let sort = if order.descending { format!("-{}", order.key) } else { order.key.clone() };
     let heads = COLUMNS.iter().map(|column| head(column, &order, |sort| address(&sort, 0))).collect_view();
-    let rows = chosen.iter().skip(page * PAGE).take(PAGE).map(|volume| row(host, volume, id)).collect_view();
+    let rows = chosen.iter().skip(page * PAGE).take(PAGE).map(|volume| row(host, pool, volume, id)).collect_view();
     let count = match search.is_empty() {
         true => volumes.len().to_string(),
         false => format!("{} of {}", chosen.len(), volumes.len()),
@@ -127,7 +127,7 @@ fn listed(host: &HostInventory, volumes: &[Volume], id: &DomainRef) -> AnyView {
     .into_any()
 }
 
-fn user(host: &DomainRef, user: &User) -> AnyView {
+pub(super) fn user(host: &DomainRef, user: &User) -> AnyView {
     let name = user.name.clone();
     match user.vm_id {
         Some(id) => {
@@ -138,7 +138,7 @@ fn user(host: &DomainRef, user: &User) -> AnyView {
     }
 }
 
-fn row(host: &HostInventory, volume: &Volume, id: &DomainRef) -> AnyView {
+fn row(host: &HostInventory, pool: &Pool, volume: &Volume, id: &DomainRef) -> AnyView {
     let based = (!volume.backing.is_empty()).then(|| {
         let base = volume.backing.rsplit('/').next().unwrap_or_default().to_owned();
         view! { <small title=volume.backing.clone()>"based on " {base}</small> }.into_any()
@@ -152,23 +152,19 @@ fn row(host: &HostInventory, volume: &Volume, id: &DomainRef) -> AnyView {
             <td data-label="Size" class="num">{format::size(volume.capacity_bytes)}</td>
             <td data-label="On disk" class="num">{format::size(volume.allocation_bytes)}</td>
             <td data-label="Used by" class="wrap">{if volume.used_by.is_empty() { or_dash("") } else { users.into_any() }}</td>
-            <td class="actions">{menu(host, volume, id)}</td>
+            <td class="actions">{menu(host, pool, volume, id)}</td>
         </tr>
     }
     .into_any()
 }
 
 /// What can be done with a volume, behind one button.
-fn menu(host: &HostInventory, volume: &Volume, id: &DomainRef) -> AnyView {
+fn menu(host: &HostInventory, pool: &Pool, volume: &Volume, id: &DomainRef) -> AnyView {
     let name = || volume.name.clone();
     let action = |label: &'static str, command: PoolCommand, class: &'static str| {
+        let used = command.check_use(pool, &volume.used_by).err().map(|fault| fault.reason);
         let action = Action::of(label, command, host, id);
-        let needing: Vec<&str> =
-            volume.used_by.iter().filter(|user| user.vm_id.is_none()).map(|user| user.name.as_str()).collect();
-        // The volumes that are based on it are known here only.
-        let based = (class == "danger" && !needing.is_empty())
-            .then(|| format!("{} is needed: {} are based on it", volume.name, needing.join(", ")));
-        Action { denied: action.denied.or(based), class, fields: vec![("volume", name())], about: name(), ..action }
+        Action { denied: action.denied.or(used), class, fields: vec![("volume", name())], about: name(), ..action }
     };
     // A change of size is judged for the size it has: any larger one is as possible.
     let grow = PoolCommand::ResizeVolume { name: name(), capacity_bytes: volume.capacity_bytes.max(1) };
@@ -204,7 +200,7 @@ mod tests {
     #[test]
     fn volumes_are_found_by_name_format_and_user_and_ordered() {
         let volume = |name: &str, format: &str, capacity_bytes, user: &str| {
-            let used_by = vec![User { vm_id: None, name: user.into(), active: false }];
+            let used_by = vec![User { name: user.into(), ..User::default() }];
             Volume { name: name.into(), format: format.into(), capacity_bytes, used_by, ..Volume::default() }
         };
         let all = [volume("Web.qcow2", "qcow2", 5, "web-01"), volume("iso", "raw", 9, "db")];

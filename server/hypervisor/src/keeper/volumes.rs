@@ -26,6 +26,8 @@ pub(crate) struct Volumes(Mutex<Known>);
 struct Known {
     /// When each pool was read, and what it had.
     read: HashMap<Uuid, (Instant, Arc<Vec<Volume>>)>,
+    /// What each pool had when it was read last, however long ago.
+    last: HashMap<Uuid, Arc<Vec<Volume>>>,
     /// Grows whenever something is forgotten: what was read before that may be old.
     forgotten: u64,
 }
@@ -47,6 +49,23 @@ impl Volumes {
         let volumes = Arc::new(session.call(Lane::Around, move |connect| storage::volumes(connect, id)).await?);
         self.lock().remember(id, (began, volumes.clone()), forgotten);
         Ok(volumes)
+    }
+
+    /// What a pool had when it was read last; none when it never was.
+    pub(crate) fn last_known(&self, id: Uuid) -> Option<Arc<Vec<Volume>>> {
+        self.lock().last.get(&id).cloned()
+    }
+
+    /// Keeps what a pool had when somebody else read it.
+    pub(crate) fn keep_last(&self, id: Uuid, volumes: Arc<Vec<Volume>>) {
+        self.lock().last.insert(id, volumes);
+    }
+
+    /// A pool does not exist any more.
+    pub(super) fn remove(&self, id: Uuid) {
+        let mut known = self.lock();
+        known.forget(id);
+        known.last.remove(&id);
     }
 
     /// Nothing is known of a pool any more.
@@ -87,6 +106,7 @@ impl Known {
 
     /// Keeps a reading, unless something was forgotten since it began.
     fn remember(&mut self, id: Uuid, read: (Instant, Arc<Vec<Volume>>), forgotten: u64) {
+        self.last.insert(id, read.1.clone());
         if self.forgotten == forgotten {
             self.read.insert(id, read);
         }

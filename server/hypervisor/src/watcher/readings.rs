@@ -13,14 +13,18 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::{
-    domain::{self, Brief},
+    domain::{self, Brief, Definition},
     error::Error,
     events::Depth,
     link::{Lane, Session},
+    xml::sources::Source,
 };
 
 /// The machines as they were known before.
 type Known = BTreeMap<Uuid, Arc<Domain>>;
+
+/// A machine as it was read, with the storage that it names; none where that could not be read.
+pub(super) type Reading = (Domain, Option<Vec<Source>>);
 
 /// Reads some machines as deep as is asked; none for one that does not exist. One
 /// that is being started is left out: libvirt calls it paused until it runs, and
@@ -29,14 +33,15 @@ pub(super) async fn some(
     session: &Arc<Session>,
     wanted: &[(Uuid, Depth)],
     known: &Known,
-) -> Result<HashMap<Uuid, Option<Domain>>, Error> {
+) -> Result<HashMap<Uuid, Option<Reading>>, Error> {
     let questions: Vec<_> = wanted.iter().map(|(id, depth)| (*id, *depth, known.get(id).cloned())).collect();
     let look = move |connect: &_| {
         let (mut read, mut briefs) = (HashMap::new(), Vec::new());
         for (id, depth, known) in questions {
             match (depth, known) {
                 (Depth::State, Some(known)) if known.state.is_active() => {
-                    read.insert(id, domain::read_state(connect, &known)?);
+                    let state = domain::read_state(connect, &known)?;
+                    read.insert(id, state.map(|domain| (domain, None)));
                 }
                 (_, known) => match domain::brief(connect, id)? {
                     Some(brief) if brief.is_starting() && known.is_none_or(|known| !known.state.is_active()) => {}
@@ -53,12 +58,12 @@ pub(super) async fn some(
 }
 
 /// Reads every machine of the host; those that vanish meanwhile are left out.
-pub(super) async fn all(session: &Arc<Session>, known: &Known) -> Result<HashMap<Uuid, Domain>, Error> {
+pub(super) async fn all(session: &Arc<Session>, known: &Known) -> Result<HashMap<Uuid, Reading>, Error> {
     let briefs = session.call(Lane::Read, domain::list).await?;
     // One call that spares one for each machine; without it each is looked up.
     let handles = session.ask(Uuid::nil(), domain::handles).await.unwrap_or_default();
     let read = complete(session, briefs, handles, known).await?;
-    Ok(read.into_iter().filter_map(|(id, domain)| Some((id, domain?))).collect())
+    Ok(read.into_iter().filter_map(|(id, read)| Some((id, read?))).collect())
 }
 
 /// Reads the definitions of machines that are known in brief.
@@ -67,7 +72,7 @@ async fn complete(
     briefs: Vec<Brief>,
     mut handles: HashMap<Uuid, virt::domain::Domain>,
     known: &Known,
-) -> Result<HashMap<Uuid, Option<Domain>>, Error> {
+) -> Result<HashMap<Uuid, Option<Reading>>, Error> {
     let mut reading = JoinSet::new();
     for brief in briefs {
         let (session, known, handle) = (session.clone(), known.get(&brief.id).cloned(), handles.remove(&brief.id));
@@ -78,20 +83,22 @@ async fn complete(
                 None => domain::lookup_and_define(connect, id),
             };
             match session.ask(id, define).await {
-                Ok(Some(definition)) => Ok((id, Some(brief.with(Some(definition), None)))),
+                Ok(Some(Definition { domain, sources })) => {
+                    Ok((id, Some((brief.with(Some(domain), None), Some(sources)))))
+                }
                 Ok(None) => Ok((id, None)),
                 Err(error) if error.is_link() => Err(error),
                 Err(error) => {
                     tracing::warn!(domain.id = %id, ?error, "a definition could not be read");
-                    Ok((id, Some(brief.with(None, known.as_deref()))))
+                    Ok((id, Some((brief.with(None, known.as_deref()), None))))
                 }
             }
         });
     }
     let mut read = HashMap::new();
     while let Some(done) = reading.join_next().await {
-        let (id, domain) = done.unwrap_or(Err(Error::Panicked))?;
-        read.insert(id, domain);
+        let (id, one) = done.unwrap_or(Err(Error::Panicked))?;
+        read.insert(id, one);
     }
     Ok(read)
 }

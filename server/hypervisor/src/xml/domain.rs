@@ -105,15 +105,6 @@ fn source_of(source: Node<'_, '_>) -> String {
         .unwrap_or_default()
 }
 
-/// The sources of all disks of a definition, and of all that these are based on or copied to;
-/// none of what is no definition.
-pub(crate) fn all_sources(xml: &str) -> Option<Vec<String>> {
-    let document = Document::parse(xml).ok()?;
-    let disks = document.descendants().filter(|element| element.has_tag_name("disk"));
-    let sources = disks.flat_map(|disk| disk.descendants().filter(|element| element.has_tag_name("source")));
-    Some(sources.map(source_of).filter(|source| !source.is_empty()).collect())
-}
-
 fn disk(disk: Node<'_, '_>) -> Disk {
     let source = child(disk, "source").map(source_of);
     Disk {
@@ -184,17 +175,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn every_image_below_a_disk_is_found() {
-        let text = "<domain><devices>\
-            <disk><source file='/web.qcow2'/><backingStore><source dev='/dev/vg/base'/><backingStore/></backingStore>\
-            <mirror><source file='/copy'/></mirror></disk>\
-            <disk><source pool='iso' volume='d.iso'/></disk><disk><target dev='sdb'/></disk>\
-            <interface><source network='default'/></interface></devices></domain>";
-        assert_eq!(all_sources(text).expect("it is read"), ["/web.qcow2", "/dev/vg/base", "/copy", "iso/d.iso"]);
-        assert_eq!(all_sources("no definition"), None, "it is not said that there are none");
-    }
 
     const RICH: &str = r#"
 <domain type='kvm' id='3' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>

@@ -157,8 +157,20 @@ impl World {
         self.hypervisor().hardware().await
     }
 
-    pub async fn volumes(&self, pool: &str) -> Result<Arc<Vec<Volume>>, Fault> {
-        self.hypervisor().volumes(self.pool(pool).expect("it is there").id, pool).await
+    pub async fn volumes(&self, pool: &str) -> Result<Vec<Volume>, Fault> {
+        self.hypervisor().volumes(&self.host_inventory(), self.pool(pool).expect("it is there").id).await
+    }
+
+    /// The names of those who use a volume, by what is known.
+    pub async fn users(&self, pool: &str, volume: &str) -> Vec<String> {
+        let volumes = self.volumes(pool).await.expect("read");
+        let found = volumes.iter().find(|known| known.name == volume).expect("it is there");
+        found.used_by.iter().map(|user| user.name.clone()).collect()
+    }
+
+    /// Looks at what was brought into a volume.
+    pub async fn inspect(&self, pool: &str, volume: &str) -> Result<(), Fault> {
+        self.hypervisor().inspect_volume(self.pool(pool).expect("it is there").id, volume).await
     }
 
     pub async fn guest(&self, name: &str) -> Result<GuestDetails, Fault> {

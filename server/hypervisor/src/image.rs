@@ -1,0 +1,232 @@
+//! Reads the head of a disk image: what format it has, and which other files it names.
+//!
+//! Whoever can write an image can write anything into it, so nothing here trusts a length or a
+//! place, and nothing that it finds is opened. Layouts: QEMU's `docs/interop/qcow2.txt`, and the
+//! first bytes of the other formats as `qemu-img` tells them apart. What is done with an image
+//! is decided by `chain`.
+
+/// What the first bytes of an image say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Image {
+    /// Nothing that is known: bytes as they are.
+    Raw,
+    /// A qcow2 image.
+    Qcow2(Qcow2),
+    /// An image of a format that QEMU reads and this program does not.
+    Other(&'static str),
+    /// It begins like a qcow2 image and cannot be one; why.
+    Broken(&'static str),
+}
+
+/// What the header of a qcow2 image says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Qcow2 {
+    /// How large it is for whoever uses it, in bytes.
+    pub(crate) capacity: u64,
+    /// What it is based on, as it is written there; none when it stands alone.
+    pub(crate) backing: Option<String>,
+    /// The format of that; none when it would be guessed.
+    pub(crate) backing_format: Option<String>,
+    /// Whether its data lies in another file, and that one's name as far as it is said.
+    pub(crate) data_file: Option<String>,
+    /// Whether it is encrypted.
+    pub(crate) encrypted: bool,
+    /// Incompatible features that are none of those that are safe to meet.
+    pub(crate) unknown_features: u64,
+}
+
+/// How many bytes of an image are read at a time.
+pub(crate) const PIECE: u64 = 4096;
+/// Longest name of another image (`qcow2.txt`: the backing file name has at most 1,023 bytes).
+const MAX_NAME: u64 = 1023;
+/// More extensions than this have no honest image.
+const MAX_EXTENSIONS: usize = 64;
+/// Dirty, compression type, extended L2 entries: they say nothing about other files. Corrupt (1)
+/// and external data file (2) are not among them.
+const SAFE_FEATURES: u64 = 1 | 1 << 3 | 1 << 4;
+/// The feature bit of an external data file.
+const DATA_FILE: u64 = 1 << 2;
+
+/// Looks at an image; `read` gives bytes from a place on, at most as many as asked.
+///
+/// # Errors
+/// What `read` said.
+pub(crate) fn look<E>(mut read: impl FnMut(u64, u64) -> Result<Vec<u8>, E>) -> Result<Image, E> {
+    let head = read(0, PIECE)?;
+    if head.starts_with(b"QFI\xfb") {
+        let mut reader = Reader { head, read };
+        return Ok(match qcow2(&mut reader) {
+            Ok(image) => Image::Qcow2(image),
+            Err(Stop::Broken(why)) => Image::Broken(why),
+            Err(Stop::Unread(error)) => return Err(error),
+        });
+    }
+    Ok(other(&head).map_or(Image::Raw, Image::Other))
+}
+
+/// Formats by their first bytes.
+fn other(head: &[u8]) -> Option<&'static str> {
+    let known: [(usize, &[u8], &'static str); 10] = [
+        (0, b"KDMV", "VMDK"),
+        (0, b"COWD", "VMDK"),
+        (0, b"conectix", "VHD"),
+        (0, b"vhdxfile", "VHDX"),
+        (0x40, &[0x7f, 0x10, 0xda, 0xbe], "VDI"),
+        (0, b"QED\0", "QED"),
+        (0, b"OOOM", "cow"),
+        (0, b"LUKS\xba\xbe", "LUKS"),
+        (0, b"WithoutFreeSpace", "Parallels"),
+        (0, b"WithouFreSpacExt", "Parallels"),
+    ];
+    let found = known.into_iter().find(|(at, bytes, _)| head.get(*at..at + bytes.len()) == Some(*bytes));
+    found.map(|(.., name)| name).or_else(|| is_vmdk_text(head).then_some("VMDK"))
+}
+
+/// Whether it is the text that describes a VMDK image in other files: comments, then its version.
+fn is_vmdk_text(head: &[u8]) -> bool {
+    let mut lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let first = lines.find(|line| !line.is_empty() && !line.starts_with(b"#"));
+    first.is_some_and(|line| line.starts_with(b"version="))
+}
+
+enum Stop<E> {
+    Broken(&'static str),
+    Unread(E),
+}
+
+struct Reader<F> {
+    head: Vec<u8>,
+    read: F,
+}
+
+impl<E, F: FnMut(u64, u64) -> Result<Vec<u8>, E>> Reader<F> {
+    /// Exactly so many bytes from a place on.
+    fn bytes(&mut self, at: u64, length: u64) -> Result<Vec<u8>, Stop<E>> {
+        let (from, to) = (usize::try_from(at).ok(), at.checked_add(length).and_then(|to| usize::try_from(to).ok()));
+        if let (Some(from), Some(to)) = (from, to)
+            && let Some(found) = self.head.get(from..to)
+        {
+            return Ok(found.to_vec());
+        }
+        let found = (self.read)(at, length).map_err(Stop::Unread)?;
+        if found.len() as u64 == length { Ok(found) } else { Err(Stop::Broken("it ends within its header")) }
+    }
+
+    fn u32(&mut self, at: u64) -> Result<u32, Stop<E>> {
+        let bytes = self.bytes(at, 4)?;
+        Ok(bytes.try_into().map_or(0, u32::from_be_bytes))
+    }
+
+    fn u64(&mut self, at: u64) -> Result<u64, Stop<E>> {
+        Ok(u64::from(self.u32(at)?) << 32 | u64::from(self.u32(at + 4)?))
+    }
+}
+
+fn qcow2<E, F: FnMut(u64, u64) -> Result<Vec<u8>, E>>(reader: &mut Reader<F>) -> Result<Qcow2, Stop<E>> {
+    let version = reader.u32(4)?;
+    let (features, header) = match version {
+        2 => (0, 72),
+        3 => (reader.u64(72)?, u64::from(reader.u32(100)?)),
+        _ => return Err(Stop::Broken("its version is not known")),
+    };
+    let cluster_bits = reader.u32(20)?;
+    if !(9..=21).contains(&cluster_bits) {
+        return Err(Stop::Broken("its clusters have a size that is not possible"));
+    }
+    let cluster = 1_u64 << cluster_bits;
+    if version == 3 && header < 104 || header > cluster {
+        return Err(Stop::Broken("its header has a length that is not possible"));
+    }
+    let (at, length) = (reader.u64(8)?, u64::from(reader.u32(16)?));
+    let backing = match at {
+        0 => None,
+        _ if length > MAX_NAME || length == 0 || at.saturating_add(length) > cluster => {
+            return Err(Stop::Broken("the name of what it is based on lies out of its header"));
+        }
+        _ => Some(name(reader.bytes(at, length)?)?),
+    };
+    let mut image = Qcow2 {
+        capacity: reader.u64(24)?,
+        backing,
+        encrypted: reader.u32(32)? != 0,
+        unknown_features: features & !(SAFE_FEATURES | DATA_FILE),
+        data_file: (features & DATA_FILE != 0).then(String::new),
+        ..Qcow2::default()
+    };
+    extensions(reader, (header, if at == 0 { cluster } else { at }), &mut image)?;
+    Ok(image)
+}
+
+/// Reads the header extensions, each with its type, its length, and its content in whole eights.
+fn extensions<E, F: FnMut(u64, u64) -> Result<Vec<u8>, E>>(
+    reader: &mut Reader<F>,
+    (mut at, end): (u64, u64),
+    image: &mut Qcow2,
+) -> Result<(), Stop<E>> {
+    for _ in 0..MAX_EXTENSIONS {
+        if at.saturating_add(8) > end {
+            return Ok(());
+        }
+        let (kind, length) = (reader.u32(at)?, u64::from(reader.u32(at + 4)?));
+        at += 8;
+        if kind == 0 {
+            return Ok(());
+        }
+        if at.saturating_add(length) > end {
+            return Err(Stop::Broken("an extension of its header has no end"));
+        }
+        match kind {
+            0xe279_2aca if length <= MAX_NAME => image.backing_format = Some(name(reader.bytes(at, length)?)?),
+            0x4441_5441 if length <= MAX_NAME => image.data_file = Some(name(reader.bytes(at, length)?)?),
+            0xe279_2aca | 0x4441_5441 => return Err(Stop::Broken("a name in its header is too long")),
+            // The place of the keys of an encrypted image.
+            0x0537_be77 => image.encrypted = true,
+            _ => {}
+        }
+        at += length.div_ceil(8) * 8;
+    }
+    Err(Stop::Broken("its header has more extensions than any honest one"))
+}
+
+fn name<E>(bytes: Vec<u8>) -> Result<String, Stop<E>> {
+    let text = String::from_utf8(bytes).map_err(|_| Stop::Broken("a name in its header is not UTF-8"))?;
+    if text.contains('\0') { Err(Stop::Broken("a name in its header has a zero in it")) } else { Ok(text) }
+}
+
+/// The first clusters of an empty qcow2 image of version 3 (`compat=1.1`) with clusters of 64 KiB,
+/// which is whole as it stands: header, refcounts, and an L1 table without entries.
+///
+/// None of a size that needs more than one refcount block for that, which is beyond 2 PiB.
+pub(crate) fn empty_qcow2(capacity: u64) -> Option<Vec<u8>> {
+    const CLUSTER: u64 = 1 << 16;
+    // Each entry of the L1 table stands for a table of 8,192 clusters.
+    let entries = capacity.div_ceil(CLUSTER * CLUSTER / 8).max(1);
+    let table = (entries * 8).div_ceil(CLUSTER);
+    // Header, refcount table, refcount block, L1 table; a block counts 32,768 clusters.
+    let clusters = 3 + table;
+    if clusters > CLUSTER / 2 || entries > u64::from(u32::MAX) {
+        return None;
+    }
+    let mut image = vec![0; usize::try_from(clusters * CLUSTER).ok()?];
+    let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"QFI\xfb");
+    put(4, &3_u32.to_be_bytes());
+    put(20, &16_u32.to_be_bytes());
+    put(24, &capacity.to_be_bytes());
+    put(36, &u32::try_from(entries).ok()?.to_be_bytes());
+    put(40, &(3 * CLUSTER).to_be_bytes());
+    put(48, &CLUSTER.to_be_bytes());
+    put(56, &1_u32.to_be_bytes());
+    // Refcounts of 16 bits, and a header of 104 bytes.
+    put(96, &4_u32.to_be_bytes());
+    put(100, &104_u32.to_be_bytes());
+    put(CLUSTER as usize, &(2 * CLUSTER).to_be_bytes());
+    for cluster in 0..clusters as usize {
+        put(2 * CLUSTER as usize + 2 * cluster, &1_u16.to_be_bytes());
+    }
+    Some(image)
+}
+
+#[cfg(test)]
+#[path = "image_tests.rs"]
+mod tests;

@@ -1,0 +1,404 @@
+//! What a place is, however somebody spelled it: the same file through a link, a doubled slash,
+//! another name of a device, or a volume's names.
+//!
+//! Where libvirt runs on this machine, paths are followed in the file systems that its daemon
+//! sees, and files are known by device and inode. Elsewhere only the spelling can be put in order.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    ffi::OsString,
+    fs::{self, Metadata},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{FileTypeExt, MetadataExt},
+    },
+    path::{Component, Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread,
+    time::Duration,
+};
+
+use crate::xml::sources::Place;
+
+/// One way to know a place by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Key {
+    /// A file or a folder: its device and its number there.
+    Inode(u64, u64),
+    /// A device, by its number.
+    Device(u64),
+    /// A path in order.
+    Path(PathBuf),
+    /// A volume by its names.
+    Volume(String, String),
+    /// A pool, which its volumes lie in.
+    Pool(String),
+    /// An image by its protocol and its name there.
+    Network(String, String),
+    /// The name of a file whose path cannot be followed from here.
+    Name(OsString),
+}
+
+/// All that a place is known by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// What it is.
+    pub(crate) own: Vec<Key>,
+    /// What it stands on or lies in: folders of a file, devices below a device.
+    pub(crate) below: Vec<Key>,
+}
+
+impl Identity {
+    /// Whether one of two is the other, stands on it, or lies in it.
+    pub(crate) fn touches(&self, other: &Self) -> bool {
+        let any = |keys: &[Key], of: &[Key]| keys.iter().any(|key| of.contains(key));
+        any(&self.own, &other.own) || any(&self.own, &other.below) || any(&self.below, &other.own)
+    }
+
+    /// Whether it lies in a folder, at any depth.
+    pub(crate) fn is_in(&self, folder: &Self) -> bool {
+        self.below.iter().any(|key| folder.own.contains(key))
+    }
+}
+
+/// Links that lead to one another without end are given up after as many as Linux follows.
+const MAX_LINKS: usize = 40;
+/// Devices stand on others not deeper than this.
+const MAX_DEPTH: usize = 16;
+/// How long a file server may take to answer, before its paths are known by their spelling alone.
+const SERVER_WITHIN: Duration = Duration::from_secs(2);
+
+/// Knows places of one host for the time of one look.
+pub(crate) struct Places {
+    /// The root of the file systems that libvirt's daemon sees; none when it runs elsewhere.
+    root: Option<PathBuf>,
+    /// Mounts of file servers, and whether each answers.
+    servers: Vec<(PathBuf, bool)>,
+    /// Folders as they were written, and where each leads in the end.
+    resolved: HashMap<PathBuf, PathBuf>,
+    /// What resolved folders and those above them are known by.
+    folders: HashMap<PathBuf, Arc<Vec<Key>>>,
+}
+
+impl Places {
+    /// Of a host whose daemon sees the file systems below `root`. Asks the file servers that are
+    /// mounted there whether they answer.
+    pub(crate) fn new(root: Option<PathBuf>) -> Self {
+        let servers = root.as_ref().map(|root| servers(root)).unwrap_or_default();
+        Self { root, servers, resolved: HashMap::new(), folders: HashMap::new() }
+    }
+
+    /// Whether files can be looked at here.
+    pub(crate) fn are_local(&self) -> bool {
+        self.root.is_some()
+    }
+
+    /// What a place is. The names of a volume say nothing about where it lies.
+    pub(crate) fn identify(&mut self, place: &Place) -> Identity {
+        match place {
+            Place::Path(path) => self.identify_path(Path::new(path)),
+            Place::Volume { pool, volume } => {
+                Identity { own: vec![Key::Volume(pool.clone(), volume.clone())], below: Vec::new() }
+            }
+            Place::Network { protocol, name } => {
+                let name = name.trim_start_matches('/').to_owned();
+                Identity { own: vec![Key::Network(protocol.clone(), name)], below: Vec::new() }
+            }
+        }
+    }
+
+    fn identify_path(&mut self, path: &Path) -> Identity {
+        let plain = in_order(path);
+        let mut identity = Identity {
+            own: vec![Key::Path(plain.clone())],
+            below: plain.ancestors().skip(1).map(|above| Key::Path(above.to_owned())).collect(),
+        };
+        let Some(resolved) = self.resolve(path) else { return identity };
+        if resolved != plain {
+            identity.own.push(Key::Path(resolved.clone()));
+        }
+        if let Some(folder) = resolved.parent() {
+            identity.below.extend(self.keys_of(folder).iter().cloned());
+        }
+        match self.look(&resolved) {
+            Some(found) if found.file_type().is_block_device() => {
+                identity.own.push(Key::Device(found.rdev()));
+                below_device(found.rdev(), MAX_DEPTH, &mut identity.below);
+            }
+            Some(found) => identity.own.push(Key::Inode(found.dev(), found.ino())),
+            None => {}
+        }
+        identity
+    }
+
+    /// The keys of a folder and of all above it.
+    fn keys_of(&mut self, folder: &Path) -> Arc<Vec<Key>> {
+        if let Some(keys) = self.folders.get(folder) {
+            return keys.clone();
+        }
+        let mut keys: Vec<Key> = match folder.parent() {
+            Some(above) => self.keys_of(above).to_vec(),
+            None => Vec::new(),
+        };
+        keys.push(Key::Path(folder.to_owned()));
+        if let Some(found) = self.look(folder) {
+            keys.push(Key::Inode(found.dev(), found.ino()));
+        }
+        let keys = Arc::new(keys);
+        self.folders.insert(folder.to_owned(), keys.clone());
+        keys
+    }
+
+    /// Where a path leads in the end, as the daemon sees it; what does not exist stays as it is
+    /// written. None where that cannot be looked at.
+    pub(crate) fn resolve(&mut self, path: &Path) -> Option<PathBuf> {
+        self.root.as_ref()?;
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+            return Some(self.follow("/".into(), path));
+        };
+        let at = match self.resolved.get(folder) {
+            Some(at) => at.clone(),
+            None => {
+                let at = self.follow("/".into(), folder);
+                self.resolved.insert(folder.to_owned(), at.clone());
+                at
+            }
+        };
+        Some(self.follow(at, Path::new(name)))
+    }
+
+    /// Where a path leads from a resolved folder on.
+    fn follow(&self, mut at: PathBuf, path: &Path) -> PathBuf {
+        let mut ahead: Vec<OsString> = path.components().rev().filter_map(step).collect();
+        let mut links = 0;
+        while let Some(next) = ahead.pop() {
+            if next == ".." {
+                at.pop();
+                continue;
+            }
+            let reached = at.join(&next);
+            let link = self.real(&reached).and_then(|real| fs::read_link(real).ok());
+            match link {
+                Some(to) if links < MAX_LINKS => {
+                    links += 1;
+                    if to.is_absolute() {
+                        at = PathBuf::from("/");
+                    }
+                    ahead.extend(to.components().rev().filter_map(step));
+                }
+                _ => at = reached,
+            }
+        }
+        at
+    }
+
+    /// What lies at a resolved path.
+    fn look(&self, resolved: &Path) -> Option<Metadata> {
+        fs::symlink_metadata(self.real(resolved)?).ok()
+    }
+
+    /// A path of the daemon's in our own file systems; none where nobody answers.
+    pub(crate) fn real(&self, path: &Path) -> Option<PathBuf> {
+        let root = self.root.as_ref()?;
+        if self.servers.iter().any(|(mount, answers)| !answers && path.starts_with(mount)) {
+            return None;
+        }
+        Some(root.join(path.strip_prefix("/").ok()?))
+    }
+}
+
+/// A component of a path as a step of its way.
+fn step(component: Component<'_>) -> Option<OsString> {
+    match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    }
+}
+
+/// A path without doubled slashes and dots, by its spelling alone.
+pub(crate) fn in_order(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::from("/");
+    for name in path.components().filter_map(step) {
+        if name == ".." {
+            plain.pop();
+        } else {
+            plain.push(name);
+        }
+    }
+    plain
+}
+
+/// The devices and files that a device stands on (`/sys/dev/block`): the disk of a partition, the
+/// parts of a volume group, the file of a loop device.
+fn below_device(device: u64, depth: usize, below: &mut Vec<Key>) {
+    if depth == 0 {
+        return;
+    }
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let about = PathBuf::from(format!("/sys/dev/block/{major}:{minor}"));
+    if let Ok(file) = fs::read_to_string(about.join("loop/backing_file"))
+        && let Ok(found) = fs::metadata(file.trim_end_matches('\n'))
+    {
+        below.push(Key::Inode(found.dev(), found.ino()));
+    }
+    let number = |path: &Path| {
+        let text = fs::read_to_string(path.join("dev")).ok()?;
+        let (major, minor) = text.trim().split_once(':')?;
+        Some(rustix::fs::makedev(major.parse().ok()?, minor.parse().ok()?))
+    };
+    let mut stands_on: Vec<u64> = fs::read_dir(about.join("slaves"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|one| number(&one.path()))
+        .collect();
+    if about.join("partition").exists()
+        && let Some(disk) = fs::canonicalize(&about).ok().as_deref().and_then(Path::parent)
+    {
+        stands_on.extend(number(disk));
+    }
+    for one in stands_on {
+        below.push(Key::Device(one));
+        below_device(one, depth - 1, below);
+    }
+}
+
+/// File systems whose answers come from elsewhere, and may never come.
+const REMOTE: [&str; 10] = ["nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "9p", "afs", "lustre", "ocfs2"];
+
+/// Where file servers are mounted for the daemon, and whether each answers in time.
+fn servers(root: &Path) -> Vec<(PathBuf, bool)> {
+    // The mounts of the daemon, whose root may be that of a process in a namespace of its own.
+    let table = match root.strip_prefix("/proc").ok().and_then(|rest| rest.components().next()) {
+        Some(process) => Path::new("/proc").join(process).join("mountinfo"),
+        None => PathBuf::from("/proc/self/mountinfo"),
+    };
+    let text = fs::read(table).unwrap_or_default();
+    let mounts = text.split(|byte| *byte == b'\n').filter_map(remote_mount);
+    mounts.map(|mount| (mount.clone(), answers(root.join(mount.strip_prefix("/").unwrap_or(&mount))))).collect()
+}
+
+/// Where a line of `/proc/self/mountinfo` says that a file server is mounted.
+fn remote_mount(line: &[u8]) -> Option<PathBuf> {
+    let mut words = line.split(|byte| *byte == b' ');
+    let mount = words.nth(4)?;
+    let kind = words.skip_while(|word| *word != b"-").nth(1)?;
+    let kind = std::str::from_utf8(kind).ok()?;
+    (REMOTE.contains(&kind) || kind.starts_with("fuse.")).then(|| PathBuf::from(unescaped(mount)))
+}
+
+/// A path of `/proc/self/mountinfo`, where blanks are written `\040`.
+fn unescaped(text: &[u8]) -> OsString {
+    let (mut plain, mut at) = (Vec::with_capacity(text.len()), 0);
+    while at < text.len() {
+        let digits = text.get(at + 1..at + 4).filter(|_| text[at] == b'\\');
+        let byte = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        plain.push(byte.unwrap_or(text[at]));
+        at += if byte.is_some() { 4 } else { 1 };
+    }
+    std::ffi::OsStr::from_bytes(&plain).to_owned()
+}
+
+/// Mounts that were asked and have not answered yet.
+static ASKED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// Whether a file system answers in time. One that does not is not asked again before it did, so
+/// that no more than one thread waits for it.
+fn answers(mount: PathBuf) -> bool {
+    let asked = || ASKED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !asked().insert(mount.clone()) {
+        return false;
+    }
+    let (tell, told) = mpsc::channel();
+    let ask = {
+        let mount = mount.clone();
+        move || {
+            let answer = fs::metadata(&mount).is_ok();
+            asked().remove(&mount);
+            // Who asked may be gone.
+            tell.send(answer).ok();
+        }
+    };
+    if thread::Builder::new().spawn(ask).is_err() {
+        asked().remove(&mount);
+        return false;
+    }
+    told.recv_timeout(SERVER_WITHIN).unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn identify(places: &mut Places, path: impl AsRef<Path>) -> Identity {
+        places.identify(&Place::Path(path.as_ref().to_string_lossy().into_owned()))
+    }
+
+    #[test]
+    fn a_file_is_the_same_through_every_way_to_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path();
+        fs::create_dir(folder.join("images")).expect("made");
+        fs::write(folder.join("images/a"), "x").expect("written");
+        fs::write(folder.join("images/b"), "x").expect("written");
+        symlink(folder.join("images"), folder.join("link")).expect("made");
+        symlink("images", folder.join("relative")).expect("made");
+        symlink("link/a", folder.join("twice")).expect("made");
+        symlink("loop", folder.join("loop")).expect("made");
+        fs::hard_link(folder.join("images/a"), folder.join("hard")).expect("made");
+        let mut places = Places::new(Some("/".into()));
+        let volume = identify(&mut places, folder.join("images/a"));
+        let text = folder.display();
+        for path in [
+            format!("{text}/link/a"),
+            format!("{text}/relative/a"),
+            format!("{text}/twice"),
+            format!("{text}/hard"),
+            format!("{text}//images/./a"),
+            format!("{text}/images/../images/a"),
+            format!("{text}/link/../images/a"),
+            format!("{text}/images"),
+            format!("{text}/link/"),
+            "/".to_owned(),
+        ] {
+            assert!(identify(&mut places, &path).touches(&volume), "{path}");
+        }
+        for path in [format!("{text}/images/b"), format!("{text}/images/a "), format!("{text}/loop")] {
+            assert!(!identify(&mut places, &path).touches(&volume), "{path}");
+        }
+        // A file that is not there lies in its folder all the same.
+        let images = identify(&mut places, folder.join("images"));
+        assert!(identify(&mut places, folder.join("link/gone")).is_in(&images));
+        assert!(!identify(&mut places, folder.join("gone")).is_in(&images));
+    }
+
+    #[test]
+    fn of_another_machine_the_spelling_is_put_in_order() {
+        let mut places = Places::new(None);
+        let volume = identify(&mut places, "/srv/images/a");
+        for path in ["/srv//images/a", "/srv/./images/x/../a", "/srv/images"] {
+            assert!(identify(&mut places, path).touches(&volume), "{path}");
+        }
+        assert!(!identify(&mut places, "/srv/images/ab").touches(&volume));
+    }
+
+    #[test]
+    fn a_name_of_an_image_elsewhere_is_no_volume() {
+        let mut places = Places::new(None);
+        let image = places.identify(&Place::Network { protocol: "rbd".into(), name: "images/a".into() });
+        let volume = places.identify(&Place::Volume { pool: "images".into(), volume: "a".into() });
+        assert!(!image.touches(&volume));
+        assert!(image.touches(&places.identify(&Place::Network { protocol: "rbd".into(), name: "/images/a".into() })));
+    }
+
+    #[test]
+    fn mounts_of_file_servers_are_found() {
+        let line = b"36 35 0:40 /vm /mnt/with\\040blank rw,noatime shared:1 - nfs4 nas:/vm rw";
+        assert_eq!(remote_mount(line), Some("/mnt/with blank".into()));
+        assert_eq!(remote_mount(b"24 1 254:0 / / rw - ext4 /dev/vda rw"), None);
+        assert_eq!(remote_mount(b""), None);
+    }
+}

@@ -1,0 +1,476 @@
+//! Who uses a piece of storage: the one place that answers it.
+//!
+//! Machines use what their definitions name, now and after their next start, what their snapshots
+//! and saved memory need, and all that these are based on. Volumes use what they are based on.
+//! Sources are compared by what they are (`places`), not by how they are written. What cannot be
+//! known counts as a use, and is said by the name of what does not tell.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    path::Path,
+};
+
+use model::{
+    Fault, Pool, PoolCommand, Volume,
+    storage::{PoolState, User},
+};
+use uuid::Uuid;
+
+use crate::{
+    image::{self, Image},
+    places::{Identity, Key, Places},
+    raw::RawImages,
+    xml::sources::{Place, Source},
+};
+
+pub(crate) mod read;
+
+/// A machine with what it names.
+pub(crate) struct Machine {
+    /// Its UUID.
+    pub(crate) id: Uuid,
+    /// Its name.
+    pub(crate) name: String,
+    /// Whether it runs or is paused.
+    pub(crate) active: bool,
+    /// What it names; none when that was never known.
+    pub(crate) sources: Option<Vec<Source>>,
+    /// Whether it does not answer, so that this is what it named when it last did.
+    pub(crate) silent: bool,
+}
+
+/// A pool with what is in it.
+pub(crate) struct Shelf {
+    /// The pool.
+    pub(crate) pool: Pool,
+    /// Its volumes; none when that was never known.
+    pub(crate) volumes: Option<Vec<Volume>>,
+}
+
+/// One use of a piece of storage.
+struct Use {
+    user: User,
+    /// The path of the volume that uses it; none of a machine.
+    by: Option<String>,
+    /// The target of the machine's disk whose own image it is.
+    target: Option<String>,
+    /// Whether it is used as raw.
+    raw: bool,
+    identity: Identity,
+}
+
+/// Who uses what on one host, at one moment.
+pub(crate) struct Uses {
+    places: Places,
+    uses: Vec<Use>,
+    /// Uses by what they are, and by what they stand on.
+    own: HashMap<Key, Vec<usize>>,
+    below: HashMap<Key, Vec<usize>>,
+    /// Volumes by the names of pool and volume, with their paths.
+    volumes: HashMap<(String, String), (Identity, String)>,
+    /// All that volumes of started pools are known by, with their names.
+    listed: HashMap<Key, (String, String)>,
+    /// Why some uses are not known.
+    unknown: Vec<Fault>,
+}
+
+/// A chain of images is not followed further than this; libvirt follows 200.
+const MAX_CHAIN: usize = 200;
+
+impl Uses {
+    /// Puts together what machines and volumes name.
+    pub(crate) fn of(places: Places, shelves: &[Shelf], machines: &[Machine]) -> Self {
+        let mut all = Self {
+            places,
+            uses: Vec::new(),
+            own: HashMap::new(),
+            below: HashMap::new(),
+            volumes: HashMap::new(),
+            listed: HashMap::new(),
+            unknown: Vec::new(),
+        };
+        shelves.iter().for_each(|shelf| all.list(shelf));
+        let folders: Vec<Identity> =
+            shelves.iter().filter(|shelf| shelf.pool.has_paths()).map(|shelf| all.of_folder(&shelf.pool)).collect();
+        shelves.iter().for_each(|shelf| all.add_volumes(shelf));
+        machines.iter().for_each(|machine| all.add_machine(machine, shelves));
+        all.name_what_cannot_be_followed(&folders);
+        all.index();
+        all
+    }
+
+    /// Knows the volumes of a pool by their names.
+    fn list(&mut self, shelf: &Shelf) {
+        for volume in shelf.volumes.iter().flatten() {
+            let identity = self.of_place(&shelf.pool, volume);
+            let names = (shelf.pool.name.clone(), volume.name.clone());
+            if shelf.pool.state.is_active() {
+                self.listed.extend(identity.own.iter().map(|key| (key.clone(), names.clone())));
+            }
+            self.volumes.insert(names, (identity, volume.path.clone()));
+        }
+    }
+
+    fn add_volumes(&mut self, shelf: &Shelf) {
+        for volume in shelf.volumes.iter().flatten().filter(|volume| !volume.backing.is_empty()) {
+            self.add_named_by_volume(volume, &volume.backing);
+        }
+        // Whether a pool that was never seen holds images at all, only its type tells.
+        if shelf.volumes.is_none() && shelf.pool.keeps_files() {
+            let (name, next) = match shelf.pool.state {
+                PoolState::Inactive => ("is stopped", "Start it once, or delete it"),
+                _ => ("does not tell its volumes", "Look at its storage, and refresh it"),
+            };
+            let reason =
+                format!("The storage pool {} {name}, and an image in it may be based on this", shelf.pool.name);
+            self.unknown.push(Fault::denied(reason).with_next(next));
+        }
+    }
+
+    /// Notes what the head of a volume's image names beyond what libvirt tells.
+    pub(crate) fn add_named_by_volume(&mut self, volume: &Volume, text: &str) {
+        for place in named(&volume.path, text) {
+            let identity = self.identify(&place);
+            let user = User { name: volume.name.clone(), ..User::default() };
+            self.uses.push(Use { user, by: Some(volume.path.clone()), target: None, raw: false, identity });
+        }
+    }
+
+    fn add_machine(&mut self, machine: &Machine, shelves: &[Shelf]) {
+        let Some(sources) = &machine.sources else {
+            let reason = format!("{} does not answer, and what it uses was never known", machine.name);
+            self.unknown
+                .push(Fault::denied(reason).with_next(format!("Force {} off, or wait until it answers", machine.name)));
+            return;
+        };
+        let user = User {
+            vm_id: Some(machine.id),
+            name: machine.name.clone(),
+            active: machine.active,
+            unresponsive: machine.silent,
+        };
+        for source in sources {
+            let place = match &source.place {
+                Place::Volume { pool, volume } => {
+                    in_pool(shelves, pool, volume).unwrap_or_else(|| source.place.clone())
+                }
+                other => other.clone(),
+            };
+            let identity = self.identify(&place);
+            let own = |identity| {
+                let (target, raw) = (source.target.clone(), source.is_raw_disk());
+                Use { user: user.clone(), by: None, target, raw, identity }
+            };
+            let known = self.listed_at(&identity).is_some();
+            self.uses.push(own(identity));
+            if place != source.place {
+                let named = self.places.identify(&source.place);
+                self.uses.push(own(named));
+            }
+            if let (false, false, Place::Path(path)) = (known, source.complete, &place) {
+                self.follow(&user, path);
+            }
+        }
+    }
+
+    /// Follows what an image outside all pools is based on, for a machine that has it.
+    fn follow(&mut self, user: &User, path: &str) {
+        let (mut ahead, mut seen) = (vec![path.to_owned()], BTreeSet::new());
+        while let Some(path) = ahead.pop() {
+            if !seen.insert(path.clone()) || seen.len() > MAX_CHAIN {
+                continue;
+            }
+            let image = match self.read_head(&path) {
+                Ok(Some(Image::Qcow2(image))) => image,
+                Ok(_) => continue,
+                Err(why) => {
+                    let reason = format!("What {path} of {} is based on cannot be read: {why}", user.name);
+                    let next = "Make a storage pool of its folder, or take the disk away from the machine";
+                    self.unknown.push(Fault::denied(reason).with_next(next));
+                    continue;
+                }
+            };
+            for place in image.backing.iter().chain(&image.data_file).flat_map(|text| named(&path, text)) {
+                let identity = self.identify(&place);
+                // What volumes are based on is told by them.
+                let known = self.listed_at(&identity).is_some();
+                if let (false, Place::Path(path)) = (known, &place) {
+                    ahead.push(path.clone());
+                }
+                self.uses.push(Use { user: user.clone(), by: None, target: None, raw: false, identity });
+            }
+        }
+    }
+
+    /// The head of an image at a path of the host; none when there is nothing.
+    fn read_head(&mut self, path: &str) -> Result<Option<Image>, String> {
+        let resolved = self.places.resolve(Path::new(path)).ok_or("its host is another machine")?;
+        let real = self.places.real(&resolved).ok_or("its file server does not answer")?;
+        match read::head_of_file(&real) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.to_string()),
+            Ok(image) => Ok(image),
+        }
+    }
+
+    /// Where a path cannot be followed, one that lies in no pool may be a link to anything of its
+    /// name.
+    fn name_what_cannot_be_followed(&mut self, folders: &[Identity]) {
+        if self.places.are_local() {
+            return;
+        }
+        for one in &mut self.uses {
+            if !folders.iter().any(|folder| one.identity.is_in(folder)) {
+                let names = one.identity.own.iter().filter_map(name_of);
+                one.identity.own.extend(names.collect::<Vec<_>>());
+            }
+        }
+    }
+
+    /// The volume of a started pool that something is, and its path.
+    fn listed_at(&self, identity: &Identity) -> Option<&(Identity, String)> {
+        identity.own.iter().find_map(|key| self.listed.get(key)).and_then(|names| self.volumes.get(names))
+    }
+
+    /// The volume of a started pool that lies at a path, however that is spelled: what it is, and
+    /// its path as libvirt writes it.
+    pub(crate) fn volume_at(&mut self, path: &str) -> Option<(Identity, String)> {
+        let identity = self.places.identify(&Place::Path(path.to_owned()));
+        self.listed_at(&identity).cloned()
+    }
+
+    /// Finds uses by what they are, once all are there.
+    pub(crate) fn index(&mut self) {
+        self.own.clear();
+        self.below.clear();
+        for (at, one) in self.uses.iter().enumerate() {
+            one.identity.own.iter().for_each(|key| self.own.entry(key.clone()).or_default().push(at));
+            one.identity.below.iter().for_each(|key| self.below.entry(key.clone()).or_default().push(at));
+        }
+    }
+
+    /// What a place is; a volume by its names is where it lies, too.
+    fn identify(&mut self, place: &Place) -> Identity {
+        let mut identity = self.places.identify(place);
+        if let Place::Volume { pool, volume } = place
+            && let Some((known, _)) = self.volumes.get(&(pool.clone(), volume.clone()))
+        {
+            identity.own.extend(known.own.iter().cloned());
+            identity.below.extend(known.below.iter().cloned());
+        }
+        identity
+    }
+
+    /// What a volume is: its names, and where it lies.
+    pub(crate) fn of_place(&mut self, pool: &Pool, volume: &Volume) -> Identity {
+        let names = Place::Volume { pool: pool.name.clone(), volume: volume.name.clone() };
+        let mut identity = self.places.identify(&names);
+        let lies = match (volume.path.as_str(), pool.kind.as_str()) {
+            (path, _) if path.starts_with('/') => Place::Path(path.to_owned()),
+            (path, "gluster") => {
+                let name = path
+                    .strip_prefix("gluster://")
+                    .and_then(|rest| rest.split_once('/'))
+                    .map_or(path, |(_, name)| name);
+                Place::Network { protocol: "gluster".into(), name: name.to_owned() }
+            }
+            ("", _) => return Identity { below: vec![Key::Pool(pool.name.clone())], ..identity },
+            (path, kind) => {
+                Place::Network { protocol: kind.trim_end_matches("-direct").to_owned(), name: path.to_owned() }
+            }
+        };
+        let lies = self.places.identify(&lies);
+        identity.own.extend(lies.own);
+        identity.below.extend(lies.below);
+        identity.below.push(Key::Pool(pool.name.clone()));
+        identity
+    }
+
+    /// What a command is about: a volume, or the pool with all in it.
+    pub(crate) fn of_command(&mut self, command: &PoolCommand, pool: &Pool, volumes: &[Volume]) -> Identity {
+        match command.volume() {
+            Some(name) => {
+                let unread = Volume { name: name.to_owned(), ..Volume::default() };
+                let volume = volumes.iter().find(|volume| volume.name == name).unwrap_or(&unread);
+                self.of_place(pool, volume)
+            }
+            None => {
+                let mut folder = self.of_folder(pool);
+                folder.own.push(Key::Pool(pool.name.clone()));
+                folder
+            }
+        }
+    }
+
+    /// What the folder of a pool is.
+    fn of_folder(&mut self, pool: &Pool) -> Identity {
+        match pool.path.is_empty() {
+            true => Identity::default(),
+            false => self.places.identify(&Place::Path(pool.path.clone())),
+        }
+    }
+
+    fn touching(&self, identity: &Identity) -> BTreeSet<usize> {
+        let names = identity.own.iter().filter(|_| !self.places.are_local()).filter_map(name_of);
+        let named: Vec<usize> = names.filter_map(|name| self.own.get(&name)).flatten().copied().collect();
+        let own = identity.own.iter().flat_map(|key| [self.own.get(key), self.below.get(key)]);
+        let below = identity.below.iter().map(|key| self.own.get(key));
+        own.chain(below).flatten().flatten().copied().chain(named).collect()
+    }
+
+    /// Who uses a volume, each once.
+    pub(crate) fn of_volume(&mut self, pool: &Pool, volume: &Volume) -> Vec<User> {
+        let identity = self.of_place(pool, volume);
+        once(self.touching(&identity).into_iter().map(|at| &self.uses[at].user))
+    }
+
+    /// A volume with who uses it, and as what it is: what is raw is not what its content says.
+    pub(crate) fn tell(&mut self, raw: &RawImages, pool: &Pool, volume: &Volume) -> Volume {
+        let identity = self.of_place(pool, volume);
+        let used_by = once(self.touching(&identity).into_iter().map(|at| &self.uses[at].user));
+        let told = Volume { used_by, ..volume.clone() };
+        let mistaken = !matches!(volume.format.as_str(), "" | "raw" | "iso") && raw.is_raw(identity.own.iter());
+        if mistaken { Volume { format: "raw".into(), backing: String::new(), ..told } } else { told }
+    }
+
+    /// Who uses what a command is about.
+    pub(crate) fn of_target(&mut self, command: &PoolCommand, pool: &Pool, volumes: &[Volume]) -> Vec<User> {
+        match command.volume() {
+            None => self.of_pool(pool, volumes),
+            Some(name) => {
+                let volume = volumes.iter().find(|volume| volume.name == name);
+                volume.map(|volume| self.of_volume(pool, volume)).unwrap_or_default()
+            }
+        }
+    }
+
+    /// Who uses something in a pool, each once; volumes of the pool itself do not count.
+    pub(crate) fn of_pool(&mut self, pool: &Pool, volumes: &[Volume]) -> Vec<User> {
+        let folder = self.of_folder(pool);
+        let named = |key: &Key| matches!(key, Key::Volume(name, _) | Key::Pool(name) if *name == pool.name);
+        let inside = |one: &Use| one.identity.is_in(&folder) || one.identity.own.iter().any(named);
+        let mut found: BTreeSet<usize> =
+            self.uses.iter().enumerate().filter(|(_, one)| inside(one)).map(|(at, _)| at).collect();
+        for volume in volumes {
+            let identity = self.of_place(pool, volume);
+            found.extend(self.touching(&identity));
+        }
+        let paths: HashSet<&String> = volumes.iter().map(|volume| &volume.path).collect();
+        let others = found.into_iter().map(|at| &self.uses[at]);
+        once(others.filter(|one| one.by.as_ref().is_none_or(|by| !paths.contains(by))).map(|one| &one.user))
+    }
+
+    /// The target of the disk of a running machine whose own image a volume is.
+    pub(crate) fn disk_of(&mut self, pool: &Pool, volume: &Volume) -> Option<(Uuid, String)> {
+        let identity = self.of_place(pool, volume);
+        let uses = self.touching(&identity).into_iter().map(|at| &self.uses[at]);
+        let mut running = uses.filter(|one| one.user.active && !one.user.unresponsive);
+        running.find_map(|one| Some((one.user.vm_id?, one.target.clone()?)))
+    }
+
+    /// Whether all uses are known.
+    ///
+    /// # Errors
+    /// `Denied`, with what does not tell.
+    pub(crate) fn are_known(&self) -> Result<(), Fault> {
+        self.unknown.first().cloned().map_or(Ok(()), Err)
+    }
+
+    /// What disks of machines are that are used as raw.
+    pub(crate) fn of_raw_disks(&self) -> impl Iterator<Item = &Identity> {
+        self.uses.iter().filter(|one| one.raw).map(|one| &one.identity)
+    }
+
+    /// The places of this host.
+    pub(crate) fn places(&mut self) -> &mut Places {
+        &mut self.places
+    }
+}
+
+/// The last part of a path, where nothing else can be compared.
+fn name_of(key: &Key) -> Option<Key> {
+    match key {
+        Key::Path(path) => path.file_name().map(|name| Key::Name(name.to_owned())),
+        _ => None,
+    }
+}
+
+/// Where a volume of a pool lies, by the names of both.
+fn in_pool(shelves: &[Shelf], pool: &str, volume: &str) -> Option<Place> {
+    let shelf = shelves.iter().find(|shelf| shelf.pool.name == pool)?;
+    let listed = shelf.volumes.iter().flatten().find(|known| known.name == volume);
+    let path = listed.map(|known| known.path.clone()).or_else(|| shelf.pool.path_of(volume))?;
+    path.starts_with('/').then_some(Place::Path(path))
+}
+
+/// Users without those that were there before; machines first, by name.
+fn once<'a>(users: impl Iterator<Item = &'a User>) -> Vec<User> {
+    let mut users: Vec<User> = users.cloned().collect();
+    users.sort_by(|a, b| (a.vm_id.is_none(), &a.name, a.vm_id).cmp(&(b.vm_id.is_none(), &b.name, b.vm_id)));
+    users.dedup_by(|a, b| (a.vm_id, &a.name) == (b.vm_id, &b.name));
+    users
+}
+
+/// All places that an image may mean when it names another one, read as generously as QEMU does:
+/// a path, one from the image's folder on, `file:`, `json:`, an address of a protocol.
+pub(crate) fn named(image: &str, text: &str) -> Vec<Place> {
+    let from_its_folder = |text: &str| match text.starts_with('/') {
+        true => text.to_owned(),
+        false => Path::new(image).parent().unwrap_or(Path::new("/")).join(text).to_string_lossy().into_owned(),
+    };
+    if let Some(json) = text.strip_prefix("json:") {
+        let mut found = Vec::new();
+        if let Ok(value) = serde_json::from_str(json) {
+            described(&value, image, &mut found);
+        }
+        return found;
+    }
+    if let Some(path) = text.strip_prefix("file:") {
+        return vec![Place::Path(from_its_folder(path))];
+    }
+    let protocol = text.split_once(':').filter(|(before, _)| !before.contains('/'));
+    let Some((protocol, rest)) = protocol else { return vec![Place::Path(from_its_folder(text))] };
+    if let Some(rest) = rest.strip_prefix("//") {
+        let name = rest.split_once('/').map_or("", |(_, name)| name).split(['?', '#']).next().unwrap_or_default();
+        let protocol = protocol.split('+').next().unwrap_or_default().to_owned();
+        return vec![Place::Network { protocol, name: name.to_owned() }, Place::Path(format!("/{name}"))];
+    }
+    let image =
+        Place::Network { protocol: protocol.to_owned(), name: rest.split(':').next().unwrap_or_default().to_owned() };
+    // A file may have a colon in its name, and `host_device:` and its like have a path behind it.
+    vec![image, Place::Path(from_its_folder(text)), Place::Path(from_its_folder(rest))]
+}
+
+/// What a description of a block device names, at any depth.
+fn described(value: &serde_json::Value, image: &str, found: &mut Vec<Place>) {
+    use serde_json::Value;
+    match value {
+        Value::Object(fields) => {
+            let text = |name: &str| fields.get(name).and_then(Value::as_str);
+            if let (Some(pool), Some(image)) = (text("pool"), text("image")) {
+                found.push(Place::Network { protocol: "rbd".into(), name: format!("{pool}/{image}") });
+            }
+            for (name, value) in fields {
+                match value.as_str() {
+                    Some(text) if name.ends_with("filename") || name.ends_with("path") || text.starts_with('/') => {
+                        found.extend(named(image, text));
+                    }
+                    _ => described(value, image, found),
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| described(value, image, found)),
+        _ => {}
+    }
+}
+
+impl image::Qcow2 {
+    /// What it names beside itself, as it is written.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
+        self.backing.iter().chain(&self.data_file).filter(|name| !name.is_empty())
+    }
+}
+
+#[cfg(test)]
+#[path = "uses_tests.rs"]
+mod tests;

@@ -1,0 +1,293 @@
+//! Reads what `Uses` is made of: everything anew before something is destroyed, or what is known
+//! already for those who look.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io,
+    os::unix::fs::{FileExt, FileTypeExt},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use model::{Command, HostInventory, Pool, PoolCommand};
+use rustix::{
+    fs::{Mode, OFlags},
+    net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket, sockopt::socket_peercred},
+};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+use virt::{connect::Connect, domain::Domain, sys};
+
+use super::{Machine, Shelf, Uses};
+use crate::{
+    claims::Claim,
+    error::{Error, gone_is_none},
+    ffi,
+    image::{self, Image},
+    keeper::Volumes,
+    link::{Lane, Session, blocking},
+    places::Places,
+    storage::{self, Look},
+    watcher::Shared,
+    xml::{self, sources::Source},
+};
+
+/// What machines named when their definitions were read last.
+#[derive(Clone, Default)]
+pub(crate) struct Sources(Arc<Mutex<HashMap<Uuid, Arc<Vec<Source>>>>>);
+
+impl Sources {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Vec<Source>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps what a machine's live definition names.
+    pub(crate) fn note(&self, id: Uuid, found: Vec<Source>) {
+        self.lock().insert(id, Arc::new(found));
+    }
+
+    /// Forgets a machine that is gone.
+    pub(crate) fn forget(&self, id: Uuid) {
+        self.lock().remove(&id);
+    }
+
+    fn of(&self, id: Uuid) -> Option<Vec<Source>> {
+        self.lock().get(&id).map(|found| found.to_vec())
+    }
+}
+
+/// Who uses what, by what is known of a host: for those who look.
+pub(crate) async fn known(session: &Arc<Session>, shared: &Shared, host: &HostInventory) -> Result<Uses, Error> {
+    let machines = host.domains.values().map(|domain| Machine {
+        id: domain.id,
+        name: domain.name.clone(),
+        active: domain.state.is_active(),
+        sources: Some(shared.sources.of(domain.id).unwrap_or_default()),
+        silent: domain.unresponsive,
+    });
+    let machines: Vec<Machine> = machines.collect();
+    let shelf = |pool: &Arc<Pool>| Shelf {
+        pool: Pool::clone(pool),
+        // What is not known yet is looked at before anything is done.
+        volumes: Some(shared.volumes.last_known(pool.id).map(|known| known.to_vec()).unwrap_or_default()),
+    };
+    let shelves: Vec<Shelf> = host.pools.values().map(shelf).collect();
+    let root = session.root.clone();
+    blocking(move || Uses::of(Places::new(root), &shelves, &machines)).await.map_err(|_| Error::Panicked)
+}
+
+/// What has to be known before a command, and the claim that keeps others off until it is done.
+///
+/// # Errors
+/// What libvirt refused; `Denied` when somebody uses what it is about, or might.
+pub(crate) async fn look(
+    session: &Arc<Session>,
+    shared: &Shared,
+    id: Uuid,
+    command: &PoolCommand,
+) -> Result<(Look, Option<Claim>), Error> {
+    if !command.depends_on_use() {
+        let pool = session.call(Lane::Around, move |connect| storage::pool(connect, id)).await?.unwrap_or_default();
+        let (raw, real) = (shared.raw.clone(), !session.host.is_test_driver());
+        return Ok((Look { uses: None, pool, volumes: Vec::new(), raw, real }, None));
+    }
+    // From here to the claim one after the other, so that each sees what the one before is about.
+    let _turn = shared.claims.turn.lock().await;
+    let mut look = look_around(session, shared, id).await?;
+    let Some(uses) = &mut look.uses else { return Ok((look, None)) };
+    let users = uses.of_target(command, &look.pool, &look.volumes);
+    command.check_use(&look.pool, &users).map_err(Error::Said)?;
+    if command.loses_content() {
+        uses.are_known().map_err(Error::Said)?;
+    }
+    let what = uses.of_command(command, &look.pool, &look.volumes);
+    let name = command.volume().unwrap_or(&look.pool.name).to_owned();
+    let shared_claim = matches!(command, PoolCommand::CloneVolume { .. } | PoolCommand::CreateVolume { .. });
+    let label = Command::Pool(command.clone()).label();
+    let claim = shared.claims.claim(what, (label, &name), shared_claim).map_err(Error::Said)?;
+    Ok((look, Some(claim)))
+}
+
+/// Who uses what, all of it read anew, from where one pool stands.
+pub(crate) async fn look_around(session: &Arc<Session>, shared: &Shared, id: Uuid) -> Result<Look, Error> {
+    let shelves = shelves(session, &shared.volumes).await?;
+    let machines = machines(session, &shared.sources).await?;
+    let own = shelves.iter().find(|shelf| shelf.pool.id == id);
+    let (pool, volumes) =
+        own.map(|own| (own.pool.clone(), own.volumes.clone().unwrap_or_default())).unwrap_or_default();
+    let (root, raw, real) = (session.root.clone(), shared.raw.clone(), !session.host.is_test_driver());
+    let learned = raw.clone();
+    let read = move |connect: &Connect| {
+        let uses = with_heads(connect, root, &shelves, &machines);
+        uses.of_raw_disks().for_each(|identity| learned.note(identity.own.iter(), true));
+        Ok(uses)
+    };
+    let uses = session.call(Lane::Slow, read).await?;
+    Ok(Look { uses: Some(uses), pool, volumes, raw, real })
+}
+
+/// Puts everything together, with what the heads of images name that libvirt does not tell of.
+fn with_heads(connect: &Connect, root: Option<PathBuf>, shelves: &[Shelf], machines: &[Machine]) -> Uses {
+    let mut all = Uses::of(Places::new(root), shelves, machines);
+    for shelf in shelves.iter().filter(|shelf| shelf.pool.state.is_active()) {
+        for volume in shelf.volumes.iter().flatten().filter(|volume| volume.format == "qcow2") {
+            let head = match local_head(all.places(), &volume.path) {
+                Some(head) => Ok(head),
+                None => head_of_volume(connect, &volume.path),
+            };
+            // What cannot be read now is known by what libvirt tells of it.
+            if let Ok(Image::Qcow2(image)) = head {
+                image.names().for_each(|name| all.add_named_by_volume(volume, name));
+            }
+        }
+    }
+    all.index();
+    all
+}
+
+/// The head of an image that lies on this machine and may be read.
+fn local_head(places: &mut Places, path: &str) -> Option<Image> {
+    let resolved = places.resolve(Path::new(path))?;
+    head_of_file(&places.real(&resolved)?).ok().flatten()
+}
+
+/// The head of a file's image; none of what is neither a file nor a block device.
+pub(super) fn head_of_file(path: &Path) -> io::Result<Option<Image>> {
+    // A pipe is not waited for, and no link is followed.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let kind = file.metadata()?.file_type();
+    if !kind.is_file() && !kind.is_block_device() {
+        return Ok(None);
+    }
+    let read = |at, length: u64| {
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
+        let mut have = 0;
+        while have < bytes.len() {
+            match file.read_at(&mut bytes[have..], at + have as u64)? {
+                0 => break,
+                more => have += more,
+            }
+        }
+        bytes.truncate(have);
+        Ok::<_, io::Error>(bytes)
+    };
+    image::look(read).map(Some)
+}
+
+/// The head of a volume's image, through libvirt.
+pub(crate) fn head_of_volume(connect: &Connect, path: &str) -> Result<Image, Error> {
+    let volume = connect.lookup_storage_vol_by_path(path)?;
+    image::look(|at, length| storage::read_part(connect, &volume, at, length))
+}
+
+/// All pools with their volumes. One that does not tell now is known by what it told last.
+async fn shelves(session: &Arc<Session>, volumes: &Volumes) -> Result<Vec<Shelf>, Error> {
+    let pools = match session.call(Lane::Around, storage::pools).await {
+        Err(error) if error.is_unsupported() => Vec::new(),
+        pools => pools?,
+    };
+    let mut shelves = Vec::new();
+    for pool in pools {
+        let read = match pool.state.is_active() {
+            true => {
+                let id = pool.id;
+                session.call(Lane::Around, move |connect| storage::volumes(connect, id)).await.ok()
+            }
+            false => None,
+        };
+        if let Some(read) = &read {
+            volumes.keep_last(pool.id, Arc::new(read.clone()));
+        }
+        let volumes = read.or_else(|| volumes.last_known(pool.id).map(|known| known.to_vec()));
+        // A driver without real files has nothing that is based on anything.
+        let volumes = volumes.or_else(|| session.host.is_test_driver().then(Vec::new));
+        shelves.push(Shelf { pool, volumes });
+    }
+    Ok(shelves)
+}
+
+/// All machines with all that they name. One that hangs is known by what it named last.
+async fn machines(session: &Arc<Session>, sources: &Sources) -> Result<Vec<Machine>, Error> {
+    let list = |connect: &Connect| {
+        let brief = |domain: &Domain| -> Result<_, Error> { Ok((domain.uuid()?, domain.name()?, domain.is_active()?)) };
+        let all = connect.list_all_domains(0)?;
+        all.iter().filter_map(|domain| gone_is_none(brief(domain)).transpose()).collect::<Result<Vec<_>, Error>>()
+    };
+    let mut reading = JoinSet::new();
+    for (id, name, active) in session.call(Lane::Read, list).await? {
+        let (session, sources) = (session.clone(), sources.clone());
+        reading.spawn(async move {
+            let read = session.ask(id, move |connect| gone_is_none(all_sources(connect, id))).await;
+            match read {
+                Ok(None) => Ok(None),
+                Ok(Some(found)) => Ok(Some(Machine { id, name, active, sources: found, silent: false })),
+                Err(error) if error.is_link() => Err(error),
+                Err(error) => {
+                    tracing::info!(domain.id = %id, ?error, "what a machine uses is what it used when it last answered");
+                    Ok(Some(Machine { id, name, active, sources: sources.of(id), silent: true }))
+                }
+            }
+        });
+    }
+    let mut machines = Vec::new();
+    while let Some(read) = reading.join_next().await {
+        machines.extend(read.unwrap_or(Err(Error::Panicked))?);
+    }
+    Ok(machines)
+}
+
+/// What a machine names now, after its next start, with its saved memory, and in its snapshots;
+/// none when one of them is no XML.
+fn all_sources(connect: &Connect, id: Uuid) -> Result<Option<Vec<Source>>, Error> {
+    let domain = connect.lookup_domain_by_uuid(id)?;
+    let mut texts = vec![domain.xml_desc(0)?];
+    if domain.is_active()? && domain.is_persistent()? {
+        texts.push(domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?);
+    }
+    // A driver that has none of these has nothing in them.
+    let or_none = |read: Result<Vec<String>, virt::error::Error>| match read.map_err(Error::from) {
+        Err(error) if error.is_unsupported() => Ok(Vec::new()),
+        read => read,
+    };
+    texts
+        .extend(or_none(domain.list_all_snapshots(0).and_then(|all| all.iter().map(|one| one.xml_desc(0)).collect()))?);
+    let saved = domain.has_managed_save(0).and_then(|saved| match saved {
+        true => ffi::managed_save_definition(&domain).map(|text| vec![text]),
+        false => Ok(Vec::new()),
+    });
+    texts.extend(or_none(saved)?);
+    let found: Option<Vec<Vec<Source>>> = texts.iter().map(|text| xml::sources::sources(text)).collect();
+    Ok(found.map(|found| found.into_iter().flatten().collect()))
+}
+
+/// The root of the file systems that the daemon at a URI sees; none when it runs on another
+/// machine, or its files are none.
+pub(crate) fn root(uri: &str) -> Option<PathBuf> {
+    let (scheme, rest) = uri.split_once("://")?;
+    let (driver, transport) = scheme.split_once('+').unwrap_or((scheme, "unix"));
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    if driver == "test" || transport != "unix" || !place.starts_with('/') {
+        return None;
+    }
+    let given = query.split('&').find_map(|pair| pair.strip_prefix("socket="));
+    let system = ["/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock"];
+    let sockets = given.map_or(system.to_vec(), |given| vec![given]);
+    // Who is at the other end of the socket; embedded drivers are this process.
+    let daemon = sockets.iter().find_map(|path| peer(path));
+    let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+    match daemon.filter(|_| place != "/embed" && place != "/session") {
+        Some(pid) if namespace(&pid.to_string()).is_some_and(|other| Some(other) != namespace("self")) => {
+            Some(format!("/proc/{pid}/root").into())
+        }
+        _ => Some("/".into()),
+    }
+}
+
+/// The process that listens at a socket.
+fn peer(path: &str) -> Option<i32> {
+    let ask = socket(AddressFamily::UNIX, SocketType::STREAM, None).ok()?;
+    connect(&ask, &SocketAddrUnix::new(path).ok()?).ok()?;
+    Some(socket_peercred(&ask).ok()?.pid.as_raw_nonzero().get())
+}

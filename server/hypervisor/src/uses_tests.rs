@@ -1,0 +1,173 @@
+//! Who uses what, whatever way it is written.
+
+use std::{fs, os::unix::fs::symlink, path::Path};
+
+use super::*;
+
+fn pool(name: &str, path: &Path) -> Pool {
+    let path = path.to_string_lossy().into_owned();
+    Pool {
+        id: Uuid::from_u128(1),
+        name: name.into(),
+        kind: "dir".into(),
+        path,
+        state: PoolState::Running,
+        ..Pool::default()
+    }
+}
+
+fn volume(pool: &Pool, name: &str, backing: &str) -> Volume {
+    let (path, backing) = (format!("{}/{name}", pool.path), backing.to_owned());
+    Volume { name: name.into(), path, format: "qcow2".into(), backing, ..Volume::default() }
+}
+
+fn machine(name: &str, disk: &str) -> Machine {
+    let text = format!("<domain><devices>{disk}</devices></domain>");
+    let sources = Some(crate::xml::sources::sources(&text).expect("XML"));
+    Machine { id: Uuid::from_u128(7), name: name.into(), active: true, sources, silent: false }
+}
+
+fn names(users: &[User]) -> Vec<&str> {
+    users.iter().map(|user| user.name.as_str()).collect()
+}
+
+#[test]
+fn a_base_is_needed_however_its_overlay_names_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (images, link) = (folder.path().join("images"), folder.path().join("link"));
+    fs::create_dir(&images).expect("made");
+    symlink(&images, &link).expect("made");
+    for name in ["base", "base ", "other"] {
+        fs::write(images.join(name), "").expect("written");
+    }
+    let pool = pool("images", &images);
+    let path = images.display();
+    for (base, text) in [
+        ("base", format!("{path}/base")),
+        ("base", format!("{}/base", link.display())),
+        ("base", format!("{path}//./base")),
+        ("base", "base".to_owned()),
+        ("base", "../images/base".to_owned()),
+        ("base", format!("{path}/../images/base")),
+        ("base", format!("file:{path}/base")),
+        (
+            "base",
+            format!("json:{{\"driver\":\"qcow2\",\"file\":{{\"driver\":\"file\",\"filename\":\"{path}/base\"}}}}"),
+        ),
+        ("base", format!("json:{{\"file.filename\":\"{path}/base\"}}")),
+        ("base", format!("json:{{\"file\":[{{\"filename\":\"file:{path}/base\"}}]}}")),
+        ("base", format!("host_device:{path}/base")),
+        ("base ", format!("{path}/base ")),
+    ] {
+        let volumes = vec![volume(&pool, base, ""), volume(&pool, "other", ""), volume(&pool, "overlay", &text)];
+        let shelf = Shelf { pool: pool.clone(), volumes: Some(volumes.clone()) };
+        let mut uses = Uses::of(Places::new(Some("/".into())), &[shelf], &[]);
+        assert_eq!(names(&uses.of_volume(&pool, &volumes[0])), ["overlay"], "{text}");
+        assert!(uses.of_volume(&pool, &volumes[1]).is_empty(), "{text}");
+        assert!(uses.of_pool(&pool, &volumes).is_empty(), "they go together");
+        uses.are_known().expect("all of it is");
+    }
+}
+
+#[test]
+fn a_disk_is_used_by_its_names_its_links_and_whoever_shares_its_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (images, link) = (folder.path().join("images"), folder.path().join("link"));
+    fs::create_dir(&images).expect("made");
+    symlink(&images, &link).expect("made");
+    fs::write(images.join("a"), "").expect("written");
+    let pool = pool("images", &images);
+    let (path, link) = (images.display(), link.display());
+    for disk in [
+        format!("<disk><source file='{link}/a'/><target dev='vda'/></disk>"),
+        format!("<disk><source file='{path}//a'/></disk>"),
+        "<disk><source pool='images' volume='a'/></disk>".to_owned(),
+        format!("<filesystem><source dir='{link}'/></filesystem>"),
+        format!("<tpm><backend><source path='{link}/a'/></backend></tpm>"),
+        format!("<disk><source file='/x'/><mirror><source file='{link}/a'/></mirror></disk>"),
+    ] {
+        let volumes = vec![volume(&pool, "a", "")];
+        let shelf = Shelf { pool: pool.clone(), volumes: Some(volumes.clone()) };
+        let mut uses = Uses::of(Places::new(Some("/".into())), &[shelf], &[machine("web", &disk)]);
+        assert_eq!(names(&uses.of_volume(&pool, &volumes[0])), ["web"], "{disk}");
+        assert_eq!(names(&uses.of_pool(&pool, &volumes)), ["web"], "{disk}");
+    }
+    for disk in [
+        "<disk type='network'><source protocol='rbd' name='images/a'/></disk>".to_owned(),
+        format!("<disk><source file='{path}/b'/></disk>"),
+    ] {
+        let volumes = vec![volume(&pool, "a", "")];
+        let shelf = Shelf { pool: pool.clone(), volumes: Some(volumes.clone()) };
+        let mut uses = Uses::of(Places::new(Some("/".into())), &[shelf], &[machine("web", &disk)]);
+        assert!(uses.of_volume(&pool, &volumes[0]).is_empty(), "{disk}");
+    }
+}
+
+#[test]
+fn an_image_of_a_cluster_is_used_by_its_own_name_only() {
+    let pool = Pool { name: "ceph".into(), kind: "rbd".into(), state: PoolState::Running, ..Pool::default() };
+    let volume = Volume { name: "a".into(), path: "images/a".into(), format: "raw".into(), ..Volume::default() };
+    let shelf = || Shelf { pool: pool.clone(), volumes: Some(vec![volume.clone()]) };
+    let disk = "<disk type='network'><source protocol='rbd' name='images/a'/></disk>";
+    let mut uses = Uses::of(Places::new(None), &[shelf()], &[machine("web", disk)]);
+    assert_eq!(names(&uses.of_volume(&pool, &volume)), ["web"]);
+    assert_eq!(names(&uses.of_pool(&pool, std::slice::from_ref(&volume))), ["web"]);
+    let disk = "<disk type='network'><source protocol='rbd' name='ceph/a'/></disk>";
+    let mut uses = Uses::of(Places::new(None), &[shelf()], &[machine("web", disk)]);
+    assert!(uses.of_volume(&pool, &volume).is_empty());
+}
+
+#[test]
+fn where_links_cannot_be_followed_a_file_of_that_name_elsewhere_counts() {
+    let pool = pool("images", Path::new("/srv/images"));
+    let volumes = vec![volume(&pool, "a", ""), volume(&pool, "b", "")];
+    let shelf = Shelf { pool: pool.clone(), volumes: Some(volumes.clone()) };
+    let disk = "<disk><driver type='raw'/><source file='/link/a'/></disk>";
+    let mut uses = Uses::of(Places::new(None), &[shelf], &[machine("web", disk)]);
+    assert_eq!(names(&uses.of_volume(&pool, &volumes[0])), ["web"]);
+    assert!(uses.of_volume(&pool, &volumes[1]).is_empty());
+    uses.are_known().expect("a raw image is based on nothing");
+}
+
+#[test]
+fn what_cannot_be_known_is_said_by_the_name_of_what_does_not_tell() {
+    let pool = pool("images", Path::new("/srv/images"));
+    let shelf = |volumes| Shelf { pool: pool.clone(), volumes };
+    let unknown = |places, shelf, machine| {
+        let uses = Uses::of(places, &[shelf], &[machine]);
+        uses.are_known().expect_err("something is not known").reason
+    };
+    let hung = Machine { sources: None, ..machine("db", "") };
+    assert!(unknown(Places::new(None), shelf(Some(Vec::new())), hung).starts_with("db does not answer"));
+    let elsewhere = "<disk><driver type='qcow2'/><source file='/far/overlay'/></disk>";
+    let reason = unknown(Places::new(None), shelf(Some(Vec::new())), machine("web", elsewhere));
+    assert!(reason.contains("/far/overlay of web"), "{reason}");
+    assert!(unknown(Places::new(None), shelf(None), machine("web", "")).contains("storage pool images"));
+}
+
+#[test]
+fn what_an_overlay_outside_all_pools_is_based_on_is_needed_by_its_machine() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let images = folder.path().join("images");
+    fs::create_dir(&images).expect("made");
+    fs::write(images.join("base"), "").expect("written");
+    let image = |name: &str, based_on: &Path, format: &str| {
+        let path = folder.path().join(name);
+        let mut tool = std::process::Command::new("qemu-img");
+        let run =
+            tool.args(["create", "-q", "-f", "qcow2", "-u", "-F", format, "-b"]).arg(based_on).arg(&path).arg("1M");
+        run.status().is_ok_and(|status| status.success()).then_some(path)
+    };
+    let Some(middle) = image("middle", &images.join("base"), "raw") else { return };
+    let top = image("top", Path::new("middle"), "qcow2").expect("made");
+    let pool = pool("images", &images);
+    let volumes = vec![volume(&pool, "base", "")];
+    let shelf = Shelf { pool: pool.clone(), volumes: Some(volumes.clone()) };
+    let disk = format!("<disk><driver type='qcow2'/><source file='{}'/></disk>", top.display());
+    let mut uses = Uses::of(Places::new(Some("/".into())), &[shelf], &[machine("web", &disk)]);
+    assert_eq!(names(&uses.of_volume(&pool, &volumes[0])), ["web"]);
+    let mut found = uses.of_volume(&pool, &Volume { path: middle.display().to_string(), ..volumes[0].clone() });
+    found.retain(|user| user.name == "web");
+    assert_eq!(found.len(), 1, "each once");
+    uses.are_known().expect("it was read");
+}

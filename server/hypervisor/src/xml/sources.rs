@@ -1,0 +1,185 @@
+//! Every piece of storage that a definition names: of a machine, of a saved machine, of a snapshot.
+//!
+//! It is generous on purpose: disks are read by their grammar, and of everything else each
+//! absolute path counts, whichever element holds it, so that what this version does not know is
+//! not taken for unused.
+
+use roxmltree::{Document, Node};
+
+use super::{child, child_attribute};
+
+/// Where something lies, as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Place {
+    /// A path of the host: a file, a folder, a device.
+    Path(String),
+    /// A volume by its names (`<disk type='volume'>`).
+    Volume {
+        /// The pool's name.
+        pool: String,
+        /// The volume's name.
+        volume: String,
+    },
+    /// An image that QEMU reaches by a network protocol (`<disk type='network'>`).
+    Network {
+        /// `rbd`, `iscsi`, `nbd`, …
+        protocol: String,
+        /// The image's name there.
+        name: String,
+    },
+}
+
+/// A piece of storage that a definition names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    /// Where it lies.
+    pub(crate) place: Place,
+    /// The target (`vda`) of the disk whose own image it is; none of anything else.
+    pub(crate) target: Option<String>,
+    /// The image format that is said of it, or empty.
+    pub(crate) format: String,
+    /// Whether what it is based on is listed, too, or it cannot be based on anything.
+    pub(crate) complete: bool,
+}
+
+impl Source {
+    /// Whether it is a disk's own image that is used as raw, which is what libvirt takes it for when
+    /// no format is said.
+    pub(crate) fn is_raw_disk(&self) -> bool {
+        self.target.is_some() && matches!(self.format.as_str(), "" | "raw")
+    }
+
+    fn of_path(path: &str) -> Self {
+        Self { place: Place::Path(path.to_owned()), target: None, format: String::new(), complete: true }
+    }
+}
+
+/// All that a definition names; none of what is no XML.
+pub(crate) fn sources(text: &str) -> Option<Vec<Source>> {
+    let document = Document::parse(text).ok()?;
+    let mut found = Vec::new();
+    walk(document.root_element(), &mut found);
+    Some(found)
+}
+
+/// What people wrote for people, which names nothing.
+const WORDS: [&str; 5] = ["metadata", "title", "description", "name", "cmdline"];
+
+fn walk(element: Node<'_, '_>, found: &mut Vec<Source>) {
+    let tag = element.tag_name();
+    if tag.namespace().is_none() && WORDS.contains(&tag.name()) {
+        return;
+    }
+    let of_disk = tag.name() == "source" && element.ancestors().any(|above| above.has_tag_name("disk"));
+    if of_disk && let Some(source) = image(element) {
+        found.push(source);
+    } else {
+        let values = element.attributes().map(|attribute| attribute.value());
+        for value in values.chain(element.children().filter_map(|child| child.text().filter(|_| child.is_text()))) {
+            found.extend(paths(value).map(Source::of_path));
+        }
+    }
+    element.children().filter(Node::is_element).for_each(|child| walk(child, found));
+}
+
+/// The paths in a value: all of it, or parts of it as in arguments of QEMU
+/// (`-drive file=/a,format=raw`), which are not those of libvirt.
+fn paths(value: &str) -> impl Iterator<Item = &str> {
+    let whole = value.starts_with('/').then_some(value);
+    let parts = value.split([',', '=', ':', ' ', '\n']).filter(|part| part.starts_with('/'));
+    // A path may have any of them in it.
+    let trimmed = value.trim();
+    let trimmed = (trimmed.starts_with('/') && trimmed.len() != value.len()).then_some(trimmed);
+    whole.into_iter().chain(trimmed).chain(parts.filter(move |part| Some(*part) != whole && Some(*part) != trimmed))
+}
+
+/// The image of a `<source>` of a disk, of what it is based on, or of its copy.
+fn image(source: Node<'_, '_>) -> Option<Source> {
+    let get = |name| source.attribute(name).map(str::to_owned);
+    let path = || get("file").or_else(|| get("dev")).or_else(|| get("dir")).map(Place::Path);
+    let volume = || Some(Place::Volume { pool: get("pool")?, volume: get("volume")? });
+    let network = || Some(Place::Network { protocol: get("protocol")?, name: get("name").unwrap_or_default() });
+    let place = path().or_else(volume).or_else(network)?;
+    let above = source.parent()?;
+    let own = above.has_tag_name("disk");
+    let format = match own {
+        true => child_attribute(above, "driver", "type"),
+        false => child_attribute(above, "format", "type"),
+    };
+    let complete = format == "raw" || child(above, "backingStore").is_some();
+    let target = own.then(|| child_attribute(above, "target", "dev"));
+    Some(Source { place, target, format, complete })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> Place {
+        Place::Path(text.into())
+    }
+
+    #[test]
+    fn every_image_of_a_disk_is_found_with_what_it_is_based_on() {
+        let text = "<domain><devices>\
+            <disk><driver type='qcow2'/><source file='/web.qcow2 '/><target dev='vda'/>\
+            <backingStore><format type='raw'/><source dev='/dev/vg/base'/><backingStore/></backingStore>\
+            <mirror><source file='/copy'><dataStore><source file='/data'/></dataStore></source></mirror></disk>\
+            <disk><driver type='qcow2'/><source pool='iso' volume='d.iso'/><target dev='sda'/></disk>\
+            <disk><source protocol='rbd' name='images/d.iso'/></disk><disk><target dev='sdb'/></disk>\
+            <interface><source network='default'/></interface></devices></domain>";
+        let found = sources(text).expect("it is read");
+        let places: Vec<Place> = found.iter().map(|source| source.place.clone()).collect();
+        let volume = Place::Volume { pool: "iso".into(), volume: "d.iso".into() };
+        let image = Place::Network { protocol: "rbd".into(), name: "images/d.iso".into() };
+        assert_eq!(places, [path("/web.qcow2 "), path("/dev/vg/base"), path("/copy"), path("/data"), volume, image]);
+        assert_eq!((found[0].target.as_deref(), found[0].complete), (Some("vda"), true));
+        assert_eq!((found[1].format.as_str(), found[1].target.as_deref()), ("raw", None));
+        assert!(!found[4].complete, "what it is based on is not said");
+        assert!(sources("no definition").is_none(), "it is not said that there is nothing");
+    }
+
+    #[test]
+    fn every_path_counts_whatever_holds_it() {
+        let text = "<domain xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'><name>/name</name>\
+            <description>/words</description><metadata><a:b xmlns:a='urn:a'>/metadata</a:b></metadata>\
+            <os><loader type='pflash'>/loader</loader><nvram template='/template'>/nvram</nvram><kernel>/kernel</kernel>\
+            <initrd>\n /initrd\n</initrd><dtb>/dtb</dtb><acpi><table type='slic'>/slic</table></acpi>\
+            <cmdline>root=/dev/vda</cmdline></os><devices>\
+            <filesystem type='mount'><driver type='virtiofs'/><source dir='/shared'/></filesystem>\
+            <tpm><backend type='emulator'><source type='dir' path='/tpm'/></backend></tpm>\
+            <serial type='file'><source path='/serial'/><log file='/log'/></serial>\
+            <memory model='nvdimm'><source><path>/nvdimm</path></source></memory>\
+            <hostdev><source><block>/dev/sdx</block></source></hostdev><future thing='/future'/></devices>\
+            <qemu:commandline><qemu:arg value='-drive'/><qemu:arg value='file=/a,b.qcow2,format=qcow2'/></qemu:commandline>\
+            </domain>";
+        let found: Vec<Place> = sources(text).expect("it is read").into_iter().map(|source| source.place).collect();
+        for expected in [
+            "/loader",
+            "/template",
+            "/nvram",
+            "/kernel",
+            "/initrd",
+            "/dtb",
+            "/slic",
+            "/shared",
+            "/tpm",
+            "/serial",
+            "/log",
+            "/nvdimm",
+            "/dev/sdx",
+            "/future",
+            "/a",
+        ] {
+            assert!(found.contains(&path(expected)), "{expected}: {found:?}");
+        }
+        for word in ["/name", "/words", "/metadata", "/dev/vda"] {
+            assert!(!found.contains(&path(word)), "{word}: {found:?}");
+        }
+        let snapshot = "<domainsnapshot><memory snapshot='external' file='/memory'/>\
+            <disks><disk name='vda' snapshot='external' type='file'><source file='/overlay'/></disk></disks>\
+            <domain><devices><disk><source file='/before'/></disk></devices></domain></domainsnapshot>";
+        let found: Vec<Place> = sources(snapshot).expect("read").into_iter().map(|source| source.place).collect();
+        assert_eq!(found, [path("/memory"), path("/overlay"), path("/before")]);
+    }
+}
