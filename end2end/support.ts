@@ -33,7 +33,10 @@ export class Server {
   private readonly args: string[];
   constructor(args: string[], private readonly port = 0, private readonly folder = site) {
     // A journal of its own, so that no test writes into the account's.
-    this.args = args.includes("--data") ? args : [...args, "--data", ownFolder()];
+    const kept = args.includes("--data") ? args : [...args, "--data", ownFolder()];
+    // A real host is closed; tests that are not about that open it.
+    const closed = args.includes("--connect") && !args.includes("--auth");
+    this.args = ["--storage-root", tmpdir(), ...(closed ? ["--auth", "off"] : []), ...kept];
   }
 
   async start(): Promise<this> {

@@ -69,8 +69,9 @@ pub(crate) fn AccountMenu() -> impl IntoView {
     let Viewer { name, role, scope } = use_store().viewer();
     let Some(name) = name else {
         let why =
-            "Whoever reaches this server may do everything. Make an account: belvedere user add NAME --role admin";
-        return view! { <span class="tag" title=why>"No accounts"</span> }.into_any();
+            "There is no account, so nobody has to sign in by name. Make one: belvedere user add NAME --role admin";
+        return view! { <a class="tag" title=why href=routes::at(routes::USERS) rel="external">"No accounts"</a> }
+            .into_any();
     };
     let label = format!("Account {name}");
     view! {

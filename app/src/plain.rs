@@ -92,7 +92,7 @@ pub fn html(names: &AssetNames, theme: Theme, page: Page) -> String {
         Page::LogIn { next, name, why, provider } => ("Log in".to_owned(), log_in(next, name, why, provider)),
         Page::Code { next, between, why } => ("Log in".to_owned(), code(next, between, why)),
         Page::ByLink { name } => ("Log in".to_owned(), by_link(name)),
-        Page::SetUp { name, why } => ("First account".to_owned(), set_up(name, why)),
+        Page::SetUp { name, why } => ("Welcome".to_owned(), set_up(name, why)),
         Page::Factor { picture, letters, why } => ("Second factor".to_owned(), factor(picture, letters, why)),
         Page::Secret { title, text, lines, back } => (title.clone(), secret(title, text, lines, back)),
         Page::Sure { question, text, form, button, back } => {
@@ -177,13 +177,14 @@ fn code(next: String, between: String, why: Option<String>) -> AnyView {
 fn set_up(name: String, why: Option<String>) -> AnyView {
     view! {
         <form class="card" method="post">
-            <h1>"First account"</h1>
-            <p>"It is an admin's: it may do everything, and make further accounts. From now on everybody has to log in."</p>
+            <h1>"Welcome"</h1>
+            <p>"This browser is signed in until the server is stopped. With an account you sign in from anywhere, by name and password: the first one is an admin's, and this link ends with it."</p>
             {wrong(why)}
             <label>"Name" <input name="name" value=name autocomplete="username" autocapitalize="none" spellcheck="false" maxlength="64" required autofocus/></label>
             <label>"Password" <input name="password" type="password" autocomplete="new-password" minlength="12" maxlength="256" required aria-describedby="rule"/></label>
             <small class="muted" id="rule">"At least 12 characters."</small>
             <button class="btn primary">"Make the account"</button>
+            <a class="btn" href=routes::at(routes::OVERVIEW)>"Continue without an account"</a>
         </form>
     }
     .into_any()

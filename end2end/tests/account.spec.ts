@@ -2,7 +2,7 @@
 // password, second factor and sessions, and what admins do with all.
 import { createHmac } from "node:crypto";
 import { type Page } from "@playwright/test";
-import { expect, logIn, password, type Server, test } from "../support.ts";
+import { expect, logIn, password, Server, test } from "../support.ts";
 
 /** The code of a secret in so many steps from now (RFC 6238). */
 function codeOf(letters: string, steps = 0): string {
@@ -35,6 +35,23 @@ async function recorded(page: Page, server: Server, what: string, object: string
     await expect(line.first()).toBeVisible({ timeout: 1_000 });
   }).toPass();
 }
+
+test("the link of the start signs in, also without an account", async ({ page }) => {
+  const server = await new Server(["--connect", "lab=test:///default", "--auth", "auto"]).start();
+  try {
+    const link = /(http\S+\/setup\/\w+)/.exec(server.said)![1];
+    await page.goto(server.url);
+    await expect(page.getByRole("heading", { name: "Log in" })).toBeVisible();
+    await page.goto(link);
+    await page.getByRole("link", { name: "Continue without an account" }).click();
+    await expect(page.getByRole("heading", { name: "Overview" })).toBeVisible();
+    await expect(page.getByText("No accounts")).toBeVisible();
+    await page.goto(`${server.url}/vms`);
+    await expect(page.getByRole("row", { name: "test" })).toBeVisible();
+  } finally {
+    await server.stop();
+  }
+});
 
 test("the link of the first start makes the first account, once", async ({ page, demo }) => {
   const link = /(http\S+\/setup\/\w+)/.exec(demo.said)![1];

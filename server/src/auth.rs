@@ -38,6 +38,7 @@ pub(crate) use self::{
 use crate::{
     Backend,
     config::Config,
+    hex::hex,
     journal::{
         Note,
         accounts::{self, Hash, NewSession, Session, Token, User},
@@ -67,9 +68,9 @@ const MAX_BETWEEN: usize = 1_000;
 /// When everybody has to say who they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Asking {
-    /// As soon as there is an account.
+    /// Always, but where there is nothing but the demonstration: there from the first account on.
     #[default]
-    FromTheFirstAccount,
+    Auto,
     /// Always; without an account only the link of the start leads in.
     Always,
     /// Never, whatever accounts there are.
@@ -161,18 +162,21 @@ pub(crate) struct Auth {
     between: Mutex<HashMap<Hash, Between>>,
     /// Secrets of second factors that no code was given for yet, by session.
     unconfirmed: Mutex<HashMap<Hash, (Vec<u8>, Instant)>>,
-    /// What the link of the start is known by, while there is no account.
-    set_up: Option<Hash>,
+    /// What the link of the start is known by, and the session that it leads into, while there is
+    /// no account.
+    set_up: Option<[Hash; 2]>,
     /// Passwords that are checked at the same time; each takes 19 MiB.
     checks: Arc<Semaphore>,
 }
 
 impl Auth {
-    /// `set_up` is the secret of the link that makes the first account.
-    pub(crate) fn new(backend: Arc<Backend>, config: &Config, set_up: Option<&str>) -> Self {
+    /// `asking` is decided by what there is to see; `set_up` is the secret of the link of the start.
+    pub(crate) fn new(backend: Arc<Backend>, config: &Config, asking: Asking, set_up: Option<&str>) -> Self {
+        #[cfg(not(feature = "pam"))]
+        let _ = config;
         Self {
             backend,
-            asking: config.auth,
+            asking,
             #[cfg(feature = "pam")]
             system: config.pam.clone().map(system::System::new),
             required: Mutex::default(),
@@ -181,7 +185,7 @@ impl Auth {
             recorded: Mutex::default(),
             between: Mutex::default(),
             unconfirmed: Mutex::default(),
-            set_up: set_up.map(hash),
+            set_up: set_up.map(|link| [hash(link), hash(&set_up_session(link))]),
             checks: Arc::new(Semaphore::new(2)),
         }
     }
@@ -199,7 +203,7 @@ impl Auth {
         match self.asking {
             Asking::Always => return Ok(true),
             Asking::Never => return Ok(false),
-            Asking::FromTheFirstAccount => {}
+            Asking::Auto => {}
         }
         let known = *self.required.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, required)) = known.filter(|(at, _)| at.elapsed() < KNOWN_FOR) {
@@ -235,6 +239,10 @@ impl Auth {
     async fn look_up(&self, shown: Shown, by: By) -> Result<Option<Viewer>, Fault> {
         let (accounts, now) = (&self.backend.journal.accounts, now());
         match shown {
+            // Who came by the link of the start may do everything until there is an account.
+            Shown::Session(hash) if self.set_up.is_some_and(|[_, session]| session == hash) => {
+                Ok((!accounts.read(accounts::any).await?).then(Viewer::anybody))
+            }
             Shown::Token(hash) => {
                 let found = accounts.read(move |connection| accounts::token(connection, &hash, now)).await?;
                 Ok(found.map(|token| Viewer { name: Some(token.name), role: token.role, scope: token.scope }))
@@ -457,7 +465,7 @@ impl Auth {
     /// # Errors
     /// When the accounts cannot be read.
     pub(crate) async fn may_set_up(&self, secret: &str) -> Result<bool, Fault> {
-        if self.set_up != Some(hash(secret)) {
+        if self.set_up.is_none_or(|[link, _]| link != hash(secret)) {
             return Ok(false);
         }
         self.backend.journal.accounts.read(accounts::any).await.map(|any| !any)
@@ -523,6 +531,12 @@ impl Auth {
         let hashed = beside(place, move || hash_password(&password)).await;
         hashed.unwrap_or_else(|| Err("it cannot be hashed".into())).map_err(|why| Fault::invalid("password", &why))
     }
+}
+
+/// The secret of the session that the link of the start leads into. It stands in no address, and
+/// looking at the link twice makes no second one.
+pub(crate) fn set_up_session(link: &str) -> String {
+    hex(&hash(&format!("session of {link}")))
 }
 
 /// Runs what takes a tenth of a second of a processor on a thread of its own. Whoever goes

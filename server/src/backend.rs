@@ -13,7 +13,7 @@ mod watch;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -66,7 +66,7 @@ pub struct Backend {
 
 /// Hands a host's events to the feed, its figures to the history, too, and keeps what it has to
 /// remember in the journal.
-struct ToFeed(Arc<Feed>, Arc<History>, Arc<Journal>);
+struct ToFeed(Arc<Feed>, Arc<History>, Weak<Journal>);
 
 impl Sink for ToFeed {
     fn publish(&self, events: Vec<Event>) {
@@ -93,18 +93,21 @@ impl Sink for ToFeed {
     }
 
     fn raw_images(&self, host: &HostId) -> Vec<String> {
-        self.2.audit.raw_images(host)
+        self.2.upgrade().map(|journal| journal.audit.raw_images(host)).unwrap_or_default()
     }
 
     fn note_raw_images(&self, host: &HostId, images: Vec<String>, raw: bool) {
-        self.2.audit.note_raw_images(host, images, raw);
+        // A journal that is closed takes nothing more.
+        if let Some(journal) = self.2.upgrade() {
+            journal.audit.note_raw_images(host, images, raw);
+        }
     }
 }
 
 impl Backend {
     pub(crate) fn start(feed: Arc<Feed>, hosts: Vec<HostConfig>, journal: Arc<Journal>, fetcher: Fetcher) -> Arc<Self> {
         let history = Arc::new(History::default());
-        let sink: Arc<dyn Sink> = Arc::new(ToFeed(feed.clone(), history.clone(), journal.clone()));
+        let sink: Arc<dyn Sink> = Arc::new(ToFeed(feed.clone(), history.clone(), Arc::downgrade(&journal)));
         let hosts = hosts.into_iter().map(|config| (config.id.clone(), Hypervisor::start(config, sink.clone())));
         let tasks = Arc::new(Tasks::new(journal.clone(), feed.clone()));
         let backend = Arc::new(Self {

@@ -14,13 +14,13 @@ use std::{
 };
 
 use clap::{Parser, Subcommand, error::ErrorKind};
-use hypervisor::{HostConfig, demo_host};
+use hypervisor::{HostConfig, StorageRoots, demo_host};
 use ipnet::IpNet;
 use model::HostId;
 use serde::Deserialize;
 
 pub use self::edge::{Oidc, Pam, Tls};
-use self::edge::{asking, base_path, network, oidc, pam, tls};
+use self::edge::{asking, base_path, network, oidc, pam, storage_root, tls};
 use crate::{
     auth::Asking,
     journal,
@@ -56,6 +56,8 @@ pub struct Config {
     pub pam: Option<Pam>,
     /// Networks that are not public and may be fetched from all the same.
     pub fetch_from: Vec<IpNet>,
+    /// Folders in which new storage pools may lie, beside the usual ones.
+    pub storage_roots: Vec<PathBuf>,
     /// Whether guests' agents are asked for their version.
     pub agent_version: bool,
     /// The folder of scripts, styles and images.
@@ -155,10 +157,13 @@ struct Flags {
     /// Network that is not public, such as 10.1.0.0/16, from which files may be fetched into pools; may be repeated
     #[arg(long, value_name = "NET", env = "BELVEDERE_FETCH_FROM", value_delimiter = ' ')]
     fetch_from: Vec<String>,
+    /// Folder in which new storage pools may lie, beside libvirt's own, /srv, /mnt, /media and what is mounted; may be repeated
+    #[arg(long, value_name = "DIR", env = "BELVEDERE_STORAGE_ROOT", value_delimiter = ' ')]
+    storage_root: Vec<PathBuf>,
     /// Ask each guest's agent for its version; libvirt then calls the machine tainted (custom-ga-command)
     #[arg(long, env = "BELVEDERE_AGENT_VERSION", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     agent_version: Option<bool>,
-    /// Who has to log in: nobody until there is an account (auto), everybody (on), or, on loopback only, nobody (off)
+    /// Who has to sign in: everybody, but where there is only the demonstration and no account (auto); everybody (on); or, on loopback only, nobody (off)
     #[arg(long, value_name = "auto|on|off", env = "BELVEDERE_AUTH")]
     auth: Option<String>,
     /// Speak TLS with a certificate made at the first start, also on loopback; beyond it this is the default
@@ -206,6 +211,7 @@ struct File {
     base_path: Option<String>,
     trusted_proxy: Vec<String>,
     fetch_from: Vec<String>,
+    storage_root: Vec<PathBuf>,
     agent_version: Option<bool>,
     auth: Option<String>,
     tls: Option<bool>,
@@ -283,12 +289,14 @@ impl Config {
         }
         let fetch_from = if flags.fetch_from.is_empty() { file.fetch_from } else { flags.fetch_from };
         let fetch_from = fetch_from.iter().map(|text| network(text.trim())).collect::<Result<_, _>>()?;
+        let storage_roots = if flags.storage_root.is_empty() { file.storage_root } else { flags.storage_root };
+        let storage_roots = storage_roots.into_iter().map(storage_root).collect::<Result<_, _>>()?;
         let uris = if flags.connect.is_empty() { file.connect } else { flags.connect };
         let connect = named_hosts(&uris)?;
         let allow_host = if flags.allow_host.is_empty() { file.allow_host } else { flags.allow_host };
         let data = flags.data.or(file.data);
         if let Some(data) = &data {
-            fs::create_dir_all(data).map_err(|error| {
+            journal::own_folder(data).map_err(|error| {
                 format!("cannot use {} for data: {error}; choose another folder with --data", data.display())
             })?;
         }
@@ -311,6 +319,7 @@ impl Config {
             oidc,
             pam,
             fetch_from,
+            storage_roots,
             agent_version,
             site: site(),
         })
@@ -340,7 +349,14 @@ impl Config {
 
     /// The hosts to watch, and the folder that must live as long as they do.
     pub(crate) async fn hosts(&self) -> io::Result<(Vec<HostConfig>, Option<tempfile::TempDir>)> {
-        let host = |id: HostId, uri: String| HostConfig { id, uri, demo: false, agent_version: self.agent_version };
+        let storage_roots = StorageRoots { named: self.storage_roots.clone(), own: self.data_folder(false) };
+        let host = |id: HostId, uri: String| HostConfig {
+            id,
+            uri,
+            demo: false,
+            agent_version: self.agent_version,
+            storage_roots: storage_roots.clone(),
+        };
         let mut hosts: Vec<HostConfig> = self.connect.iter().map(|(id, uri)| host(id.clone(), uri.clone())).collect();
         let mut demo = self.demo;
         if hosts.is_empty() && !demo {
@@ -499,7 +515,7 @@ mod tests {
 
     #[test]
     fn a_mistake_is_one_clear_sentence() {
-        let cases: [(&[&str], &str); 16] = [
+        let cases: [(&[&str], &str); 17] = [
             (&["--listen", "here"], "\"here\" is no address"),
             (&["--listen", "0.0.0.0:80", "--tls=false"], "read along"),
             (&["--listen", "0.0.0.0:80", "--auth", "off"], "everybody on the network"),
@@ -511,6 +527,7 @@ mod tests {
             (&["--pam-role", "admin"], "gives no role"),
             (&["--trusted-proxy", "proxy"], "is no address of a proxy"),
             (&["--fetch-from", "intranet"], "is no network"),
+            (&["--storage-root", "images"], "is no folder for --storage-root"),
             (&["--connect", "nonsense"], "is no libvirt URI"),
             (&["--connect", "a=test:///default", "--connect", "a=qemu:///system"], "two hosts are named a"),
             (&["--config", "/nonexistent"], "cannot read /nonexistent"),
@@ -526,7 +543,7 @@ mod tests {
     #[test]
     fn what_others_can_reach_speaks_tls_and_asks_who_they_are() {
         let of = |arguments: &[&str]| read(arguments).map(|config| (config.tls, config.auth)).expect("right");
-        assert_eq!(of(&[]), (Tls::Off, Asking::FromTheFirstAccount));
+        assert_eq!(of(&[]), (Tls::Off, Asking::Auto));
         assert_eq!(of(&["--listen", "0.0.0.0:443"]), (Tls::SelfSigned, Asking::Always));
         assert_eq!(of(&["--listen", "0.0.0.0:80", "--behind-proxy"]), (Tls::Off, Asking::Always));
         assert_eq!(of(&["--behind-proxy"]), (Tls::Off, Asking::Always));

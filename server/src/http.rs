@@ -46,7 +46,7 @@ use tower_http::{
 use self::{assets::Assets, door::Door, guard::Guard, pages::Pages};
 use crate::{
     Backend,
-    auth::Auth,
+    auth::{Asking, Auth},
     config::{Config, Tls},
 };
 
@@ -60,13 +60,13 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
 /// The whole server as a router.
-pub(crate) fn router(backend: &Arc<Backend>, config: &Config, set_up: Option<&str>) -> Router {
+pub(crate) fn router(backend: &Arc<Backend>, config: &Config, asking: Asking, set_up: Option<&str>) -> Router {
     let assets = Arc::new(Assets::find(&config.site));
     let pages = Arc::new(Pages::new(backend.clone(), assets.clone()));
     let guard = Arc::new(Guard::new(config.allow_host.clone()));
     let trusted = config.trusted_proxies.clone();
     let doors = Arc::new(origin::Doors { behind_proxy: config.behind_proxy, trusted });
-    let auth = Arc::new(Auth::new(backend.clone(), config, set_up));
+    let auth = Arc::new(Auth::new(backend.clone(), config, asking, set_up));
     let door = Arc::new(Door::new(auth, assets.names.clone(), config));
     let answers = answers()
         .with_state(backend.clone())
@@ -200,7 +200,7 @@ fn back_to(wished: Option<&str>, page: &str) -> String {
 }
 
 /// A fault as an answer: its status, and `{fault, reason, next}`.
-struct Failed(Fault);
+pub(crate) struct Failed(pub(crate) Fault);
 
 /// The status that a fault is answered with.
 fn status(fault: &Fault) -> StatusCode {

@@ -23,7 +23,7 @@ mod worker;
 use std::{
     fs::{self, File, TryLockError},
     io,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -97,7 +97,7 @@ impl Journal {
                 folder.display()
             ))
         };
-        fs::create_dir_all(folder).map_err(unusable)?;
+        own_folder(folder).map_err(unusable)?;
         let lock = match lock(folder) {
             Ok(lock) => Arc::new(Mutex::new(lock)),
             Err(TryLockError::WouldBlock) => return Err(Trouble::InUse(folder.to_owned())),
@@ -120,9 +120,29 @@ impl Journal {
     }
 }
 
-/// Makes a folder this process's own as long as the file is open.
+/// Makes a folder if need be, which nobody else may look into.
+///
+/// # Errors
+/// When it cannot be made, or closed to others.
+pub(crate) fn own_folder(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let mode = fs::metadata(folder)?.permissions().mode();
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    match fs::set_permissions(folder, fs::Permissions::from_mode(mode & !0o077)) {
+        // What cannot be written at all is told when it is written.
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Ok(()),
+        closed => closed,
+    }
+}
+
+/// Makes a folder this process's own as long as the file is open. Nobody else may open the file,
+/// as whoever can read it could lock it.
 fn lock(folder: &Path) -> Result<File, TryLockError> {
-    let file = File::options().create(true).append(true).open(folder.join(LOCK)).map_err(TryLockError::Error)?;
+    let path = folder.join(LOCK);
+    let file = File::options().create(true).append(true).mode(0o600).open(&path).map_err(TryLockError::Error)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).ok();
     file.try_lock()?;
     Ok(file)
 }
@@ -145,7 +165,6 @@ fn cannot_open(error: io::Error) -> rusqlite::Error {
 /// Records name people and machines, so the files are nobody else's business.
 /// SQLite gives the files beside them the same mode.
 fn only_for_us(file: &Path) -> io::Result<()> {
-    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
     File::options().create(true).append(true).mode(0o600).open(file)?;
     fs::set_permissions(file, fs::Permissions::from_mode(0o600))
 }
@@ -156,7 +175,7 @@ fn only_for_us(file: &Path) -> io::Result<()> {
 /// When it cannot be used; one sentence.
 pub(crate) fn open_accounts(folder: &Path) -> Result<rusqlite::Connection, String> {
     let unusable = |error: io::Error| format!("cannot use {} for data: {error}", folder.display());
-    fs::create_dir_all(folder).map_err(unusable)?;
+    own_folder(folder).map_err(unusable)?;
     only_for_us(&folder.join(ACCOUNTS)).map_err(unusable)?;
     accounts::open(&folder.join(ACCOUNTS))
 }

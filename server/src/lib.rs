@@ -14,6 +14,8 @@ mod failpoint;
 
 mod hex;
 
+mod local;
+
 mod tls;
 
 pub mod auth;
@@ -62,6 +64,7 @@ use crate::{
         takeover::Seated,
     },
     journal::{Journal, Trouble},
+    local::LocalSocket,
     tls::Certificate,
 };
 
@@ -70,8 +73,10 @@ pub struct Server {
     backend: Arc<Backend>,
     router: Router,
     certificate: Option<Certificate>,
-    /// The secret of the link that makes the first account, while there is none.
+    /// The secret of the link that signs in while there is no account, and makes the first one.
     set_up: Option<String>,
+    /// The socket of this machine's root.
+    local: Option<LocalSocket>,
     /// Keeps what goes with the process: the demonstration's node file and journal.
     _scratch: [Option<TempDir>; 2],
 }
@@ -115,17 +120,26 @@ impl Server {
         app::routes::set_base(&config.base_path);
         let (hosts, demo) = config.hosts().await?;
         let (journal, temporary) = open_journal(config, hosts.iter().all(|host| host.demo))?;
+        let asking = match config.auth {
+            // A real host is open to nobody.
+            Asking::Auto if hosts.iter().any(|host| !host.demo) => Asking::Always,
+            asking => asking,
+        };
         let folder = temporary
             .as_ref()
             .map(|folder| folder.path().to_owned())
             .or_else(|| config.data_folder(hosts.iter().all(|host| host.demo)));
-        let certificate = Certificate::open(&config.tls, &folder.unwrap_or_default(), config.names())?;
+        let certificate = Certificate::open(&config.tls, &folder.clone().unwrap_or_default(), config.names())?;
         let feed = Arc::new(Feed::new(hosts.iter().map(hypervisor::HostConfig::unread)));
-        let set_up = first_link(config, &journal, temporary.is_some()).await?;
+        let set_up = first_link(asking, &journal, temporary.is_some()).await?;
         let backend =
             Backend::start(feed, hosts, Arc::new(journal), backend::fetch::Fetcher::new(config.fetch_from.clone()));
-        let router = http::router(&backend, config, set_up.as_deref());
-        Ok(Self { backend, router, certificate, set_up, _scratch: [demo, temporary] })
+        let router = http::router(&backend, config, asking, set_up.as_deref());
+        let local = folder.and_then(|folder| {
+            let served = LocalSocket::serve(&folder, router.clone());
+            served.inspect_err(|error| tracing::warn!(%error, "there is no socket for this machine's root")).ok()
+        });
+        Ok(Self { backend, router, certificate, set_up, local, _scratch: [demo, temporary] })
     }
 
     /// Where the server is once it listens there.
@@ -143,7 +157,9 @@ impl Server {
         });
         let link = self.set_up.as_ref().map(|secret| {
             let address = self.outer_address(config, listening);
-            format!("there is no account yet; this link makes the first one, an admin: {address}/setup/{secret}")
+            format!(
+                "there is no account yet; this link signs you in, and makes the first one: {address}/setup/{secret}"
+            )
         });
         fingerprint.into_iter().chain(link).collect()
     }
@@ -200,7 +216,7 @@ impl Server {
         }
     }
 
-    async fn serve_by<A>(self, acceptor: A, listener: TcpListener, stop: impl Future<Output = ()>) -> io::Result<()>
+    async fn serve_by<A>(mut self, acceptor: A, listener: TcpListener, stop: impl Future<Output = ()>) -> io::Result<()>
     where
         A: Accept<TcpStream, Served> + Clone + Send + Sync + 'static,
         A::Service: SendService<Request<Incoming>> + Send,
@@ -231,6 +247,9 @@ impl Server {
         tracing::info!("stopping");
         self.backend.feed().drain();
         handle.graceful_shutdown(Some(DRAIN));
+        if let Some(local) = self.local.take() {
+            local.stop().await;
+        }
         let (served, ()) = tokio::join!(serving, self.backend.stop(DRAIN));
         served
     }
@@ -238,10 +257,10 @@ impl Server {
 
 /// The secret of the link that makes the first account; none when there is one, or none is
 /// asked for. What is forgotten at the end needs no account, unless others can reach it.
-async fn first_link(config: &Config, journal: &Journal, temporary: bool) -> io::Result<Option<String>> {
-    let wanted = match config.auth {
+async fn first_link(asking: Asking, journal: &Journal, temporary: bool) -> io::Result<Option<String>> {
+    let wanted = match asking {
         Asking::Always => true,
-        Asking::FromTheFirstAccount => !temporary,
+        Asking::Auto => !temporary,
         Asking::Never => false,
     };
     let closed = journal.accounts.read(journal::accounts::any).await;

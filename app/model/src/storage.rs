@@ -217,7 +217,7 @@ impl PoolSpec {
         };
         if path {
             absolute("path", &self.path)?;
-            if SYSTEM.iter().any(|folder| self.path == *folder || self.path.starts_with(&format!("{folder}/"))) {
+            if is_of_the_system(Path::new(&self.path)) {
                 return Err(Fault::invalid("path", "this folder belongs to the system; choose one of its own"));
             }
         }
@@ -248,10 +248,13 @@ impl PoolSpec {
 }
 
 /// Folders of a host that are no place for images.
-const SYSTEM: [&str; 14] = [
-    "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys", "/usr",
-    "/var/run",
-];
+const SYSTEM: [&str; 12] =
+    ["/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr", "/var/run"];
+
+/// Whether a path is a folder of the system, or lies in one.
+pub fn is_of_the_system(path: &Path) -> bool {
+    path == Path::new("/") || SYSTEM.iter().any(|folder| path.starts_with(folder))
+}
 
 /// Largest volume: 1 EiB; what is beyond is a slip.
 const MAX_VOLUME: u64 = 1 << 60;

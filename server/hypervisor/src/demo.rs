@@ -6,7 +6,7 @@ use std::{fs, io, path::Path};
 
 use model::HostId;
 
-use crate::HostConfig;
+use crate::{HostConfig, StorageRoots};
 
 /// Writes the node file into a folder and says how to connect to it. The file
 /// must stay as long as the host is used.
@@ -17,5 +17,11 @@ pub fn demo_host(folder: &Path) -> io::Result<HostConfig> {
     let path = folder.join("demo.xml");
     fs::write(&path, include_str!("xml/demo.xml"))?;
     let id: HostId = "demo".parse().map_err(io::Error::other)?;
-    Ok(HostConfig { id, uri: format!("test://{}", path.display()), demo: true, agent_version: false })
+    Ok(HostConfig {
+        id,
+        uri: format!("test://{}", path.display()),
+        demo: true,
+        agent_version: false,
+        storage_roots: StorageRoots::default(),
+    })
 }

@@ -57,12 +57,13 @@ use crate::{
     events::Around,
     keeper::Keeper,
     link::Lane,
+    places::Places,
     raw::RawImages,
     stats::Sampler,
     watcher::{Shared, Watcher},
 };
 
-pub use crate::{calls::Calls, console::OpenConsole, demo::demo_host, link::calls};
+pub use crate::{calls::Calls, console::OpenConsole, demo::demo_host, link::calls, storage::StorageRoots};
 
 /// Which host to watch.
 #[derive(Clone, Debug)]
@@ -76,6 +77,8 @@ pub struct HostConfig {
     /// Whether agents are asked for their version (`virDomainQemuAgentCommand`), for which libvirt
     /// calls a machine tainted.
     pub agent_version: bool,
+    /// Where new storage pools may lie.
+    pub storage_roots: StorageRoots,
 }
 
 impl HostConfig {
@@ -217,6 +220,7 @@ impl Hypervisor {
     /// Carries out a command on a storage pool or a volume in it. Who uses it is looked at
     /// directly before, by what libvirt says then: what the command was checked against is older.
     async fn run_pool(&self, (request, id): (RequestId, Uuid), name: &str, command: PoolCommand) -> Result<(), Fault> {
+        self.check_place(&command).await?;
         let session = self.shared.session().ok_or_else(|| self.not_connected())?;
         let looked = uses::read::look(&session, &self.shared, id, &command).await;
         let (mut look, claim) = looked.map_err(|error| error.of_command(name, self.config.id.as_str()))?;
@@ -228,6 +232,18 @@ impl Hypervisor {
             storage::run(connect, id, &command, &mut look)
         };
         self.run_around((request, id), name, (lane, work), |around| around.pool(id, !stay)).await
+    }
+
+    /// Whether a new pool may lie where a command says; any other command may.
+    ///
+    /// # Errors
+    /// `Denied`, with the folders in which it may.
+    pub async fn check_place(&self, command: &PoolCommand) -> Result<(), Fault> {
+        let PoolCommand::DefinePool { pool, .. } = command else { return Ok(()) };
+        let root = self.shared.session().and_then(|session| session.root.clone());
+        let (roots, spec) = (self.config.storage_roots.clone(), pool.clone());
+        let checked = link::blocking(move || roots.check(&mut Places::new(root), &spec)).await;
+        checked.unwrap_or_else(|_| Err(Error::Panicked.of_command(&pool.name, self.config.id.as_str())))
     }
 
     /// The same of a network.

@@ -72,6 +72,8 @@ const SERVER_WITHIN: Duration = Duration::from_secs(2);
 pub(crate) struct Places {
     /// The root of the file systems that libvirt's daemon sees; none when it runs elsewhere.
     root: Option<PathBuf>,
+    /// What is mounted there.
+    mounts: Vec<Mount>,
     /// Mounts of file servers, and whether each answers.
     servers: Vec<(PathBuf, bool)>,
     /// Folders as they were written, and where each leads in the end.
@@ -84,8 +86,16 @@ impl Places {
     /// Of a host whose daemon sees the file systems below `root`. Asks the file servers that are
     /// mounted there whether they answer.
     pub(crate) fn new(root: Option<PathBuf>) -> Self {
-        let servers = root.as_ref().map(|root| servers(root)).unwrap_or_default();
-        Self { root, servers, resolved: HashMap::new(), folders: HashMap::new() }
+        let mounts = root.as_ref().map(|root| mounts(root)).unwrap_or_default();
+        let servers = root.as_ref().map(|root| servers(root, &mounts)).unwrap_or_default();
+        Self { root, mounts, servers, resolved: HashMap::new(), folders: HashMap::new() }
+    }
+
+    /// Where disks and file servers are mounted, but those of the system.
+    pub(crate) fn mounts(&self) -> Vec<PathBuf> {
+        let real = self.mounts.iter().filter(|mount| mount.of_disk || mount.of_server);
+        let folders = real.map(|mount| mount.at.clone());
+        folders.filter(|at| !model::storage::is_of_the_system(at)).collect()
     }
 
     /// Whether files can be looked at here.
@@ -267,25 +277,44 @@ fn below_device(device: u64, depth: usize, below: &mut Vec<Key>) {
 /// File systems whose answers come from elsewhere, and may never come.
 const REMOTE: [&str; 10] = ["nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "9p", "afs", "lustre", "ocfs2"];
 
-/// Where file servers are mounted for the daemon, and whether each answers in time.
-fn servers(root: &Path) -> Vec<(PathBuf, bool)> {
-    // The mounts of the daemon, whose root may be that of a process in a namespace of its own.
+/// Something that is mounted.
+#[derive(Debug, PartialEq, Eq)]
+struct Mount {
+    at: PathBuf,
+    /// Whether it comes from a disk.
+    of_disk: bool,
+    /// Whether it comes from a file server.
+    of_server: bool,
+}
+
+/// What is mounted for the daemon, whose root may be that of a process in a namespace of its own.
+fn mounts(root: &Path) -> Vec<Mount> {
     let table = match root.strip_prefix("/proc").ok().and_then(|rest| rest.components().next()) {
         Some(process) => Path::new("/proc").join(process).join("mountinfo"),
         None => PathBuf::from("/proc/self/mountinfo"),
     };
     let text = fs::read(table).unwrap_or_default();
-    let mounts = text.split(|byte| *byte == b'\n').filter_map(remote_mount);
-    mounts.map(|mount| (mount.clone(), answers(root.join(mount.strip_prefix("/").unwrap_or(&mount))))).collect()
+    text.split(|byte| *byte == b'\n').filter_map(mount).collect()
 }
 
-/// Where a line of `/proc/self/mountinfo` says that a file server is mounted.
-fn remote_mount(line: &[u8]) -> Option<PathBuf> {
+/// Where file servers are mounted, and whether each answers in time.
+fn servers(root: &Path, mounts: &[Mount]) -> Vec<(PathBuf, bool)> {
+    let servers = mounts.iter().filter(|mount| mount.of_server).map(|mount| mount.at.clone());
+    servers.map(|at| (at.clone(), answers(root.join(at.strip_prefix("/").unwrap_or(&at))))).collect()
+}
+
+/// A line of `/proc/self/mountinfo` (proc(5)): a folder that is mounted as a whole. Files, and
+/// folders of a file system that are mounted once more, are no places of their own.
+fn mount(line: &[u8]) -> Option<Mount> {
     let mut words = line.split(|byte| *byte == b' ');
-    let mount = words.nth(4)?;
-    let kind = words.skip_while(|word| *word != b"-").nth(1)?;
-    let kind = std::str::from_utf8(kind).ok()?;
-    (REMOTE.contains(&kind) || kind.starts_with("fuse.")).then(|| PathBuf::from(unescaped(mount)))
+    let (whole, at) = (words.nth(3)? == b"/", words.next()?);
+    let mut rest = words.skip_while(|word| *word != b"-").skip(1);
+    let (kind, source) = (std::str::from_utf8(rest.next()?).ok()?, rest.next()?);
+    Some(Mount {
+        at: PathBuf::from(unescaped(at)),
+        of_disk: whole && source.starts_with(b"/dev/"),
+        of_server: REMOTE.contains(&kind) || kind.starts_with("fuse."),
+    })
 }
 
 /// A path of `/proc/self/mountinfo`, where blanks are written `\040`.
@@ -397,8 +426,12 @@ mod tests {
     #[test]
     fn mounts_of_file_servers_are_found() {
         let line = b"36 35 0:40 /vm /mnt/with\\040blank rw,noatime shared:1 - nfs4 nas:/vm rw";
-        assert_eq!(remote_mount(line), Some("/mnt/with blank".into()));
-        assert_eq!(remote_mount(b"24 1 254:0 / / rw - ext4 /dev/vda rw"), None);
-        assert_eq!(remote_mount(b""), None);
+        let at = "/mnt/with blank".into();
+        assert_eq!(mount(line), Some(Mount { at, of_disk: false, of_server: true }));
+        let disk = mount(b"24 1 254:0 / /data rw - ext4 /dev/vda rw").expect("a mount");
+        assert!(disk.of_disk && !disk.of_server);
+        let bound = mount(b"24 1 254:0 /x/hosts /etc/hosts rw - ext4 /dev/vda rw").expect("a mount");
+        assert!(!bound.of_disk, "a part of another one");
+        assert_eq!(mount(b""), None);
     }
 }

@@ -2,6 +2,7 @@
 //! here blocks; `link` decides where it runs and for how long.
 
 mod images;
+mod roots;
 
 use bytes::Bytes;
 use model::{
@@ -14,6 +15,7 @@ use virt::{
 };
 
 pub(crate) use self::images::{Look, inspect, read_part};
+pub use self::roots::StorageRoots;
 use crate::{
     error::{Error, gone_is_none},
     xml,

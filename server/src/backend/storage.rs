@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use model::{Command, CommandRequest, DomainCommand, DomainRef, Fault, FaultKind, Volume, storage::User};
+use model::{Command, CommandRequest, DomainCommand, DomainRef, Fault, FaultKind, PoolCommand, Volume, storage::User};
 use tokio::time::timeout;
 
 use super::Backend;
@@ -51,6 +51,7 @@ impl Backend {
             return Ok(());
         };
         match &request.command {
+            Command::Pool(command @ PoolCommand::DefinePool { .. }) => host.check_place(command).await,
             Command::Pool(command) if command.depends_on_use() => {
                 let Some(pool) = known.pools.get(&request.target) else { return Ok(()) };
                 match timeout(LOOK_WITHIN, host.users(known, request.target, command)).await {

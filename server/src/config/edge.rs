@@ -71,6 +71,13 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
     text.parse().ok().or_else(one).ok_or_else(wrong)
 }
 
+/// Checks a folder in which storage pools may lie.
+pub(super) fn storage_root(path: PathBuf) -> Result<PathBuf, String> {
+    let own = path.is_absolute() && !path.components().any(|part| matches!(part, std::path::Component::ParentDir));
+    let wrong = || format!("\"{}\" is no folder for --storage-root; it looks like /data/images", path.display());
+    if own && path != std::path::Path::new("/") { Ok(path) } else { Err(wrong()) }
+}
+
 /// Checks the path below which a proxy shows the server; gives it without a slash at its end.
 pub(super) fn base_path(text: &str) -> Result<String, String> {
     let path = text.trim_end_matches('/');
@@ -91,7 +98,7 @@ pub(super) fn base_path(text: &str) -> Result<String, String> {
 pub(super) fn asking(word: Option<&str>, listen: SocketAddr, behind_proxy: bool) -> Result<Asking, String> {
     let alone = listen.ip().is_loopback();
     match word.unwrap_or("auto") {
-        "auto" if alone && !behind_proxy => Ok(Asking::FromTheFirstAccount),
+        "auto" if alone && !behind_proxy => Ok(Asking::Auto),
         "auto" | "on" => Ok(Asking::Always),
         "off" if alone => Ok(Asking::Never),
         "off" => Err(format!(

@@ -24,9 +24,10 @@ use model::{Fault, FaultKind, Origin, Permission, Viewer};
 
 use super::{Failed, guard::Addressed, status};
 use crate::{
-    auth::{Auth, By, LoggedIn, Peer, Shown, hash},
+    auth::{Auth, By, LoggedIn, Peer, Shown, hash, set_up_session},
     backend::console::Holder,
     config::{Config, Tls},
+    local::LocalViewer,
     sight::Sight,
 };
 
@@ -121,12 +122,17 @@ pub(crate) struct Door {
 pub(crate) struct Admitted {
     auth: Arc<Auth>,
     shown: Option<Shown>,
+    /// Whether the kernel says who it is, and nothing has to be shown.
+    local: bool,
     viewer: Viewer,
 }
 
 impl Admitted {
     /// Whether who came in would still be let in as the same one.
     pub(crate) async fn still(&self, by: By) -> bool {
+        if self.local {
+            return true;
+        }
         self.auth.viewer(self.shown.as_ref(), by).await.is_ok_and(|viewer| viewer.as_ref() == Some(&self.viewer))
     }
 
@@ -271,7 +277,13 @@ pub(crate) async fn check(State(door): State<Arc<Door>>, mut request: Request, n
     let shown = door.shown(request.headers());
     // An open page asks for these by itself, again and again.
     let by = if ["/events", "/api/v1/consoles"].contains(&request.uri().path()) { By::Page } else { By::Person };
-    let viewer = match (access, door.auth.viewer(shown.as_ref(), by).await) {
+    let local = request.extensions().get::<LocalViewer>().map(|LocalViewer(viewer)| viewer.clone());
+    let is_local = local.is_some();
+    let viewer = match local {
+        Some(viewer) => Ok(Some(viewer)),
+        None => door.auth.viewer(shown.as_ref(), by).await,
+    };
+    let viewer = match (access, viewer) {
         (_, Ok(viewer)) => viewer,
         // Health is told although accounts cannot be read.
         (Access::Public, Err(_)) => None,
@@ -295,7 +307,7 @@ pub(crate) async fn check(State(door): State<Arc<Door>>, mut request: Request, n
     }
     if let Some(viewer) = viewer {
         request.extensions_mut().insert(Sight::new(door.auth.backend().clone(), viewer.clone()));
-        request.extensions_mut().insert(Admitted { auth: door.auth.clone(), shown, viewer });
+        request.extensions_mut().insert(Admitted { auth: door.auth.clone(), shown, local: is_local, viewer });
     }
     next.run(request).await
 }
@@ -412,7 +424,9 @@ pub(crate) async fn set_up_page(
     headers: HeaderMap,
 ) -> Result<Response, Failed> {
     if door.auth.may_set_up(&secret).await? {
-        return Ok(door.page(StatusCode::OK, &headers, plain::Page::SetUp { name: String::new(), why: None }));
+        let page = door.page(StatusCode::OK, &headers, plain::Page::SetUp { name: String::new(), why: None });
+        // The session is the link's own, so looking at the link changes nothing here.
+        return Ok(door.with_cookie(&set_up_session(&secret), page));
     }
     let why = "This link made the first account already, or belongs to an earlier start of the server.".into();
     Ok(door.page(StatusCode::NOT_FOUND, &headers, plain::Page::Refused { why, back: routes::LOG_IN }))

@@ -24,6 +24,10 @@ pub type Response = axum::http::Response<hyper::body::Incoming>;
 pub struct Running {
     pub address: String,
     pub backend: Arc<Backend>,
+    /// What is told to whoever sits at the terminal.
+    pub greeting: String,
+    /// The folder of its data.
+    pub data: std::path::PathBuf,
     client: Client<HttpConnector, Full<Bytes>>,
     _data: TempDir,
     stop: Option<oneshot::Sender<()>>,
@@ -47,17 +51,19 @@ impl Running {
         let data = TempDir::new().expect("a folder");
         let own = ["--data", data.path().to_str().expect("text")];
         let own: &[&str] = if arguments.contains(&"--data") { &[] } else { &own };
-        let first = ["belvedere", "--listen", "127.0.0.1:0"];
-        let all = first.iter().chain(arguments).chain(own).map(|argument| (*argument).into());
+        let first = ["belvedere", "--listen", "127.0.0.1:0", "--storage-root", "/tmp"];
+        let all = first.iter().chain(arguments).chain(open(arguments)).chain(own).map(|argument| (*argument).into());
         let config = Config::read(all).expect("a configuration");
         let listener = server::listen(config.listen).expect("a port");
         let address = listener.local_addr().expect("bound").to_string();
         let server = Server::start(&config).await.expect("starts");
         let backend = server.backend().clone();
+        let greeting = server.greeting(&config, listener.local_addr().expect("bound")).join("\n");
+        let folder = config.data.clone().unwrap_or_default();
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(server.serve(listener, async { stopped.await.unwrap_or_default() }));
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { address, backend, client, _data: data, stop: Some(stop), served: Some(served) }
+        Self { address, backend, greeting, data: folder, client, _data: data, stop: Some(stop), served: Some(served) }
     }
 
     pub async fn stop(&mut self) {
@@ -123,6 +129,12 @@ impl Running {
         assert!(!response.headers().contains_key("content-encoding"), "a compressed stream would be held back");
         Stream { body: response.into_body(), text: String::new() }
     }
+}
+
+/// A real host is closed; tests that are not about that open it.
+pub fn open(arguments: &[&str]) -> &'static [&'static str] {
+    let closed = arguments.contains(&"--connect") && !arguments.iter().any(|argument| argument.starts_with("--auth"));
+    if closed { &["--auth", "off"] } else { &[] }
 }
 
 pub async fn read(response: Response) -> (u16, String) {

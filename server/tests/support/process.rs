@@ -29,7 +29,10 @@ impl Process {
     /// The same at a given address, with more in its environment.
     pub async fn at(address: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_belvedere"));
-        command.args(["serve", "--listen", address]).args(arguments);
+        command
+            .args(["serve", "--listen", address, "--storage-root", "/tmp"])
+            .args(arguments)
+            .args(super::open(arguments));
         command.env("BELVEDERE_LOG", "error").stdout(Stdio::piped()).kill_on_drop(true);
         command.envs(environment.iter().copied());
         let mut child = command.spawn().expect("starts");

@@ -30,7 +30,7 @@ impl Site {
 
     /// The same over another host.
     pub async fn over(uri: &str) -> Self {
-        Self::with(&["--connect", uri]).await
+        Self::with(&["--connect", uri, "--auth", "auto"]).await
     }
 
     /// With these arguments.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use hypervisor::{HostConfig, Hypervisor, OpenConsole, Sink, demo_host};
+use hypervisor::{HostConfig, Hypervisor, OpenConsole, Sink, StorageRoots, demo_host};
 use model::{
     Command, Console, Domain, DomainCommand, Event, Fault, FaultKind, Host, HostInventory, Inventory, Network, Pool,
     RequestId, Volume, domain::GuestDetails, hardware::Hardware, network::Lease,
@@ -222,5 +222,7 @@ impl World {
 }
 
 fn config(id: &str, uri: &str) -> HostConfig {
-    HostConfig { id: id.parse().expect("a name"), uri: uri.into(), demo: false, agent_version: false }
+    // Where tests have their folders.
+    let storage_roots = StorageRoots { named: vec!["/tmp".into()], own: None };
+    HostConfig { id: id.parse().expect("a name"), uri: uri.into(), demo: false, agent_version: false, storage_roots }
 }
