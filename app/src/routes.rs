@@ -67,6 +67,8 @@ pub fn is_own(segment: &str) -> bool {
     OTHERS.contains(&segment) || pages.iter().any(|page| page[1..] == *segment)
 }
 
+/// The header of what an open page reads by itself: it keeps no session alive.
+pub const REFRESH_HEADER: &str = "x-belvedere-refresh";
 /// Everything at a glance.
 pub const OVERVIEW: &str = "/";
 /// All virtual machines.

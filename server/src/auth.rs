@@ -64,6 +64,8 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const MAX_RECORDED: u32 = 1_000;
 /// Browsers that are between password and code.
 const MAX_BETWEEN: usize = 1_000;
+/// Those of one account.
+const MAX_BETWEEN_OF_ONE: usize = 10;
 
 /// When everybody has to say who they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -319,8 +321,13 @@ impl Auth {
         let secret = secret();
         let mut between = self.between.lock().unwrap_or_else(PoisonError::into_inner);
         between.retain(|_, known| known.since.elapsed() < CODE_WITHIN);
-        if between.len() >= MAX_BETWEEN {
-            between.clear();
+        // Whoever begins again and again takes the place of their own beginnings.
+        let of_one = between.values().filter(|known| known.name == name).count();
+        let crowded = of_one >= MAX_BETWEEN_OF_ONE || between.len() >= MAX_BETWEEN;
+        let own = |known: &Between| of_one == 0 || known.name == name;
+        let oldest = between.iter().filter(|(_, known)| own(known)).min_by_key(|(_, known)| known.since);
+        if let Some(hash) = oldest.map(|(hash, _)| *hash).filter(|_| crowded) {
+            between.remove(&hash);
         }
         between.insert(hash(&secret), Between { name, password, since: Instant::now() });
         secret

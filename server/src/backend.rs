@@ -37,6 +37,7 @@ use crate::{
     feed::{Feed, Filter},
     history::History,
     journal::{Intent, Journal, Note, accounts},
+    limits::{self, Places, Rate, Turns},
     past,
     tasks::{Admission, Tasks, now},
 };
@@ -60,9 +61,26 @@ pub struct Backend {
     fetcher: Fetcher,
     /// Consoles that people look at.
     pub(crate) consoles: Arc<Consoles>,
+    /// How many commands each account may send.
+    commands: Rate,
+    /// Files that each account may read or write on a host at the same time.
+    pub(crate) contents: Places,
+    /// Streams that each account may have.
+    pub(crate) streams: Places,
+    /// Questions to the journal, one after the other for each account.
+    pub(crate) questions: Turns,
     /// What goes on beside commands, until the server stops.
     beside: Mutex<JoinSet<()>>,
 }
+
+/// Commands that an account may send at once, and in each second after that. A batch counts once.
+const COMMANDS_AT_ONCE: u32 = 300;
+const COMMANDS_PER_SECOND: u32 = 30;
+/// Files that an account may read or write on a host at a time: libvirt's connection for them
+/// has four places, and one is left for others.
+const CONTENTS_OF_ONE: usize = 3;
+/// Streams that an account may have: a browser has one, a program one each.
+const STREAMS_OF_ONE: usize = 200;
 
 /// Hands a host's events to the feed, its figures to the history, too, and keeps what it has to
 /// remember in the journal.
@@ -122,12 +140,24 @@ impl Backend {
             uploads: Uploads::default(),
             fetcher,
             consoles: Arc::default(),
+            commands: Rate::new(COMMANDS_AT_ONCE, COMMANDS_PER_SECOND),
+            contents: Places::new(CONTENTS_OF_ONE),
+            streams: Places::new(STREAMS_OF_ONE),
+            questions: Turns::default(),
             beside: Mutex::default(),
         });
         let mut beside = watch::start(&backend);
         beside.spawn(Feed::clone(&backend.feed).beat());
         *backend.beside.lock().unwrap_or_else(PoisonError::into_inner) = beside;
         backend
+    }
+
+    /// Whether somebody may send one more command.
+    ///
+    /// # Errors
+    /// `TooMany`.
+    pub(crate) fn may_send(&self, origin: &Origin) -> Result<(), Fault> {
+        self.commands.take(&limits::account(origin))
     }
 
     /// The log of events.

@@ -190,9 +190,15 @@ struct Flags {
     /// A role, and the value of the claim that gives it, such as admin=vm-admins; may be repeated
     #[arg(long, value_name = "ROLE=VALUE", env = "BELVEDERE_OIDC_ROLE", value_delimiter = ' ')]
     oidc_role: Vec<String>,
+    /// A value of the claim, and a host or a #tag that who has it sees; without any they see everything; may be repeated
+    #[arg(long, value_name = "VALUE=HOST|#TAG", env = "BELVEDERE_OIDC_SCOPE", value_delimiter = ' ')]
+    oidc_scope: Vec<String>,
     /// A role, and the group of this system whose members have it, such as admin=libvirt; they log in with the system's password (PAM); may be repeated
     #[arg(long, value_name = "ROLE=GROUP", env = "BELVEDERE_PAM_ROLE", value_delimiter = ' ')]
     pam_role: Vec<String>,
+    /// A group of this system, and a host or a #tag that its members see; without any they see everything; may be repeated
+    #[arg(long, value_name = "GROUP=HOST|#TAG", env = "BELVEDERE_PAM_SCOPE", value_delimiter = ' ')]
+    pam_scope: Vec<String>,
     /// Service of PAM whose rules apply [default: belvedere]
     #[arg(long, value_name = "NAME", env = "BELVEDERE_PAM_SERVICE")]
     pam_service: Option<String>,
@@ -222,7 +228,9 @@ struct File {
     oidc_secret_file: Option<PathBuf>,
     oidc_claim: Option<String>,
     oidc_role: Vec<String>,
+    oidc_scope: Vec<String>,
     pam_role: Vec<String>,
+    pam_scope: Vec<String>,
     pam_service: Option<String>,
 }
 
@@ -275,10 +283,14 @@ impl Config {
             (flags.oidc_issuer.or(file.oidc_issuer), flags.oidc_client.or(file.oidc_client)),
             flags.oidc_secret_file.or(file.oidc_secret_file),
             flags.oidc_claim.or(file.oidc_claim),
-            if flags.oidc_role.is_empty() { file.oidc_role } else { flags.oidc_role },
+            (
+                if flags.oidc_role.is_empty() { file.oidc_role } else { flags.oidc_role },
+                if flags.oidc_scope.is_empty() { file.oidc_scope } else { flags.oidc_scope },
+            ),
         )?;
         let pam_roles = if flags.pam_role.is_empty() { file.pam_role } else { flags.pam_role };
-        let pam = pam(&pam_roles, flags.pam_service.or(file.pam_service))?;
+        let pam_scopes = if flags.pam_scope.is_empty() { file.pam_scope } else { flags.pam_scope };
+        let pam = pam(&pam_roles, &pam_scopes, flags.pam_service.or(file.pam_service))?;
         let trusted = if flags.trusted_proxy.is_empty() { file.trusted_proxy } else { flags.trusted_proxy };
         let trusted_proxies = trusted.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
         let address =
@@ -515,7 +527,7 @@ mod tests {
 
     #[test]
     fn a_mistake_is_one_clear_sentence() {
-        let cases: [(&[&str], &str); 17] = [
+        let cases: [(&[&str], &str); 18] = [
             (&["--listen", "here"], "\"here\" is no address"),
             (&["--listen", "0.0.0.0:80", "--tls=false"], "read along"),
             (&["--listen", "0.0.0.0:80", "--auth", "off"], "everybody on the network"),
@@ -525,6 +537,7 @@ mod tests {
             (&["--base-path", "/a//<b>"], "is no path for --base-path"),
             (&["--base-path", "/vms/x"], "is a page of Belvedere itself"),
             (&["--pam-role", "admin"], "gives no role"),
+            (&["--pam-scope", "staff="], "is no scope"),
             (&["--trusted-proxy", "proxy"], "is no address of a proxy"),
             (&["--fetch-from", "intranet"], "is no network"),
             (&["--storage-root", "images"], "is no folder for --storage-root"),

@@ -41,14 +41,17 @@ pub(crate) struct Bounds {
     pub(crate) events: usize,
     /// Bytes that are kept even when they are old.
     pub(crate) bytes: usize,
-    /// Events are kept at least this long, as far as `events` allows.
+    /// Events are kept at least this long, as far as `events` and `most_bytes` allow.
     pub(crate) age: Duration,
+    /// Bytes that are kept at most, however young they are.
+    pub(crate) most_bytes: usize,
     /// A reader that has more bytes than this before it starts over.
     pub(crate) behind: usize,
 }
 
 /// The bounds of a server.
-const BOUNDS: Bounds = Bounds { events: 65_536, bytes: 16 << 20, age: Duration::from_secs(75), behind: 1 << 20 };
+const BOUNDS: Bounds =
+    Bounds { events: 65_536, bytes: 16 << 20, age: Duration::from_secs(75), most_bytes: 64 << 20, behind: 1 << 20 };
 /// Time between bookmarks; clients give up after 40 s of silence.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(10);
 /// Readers at the same time.
@@ -409,7 +412,7 @@ impl Log {
     fn trim(&mut self, now: Instant, bounds: &Bounds) {
         while let Some(oldest) = self.ring.front() {
             let old = now.duration_since(oldest.at) > bounds.age && self.bytes > bounds.bytes;
-            if !old && self.ring.len() <= bounds.events {
+            if !old && self.ring.len() <= bounds.events && self.bytes <= bounds.most_bytes {
                 break;
             }
             self.bytes -= oldest.bytes.len();

@@ -11,6 +11,7 @@ mod door;
 mod events;
 mod forms;
 mod guard;
+pub(crate) mod held;
 mod manage;
 mod metrics;
 mod origin;
@@ -210,7 +211,7 @@ fn status(fault: &Fault) -> StatusCode {
 impl IntoResponse for Failed {
     fn into_response(self) -> Response {
         let mut response = (status(&self.0), Json(&self.0)).into_response();
-        if matches!(self.0.kind, FaultKind::Busy | FaultKind::Unreachable) {
+        if matches!(self.0.kind, FaultKind::Busy | FaultKind::Unreachable | FaultKind::TooMany) {
             response.headers_mut().insert(axum::http::header::RETRY_AFTER, axum::http::HeaderValue::from_static("3"));
         }
         response

@@ -14,6 +14,8 @@ mod failpoint;
 
 mod hex;
 
+mod limits;
+
 mod local;
 
 mod tls;
@@ -38,7 +40,7 @@ pub mod http;
 use std::{
     future::Future,
     io,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
 };
@@ -61,6 +63,7 @@ use crate::{
     feed::Feed,
     http::{
         connection::{Patient, Prompt},
+        held::{Connections, Counted},
         takeover::Seated,
     },
     journal::{Journal, Trouble},
@@ -75,6 +78,8 @@ pub struct Server {
     certificate: Option<Certificate>,
     /// The secret of the link that signs in while there is no account, and makes the first one.
     set_up: Option<String>,
+    /// The connections that are open.
+    connections: Connections,
     /// The socket of this machine's root.
     local: Option<LocalSocket>,
     /// Keeps what goes with the process: the demonstration's node file and journal.
@@ -139,7 +144,12 @@ impl Server {
             let served = LocalSocket::serve(&folder, router.clone());
             served.inspect_err(|error| tracing::warn!(%error, "there is no socket for this machine's root")).ok()
         });
-        Ok(Self { backend, router, certificate, set_up, local, _scratch: [demo, temporary] })
+        let mut through = config.trusted_proxies.clone();
+        if config.behind_proxy {
+            through.extend([IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)]);
+        }
+        let connections = Connections::new(through, asking != Asking::Always);
+        Ok(Self { backend, router, certificate, set_up, connections, local, _scratch: [demo, temporary] })
     }
 
     /// Where the server is once it listens there.
@@ -200,7 +210,8 @@ impl Server {
         let (under_way, mut ended) = mpsc::channel(1);
         match self.certificate.take() {
             None => {
-                let served = self.serve_by(Prompt(Seated(under_way)), listener, stop).await;
+                let acceptor = Counted(Prompt(Seated(under_way)), self.connections.clone());
+                let served = self.serve_by(acceptor, listener, stop).await;
                 // Nothing is sent: it is over when all who could are gone.
                 timeout(DRAIN, ended.recv()).await.ok();
                 served
@@ -208,8 +219,9 @@ impl Server {
             Some(certificate) => {
                 let acceptor =
                     RustlsAcceptor::new(certificate.config.clone()).handshake_timeout(HEAD_DEADLINE).acceptor(Patient);
+                let acceptor = Counted(Prompt(acceptor), self.connections.clone());
                 tokio::select! {
-                    served = self.serve_by(Prompt(acceptor), listener, stop) => served,
+                    served = self.serve_by(acceptor, listener, stop) => served,
                     () = certificate.follow() => Ok(()),
                 }
             }

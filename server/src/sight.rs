@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use app::backend::{Accounts, AccountsWish, Backend as Interface, Done, Past, PastWish, Visit};
 use async_trait::async_trait;
 use model::{
-    Command, DomainRef, Event, Fault, FaultKind, HostId, HostStats, Inventory, Permission, RequestId, Task, Viewer,
-    VmStats, Volume,
+    Command, DomainRef, Event, Fault, FaultKind, HostId, HostStats, Inventory, Origin, Permission, RequestId, Task,
+    Viewer, VmStats, Volume,
     domain::GuestDetails,
     event::Change,
     hardware::Hardware,
@@ -20,10 +20,11 @@ use model::{
     storage::User,
 };
 use serde::Deserialize;
+use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use crate::{
-    Backend,
+    Backend, limits,
     past::{self, Eyes},
 };
 
@@ -37,6 +38,19 @@ pub(crate) struct Sight {
 impl Sight {
     pub(crate) fn new(backend: Arc<Backend>, viewer: Viewer) -> Self {
         Self { backend, viewer }
+    }
+
+    /// By what this viewer is counted where all share something.
+    pub(crate) fn account(&self) -> String {
+        limits::account(&Origin { who: self.viewer.name.clone(), ..Origin::default() })
+    }
+
+    /// A turn among the questions to the journal: those of one account come one after the other.
+    ///
+    /// # Errors
+    /// `TooMany` when the earlier ones take too long.
+    pub(crate) async fn turn(&self) -> Result<OwnedSemaphorePermit, Fault> {
+        self.backend.questions.wait(&self.account()).await
     }
 
     /// Who looks, for the stream; none when they see everything.
@@ -280,6 +294,7 @@ impl Interface for Sight {
             _ => {}
         }
         let eyes = self.eyes();
+        let _turn = self.turn().await?;
         let mut past = past::for_page(&self.backend, wish, query, &eyes).await?;
         if !eyes.see_all() {
             // Tasks were looked at above; a machine's own page also reads what is no longer its.

@@ -165,7 +165,8 @@ struct Incarnation {
 
 impl Incarnation {
     fn start(folder: &TempDir, truth: &Inventory) -> Self {
-        let bounds = Bounds { events: 24, bytes: 2_000, age: Duration::from_millis(50), behind: 8_000 };
+        let bounds =
+            Bounds { events: 24, bytes: 2_000, age: Duration::from_millis(50), behind: 8_000, most_bytes: 100_000 };
         let feed = Arc::new(Feed::within(bounds, truth.hosts.values().cloned()));
         let journal = Arc::new(Journal::open(folder.path()).unwrap_or_else(|trouble| panic!("{trouble:?}")));
         Self { tasks: Arc::new(Tasks::new(journal.clone(), feed.clone())), feed, journal }

@@ -117,6 +117,7 @@ impl Tasks {
     /// `InsufficientStorage` when it cannot be written; `Busy` when too many run.
     pub(crate) async fn admit(self: &Arc<Self>, intent: Intent) -> Result<Admission, Fault> {
         let id = intent.request_id;
+        let intent = if intent.refused.is_some() { intent.shortened() } else { intent };
         let mine = {
             let mut table = self.lock();
             match table.records.get(&id) {
@@ -337,6 +338,10 @@ impl Tasks {
 /// Answers a request that is known already.
 async fn again(known: &Record, intent: &Intent) -> Result<Admission, Fault> {
     let id = intent.request_id;
+    if known.intent.origin.who != intent.origin.who {
+        let fault = Fault::new(FaultKind::Conflict, format!("The request id {id} was used by somebody else"));
+        return Err(fault.with_next("Send every command with a new id"));
+    }
     if !known.intent.same_wish(intent) {
         let fault = Fault::new(FaultKind::Conflict, format!("The request id {id} was used for something else"));
         return Err(fault.with_next("Send every command with a new id"));

@@ -430,3 +430,79 @@ impl Shelf {
         }
     }
 }
+
+/// What the file of a download has brought after a while in which it goes on.
+async fn taken(body: &mut hyper::body::Incoming, limit: Duration) -> (usize, bool) {
+    let (began, mut length) = (Instant::now(), 0);
+    while began.elapsed() < limit {
+        match tokio::time::timeout(limit, http_body_util::BodyExt::frame(body)).await {
+            Ok(Some(Ok(frame))) => length += frame.into_data().map(|data| data.len()).unwrap_or_default(),
+            Ok(_) => return (length, true),
+            Err(_) => break,
+        }
+        // Slow enough that it lasts.
+        sleep(Duration::from_millis(5)).await;
+    }
+    (length, false)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root and libvirtd; make test runs it"]
+async fn a_long_body_ends_with_the_right_to_it() {
+    use support::site::Site;
+    let daemon = Daemon::start();
+    let path = daemon.folder.path().join("images");
+    daemon.virsh(&["pool-define-as", "images", "dir", "--target", path.to_str().expect("text")]);
+    daemon.virsh(&["pool-build", "images"]);
+    daemon.virsh(&["pool-start", "images"]);
+    daemon.virsh(&["vol-create-as", "images", "large.raw", "2G", "--format", "raw"]);
+    let site = Site::with(&["--connect", &daemon.connect(), "--auth", "auto"]).await;
+    let token = |name: &str| {
+        let said = site.run(&["token", "create", name, "--role", "operator"], "").expect("made");
+        format!("Bearer {}", said.lines().last().expect("a token").trim())
+    };
+    let (reads, writes) = (token("reads"), token("writes"));
+    let with = |token: &str| [("authorization".to_owned(), token.to_owned())];
+    let ask = async |token: &str, path: &str| {
+        let [(name, value)] = with(token);
+        site.server.send("GET", path, &[(&name, &value)], "").await
+    };
+    let inventory: Value = serde_json::from_str(&read(ask(&reads, "/api/v1/inventory").await).await.1).expect("JSON");
+    let pool = inventory["hosts"]["atlas"]["pools"][0]["id"].as_str().expect("a pool").to_owned();
+    let content = format!("/api/v1/pools/atlas/{pool}/content?volume=large.raw");
+    // As many as an account may read at a time, and one more.
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(ask(&reads, &content).await);
+    }
+    assert!(held.iter().all(|answer| answer.status() == 200));
+    assert_eq!(ask(&reads, &content).await.status(), 429);
+    let other = ask(&writes, &content).await;
+    assert_eq!(other.status(), 200, "others have theirs");
+    drop((held.split_off(1), other));
+    let mut body = held.pop().expect("one").into_body();
+    let (begun, over) = taken(&mut body, Duration::from_secs(1)).await;
+    assert!(begun > 0 && !over);
+    site.run(&["token", "revoke", "reads"], "").expect("revoked");
+    let began = Instant::now();
+    let (more, over) = taken(&mut body, Duration::from_secs(10)).await;
+    eprintln!("{} MiB more, {:.1} s after the token was revoked", more >> 20, began.elapsed().as_secs_f64());
+    assert!(over && began.elapsed() < Duration::from_secs(5), "it went on for {:?}", began.elapsed());
+    // A piece of an upload is no other.
+    let id = Uuid::new_v4();
+    let request = json!({ "requestId": id, "host": "atlas", "target": pool,
+        "command": { "kind": "uploadVolume", "name": "new.raw", "capacityBytes": 1_000_000 } });
+    let headers = [("authorization", writes.as_str()), ("content-type", "application/json")];
+    assert_eq!(site.server.send("POST", "/api/v1/commands", &headers, request.to_string()).await.status(), 202);
+    let offset = format!("/api/v1/uploads/{id}");
+    while ask(&writes, &offset).await.status() != 200 {
+        sleep(Duration::from_millis(20)).await;
+    }
+    let put = async |token: &str| {
+        let headers = [("authorization", token), ("content-type", "application/octet-stream")];
+        site.server.send("PUT", &format!("{offset}?offset=0"), &headers, vec![1; 1_000]).await.status().as_u16()
+    };
+    site.run(&["token", "revoke", "writes"], "").expect("revoked");
+    sleep(Duration::from_millis(1_200)).await;
+    assert_eq!(put(&writes).await, 401);
+}

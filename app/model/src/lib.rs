@@ -7,6 +7,8 @@
 
 pub mod id;
 
+pub mod text;
+
 pub mod domain;
 
 pub mod hardware;

@@ -8,7 +8,7 @@ use std::{net::IpAddr, path::Path};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::Fault;
+use crate::{Fault, text::is_plain};
 
 /// What a pool does now (`virStoragePoolState`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -353,7 +353,7 @@ pub fn check_object_name(name: &str) -> Result<(), Fault> {
 /// # Errors
 /// `Invalid`.
 pub fn check_volume_name(name: &str) -> Result<(), Fault> {
-    let bad = |c: char| c == '/' || c.is_control();
+    let bad = |c: char| c == '/' || !is_plain(c);
     if name.trim().is_empty() || name.len() > 200 || name.chars().any(bad) || name.starts_with(['-', '.']) {
         return Err(Fault::invalid(
             "name",
@@ -377,7 +377,7 @@ pub fn check_known_volume(name: &str) -> Result<(), Fault> {
 
 /// An absolute path without anything strange in it.
 fn plain_path(text: &str) -> bool {
-    let fine = |part: &str| !part.is_empty() && part != ".." && part != "." && !part.chars().any(char::is_control);
+    let fine = |part: &str| !part.is_empty() && part != ".." && part != "." && part.chars().all(is_plain);
     let parts = text.strip_prefix('/').map(|rest| rest.strip_suffix('/').unwrap_or(rest));
     text.len() <= 1_000 && text.trim() == text && parts.is_some_and(|parts| parts.split('/').all(fine))
 }

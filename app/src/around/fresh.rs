@@ -90,7 +90,9 @@ enum Reading {
 /// Reads the page once more and puts what is new into its place.
 async fn read_again() -> Reading {
     let address = window().location().href().unwrap_or_default();
-    let Ok(answer) = gloo_net::http::Request::get(&address).send().await else { return Reading::NoAnswer };
+    let Ok(answer) = gloo_net::http::Request::get(&address).header(routes::REFRESH_HEADER, "1").send().await else {
+        return Reading::NoAnswer;
+    };
     let Ok(text) = answer.text().await else { return Reading::NoAnswer };
     let parsed = DomParser::new().and_then(|parser| parser.parse_from_string(&text, SupportedType::TextHtml));
     let next = parsed.ok().and_then(|document| document.query_selector(DRAWN).ok()?);

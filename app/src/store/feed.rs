@@ -384,7 +384,8 @@ impl Client {
         }
         let client = self.clone();
         leptos::task::spawn_local(async move {
-            let response = gloo_net::http::Request::get(&routes::at(routes::API_INVENTORY)).send().await;
+            let asked = gloo_net::http::Request::get(&routes::at(routes::API_INVENTORY));
+            let response = asked.header(routes::REFRESH_HEADER, "1").send().await;
             let snapshot = match response {
                 Ok(response) => crate::api::answered::<Snapshot>(response).await.ok(),
                 Err(_) => None,

@@ -41,9 +41,10 @@ impl From<virt::error::Error> for Error {
     }
 }
 
-/// The first 300 characters of a text on one line without control characters.
+/// The first 600 characters of a text on one line without control characters: what names the
+/// object stands at the end of what QEMU says.
 fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().filter(|c| !c.is_control()).take(300).collect()
+    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().filter(|c| !c.is_control()).take(600).collect()
 }
 
 impl Error {
@@ -97,7 +98,13 @@ impl Error {
 
     /// Why a host could not be reached, with the next step, in one text.
     pub(crate) fn of_link(&self, uri: &str) -> String {
+        let of_ssh = match self {
+            Self::Libvirt { message, .. } => ssh_trouble(message, uri),
+            _ => None,
+        };
         let fault = match self {
+            // What ssh says stands within a text that says no more than that the link broke.
+            Self::Libvirt { .. } if of_ssh.is_some() => of_ssh.unwrap_or_else(broken),
             Self::Libvirt { message, .. } if BROKEN.iter().any(|part| message.contains(part)) => broken(),
             Self::Libvirt { number, message } => unreachable(*number, message, uri),
             Self::TimedOut { seconds } => {
@@ -178,10 +185,12 @@ fn refused(number: Option<ErrorNumber>, message: &str, name: &str, host: &str) -
         return Fault::new(FaultKind::Unsupported, format!("{name} needs KVM, which does not work on {host}"))
             .with_next("Turn virtualisation on in the host's firmware, or let the machine be emulated (type qemu instead of kvm)");
     }
+    if let Some(fault) = other_object(message, name, host) {
+        return fault;
+    }
     let unsupported = || Fault::new(FaultKind::Unsupported, format!("{host} cannot do this to {name}: {message}"));
     match number {
-        Some(N::NoDomain) => Fault::new(FaultKind::NotFound, format!("{name} does not exist on {host} any more")),
-        Some(N::NoStoragePool | N::NoStorageVolume | N::NoNetwork) => {
+        Some(N::NoDomain | N::NoStoragePool | N::NoStorageVolume | N::NoNetwork) => {
             Fault::new(FaultKind::NotFound, format!("{name} does not exist on {host} any more"))
         }
         Some(N::StorageVolExist | N::NetworkExist) => taken(name, host),
@@ -216,6 +225,129 @@ fn refused(number: Option<ErrorNumber>, message: &str, name: &str, host: &str) -
     }
 }
 
+/// What stands in a text between one part and another.
+fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    let rest = &text[text.find(before)? + before.len()..];
+    rest.find(after).map(|end| &rest[..end])
+}
+
+/// That something a machine needs is not as it should be: libvirt names it within its text, while
+/// its number speaks of objects of that kind, whichever is meant. None when it is about the named
+/// object itself.
+fn other_object(message: &str, name: &str, host: &str) -> Option<Fault> {
+    let missing = |what: &str, named: &str, next: String| {
+        let reason = format!("The {what} {named} does not exist on {host}, and {name} needs it");
+        Fault::new(FaultKind::Refused, reason).with_next(next)
+    };
+    let off = |what: &str, named: &str| {
+        let reason = format!("The {what} {named} is not active on {host}, and {name} needs it");
+        Fault::new(FaultKind::Refused, reason).with_next(format!("Start the {what} {named}"))
+    };
+    // What the command itself is about is named by its pool, too.
+    let is_other = |named: &&str| *named != name && !name.ends_with(&format!("/{named}"));
+    let named = |before: &str, after: &str| between(message, before, after).filter(is_other);
+    let choose = |what: &str| format!("Create it, or choose another {what} for {name}");
+    if let Some(network) = named("no network with matching name '", "'") {
+        return Some(missing("network", network, choose("network")));
+    }
+    if let Some(network) = named("network '", "' is not active") {
+        return Some(off("network", network));
+    }
+    if let Some(pool) = named("no storage pool with matching name '", "'") {
+        return Some(missing("storage pool", pool, choose("pool")));
+    }
+    if let Some(pool) = named("storage pool '", "' containing volume") {
+        return Some(off("storage pool", pool));
+    }
+    if let Some(volume) = named("no storage vol with matching name '", "'") {
+        return Some(missing("volume", volume, choose("volume")));
+    }
+    if let Some(bridge) = named("Cannot get interface MTU on '", "'") {
+        return Some(missing("bridge", bridge, choose("bridge")));
+    }
+    if let Some(device) = named("Unable to get index for interface ", ":") {
+        return Some(missing("interface", device, choose("interface")));
+    }
+    let file = named("Cannot access storage file '", "'").filter(|_| message.contains("No such file"));
+    let file = file.or_else(|| named("ould not open '", "': No such file"));
+    let file = file.or_else(|| named("ailed to open '", "': No such file"));
+    if let Some(file) = file {
+        return Some(missing("file", file, format!("Bring it back, or take it away from {name}")));
+    }
+    if message.contains("Failed to get \"write\" lock") || message.contains("Failed to get shared \"write\" lock") {
+        let file = between(message, "using the image [", "]").unwrap_or("An image of it");
+        let reason = format!("{file}, which {name} needs, is in use by another program on {host}");
+        return Some(
+            Fault::new(FaultKind::Busy, reason).with_next("Shut down the machine that has it, then try again"),
+        );
+    }
+    None
+}
+
+/// The host of a URI, without a name and a port.
+fn host_in(uri: &str) -> &str {
+    let rest = uri.split_once("://").map_or("", |(_, rest)| rest);
+    let place = rest.split(['/', '?']).next().unwrap_or_default();
+    let place = place.rsplit('@').next().unwrap_or_default();
+    match place.strip_prefix('[').and_then(|six| six.split_once(']')) {
+        Some((six, _)) => six,
+        None => place.split(':').next().unwrap_or_default(),
+    }
+}
+
+/// What ssh says of why there is no way to a host (`virNetClientNew…SSH`); none when it says nothing.
+fn ssh_trouble(message: &str, uri: &str) -> Option<Fault> {
+    if !uri.split_once("://").is_some_and(|(scheme, _)| scheme.contains("ssh")) {
+        return None;
+    }
+    let (host, has) = (host_in(uri), |part: &str| message.contains(part));
+    let fault = |reason: String, next: String| Some(Fault::new(FaultKind::Unreachable, reason).with_next(next));
+    if has("IDENTIFICATION HAS CHANGED") {
+        return fault(
+            format!("The SSH host key of {host} is another one than before"),
+            format!(
+                "Find out why; if that is right, say ssh-keygen -R {host} and connect once with ssh as the account that Belvedere runs as"
+            ),
+        );
+    }
+    if has("Host key verification failed") {
+        return fault(
+            format!("The SSH host key of {host} is not known"),
+            format!("Connect once with ssh {host} as the account that Belvedere runs as, and accept the key"),
+        );
+    }
+    if has("Permission denied (") || has("Too many authentication failures") {
+        return fault(
+            format!("{host} does not let Belvedere sign in by SSH"),
+            "Put the public key of the account that Belvedere runs as into ~/.ssh/authorized_keys there, or name another user or key in the URI (keyfile=)".into(),
+        );
+    }
+    if has("Could not resolve hostname") || has("Name or service not known") {
+        return fault(format!("There is no host named {host}"), "Check the name and this machine's DNS".into());
+    }
+    if has("ssh: connect to host") {
+        let (why, next) = match () {
+            () if has("Connection refused") => ("does not listen for SSH there", "Check the port, and that sshd runs"),
+            () if has("timed out") => ("does not answer SSH", "Check the address and firewalls on the way"),
+            () => ("cannot be reached by SSH", "Check the address and the network"),
+        };
+        return fault(format!("{host} {why}"), next.into());
+    }
+    if has("nc: not found") || has("nc: command not found") || has("virt-ssh-helper: not found") {
+        return fault(
+            format!("{host} has neither virt-ssh-helper nor nc, through which libvirt is reached by SSH"),
+            format!("Install libvirt's client programs or netcat-openbsd on {host}"),
+        );
+    }
+    if has("libvirt-sock") && (has("No such file") || has("Connection refused")) {
+        return fault(
+            format!("libvirt's daemon is not running on {host}"),
+            "Start it there: systemctl start libvirtd (or virtqemud.socket)".into(),
+        );
+    }
+    None
+}
+
 /// Why a connection could not be opened.
 fn unreachable(number: Option<ErrorNumber>, message: &str, uri: &str) -> Fault {
     use ErrorNumber as N;
@@ -240,10 +372,6 @@ fn unreachable(number: Option<ErrorNumber>, message: &str, uri: &str) -> Fault {
     if has("unable to connect to server") || has("resolve") || has("Name or service not known") {
         return fault(&format!("The host could not be reached: {message}"))
             .with_next("Check the address and the network");
-    }
-    if has("Host key verification failed") {
-        return fault("The SSH host key is not known")
-            .with_next("Connect once with ssh as the same account and accept the key");
     }
     if matches!(number, Some(N::NoConnect | N::NoSupport | N::InvalidArg | N::ConfigUnsupported)) {
         return fault(&format!("libvirt does not know this kind of connection: {message}")).with_next("Check the URI");
@@ -281,7 +409,135 @@ mod tests {
 
     #[test]
     fn a_text_of_libvirt_becomes_one_short_line() {
-        let line = one_line(&format!("a\nb\u{7}\t{}", "c".repeat(500)));
-        assert!(line.starts_with("a b") && line.chars().count() <= 300 && !line.contains('\n'));
+        let line = one_line(&format!("a\nb\u{7}\t{}", "c".repeat(900)));
+        assert!(line.starts_with("a b") && line.chars().count() <= 600 && !line.contains('\n'));
+    }
+
+    #[test]
+    fn a_refusal_names_the_object_that_libvirt_means() {
+        use ErrorNumber as N;
+        // As libvirt 11.3 and QEMU 10.0 said it.
+        let monitor = "internal error: process exited while connecting to monitor: 2026-11-28T20:25:08.908314Z qemu-system-x86_64: ";
+        let cases: [(N, String, &str, &str); 13] = [
+            (
+                N::NoNetwork,
+                "Network not found: no network with matching name 'lab'".into(),
+                "The network lab does not exist on atlas",
+                "Create it",
+            ),
+            (
+                N::OperationInvalid,
+                "Requested operation is not valid: network 'lab' is not active".into(),
+                "The network lab is not active",
+                "Start the network lab",
+            ),
+            (
+                N::NoStoragePool,
+                "Storage pool not found: no storage pool with matching name 'nas'".into(),
+                "The storage pool nas does not exist",
+                "Create it",
+            ),
+            (
+                N::ConfigUnsupported,
+                "unsupported configuration: storage pool 'off' containing volume 'a' is not active".into(),
+                "The storage pool off is not active",
+                "Start the storage pool off",
+            ),
+            (
+                N::NoStorageVolume,
+                "Storage volume not found: no storage vol with matching name 'nope'".into(),
+                "The volume nope does not exist",
+                "another volume",
+            ),
+            (
+                N::SystemError,
+                "Cannot access storage file '/srv/nope.img': No such file or directory".into(),
+                "The file /srv/nope.img does not exist",
+                "Bring it back",
+            ),
+            (
+                N::SystemError,
+                "Cannot get interface MTU on 'br77': No such device".into(),
+                "The bridge br77 does not exist",
+                "another bridge",
+            ),
+            (
+                N::SystemError,
+                "Unable to get index for interface eth77: No such device".into(),
+                "The interface eth77 does not exist",
+                "another interface",
+            ),
+            (
+                N::InternalError,
+                format!(
+                    "{monitor}-chardev serial,id=charserial0,path=/dev/ttyNOPE: Could not open '/dev/ttyNOPE': No such file or directory"
+                ),
+                "The file /dev/ttyNOPE does not exist",
+                "take it away",
+            ),
+            (
+                N::InternalError,
+                format!(
+                    "{monitor}-device {{}}: cannot initialize fsdev 'fsdev-fs0': failed to open '/nope': No such file or directory"
+                ),
+                "The file /nope does not exist",
+                "take it away",
+            ),
+            (
+                N::InternalError,
+                format!(
+                    "{monitor}-blockdev {{}}: Failed to get \"write\" lock Is another process using the image [/srv/a.qcow2]?"
+                ),
+                "/srv/a.qcow2, which web-1 needs, is in use",
+                "Shut down",
+            ),
+            (
+                N::NoDomain,
+                "Domain not found: no domain with matching uuid 'x' (web-1)".into(),
+                "web-1 does not exist on atlas any more",
+                "",
+            ),
+            (
+                N::NoNetwork,
+                "Network not found: no network with matching name 'web-1'".into(),
+                "web-1 does not exist on atlas any more",
+                "",
+            ),
+        ];
+        for (number, message, reason, next) in cases {
+            let fault = Error::Libvirt { number: Some(number), message }.of_command("web-1", "atlas");
+            assert!(fault.reason.starts_with(reason), "{fault:?}");
+            assert!(fault.next.unwrap_or_default().contains(next), "{reason}");
+        }
+        let gone = "Storage volume not found: no storage vol with matching name 'a.raw'";
+        let fault = Error::Libvirt { number: Some(N::NoStorageVolume), message: gone.into() }
+            .of_command("images/a.raw", "atlas");
+        assert_eq!(
+            (fault.kind, fault.reason.as_str()),
+            (FaultKind::NotFound, "images/a.raw does not exist on atlas any more")
+        );
+    }
+
+    #[test]
+    fn ssh_says_why_there_is_no_way_to_a_host() {
+        let uri = "qemu+ssh://root@borealis:2222/system?no_tty=1";
+        let reset = "Connection reset by peer";
+        for (message, reason, next) in [
+            (format!("Cannot recv data: Host key verification failed.: {reset}"), "host key of borealis is not known", "accept the key"),
+            (format!("Cannot recv data: @ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @ Host key verification failed.: {reset}"), "another one than before", "ssh-keygen -R borealis"),
+            (format!("Cannot recv data: root@borealis: Permission denied (publickey,keyboard-interactive).: {reset}"), "does not let Belvedere sign in", "authorized_keys"),
+            (format!("Cannot recv data: ssh: connect to host borealis port 2222: Connection refused: {reset}"), "does not listen for SSH", "sshd"),
+            (format!("Cannot recv data: ssh: connect to host borealis port 22: Connection timed out: {reset}"), "does not answer SSH", "firewalls"),
+            (format!("Cannot recv data: ssh: connect to host borealis port 22: No route to host: {reset}"), "cannot be reached by SSH", "network"),
+            (format!("Cannot recv data: ssh: Could not resolve hostname borealis: Name or service not known: {reset}"), "no host named borealis", "DNS"),
+            ("End of file while reading data: sh: 1: nc: not found: Input/output error".into(), "neither virt-ssh-helper nor nc", "netcat"),
+            ("End of file while reading data: nc: unix connect failed: No such file or directory nc: /var/run/libvirt/libvirt-sock: No such file or directory: Input/output error".into(), "not running on borealis", "systemctl start"),
+        ] {
+            let said = link(ErrorNumber::SystemError, &message, uri);
+            assert!(said.contains(reason) && said.contains(next), "{message}: {said}");
+        }
+        let said = link(ErrorNumber::SystemError, "Cannot recv data: Connection reset by peer", "qemu+ssh://a/system");
+        assert!(said.contains("closed the link"), "{said}");
+        assert_eq!(host_in("qemu+ssh://root@[2001:db8::1]:22/system"), "2001:db8::1");
     }
 }

@@ -41,7 +41,9 @@ fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '\'' => escaped.push_str("&apos;"),
             '"' => escaped.push_str("&quot;"),
-            other => escaped.push(other),
+            other if model::text::is_xml(other) => escaped.push(other),
+            // It was refused before; nothing that comes here may make a definition that cannot be read.
+            _ => escaped.push('\u{fffd}'),
         }
     }
     escaped

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use model::{Fault, FaultKind, Role};
+use model::{Fault, FaultKind, Role, Scope};
 
 use super::{Auth, Beginning, LoggedIn, Peer};
 use crate::{journal::accounts, tasks::now};
@@ -17,6 +17,22 @@ pub(crate) struct Known {
     pub(crate) name: String,
     /// What they may do.
     pub(crate) role: Role,
+    /// What they see.
+    pub(crate) scope: Scope,
+}
+
+/// What somebody sees whose groups have scopes: all of these together. A group without one opens
+/// nothing beyond them.
+#[cfg(any(feature = "oidc", feature = "pam"))]
+pub(super) fn scope_of(scopes: &[(String, Scope)], role: Role, is_in: impl Fn(&str) -> bool) -> Scope {
+    let mut all = Scope::default();
+    if role != Role::Admin {
+        for (_, scope) in scopes.iter().filter(|(group, _)| is_in(group)) {
+            all.hosts.extend(scope.hosts.iter().cloned());
+            all.tags.extend(scope.tags.iter().cloned());
+        }
+    }
+    all
 }
 
 impl Auth {
@@ -33,11 +49,9 @@ impl Auth {
     /// Makes or changes the account of somebody; gives its name.
     async fn put_known(&self, known: &Known) -> Result<String, Fault> {
         let put = known.clone();
-        let user = self
-            .backend
-            .journal
-            .accounts
-            .write(move |connection| accounts::put_known(connection, (&put.subject, &put.name, put.role), now()));
+        let user = self.backend.journal.accounts.write(move |connection| {
+            accounts::put_known(connection, (&put.subject, &put.name, put.role, &put.scope), now())
+        });
         let user = user.await?.ok_or_else(|| {
             Fault::new(FaultKind::NotAllowed, format!("The name {} belongs to another account here", known.name))
                 .with_next("Ask an admin to remove that one, or to rename you")

@@ -23,14 +23,16 @@ use serde_json::Value;
 
 use super::{
     Known,
+    known::scope_of,
     secrets::{hash, secret},
 };
 use crate::{config::Oidc, journal::accounts::Hash};
 
 /// How long somebody may take at the provider.
 const WITHIN: Duration = Duration::from_secs(600);
-/// People at the provider at the same time.
+/// People at the provider at the same time, and those from one address.
 const MAX_AWAY: usize = 1_000;
+const MAX_OF_ONE: usize = 50;
 /// What the provider says of itself is read again after this.
 const KNOWN_FOR: Duration = Duration::from_secs(600);
 /// How long the provider may take to answer.
@@ -51,7 +53,28 @@ struct Away {
     verifier: PkceCodeVerifier,
     redirect: String,
     next: String,
+    /// From which address they went.
+    from: String,
     since: Instant,
+}
+
+/// Makes room for one more who goes away: of its own address first, else of the one with most of
+/// them, so that nobody ends what others have begun.
+fn make_room(away: &mut HashMap<Hash, Away>, from: &str) {
+    let mut of: HashMap<&str, usize> = HashMap::new();
+    for known in away.values() {
+        *of.entry(&known.from).or_default() += 1;
+    }
+    let crowded = match of.get(from) {
+        Some(own) if *own >= MAX_OF_ONE => Some(from),
+        _ if away.len() < MAX_AWAY => None,
+        _ => of.iter().max_by_key(|(_, count)| **count).map(|(from, _)| *from),
+    };
+    let Some(crowded) = crowded.map(str::to_owned) else { return };
+    let oldest = away.iter().filter(|(_, known)| known.from == crowded).min_by_key(|(_, known)| known.since);
+    if let Some(hash) = oldest.map(|(hash, _)| *hash) {
+        away.remove(&hash);
+    }
 }
 
 /// The provider, and who is away there.
@@ -103,7 +126,7 @@ impl Provider {
     ///
     /// # Errors
     /// `Unreachable` when the provider does not answer as it should.
-    pub(crate) async fn begin(&self, redirect: String, next: String) -> Result<(String, String), Fault> {
+    pub(crate) async fn begin(&self, redirect: String, next: String, from: &str) -> Result<(String, String), Fault> {
         let client = self.client(&redirect).await?;
         let state = secret();
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
@@ -117,10 +140,9 @@ impl Provider {
             .url();
         let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
         away.retain(|_, known| known.since.elapsed() < WITHIN);
-        if away.len() >= MAX_AWAY {
-            away.clear();
-        }
-        away.insert(hash(&state), Away { nonce, verifier, redirect, next, since: Instant::now() });
+        make_room(&mut away, from);
+        let from = from.to_owned();
+        away.insert(hash(&state), Away { nonce, verifier, redirect, next, from, since: Instant::now() });
         Ok((address.to_string(), state))
     }
 
@@ -176,7 +198,8 @@ impl Provider {
             let reason = format!("{name} has no role here: the claim {} names none", self.config.claim);
             Fault::new(FaultKind::NotAllowed, reason).with_next("Ask whoever looks after the provider")
         })?;
-        Ok(Known { subject: format!("{}#{subject}", self.config.issuer), name: name.to_owned(), role })
+        let scope = scope_of(&self.config.scopes, role, |value| values.contains(&value));
+        Ok(Known { subject: format!("{}#{subject}", self.config.issuer), name: name.to_owned(), role, scope })
     }
 
     /// The provider does not do what it should. What exactly is for the log: it may hold what
@@ -202,6 +225,7 @@ mod tests {
             secret: "secret".into(),
             claim: "groups".into(),
             roles: vec![(Role::Viewer, "staff".into()), (Role::Admin, "vm-admins".into())],
+            scopes: vec![("staff".into(), model::Scope::from_words("atlas #web").expect("a scope"))],
         });
         assert_eq!(provider.name(), "id.example.org");
         provider.known("77", name, &serde_json::from_value(claims).expect("an object"))
@@ -224,5 +248,36 @@ mod tests {
         assert!(known(json!({ "groups": "staff" }), "<b>").is_err(), "names are plain");
         let subject = known(json!({ "groups": "staff" }), "jane").expect("in").subject;
         assert_eq!(subject, "https://id.example.org/realm#77");
+        let scope = |claims| known(claims, "jane").expect("in").scope.words();
+        assert_eq!(scope(json!({ "groups": "staff" })), "atlas #web");
+        assert_eq!(scope(json!({ "groups": ["staff", "vm-admins"] })), "", "an admin sees everything");
+    }
+
+    #[test]
+    fn whoever_begins_often_ends_nobody_elses_beginning() {
+        let mut away = HashMap::new();
+        let mut begin = |number: u16, from: &str| {
+            make_room(&mut away, from);
+            let (_, verifier) = PkceCodeChallenge::new_random_sha256();
+            let known = Away {
+                nonce: Nonce::new_random(),
+                verifier,
+                redirect: String::new(),
+                next: String::new(),
+                from: from.into(),
+                since: Instant::now(),
+            };
+            away.insert(hash(&format!("{from} {number}")), known);
+        };
+        begin(0, "jane");
+        for number in 0..200 {
+            begin(number, "flood");
+        }
+        for number in 0..2_000 {
+            begin(number, &format!("net {}", number % 40));
+        }
+        assert!(away.len() <= MAX_AWAY, "{}", away.len());
+        assert!(away.contains_key(&hash("jane 0")), "hers is still there");
+        assert!(away.values().filter(|known| known.from == "flood").count() <= MAX_OF_ONE);
     }
 }

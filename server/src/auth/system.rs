@@ -16,7 +16,7 @@ use nonstick::{AuthnFlags, ConversationAdapter, ErrorCode, Transaction, Transact
 
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::{Known, TURN, beside};
+use super::{Known, TURN, beside, known::scope_of};
 use crate::config::Pam;
 
 /// A wrong password is answered after at least so long, whoever it is of: modules of PAM make
@@ -128,5 +128,6 @@ fn known(config: &Pam, name: &str) -> Result<Known, Fault> {
         Fault::new(FaultKind::NotAllowed, format!("{name} is in no group that may do anything here"))
             .with_next("Ask whoever looks after this server")
     })?;
-    Ok(Known { subject: subject(name), name: name.to_owned(), role })
+    let scope = scope_of(&config.scopes, role, |group| groups.iter().any(|own| own == group));
+    Ok(Known { subject: subject(name), name: name.to_owned(), role, scope })
 }

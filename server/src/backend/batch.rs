@@ -10,6 +10,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use model::{
     AuditRecord, BatchRequest, CommandRequest, Fault, FaultKind, Origin, Receipt, RequestId, TaskState, task::Progress,
 };
+use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -96,7 +97,7 @@ impl Backend {
                         task.cancellable = false;
                         task.note(now(), "Cancelled: parts that had not begun are left out");
                     });
-                    let begun = intent.targets.iter().filter_map(|target| self.tasks.get(part_id(intent.request_id, *target)));
+                    let begun = intent.targets.iter().filter_map(|target| self.tasks.get(part_id(self.journal.audit.secret(), intent.request_id, *target)));
                     // Whoever waits or will wait hears it; what libvirt does meanwhile goes on.
                     begun.for_each(|part| part.cancel.notify_one());
                 }
@@ -110,7 +111,7 @@ impl Backend {
     async fn run_part(self: &Arc<Self>, batch: &Record, target: Uuid, slot: Slot) {
         let whole = &batch.intent;
         let request = CommandRequest {
-            request_id: part_id(whole.request_id, target),
+            request_id: part_id(self.journal.audit.secret(), whole.request_id, target),
             host: whole.host.clone(),
             target,
             command: whole.command.clone(),
@@ -168,7 +169,13 @@ fn sum(batch: &Intent, parts: &[AuditRecord], cut: Option<FaultKind>) -> (TaskSt
 }
 
 /// The id of a part: the same batch always makes the same ones, so that a batch
-/// that comes twice has each effect once.
-fn part_id(batch: RequestId, target: Uuid) -> RequestId {
-    RequestId(Uuid::new_v5(&batch.0, target.as_bytes()))
+/// that comes twice has each effect once. Nobody else can tell them, and take them before.
+fn part_id(secret: &[u8], batch: RequestId, target: Uuid) -> RequestId {
+    let mut digest = Sha256::new();
+    digest.update(secret);
+    digest.update(batch.0.as_bytes());
+    digest.update(target.as_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest.finalize()[..16]);
+    RequestId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
 }

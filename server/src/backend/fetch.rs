@@ -7,6 +7,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,7 +15,7 @@ use axum::body::Bytes;
 use ipnet::IpNet;
 use model::{Fault, FaultKind};
 use reqwest::{Client, Response, StatusCode, Url, header, redirect::Policy};
-use tokio::{net::lookup_host, time::timeout};
+use tokio::{net::lookup_host, sync::Semaphore, time::timeout};
 
 /// Places that may send on to another one.
 const MAX_HOPS: usize = 5;
@@ -23,9 +24,16 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// How long nothing may come.
 const SILENT: Duration = Duration::from_secs(60);
 
+/// Names that are looked up at the same time. Each takes a thread of the system's resolver until
+/// that gives up, whoever waits for it.
+const LOOK_UPS: usize = 4;
+/// Addresses where clouds tell secrets of a machine to itself, and that are not special otherwise.
+const OF_CLOUDS: [IpAddr; 1] = [IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16))];
+
 /// Fetches from public addresses, and from networks that are named.
 pub(crate) struct Fetcher {
     allowed: Vec<IpNet>,
+    look_ups: Arc<Semaphore>,
 }
 
 /// A file that has begun to come.
@@ -53,7 +61,7 @@ impl Source {
 impl Fetcher {
     pub(crate) fn new(allowed: Vec<IpNet>) -> Self {
         crate::tls::choose_cryptography();
-        Self { allowed }
+        Self { allowed, look_ups: Arc::new(Semaphore::new(LOOK_UPS)) }
     }
 
     /// Asks for a file, and goes where it is sent on to.
@@ -103,24 +111,41 @@ impl Fetcher {
         let (name, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(443));
         // Addresses of version 6 stand in brackets there.
         let plain = name.trim_start_matches('[').trim_end_matches(']');
-        let found = timeout(CONNECT_WITHIN, lookup_host((plain, port))).await;
-        let found: Vec<_> = match found {
-            Ok(Ok(found)) => found.collect(),
-            Ok(Err(error)) => return Err(refused(url, &format!("its name is not known: {error}"))),
-            Err(_) => return Err(refused(url, "nobody told its address in time")),
+        let (plain, look_ups) = (plain.to_owned(), self.look_ups.clone());
+        let looking = tokio::spawn(async move {
+            let Ok(_place) = look_ups.acquire_owned().await else { return Ok(Vec::new()) };
+            // Whoever goes away leaves the place taken until the resolver has answered.
+            lookup_host((plain.as_str(), port)).await.map(Iterator::collect)
+        });
+        let found: Vec<_> = match timeout(CONNECT_WITHIN, looking).await {
+            Ok(Ok(Ok(found))) => found,
+            Ok(Ok(Err(error))) => return Err(refused(url, &format!("its name is not known: {error}"))),
+            Ok(Err(_)) | Err(_) => return Err(refused(url, "nobody told its address in time")),
         };
         if found.is_empty() {
             return Err(refused(url, "its name has no address"));
         }
-        match found.iter().find(|address| !self.may_ask(address.ip())) {
-            Some(address) => Err(Fault::denied(format!("{name} is at {}, which is not public", address.ip()))
-                .with_next("Upload the file instead, or have an admin name its network with --fetch-from")),
+        match found.iter().find_map(|address| Some((address.ip(), self.objection(address.ip())?))) {
+            Some((address, why)) => Err(Fault::denied(format!("{name} is at {address}, which {why}"))
+                .with_next("Upload the file instead, or have an admin name its address with --fetch-from")),
             None => Ok(found),
         }
     }
 
-    fn may_ask(&self, address: IpAddr) -> bool {
-        is_public(address) || self.allowed.iter().any(|network| network.contains(&address.to_canonical()))
+    /// Why an address is not asked; none when it may be.
+    fn objection(&self, address: IpAddr) -> Option<&'static str> {
+        let address = address.to_canonical();
+        let named = || self.allowed.iter().filter(|network| network.contains(&address));
+        // A network that is named names neither this machine nor what a cloud has in it.
+        if named().any(|network| network.prefix_len() == network.max_prefix_len()) {
+            return None;
+        }
+        match () {
+            () if OF_CLOUDS.contains(&address) || is_of_a_cloud(address) => Some("tells secrets of its cloud"),
+            () if !is_public(address) && named().next().is_none() => Some("is not public"),
+            () if is_own(address) => Some("is this machine"),
+            () => None,
+        }
     }
 }
 
@@ -155,6 +180,23 @@ fn says(error: &reqwest::Error) -> String {
         deepest = source;
     }
     if error.is_timeout() { "nothing came in time".to_owned() } else { deepest.to_string() }
+}
+
+/// Whether an address is where a cloud tells a machine of itself (link-local, and Amazon's,
+/// Alibaba's and Oracle's own).
+fn is_of_a_cloud(address: IpAddr) -> bool {
+    const METADATA: [IpAddr; 4] = [
+        IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
+        IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+        IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+        IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    ];
+    METADATA.contains(&address)
+}
+
+/// Whether an address is one of this machine's own, of which the kernel lets a socket be.
+fn is_own(address: IpAddr) -> bool {
+    std::net::UdpSocket::bind((address, 0)).is_ok()
 }
 
 /// Whether an address belongs to everybody's network (the IANA special-purpose registries).
@@ -255,8 +297,26 @@ mod tests {
             ("127.0.0.1", false),
             ("8.8.8.8", true),
         ] {
-            assert_eq!(fetcher.may_ask(address.parse().expect("an address")), may, "{address}");
+            assert_eq!(fetcher.objection(address.parse().expect("an address")).is_none(), may, "{address}");
         }
+    }
+
+    #[test]
+    fn a_network_that_is_named_names_neither_this_machine_nor_its_cloud() {
+        let fetcher = |networks: &[&str]| {
+            Fetcher::new(networks.iter().map(|network| network.parse().expect("a network")).collect())
+        };
+        let wide = fetcher(&["127.0.0.0/8", "169.254.0.0/16", "168.63.0.0/16", "100.100.0.0/16", "fd00::/8"]);
+        for address in ["127.0.0.1", "127.9.9.9", "::ffff:127.0.0.1"] {
+            assert_eq!(wide.objection(address.parse().expect("an address")), Some("is this machine"), "{address}");
+        }
+        for address in ["169.254.169.254", "168.63.129.16", "100.100.100.200", "fd00:ec2::254"] {
+            let why = wide.objection(address.parse().expect("an address"));
+            assert_eq!(why, Some("tells secrets of its cloud"), "{address}");
+        }
+        assert!(fetcher(&[]).objection("168.63.129.16".parse().expect("an address")).is_some(), "it is public");
+        let exact = fetcher(&["127.0.0.1/32"]);
+        assert_eq!(exact.objection("127.0.0.1".parse().expect("an address")), None, "it was named itself");
     }
 
     #[tokio::test]

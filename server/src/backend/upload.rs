@@ -106,6 +106,14 @@ impl Uploads {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
+    /// The pool that an upload is for.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub(crate) fn pool(&self, id: RequestId, origin: &Origin) -> Result<DomainRef, Fault> {
+        Ok(self.find(id, origin)?.pool.clone())
+    }
+
     /// How far an upload is, in bytes.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use model::Role;
+use model::{Role, Scope};
 
 use app::routes::is_own;
 
@@ -27,6 +27,8 @@ pub struct Oidc {
     pub claim: String,
     /// Roles, and the value of the claim that gives each.
     pub roles: Vec<(Role, String)>,
+    /// Values of the claim, and what who has them sees.
+    pub scopes: Vec<(String, Scope)>,
 }
 
 impl std::fmt::Debug for Oidc {
@@ -43,6 +45,8 @@ pub struct Pam {
     pub service: String,
     /// Roles, and the group whose members have each.
     pub roles: Vec<(Role, String)>,
+    /// Groups, and what their members see.
+    pub scopes: Vec<(String, Scope)>,
 }
 
 /// How the server speaks TLS.
@@ -136,7 +140,7 @@ pub(super) fn oidc(
     (issuer, client): (Option<String>, Option<String>),
     secret: Option<PathBuf>,
     claim: Option<String>,
-    roles: Vec<String>,
+    (roles, scopes): (Vec<String>, Vec<String>),
 ) -> Result<Option<Oidc>, String> {
     let (issuer, client, secret) = match (issuer, client, secret) {
         (None, None, None) => return Ok(None),
@@ -156,7 +160,8 @@ pub(super) fn oidc(
         return Err("say with --oidc-role which claim gives which role, such as admin=vm-admins".into());
     }
     let claim = claim.unwrap_or_else(|| "groups".into());
-    Ok(Some(Oidc { issuer, client, secret: text.trim().to_owned(), claim, roles }))
+    let scopes = given_scopes(&scopes)?;
+    Ok(Some(Oidc { issuer, client, secret: text.trim().to_owned(), claim, roles, scopes }))
 }
 
 /// Roles with what gives each.
@@ -168,9 +173,20 @@ fn given_roles(words: &[String]) -> Result<Vec<(Role, String)>, String> {
     words.iter().filter(|text| !text.is_empty()).map(role).collect()
 }
 
+/// What members of groups see: `GROUP=HOST` or `GROUP=#TAG`, each as often as it takes.
+fn given_scopes(words: &[String]) -> Result<Vec<(String, Scope)>, String> {
+    let scope = |text: &String| {
+        let known =
+            text.split_once('=').and_then(|(group, word)| Some((group.to_owned(), Scope::from_words(word).ok()?)));
+        let wrong = || format!("\"{}\" is no scope; it looks like staff=atlas or staff=#web", text.escape_debug());
+        known.filter(|(group, scope)| !group.is_empty() && !scope.is_everything()).ok_or_else(wrong)
+    };
+    words.iter().filter(|text| !text.is_empty()).map(scope).collect()
+}
+
 /// How the system is asked for people, when a group of it has a role.
-pub(super) fn pam(roles: &[String], service: Option<String>) -> Result<Option<Pam>, String> {
-    let roles = given_roles(roles)?;
+pub(super) fn pam(roles: &[String], scopes: &[String], service: Option<String>) -> Result<Option<Pam>, String> {
+    let (roles, scopes) = (given_roles(roles)?, given_scopes(scopes)?);
     let service = service.unwrap_or_else(|| "belvedere".into());
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     if service.is_empty() || !service.chars().all(plain) {
@@ -182,5 +198,5 @@ pub(super) fn pam(roles: &[String], service: Option<String>) -> Result<Option<Pa
     if cfg!(not(feature = "pam")) {
         return Err("this Belvedere was built without PAM; build it with the feature pam".into());
     }
-    Ok(Some(Pam { service, roles }))
+    Ok(Some(Pam { service, roles, scopes }))
 }

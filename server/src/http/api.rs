@@ -30,6 +30,7 @@ pub(crate) async fn command(
     Extension(origin): Extension<Origin>,
     request: Result<Json<CommandRequest>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Receipt>), Failed> {
+    sight.backend.may_send(&origin)?;
     let Json(request) = request.map_err(unreadable)?;
     sight.target(&request.command, &request.object())?;
     Ok((StatusCode::ACCEPTED, Json(sight.backend.accept(request, origin).await?)))
@@ -41,6 +42,7 @@ pub(crate) async fn batch(
     Extension(origin): Extension<Origin>,
     request: Result<Json<BatchRequest>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Receipt>), Failed> {
+    sight.backend.may_send(&origin)?;
     let Json(request) = request.map_err(unreadable)?;
     // One that is out of sight is a mistake or worse, so nothing of it begins.
     for id in &request.targets {

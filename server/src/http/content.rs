@@ -1,6 +1,9 @@
 //! The content of volumes: pieces that come in, and what goes out.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Extension, Json,
@@ -11,15 +14,19 @@ use axum::{
 };
 use futures_util::{StreamExt, stream};
 use http_body_util::BodyExt;
-use model::{Fault, FaultKind, Origin};
+use model::{DomainRef, Fault, FaultKind, Origin};
 use serde_json::{Value, json};
 use tokio::{
     sync::mpsc::{self, error::SendError},
     time::timeout,
 };
 
-use super::{Failed, door::field, past::request_id};
-use crate::{backend::upload::WAITING, sight::Sight};
+use super::{
+    Failed,
+    door::{Admitted, field, while_allowed},
+    past::request_id,
+};
+use crate::{auth::By, backend::upload::WAITING, limits::Place, sight::Sight};
 
 /// Largest piece of an upload.
 pub(super) const MAX_PIECE: usize = 64 << 20;
@@ -27,6 +34,17 @@ pub(super) const MAX_PIECE: usize = 64 << 20;
 const UNWANTED: usize = 32 << 20;
 /// How long a piece may take.
 const PIECE_WITHIN: Duration = Duration::from_secs(300);
+
+/// How often it is looked whether a piece may go on.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// A place among those who read or write files of a host.
+fn place(sight: &Sight, pool: &DomainRef) -> Result<Place, Fault> {
+    sight.backend.contents.take(format!("{} on {}", sight.account(), pool.host)).ok_or_else(|| {
+        let reason = format!("You read or write too many files of {} at the same time", pool.host);
+        Fault::new(FaultKind::TooMany, reason).with_next("Wait until one of them is through")
+    })
+}
 
 /// `GET /api/v1/uploads/{id}`: how far it is.
 pub(crate) async fn offset(
@@ -40,7 +58,7 @@ pub(crate) async fn offset(
 /// `PUT /api/v1/uploads/{id}?offset=`: the next piece.
 pub(crate) async fn piece(
     Extension(sight): Extension<Sight>,
-    Extension(origin): Extension<Origin>,
+    (Extension(admitted), Extension(origin)): (Extension<Admitted>, Extension<Origin>),
     Path(id): Path<String>,
     Query(fields): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
@@ -50,11 +68,23 @@ pub(crate) async fn piece(
     let from = number(Some(field(&fields, "offset"))).ok_or_else(|| Fault::invalid("offset", "it is a number"))?;
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let length = number(length).ok_or_else(|| Fault::invalid("Content-Length", "a piece says how long it is"))?;
+    let id = request_id(&id)?;
+    let pool = sight.backend.uploads.pool(id, &origin)?;
+    sight.around(&pool, "storage pool")?;
+    let _place = place(&sight, &pool)?;
     let (parts, taken) = mpsc::channel(WAITING);
-    let written = sight.backend.write_piece(request_id(&id)?, &origin, (from, length), taken);
-    let feed = async move {
-        let (mut body, mut unwanted) = (request.into_body(), 0);
+    let written = sight.backend.write_piece(id, &origin, (from, length), taken);
+    let feed = async {
+        let (mut body, mut unwanted, mut look) = (request.into_body(), 0, Instant::now() + LOOK);
         while let Some(frame) = body.frame().await {
+            if look <= Instant::now() {
+                look = Instant::now() + LOOK;
+                if !admitted.still(By::Page).await {
+                    let fault = Fault::new(FaultKind::NotAllowed, "You may not write to this pool any more");
+                    parts.send(Err(fault)).await.ok();
+                    break;
+                }
+            }
             let part = match frame.map(|frame| frame.into_data()) {
                 Ok(Ok(data)) => Ok(data),
                 // Trailers are of no interest.
@@ -70,6 +100,7 @@ pub(crate) async fn piece(
                 }
             }
         }
+        drop(parts);
     };
     // One that comes drop by drop is given up; what was not written is sent again.
     let both = async { tokio::join!(written, feed) };
@@ -81,17 +112,23 @@ pub(crate) async fn piece(
 /// `GET /api/v1/pools/{host}/{uuid}/content?volume=`: a volume as a file.
 pub(crate) async fn download(
     Extension(sight): Extension<Sight>,
-    Extension(origin): Extension<Origin>,
+    (Extension(admitted), Extension(origin)): (Extension<Admitted>, Extension<Origin>),
     Path((host, uuid)): Path<(String, String)>,
     Query(fields): Query<BTreeMap<String, String>>,
 ) -> Result<Response, Failed> {
     let id = super::object(&host, &uuid)?;
     sight.around(&id, "storage pool")?;
+    let place = place(&sight, &id)?;
     let name = field(&fields, "volume").to_owned();
     let parts = sight.backend.volume_content(&id, &name, &origin).await?;
     let parts = stream::unfold(parts, async |mut parts| parts.recv().await.map(|part| (part, parts))).fuse();
     // An answer that has begun can only be cut short; browsers then say that it failed.
-    let parts = parts.map(|part| part.map_err(|fault| std::io::Error::other(fault.sentence())));
+    let parts = parts.map(move |part| {
+        // Held to the end of the answer.
+        let _held = &place;
+        part.map_err(|fault| std::io::Error::other(fault.sentence()))
+    });
+    let parts = while_allowed(parts, admitted);
     let plain: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
     let shown = format!(

@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,9 +21,10 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
+use futures_util::{Stream, TryStreamExt, stream};
 use model::{Fault, FaultKind, Origin, Permission, Viewer};
 
-use super::{Failed, guard::Addressed, status};
+use super::{Failed, guard::Addressed, held::Connection, status};
 use crate::{
     auth::{Auth, By, LoggedIn, Peer, Shown, hash, set_up_session},
     backend::console::Holder,
@@ -173,6 +175,28 @@ impl Admitted {
     }
 }
 
+/// How often it is looked whether a long body may go on.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Parts of a long answer as long as who came in would still be let in as the same one, with the
+/// same role and scope. After that the answer is cut short.
+pub(crate) fn while_allowed<T: Send + 'static>(
+    parts: impl Stream<Item = io::Result<T>> + Send + 'static,
+    admitted: Admitted,
+) -> impl Stream<Item = io::Result<T>> + Send + 'static {
+    let begin = (Box::pin(parts), Instant::now() + LOOK, admitted);
+    stream::try_unfold(begin, async |(mut parts, mut look, admitted)| {
+        let Some(part) = parts.try_next().await? else { return Ok(None) };
+        if look <= Instant::now() {
+            if !admitted.still(By::Page).await {
+                return Err(io::Error::other("the right to this has ended"));
+            }
+            look = Instant::now() + LOOK;
+        }
+        Ok(Some((part, (parts, look, admitted))))
+    })
+}
+
 impl Door {
     pub(crate) fn new(auth: Arc<Auth>, names: AssetNames, config: &Config) -> Self {
         Self {
@@ -275,8 +299,10 @@ pub(crate) async fn check(State(door): State<Arc<Door>>, mut request: Request, n
         return Failed(fault).into_response();
     };
     let shown = door.shown(request.headers());
-    // An open page asks for these by itself, again and again.
-    let by = if ["/events", "/api/v1/consoles"].contains(&request.uri().path()) { By::Page } else { By::Person };
+    // An open page asks for these by itself, again and again, and says so when it reads itself anew.
+    let by_itself = ["/events", "/api/v1/consoles"].contains(&request.uri().path())
+        || request.headers().contains_key(routes::REFRESH_HEADER);
+    let by = if by_itself { By::Page } else { By::Person };
     let local = request.extensions().get::<LocalViewer>().map(|LocalViewer(viewer)| viewer.clone());
     let is_local = local.is_some();
     let viewer = match local {
@@ -304,6 +330,10 @@ pub(crate) async fn check(State(door): State<Arc<Door>>, mut request: Request, n
             }
             return Failed(fault).into_response();
         }
+    }
+    if viewer.is_some() && request.extensions().get::<Connection>().is_some_and(|connection| !connection.is_known()) {
+        let fault = Fault::new(FaultKind::TooMany, "There are too many connections from your address");
+        return Failed(fault.with_next("Close some of them")).into_response();
     }
     if let Some(viewer) = viewer {
         request.extensions_mut().insert(Sight::new(door.auth.backend().clone(), viewer.clone()));

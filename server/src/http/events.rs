@@ -16,7 +16,7 @@ use futures_util::stream;
 use model::{Cursor, Event, Fault, FaultKind, Role};
 use serde::Deserialize;
 
-use super::{Failed, door::Admitted, takeover::Endless};
+use super::{Failed, door::Admitted, held::Connection, takeover::Endless};
 use crate::{Backend, auth::By, feed::Filter, sight::Sight};
 
 /// The query of a stream.
@@ -83,11 +83,19 @@ pub(crate) async fn stream(
     Query(wish): Query<Wish>,
     Extension(admitted): Extension<Admitted>,
     Extension(sight): Extension<Sight>,
+    connection: Option<Extension<Connection>>,
     headers: HeaderMap,
 ) -> Result<Response, Failed> {
     let mut filter = wish.filter(admitted.viewer().role)?;
     filter.viewer = sight.narrowed();
     filter.watch.retain(|id| sight.machine(id).is_ok());
+    // Who is somebody has so many, and those that all share are left for others.
+    let named = admitted.viewer().name.is_some();
+    let place = named.then(|| backend.streams.take(sight.account()));
+    let too_many = || {
+        Fault::new(FaultKind::TooMany, "You have too many streams").with_next("Close other tabs or programs of yours")
+    };
+    let place = place.map(|place| place.ok_or_else(too_many)).transpose()?;
     let reader = backend.feed().subscribe(wish.cursor(&headers), filter).ok_or_else(|| {
         Fault::new(FaultKind::Busy, "There are too many streams").with_next("Close other tabs or try again in a moment")
     })?;
@@ -100,8 +108,9 @@ pub(crate) async fn stream(
         }
         return Ok((text, answer).into_response());
     }
-    let begin = (reader, admitted, Admitted::next_look());
-    let chunks = stream::unfold(begin, async |(mut reader, admitted, mut look)| {
+    // A stream counts as a connection to its end, also once it was taken over.
+    let begin = (reader, admitted, Admitted::next_look(), (place, connection));
+    let chunks = stream::unfold(begin, async |(mut reader, admitted, mut look, place)| {
         let chunk = reader.next().await?;
         // Whoever was sent away meanwhile, or may do something else now, begins anew.
         if look <= Instant::now() {
@@ -110,7 +119,7 @@ pub(crate) async fn stream(
             }
             look = Admitted::next_look();
         }
-        Some((Ok::<_, std::convert::Infallible>(chunk), (reader, admitted, look)))
+        Some((Ok::<_, std::convert::Infallible>(chunk), (reader, admitted, look, place)))
     });
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),

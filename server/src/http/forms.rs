@@ -134,6 +134,7 @@ async fn take(sight: Sight, origin: Origin, fields: &Fields, scripted: bool) -> 
         .get("do")
         .and_then(|wish| wish.split_once('@'))
         .ok_or_else(|| Fault::invalid("do", "no action was chosen"))?;
+    sight.backend.may_send(&origin)?;
     let (command, targets) = (wanted(kind, fields)?, fields.targets(kind, target, token)?);
     let back = super::back_to(fields.get("back"), routes::VMS);
     if command.loses().is_some() && fields.get("confirm").is_none() {

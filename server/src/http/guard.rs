@@ -13,6 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use model::{Fault, FaultKind};
+use percent_encoding::percent_decode_str;
 
 use super::Failed;
 use crate::config::is_own_name;
@@ -29,6 +30,9 @@ impl Guard {
 
     /// Why a request is refused; none when it is not.
     fn objection(&self, request: &Request) -> Option<(StatusCode, Fault)> {
+        if leaves(request.uri().path()) {
+            return Some((StatusCode::BAD_REQUEST, Fault::invalid("address", "it leaves its own path")));
+        }
         let forbidden = |reason: &str| (StatusCode::FORBIDDEN, Fault::new(FaultKind::Denied, reason));
         let Some(host) = authority(request) else {
             return Some(forbidden("The request names no host"));
@@ -57,6 +61,18 @@ impl Guard {
         }
         None
     }
+}
+
+/// Whether a path has a segment that means another place, however it is written: what one part of
+/// us takes for public, another one could resolve to something else.
+fn leaves(path: &str) -> bool {
+    // Twice, as something behind us may decode once more.
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let once = decoded(path);
+    let twice = decoded(&once);
+    [path, once.as_str(), twice.as_str()]
+        .iter()
+        .any(|text| text.contains('\0') || text.split(['/', '\\']).any(|part| part == "." || part == ".."))
 }
 
 /// Whether the body of a changing request is of a kind that is read here. A form of another

@@ -188,9 +188,11 @@ fn cut(html: &Bytes, nonce: &str, token: &str) -> Vec<Piece> {
 
 pub(crate) async fn render(
     State(pages): State<Arc<Pages>>,
-    Extension(admitted): Extension<Admitted>,
+    admitted: Option<Extension<Admitted>>,
     request: Request,
 ) -> Response {
+    // What is open to everybody and leads to no file leads to no page, either.
+    let Some(Extension(admitted)) = admitted else { return StatusCode::NOT_FOUND.into_response() };
     let visit = admitted.visit();
     let address = request.uri().path_and_query().map(|address| routes::at(address.as_str())).unwrap_or_default();
     if address.len() > MAX_ADDRESS {

@@ -15,7 +15,10 @@ use futures_util::{StreamExt, stream};
 use model::{Fault, RequestId, Task, stats::Usage};
 use serde_json::{json, value::RawValue};
 
-use super::{Failed, door::Admitted};
+use super::{
+    Failed,
+    door::{Admitted, while_allowed},
+};
 use crate::{
     Backend,
     past::{self, Wishes},
@@ -28,6 +31,7 @@ type Fields = Address<BTreeMap<String, String>>;
 
 /// `GET /api/v1/tasks`: the newest first.
 pub(crate) async fn tasks(Extension(sight): Extension<Sight>, Address(fields): Fields) -> Result<Response, Failed> {
+    let _turn = sight.turn().await?;
     let page = past::tasks(&sight.backend, Wishes(fields).query()?, &sight.eyes()).await?;
     Ok(Json(json!({ "tasks": page.items, "next": page.next })).into_response())
 }
@@ -82,14 +86,15 @@ pub(crate) async fn cancel_form(
 }
 
 /// `GET /api/v1/audit`: the newest first.
-pub(crate) async fn audit(State(backend): State<Arc<Backend>>, Address(fields): Fields) -> Result<Response, Failed> {
-    let page = backend.journal.audit.records(Wishes(fields).query()?).await?;
+pub(crate) async fn audit(Extension(sight): Extension<Sight>, Address(fields): Fields) -> Result<Response, Failed> {
+    let _turn = sight.turn().await?;
+    let page = sight.backend.journal.audit.records(Wishes(fields).query()?).await?;
     Ok(Json(json!({ "records": page.items, "next": page.next })).into_response())
 }
 
 /// `GET /api/v1/audit.jsonl`: the whole chain, the oldest record first, as it lies
 /// in the file, so that its hashes can be checked elsewhere.
-pub(crate) async fn export(State(backend): State<Arc<Backend>>) -> Response {
+pub(crate) async fn export(State(backend): State<Arc<Backend>>, Extension(admitted): Extension<Admitted>) -> Response {
     let lines = stream::unfold((backend, 0), async |(backend, after)| {
         let (lines, last) = match backend.journal.audit.export(after).await {
             Ok(piece) => piece?,
@@ -97,6 +102,8 @@ pub(crate) async fn export(State(backend): State<Arc<Backend>>) -> Response {
         };
         Some((Ok(lines), (backend, last)))
     });
+    // It may take long, and ends with the right to it.
+    let lines = while_allowed(lines, admitted);
     let headers = [
         (header::CONTENT_TYPE, "application/jsonl"),
         (header::CONTENT_DISPOSITION, "attachment; filename=\"belvedere-audit.jsonl\""),
@@ -119,6 +126,7 @@ pub(crate) async fn stats(
     let wishes = Wishes(fields);
     let to = wishes.moment("to")?.unwrap_or_else(now);
     let from = wishes.moment("from")?.unwrap_or(to.saturating_sub(LAST_HOUR));
+    let _turn = sight.turn().await?;
     // As in the answer, in milliseconds.
     let step = wishes.parsed("step", "number of milliseconds")?;
     Ok(Json(past::usage(&sight.backend, id, (from, to), step).await?))
@@ -135,6 +143,7 @@ pub(crate) async fn trends(Extension(sight): Extension<Sight>) -> Json<serde_jso
 
 /// `GET /api/v1/events`: what happened, the oldest first.
 pub(crate) async fn events(Extension(sight): Extension<Sight>, Address(fields): Fields) -> Result<Response, Failed> {
+    let _turn = sight.turn().await?;
     let page = past::events(&sight.backend, Wishes(fields).span()?, &sight.eyes()).await?;
     let events: Vec<_> = page
         .items

@@ -37,7 +37,7 @@ fn with_cookie(door: &Door, value: &str, kept: u32, mut response: Response) -> R
 /// `GET /login/provider`
 pub(crate) async fn begin(
     State(door): State<Arc<Door>>,
-    Extension(at): Extension<Addressed>,
+    (Extension(at), Extension(origin)): (Extension<Addressed>, Extension<Origin>),
     Query(fields): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
 ) -> Response {
@@ -45,7 +45,7 @@ pub(crate) async fn begin(
         return door.refused(&Fault::new(FaultKind::NotFound, "No provider is set"), &headers, routes::LOG_IN);
     };
     let redirect = format!("{}{}", door.address(&at), routes::BACK_FROM_PROVIDER);
-    match provider.begin(redirect, next_page(&fields)).await {
+    match provider.begin(redirect, next_page(&fields), origin.address.as_deref().unwrap_or_default()).await {
         Ok((address, state)) => with_cookie(&door, &state, KEPT, Redirect::to(&address).into_response()),
         Err(fault) => door.refused(&fault, &headers, routes::LOG_IN),
     }

@@ -262,18 +262,18 @@ pub(crate) fn set_password(connection: &Connection, name: &str, hashed: &str) ->
 /// name belongs to somebody else.
 pub(crate) fn put_known(
     connection: &Connection,
-    (subject, name, role): (&str, &str, Role),
+    (subject, name, role, scope): (&str, &str, Role, &Scope),
     now: u64,
 ) -> rusqlite::Result<Option<User>> {
     let query = "SELECT name FROM users WHERE subject = ?";
     let had: Option<String> = connection.query_row(query, [subject], |row| row.get(0)).optional()?;
     let name = match had {
         Some(had) => {
-            connection.execute("UPDATE users SET role = ? WHERE name = ?", (role.name(), &had))?;
+            set_role(connection, &had, (role, scope))?;
             had
         }
         None => {
-            let made = User { name: name.to_owned(), role, password: None, scope: Scope::default() };
+            let made = User { name: name.to_owned(), role, password: None, scope: scope.clone() };
             if !add_user(connection, &made, now)? {
                 return Ok(None);
             }
@@ -415,7 +415,9 @@ pub(super) mod tests {
     #[test]
     fn whom_a_provider_knows_keeps_the_account_and_takes_nobody_elses() {
         let (_folder, connection) = with_root();
-        let put = |subject, name, role| put_known(&connection, (subject, name, role), NOW).expect("written");
+        let put = |subject, name, role| {
+            put_known(&connection, (subject, name, role, &Scope::default()), NOW).expect("written")
+        };
         assert_eq!(put("id#1", "root", Role::Admin), None, "the name is somebody else's");
         let jane = put("id#1", "jane", Role::Viewer).expect("made");
         assert_eq!((jane.name.as_str(), jane.role), ("jane", Role::Viewer));

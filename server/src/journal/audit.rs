@@ -5,6 +5,7 @@
 //! is new: it outlives the process.
 
 mod raw_images;
+mod shortened;
 mod uploads;
 
 use std::{collections::HashSet, path::Path, sync::Mutex};
@@ -15,8 +16,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use self::raw_images::RawImages;
 pub(crate) use self::uploads::Reached;
+use self::{
+    raw_images::RawImages,
+    shortened::{cut, shortened},
+};
 use super::{
     Paged, Records,
     chain::{self, Hash, Head, NEWEST, OLDEST},
@@ -45,6 +49,9 @@ const LAYOUT: &str = "
     CREATE INDEX IF NOT EXISTS targets ON entries(target, seq) WHERE entry = 'intent';
     CREATE INDEX IF NOT EXISTS children ON entries(parent, seq) WHERE entry = 'intent';
     CREATE INDEX IF NOT EXISTS times ON entries(at);
+    CREATE INDEX IF NOT EXISTS kinds ON entries(kind, seq) WHERE entry != 'outcome';
+    CREATE INDEX IF NOT EXISTS hosts ON entries(host, seq) WHERE entry != 'outcome';
+    CREATE TABLE IF NOT EXISTS secrets(name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
     CREATE TABLE IF NOT EXISTS heads(name TEXT PRIMARY KEY, seq INTEGER NOT NULL, hash BLOB NOT NULL) STRICT;
 ";
 
@@ -88,8 +95,24 @@ pub(crate) struct Intent {
 impl Intent {
     /// Whether both ask for the same; who asked and how it was named do not count.
     pub(crate) fn same_wish(&self, other: &Self) -> bool {
-        let wish = |intent: &Self| (intent.host.clone(), intent.target, intent.targets.clone(), intent.command.clone());
+        // Of one that was refused less is kept.
+        let short = self.refused.is_some() || other.refused.is_some();
+        let command = |intent: &Self| if short { shortened(&intent.command) } else { intent.command.clone() };
+        let wish = |intent: &Self| (intent.host.clone(), intent.target, intent.targets.clone(), command(intent));
         wish(self) == wish(other)
+    }
+
+    /// What is kept of a request that was refused, which anybody can send again and again: at most
+    /// a kilobyte.
+    pub(crate) fn shortened(mut self) -> Self {
+        self.command = shortened(&self.command);
+        self.name = cut(&self.name, 80);
+        self.targets.truncate(4);
+        if let Some(fault) = &mut self.refused {
+            fault.reason = cut(&fault.reason, 200);
+            fault.next = fault.next.as_deref().map(|next| cut(next, 120));
+        }
+        self
     }
 }
 
@@ -214,6 +237,8 @@ pub(crate) struct Audit {
     writer: Writer,
     reader: Reader,
     raw_images: Mutex<RawImages>,
+    /// A secret of this journal, which outlives the process.
+    secret: Vec<u8>,
 }
 
 impl Audit {
@@ -232,8 +257,14 @@ impl Audit {
             )
         })?;
         let raw_images = raw_images::read(&connection).map_err(|error| storage::fault(&error, path).sentence())?;
+        let secret = own_secret(&connection).map_err(|error| storage::fault(&error, path).sentence())?;
         let (writer, reader) = worker::start("audit", connection, path, true, renew)?;
-        Ok(Self { writer, reader, raw_images: Mutex::new(raw_images) })
+        Ok(Self { writer, reader, raw_images: Mutex::new(raw_images), secret })
+    }
+
+    /// A secret of this journal, from which ids can be made that nobody guesses.
+    pub(crate) fn secret(&self) -> &[u8] {
+        &self.secret
     }
 
     /// Runs something on the writing connection.
@@ -325,6 +356,14 @@ impl Audit {
     pub(crate) async fn export(&self, after: u64) -> Result<Option<(String, u64)>, Fault> {
         self.reader.ask(move |connection| export(connection, after)).await
     }
+}
+
+/// The secret of the file, made when it has none.
+fn own_secret(connection: &Connection) -> rusqlite::Result<Vec<u8>> {
+    let mut fresh = vec![0; 32];
+    getrandom::fill(&mut fresh).expect("the operating system gives random numbers");
+    connection.execute("INSERT OR IGNORE INTO secrets(name, value) VALUES('parts', ?)", [fresh])?;
+    connection.query_row("SELECT value FROM secrets WHERE name = 'parts'", [], |row| row.get(0))
 }
 
 /// Checks the last records of the chain.

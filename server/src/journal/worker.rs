@@ -5,8 +5,8 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, Sender, channel},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel},
     },
     thread,
 };
@@ -19,6 +19,8 @@ use super::storage;
 
 /// Wishes that are committed together at most.
 const GROUP: usize = 256;
+/// Wishes that may wait at the same time: a disk that hangs must not fill the memory.
+const MAX_WAITING: usize = 10_000;
 
 /// A connection that is opened again when the disk went away under it.
 struct Line {
@@ -92,6 +94,8 @@ pub(super) struct Writer {
     sender: Sender<Box<dyn Work>>,
     trouble: watch::Receiver<Option<Fault>>,
     opened: Arc<AtomicU64>,
+    /// How many wishes wait.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Writer {
@@ -107,8 +111,11 @@ impl Writer {
         let (sender, receiver) = channel();
         let (trouble, watched) = watch::channel(None);
         let path = path.to_owned();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let left = waiting.clone();
         let run = move || {
             while let Some(works) = take(&receiver) {
+                left.fetch_sub(works.len(), Ordering::Relaxed);
                 let (works, result) = commit(&mut line, works, &path);
                 // Whoever is told of a trouble finds it told to all.
                 trouble.send_if_modified(|known| {
@@ -124,7 +131,7 @@ impl Writer {
             }
         };
         spawn(name, run)?;
-        Ok(Self { sender, trouble: watched, opened })
+        Ok(Self { sender, trouble: watched, opened, waiting })
     }
 
     /// Writes something together with what else there is, and gives what it found
@@ -136,7 +143,12 @@ impl Writer {
         &self,
         write: impl FnMut(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
+        if self.waiting.load(Ordering::Relaxed) >= MAX_WAITING {
+            let fault = Fault::new(FaultKind::Busy, "The disk of the journal does not keep up");
+            return Err(fault.with_next("Look whether it hangs, and try again in a moment"));
+        }
         let (reply, answer) = oneshot::channel();
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         if let Err(unsent) = self.sender.send(Box::new(Waiting { write, found: None, reply })) {
             unsent.0.done(Err(stopped()));
         }
@@ -145,7 +157,12 @@ impl Writer {
 
     /// Writes something together with what else there is, and nobody waits for it.
     pub(super) fn post(&self, write: impl FnMut(&Transaction<'_>) -> rusqlite::Result<()> + Send + 'static) {
+        if self.waiting.load(Ordering::Relaxed) >= MAX_WAITING {
+            tracing::warn!("the journal's disk does not keep up, so something is forgotten at the end");
+            return;
+        }
         let (reply, _) = oneshot::channel();
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         // A server that stops writes nothing more.
         self.sender.send(Box::new(Waiting { write, found: None, reply })).ok();
     }
@@ -192,9 +209,23 @@ fn commit(line: &mut Line, mut works: Works, path: &Path) -> (Works, Result<(), 
 
 type Question = Box<dyn FnOnce(&mut Line) + Send>;
 
+/// Questions that may wait at the same time.
+const MAX_QUESTIONS: usize = 200;
+/// Instructions of SQLite's machine between two looks at whether anybody still waits.
+const LOOK_EVERY: i32 = 10_000;
+
+/// Says that nobody waits any more, once it is dropped.
+struct Waits(Arc<AtomicBool>);
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The reading thread of a file.
 pub(super) struct Reader {
-    sender: Sender<Question>,
+    sender: SyncSender<Question>,
 }
 
 impl Reader {
@@ -204,7 +235,7 @@ impl Reader {
         let again = path.to_owned();
         let again: Again = Box::new(move || storage::open_to_read(&again));
         let mut line = Line::new(connection, again, writer.opened.clone());
-        let (sender, receiver) = channel::<Question>();
+        let (sender, receiver) = sync_channel::<Question>(MAX_QUESTIONS);
         let run = move || {
             for question in receiver {
                 line.follow();
@@ -215,17 +246,36 @@ impl Reader {
         Ok(Self { sender })
     }
 
-    /// Asks something.
+    /// Asks something. What nobody waits for any more is not looked for, and given up on the way.
+    ///
+    /// # Errors
+    /// `Busy` when too many questions wait.
     pub(super) async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
         let (reply, answer) = oneshot::channel();
-        let asked = self.sender.send(Box::new(move |line| {
+        let over = Arc::new(AtomicBool::new(false));
+        let _waits = Waits(over.clone());
+        let asked = self.sender.try_send(Box::new(move |line| {
+            if over.load(Ordering::Relaxed) {
+                return;
+            }
+            let answer = line.with(|connection| {
+                connection.progress_handler(LOOK_EVERY, Some(move || over.load(Ordering::Relaxed)))?;
+                let answer = question(connection);
+                connection.progress_handler(0, None::<fn() -> bool>)?;
+                answer
+            });
             // Whoever went away needs no answer.
-            reply.send(line.with(|connection| question(connection))).ok();
+            reply.send(answer).ok();
         }));
-        asked.map_err(|_| stopped())?;
+        asked.map_err(|error| match error {
+            TrySendError::Full(_) => {
+                Fault::new(FaultKind::Busy, "Too much is asked of the journal").with_next("Try again in a moment")
+            }
+            TrySendError::Disconnected(_) => stopped(),
+        })?;
         answer.await.map_err(|_| stopped())?.map_err(|error| {
             tracing::error!(%error, "the journal cannot be read");
             Fault::new(FaultKind::Internal, "The journal cannot be read").with_next("See the server's log")
@@ -240,4 +290,61 @@ fn stopped() -> Fault {
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), String> {
     let spawned = thread::Builder::new().name(name.into()).spawn(run);
     spawned.map(drop).map_err(|error| format!("cannot start the thread {name}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// A question that takes minutes.
+    fn endless(connection: &Connection) -> rusqlite::Result<u64> {
+        let query =
+            "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 10000000000) SELECT count(*) FROM c";
+        connection.query_row(query, [], |row| row.get(0))
+    }
+
+    #[tokio::test]
+    async fn questions_that_nobody_waits_for_delay_nobody() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.db");
+        let connection = storage::open(&path, "CREATE TABLE IF NOT EXISTS a(x)", false).expect("opens");
+        let (_writer, reader) = start("a", connection, &path, false, || Ok(())).expect("starts");
+        let reader = Arc::new(reader);
+        let abandoned: Vec<_> = (0..40)
+            .map(|_| {
+                let reader = reader.clone();
+                tokio::spawn(async move { reader.ask(endless).await })
+            })
+            .collect();
+        // Those that wait are begun, too, as far as one thread can.
+        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        abandoned.iter().for_each(tokio::task::JoinHandle::abort);
+        let began = Instant::now();
+        let one = reader.ask(|connection| connection.query_row("SELECT 1", [], |row| row.get::<_, u64>(0))).await;
+        assert_eq!(one.expect("answered"), 1);
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn too_many_questions_at_once_are_refused_and_not_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.db");
+        let connection = storage::open(&path, "CREATE TABLE IF NOT EXISTS a(x)", false).expect("opens");
+        let (_writer, reader) = start("a", connection, &path, false, || Ok(())).expect("starts");
+        let reader = Arc::new(reader);
+        let asked: Vec<_> = (0..2 * MAX_QUESTIONS)
+            .map(|_| {
+                let reader = reader.clone();
+                tokio::spawn(async move { reader.ask(endless).await.map_err(|fault| fault.kind) })
+            })
+            .collect();
+        let mut refused = 0;
+        for question in asked.into_iter().rev().take(MAX_QUESTIONS / 2) {
+            refused += usize::from(question.await.expect("no panic") == Err(FaultKind::Busy));
+        }
+        assert_eq!(refused, MAX_QUESTIONS / 2);
+    }
 }

@@ -6,6 +6,7 @@ use super::Secret;
 use crate::{
     Domain, DomainState, Fault, Host,
     domain::{Agent, normal_tags},
+    text::{check_line, check_lines, is_plain},
 };
 
 /// What can be asked of a machine.
@@ -98,7 +99,7 @@ pub enum DomainCommand {
 
 /// Whether a text can name somebody in a guest, of Windows, too.
 fn is_user(text: &str) -> bool {
-    !text.is_empty() && text.len() <= 64 && !text.chars().any(|c| c.is_control() || "/:\"".contains(c))
+    !text.is_empty() && text.len() <= 64 && text.chars().all(|c| is_plain(c) && !"/:\"".contains(c))
 }
 
 /// Whether a text can be a line of `authorized_keys` (sshd(8)), with options in front or not.
@@ -106,7 +107,7 @@ fn is_public_key(text: &str) -> bool {
     let kinds = ["ssh-", "ecdsa-", "sk-"];
     let mut words = text.split_whitespace();
     text.len() <= MAX_KEY
-        && !text.chars().any(char::is_control)
+        && text.chars().all(is_plain)
         && words.any(|word| kinds.iter().any(|kind| word.starts_with(kind)))
         && words.next().is_some_and(|blob| blob.starts_with("AAAA"))
 }
@@ -443,23 +444,16 @@ impl DomainCommand {
         match self {
             Self::Rename { name } if name.trim().is_empty() => wrong("name", "a name must not be empty"),
             Self::Rename { name } if name.len() > MAX_NAME => wrong("name", "a name has at most 200 bytes"),
-            Self::Rename { name } if name.contains('/') || name.chars().any(char::is_control) => {
-                wrong("name", "a name must not hold '/', line breaks or control characters")
-            }
+            Self::Rename { name } if name.contains('/') => wrong("name", "a name must not hold '/'"),
+            Self::Rename { name } => check_line("name", name),
             Self::SetTitle { title } if title.chars().count() > MAX_TITLE => {
                 wrong("title", "a title has at most 200 characters")
             }
-            Self::SetTitle { title } if title.chars().any(char::is_control) => {
-                wrong("title", "a title must not hold line breaks or control characters")
-            }
+            Self::SetTitle { title } => check_line("title", title),
             Self::SetDescription { description } if description.len() > MAX_DESCRIPTION => {
                 wrong("description", "a description has at most 16 KiB")
             }
-            Self::SetDescription { description }
-                if description.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t' | '\r')) =>
-            {
-                wrong("description", "a description must not hold control characters")
-            }
+            Self::SetDescription { description } => check_lines("description", description),
             Self::SetGuestPassword { user, .. } | Self::AddSshKey { user, .. } | Self::RemoveSshKey { user, .. }
                 if !is_user(user) =>
             {
@@ -485,8 +479,12 @@ impl DomainCommand {
             Self::SetTags { tags } if tags.len() > MAX_TAGS => wrong("tags", "a machine has at most 32 tags"),
             Self::SetTags { tags } => tags.iter().try_for_each(|tag| {
                 let fits = !tag.trim().is_empty() && tag.chars().count() <= MAX_TAG;
-                let plain = !tag.chars().any(|c| c.is_control() || c == ',');
-                if fits && plain { Ok(()) } else { wrong("tags", "a tag has 1 to 48 characters and no comma") }
+                check_line("tags", tag)?;
+                if fits && !tag.contains(',') {
+                    Ok(())
+                } else {
+                    wrong("tags", "a tag has 1 to 48 characters and no comma")
+                }
             }),
             _ => Ok(()),
         }

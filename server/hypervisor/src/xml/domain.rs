@@ -4,6 +4,7 @@
 use model::{
     console::Serial,
     domain::{Agent, Disk, Domain, Graphics, Interface, normal_tags},
+    text::is_plain,
 };
 use roxmltree::{Document, Node};
 use uuid::Uuid;
@@ -64,9 +65,11 @@ pub(crate) fn tags_element(tags: &[String]) -> String {
 fn tags(root: Node<'_, '_>) -> Vec<String> {
     let ours = child(root, "metadata").into_iter().flat_map(|metadata| metadata.children());
     let ours = ours.filter(|element| element.has_tag_name((TAGS_URI, "tags")));
-    let tags = ours.flat_map(|tags| tags.children()).filter_map(|tag| tag.text());
+    // Comments have a text, too, and are no tags.
+    let tags = ours.flat_map(|tags| tags.children()).filter(|tag| tag.has_tag_name((TAGS_URI, "tag")));
+    let tags = tags.filter_map(|tag| tag.text());
     // A foreign tool may have written anything; a list of names must stay one.
-    normal_tags(tags.map(|tag| tag.chars().filter(|c| !c.is_control()).take(48).collect()).take(32))
+    normal_tags(tags.map(|tag| tag.chars().filter(|c| is_plain(*c)).take(48).collect()).take(32))
 }
 
 /// Memory now and at most, in MiB.
@@ -182,7 +185,7 @@ mod tests {
   <title>Main database</title><description>line 1
 line 2</description>
   <metadata>
-    <b:tags xmlns:b='urn:belvedere:tags:1'><b:tag> prod </b:tag><b:tag>db</b:tag><b:tag>db</b:tag></b:tags>
+    <b:tags xmlns:b='urn:belvedere:tags:1'><!-- old --><b:note>no tag</b:note><b:tag> prod </b:tag><b:tag>db</b:tag><b:tag>db</b:tag></b:tags>
     <other:thing xmlns:other='urn:other'><tag>not ours</tag></other:thing>
   </metadata>
   <memory unit='GiB'>16</memory><currentMemory unit='KiB'>8388608</currentMemory><vcpu placement='static' current='4'>8</vcpu>

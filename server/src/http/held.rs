@@ -1,0 +1,391 @@
+//! What one client may hold of the server by doing nothing: connections, requests before it has
+//! said who it is, and answers over HTTP/2 that it does not take.
+//!
+//! Over HTTP/1.1 a client that takes nothing stops the connection's writes, which `connection`
+//! notices. Over HTTP/2 it closes the window of a stream, and nothing is ever written: so it is
+//! looked whether each body that has more to give is asked for it.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    io,
+    net::IpAddr,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, Bytes},
+    http::{Request, Response, StatusCode, Version},
+};
+use axum_server::accept::Accept;
+use hyper::body::{Body as _, Frame, SizeHint};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Instant, Sleep, sleep},
+};
+use tower::Service;
+
+/// Connections in all: what the process may open, less room for its own files.
+const MAX_CONNECTIONS: usize = 18_000;
+/// Connections from one address of which it is not known who they are of.
+const MAX_STRANGERS: usize = 256;
+/// Connections from one address of people who are known.
+const MAX_KNOWN: usize = 4_096;
+/// Requests at a time over one connection, before it is known who sends them.
+const MAX_REQUESTS_OF_STRANGERS: usize = 16;
+/// How long a body with more to give may not be asked for it.
+const UNTAKEN: Duration = Duration::from_secs(5);
+/// Bytes of a body that are given at a time: a frame of HTTP/2 has at most as many.
+const PIECE: usize = 16 * 1024;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The connections that are open.
+#[derive(Clone)]
+pub(crate) struct Connections {
+    /// Addresses that others come through, which count only in all.
+    through: Arc<Vec<IpAddr>>,
+    /// Whether nobody has to say who they are, so that nobody is a stranger.
+    open: bool,
+    counts: Arc<Mutex<Counts>>,
+}
+
+#[derive(Default)]
+struct Counts {
+    all: usize,
+    /// Strangers and known ones by address, of IPv6 by its network.
+    of: HashMap<IpAddr, [usize; 2]>,
+}
+
+impl Connections {
+    /// Of a server that some come to `through` proxies, and that is `open` to everybody.
+    pub(crate) fn new(through: Vec<IpAddr>, open: bool) -> Self {
+        Self { through: Arc::new(through), open, counts: Arc::default() }
+    }
+
+    /// Counts a connection in; none when there are too many.
+    fn enter(&self, peer: Option<IpAddr>) -> Option<Connection> {
+        let address = peer.map(|peer| network_of(peer.to_canonical())).filter(|_| !self.open);
+        let address = address.filter(|address| !self.through.contains(address));
+        let mut counts = lock(&self.counts);
+        if counts.all >= MAX_CONNECTIONS {
+            return None;
+        }
+        if let Some(address) = address {
+            let [strangers, _] = counts.of.entry(address).or_default();
+            if *strangers >= MAX_STRANGERS {
+                return None;
+            }
+            *strangers += 1;
+        }
+        counts.all += 1;
+        let known = AtomicBool::new(address.is_none());
+        let inner = Inner {
+            counts: self.counts.clone(),
+            address,
+            known,
+            requests: AtomicUsize::new(0),
+            untaken: Mutex::default(),
+        };
+        Some(Connection(Arc::new(inner)))
+    }
+}
+
+/// An address, of IPv6 its network: whoever has one has all of it.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(address) if !address.is_loopback() => IpAddr::from((u128::from(address) >> 64 << 64).to_be_bytes()),
+        other => other,
+    }
+}
+
+/// One connection, for all that happens on it.
+#[derive(Clone)]
+pub(crate) struct Connection(Arc<Inner>);
+
+struct Inner {
+    counts: Arc<Mutex<Counts>>,
+    /// None when it does not count by its address.
+    address: Option<IpAddr>,
+    known: AtomicBool,
+    /// Requests whose answers have not ended.
+    requests: AtomicUsize,
+    /// Bodies that have more to give, and since when they were not asked.
+    untaken: Mutex<HashMap<usize, Instant>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let mut counts = lock(&self.counts);
+        counts.all -= 1;
+        let Some(address) = self.address else { return };
+        if let Some(of) = counts.of.get_mut(&address) {
+            of[usize::from(self.known.load(Ordering::Relaxed))] -= 1;
+            if *of == [0, 0] {
+                counts.of.remove(&address);
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// It is known now who sends requests over it; false when too many of that address are.
+    pub(crate) fn is_known(&self) -> bool {
+        let Some(address) = self.0.address else { return true };
+        if self.0.known.load(Ordering::Relaxed) {
+            return true;
+        }
+        let mut counts = lock(&self.0.counts);
+        let of = counts.of.entry(address).or_default();
+        if of[1] >= MAX_KNOWN {
+            return false;
+        }
+        // Under the lock, so that two requests at once count it once.
+        if !self.0.known.swap(true, Ordering::Relaxed) {
+            of[0] = of[0].saturating_sub(1);
+            of[1] += 1;
+        }
+        true
+    }
+
+    /// Whether one more request may come before it is known who sends it.
+    fn may_ask(&self) -> bool {
+        self.0.known.load(Ordering::Relaxed) || self.0.requests.load(Ordering::Relaxed) < MAX_REQUESTS_OF_STRANGERS
+    }
+
+    /// Since when the longest waiting body was not asked for more.
+    fn untaken(&self) -> Option<Instant> {
+        lock(&self.0.untaken).values().min().copied()
+    }
+}
+
+/// Accepts connections as long as there are not too many of them.
+#[derive(Clone)]
+pub(crate) struct Counted<A>(pub(crate) A, pub(crate) Connections);
+
+impl<A, S> Accept<TcpStream, S> for Counted<A>
+where
+    A: Accept<TcpStream, S>,
+    A::Future: Send + 'static,
+{
+    type Stream = Held<A::Stream>;
+    type Service = Asking<A::Service>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let Some(connection) = self.1.enter(stream.peer_addr().ok().map(|peer| peer.ip())) else {
+            return Box::pin(async { Err(io::Error::other("too many connections")) });
+        };
+        let accepting = self.0.accept(stream, service);
+        Box::pin(async move {
+            let (stream, service) = accepting.await?;
+            let held = Held { stream, connection: connection.clone(), timer: None };
+            Ok((held, Asking { service, connection }))
+        })
+    }
+}
+
+/// A stream that fails when a body over it is not taken.
+pub(crate) struct Held<S> {
+    stream: S,
+    connection: Connection,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Held<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.stream).poll_read(cx, buf);
+        // A connection reads all the time, so it is woken here when a body waits too long.
+        let Some(since) = self.connection.untaken() else { return result };
+        let until = since + UNTAKEN;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(UNTAKEN)));
+        timer.as_mut().reset(until);
+        match timer.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "an answer is not taken"))),
+            Poll::Pending => result,
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Held<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// The service of one connection, whose requests know it.
+#[derive(Clone)]
+pub(crate) struct Asking<S> {
+    service: S,
+    connection: Connection,
+}
+
+impl<S, R> Service<Request<R>> for Asking<S>
+where
+    S: Service<Request<R>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.service.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<R>) -> Self::Future {
+        if request.version() != Version::HTTP_2 {
+            request.extensions_mut().insert(self.connection.clone());
+            return Box::pin(self.service.call(request));
+        }
+        if !self.connection.may_ask() {
+            let mut refused = Response::new(Body::empty());
+            *refused.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+            return Box::pin(async { Ok(refused) });
+        }
+        let asked = Asked::new(&self.connection);
+        request.extensions_mut().insert(self.connection.clone());
+        let answering = self.service.call(request);
+        Box::pin(async move { Ok(answering.await?.map(|body| Body::new(Taken::new(body, asked)))) })
+    }
+}
+
+/// A request of a connection, until its answer has ended.
+struct Asked {
+    connection: Connection,
+    number: usize,
+}
+
+/// Numbers of requests; one counter for all connections.
+static NUMBER: AtomicUsize = AtomicUsize::new(0);
+
+impl Asked {
+    fn new(connection: &Connection) -> Self {
+        connection.0.requests.fetch_add(1, Ordering::Relaxed);
+        Self { connection: connection.clone(), number: NUMBER.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// The body has more to give from now on, or waits for us.
+    fn has_more(&self, more: bool) {
+        let mut untaken = lock(&self.connection.0.untaken);
+        if more {
+            untaken.insert(self.number, Instant::now());
+        } else {
+            untaken.remove(&self.number);
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.has_more(false);
+        self.connection.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A body in small pieces, which notes when it is asked for the next one.
+struct Taken {
+    body: Body,
+    rest: Bytes,
+    asked: Asked,
+}
+
+impl Taken {
+    fn new(body: Body, asked: Asked) -> Self {
+        if !body.is_end_stream() {
+            asked.has_more(true);
+        }
+        Self { body, rest: Bytes::new(), asked }
+    }
+}
+
+impl hyper::body::Body for Taken {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.asked.has_more(false);
+        if self.rest.is_empty() {
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                other => return other,
+            }
+        }
+        let length = self.rest.len().min(PIECE);
+        let piece = self.rest.split_to(length);
+        if !self.is_end_stream() {
+            self.asked.has_more(true);
+        }
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (rest, hint) = (self.rest.len() as u64, self.body.size_hint());
+        let mut whole = SizeHint::new();
+        whole.set_lower(hint.lower() + rest);
+        if let Some(upper) = hint.upper() {
+            whole.set_upper(upper + rest);
+        }
+        whole
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_of_one_address_are_few_and_hinder_neither_others_nor_who_is_known() {
+        let all = Connections::new(vec!["192.0.2.9".parse().expect("an address")], false);
+        let at = |text: &str| Some(text.parse::<IpAddr>().expect("an address"));
+        let mut held: Vec<Connection> = (0..MAX_STRANGERS).filter_map(|_| all.enter(at("192.0.2.1"))).collect();
+        assert_eq!(held.len(), MAX_STRANGERS);
+        assert!(all.enter(at("192.0.2.1")).is_none() && all.enter(at("::ffff:192.0.2.1")).is_none());
+        assert!(all.enter(at("192.0.2.2")).is_some());
+        assert!(held[0].is_known() && held[0].is_known());
+        assert!(all.enter(at("192.0.2.1")).is_some(), "one of them is no stranger any more");
+        held.clear();
+        assert_eq!(lock(&all.counts).all, 0);
+        assert!(lock(&all.counts).of.is_empty(), "nothing is left of them");
+        let through: Vec<_> = (0..2 * MAX_STRANGERS).filter_map(|_| all.enter(at("192.0.2.9"))).collect();
+        assert_eq!(through.len(), 2 * MAX_STRANGERS, "a proxy brings many");
+        let six: Vec<_> = (0..2 * MAX_STRANGERS).filter_map(|n| all.enter(at(&format!("2001:db8::{n:x}")))).collect();
+        assert_eq!(six.len(), MAX_STRANGERS, "one network");
+    }
+}

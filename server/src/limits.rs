@@ -1,0 +1,168 @@
+//! What one account may take of what all share: so many commands a second, so many places at a
+//! time. Who has no account counts by the address; it is forgotten with the process.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use model::{Fault, FaultKind, Origin};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+/// Accounts and addresses that are remembered at the same time.
+const MAX_KNOWN: usize = 10_000;
+
+/// By what somebody is counted.
+pub(crate) fn account(origin: &Origin) -> String {
+    match (&origin.who, &origin.address) {
+        (Some(who), _) => format!("account {who}"),
+        (None, Some(address)) => format!("address {address}"),
+        (None, None) => String::new(),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How often something may be done: a bucket that holds some, and fills again.
+pub(crate) struct Rate {
+    most: f64,
+    per_second: f64,
+    /// What is left for each, and when that was.
+    left: Mutex<HashMap<String, (f64, Instant)>>,
+}
+
+impl Rate {
+    pub(crate) fn new(most: u32, per_second: u32) -> Self {
+        Self { most: most.into(), per_second: per_second.into(), left: Mutex::default() }
+    }
+
+    /// Takes one for somebody.
+    ///
+    /// # Errors
+    /// `TooMany`.
+    pub(crate) fn take(&self, who: &str) -> Result<(), Fault> {
+        let (mut all, now) = (lock(&self.left), Instant::now());
+        if all.len() >= MAX_KNOWN {
+            // Who has not come for so long has a full bucket again.
+            let full = Duration::from_secs_f64(self.most / self.per_second);
+            all.retain(|_, (_, at)| now.duration_since(*at) < full);
+        }
+        let (left, at) = all.entry(who.to_owned()).or_insert((self.most, now));
+        *left = (*left + now.duration_since(*at).as_secs_f64() * self.per_second).min(self.most);
+        *at = now;
+        if *left < 1.0 {
+            let fault = Fault::new(FaultKind::TooMany, "These are too many commands in a short time");
+            return Err(fault.with_next("Wait some seconds; send one batch for many machines"));
+        }
+        *left -= 1.0;
+        Ok(())
+    }
+}
+
+/// Places of which each may hold some at a time.
+#[derive(Clone)]
+pub(crate) struct Places {
+    most: usize,
+    held: Arc<Mutex<HashMap<String, usize>>>,
+}
+
+/// A place that somebody holds, which is free again when this is dropped.
+pub(crate) struct Place {
+    who: String,
+    held: Arc<Mutex<HashMap<String, usize>>>,
+}
+
+impl Places {
+    pub(crate) fn new(most: usize) -> Self {
+        Self { most, held: Arc::default() }
+    }
+
+    /// A place for somebody; none when they hold all that they may.
+    pub(crate) fn take(&self, who: String) -> Option<Place> {
+        let mut held = lock(&self.held);
+        let count = held.entry(who.clone()).or_default();
+        if *count >= self.most {
+            return None;
+        }
+        *count += 1;
+        Some(Place { who, held: self.held.clone() })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut held = lock(&self.held);
+        if let Some(count) = held.get_mut(&self.who) {
+            *count -= 1;
+            if *count == 0 {
+                held.remove(&self.who);
+            }
+        }
+    }
+}
+
+/// Turns: what somebody asks is done one after the other, beside what others ask.
+#[derive(Default)]
+pub(crate) struct Turns(Mutex<HashMap<String, Arc<Semaphore>>>);
+
+/// How long somebody waits for what they asked before.
+const TURN_WITHIN: Duration = Duration::from_secs(20);
+
+impl Turns {
+    /// Waits until somebody's earlier questions are answered.
+    ///
+    /// # Errors
+    /// `TooMany`.
+    pub(crate) async fn wait(&self, who: &str) -> Result<OwnedSemaphorePermit, Fault> {
+        let turn = {
+            let mut all = lock(&self.0);
+            if all.len() >= MAX_KNOWN {
+                all.retain(|_, turn| Arc::strong_count(turn) > 1);
+            }
+            all.entry(who.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(1))).clone()
+        };
+        timeout(TURN_WITHIN, turn.acquire_owned()).await.ok().and_then(Result::ok).ok_or_else(|| {
+            Fault::new(FaultKind::TooMany, "Your earlier questions are not answered yet")
+                .with_next("Wait for them, or narrow them by a time or a host")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_who_takes_all_leaves_others_theirs() {
+        let rate = Rate::new(3, 1);
+        assert!((0..3).all(|_| rate.take("jane").is_ok()));
+        assert_eq!(rate.take("jane").expect_err("too many").kind, FaultKind::TooMany);
+        assert!(rate.take("root").is_ok());
+        let places = Places::new(2);
+        let held = [places.take("jane".into()), places.take("jane".into())];
+        assert!(held.iter().all(Option::is_some) && places.take("jane".into()).is_none());
+        assert!(places.take("root".into()).is_some());
+        drop(held);
+        assert!(places.take("jane".into()).is_some());
+        let turns = Turns::default();
+        let first = turns.wait("jane").await.expect("free");
+        drop(turns.wait("root").await.expect("another one's"));
+        assert!(timeout(Duration::from_millis(50), turns.wait("jane")).await.is_err(), "after the first");
+        drop(first);
+        drop(turns.wait("jane").await.expect("now"));
+    }
+
+    #[test]
+    fn a_bucket_fills_again() {
+        let rate = Rate::new(1, 1_000);
+        rate.take("jane").expect("full");
+        std::thread::sleep(Duration::from_millis(5));
+        rate.take("jane").expect("full again");
+    }
+}
