@@ -428,8 +428,10 @@ impl Backend {
     /// When there is no such host, or libvirt does not tell.
     pub(crate) async fn hardware(&self, id: &HostId) -> Result<Hardware, Fault> {
         let host = self.hosts.get(id).ok_or_else(|| no_host(id))?;
+        let hosts = self.feed.snapshot().hosts;
+        let known = hosts.hosts.get(id).ok_or_else(|| no_host(id))?;
         // What was read before its devices changed is not fresh.
-        self.hardware.get(&(id.clone(), host.device_changes()), || host.hardware()).await
+        self.hardware.get(&(id.clone(), host.device_changes()), || host.hardware(known)).await
     }
 
     /// What the DHCP server of a network has given away.

@@ -396,11 +396,21 @@ impl Config {
 /// The hosts, each with a name of its own.
 fn named_hosts(uris: &[String]) -> Result<Vec<(HostId, String)>, String> {
     let mut named: Vec<(HostId, String)> = Vec::new();
-    for text in uris.iter().map(|text| text.trim()).filter(|text| !text.is_empty()) {
-        let (id, uri) = named_uri(text)?;
+    let texts = uris.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
+    let (given, derived): (Vec<_>, Vec<_>) =
+        texts.map(named_uri).collect::<Result<Vec<_>, _>>()?.into_iter().partition(|(_, given, _)| *given);
+    for (id, _, uri) in given {
         if named.iter().any(|(other, _)| *other == id) {
             return Err(format!("two hosts are named {id}; give one another name with NAME=URI"));
         }
+        named.push((id, uri));
+    }
+    // Names that nobody gave make way for those that somebody did.
+    for (id, _, uri) in derived {
+        let taken = |id: &HostId| named.iter().any(|(other, _)| other == id);
+        let further = (2..).map_while(|n| format!("{id}-{n}").parse().ok());
+        let free = std::iter::once(id.clone()).chain(further).find(|id| !taken(id));
+        let id = free.ok_or_else(|| format!("two hosts are named {id}; give one another name with NAME=URI"))?;
         named.push((id, uri));
     }
     Ok(named)
@@ -428,8 +438,8 @@ pub(crate) fn default_data() -> Option<PathBuf> {
     Some(data.join("belvedere"))
 }
 
-/// `NAME=URI`, or a URI whose name is derived from it.
-fn named_uri(text: &str) -> Result<(HostId, String), String> {
+/// `NAME=URI`, or a URI whose name is derived from it; says whether the name was given.
+fn named_uri(text: &str) -> Result<(HostId, bool, String), String> {
     let (name, uri) = match text.split_once('=') {
         Some((name, uri)) if !name.contains(['/', ':', '?']) => (Some(name), uri),
         _ => (None, text),
@@ -448,13 +458,18 @@ fn named_uri(text: &str) -> Result<(HostId, String), String> {
         Some(name) => name.parse()?,
         None => derived_name(scheme, &rest[2..]),
     };
-    Ok((id, uri.to_owned()))
+    Ok((id, name.is_some(), uri.to_owned()))
 }
 
 /// The remote host's name, or what the local connection is.
 fn derived_name(scheme: &str, rest: &str) -> HostId {
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default().split(':').next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    // An address of IPv6 stands in brackets, and its colons in no name.
+    let host = match host.strip_prefix('[').and_then(|six| six.split_once(']')) {
+        Some((six, _)) => six.split(':').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-"),
+        None => host.split(':').next().unwrap_or_default().to_owned(),
+    };
     if let Ok(id) = host.parse() {
         return id;
     }
@@ -499,98 +514,5 @@ pub(crate) fn is_own_name(name: &str, allowed: &[String]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(arguments: &[&str]) -> Result<Config, String> {
-        let all = ["belvedere"].iter().chain(arguments).map(OsString::from);
-        Config::read(all).map_err(|stop| match stop {
-            Stop::Said(text) | Stop::Wrong(text) | Stop::Failed(text) => text,
-        })
-    }
-
-    #[test]
-    fn a_host_may_be_named_or_takes_its_name_from_the_uri() {
-        let config = read(&[
-            "serve",
-            "--connect",
-            "atlas=qemu:///system?socket=/a=b",
-            "--connect",
-            "qemu+ssh://root@kvm-1:22/system",
-        ]);
-        let config = config.expect("right");
-        let hosts: Vec<_> = config.connect.iter().map(|(id, uri)| (id.as_str(), uri.as_str())).collect();
-        assert_eq!(hosts, [("atlas", "qemu:///system?socket=/a=b"), ("kvm-1", "qemu+ssh://root@kvm-1:22/system")]);
-        let config = read(&["--connect", "qemu+unix:///system?socket=/run/x"]).expect("right");
-        assert_eq!(config.connect[0].0, own_name());
-    }
-
-    #[test]
-    fn a_mistake_is_one_clear_sentence() {
-        let cases: [(&[&str], &str); 18] = [
-            (&["--listen", "here"], "\"here\" is no address"),
-            (&["--listen", "0.0.0.0:80", "--tls=false"], "read along"),
-            (&["--listen", "0.0.0.0:80", "--auth", "off"], "everybody on the network"),
-            (&["--auth", "maybe"], "--auth is auto, on or off"),
-            (&["--tls-cert", "/x.pem"], "go together"),
-            (&["--base-path", "belvedere"], "is no path for --base-path"),
-            (&["--base-path", "/a//<b>"], "is no path for --base-path"),
-            (&["--base-path", "/vms/x"], "is a page of Belvedere itself"),
-            (&["--pam-role", "admin"], "gives no role"),
-            (&["--pam-scope", "staff="], "is no scope"),
-            (&["--trusted-proxy", "proxy"], "is no address of a proxy"),
-            (&["--fetch-from", "intranet"], "is no network"),
-            (&["--storage-root", "images"], "is no folder for --storage-root"),
-            (&["--connect", "nonsense"], "is no libvirt URI"),
-            (&["--connect", "a=test:///default", "--connect", "a=qemu:///system"], "two hosts are named a"),
-            (&["--config", "/nonexistent"], "cannot read /nonexistent"),
-            (&["--frobnicate"], "unexpected argument"),
-            (&["--connect", "a b=qemu:///system"], "is no libvirt URI"),
-        ];
-        for (arguments, expected) in cases {
-            let why = read(arguments).expect_err("must be refused");
-            assert!(why.contains(expected) && !why.contains('\n'), "{why}");
-        }
-    }
-
-    #[test]
-    fn what_others_can_reach_speaks_tls_and_asks_who_they_are() {
-        let of = |arguments: &[&str]| read(arguments).map(|config| (config.tls, config.auth)).expect("right");
-        assert_eq!(of(&[]), (Tls::Off, Asking::Auto));
-        assert_eq!(of(&["--listen", "0.0.0.0:443"]), (Tls::SelfSigned, Asking::Always));
-        assert_eq!(of(&["--listen", "0.0.0.0:80", "--behind-proxy"]), (Tls::Off, Asking::Always));
-        assert_eq!(of(&["--behind-proxy"]), (Tls::Off, Asking::Always));
-        assert_eq!(of(&["--behind-proxy", "--auth", "off"]), (Tls::Off, Asking::Never));
-        assert_eq!(of(&["--tls", "--auth=on"]), (Tls::SelfSigned, Asking::Always));
-        let files = of(&["--listen", "[::]:443", "--tls-cert", "/c.pem", "--tls-key", "/k.pem"]).0;
-        assert_eq!(files, Tls::Files { certificate: "/c.pem".into(), key: "/k.pem".into() });
-    }
-
-    #[test]
-    fn the_file_holds_the_same_settings_and_flags_win() {
-        let folder = tempfile::TempDir::new().expect("a folder");
-        let path = folder.path().join("belvedere.toml");
-        fs::write(&path, "listen = \"127.0.0.1:4\"\nconnect = [\"a=test:///default\"]\ndemo = true\n")
-            .expect("written");
-        let path = path.to_str().expect("text");
-        let config = read(&["--config", path, "--listen", "127.0.0.1:5"]).expect("right");
-        assert_eq!((config.listen.port(), config.demo, config.connect.len()), (5, true, 1));
-        let open = |mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
-        open(0o666);
-        assert!(read(&["--config", path]).expect_err("open to all").contains("everybody can change"));
-        open(0o644);
-        fs::write(path, "lisen = 3\n").expect("written");
-        assert!(read(&["--config", path]).expect_err("a typing error").contains("belvedere.toml is not right"));
-    }
-
-    #[test]
-    fn only_names_that_nobody_can_rebind_are_ours() {
-        let allowed = ["vms.example.org".to_owned()];
-        for good in ["127.0.0.1", "[::1]", "10.0.0.7", "localhost", "a.localhost", "VMS.example.org"] {
-            assert!(is_own_name(good, &allowed), "{good}");
-        }
-        for bad in ["evil.example.org", "127.0.0.1.evil.org", "localhost.evil.org", ""] {
-            assert!(!is_own_name(bad, &allowed), "{bad}");
-        }
-    }
-}
+#[path = "config_tests.rs"]
+mod tests;

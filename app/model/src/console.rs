@@ -95,7 +95,8 @@ impl Console {
             ConsoleKind::Serial => {
                 let line = domain.serials.iter().find(|line| line.name == self.name);
                 let kind = line.map_or("", |line| line.kind.as_str());
-                if !["pty", "unix"].contains(&kind) {
+                // libvirt opens nothing else: "character device serial0 is not using a PTY".
+                if kind != "pty" {
                     let reason = format!("{} of {name} goes to a {kind}, which libvirt does not open", self.name);
                     return unsupported(reason, "Give the port the type pty".into());
                 }
@@ -164,6 +165,11 @@ mod tests {
                 "ua-log of web goes to a file, which libvirt does not open. Give the port the type pty.".into()
             )
         );
+        for kind in ["unix", "tcp", "udp", "dev", "null", ""] {
+            let serials = vec![Serial { name: "serial0".into(), kind: kind.into() }];
+            let elsewhere = Domain { serials, ..domain.clone() };
+            assert_eq!(why(&line, &elsewhere, &local).0, FaultKind::Unsupported, "libvirt opens no {kind}");
+        }
         let off = Domain { state: DomainState::Stopped, ..domain.clone() };
         assert_eq!(why(&line, &off, &local), (FaultKind::Denied, "web is not running. Start it first.".into()));
         let spice =

@@ -271,7 +271,9 @@ impl FileSystem {
     /// Whether somebody should make room: 90 percent are taken. What nobody can write to is
     /// always full.
     pub fn is_nearly_full(&self) -> bool {
-        let read_only = ["squashfs", "iso9660", "udf", "erofs", "cramfs"].contains(&self.kind.as_str());
+        const READ_ONLY: [&str; 9] =
+            ["squashfs", "iso9660", "cd9660", "cdfs", "udf", "erofs", "cramfs", "romfs", "hsfs"];
+        let read_only = READ_ONLY.iter().any(|kind| self.kind.eq_ignore_ascii_case(kind));
         match (self.used_bytes, self.total_bytes) {
             (Some(used), Some(total)) if total > 0 && !read_only => used as f64 / total as f64 >= 0.9,
             _ => false,

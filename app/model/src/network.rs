@@ -56,9 +56,13 @@ impl Network {
         self.subnets.iter().any(Subnet::has_dhcp)
     }
 
-    /// Whether an interface is plugged into it.
+    /// Whether an interface is plugged into it, by its name or into its bridge.
     pub fn has(&self, interface: &Interface) -> bool {
-        interface.kind == "network" && interface.source == self.name
+        match interface.kind.as_str() {
+            "network" => interface.source == self.name,
+            "bridge" => !self.bridge.is_empty() && interface.source == self.bridge,
+            _ => false,
+        }
     }
 }
 

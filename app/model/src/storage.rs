@@ -372,6 +372,11 @@ pub fn check_known_volume(name: &str) -> Result<(), Fault> {
     if name.is_empty() || name.len() > 255 || name.contains(['/', '\0']) {
         return Err(Fault::invalid("name", "there can be no volume of that name"));
     }
+    // What stands in the place of bytes that are no text, as libvirt takes texts only.
+    if name.contains(char::REPLACEMENT_CHARACTER) {
+        let fault = Fault::denied(format!("The name of {name} is not UTF-8, and libvirt cannot take it"));
+        return Err(fault.with_next("Rename the file on its host, then refresh the pool"));
+    }
     Ok(())
 }
 

@@ -168,6 +168,18 @@ fn reason(domain: &Domain) -> Option<(usize, String)> {
     let full = domain.guest.as_ref().map(|guest| guest.nearly_full.as_slice()).unwrap_or_default();
     let (rank, why) = match domain.state {
         DomainState::Crashed => (0, "its guest crashed"),
+        // What libvirt says of why it is in that state (`virDomainGetState`).
+        DomainState::Paused if domain.state_reason == "disk input or output failed" => {
+            (0, "is paused, because disk input or output failed; look at its storage, then resume it")
+        }
+        DomainState::Paused if domain.state_reason == "its watchdog fired" => {
+            (0, "is paused, because its watchdog fired")
+        }
+        DomainState::Paused if domain.state_reason == "its guest crashed" => {
+            (0, "is paused, because its guest crashed")
+        }
+        DomainState::Stopped if domain.state_reason == "crashed" => (0, "was stopped by a crash"),
+        DomainState::Stopped if domain.state_reason == "could not be started" => (1, "could not be started"),
         _ if domain.unresponsive => (1, "QEMU does not answer"),
         DomainState::Stopped if domain.autostart => (2, "starts with its host, but is stopped"),
         DomainState::Running if agent_gone => (3, "its guest agent is gone"),
@@ -233,6 +245,16 @@ mod tests {
         assert_eq!(rank(&domain(DomainState::Stopped, true, false)), Some(2));
         assert_eq!(rank(&domain(DomainState::Stopped, false, false)), None);
         assert_eq!(rank(&domain(DomainState::Running, true, false)), None);
+        let why = |state, reason: &str| {
+            let domain = Domain { state, state_reason: reason.into(), ..Domain::default() };
+            super::reason(&domain)
+                .map(|(rank, why)| (rank, why.split([',', ';']).next().unwrap_or_default().to_owned()))
+        };
+        assert_eq!(why(DomainState::Paused, "disk input or output failed"), Some((0, "is paused".into())));
+        assert_eq!(why(DomainState::Paused, "by request"), None);
+        assert_eq!(why(DomainState::Stopped, "crashed"), Some((0, "was stopped by a crash".into())));
+        assert_eq!(why(DomainState::Stopped, "could not be started"), Some((1, "could not be started".into())));
+        assert_eq!(why(DomainState::Stopped, "forced off"), None);
         let gone = Domain {
             agent: Agent::Disconnected,
             guest: Some(Default::default()),

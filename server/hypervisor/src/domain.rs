@@ -15,7 +15,8 @@ use virt_sys as sys;
 use crate::{
     error::{Error, gone_is_none},
     ffi,
-    xml::{self, sources::Source},
+    uses::read::Named,
+    xml,
 };
 
 /// What libvirt's daemon tells of a machine without asking the machine's own
@@ -105,7 +106,7 @@ pub(crate) fn read_state(connect: &Connect, known: &Domain) -> Result<Option<Dom
 /// The definition of a machine: the parts we know, and the storage that it names.
 pub(crate) struct Definition {
     pub(crate) domain: Domain,
-    pub(crate) sources: Vec<Source>,
+    pub(crate) named: Named,
 }
 
 /// Reads the definition into the parts we know; none when the machine is gone.
@@ -115,7 +116,7 @@ pub(crate) fn define(handle: &Handle) -> Result<Option<Definition>, Error> {
     let text = gone_is_none(handle.xml_desc(0).map_err(Error::from))?;
     Ok(text.map(|text| Definition {
         domain: xml::domain::read(&text).unwrap_or_default(),
-        sources: xml::sources::sources(&text).unwrap_or_default(),
+        named: Named { sources: xml::sources::sources(&text).unwrap_or_default(), devices: xml::host::given(&text) },
     }))
 }
 

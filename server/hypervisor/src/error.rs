@@ -23,6 +23,8 @@ pub(crate) enum Error {
     },
     /// The process of the machine that was asked does not answer libvirt.
     Unresponsive,
+    /// The process of the machine that was asked takes its time; it is hinted once it has answered.
+    Later,
     /// The link was lost before or during the call.
     Disconnected,
     /// The call panicked; a defect of ours or of the binding.
@@ -112,7 +114,7 @@ impl Error {
                     .with_next("Check whether its daemon hangs; it is tried again")
             }
             Self::Disconnected => broken(),
-            Self::Unresponsive => Fault::new(FaultKind::TimedOut, "A machine does not answer libvirt"),
+            Self::Unresponsive | Self::Later => Fault::new(FaultKind::TimedOut, "A machine does not answer libvirt"),
             Self::Panicked => internal(),
             Self::Said(fault) => fault.clone(),
         };
@@ -127,8 +129,10 @@ impl Error {
                 format!("libvirt on {host} did not answer for {seconds} s, so what became of {name} is not known"),
             )
             .with_next("Watch its state; the command is not repeated"),
-            Self::Unresponsive => Fault::new(FaultKind::TimedOut, format!("{name} does not answer libvirt"))
-                .with_next("Look at its console and storage; Force off ends it if nothing else does"),
+            Self::Unresponsive | Self::Later => {
+                Fault::new(FaultKind::TimedOut, format!("{name} does not answer libvirt"))
+                    .with_next("Look at its console and storage; Force off ends it if nothing else does")
+            }
             Self::Disconnected => lost(name, host),
             Self::Panicked => internal(),
             Self::Said(fault) => fault.clone(),

@@ -461,9 +461,12 @@ pub(crate) enum AddressSource {
     Arp,
 }
 
-/// The addresses of a machine by hardware address (`virDomainInterfaceAddresses`).
+/// What an interface of a guest is called, its hardware address or nothing, and its addresses.
+pub(crate) type Addressed = (String, String, Vec<String>);
+
+/// The addresses of a machine by interface (`virDomainInterfaceAddresses`).
 /// `virt`'s own form leaks them.
-pub(crate) fn addresses(domain: &Domain, source: AddressSource) -> Result<Vec<(String, Vec<String>)>, Error> {
+pub(crate) fn addresses(domain: &Domain, source: AddressSource) -> Result<Vec<Addressed>, Error> {
     let _limit = matches!(source, AddressSource::Agent).then(|| limit_agent(domain));
     let source = match source {
         AddressSource::Lease => sys::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE,
@@ -486,7 +489,8 @@ pub(crate) fn addresses(domain: &Domain, source: AddressSource) -> Result<Vec<(S
         for interface in slice::from_raw_parts(interfaces, count as usize) {
             let (addrs, naddrs) = ((**interface).addrs, (**interface).naddrs as usize);
             let addrs = if addrs.is_null() { &[] } else { slice::from_raw_parts(addrs, naddrs) };
-            found.push((text((**interface).hwaddr), addrs.iter().map(|addr| text(addr.addr)).collect()));
+            let all = addrs.iter().map(|addr| text(addr.addr)).collect();
+            found.push((text((**interface).name), text((**interface).hwaddr), all));
             sys::virDomainInterfaceFree(*interface);
         }
         free(interfaces.cast());
@@ -545,6 +549,15 @@ pub(crate) fn inject_nmi(domain: &Domain) -> Result<(), Error> {
     // SAFETY: the domain is valid.
     let done = unsafe { sys::virDomainInjectNMI(domain.as_ptr(), 0) };
     if done < 0 { Err(Error::last_error()) } else { Ok(()) }
+}
+
+/// Asks the process of a machine something that it can only answer itself (`virDomainMemoryStats`).
+pub(crate) fn ping(connect: &Connect, id: Uuid) -> Result<(), crate::error::Error> {
+    let mut stats = [sys::virDomainMemoryStatStruct { tag: 0, val: 0 }; 16];
+    let domain = connect.lookup_domain_by_uuid(id)?;
+    // SAFETY: the domain is valid, and there is room for as many values as are asked for.
+    let read = unsafe { sys::virDomainMemoryStats(domain.as_ptr(), stats.as_mut_ptr(), stats.len() as c_uint, 0) };
+    if read < 0 { Err(Error::last_error().into()) } else { Ok(()) }
 }
 
 /// The definition of a machine that its saved memory belongs to (`virDomainManagedSaveGetXMLDesc`).

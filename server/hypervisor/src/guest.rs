@@ -4,7 +4,7 @@
 //! What a guest says is hostile input: it is cut to size and cleaned here.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     net::IpAddr,
 };
 
@@ -22,12 +22,35 @@ use crate::{
 /// What one reading found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct GuestReading {
-    /// Addresses by hardware address in lower case.
-    addresses: BTreeMap<String, Vec<String>>,
+    /// The guest's interfaces that have addresses.
+    addresses: Vec<Seen>,
     /// What the agent told; none when it was not asked or did not answer.
     guest: Option<Guest>,
     /// Whether there is an agent that took a question and did not answer.
     pub(crate) silent: bool,
+}
+
+/// An interface as the guest, a lease or a neighbour shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    /// What it is called in the guest; elsewhere the device of the host.
+    name: String,
+    /// Its hardware address in lower case, or empty.
+    mac: String,
+    /// Its addresses, IPv4 before IPv6.
+    addresses: Vec<IpAddr>,
+}
+
+impl Seen {
+    /// Whether it is there for containers or machines within the guest, which nobody reaches from
+    /// outside.
+    fn is_inner(&self) -> bool {
+        let begins = |names: &[&str]| names.iter().any(|name| self.name.starts_with(name));
+        let of_docker = |rest: &str| rest.len() == 12 && rest.chars().all(|c| c.is_ascii_hexdigit());
+        self.mac.starts_with("02:42:")
+            || begins(&["docker", "veth", "cni", "flannel", "cali", "podman", "virbr", "lxcbr", "lxdbr", "kube"])
+            || self.name.strip_prefix("br-").is_some_and(of_docker)
+    }
 }
 
 /// Most addresses that are kept of one interface.
@@ -69,6 +92,7 @@ pub(crate) fn read(connect: &Connect, known: &Domain, how: How) -> Result<GuestR
             return Ok(reading);
         }
         reading.collect(&handle, AddressSource::Lease);
+        reading.collect_leases_of_bridges(connect, known);
         if reading.addresses.is_empty() {
             reading.collect(&handle, AddressSource::Arp);
         }
@@ -124,14 +148,39 @@ fn is_safe_to_ask(connect: &Connect, known: &Domain) -> bool {
 impl GuestReading {
     /// Adds what one source knows; a source that fails adds nothing.
     fn collect(&mut self, handle: &Handle, source: AddressSource) {
-        for (mac, found) in ffi::addresses(handle, source).unwrap_or_default().into_iter().take(MAX_INTERFACES) {
-            let usable = found
-                .iter()
-                .filter_map(|text| text.parse::<IpAddr>().ok())
-                .filter(|address| is_worth_showing(*address));
-            let usable: BTreeSet<IpAddr> = usable.take(MAX_ADDRESSES).collect();
-            if !usable.is_empty() {
-                self.addresses.insert(mac.to_ascii_lowercase(), usable.iter().map(IpAddr::to_string).collect());
+        for (name, mac, found) in ffi::addresses(handle, source).unwrap_or_default() {
+            self.add(&name, &mac, found.iter().map(String::as_str));
+        }
+    }
+
+    fn add<'a>(&mut self, name: &str, mac: &str, found: impl Iterator<Item = &'a str>) {
+        let usable = found.filter_map(|text| text.parse::<IpAddr>().ok()).filter(|address| is_worth_showing(*address));
+        // `IpAddr` orders IPv4 before IPv6.
+        let usable: BTreeSet<IpAddr> = usable.take(MAX_ADDRESSES).collect();
+        if !usable.is_empty() && self.addresses.len() < MAX_INTERFACES {
+            let addresses = usable.into_iter().collect();
+            self.addresses.push(Seen { name: cut(name), mac: cut(mac).to_ascii_lowercase(), addresses });
+        }
+    }
+
+    /// Adds the leases of interfaces that are plugged into the bridge of a network by its name:
+    /// libvirt looks for those of networks only.
+    fn collect_leases_of_bridges(&mut self, connect: &Connect, known: &Domain) {
+        let bridged: Vec<_> = known.interfaces.iter().filter(|interface| interface.kind == "bridge").collect();
+        if bridged.is_empty() {
+            return;
+        }
+        for network in connect.list_all_networks(virt::sys::VIR_CONNECT_LIST_NETWORKS_ACTIVE).unwrap_or_default() {
+            let Ok(bridge) = network.bridge_name() else { continue };
+            let mut plugged = bridged.iter().filter(|interface| interface.source == bridge).peekable();
+            if plugged.peek().is_none() {
+                continue;
+            }
+            let leases = ffi::leases(&network).unwrap_or_default();
+            for interface in plugged {
+                let own = leases.iter().filter(|lease| lease.mac.eq_ignore_ascii_case(&interface.mac));
+                let own: Vec<&str> = own.map(|lease| lease.address.split('/').next().unwrap_or_default()).collect();
+                self.add(&interface.host_device, &interface.mac, own.into_iter());
             }
         }
     }
@@ -139,16 +188,42 @@ impl GuestReading {
     /// The machine with this reading in it.
     pub(crate) fn merge_into(&self, known: &Domain) -> Domain {
         let mut domain = known.clone();
+        // A hardware address may be that of several interfaces: of VLANs, and of bridges above it.
+        let of = |mac: &str| {
+            let seen = self.addresses.iter().filter(|seen| !mac.is_empty() && seen.mac.eq_ignore_ascii_case(mac));
+            let (inner, outer): (Vec<_>, Vec<_>) = seen.partition(|seen| seen.is_inner());
+            outer.into_iter().chain(inner).flat_map(|seen| seen.addresses.iter().copied()).collect::<Vec<IpAddr>>()
+        };
         for interface in &mut domain.interfaces {
-            interface.addresses = self.addresses.get(&interface.mac.to_ascii_lowercase()).cloned().unwrap_or_default();
+            let mut all: BTreeSet<IpAddr> = BTreeSet::new();
+            let own = of(&interface.mac).into_iter().filter(|address| all.insert(*address));
+            interface.addresses = own.map(|address| address.to_string()).collect();
         }
-        let all: BTreeSet<IpAddr> = self.addresses.values().flatten().filter_map(|text| text.parse().ok()).collect();
-        // `IpAddr` orders IPv4 before IPv6.
-        domain.addresses = all.iter().map(IpAddr::to_string).collect();
+        domain.addresses = self.in_order(known).iter().map(IpAddr::to_string).collect();
         if domain.agent == Agent::Connected {
             domain.guest = self.guest.clone().or(domain.guest);
         }
         domain
+    }
+
+    /// All addresses, each once: those of the machine's own interfaces first, in their order, then
+    /// of others with a hardware address, of those without, and of what is only within the guest.
+    fn in_order(&self, known: &Domain) -> Vec<IpAddr> {
+        let place = |seen: &Seen| {
+            let own =
+                known.interfaces.iter().position(|own| !seen.mac.is_empty() && own.mac.eq_ignore_ascii_case(&seen.mac));
+            match own {
+                _ if seen.is_inner() => (3, 0),
+                Some(own) => (0, own),
+                None if !seen.mac.is_empty() => (1, 0),
+                None => (2, 0),
+            }
+        };
+        let mut seen: Vec<&Seen> = self.addresses.iter().collect();
+        seen.sort_by_key(|seen| place(seen));
+        let mut told = BTreeSet::new();
+        let all = seen.into_iter().flat_map(|seen| seen.addresses.iter().copied());
+        all.filter(|address| told.insert(*address)).collect()
     }
 
     /// Whether everything that could be known is.
@@ -294,6 +369,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn addresses_of_the_machines_own_interfaces_come_first_and_those_of_containers_last() {
+        let mut reading = GuestReading::default();
+        for (name, mac, address) in [
+            ("docker0", "02:42:aa:00:00:01", "172.17.0.1"),
+            ("br-0123456789ab", "52:54:00:00:00:77", "172.18.0.1"),
+            ("wg0", "", "10.99.0.1"),
+            ("eth1", "52:54:00:00:00:02", "10.0.2.5"),
+            ("tap9", "52:54:00:00:00:99", "10.0.9.9"),
+            ("eth0.10", "52:54:00:00:00:01", "10.10.0.5"),
+            ("eth0", "52:54:00:00:00:01", "2001:db8::5"),
+            ("br0", "52:54:00:00:00:01", "10.0.1.5"),
+            ("lo", "", "127.0.0.1"),
+        ] {
+            reading.add(name, &mac.to_uppercase(), [address].into_iter());
+        }
+        let nic = |mac: &str| model::domain::Interface { mac: mac.into(), ..Default::default() };
+        let interfaces = vec![nic("52:54:00:00:00:01"), nic("52:54:00:00:00:02")];
+        let merged = reading.merge_into(&Domain { interfaces, ..Domain::default() });
+        assert_eq!(merged.interfaces[0].addresses, ["10.10.0.5", "2001:db8::5", "10.0.1.5"], "all of its MAC");
+        let expected =
+            ["10.10.0.5", "2001:db8::5", "10.0.1.5", "10.0.2.5", "10.0.9.9", "10.99.0.1", "172.17.0.1", "172.18.0.1"];
+        assert_eq!(merged.addresses, expected);
+    }
+
+    #[test]
     fn what_a_guest_lies_about_is_cut_to_size() {
         let text = |text: &str| Value::Text(text.into());
         let mut values: HashMap<String, Value> = [
@@ -346,12 +446,15 @@ mod tests {
             ("/", "xfs", 90, 100),
             ("/home", "xfs", 89, 100),
             ("/snap/core", "squashfs", 100, 100),
+            ("D:\\", "CDFS", 100, 100),
+            ("/media/dvd", "UDF", 100, 100),
+            ("/cd", "ISO9660", 100, 100),
             ("/odd", "ext4", 5, 0),
             ("/lies", "ext4", -5, 4),
         ];
         let mut values: HashMap<String, Value> =
             all.into_iter().enumerate().flat_map(|(n, each)| line(n, each)).collect();
-        values.insert("fs.count".into(), Value::Int(6));
+        values.insert("fs.count".into(), Value::Int(9));
         assert_eq!(guest(&values).nearly_full, ["/", "/var"]);
     }
 }

@@ -1,14 +1,16 @@
 //! Reads what a host says of itself. Every function here blocks.
 
 use model::{
-    HostInfo,
+    HostInfo, HostInventory,
     hardware::{DeviceUser, Hardware, HostDevice, is_given},
 };
 use virt::{connect::Connect, sys};
 
 use crate::{
     error::{Error, gone_is_none},
-    ffi, xml,
+    ffi,
+    uses::read::Sources,
+    xml,
 };
 
 /// Reads the host; what a driver cannot tell stays empty.
@@ -56,7 +58,8 @@ pub(crate) fn hardware(connect: &Connect) -> Result<Hardware, Error> {
     Ok(hardware)
 }
 
-/// PCI and USB devices with the machines that have them; none where the driver has no devices.
+/// PCI and USB devices; none where the driver has no devices. Which machines have them is known
+/// otherwise.
 fn devices(connect: &Connect) -> Result<Option<Vec<HostDevice>>, Error> {
     let kinds = sys::VIR_CONNECT_LIST_NODE_DEVICES_CAP_PCI_DEV | sys::VIR_CONNECT_LIST_NODE_DEVICES_CAP_USB_DEV;
     let handles = match connect.list_all_node_devices(kinds).map_err(Error::from) {
@@ -69,19 +72,21 @@ fn devices(connect: &Connect) -> Result<Option<Vec<HostDevice>>, Error> {
     });
     let mut devices: Vec<HostDevice> = read.collect::<Result<_, Error>>()?;
     devices.sort_unstable_by(|a, b| (&a.bus, &a.address).cmp(&(&b.bus, &b.address)));
-    if devices.is_empty() {
-        return Ok(Some(devices));
-    }
-    for domain in connect.list_all_domains(0)? {
-        let Some(definition) = gone_is_none(domain.xml_desc(0).map_err(Error::from))? else { continue };
-        for (bus, which) in xml::host::given(&definition) {
-            for device in devices.iter_mut().filter(|device| is_given(device, bus, &which)) {
-                let active = domain.is_active().unwrap_or(false);
-                device.users.push(DeviceUser { vm_id: domain.uuid()?, vm_name: domain.name()?, active });
+    Ok(Some(devices))
+}
+
+/// Notes which machines have which devices, by what their definitions named last: none of them is
+/// asked, so that one that hangs costs nothing here.
+pub(crate) fn note_users(hardware: &mut Hardware, host: &HostInventory, sources: &Sources) {
+    for domain in host.domains.values() {
+        for (bus, which) in sources.devices_of(domain.id) {
+            let devices = hardware.devices.iter_mut().flatten();
+            for device in devices.filter(|device| is_given(device, bus, &which)) {
+                let (vm_name, active) = (domain.name.clone(), domain.state.is_active());
+                device.users.push(DeviceUser { vm_id: domain.id, vm_name, active });
             }
         }
     }
-    Ok(Some(devices))
 }
 
 /// libvirt packs a version as major × 1,000,000 + minor × 1,000 + release.

@@ -382,14 +382,16 @@ impl Hypervisor {
         self.shared.devices.load(Ordering::Relaxed)
     }
 
-    /// What the host is made of, with who has its devices.
+    /// What the host is made of, with who has its devices by what is known of the machines.
     ///
     /// # Errors
     /// What libvirt refused, in words; `Unreachable` while the link is down.
-    pub async fn hardware(&self) -> Result<Hardware, Fault> {
+    pub async fn hardware(&self, host: &HostInventory) -> Result<Hardware, Fault> {
         let session = self.shared.session().ok_or_else(|| self.not_connected())?;
         let read = session.call(Lane::Around, host::hardware).await;
-        read.map_err(|error| error.of_command(self.config.id.as_str(), self.config.id.as_str()))
+        let mut hardware = read.map_err(|error| error.of_command(self.config.id.as_str(), self.config.id.as_str()))?;
+        host::note_users(&mut hardware, host, &self.shared.sources);
+        Ok(hardware)
     }
 
     /// How long the host's processors have been busy or idle since it was started, in

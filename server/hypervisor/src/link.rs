@@ -6,7 +6,11 @@
 use std::{
     collections::HashSet,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -101,6 +105,9 @@ const OPEN_DEADLINE: Duration = Duration::from_secs(15);
 /// How long a machine's process may take to answer; a healthy one needs a
 /// millisecond.
 const MACHINE_DEADLINE: Duration = Duration::from_secs(2);
+/// Machines that may hang at a time before no other is asked: each holds one of the daemon's
+/// threads, of which there are 20 (`max_workers`).
+const MAX_LATE: usize = 15;
 /// Seconds between keepalive messages, and how many may stay unanswered:
 /// a frozen daemon is noticed after 3 × (3 + 1) = 12 s.
 const KEEPALIVE: (i32, u32) = (3, 3);
@@ -201,43 +208,95 @@ impl Session {
     }
 
     /// Runs a reading that asks a machine's own process. A machine that hangs
-    /// costs one thread and one of the lane's places, never the host: it is not
-    /// asked again before the first question returned, and then it is hinted.
+    /// costs one thread and nothing else: it is not asked again before the first question
+    /// returned, and is hinted when it is late and when it has answered.
     pub(crate) async fn ask<T: Send + 'static>(
         self: &Arc<Self>,
         id: Uuid,
         question: impl FnOnce(&Connect) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        self.ask_within(id, MACHINE_DEADLINE, question).await
+    }
+
+    /// Asks, and goes on without the answer after a while, with `Error::Later`; the machine is
+    /// hinted once it has answered, or is late.
+    pub(crate) async fn ask_within<T: Send + 'static>(
+        self: &Arc<Self>,
+        id: Uuid,
+        patience: Duration,
+        question: impl FnOnce(&Connect) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let span = Lane::Machine.span();
         let permit = self.place_to_ask(id).instrument(span.clone()).await?;
-        let session = self.clone();
+        let (session, given_up) = (self.clone(), Arc::new(AtomicBool::new(false)));
+        let over = given_up.clone();
         let mut answer = blocking(move || {
             let _inside = span.entered();
             let began = Instant::now();
             let result = session.connection(Lane::Machine).and_then(|connect| question(&connect));
             CALLS[Lane::Machine as usize].note(began.elapsed(), result.is_err());
-            drop(permit);
+            // Its place was given to others when it was given up.
+            if over.swap(true, Ordering::AcqRel) {
+                permit.forget()
+            } else {
+                drop(permit)
+            }
             result
         });
-        if let Ok(answer) = timeout(MACHINE_DEADLINE, &mut answer).await {
+        if let Ok(answer) = timeout(patience, &mut answer).await {
             return answer.unwrap_or(Err(Error::Panicked));
         }
-        self.late().insert(id);
+        let later = patience < MACHINE_DEADLINE;
         let session = self.clone();
-        tokio::spawn(async move {
-            // Its answer is old by now; the hint asks for a new one.
+        let watch = async move {
+            if later && timeout(MACHINE_DEADLINE - patience, &mut answer).await.is_ok() {
+                // Its answer is old by now; the hint asks for a new one.
+                session.hints.domain(id, Depth::Whole);
+                return;
+            }
+            session.give_up(id, &given_up);
             answer.await.ok();
             session.late().remove(&id);
             session.hints.domain(id, Depth::Whole);
-        });
+        };
+        if later {
+            tokio::spawn(watch);
+            return Err(Error::Later);
+        }
+        // That it is late is known when this returns.
+        let mut watch = Box::pin(watch);
+        std::future::poll_fn(|cx| {
+            let _ = watch.as_mut().poll(cx);
+            Poll::Ready(())
+        })
+        .await;
+        tokio::spawn(watch);
         Err(Error::Unresponsive)
     }
 
-    /// A place in the machines' lane, unless the machine, or so many others that
-    /// no place is left, hang.
+    /// Notes that a machine does not answer, gives its place to others, and lets them have another
+    /// connection before this one is full of what hangs.
+    fn give_up(&self, id: Uuid, given_up: &AtomicBool) {
+        let late = {
+            let mut late = self.late();
+            late.insert(id);
+            late.len()
+        };
+        if !given_up.swap(true, Ordering::AcqRel) {
+            self.permits[Lane::Machine as usize].add_permits(1);
+        }
+        if !self.single && late.is_multiple_of(Lane::PERMITS - 1) {
+            let mut slot = self.connections[Lane::Machine as usize].lock().unwrap_or_else(PoisonError::into_inner);
+            *slot = None;
+        }
+        self.hints.domain(id, Depth::Whole);
+    }
+
+    /// A place in the machines' lane, unless the machine hangs, or so many others that the daemon
+    /// has few threads left.
     async fn place_to_ask(&self, id: Uuid) -> Result<OwnedSemaphorePermit, Error> {
         loop {
-            if self.late().contains(&id) || self.late().len() >= Lane::PERMITS {
+            if self.late().contains(&id) || self.late().len() >= MAX_LATE {
                 return Err(Error::Unresponsive);
             }
             let place = self.permits[Lane::Machine as usize].clone().acquire_owned();

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use model::{
     Fault, FaultKind, Network, NetworkCommand,
-    network::{DnsHost, Lease, NetworkSpec, StaticHost},
+    network::{DnsHost, Lease, NetworkSpec},
 };
 use uuid::Uuid;
 use virt::{connect::Connect, network::Network as Handle, sys};
@@ -78,10 +78,9 @@ pub(crate) fn run(connect: &Connect, id: Uuid, command: &NetworkCommand) -> Resu
         }
         NetworkCommand::SetStaticHost { mac, address, name } => set_static_host(&network, mac, *address, name)?,
         NetworkCommand::RemoveStaticHost { mac, address } => {
-            let known = xml::network::network(&network.xml_desc(0)?).unwrap_or_default();
-            let hosts = known.subnets.into_iter().flat_map(|subnet| subnet.hosts);
-            for host in hosts.filter(|host| host.address == *address && host.mac.eq_ignore_ascii_case(mac)) {
-                update_host(&network, sys::VIR_NETWORK_UPDATE_COMMAND_DELETE, (&host.mac, host.address, &host.name))?;
+            let text = network.xml_desc(0)?;
+            for host in xml::network::static_hosts_to_remove(&text, mac, *address) {
+                update_host(&network, &text, sys::VIR_NETWORK_UPDATE_COMMAND_DELETE, (*address, &host))?;
             }
         }
         NetworkCommand::SetDnsHost { address, names } => {
@@ -121,36 +120,33 @@ fn define(connect: &Connect, id: Uuid, spec: &NetworkSpec, autostart: bool) -> R
 }
 
 fn set_static_host(network: &Handle, mac: &str, address: IpAddr, name: &str) -> Result<(), Error> {
-    let known = xml::network::network(&network.xml_desc(0)?).unwrap_or_default();
-    let mut hosts = known.subnets.into_iter().flat_map(|subnet| subnet.hosts);
-    // libvirt knows a machine by its hardware address, or its name, and changes all else of it.
-    let known = |host: StaticHost| match mac.is_empty() {
-        true => host.name == name,
-        false => host.mac.eq_ignore_ascii_case(mac),
+    let text = network.xml_desc(0)?;
+    let (command, host) = match xml::network::patched_static_host(&text, mac, address, name) {
+        Some(patched) => (sys::VIR_NETWORK_UPDATE_COMMAND_MODIFY, patched),
+        None => (sys::VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, xml::network::static_host(mac, address, name)),
     };
-    let command = match hosts.any(known) {
-        true => sys::VIR_NETWORK_UPDATE_COMMAND_MODIFY,
-        false => sys::VIR_NETWORK_UPDATE_COMMAND_ADD_LAST,
-    };
-    update_host(network, command, (mac, address, name))
+    update_host(network, &text, command, (address, &host))
 }
 
-/// Changes the static addresses of a network.
+/// Changes the static addresses of a network; `text` is its definition now.
 fn update_host(
     network: &Handle,
+    text: &str,
     command: sys::virNetworkUpdateCommand,
-    (mac, address, name): (&str, IpAddr, &str),
+    (address, host): (IpAddr, &str),
 ) -> Result<(), Error> {
-    let index = xml::network::index_of(&network.xml_desc(0)?, address).unwrap_or(-1);
-    let host = xml::network::static_host(mac, address, name);
-    update(network, command, (sys::VIR_NETWORK_SECTION_IP_DHCP_HOST, index), &host)
+    let index = xml::network::index_of(text, address).unwrap_or(-1);
+    update(network, command, (sys::VIR_NETWORK_SECTION_IP_DHCP_HOST, index), host)
 }
 
 /// Takes the names of an address away; gives what was there.
 fn forget_names(network: &Handle, address: IpAddr) -> Result<Vec<DnsHost>, Error> {
-    let mut known = xml::network::network(&network.xml_desc(0)?).unwrap_or_default().dns;
+    let text = network.xml_desc(0)?;
+    let mut known = xml::network::network(&text).unwrap_or_default().dns;
     known.retain(|host| host.address == address);
-    known.iter().try_for_each(|host| update_names(network, sys::VIR_NETWORK_UPDATE_COMMAND_DELETE, host))?;
+    for element in xml::network::dns_hosts_to_remove(&text, address) {
+        update(network, sys::VIR_NETWORK_UPDATE_COMMAND_DELETE, (sys::VIR_NETWORK_SECTION_DNS_HOST, -1), &element)?;
+    }
     Ok(known)
 }
 

@@ -40,6 +40,7 @@ use self::{
 use crate::{
     HostConfig, Sink,
     error::Error,
+    ffi,
     link::{Lane, Session, blocking},
     watcher::{Shared, now},
 };
@@ -58,6 +59,10 @@ const KEPT: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(30);
 /// Pause while there is no link.
 const NO_LINK: Duration = Duration::from_millis(500);
+/// Sweeps in which each running machine is asked once whether it is alive, and how many are asked
+/// in one sweep at most.
+const ALIVE_IN: usize = 5;
+const MAX_ALIVE: usize = 20;
 
 /// What is known in detail of a machine.
 #[derive(Clone, Debug)]
@@ -93,6 +98,8 @@ pub(crate) struct Sampler {
     storage: Vec<Room>,
     measuring: JoinSet<Result<Vec<Room>, Error>>,
     sweeps: u64,
+    /// The machine that was looked at last whether it is alive.
+    alive: Uuid,
 }
 
 impl Sampler {
@@ -113,6 +120,7 @@ impl Sampler {
             storage: Vec::new(),
             measuring: JoinSet::new(),
             sweeps: 0,
+            alive: Uuid::nil(),
         }
     }
 
@@ -176,6 +184,7 @@ impl Sampler {
         if !test_driver {
             let by_kernel = read.machines.values().any(|reading| reading.by_kernel);
             self.look_closer(session, &running, by_kernel);
+            self.look_alive(session, &running);
         }
         let at = self.now();
         let machines = read.machines.into_iter().filter_map(|(id, reading)| {
@@ -205,6 +214,22 @@ impl Sampler {
                 let detail = session.ask(id, move |connect| readings::detail(connect, id)).await;
                 (id, Instant::now(), detail)
             });
+        }
+    }
+
+    /// Asks some machines whether they are alive, so that one that hangs is known although nobody
+    /// asks it for anything: each in ten seconds, as far as there are not too many.
+    fn look_alive(&mut self, session: &Arc<Session>, running: &HashMap<Uuid, Arc<Domain>>) {
+        let mut ids: Vec<Uuid> = running.keys().copied().collect();
+        ids.sort_unstable();
+        let from = ids.partition_point(|id| *id <= self.alive);
+        let first = from % ids.len().max(1);
+        ids.rotate_left(first);
+        for id in ids.iter().copied().take(ids.len().div_ceil(ALIVE_IN).min(MAX_ALIVE)) {
+            self.alive = id;
+            let session = session.clone();
+            // Whoever is late is hinted; what is answered is of no interest.
+            tokio::spawn(async move { session.ask(id, move |connect| ffi::ping(connect, id)).await.ok() });
         }
     }
 

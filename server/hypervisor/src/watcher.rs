@@ -310,10 +310,10 @@ impl Watcher {
     /// Makes a reading the truth and publishes what differs.
     fn adopt(&mut self, session: &Session, id: Uuid, read: Option<Reading>, resync: bool) {
         let had = self.inventory.domains.get(&id).cloned();
-        let read = read.map(|(mut read, sources)| {
-            if let Some(sources) = sources {
-                self.shared.raw.learn(session, &sources);
-                self.shared.sources.note(id, sources);
+        let read = read.map(|(mut read, named)| {
+            if let Some(named) = named {
+                self.shared.raw.learn(session, &named.sources);
+                self.shared.sources.note(id, named);
             }
             if let Some(had) = &had {
                 guest::keep(&mut read, had);

@@ -43,8 +43,10 @@ fn table(title: &'static str, heads: &'static [&'static str], none: &'static str
 
 fn disks(domain: &Arc<Domain>) -> AnyView {
     let rows = domain.disks.iter().map(|disk| {
+        let removable = matches!(disk.device.as_str(), "cdrom" | "floppy");
         let medium = if disk.source.is_empty() {
-            view! { <span class="faint">"no medium"</span> }.into_any()
+            let nothing = if removable { "no medium" } else { "no source" };
+            view! { <span class="faint">{nothing}</span> }.into_any()
         } else {
             disk.source.clone().into_any()
         };

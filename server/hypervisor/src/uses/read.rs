@@ -33,17 +33,25 @@ use crate::{
     xml::{self, sources::Source},
 };
 
+/// What a machine's definition names of its host.
+pub(crate) struct Named {
+    /// The storage.
+    pub(crate) sources: Vec<Source>,
+    /// The devices, each as its bus and its address or numbers.
+    pub(crate) devices: Vec<(&'static str, String)>,
+}
+
 /// What machines named when their definitions were read last.
 #[derive(Clone, Default)]
-pub(crate) struct Sources(Arc<Mutex<HashMap<Uuid, Arc<Vec<Source>>>>>);
+pub(crate) struct Sources(Arc<Mutex<HashMap<Uuid, Arc<Named>>>>);
 
 impl Sources {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Vec<Source>>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Named>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps what a machine's live definition names.
-    pub(crate) fn note(&self, id: Uuid, found: Vec<Source>) {
+    pub(crate) fn note(&self, id: Uuid, found: Named) {
         self.lock().insert(id, Arc::new(found));
     }
 
@@ -53,7 +61,12 @@ impl Sources {
     }
 
     fn of(&self, id: Uuid) -> Option<Vec<Source>> {
-        self.lock().get(&id).map(|found| found.to_vec())
+        self.lock().get(&id).map(|found| found.sources.clone())
+    }
+
+    /// The devices of the host that a machine names.
+    pub(crate) fn devices_of(&self, id: Uuid) -> Vec<(&'static str, String)> {
+        self.lock().get(&id).map(|found| found.devices.clone()).unwrap_or_default()
     }
 }
 

@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use model::Domain;
@@ -17,14 +18,17 @@ use crate::{
     error::Error,
     events::Depth,
     link::{Lane, Session},
-    xml::sources::Source,
+    uses::read::Named,
 };
 
 /// The machines as they were known before.
 type Known = BTreeMap<Uuid, Arc<Domain>>;
 
-/// A machine as it was read, with the storage that it names; none where that could not be read.
-pub(super) type Reading = (Domain, Option<Vec<Source>>);
+/// How long others wait for the definition of one; a healthy machine needs a millisecond.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// A machine as it was read, with what of its host it names; none where that could not be read.
+pub(super) type Reading = (Domain, Option<Named>);
 
 /// Reads some machines as deep as is asked; none for one that does not exist. One
 /// that is being started is left out: libvirt calls it paused until it runs, and
@@ -82,11 +86,15 @@ async fn complete(
                 Some(handle) => domain::define(&handle),
                 None => domain::lookup_and_define(connect, id),
             };
-            match session.ask(id, define).await {
-                Ok(Some(Definition { domain, sources })) => {
-                    Ok((id, Some((brief.with(Some(domain), None), Some(sources)))))
-                }
+            match session.ask_within(id, PATIENCE, define).await {
+                Ok(Some(Definition { domain, named })) => Ok((id, Some((brief.with(Some(domain), None), Some(named))))),
                 Ok(None) => Ok((id, None)),
+                // Others do not wait for it; what was known stands until it has answered.
+                Err(Error::Later) => {
+                    let unresponsive = known.as_ref().is_some_and(|known| known.unresponsive);
+                    let domain = Domain { unresponsive, ..brief.with(None, known.as_deref()) };
+                    Ok((id, Some((domain, None))))
+                }
                 Err(error) if error.is_link() => Err(error),
                 Err(error) => {
                     tracing::warn!(domain.id = %id, ?error, "a definition could not be read");

@@ -96,16 +96,34 @@ fn is_uefi(os: Node<'_, '_>) -> bool {
     os.attribute("firmware") == Some("efi") || loader_is_flash
 }
 
-/// Where the data of a `<source>` lies, in one text.
+/// Where the data of a `<source>` lies, in one text; empty when nothing is said at all.
 fn source_of(source: Node<'_, '_>) -> String {
     let get = |name| source.attribute(name).map(str::to_owned);
     let volume = || Some(format!("{}/{}", source.attribute("pool")?, source.attribute("volume")?));
-    get("file")
-        .or_else(|| get("dev"))
-        .or_else(|| get("dir"))
-        .or_else(volume)
-        .or_else(|| get("name"))
-        .unwrap_or_default()
+    let plain = get("file").or_else(|| get("dev")).or_else(|| get("dir")).or_else(volume).or_else(|| get("path"));
+    if let Some(plain) = plain {
+        return plain;
+    }
+    // A namespace of an NVMe controller, by the address of that.
+    if let Some(address) = child(source, "address").filter(|_| source.attribute("type") == Some("pci")) {
+        let namespace = source.attribute("namespace").unwrap_or("1");
+        return format!("NVMe {}, namespace {namespace}", super::host::pci_address_of(address));
+    }
+    if let Some(protocol) = source.attribute("protocol") {
+        let host = child(source, "host");
+        let at = host.and_then(|host| host.attribute("name").or_else(|| host.attribute("socket"))).unwrap_or_default();
+        return match source.attribute("name").filter(|name| !name.is_empty()) {
+            Some(name) => name.to_owned(),
+            None => format!("{protocol} {at}").trim().to_owned(),
+        };
+    }
+    let says_more =
+        source.attributes().any(|attribute| attribute.name() != "startupPolicy" && attribute.name() != "index");
+    match get("name") {
+        Some(name) => name,
+        None if says_more || source.children().any(|child| child.is_element()) => "another kind of source".to_owned(),
+        None => String::new(),
+    }
 }
 
 fn disk(disk: Node<'_, '_>) -> Disk {
@@ -221,6 +239,32 @@ line 2</description>
         assert_eq!(domain.graphics[0].port, None);
         let lines: Vec<_> = domain.serials.iter().map(|line| (line.name.as_str(), line.kind.as_str())).collect();
         assert_eq!(lines, [("serial0", "pty"), ("serial1", "unix"), ("console1", "pty")]);
+    }
+
+    #[test]
+    fn sources_of_every_kind_are_shown() {
+        let of = |source: &str| {
+            let text = format!(
+                "<domain><name>a</name><devices><disk device='disk'>{source}<target dev='vda'/></disk></devices></domain>"
+            );
+            read(&text).expect("a domain").disks[0].source.clone()
+        };
+        for (source, shown) in [
+            ("<source file='/a b'/>", "/a b"),
+            ("<source protocol='nbd'><host transport='unix' socket='/run/nbd.sock'/></source>", "nbd /run/nbd.sock"),
+            ("<source protocol='nbd' name='disk'><host name='nas' port='10809'/></source>", "disk"),
+            ("<source protocol='rbd' name='pool/a'/>", "pool/a"),
+            (
+                "<source type='pci' managed='yes' namespace='2'><address domain='0x0000' bus='0x01' slot='0x00' function='0x0'/></source>",
+                "NVMe 0000:01:00.0, namespace 2",
+            ),
+            ("<source type='unix' path='/run/vhost.sock'/>", "/run/vhost.sock"),
+            ("<source novel='thing'/>", "another kind of source"),
+            ("<source startupPolicy='optional'/>", ""),
+            ("", ""),
+        ] {
+            assert_eq!(of(source), shown, "{source}");
+        }
     }
 
     #[test]

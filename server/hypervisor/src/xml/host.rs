@@ -146,33 +146,41 @@ fn usb_address(bus: u32, device: u32) -> String {
     format!("{bus:03}:{device:03}")
 }
 
+/// A number of an address, in hexadecimal with its sign or in decimal.
+fn part_of(node: Node<'_, '_>, name: &str) -> u32 {
+    let text = node.attribute(name).unwrap_or_default();
+    match text.strip_prefix("0x") {
+        Some(hex) => u32::from_str_radix(hex, 16).unwrap_or_default(),
+        None => text.parse().unwrap_or_default(),
+    }
+}
+
+/// The address of a PCI device in its usual form.
+pub(super) fn pci_address_of(address: Node<'_, '_>) -> String {
+    pci_address(["domain", "bus", "slot", "function"].map(|name| part_of(address, name)))
+}
+
 /// The devices of its host that a machine's definition names, each as its bus and its address
-/// or numbers (formatdomain, "Host device assignment").
+/// or numbers (formatdomain, "Host device assignment"): given as such, as network interfaces, or
+/// as NVMe disks.
 pub(crate) fn given(definition: &str) -> Vec<(&'static str, String)> {
     let Ok(document) = Document::parse(definition) else { return Vec::new() };
     let named = |node: Node<'_, '_>| -> Option<(&'static str, String)> {
         let source = child(node, "source")?;
-        let read = |of: Node<'_, '_>, name: &str| {
-            let text = of.attribute(name).unwrap_or_default();
-            match text.strip_prefix("0x") {
-                Some(hex) => u32::from_str_radix(hex, 16).unwrap_or_default(),
-                None => text.parse().unwrap_or_default(),
-            }
-        };
         let address = child(source, "address");
-        match (node.attribute("type")?, address) {
-            ("pci", Some(of)) => {
-                Some(("pci", pci_address(["domain", "bus", "slot", "function"].map(|name| read(of, name)))))
-            }
-            ("usb", Some(of)) => Some(("usb", usb_address(read(of, "bus"), read(of, "device")))),
-            ("usb", None) => {
-                let id = |name: &str| child(source, name).map(|of| read(of, "id"));
+        match (node.tag_name().name(), node.attribute("type")?, address) {
+            ("hostdev", "usb", Some(of)) => Some(("usb", usb_address(part_of(of, "bus"), part_of(of, "device")))),
+            ("hostdev", "usb", None) => {
+                let id = |name: &str| child(source, name).map(|of| part_of(of, "id"));
                 Some(("usb", format!("{:04x}:{:04x}", id("vendor")?, id("product")?)))
+            }
+            ("hostdev", "pci", Some(of)) | ("interface", "hostdev", Some(of)) | ("disk", "nvme", Some(of)) => {
+                Some(("pci", pci_address_of(of)))
             }
             _ => None,
         }
     };
-    document.descendants().filter(|node| node.has_tag_name("hostdev")).filter_map(named).collect()
+    document.descendants().filter_map(named).collect()
 }
 
 /// Whether a network gives its guests addresses, so that asking for them is safe
@@ -237,8 +245,17 @@ mod tests {
         assert_eq!(device("<device><name>computer</name><capability type='system'/></device>"), None);
         let machine = "<domain><devices><hostdev mode='subsystem' type='pci'><source><address domain='0x0000' bus='0x3b' slot='0x02' function='0x1'/></source></hostdev>\
             <hostdev type='usb'><source><vendor id='0x0781'/><product id='0x5591'/></source></hostdev>\
-            <hostdev type='usb'><source><address bus='2' device='3'/></source></hostdev><hostdev type='scsi'/></devices></domain>";
-        let expected = [("pci", "0000:3b:02.1"), ("usb", "0781:5591"), ("usb", "002:003")];
+            <hostdev type='usb'><source><address bus='2' device='3'/></source></hostdev><hostdev type='scsi'/>\
+            <interface type='hostdev'><source><address type='pci' domain='0x0000' bus='0x3b' slot='0x10' function='0x0'/></source></interface>\
+            <interface type='network'><source network='x'/><address type='pci' bus='0x01'/></interface>\
+            <disk type='nvme'><source type='pci' namespace='1'><address domain='0x0000' bus='0x01' slot='0x00' function='0x0'/></source></disk></devices></domain>";
+        let expected = [
+            ("pci", "0000:3b:02.1"),
+            ("usb", "0781:5591"),
+            ("usb", "002:003"),
+            ("pci", "0000:3b:10.0"),
+            ("pci", "0000:01:00.0"),
+        ];
         assert_eq!(given(machine), expected.map(|(bus, which)| (bus, which.to_owned())));
     }
 

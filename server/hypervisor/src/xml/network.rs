@@ -19,7 +19,10 @@ pub(crate) fn network(text: &str) -> Option<Network> {
         return None;
     }
     let forward = child(root, "forward");
-    let interface = forward.map(|forward| child_attribute(forward, "interface", "dev")).unwrap_or_default();
+    // Several of them share the machines of a macvtap network.
+    let devices =
+        forward.into_iter().flat_map(|forward| forward.children()).filter(|child| child.has_tag_name("interface"));
+    let interface = devices.filter_map(|child| child.attribute("dev")).collect::<Vec<_>>().join(", ");
     let device = forward.and_then(|forward| forward.attribute("dev")).map(str::to_owned);
     Some(Network {
         id: child_text(root, "uuid").parse().unwrap_or_default(),
@@ -80,12 +83,79 @@ fn subnet(ip: Node<'_, '_>) -> Option<Subnet> {
         let end = |name| range.attribute(name)?.parse().ok();
         Some((end("start")?, end("end")?))
     });
-    let hosts = of_dhcp("host").filter_map(|host| {
-        let of = |name| host.attribute(name).map(str::to_owned);
-        let (mac, name) = (of("mac").or_else(|| of("id")).unwrap_or_default(), of("name").unwrap_or_default());
-        Some(StaticHost { mac, address: host.attribute("ip")?.parse().ok()?, name })
-    });
+    let hosts = of_dhcp("host").filter_map(static_host_of);
     Some(Subnet { address, prefix, ranges: ranges.collect(), hosts: hosts.collect() })
+}
+
+/// A `<host>` of DHCP: by its hardware address, its identifier, or its name alone.
+fn static_host_of(host: Node<'_, '_>) -> Option<StaticHost> {
+    let of = |name| host.attribute(name).map(str::to_owned);
+    let (mac, name) = (of("mac").or_else(|| of("id")).unwrap_or_default(), of("name").unwrap_or_default());
+    Some(StaticHost { mac, address: host.attribute("ip")?.parse().ok()?, name })
+}
+
+/// The text of an element as it is written.
+fn written<'a>(text: &'a str, node: Node<'_, '_>) -> &'a str {
+    text.get(node.range()).unwrap_or_default()
+}
+
+/// The `<host>` elements of DHCP that a predicate chooses, as they are written.
+fn written_static_hosts(text: &str, chosen: impl Fn(&StaticHost) -> bool) -> Vec<String> {
+    let Ok(document) = Document::parse(text) else { return Vec::new() };
+    let hosts = ips(document.root_element()).filter_map(|ip| child(ip, "dhcp")).flat_map(|dhcp| dhcp.children());
+    let hosts =
+        hosts.filter(|host| host.has_tag_name("host") && static_host_of(*host).is_some_and(|host| chosen(&host)));
+    hosts.map(|host| written(text, host).to_owned()).collect()
+}
+
+/// All entries that give an address to a machine, as they are written, for `virNetworkUpdate`.
+pub(crate) fn static_hosts_to_remove(text: &str, mac: &str, address: IpAddr) -> Vec<String> {
+    written_static_hosts(text, |host| host.address == address && host.mac.eq_ignore_ascii_case(mac))
+}
+
+/// The entry of a machine with another address or name, and all else of it as it was (`<lease
+/// expiry>`, options); none when it has no entry.
+pub(crate) fn patched_static_host(text: &str, mac: &str, address: IpAddr, name: &str) -> Option<String> {
+    // libvirt knows a machine by its hardware address, or its name, and changes all else of it.
+    let of_machine = |host: &StaticHost| match mac.is_empty() {
+        true => host.name == name,
+        false => host.mac.eq_ignore_ascii_case(mac),
+    };
+    let had = written_static_hosts(text, of_machine).into_iter().next()?;
+    let document = Document::parse(&had).ok()?;
+    let host = document.root_element();
+    let kept = host.attributes().filter(|attribute| !matches!(attribute.name(), "ip" | "name"));
+    let mut patched = String::from("<host");
+    for attribute in kept {
+        patched += &format!(" {}='{}'", attribute.name(), escape(attribute.value()));
+    }
+    if !name.is_empty() {
+        patched += &format!(" name='{}'", escape(name));
+    }
+    let inner: String = host.children().map(|child| written(&had, child)).collect();
+    patched += &format!(" ip='{address}'>{inner}</host>");
+    Some(patched)
+}
+
+/// Elements that take all names of an address away one after the other, for `virNetworkUpdate`.
+/// libvirt finds an entry by its address, or by one of its names: where several have the address,
+/// only the names tell them apart.
+pub(crate) fn dns_hosts_to_remove(text: &str, address: IpAddr) -> Vec<String> {
+    let Ok(document) = Document::parse(text) else { return Vec::new() };
+    let hosts = child(document.root_element(), "dns").into_iter().flat_map(|dns| dns.children());
+    let of_address = |host: &Node<'_, '_>| {
+        host.has_tag_name("host") && host.attribute("ip").and_then(|ip| ip.parse().ok()) == Some(address)
+    };
+    let found: Vec<Node<'_, '_>> = hosts.filter(of_address).collect();
+    let several = found.len() > 1;
+    let element = |host: &Node<'_, '_>| match several {
+        false => written(text, *host).to_owned(),
+        true => {
+            let names = host.children().filter(|child| child.has_tag_name("hostname"));
+            format!("<host>{}</host>", names.map(|name| written(text, name)).collect::<String>())
+        }
+    };
+    found.iter().map(element).collect()
 }
 
 /// The definition of a new network.
@@ -167,6 +237,32 @@ mod tests {
     }
 
     #[test]
+    fn entries_are_patched_and_not_written_anew() {
+        let text = "<network><dns><host ip='10.0.0.1'><hostname>a</hostname></host><host ip='10.0.0.9'><hostname>x</hostname>\
+            <hostname>y</hostname></host><host ip='10.0.0.9'><hostname>z</hostname></host></dns>\
+            <ip address='192.168.1.1' prefix='24'><dhcp>\
+            <host mac='52:54:00:00:00:01' name='web' ip='192.168.1.10'><lease expiry='2' unit='hours'/></host>\
+            <host name='only' ip='192.168.1.11'/><host id='01:02' ip='192.168.1.12'/><host id='01:03' ip='192.168.1.12'/>\
+            </dhcp></ip></network>";
+        let ip = |text: &str| text.parse().expect("an address");
+        assert_eq!(
+            patched_static_host(text, "52:54:00:00:00:01", ip("192.168.1.20"), "<db>").as_deref(),
+            Some(
+                "<host mac='52:54:00:00:00:01' name='&lt;db&gt;' ip='192.168.1.20'><lease expiry='2' unit='hours'/></host>"
+            )
+        );
+        assert_eq!(patched_static_host(text, "52:54:00:00:00:09", ip("192.168.1.20"), ""), None);
+        let removed = |mac: &str, address: &str| static_hosts_to_remove(text, mac, ip(address));
+        assert_eq!(removed("", "192.168.1.11"), ["<host name='only' ip='192.168.1.11'/>"]);
+        assert_eq!(removed("01:02", "192.168.1.12"), ["<host id='01:02' ip='192.168.1.12'/>"]);
+        assert!(removed("01:02", "192.168.1.11").is_empty());
+        assert_eq!(dns_hosts_to_remove(text, ip("10.0.0.1")), ["<host ip='10.0.0.1'><hostname>a</hostname></host>"]);
+        let several =
+            ["<host><hostname>x</hostname><hostname>y</hostname></host>", "<host><hostname>z</hostname></host>"];
+        assert_eq!(dns_hosts_to_remove(text, ip("10.0.0.9")), several);
+    }
+
+    #[test]
     fn what_is_written_reads_back_as_it_was_meant() {
         let text = str::to_owned;
         let id = Uuid::from_u128(5);
@@ -196,5 +292,7 @@ mod tests {
         let macvtap = read(&NetworkSpec { mode: text("macvtap"), device: text("eth1"), ..plain.clone() });
         assert_eq!((macvtap.mode(), macvtap.device.as_str()), ("macvtap", "eth1"));
         assert_eq!(read(&NetworkSpec { mode: text("isolated"), ..plain }).mode(), "Isolated");
+        let several = "<network><name>lan</name><forward mode='bridge'><interface dev='eth1'/><interface dev='eth2'/></forward></network>";
+        assert_eq!(network(several).expect("a network").device, "eth1, eth2");
     }
 }

@@ -154,7 +154,7 @@ impl World {
     }
 
     pub async fn hardware(&self) -> Result<Hardware, Fault> {
-        self.hypervisor().hardware().await
+        self.hypervisor().hardware(&self.host_inventory()).await
     }
 
     pub async fn volumes(&self, pool: &str) -> Result<Vec<Volume>, Fault> {
