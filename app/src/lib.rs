@@ -95,13 +95,14 @@ pub fn shell() -> impl IntoView {
         // and module are fetched while the page is still read, which a module's own
         // tag would only begin to do at its end, and not at all without JavaScript.
         let source = format!(
-            "{}const module = WebAssembly.compileStreaming(fetch({module:?}));\
+            "{}{}const module = WebAssembly.compileStreaming(fetch({module:?}));\
              const read = new Promise((done) => addEventListener(\"DOMContentLoaded\", done));\
              Promise.all([import({script:?}), read]).then(async ([app]) => {{\
              await app.default({{ module_or_path: module }});\
              app.hydrate();\
              }});",
             include_str!("shell.js"),
+            include_str!("menu.js"),
         );
         view! { <script nonce=use_nonce()>{source}</script> }
     });

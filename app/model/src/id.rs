@@ -2,16 +2,31 @@
 //!
 //! Each parses at the edge and cannot be wrong afterwards.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::natural;
+
 /// A short name of a host, chosen by whoever configured it: 1 to 63 letters,
 /// digits, `-`, `_` or `.`, starting with a letter or digit, so that it can
 /// stand in a URL without escaping.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HostId(Arc<str>);
+
+/// Hosts are listed as people number them: `kvm-2` before `kvm-10`.
+impl Ord for HostId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        natural(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for HostId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl HostId {
     /// The name as text.

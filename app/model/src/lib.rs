@@ -9,6 +9,8 @@ pub mod id;
 
 pub mod text;
 
+pub mod natural;
+
 pub mod domain;
 
 pub mod hardware;
@@ -47,6 +49,7 @@ pub use fault::{Fault, FaultKind};
 pub use host::{Host, HostInfo, Link};
 pub use id::{Cursor, DomainRef, HostId, RequestId};
 pub use inventory::{HostInventory, Inventory};
+pub use natural::{by_address, natural};
 pub use network::Network;
 pub use stats::{HostStats, VmStats};
 pub use storage::{Pool, Volume};

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use leptos::prelude::*;
 use leptos_router::hooks::{use_location, use_query_map};
-use model::{Command, DomainRef, Host, HostInventory, Inventory};
+use model::{Command, DomainRef, Host, HostInventory, Inventory, natural};
 use uuid::Uuid;
 
 use crate::{
@@ -44,7 +44,9 @@ pub(crate) fn on_hosts<T>(
     let shown = hosts.hosts.values().filter(|host| wished.is_empty() || host.host.id.as_str() == wished);
     let mut found: Vec<(&HostInventory, &T)> =
         shown.flat_map(|host| of(host).values().map(move |one| (host, &**one))).collect();
-    found.sort_by_key(|(host, one)| (&host.host.id, name(one)));
+    found.sort_by(|(a_host, a), (b_host, b)| {
+        a_host.host.id.cmp(&b_host.host.id).then_with(|| natural(name(a), name(b)))
+    });
     found
 }
 

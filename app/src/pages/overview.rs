@@ -3,7 +3,7 @@
 
 use leptos::prelude::*;
 use leptos_meta::Title;
-use model::{Domain, DomainRef, DomainState, Host, domain::Agent};
+use model::{Domain, DomainRef, DomainState, Host, domain::Agent, natural};
 
 use crate::{
     format, host,
@@ -115,7 +115,7 @@ fn attention(store: Store) -> AnyView {
         notices.collect()
     });
     found.extend(store.hosts().with(|hosts| hosts.iter().flat_map(|host| about_host(store, host)).collect::<Vec<_>>()));
-    found.sort_by(|a, b| (a.rank, &a.name, &a.href).cmp(&(b.rank, &b.name, &b.href)));
+    found.sort_by(|a, b| a.rank.cmp(&b.rank).then_with(|| natural(&a.name, &b.name)).then_with(|| a.href.cmp(&b.href)));
     if found.is_empty() {
         return view! { <p class="muted calm">"Nothing needs you."</p> }.into_any();
     }
@@ -207,7 +207,7 @@ fn busiest(store: Store) -> AnyView {
             Some((percent? * f64::from(vcpus.max(1)), row.id, name, memory))
         })
         .collect();
-    all.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| (&a.2, &a.1).cmp(&(&b.2, &b.1))));
+    all.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| natural(&a.2, &b.2)).then_with(|| a.1.cmp(&b.1)));
     if all.is_empty() {
         return view! { <p class="muted calm">"No running machine was measured yet."</p> }.into_any();
     }

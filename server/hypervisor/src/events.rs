@@ -32,6 +32,8 @@ pub(crate) enum Depth {
 pub(crate) struct Pending {
     /// Machines to read again.
     pub(crate) domains: HashMap<Uuid, Depth>,
+    /// Machines to read again of which only the names are known.
+    pub(crate) named: HashSet<String>,
     /// Whether the link is gone, with libvirt's reason.
     pub(crate) lost: Option<&'static str>,
     /// Who waits until all of the above is read and published.
@@ -56,6 +58,10 @@ pub(crate) struct PendingAround {
     pub(crate) pools: HashMap<Uuid, bool>,
     /// Networks to read again.
     pub(crate) networks: HashSet<Uuid>,
+    /// Whether all pools are to be read again.
+    pub(crate) all_pools: bool,
+    /// Whether all networks are to be read again.
+    pub(crate) all_networks: bool,
     /// Whether devices of the host came, went or changed.
     pub(crate) devices: bool,
     /// Who waits until all of the above is read and published.
@@ -87,6 +93,18 @@ impl Around {
         self.wake.notify_one();
     }
 
+    /// Some network may have come, gone or changed.
+    pub(crate) fn all_networks(&self) {
+        self.lock().all_networks = true;
+        self.wake.notify_one();
+    }
+
+    /// Some pool may have come, gone or changed.
+    pub(crate) fn all_pools(&self) {
+        self.lock().all_pools = true;
+        self.wake.notify_one();
+    }
+
     /// Some device of the host may have come, gone or changed.
     pub(crate) fn devices(&self) {
         self.lock().devices = true;
@@ -113,7 +131,8 @@ impl Around {
 
     fn take_now(&self) -> Option<PendingAround> {
         let mut pending = self.lock();
-        let nothing = pending.pools.is_empty() && pending.networks.is_empty() && !pending.devices;
+        let whole = pending.all_pools || pending.all_networks || pending.devices;
+        let nothing = pending.pools.is_empty() && pending.networks.is_empty() && !whole;
         if nothing && pending.waiting.is_empty() {
             return None;
         }
@@ -143,6 +162,12 @@ impl Hints {
         let had = pending.domains.entry(id).or_default();
         *had = depth.max(*had);
         drop(pending);
+        self.wake.notify_one();
+    }
+
+    /// Something about the machine of this name may have changed.
+    pub(crate) fn named(&self, name: String) {
+        self.lock().named.insert(name);
         self.wake.notify_one();
     }
 
@@ -177,7 +202,8 @@ impl Hints {
     pub(crate) async fn take(&self) -> Pending {
         loop {
             let pending = mem::take(&mut *self.lock());
-            if !pending.domains.is_empty() || pending.lost.is_some() || !pending.waiting.is_empty() {
+            let machines = !pending.domains.is_empty() || !pending.named.is_empty();
+            if machines || pending.lost.is_some() || !pending.waiting.is_empty() {
                 return pending;
             }
             self.wake.notified().await;

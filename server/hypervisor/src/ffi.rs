@@ -10,11 +10,13 @@ mod console;
 use std::{
     collections::HashMap,
     ffi::{CStr, c_char, c_int, c_uint, c_void},
+    os::fd::OwnedFd,
     ptr, slice,
     sync::Arc,
 };
 
 use model::network::Lease;
+use tokio::io::unix::AsyncFd;
 use uuid::Uuid;
 use virt::{connect::Connect, domain::Domain, error::Error, network::Network};
 use virt_sys as sys;
@@ -580,4 +582,10 @@ pub(crate) fn abort_job(domain: &Domain) -> Result<(), Error> {
     // SAFETY: the domain is valid.
     let done = unsafe { sys::virDomainAbortJob(domain.as_ptr()) };
     if done < 0 { Err(Error::last_error()) } else { Ok(()) }
+}
+
+/// A descriptor whose readiness tokio waits for; must be called on its runtime.
+pub(crate) fn wait_on(descriptor: OwnedFd) -> Option<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` is open, stays the same, and is closed only after the `AsyncFd` that owns it.
+    unsafe { AsyncFd::register(descriptor) }.ok()
 }

@@ -29,6 +29,7 @@ use crate::{
     HostConfig, Sink,
     error::Error,
     events::PendingAround,
+    folders::PoolFolders,
     link::{Lane, Session},
     network,
     places::Key,
@@ -103,6 +104,12 @@ impl Keeper {
 
     /// Reads what hints name, publishes the differences, and tells who waits.
     async fn follow(&mut self, session: &Arc<Session>, pending: PendingAround) {
+        if pending.all_networks {
+            self.read_networks(session, false).await;
+        }
+        if pending.all_pools {
+            self.read_pools(session, false).await;
+        }
         for id in pending.networks {
             match session.call(Lane::Read, move |connect| network::network(connect, id)).await {
                 Ok(network) => self.adopt_network(id, network, false),
@@ -193,7 +200,20 @@ impl Keeper {
                 self.shared.volumes.remove(id);
             }
         }
+        self.tell_folders();
         event
+    }
+
+    /// Tells where the pools that are started keep their files, when that is news.
+    fn tell_folders(&self) {
+        let folders = self.pools.iter().filter(|(_, pool)| pool.state.is_active() && pool.keeps_files());
+        let folders = folders.filter(|(_, pool)| pool.has_paths() && !pool.path.is_empty());
+        let folders: PoolFolders = folders.map(|(id, pool)| (*id, pool.path.clone().into())).collect();
+        self.shared.pool_folders.send_if_modified(|had| {
+            let news = *had != folders;
+            *had = folders;
+            news
+        });
     }
 
     fn adopt_network(&mut self, id: Uuid, read: Option<Network>, resync: bool) {

@@ -26,6 +26,7 @@ mod places;
 mod raw;
 mod uses;
 
+mod folders;
 mod keeper;
 mod watcher;
 
@@ -55,6 +56,7 @@ use virt::connect::Connect;
 use crate::{
     error::Error,
     events::Around,
+    folders::Folders,
     keeper::Keeper,
     link::Lane,
     places::Places,
@@ -128,7 +130,7 @@ pub trait Sink: Send + Sync + 'static {
 pub struct Hypervisor {
     config: HostConfig,
     shared: Arc<Shared>,
-    tasks: [JoinHandle<()>; 3],
+    tasks: [JoinHandle<()>; 4],
 }
 
 /// How long a start waits to learn whether there is a local libvirt.
@@ -167,8 +169,9 @@ impl Hypervisor {
         let shared = Arc::new(Shared::new(RawImages::new(config.id.clone(), sink.clone())));
         let watcher = tokio::spawn(Watcher::new(config.clone(), shared.clone(), sink.clone()).run());
         let keeper = tokio::spawn(Keeper::new(&config, shared.clone(), sink.clone()).run());
+        let folders = tokio::spawn(Folders::new(shared.clone(), sink.clone()).run());
         let sampler = tokio::spawn(Sampler::new(&config, shared.clone(), sink).run());
-        Self { config, shared, tasks: [watcher, keeper, sampler] }
+        Self { config, shared, tasks: [watcher, keeper, folders, sampler] }
     }
 
     /// Waits until the first listing has finished or failed.

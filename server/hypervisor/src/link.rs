@@ -237,9 +237,9 @@ impl Session {
             CALLS[Lane::Machine as usize].note(began.elapsed(), result.is_err());
             // Its place was given to others when it was given up.
             if over.swap(true, Ordering::AcqRel) {
-                permit.forget()
+                permit.forget();
             } else {
-                drop(permit)
+                drop(permit);
             }
             result
         });
@@ -290,6 +290,12 @@ impl Session {
             *slot = None;
         }
         self.hints.domain(id, Depth::Whole);
+    }
+
+    /// Whether its daemon is one of a user's own (`qemu:///session`).
+    pub(crate) fn is_of_user(&self) -> bool {
+        let path = self.uri.split_once("://").map_or("", |(_, rest)| rest);
+        path.split('?').next().is_some_and(|path| path.ends_with("/session"))
     }
 
     /// A place in the machines' lane, unless the machine hangs, or so many others that the daemon

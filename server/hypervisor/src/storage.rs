@@ -4,9 +4,11 @@
 mod images;
 mod roots;
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use model::{
-    Fault, FaultKind, Pool, PoolCommand, Volume,
+    Fault, FaultKind, Pool, PoolCommand, Volume, natural,
     storage::{PoolSpec, PoolState, VolumeSpec},
 };
 use uuid::Uuid;
@@ -25,6 +27,12 @@ use crate::{
 pub(crate) fn pools(connect: &Connect) -> Result<Vec<Pool>, Error> {
     let handles = connect.list_all_storage_pools(0)?;
     handles.iter().filter_map(|handle| gone_is_none(read(handle)).transpose()).collect()
+}
+
+/// The pools that start with their host.
+pub(crate) fn autostarted(connect: &Connect) -> Result<HashSet<Uuid>, Error> {
+    let handles = connect.list_all_storage_pools(sys::VIR_CONNECT_LIST_STORAGE_POOLS_AUTOSTART)?;
+    handles.iter().map(|handle| Ok(handle.uuid()?)).collect()
 }
 
 /// One pool; none when it does not exist.
@@ -76,7 +84,7 @@ pub(crate) fn volumes_of(pool: &StoragePool) -> Result<Vec<Volume>, Error> {
     let handles = pool.list_all_volumes(0)?;
     let read = handles.iter().filter_map(|handle| gone_is_none(volume(handle)).transpose());
     let mut volumes = read.collect::<Result<Vec<_>, Error>>()?;
-    volumes.sort_by(|a, b| a.name.cmp(&b.name));
+    volumes.sort_by(|a, b| natural(&a.name, &b.name));
     Ok(volumes)
 }
 

@@ -50,6 +50,7 @@ use crate::{
     HostConfig, Sink,
     claims::Claims,
     events::{Depth, Pending},
+    folders::PoolFolders,
     guest,
     keeper::Volumes,
     link::{Lane, Opener, Session, without_secrets},
@@ -68,6 +69,8 @@ pub(crate) struct Shared {
     session: watch::Sender<Option<Arc<Session>>>,
     /// What volumes there are, for those who look at them.
     pub(crate) volumes: Volumes,
+    /// Where the pools that are started keep their files.
+    pub(crate) pool_folders: watch::Sender<PoolFolders>,
     /// What storage each machine named last.
     pub(crate) sources: Sources,
     /// Which images are raw, whatever is in them.
@@ -93,6 +96,7 @@ impl Shared {
         Self {
             session: watch::Sender::new(None),
             volumes: Volumes::default(),
+            pool_folders: watch::Sender::default(),
             sources: Sources::default(),
             raw,
             claims: Claims::default(),
@@ -185,7 +189,7 @@ pub(crate) fn now() -> u64 {
 impl Watcher {
     pub(crate) fn new(config: HostConfig, shared: Arc<Shared>, sink: Arc<dyn Sink>) -> Self {
         let inventory = config.unread();
-        let questions = Questions::new(sink.clone());
+        let questions = Questions::new(config.id.clone(), sink.clone());
         Self { config, shared, sink, inventory, questions, failing: None }
     }
 
@@ -250,7 +254,15 @@ impl Watcher {
         if let Some(why) = pending.lost {
             return Err(Broken(why.into()));
         }
-        let wanted: Vec<(Uuid, Depth)> = pending.domains.into_iter().collect();
+        let mut wanted = pending.domains;
+        if !pending.named.is_empty() {
+            let known = self.inventory.domains.iter().filter(|(_, known)| pending.named.contains(&known.name));
+            for (id, _) in known {
+                let depth = wanted.entry(*id).or_default();
+                *depth = Depth::Whole.max(*depth);
+            }
+        }
+        let wanted: Vec<(Uuid, Depth)> = wanted.into_iter().collect();
         for batch in wanted.chunks(BATCH) {
             match readings::some(session, batch, &self.inventory.domains).await {
                 Ok(read) => {

@@ -4,7 +4,7 @@ use std::{cmp::Ordering, collections::HashMap, ops::Range, sync::Arc};
 
 use leptos::prelude::*;
 use leptos_router::params::ParamsMap;
-use model::{Domain, DomainRef, DomainState, VmStats};
+use model::{Domain, DomainRef, DomainState, VmStats, by_address, natural};
 
 use super::Counts;
 use crate::{
@@ -106,7 +106,7 @@ impl View {
                 None => self.compare((a_id, a, a_name), (b_id, b, b_name)),
             };
             let by = if self.order.descending { by.reverse() } else { by };
-            by.then_with(|| a_name.cmp(b_name)).then_with(|| a_id.cmp(b_id))
+            by.then_with(|| natural(a_name, b_name)).then_with(|| a_id.cmp(b_id))
         });
         chosen.into_iter().map(|(id, ..)| id).collect()
     }
@@ -168,9 +168,12 @@ impl View {
             // The longest time first is the smallest moment.
             "since" => b.since.cmp(&a.since),
             "vcpus" => a.vcpus.cmp(&b.vcpus),
-            "address" => a.addresses.cmp(&b.addresses),
+            "address" => match (a.addresses.first(), b.addresses.first()) {
+                (Some(a), Some(b)) => by_address(a, b),
+                (a, b) => a.is_some().cmp(&b.is_some()),
+            },
             "autostart" => b.autostart.cmp(&a.autostart),
-            _ => a_name.cmp(b_name),
+            _ => natural(a_name, b_name),
         }
     }
 

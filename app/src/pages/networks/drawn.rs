@@ -3,7 +3,7 @@
 use leptos::{either::Either, prelude::*};
 use leptos_router::hooks::use_location;
 use model::{
-    Domain, DomainRef, FaultKind, HostInventory, Network, NetworkCommand,
+    Domain, DomainRef, FaultKind, HostInventory, Network, NetworkCommand, by_address, natural,
     network::{Lease, Subnet, attached},
 };
 
@@ -112,7 +112,7 @@ fn one(id: &DomainRef) -> (String, AnyView) {
     let found = hosts.hosts.get(&id.host).and_then(|host| Some((host, host.networks.get(&id.id)?)));
     let Some((host, network)) = found else { return ("Networks".into(), missing("network", routes::NETWORKS)) };
     let mut machines: Vec<&Domain> = attached(host, network).collect();
-    machines.sort_by(|a, b| a.name.cmp(&b.name));
+    machines.sort_by(|a, b| natural(&a.name, &b.name));
     let ranges = network.subnets.iter().flat_map(|subnet| &subnet.ranges);
     let ranges: Vec<String> = ranges.map(|(first, last)| format!("{first} to {last}")).collect();
     let own: Vec<String> =
@@ -201,6 +201,8 @@ fn leases(network: &Network, machines: &[&Domain], id: &DomainRef) -> AnyView {
 }
 
 fn lease_table(leases: &[Lease], machines: &[&Domain], id: &DomainRef) -> AnyView {
+    let mut leases: Vec<&Lease> = leases.iter().collect();
+    leases.sort_by(|a, b| by_address(&a.address, &b.address));
     let rows = leases.iter().map(|lease| {
         let same = |mac: &str| mac.eq_ignore_ascii_case(&lease.mac);
         let domain = machines.iter().find(|domain| domain.interfaces.iter().any(|interface| same(&interface.mac)));

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use model::Volume;
+use model::{Volume, natural};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -89,7 +89,7 @@ impl Volumes {
         let stays = |volume: &&Volume| !came.contains(&volume.name) && !went.contains(&volume.name);
         let mut volumes: Vec<Volume> = volumes.iter().filter(stays).cloned().collect();
         volumes.extend(fresh);
-        volumes.sort_by(|a, b| a.name.cmp(&b.name));
+        volumes.sort_by(|a, b| natural(&a.name, &b.name));
         self.lock().remember(id, (at, Arc::new(volumes)), forgotten);
     }
 

@@ -7,9 +7,10 @@ use std::{
     time::Duration,
 };
 
+use model::HostId;
 use tokio::{
     task::{AbortHandle, JoinSet},
-    time::{Interval, MissedTickBehavior, interval, sleep},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep},
 };
 use uuid::Uuid;
 
@@ -17,6 +18,8 @@ use crate::{Sink, error::Error, guest::GuestReading};
 
 /// How often a guest that told everything is asked again.
 const REFRESH: Duration = Duration::from_secs(30);
+/// How often a guest is asked whose page somebody has open.
+const REFRESH_IN_SIGHT: Duration = Duration::from_secs(3);
 /// How often the same is done where only leases and neighbours tell something, which last.
 const REFRESH_WITHOUT_AGENT: Duration = Duration::from_secs(120);
 /// Pauses, in seconds, between questions to a guest that has not told everything yet.
@@ -27,16 +30,20 @@ const RUNS_ALREADY: usize = 3;
 const SILENCE: Duration = Duration::from_secs(10);
 /// How often it is looked whether somebody listens.
 const LOOK: Duration = Duration::from_secs(5);
+/// How often it is looked whose page is open.
+const LOOK_IN_SIGHT: Duration = Duration::from_millis(500);
 /// The kind of event that tells what a guest says.
 const KIND: &str = "guest-info-updated";
 
 pub(super) struct Questions {
+    host: HostId,
     sink: Arc<dyn Sink>,
     tasks: JoinSet<Done>,
     plans: HashMap<Uuid, Plan>,
     /// Machines that told everything and are asked again once somebody listens.
     resting: HashSet<Uuid>,
     look: Interval,
+    in_sight: Interval,
 }
 
 #[derive(Default)]
@@ -44,6 +51,8 @@ struct Plan {
     stage: Stage,
     /// How many questions it was asked in a row without telling all.
     asked: usize,
+    /// When it may be asked again because somebody has its page open.
+    again_from: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -84,10 +93,21 @@ enum Done {
 }
 
 impl Questions {
-    pub(super) fn new(sink: Arc<dyn Sink>) -> Self {
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { sink, tasks: JoinSet::new(), plans: HashMap::new(), resting: HashSet::new(), look }
+    pub(super) fn new(host: HostId, sink: Arc<dyn Sink>) -> Self {
+        let every = |period| {
+            let mut ticks = interval(period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        };
+        Self {
+            host,
+            sink,
+            tasks: JoinSet::new(),
+            plans: HashMap::new(),
+            resting: HashSet::new(),
+            look: every(LOOK),
+            in_sight: every(LOOK_IN_SIGHT),
+        }
     }
 
     /// Asks a machine as soon as possible, and with pauses until it told all; they are short
@@ -135,7 +155,19 @@ impl Questions {
                         }
                     }
                 }
+                _ = self.in_sight.tick(), if !self.plans.is_empty() => self.ask_in_sight(),
                 else => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Asks those whose page is open sooner than the others.
+    fn ask_in_sight(&mut self) {
+        for id in self.sink.watched(&self.host) {
+            let due = self.plans.get_mut(&id).filter(|plan| matches!(plan.stage, Stage::Waits(_) | Stage::Idle));
+            let due = due.and_then(|plan| plan.again_from.take_if(|from| *from <= Instant::now()));
+            if due.is_some() {
+                self.plan(id, Duration::ZERO);
             }
         }
     }
@@ -161,6 +193,7 @@ impl Questions {
             _ if answer.agent => REFRESH,
             _ => REFRESH_WITHOUT_AGENT,
         };
+        plan.again_from = Some(Instant::now() + if answer.silent { SILENCE } else { REFRESH_IN_SIGHT });
         if !again {
             plan.asked = if answer.complete { 0 } else { plan.asked + 1 };
         }
@@ -188,14 +221,14 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use model::Event;
-    use tokio::time::{Instant, timeout};
+    use tokio::time::timeout;
 
     use super::*;
 
     const ALL: Answer = Answer { complete: true, agent: true, silent: false };
 
     #[derive(Default)]
-    struct Listener(AtomicBool);
+    struct Listener(AtomicBool, AtomicBool);
 
     impl Sink for Listener {
         fn publish(&self, _: Vec<Event>) {}
@@ -203,6 +236,14 @@ mod tests {
         fn wants(&self, _: &str) -> bool {
             self.0.load(Ordering::Relaxed)
         }
+
+        fn watched(&self, _: &HostId) -> Vec<Uuid> {
+            self.1.load(Ordering::Relaxed).then_some(Uuid::from_u128(1)).into_iter().collect()
+        }
+    }
+
+    fn of(listener: Arc<Listener>) -> Questions {
+        Questions::new("atlas".parse().expect("a name"), listener)
     }
 
     async fn is_due(questions: &mut Questions, within: u64) -> bool {
@@ -215,7 +256,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_machine_is_asked_one_question_at_a_time_however_often_it_is_wanted() {
-        let mut questions = Questions::new(Arc::new(Listener::default()));
+        let mut questions = of(Arc::default());
         let id = Uuid::from_u128(1);
         for _ in 0..100 {
             questions.ask(id, true);
@@ -238,7 +279,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_guest_that_told_everything_is_asked_again_while_somebody_listens() {
         let listener = Arc::new(Listener::default());
-        let mut questions = Questions::new(listener.clone());
+        let mut questions = of(listener.clone());
         let id = Uuid::from_u128(1);
         questions.answered(id, ALL);
         assert!(!is_due(&mut questions, 3_600).await, "nobody listens");
@@ -254,8 +295,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_guest_whose_page_is_open_is_asked_within_five_seconds() {
+        let listener = Arc::new(Listener::default());
+        let mut questions = of(listener.clone());
+        let id = Uuid::from_u128(1);
+        listener.0.store(true, Ordering::Relaxed);
+        questions.answered(id, ALL);
+        assert!(!is_due(&mut questions, 29).await, "nobody has it open");
+        listener.1.store(true, Ordering::Relaxed);
+        assert!(is_due(&mut questions, 2).await, "somebody came");
+        questions.begin(id, async { Ok(GuestReading::default()) });
+        assert!(matches!(questions.next().await, Step::Read(..)));
+        questions.answered(id, ALL);
+        assert!(!is_due(&mut questions, 2).await && is_due(&mut questions, 2).await);
+        questions.begin(id, async { Ok(GuestReading::default()) });
+        assert!(matches!(questions.next().await, Step::Read(..)));
+        questions.answered(id, Answer { silent: true, ..ALL });
+        assert!(!is_due(&mut questions, 9).await && is_due(&mut questions, 2).await, "a silent one has its pause");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn an_agent_that_is_silent_has_longer_pauses() {
-        let mut questions = Questions::new(Arc::new(Listener::default()));
+        let mut questions = of(Arc::default());
         let id = Uuid::from_u128(1);
         let mut pauses = Vec::new();
         for silent in [false, false, true] {

@@ -12,8 +12,8 @@ use std::{
 
 use hypervisor::{HostConfig, Hypervisor, OpenConsole, Sink, StorageRoots, demo_host};
 use model::{
-    Command, Console, Domain, DomainCommand, Event, Fault, FaultKind, Host, HostInventory, Inventory, Network, Pool,
-    RequestId, Volume, domain::GuestDetails, hardware::Hardware, network::Lease,
+    Command, Console, Domain, DomainCommand, Event, Fault, FaultKind, Host, HostId, HostInventory, Inventory, Network,
+    Pool, RequestId, Volume, domain::GuestDetails, hardware::Hardware, network::Lease,
 };
 use tempfile::TempDir;
 use tokio::{sync::watch, time::timeout};
@@ -23,6 +23,8 @@ use uuid::Uuid;
 struct Mirror {
     state: Mutex<(Inventory, Vec<Event>)>,
     changed: watch::Sender<u64>,
+    /// Machines whose page somebody has open.
+    watched: Mutex<Vec<Uuid>>,
 }
 
 impl Sink for Mirror {
@@ -34,6 +36,10 @@ impl Sink for Mirror {
         }
         drop(state);
         self.changed.send_modify(|count| *count += 1);
+    }
+
+    fn watched(&self, _: &HostId) -> Vec<Uuid> {
+        self.watched.lock().expect("no panic inside").clone()
     }
 }
 
@@ -74,8 +80,11 @@ impl World {
 
     async fn start(configs: Vec<HostConfig>, folder: TempDir) -> Self {
         let hosts: BTreeMap<_, _> = configs.iter().map(|config| (config.id.clone(), config.unread())).collect();
-        let mirror =
-            Arc::new(Mirror { state: Mutex::new((Inventory { hosts }, Vec::new())), changed: watch::Sender::new(0) });
+        let mirror = Arc::new(Mirror {
+            state: Mutex::new((Inventory { hosts }, Vec::new())),
+            changed: watch::Sender::new(0),
+            watched: Mutex::default(),
+        });
         let sink: Arc<dyn Sink> = mirror.clone();
         let hosts = configs.into_iter().map(|config| Hypervisor::start(config, sink.clone())).collect();
         let world = Self { hosts, mirror, _folder: folder };
@@ -192,12 +201,17 @@ impl World {
         self.hypervisor().definition(self.domain(name).id, name, false).await
     }
 
-    /// Waits for an event after which `ready` gives something.
+    /// From now on somebody has the pages of these machines open.
+    pub fn watch(&self, machines: &[Uuid]) {
+        *self.mirror.watched.lock().expect("no panic inside") = machines.to_vec();
+    }
+
     /// Waits for an event.
     pub async fn until_event<T>(&self, what: &str, wanted: impl Fn(&Event) -> Option<T>) -> T {
         self.until(what, |_| self.events().iter().find_map(&wanted)).await
     }
 
+    /// Waits for an event after which `ready` gives something.
     pub async fn until<T>(&self, what: &str, ready: impl Fn(&Inventory) -> Option<T>) -> T {
         let mut changed = self.mirror.changed.subscribe();
         let wait = async {

@@ -1,0 +1,324 @@
+//! Watches what libvirt has no event for: whether a machine starts with its host, a definition
+//! changed for the next start, a saved memory that was thrown away, an entry added to a network,
+//! a volume that came, went or grew.
+//!
+//! Where libvirt runs on this machine, the kernel tells of each change in libvirt's own folders
+//! and those of its pools (inotify(7)), which costs nothing while nothing happens. Elsewhere a few
+//! listings that answer for all machines at once are compared, while somebody looks. It leaves
+//! hints and reads no object itself.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    env,
+    mem::MaybeUninit,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use tokio::{
+    io::unix::AsyncFd,
+    sync::watch,
+    task::spawn_blocking,
+    time::{Instant, sleep, sleep_until},
+};
+use uuid::Uuid;
+
+use crate::{
+    Sink,
+    domain::{self, Flags},
+    events::{Depth, Hints},
+    ffi,
+    link::{Lane, Session},
+    network,
+    places::Places,
+    storage,
+    watcher::Shared,
+};
+
+/// A change is told when nothing else came for so long, as libvirt writes a file before it knows
+/// of it itself.
+const QUIET: Duration = Duration::from_millis(200);
+/// A change is told after so long, however much more comes.
+const AT_MOST: Duration = Duration::from_secs(1);
+/// How often listings are compared where files cannot be watched.
+const COMPARE: Duration = Duration::from_secs(2);
+/// The kind of event by which it is known that somebody looks at machines.
+const KIND: &str = "domain-updated";
+
+/// The folders of pools, as the daemon names them.
+pub(crate) type PoolFolders = BTreeMap<Uuid, PathBuf>;
+
+/// The watching of one host.
+pub(crate) struct Folders {
+    shared: Arc<Shared>,
+    sink: Arc<dyn Sink>,
+}
+
+/// What a folder holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holds {
+    /// Definitions of machines, links to those that start with the host, or saved memory.
+    Machines,
+    Networks,
+    Pools,
+    /// The volumes of this pool.
+    Volumes(Uuid),
+}
+
+/// What changed and is not told yet.
+#[derive(Default)]
+struct Changed {
+    machines: HashSet<String>,
+    networks: bool,
+    pools: bool,
+    volumes: HashSet<Uuid>,
+    /// A folder came, or events were lost, so all is watched anew.
+    folders: bool,
+}
+
+impl Folders {
+    pub(crate) fn new(shared: Arc<Shared>, sink: Arc<dyn Sink>) -> Self {
+        Self { shared, sink }
+    }
+
+    /// Watches for ever.
+    pub(crate) async fn run(self) {
+        let mut sessions = self.shared.sessions();
+        loop {
+            let session = sessions.borrow_and_update().clone();
+            let Some(session) = session else {
+                if sessions.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            };
+            // What the test driver holds lives in this process and tells of each change.
+            if session.host.is_test_driver() {
+                sessions.changed().await.ok();
+                continue;
+            }
+            tokio::select! {
+                _ = sessions.changed() => {}
+                () = self.keep(&session) => {}
+            }
+        }
+    }
+
+    /// Watches one session until it is replaced.
+    async fn keep(&self, session: &Arc<Session>) {
+        let mut pools = self.shared.pool_folders.subscribe();
+        let mut listings = Listings::default();
+        let mut first = true;
+        loop {
+            let of_pools = pools.borrow_and_update().clone();
+            let from = session.clone();
+            let watched = spawn_blocking(move || Watched::new(&from, &of_pools)).await.ok().flatten();
+            // What changed while nobody watched.
+            if !std::mem::take(&mut first) {
+                session.hints.around.all_networks();
+                session.hints.around.all_pools();
+            }
+            match watched {
+                Some(watched) => watched.tell(&session.hints, &mut pools).await,
+                None => {
+                    sleep(COMPARE).await;
+                    if self.sink.wants(KIND) {
+                        listings.compare(session).await;
+                    }
+                    first = true;
+                }
+            }
+        }
+    }
+}
+
+/// The folders that the kernel watches for us.
+struct Watched {
+    descriptor: AsyncFd<OwnedFd>,
+    folders: HashMap<i32, Vec<Holds>>,
+}
+
+impl Watched {
+    /// Of a daemon on this machine whose configuration may be looked at; none of any other.
+    fn new(session: &Session, of_pools: &PoolFolders) -> Option<Self> {
+        let mut places = Places::new(Some(session.root.clone()?));
+        let descriptor = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok()?;
+        let mut folders: HashMap<i32, Vec<Holds>> = HashMap::new();
+        let mut add = |path: &Path, holds: Holds| {
+            let real = places.resolve(path).and_then(|path| places.real(&path))?;
+            let flags = WatchFlags::CREATE
+                | WatchFlags::DELETE
+                | WatchFlags::MOVED_FROM
+                | WatchFlags::MOVED_TO
+                | WatchFlags::CLOSE_WRITE
+                | WatchFlags::ONLYDIR;
+            let number = inotify::add_watch(&descriptor, real, flags).ok()?;
+            folders.entry(number).or_default().push(holds);
+            Some(())
+        };
+        let [config, state, running] = roots(session.is_of_user());
+        // Without this one we would not hear of machines.
+        add(&config.join("qemu"), Holds::Machines)?;
+        add(&config, Holds::Pools);
+        add(&config.join("qemu/autostart"), Holds::Machines);
+        add(&state.join("save"), Holds::Machines);
+        for folder in [config.join("qemu/networks"), config.join("qemu/networks/autostart"), running.join("network")] {
+            add(&folder, Holds::Networks);
+        }
+        add(&config.join("storage"), Holds::Pools);
+        add(&config.join("storage/autostart"), Holds::Pools);
+        for (id, folder) in of_pools {
+            add(folder, Holds::Volumes(*id));
+        }
+        Some(Self { descriptor: ffi::wait_on(descriptor)?, folders })
+    }
+
+    /// Tells what changes, until the folders themselves do.
+    async fn tell(self, hints: &Hints, pools: &mut watch::Receiver<PoolFolders>) {
+        loop {
+            let mut changed = Changed::default();
+            tokio::select! {
+                _ = pools.changed() => return,
+                () = self.read(&mut changed) => {}
+            }
+            let until = Instant::now() + AT_MOST;
+            while Instant::now() < until {
+                let pause = sleep_until(until.min(Instant::now() + QUIET));
+                tokio::select! {
+                    () = pause => break,
+                    () = self.read(&mut changed) => {}
+                }
+            }
+            changed.machines.into_iter().for_each(|name| hints.named(name));
+            changed.volumes.into_iter().for_each(|id| hints.around.pool(id, true));
+            if changed.networks {
+                hints.around.all_networks();
+            }
+            if changed.pools {
+                hints.around.all_pools();
+            }
+            if changed.folders {
+                return;
+            }
+        }
+    }
+
+    /// Waits for news and adds them.
+    async fn read(&self, changed: &mut Changed) {
+        let Ok(mut ready) = self.descriptor.readable().await else {
+            changed.folders = true;
+            return;
+        };
+        let mut room = [MaybeUninit::uninit(); 8_192];
+        let mut reader = inotify::Reader::new(self.descriptor.get_ref(), &mut room);
+        while let Ok(event) = reader.next() {
+            let name = event.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let holds = self.folders.get(&event.wd()).map(Vec::as_slice).unwrap_or_default();
+            changed.add(holds, event.events(), &name);
+        }
+        ready.clear_ready();
+    }
+}
+
+impl Changed {
+    /// Adds what the kernel says of one file.
+    fn add(&mut self, holds: &[Holds], what: ReadFlags, name: &str) {
+        if what.intersects(ReadFlags::QUEUE_OVERFLOW | ReadFlags::IGNORED | ReadFlags::UNMOUNT) {
+            self.folders = true;
+            self.networks = true;
+            self.pools = true;
+            return;
+        }
+        for holds in holds {
+            match holds {
+                Holds::Volumes(pool) => drop(self.volumes.insert(*pool)),
+                // A folder that comes is one of libvirt's that was not there yet.
+                _ if what.contains(ReadFlags::ISDIR) => self.folders = true,
+                Holds::Machines => {
+                    let machine = name.strip_suffix(".xml").or_else(|| name.strip_suffix(".save"));
+                    self.machines.extend(machine.map(str::to_owned));
+                }
+                Holds::Networks => self.networks |= name.ends_with(".xml"),
+                Holds::Pools => self.pools |= name.ends_with(".xml"),
+            }
+        }
+    }
+}
+
+/// Where libvirt keeps its configuration, QEMU's state, and what runs.
+fn roots(of_user: bool) -> [PathBuf; 3] {
+    if !of_user {
+        return ["/etc/libvirt", "/var/lib/libvirt/qemu", "/run/libvirt"].map(PathBuf::from);
+    }
+    let folder = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = folder("HOME").unwrap_or_default();
+    let config = folder("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")).join("libvirt");
+    let running = folder("XDG_RUNTIME_DIR").unwrap_or_else(|| home.join(".cache")).join("libvirt");
+    [config.clone(), config.join("qemu/lib"), running]
+}
+
+/// What the last listings said.
+#[derive(Default)]
+struct Listings {
+    machines: Option<HashMap<Uuid, Flags>>,
+    networks: Option<HashSet<Uuid>>,
+    pools: Option<HashSet<Uuid>>,
+}
+
+impl Listings {
+    /// Lists again and hints at what differs; what cannot be listed is left to the slow readings.
+    async fn compare(&mut self, session: &Arc<Session>) {
+        let hints = &session.hints;
+        if let Ok(machines) = session.call(Lane::Read, domain::flags).await {
+            if let Some(had) = &self.machines {
+                let differs = machines.iter().filter(|(id, flags)| had.get(id).is_some_and(|had| had != *flags));
+                differs.for_each(|(id, _)| hints.domain(*id, Depth::Whole));
+            }
+            self.machines = Some(machines);
+        }
+        if let Ok(networks) = session.call(Lane::Read, network::autostarted).await {
+            if let Some(had) = &self.networks {
+                had.symmetric_difference(&networks).for_each(|id| hints.around.network(*id));
+            }
+            self.networks = Some(networks);
+        }
+        if let Ok(pools) = session.call(Lane::Around, storage::autostarted).await {
+            if let Some(had) = &self.pools {
+                had.symmetric_difference(&pools).for_each(|id| hints.around.pool(*id, false));
+            }
+            self.pools = Some(pools);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_says_which_object_changed() {
+        let pool = Uuid::from_u128(7);
+        let mut changed = Changed::default();
+        changed.add(&[Holds::Machines], ReadFlags::MOVED_TO, "web.xml");
+        changed.add(&[Holds::Machines], ReadFlags::CREATE, "web.xml.new");
+        changed.add(&[Holds::Machines], ReadFlags::DELETE, "mail.save");
+        changed.add(&[Holds::Volumes(pool)], ReadFlags::CLOSE_WRITE, "a.qcow2");
+        assert_eq!(changed.machines, HashSet::from(["web".into(), "mail".into()]));
+        assert_eq!(changed.volumes, HashSet::from([pool]));
+        assert!(!changed.networks && !changed.pools && !changed.folders);
+        changed.add(&[Holds::Networks], ReadFlags::MOVED_TO, "lab.xml");
+        assert!(changed.networks && !changed.pools);
+        changed.add(&[Holds::Machines], ReadFlags::CREATE | ReadFlags::ISDIR, "autostart");
+        assert!(changed.folders, "it is watched from now on");
+    }
+
+    #[test]
+    fn a_queue_that_ran_over_reads_all_again() {
+        let mut changed = Changed::default();
+        changed.add(&[], ReadFlags::QUEUE_OVERFLOW, "");
+        assert!(changed.folders && changed.networks && changed.pools);
+    }
+}
