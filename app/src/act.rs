@@ -10,8 +10,8 @@ use std::{
 
 use leptos::prelude::*;
 use model::{
-    BatchRequest, CommandRequest, Domain, DomainCommand, DomainRef, Fault, FaultKind, HostId, Permission, RequestId,
-    event::Change,
+    BatchRequest, Command, CommandRequest, Domain, DomainCommand, DomainRef, Fault, FaultKind, HostId, Permission,
+    RequestId, event::Change,
 };
 
 use crate::{
@@ -26,6 +26,19 @@ pub(crate) struct Question {
     pub(crate) command: DomainCommand,
     /// With which machines.
     pub(crate) targets: Vec<(DomainRef, Arc<Domain>)>,
+}
+
+impl Question {
+    /// What it says of what happens.
+    pub(crate) fn why(&self) -> &'static str {
+        // One machine is asked about only where all of several would be.
+        self.command.asks(self.targets.len().max(2)).unwrap_or_default()
+    }
+
+    /// What has to be typed first, if anything.
+    pub(crate) fn typed(&self) -> Option<String> {
+        Command::from(self.command.clone()).typed("", self.targets.len())
+    }
 }
 
 /// How one command ended, or that it has not.
@@ -117,10 +130,15 @@ impl Acts {
             self.tell(command.label(), fault.sentence(), false);
             return;
         }
-        if command.loses().is_none() {
+        if command.asks(targets.len()).is_none() {
             self.run(&command, &targets);
             return;
         }
+        self.confirm(command, targets);
+    }
+
+    /// Does something with machines after a question in any case, as a key is hit by mistake.
+    pub(crate) fn confirm(self, command: DomainCommand, targets: Vec<DomainRef>) {
         let known = targets.into_iter().filter_map(|id| {
             let domain = self.store.rows.get_untracked(&id)?.domain.get_untracked();
             Some((id, domain))
@@ -292,6 +310,23 @@ impl Acts {
         for task in ended.iter().filter(|task| requests.contains(&task.task_id)) {
             self.happened(&Change::Task(task.clone()));
         }
+    }
+
+    /// Waits a while for requests to end, and gives the fault of one that failed.
+    #[cfg(feature = "hydrate")]
+    pub(crate) async fn ended(self, requests: &[RequestId]) -> Option<Fault> {
+        for _ in 0..100 {
+            let (ended, fault) = self.store.tasks.with_untracked(|tasks| {
+                let ours = tasks.iter().filter(|task| requests.contains(&task.task_id) && task.outcome.is_some());
+                let ended: Vec<_> = ours.collect();
+                (ended.len() == requests.len(), ended.iter().find_map(|task| task.fault.clone()))
+            });
+            if ended || fault.is_some() {
+                return fault;
+            }
+            gloo_timers::future::TimeoutFuture::new(100).await;
+        }
+        None
     }
 
     /// Tells a sentence that is about no command.

@@ -314,6 +314,9 @@ impl Beforehand {
         if let Some(Shelf::One(id)) = routes::shelf_at(address, routes::STORAGE) {
             read.volumes = Some(backend.volumes(&id).await.map(Arc::new));
         }
+        if let Some(id) = routes::pool_to_empty(address) {
+            read.volumes = Some(backend.volumes(&id).await.map(Arc::new));
+        }
         if routes::shelf_at(address, routes::STORAGE).is_some() {
             read.users_of_pools = backend.users_of_pools().await;
         }

@@ -365,8 +365,20 @@ fn notice_view(acts: Acts, notice: Notice) -> AnyView {
 fn Confirmation() -> impl IntoView {
     let (store, acts) = (use_store(), expect_context::<Acts>());
     let open = Signal::derive(move || acts.question.with(Option::is_some));
-    let close = move || acts.question.set(None);
+    let said = RwSignal::new(String::new());
+    let close = move || {
+        acts.question.set(None);
+        said.set(String::new());
+    };
+    let asked = move |of: fn(&Question) -> String| {
+        move || acts.question.with(|question| question.as_ref().map(of).unwrap_or_default())
+    };
+    let wanted = move || acts.question.with(|question| question.as_ref().and_then(Question::typed));
+    let missing = move || wanted().is_some_and(|wanted| said.with(|said| said.trim() != wanted));
     let confirm = move |_| {
+        if untrack(missing) {
+            return;
+        }
         if let Some(Question { command, targets }) = acts.question.get_untracked() {
             let ids: Vec<_> = targets.into_iter().map(|(id, _)| id).collect();
             acts.run(&command, &ids);
@@ -375,12 +387,17 @@ fn Confirmation() -> impl IntoView {
     };
     view! {
         <Dialog open=open on_close=close labelled_by="question">
-            <h2 id="question">{move || acts.question.with(|question| question.as_ref().map(heading).unwrap_or_default())}</h2>
-            <p>{move || acts.question.with(|question| question.as_ref().and_then(|question| question.command.loses()).unwrap_or_default().to_owned())}</p>
+            <h2 id="question">{asked(heading)}</h2>
+            <p>{asked(|question| question.why().to_owned())}</p>
             <ul class="doomed">{move || acts.question.with(|question| question.as_ref().map(|question| doomed(store, question))).into_any()}</ul>
+            {move || wanted().map(|wanted| view! {
+                <label class="typed">{format!("Type {wanted} to go on")}
+                    <input type="text" inputmode="numeric" autocomplete="off" prop:value=move || said.get() on:input=move |event| said.set(event_target_value(&event))/>
+                </label>
+            }.into_any()).into_any()}
             <div class="buttons">
                 <button class="btn" autofocus on:click=move |_| close()>"Cancel"</button>
-                <button class="btn danger" on:click=confirm>{move || acts.question.with(|question| question.as_ref().map(|question| question.command.label()).unwrap_or_default().to_owned())}</button>
+                <button class="btn danger" on:click=confirm aria-disabled=move || missing().then_some("true")>{asked(|question| question.command.label().to_owned())}</button>
             </div>
         </Dialog>
     }
@@ -395,10 +412,12 @@ fn heading(question: &Question) -> String {
 
 fn doomed(store: Store, question: &Question) -> Vec<AnyView> {
     let now = store.minute.get_untracked();
+    let more = question.targets.len().saturating_sub(20);
+    let more = (more > 0).then(|| view! { <li>{format!("and {more} more")}</li> }.into_any());
     question.targets.iter().take(20).map(|(id, domain)| {
         let since = domain.since.map(|since| format!(" for {}", format::span(now.saturating_sub(since))));
         view! { <li><b>{domain.name.clone()}</b> " on " {id.host.to_string()} ", " {domain.state.label().to_ascii_lowercase()} {since}</li> }.into_any()
-    }).collect_view()
+    }).chain(more).collect_view()
 }
 
 /// A page that does not exist.

@@ -352,6 +352,14 @@ pub fn confirm(kind: &str, targets: &[DomainRef], back: &str, fields: &[(&str, &
     at(&format!("/confirm?do={kind}&on={}&back={}{fields}", targets.join(","), escape(back)))
 }
 
+/// The pool that the question at an address is about, where all that it holds would go with it.
+pub fn pool_to_empty(address: &str) -> Option<DomainRef> {
+    let query = address.strip_prefix(&at("/confirm?"))?;
+    let value = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    let whole = value("do") == Some("deletePool") && value("field-content").is_some();
+    value("on").filter(|_| whole)?.parse().ok()
+}
+
 /// What stands before the names of a command's own fields in the address of that question.
 pub const FIELD: &str = "field-";
 

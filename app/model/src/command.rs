@@ -171,6 +171,25 @@ impl Command {
         }
     }
 
+    /// What somebody is asked before this happens to so many objects; none when nobody is.
+    pub fn asks(&self, targets: usize) -> Option<&'static str> {
+        match self {
+            Self::Domain(command) => command.asks(targets),
+            _ => self.loses(),
+        }
+    }
+
+    /// What is to be typed before this happens to so many objects, the first of which has this
+    /// name: a number of machines that nobody means by mistake, the name of what is lost with all
+    /// that it holds. None where a click is enough.
+    pub fn typed(&self, name: &str, targets: usize) -> Option<String> {
+        match self {
+            Self::Domain(_) if targets > domain::MANY => Some(targets.to_string()),
+            Self::Pool(PoolCommand::DeletePool { content: true }) => Some(name.to_owned()),
+            _ => None,
+        }
+    }
+
     /// The name of what it is about: the object's own, or that of the new one or the volume.
     /// None when there is no such object.
     pub fn target_name(&self, host: &HostInventory, target: Uuid) -> Option<String> {

@@ -74,12 +74,15 @@ pub struct Fault {
     /// What to do now, a sentence without final period.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// The argument at fault, as it is called in commands; its name begins the reason, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
 }
 
 impl Fault {
     /// A fault without a next step.
     pub fn new(kind: FaultKind, reason: impl Into<String>) -> Self {
-        Self { kind, reason: reason.into(), next: None }
+        Self { kind, reason: reason.into(), next: None, field: None }
     }
 
     /// The same fault with its next step.
@@ -95,14 +98,83 @@ impl Fault {
 
     /// An argument at fault.
     pub fn invalid(field: &str, why: &str) -> Self {
-        Self::new(FaultKind::Invalid, format!("{field}: {why}"))
+        Self { field: Some(field.to_owned()), ..Self::new(FaultKind::Invalid, format!("{field}: {why}")) }
     }
 
-    /// Reason and next step as one text.
+    /// What is wrong and the next step as one text for people.
     pub fn sentence(&self) -> String {
+        let why = match &self.field {
+            Some(field) => format!("{}: {}", label_of(field), self.about_field()),
+            None => self.reason.clone(),
+        };
         match &self.next {
-            Some(next) => format!("{}. {next}.", self.reason),
-            None => format!("{}.", self.reason),
+            Some(next) => format!("{why}. {next}."),
+            None => format!("{why}."),
         }
+    }
+
+    /// The reason without the name of the argument, for a place beside it.
+    pub fn about_field(&self) -> &str {
+        let field = self.field.as_deref().unwrap_or_default();
+        self.reason.strip_prefix(field).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&self.reason)
+    }
+}
+
+/// What forms call an argument.
+fn label_of(field: &str) -> &str {
+    match field {
+        "address" => "Address",
+        "backing" => "Based on",
+        "backingFormat" => "Format of that",
+        "bridge" => "Bridge of the host",
+        "capacityBytes" | "size" => "Size",
+        "description" => "Description",
+        "device" => "Device",
+        "dhcpFirst" => "DHCP from",
+        "dhcpLast" => "DHCP to",
+        "dhcp6First" => "DHCPv6 from",
+        "dhcp6Last" => "DHCPv6 to",
+        "domain" => "DNS domain",
+        "folder" => "Folder",
+        "format" => "Format",
+        "group" => "Volume group",
+        "host" => "Host",
+        "ipv4" => "IPv4: this host's address",
+        "ipv6" => "IPv6: this host's address",
+        "key" => "Key",
+        "kind" | "type" => "Type",
+        "mac" => "Hardware address",
+        "mode" => "Mode",
+        "name" => "Name",
+        "names" => "Names",
+        "password" => "Password",
+        "path" => "Path on the host",
+        "seconds" => "Seconds",
+        "select" => "Selection",
+        "sha256" => "SHA-256",
+        "tags" => "Tags",
+        "title" => "Title",
+        "to" => "Name of the copy",
+        "url" => "Address",
+        "user" => "User",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod field_tests {
+    use super::*;
+
+    #[test]
+    fn people_read_the_label_and_programs_the_name_of_an_argument() {
+        let fault = Fault::invalid("ipv4", "it is the host's address with its prefix").with_next("Mend it");
+        assert_eq!(fault.sentence(), "IPv4: this host's address: it is the host's address with its prefix. Mend it.");
+        assert_eq!(fault.about_field(), "it is the host's address with its prefix");
+        let said = serde_json::to_value(&fault).expect("JSON");
+        assert_eq!(
+            (&said["field"], &said["reason"]),
+            (&"ipv4".into(), &"ipv4: it is the host's address with its prefix".into())
+        );
+        assert_eq!(Fault::denied("web-01 runs").sentence(), "web-01 runs.");
     }
 }

@@ -4,8 +4,6 @@
 //! A page is read again as a whole, and those of its sections are replaced that nobody is at
 //! work in: a form that is open stays as it is.
 
-use std::rc::Rc;
-
 use leptos::prelude::*;
 use model::{Fault, RequestId};
 use serde::Deserialize;
@@ -158,7 +156,15 @@ fn is_busy(section: &Element) -> bool {
     let open = |what: &str| {
         section.matches(what).unwrap_or(false) || section.query_selector(what).is_ok_and(|found| found.is_some())
     };
-    open("details[open]") || open(":is(input, select, textarea):focus")
+    open("details[open]") || open(":is(input, select, textarea):focus") || is_typed(section)
+}
+
+/// Whether somebody has written something into a form that is not sent yet.
+fn is_typed(section: &Element) -> bool {
+    let fields = section.query_selector_all("input:not([type=hidden])").ok();
+    let fields = fields.into_iter().flat_map(|list| (0..list.length()).filter_map(move |at| list.item(at)));
+    let mut fields = fields.filter_map(|field| field.dyn_into::<web_sys::HtmlInputElement>().ok());
+    fields.any(|field| field.value() != field.default_value())
 }
 
 /// Lets forms show what their choice needs, as the page's own script does at first.
@@ -191,8 +197,7 @@ fn submitted(event: &leptos::ev::SubmitEvent, acts: Acts) {
     let (Some(form), Some(button)) = (form, button) else { return };
     let ours = form.closest(DRAWN).is_ok_and(|part| part.is_some());
     let commands = form.get_attribute("action").is_some_and(|action| action == routes::at(routes::COMMANDS));
-    // What is new has a page of its own to come back to.
-    if !ours || !commands || event.default_prevented() || button.value().ends_with("@new") {
+    if !ours || !commands || event.default_prevented() {
         return;
     }
     event.prevent_default();
@@ -202,19 +207,95 @@ fn submitted(event: &leptos::ev::SubmitEvent, acts: Acts) {
         return;
     }
     let Some(body) = body(&form, &button) else { return };
-    if let Ok(Some(open)) = form.closest("details") {
-        open.remove_attribute("open").ok();
-    }
-    let button = Rc::new(button);
+    wrong::clear(&form);
     button.set_attribute("aria-busy", "true").ok();
     leptos::task::spawn_local(async move {
         match send(body).await {
-            Ok(Answer::Accepted { request_ids, label, done, name }) => acts.follow(&request_ids, label, done, &name),
+            Ok(Answer::Accepted { request_ids, label, done, name }) => {
+                let sent = Sent { request_ids, label, done, name };
+                accepted(sent, acts, &form, button.value().ends_with("@new")).await;
+            }
             Ok(Answer::Confirm { confirm }) => window().location().assign(&confirm).unwrap_or_default(),
+            Err(fault) if wrong::shown(&form, &fault) => {}
             Err(fault) => acts.tell(&label, fault.sentence(), true),
         }
         button.remove_attribute("aria-busy").ok();
     });
+}
+
+/// What the server has taken.
+struct Sent {
+    request_ids: Vec<RequestId>,
+    label: String,
+    done: String,
+    name: String,
+}
+
+/// Leaves the form once what it asked for is under way. What is new has a page of its own to come
+/// back to, which one leaves only for something that is there.
+async fn accepted(sent: Sent, acts: Acts, form: &HtmlFormElement, new: bool) {
+    let Sent { request_ids, label, done, name } = sent;
+    if new {
+        match acts.ended(&request_ids).await {
+            Some(fault) if wrong::shown(form, &fault) => {}
+            Some(_) => acts.follow(&request_ids, label, done, &name),
+            None => {
+                let back = web_sys::FormData::new_with_form(form).ok().and_then(|data| data.get("back").as_string());
+                let back = routes::with_results(&back.unwrap_or_default(), &request_ids);
+                window().location().assign(&back).unwrap_or_default();
+            }
+        }
+        return;
+    }
+    if let Ok(Some(open)) = form.closest("details") {
+        open.remove_attribute("open").ok();
+    }
+    form.reset();
+    acts.follow(&request_ids, label, done, &name);
+}
+
+/// What is wrong with a field, beside it.
+mod wrong {
+    use super::*;
+
+    /// The field of a form that holds an argument of a command.
+    fn field_of(argument: &str) -> &str {
+        match argument {
+            "capacityBytes" => "size",
+            "kind" => "type",
+            "to" => "name",
+            other => other,
+        }
+    }
+
+    /// Shows a fault beside the field that it is about; not where there is none to be seen.
+    pub(super) fn shown(form: &HtmlFormElement, fault: &Fault) -> bool {
+        let Some(argument) = &fault.field else { return false };
+        let selector = format!(":is(input, select, textarea)[name='{}']:not([type=hidden])", field_of(argument));
+        let field = form.query_selector(&selector).ok().flatten();
+        let Some(field) = field.and_then(|field| field.dyn_into::<web_sys::HtmlElement>().ok()) else { return false };
+        let Ok(note) = document().create_element("small") else { return false };
+        note.set_class_name("wrong");
+        note.set_attribute("role", "alert").ok();
+        note.set_text_content(Some(&format!("{}.", fault.about_field())));
+        let label = field.closest("label").ok().flatten();
+        let beside = label.map_or_else(|| field.clone().into(), Element::from);
+        beside.append_child(&note).ok();
+        field.set_attribute("aria-invalid", "true").ok();
+        field.focus().ok();
+        true
+    }
+
+    /// Takes all that was shown away.
+    pub(super) fn clear(form: &HtmlFormElement) {
+        let all = |selector: &str| {
+            let found = form.query_selector_all(selector).ok();
+            let found = found.into_iter().flat_map(|list| (0..list.length()).filter_map(move |at| list.item(at)));
+            found.filter_map(|node| node.dyn_into::<Element>().ok()).collect::<Vec<_>>()
+        };
+        all(".wrong").iter().for_each(Element::remove);
+        all("[aria-invalid]").iter().for_each(|field| drop(field.remove_attribute("aria-invalid")));
+    }
 }
 
 /// The fields of a form with the button that was pressed, as they travel.

@@ -24,6 +24,7 @@ mod drawn {
 
     use crate::{
         around::drawn::hosts,
+        backend::Beforehand,
         format, routes,
         store::{Store, use_store},
         ui::controls::Empty,
@@ -82,12 +83,13 @@ mod drawn {
             fields.into_iter().map(|(name, value)| view! { <input type="hidden" name=name value=value/> }.into_any());
         view! {
             <section class="card ask">
-                <h1>{command.label()} " " {name}"?"</h1>
+                <h1>{command.label()} " " {name.clone()}"?"</h1>
                 <p>{command.loses()}</p>
+                {lost(&command)}
                 <form method="post" action=routes::at(routes::COMMANDS)>
                     {form_token()}
                     <input type="hidden" name="back" value=back.clone()/>
-                    <input type="hidden" name="confirm" value="yes"/>
+                    {said(command.typed(&name, 1))}
                     {hidden.collect_view()}
                     <div class="buttons">
                         <a class="btn" href=back>"Cancel"</a>
@@ -95,6 +97,38 @@ mod drawn {
                     </div>
                 </form>
             </section>
+        }
+        .into_any()
+    }
+
+    /// The volumes that go with their pool.
+    fn lost(command: &Command) -> AnyView {
+        if !matches!(command, Command::Pool(PoolCommand::DeletePool { content: true })) {
+            return ().into_any();
+        }
+        match use_context::<Beforehand>().and_then(|read| read.volumes) {
+            Some(Ok(volumes)) if volumes.is_empty() => view! { <p>"It holds no volumes."</p> }.into_any(),
+            Some(Ok(volumes)) => {
+                let more = volumes.len().saturating_sub(20);
+                let more = (more > 0).then(|| view! { <li>{format!("and {more} more")}</li> }.into_any());
+                let list = volumes.iter().take(20).map(|volume| {
+                    view! { <li><b>{volume.name.clone()}</b> ", " {format::size(volume.capacity_bytes)}</li> }
+                        .into_any()
+                });
+                view! { <p>{format!("{} go with it:", format::count(volumes.len(), "volume"))}</p><ul class="doomed">{list.chain(more).collect_view()}</ul> }.into_any()
+            }
+            // Of one that is stopped nobody knows.
+            _ => view! { <p>"What it holds cannot be listed now, and is deleted all the same."</p> }.into_any(),
+        }
+    }
+
+    /// The field that says yes: one to type in where a click is too little.
+    fn said(typed: Option<String>) -> AnyView {
+        let Some(typed) = typed else { return view! { <input type="hidden" name="confirm" value="yes"/> }.into_any() };
+        view! {
+            <label class="typed">{format!("Type {typed} to go on")}
+                <input type="text" name="confirm" required="" autocomplete="off" spellcheck="false"/>
+            </label>
         }
         .into_any()
     }
@@ -123,12 +157,12 @@ mod drawn {
         view! {
             <section class="card ask">
                 <h1>{heading.clone()}</h1>
-                <p>{command.loses()}</p>
+                <p>{command.asks(named.len())}</p>
                 <ul class="doomed">{list.collect_view()}</ul>
                 <form method="post" action=routes::at(routes::COMMANDS)>
                     {form_token()}
                     <input type="hidden" name="back" value=back.clone()/>
-                    <input type="hidden" name="confirm" value="yes"/>
+                    {said(Command::from(command.clone()).typed("", targets.len()))}
                     {fields}
                     <div class="buttons">
                         <a class="btn" href=back>"Cancel"</a>

@@ -375,6 +375,8 @@ mod keys {
             return false;
         };
         match row.domain.with_untracked(|domain| store.check(&command, domain, &host)) {
+            // A letter is typed by mistake where a search was meant.
+            Ok(()) if matches!(command, DomainCommand::Shutdown {}) => acts.confirm(command, vec![id]),
             Ok(()) => acts.ask(command, vec![id]),
             Err(fault) => acts.tell(command.label(), fault.sentence(), false),
         }

@@ -16,6 +16,7 @@ mod domain;
 mod guest;
 mod host;
 mod network;
+mod nics;
 mod stats;
 mod storage;
 
@@ -256,7 +257,13 @@ impl Hypervisor {
         name: &str,
         command: NetworkCommand,
     ) -> Result<(), Fault> {
-        let work = move |connect: &Connect| network::run(connect, id, &command);
+        let root = self.shared.session().and_then(|session| session.root.clone());
+        let work = move |connect: &Connect| {
+            if let (NetworkCommand::DefineNetwork { network, .. }, Some(root)) = (&command, &root) {
+                nics::check(root, network).map_err(Error::Said)?;
+            }
+            network::run(connect, id, &command)
+        };
         self.run_around((request, id), name, (Lane::Command, work), |around| around.network(id)).await
     }
 

@@ -137,7 +137,13 @@ async fn take(sight: Sight, origin: Origin, fields: &Fields, scripted: bool) -> 
     sight.backend.may_send(&origin)?;
     let (command, targets) = (wanted(kind, fields)?, fields.targets(kind, target, token)?);
     let back = super::back_to(fields.get("back"), routes::VMS);
-    if command.loses().is_some() && fields.get("confirm").is_none() {
+    let hosts = sight.backend.feed().snapshot().hosts;
+    let name_of = |id: &DomainRef| command.target_name(hosts.hosts.get(&id.host)?, id.id);
+    let names: Vec<String> = targets.iter().filter_map(name_of).collect();
+    let typed = command.typed(names.first().map_or("", String::as_str), targets.len());
+    let said = fields.get("confirm");
+    let confirmed = said.is_some_and(|said| typed.as_ref().is_none_or(|typed| said.trim() == typed));
+    if command.asks(targets.len()).is_some() && !confirmed {
         let confirm = routes::confirm(kind, &targets, &back, &fields.own());
         return Ok(match scripted {
             true => Json(json!({ "confirm": confirm })).into_response(),
@@ -150,9 +156,6 @@ async fn take(sight: Sight, origin: Origin, fields: &Fields, scripted: bool) -> 
     let source = if scripted { Source::Page } else { Source::Form };
     let (origin, backend) = (Origin { source, ..origin }, &sight.backend);
     let label = command.label();
-    let hosts = backend.feed().snapshot().hosts;
-    let name_of = |id: &DomainRef| command.target_name(hosts.hosts.get(&id.host)?, id.id);
-    let names: Vec<String> = targets.iter().filter_map(name_of).collect();
     // The same form sent twice makes the same ids, and so has one effect.
     let wish = format!("{kind}@{target} {:?}", fields.own());
     let sent = targets.into_iter().map(|target| {

@@ -146,6 +146,9 @@ const MAX_TAGS: usize = 32;
 /// Longest tag in characters.
 const MAX_TAG: usize = 48;
 
+/// Where more machines than this are meant at once, their number is to be typed.
+pub(super) const MANY: usize = 50;
+
 impl DomainCommand {
     /// The commands that need nothing but a target, in the order of menus.
     pub const BUTTONS: [Self; 11] = [
@@ -269,6 +272,19 @@ impl DomainCommand {
             Self::Nmi {} => Some("Many guests answer an NMI with a crash dump and a restart."),
             _ => None,
         }
+    }
+
+    /// What somebody is asked before this happens to so many machines: what is lost, or what stops
+    /// for all of them at once. None when nobody is asked.
+    pub fn asks(&self, machines: usize) -> Option<&'static str> {
+        let several = match self {
+            Self::Shutdown {} => Some("What runs inside is asked to end, and is gone until the next start."),
+            Self::Reboot {} => Some("What runs inside is asked to end, and is gone until the guest is up again."),
+            Self::Save {} => Some("Memory goes to disk, and what runs inside stands still until the next start."),
+            _ if machines > MANY => Some("It happens to all of them, which may take a while and burden their hosts."),
+            _ => None,
+        };
+        self.loses().or(several.filter(|_| machines > 1))
     }
 
     /// Whether it is the guest's agent that does it.
