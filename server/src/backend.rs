@@ -12,13 +12,13 @@ pub(crate) mod upload;
 mod watch;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
 use app::backend::{Accounts, AccountsWish, Done, Visit};
-use hypervisor::{HostConfig, Hypervisor, Sink};
+use hypervisor::{HostConfig, Hypervisor, LastStates, Sink};
 use model::{
     Command, CommandRequest, Domain, DomainCommand, DomainRef, Event, Fault, FaultKind, HostId, HostInventory,
     HostStats, Network, Origin, Receipt, RequestId, Task, VmStats,
@@ -108,6 +108,15 @@ impl Sink for ToFeed {
 
     fn watched(&self, host: &HostId) -> Vec<Uuid> {
         self.0.watched(host)
+    }
+
+    fn last_states(&self, host: HostId, ids: Vec<Uuid>) -> LastStates {
+        let journal = self.2.upgrade();
+        Box::pin(async move {
+            let Some(journal) = journal else { return HashMap::new() };
+            // A journal that cannot be read is told elsewhere.
+            journal.events.last_states(host, ids).await.unwrap_or_default()
+        })
     }
 
     fn raw_images(&self, host: &HostId) -> Vec<String> {

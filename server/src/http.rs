@@ -44,7 +44,8 @@ use tower_http::{
     timeout::{RequestBodyTimeoutLayer, TimeoutLayer},
 };
 
-use self::{assets::Assets, door::Door, guard::Guard, pages::Pages};
+pub(crate) use self::assets::Assets;
+use self::{door::Door, guard::Guard, pages::Pages};
 use crate::{
     Backend,
     auth::{Asking, Auth},
@@ -61,8 +62,14 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
 /// The whole server as a router.
-pub(crate) fn router(backend: &Arc<Backend>, config: &Config, asking: Asking, set_up: Option<&str>) -> Router {
-    let assets = Arc::new(Assets::find(&config.site));
+pub(crate) fn router(
+    backend: &Arc<Backend>,
+    config: &Config,
+    assets: Assets,
+    asking: Asking,
+    set_up: Option<&str>,
+) -> Router {
+    let assets = Arc::new(assets);
     let pages = Arc::new(Pages::new(backend.clone(), assets.clone()));
     let guard = Arc::new(Guard::new(config.allow_host.clone()));
     let trusted = config.trusted_proxies.clone();

@@ -1,6 +1,8 @@
 //! The promises of the journal, on real files.
 
-use model::{DomainCommand, FaultKind, Origin, RequestId, TaskState};
+use std::sync::Arc;
+
+use model::{DomainCommand, DomainState, Event, FaultKind, HostId, Origin, RequestId, TaskState};
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -282,6 +284,45 @@ async fn past_events_are_read_by_time_machine_and_kind() {
     assert_eq!((first.len(), times(Span { after: next, ..base.clone() }).await.0), (6, vec![7, 8, 9, 10]));
     journal.events.forget(8).await.expect("written");
     assert_eq!(times(base).await.0, [8, 9, 10]);
+}
+
+#[tokio::test]
+async fn the_state_that_a_machine_came_to_last_is_remembered_with_its_time() {
+    let folder = TempDir::new().expect("a folder");
+    let journal = open(&folder);
+    let host: HostId = "atlas".parse().expect("a name");
+    let change = |at: u64, id: u128, new_state: DomainState| {
+        let event = Event::VmStateChanged(model::event::VmStateChanged {
+            host_id: host.clone(),
+            vm_id: Uuid::from_u128(id),
+            vm_name: "web".into(),
+            old_state: DomainState::Stopped,
+            new_state,
+            vm: Arc::default(),
+            version: 1,
+            timestamp: at,
+            cause: None,
+            resync: false,
+        });
+        EventRow {
+            n: 0,
+            at,
+            cursor: format!("0000000000000001-{at}"),
+            kind: event.kind().into(),
+            host: Some(host.clone()),
+            subject: Some(Uuid::from_u128(id)),
+            data: event.data(),
+        }
+    };
+    let rows = [(1, 7, DomainState::Running), (2, 8, DomainState::Paused), (3, 7, DomainState::Stopped)];
+    journal.events.append(rows.map(|(at, id, state)| change(at, id, state)).to_vec()).await.expect("written");
+    let ids = [7, 8, 9].map(Uuid::from_u128).to_vec();
+    let states = journal.events.last_states(host.clone(), ids.clone()).await.expect("read");
+    let of = |id: u128| states.get(&Uuid::from_u128(id)).copied();
+    assert_eq!((of(7), of(8)), (Some((DomainState::Stopped, 3)), Some((DomainState::Paused, 2))));
+    assert_eq!(of(9), None);
+    let elsewhere = journal.events.last_states("other".parse().expect("a name"), ids).await.expect("read");
+    assert!(elsewhere.is_empty());
 }
 
 #[tokio::test]

@@ -123,6 +123,14 @@ impl Server {
     /// written.
     pub async fn start(config: &Config) -> io::Result<Self> {
         app::routes::set_base(&config.base_path);
+        let assets = match http::Assets::load(&config.site) {
+            // Tests of the server run before there is a build of the pages' half.
+            Err(error) if cfg!(debug_assertions) => {
+                tracing::warn!(%error, "pages work without JavaScript only");
+                http::Assets::none()
+            }
+            loaded => loaded?,
+        };
         let (hosts, demo) = config.hosts().await?;
         let (journal, temporary) = open_journal(config, hosts.iter().all(|host| host.demo))?;
         let asking = match config.auth {
@@ -139,7 +147,7 @@ impl Server {
         let set_up = first_link(asking, &journal, temporary.is_some()).await?;
         let backend =
             Backend::start(feed, hosts, Arc::new(journal), backend::fetch::Fetcher::new(config.fetch_from.clone()));
-        let router = http::router(&backend, config, asking, set_up.as_deref());
+        let router = http::router(&backend, config, assets, asking, set_up.as_deref());
         let local = folder.and_then(|folder| {
             let served = LocalSocket::serve(&folder, router.clone());
             served.inspect_err(|error| tracing::warn!(%error, "there is no socket for this machine's root")).ok()

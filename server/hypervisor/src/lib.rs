@@ -34,15 +34,16 @@ mod watcher;
 mod demo;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
+    pin::Pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use bytes::Bytes;
 use model::{
-    Command, Console, Domain, DomainCommand, Event, Fault, FaultKind, HostId, HostInventory, NetworkCommand, Pool,
-    PoolCommand, RequestId, Volume,
+    Command, Console, Domain, DomainCommand, DomainState, Event, Fault, FaultKind, HostId, HostInventory,
+    NetworkCommand, Pool, PoolCommand, RequestId, Volume,
     domain::{Agent, GuestDetails},
     hardware::Hardware,
     network::Lease,
@@ -91,6 +92,9 @@ impl HostConfig {
     }
 }
 
+/// What somebody remembers of machines: the state that each came to last, and when.
+pub type LastStates = Pin<Box<dyn Future<Output = HashMap<Uuid, (DomainState, u64)>> + Send>>;
+
 /// Where events go. Publishing must not block.
 pub trait Sink: Send + Sync + 'static {
     /// Takes events of one host in the order in which they happened.
@@ -106,6 +110,13 @@ pub trait Sink: Send + Sync + 'static {
     /// Takes what a sweep over a host found; only the latest counts.
     fn measured(&self, host: &HostId, sweep: Sweep) {
         let _ = (host, sweep);
+    }
+
+    /// The state that machines came to last, and when in Unix milliseconds, as far as somebody
+    /// remembers from before this process.
+    fn last_states(&self, host: HostId, ids: Vec<Uuid>) -> LastStates {
+        let _ = (host, ids);
+        Box::pin(std::future::ready(HashMap::new()))
     }
 
     /// The images of a host that are known to be raw, whatever is in them: paths, and volumes as

@@ -38,7 +38,7 @@ use model::{
 };
 use tokio::{
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval_at, sleep},
+    time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
 };
 use uuid::Uuid;
 
@@ -60,6 +60,8 @@ use crate::{
 
 /// Everything is read again this often, for what libvirt has no event for.
 const RECONCILE: Duration = Duration::from_secs(30);
+/// How long a start waits for what the journal remembers.
+const REMEMBER_WITHIN: Duration = Duration::from_secs(2);
 /// Machines read in one go.
 const BATCH: usize = 64;
 
@@ -165,6 +167,8 @@ pub(crate) struct Watcher {
     sink: Arc<dyn Sink>,
     inventory: HostInventory,
     questions: Questions,
+    /// Since when machines are in their state that were there before us.
+    remembered: HashMap<Uuid, u64>,
     /// Which reading of everything failed last, until one works.
     failing: Option<&'static str>,
 }
@@ -190,7 +194,7 @@ impl Watcher {
     pub(crate) fn new(config: HostConfig, shared: Arc<Shared>, sink: Arc<dyn Sink>) -> Self {
         let inventory = config.unread();
         let questions = Questions::new(config.id.clone(), sink.clone());
-        Self { config, shared, sink, inventory, questions, failing: None }
+        Self { config, shared, sink, inventory, questions, remembered: HashMap::new(), failing: None }
     }
 
     /// Watches for ever.
@@ -300,6 +304,7 @@ impl Watcher {
             }
         };
         self.failing = None;
+        self.remember(session, &all).await;
         let gone: Vec<Uuid> = self.inventory.domains.keys().filter(|id| !all.contains_key(id)).copied().collect();
         for id in gone {
             self.adopt(session, id, None, resync);
@@ -313,6 +318,30 @@ impl Watcher {
             }
         }
         Ok(())
+    }
+
+    /// Since when machines that are new to us have been as they are: what the journal knows from
+    /// before this process, and when the process of a running one began, where that can be seen.
+    async fn remember(&mut self, session: &Arc<Session>, all: &HashMap<Uuid, Reading>) {
+        self.remembered.clear();
+        let new = all.iter().filter(|(id, _)| !self.is_watching() && !self.inventory.domains.contains_key(id));
+        let new: Vec<(Uuid, DomainState, String)> =
+            new.map(|(id, (domain, _))| (*id, domain.state, domain.name.clone())).collect();
+        if new.is_empty() {
+            return;
+        }
+        let asked = self.sink.last_states(self.config.id.clone(), new.iter().map(|(id, ..)| *id).collect());
+        let known = timeout(REMEMBER_WITHIN, asked).await.unwrap_or_default();
+        let begun = readings::begun(session, &new).await;
+        for (id, state, _) in new {
+            let noted = known.get(&id).filter(|(noted, _)| *noted == state).map(|(_, at)| *at);
+            // Who was started while nobody looked is not in the state that was noted.
+            let since = match (state, begun.get(&id).copied()) {
+                (DomainState::Running, Some(begun)) => Some(noted.filter(|at| *at >= begun).unwrap_or(begun)),
+                _ => noted,
+            };
+            self.remembered.extend(since.map(|since| (id, since)));
+        }
     }
 
     fn is_watching(&self) -> bool {
@@ -343,8 +372,9 @@ impl Watcher {
             next.since = match (&had, same_state) {
                 (_, Some(had)) => had.since,
                 (Some(_), None) => Some(now),
-                // What was there before we looked has been in its state for an unknown time.
-                (None, _) => self.is_watching().then_some(now),
+                (None, _) if self.is_watching() => Some(now),
+                // What was there before we looked may have been in its state for an unknown time.
+                (None, _) => self.remembered.get(&id).copied(),
             };
             next.version = had.as_ref().map(|had| had.version).unwrap_or_default();
             match &had {

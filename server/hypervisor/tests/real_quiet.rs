@@ -5,7 +5,7 @@ mod support;
 
 use std::{
     fs,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use model::{DomainCommand, DomainState, Event, storage::PoolState};
@@ -157,4 +157,22 @@ async fn an_address_that_comes_inside_a_guest_shows_within_five_seconds_while_it
         println!("{verb}: {} ms", began.elapsed().as_millis());
         assert!(began.elapsed() < Duration::from_secs(5), "{verb} {:?}", began.elapsed());
     }
+}
+
+#[tokio::test]
+#[ignore = "needs root, libvirtd and QEMU; make test runs it"]
+async fn how_long_a_guest_runs_is_known_to_who_comes_later() {
+    let daemon = Daemon::start();
+    let before = now();
+    daemon.virsh(&["start", "tiny"]);
+    let after = now();
+    let world = World::of_uri(&daemon.uri).await;
+    let since = world.until("it is seen", |_| world.find("tiny")).await.since.expect("its process tells");
+    // The clock of file systems is a tick behind.
+    assert!((before - 100..=after).contains(&since), "{before} {since} {after}");
+}
+
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    u64::try_from(now.as_millis()).expect("a while")
 }

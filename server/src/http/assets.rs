@@ -1,18 +1,18 @@
-//! Scripts, styles and images: found once, served precompressed and for ever.
+//! Scripts, styles and images: read once when the server starts and held in memory, precompressed
+//! and for ever. A build that is made beside a running server changes nothing of what it serves.
 
-use std::{fs, path::Path, sync::Arc, time::SystemTime};
+use std::{collections::HashMap, fs, io, path::Path, sync::Arc, time::SystemTime};
 
 use app::{backend::AssetNames, routes};
 use axum::{
     Router,
+    body::Bytes,
     extract::Request,
-    http::{HeaderValue, header},
-    middleware::{self, Next},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::{get, get_service},
+    routing::any,
 };
 use sha2::{Digest, Sha256};
-use tower_http::services::{ServeDir, ServeFile};
 
 use crate::hex::hex;
 
@@ -20,25 +20,42 @@ use crate::hex::hex;
 pub(crate) struct Assets {
     /// Their addresses, for pages.
     pub(crate) names: AssetNames,
-    site: std::path::PathBuf,
+    /// Each by its path below the site.
+    files: HashMap<String, File>,
     /// What of all builds only this one has, as a folder in addresses.
     build: String,
+}
+
+/// A file with what the build compressed it to.
+struct File {
+    kind: &'static str,
+    plain: Bytes,
+    /// Its encodings, the best first.
+    encoded: Vec<(&'static str, Bytes)>,
 }
 
 /// The folder of hashed files below the site, and in addresses.
 const PACKAGE: &str = "pkg";
 /// The folder of what draws consoles, in both.
 const CONSOLE: &str = "console";
+/// The picture of a tab.
+const ICON: &str = "favicon.svg";
+/// Encodings that the build makes, with the endings of their files, the best first.
+const ENCODINGS: [(&str, &str); 2] = [("br", ".br"), ("gzip", ".gz")];
 
 impl Assets {
-    /// Looks for the newest script, module and style sheet. A build that has none
-    /// serves pages without them, and they work.
-    pub(crate) fn find(site: &Path) -> Self {
+    /// Reads the files of a build, with its newest script, module and style sheet.
+    ///
+    /// # Errors
+    /// When one of these is missing, or a file cannot be read.
+    pub(crate) fn load(site: &Path) -> io::Result<Self> {
         let folder = site.join(PACKAGE);
-        let build = build_of(&folder, &site.join(CONSOLE));
-        let newest = |extension: &str| {
-            let files = fs::read_dir(&folder).ok()?.filter_map(Result::ok);
-            let ours = files.filter(|file| {
+        let newest = |extension: &str| -> io::Result<String> {
+            let missing = || {
+                let what = format!("{} holds no {extension} file of a build", folder.display());
+                io::Error::new(io::ErrorKind::NotFound, format!("{what}; make one with: make build"))
+            };
+            let ours = fs::read_dir(&folder).map_err(|_| missing())?.filter_map(Result::ok).filter(|file| {
                 let name = file.file_name();
                 let name = name.to_string_lossy();
                 name.starts_with("belvedere") && name.ends_with(extension)
@@ -46,19 +63,54 @@ impl Assets {
             let written = |file: &fs::DirEntry| {
                 file.metadata().and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
             };
-            let newest = ours.max_by_key(written)?;
-            Some(routes::at(&format!("/{PACKAGE}/{build}/{}", newest.file_name().to_string_lossy())))
+            let newest = ours.max_by_key(written).ok_or_else(missing)?;
+            Ok(newest.file_name().to_string_lossy().into_owned())
         };
+        let (script, module, style) = (newest(".js")?, newest(".wasm")?, newest(".css")?);
+        let build = build_of(&folder, &site.join(CONSOLE));
+        let at = |name: String| Some(routes::at(&format!("/{PACKAGE}/{build}/{name}")));
         let names = AssetNames {
-            script: newest(".js"),
-            module: newest(".wasm"),
-            style: newest(".css"),
+            script: at(script),
+            module: at(module),
+            style: at(style),
             folder: routes::at(&format!("/{PACKAGE}/{build}")),
         };
-        if names.script.is_none() {
-            tracing::warn!("no scripts in {}; pages work without JavaScript only (make build)", folder.display());
+        let mut files = HashMap::new();
+        for below in [PACKAGE, CONSOLE] {
+            read_folder(site, below, &mut files)?;
         }
-        Self { names, site: site.to_owned(), build }
+        if let Ok(icon) = fs::read(site.join(ICON)) {
+            let plain = Bytes::from(icon);
+            files.insert(ICON.into(), File { kind: kind_of(ICON), plain, encoded: Vec::new() });
+        }
+        Ok(Self { names, files, build })
+    }
+
+    /// Of a server whose pages have no scripts, as tests of the server run it.
+    pub(crate) fn none() -> Self {
+        Self { names: AssetNames::default(), files: HashMap::new(), build: String::new() }
+    }
+
+    /// One file in the best encoding that a browser takes.
+    fn answer(&self, path: &str, method: &Method, headers: &HeaderMap, for_ever: bool) -> Response {
+        let Some(file) = self.files.get(path) else { return StatusCode::NOT_FOUND.into_response() };
+        if method != Method::GET && method != Method::HEAD {
+            return StatusCode::METHOD_NOT_ALLOWED.into_response();
+        }
+        let taken = file.encoded.iter().find(|(encoding, _)| accepts(headers, encoding));
+        let body = taken.map_or(&file.plain, |(_, body)| body);
+        let mut response = body.clone().into_response();
+        let found = response.headers_mut();
+        found.insert(header::CONTENT_TYPE, HeaderValue::from_static(file.kind));
+        found.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+        if let Some((encoding, _)) = taken {
+            found.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
+        }
+        if for_ever {
+            let value = HeaderValue::from_static("public, max-age=31536000, immutable");
+            found.insert(header::CACHE_CONTROL, value);
+        }
+        response
     }
 
     /// The script of the shared worker: it keeps early connections until the
@@ -104,52 +156,127 @@ fn build_of(folder: &Path, consoles: &Path) -> String {
     hex(&digest.finalize()[..8])
 }
 
-/// The routes of the files.
-pub(crate) fn routes(assets: &Arc<Assets>) -> Router {
-    let files = |folder| get_service(ServeDir::new(assets.site.join(folder)).precompressed_br().precompressed_gzip());
-    let package = Router::new()
-        .nest_service(&format!("/{CONSOLE}"), files(CONSOLE))
-        .fallback_service(files(PACKAGE))
-        .layer(middleware::from_fn(for_ever));
-    let worker = {
-        let assets = assets.clone();
-        get(async move || assets.worker())
-    };
-    let icon = ServeFile::new(assets.site.join("favicon.svg"));
-    let package_at = format!("/{PACKAGE}/{}", assets.build);
-    Router::new()
-        .nest(&package_at, package)
-        .route("/worker.js", worker)
-        .route_service("/favicon.svg", get_service(icon))
+/// Reads the files of a folder and those of its folders.
+fn read_folder(site: &Path, below: &str, files: &mut HashMap<String, File>) -> io::Result<()> {
+    let Ok(entries) = fs::read_dir(site.join(below)) else { return Ok(()) };
+    for entry in entries {
+        let entry = entry?;
+        let path = format!("{below}/{}", entry.file_name().to_string_lossy());
+        if entry.file_type()?.is_dir() {
+            read_folder(site, &path, files)?;
+        } else if !ENCODINGS.iter().any(|(_, ending)| path.ends_with(ending)) {
+            let read = |path: &str| fs::read(site.join(path)).map(Bytes::from);
+            let of =
+                |(encoding, ending): &(&'static str, &str)| Some((*encoding, read(&format!("{path}{ending}")).ok()?));
+            let encoded = ENCODINGS.iter().filter_map(of).collect();
+            let file = File { kind: kind_of(&path), plain: read(&path)?, encoded };
+            files.insert(path, file);
+        }
+    }
+    Ok(())
 }
 
-/// What a name of a build holds never changes.
-async fn for_ever(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    if response.status().is_success() {
-        let value = HeaderValue::from_static("public, max-age=31536000, immutable");
-        response.headers_mut().insert(header::CACHE_CONTROL, value);
+/// The media type of a file of ours.
+fn kind_of(name: &str) -> &'static str {
+    match name.rsplit('.').next().unwrap_or_default() {
+        "js" | "mjs" => "text/javascript",
+        "wasm" => "application/wasm",
+        "css" => "text/css",
+        "svg" => "image/svg+xml",
+        "json" | "map" => "application/json",
+        "woff2" => "font/woff2",
+        "txt" => "text/plain; charset=utf-8",
+        _ => "application/octet-stream",
     }
-    response
+}
+
+/// Whether a browser takes an encoding (RFC 9110, `Accept-Encoding`).
+fn accepts(headers: &HeaderMap, encoding: &str) -> bool {
+    let given = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let refused = |weight: &str| weight.trim().strip_prefix("q=").and_then(|q| q.parse::<f32>().ok()) == Some(0.0);
+    given.flat_map(|value| value.split(',')).any(|one| {
+        let (name, weight) = one.split_once(';').unwrap_or((one, ""));
+        name.trim().eq_ignore_ascii_case(encoding) && !refused(weight)
+    })
+}
+
+/// The routes of the files.
+pub(crate) fn routes(assets: &Arc<Assets>) -> Router {
+    let package = {
+        let assets = assets.clone();
+        let at = format!("/{PACKAGE}/{}/", assets.build);
+        any(async move |request: Request| {
+            let name = request.uri().path().strip_prefix(&at).unwrap_or_default();
+            let path = if name.starts_with("console/") { name.to_owned() } else { format!("{PACKAGE}/{name}") };
+            assets.answer(&path, request.method(), request.headers(), true)
+        })
+    };
+    let (worker, icon) = (assets.clone(), assets.clone());
+    let routes = Router::new().route("/worker.js", any(async move || worker.worker())).route(
+        "/favicon.svg",
+        any(async move |request: Request| icon.answer(ICON, request.method(), request.headers(), false)),
+    );
+    match assets.build.is_empty() {
+        true => routes,
+        false => routes.route(&format!("/{PACKAGE}/{}/{{*file}}", assets.build), package),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::body::HttpBody;
+
     use super::*;
 
-    #[test]
-    fn a_build_has_addresses_of_its_own_also_when_its_script_keeps_its_name() {
+    /// A build of one script, one module and one style sheet.
+    fn site() -> tempfile::TempDir {
         let site = tempfile::tempdir().expect("a folder");
         let folder = site.path().join(PACKAGE);
         fs::create_dir(&folder).expect("made");
-        let write = |name: &str| fs::write(folder.join(name), "").expect("written");
-        write("belvedere.same.js");
-        write("__wasm_split.one.js");
-        let script = || Assets::find(site.path()).names.script.expect("there");
+        for name in ["belvedere.same.js", "belvedere.wasm", "belvedere.css", "__wasm_split.one.js"] {
+            fs::write(folder.join(name), name).expect("written");
+        }
+        site
+    }
+
+    #[test]
+    fn a_build_has_addresses_of_its_own_also_when_its_script_keeps_its_name() {
+        let site = site();
+        let folder = site.path().join(PACKAGE);
+        let script = || Assets::load(site.path()).expect("whole").names.script.expect("there");
         let first = script();
         assert!(first.ends_with("/belvedere.same.js"), "{first}");
         assert_eq!(script(), first, "the same build has the same addresses");
         fs::rename(folder.join("__wasm_split.one.js"), folder.join("__wasm_split.two.js")).expect("renamed");
         assert_ne!(script(), first);
+    }
+
+    #[test]
+    fn half_a_build_is_none_and_a_later_one_changes_nothing() {
+        let site = site();
+        let folder = site.path().join(PACKAGE);
+        fs::write(folder.join("belvedere.css.br"), "short").expect("written");
+        let assets = Assets::load(site.path()).expect("whole");
+        fs::remove_file(folder.join("belvedere.wasm")).expect("removed");
+        fs::write(folder.join("belvedere.css"), "another").expect("written");
+        let why = Assets::load(site.path()).err().expect("half a build").to_string();
+        assert!(why.contains("no .wasm file of a build") && why.ends_with("make build"), "{why}");
+
+        let ask = |path: &str, encoding: &str| {
+            let headers = [(header::ACCEPT_ENCODING, HeaderValue::from_str(encoding).expect("a value"))];
+            let response = assets.answer(path, &Method::GET, &headers.into_iter().collect(), true);
+            let header = |name| response.headers().get(name).map(|value| value.to_str().expect("text").to_owned());
+            (
+                response.status(),
+                header(header::CONTENT_TYPE),
+                header(header::CONTENT_ENCODING),
+                response.body().size_hint().exact(),
+            )
+        };
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(ask("pkg/belvedere.css", "gzip, br;q=0.9"), (StatusCode::OK, text("text/css"), text("br"), Some(5)));
+        assert_eq!(ask("pkg/belvedere.css", "br;q=0, gzip"), (StatusCode::OK, text("text/css"), None, Some(13)));
+        assert_eq!(ask("pkg/belvedere.wasm", ""), (StatusCode::OK, text("application/wasm"), None, Some(14)));
+        assert_eq!(ask("pkg/../belvedere.css", "").0, StatusCode::NOT_FOUND);
     }
 }

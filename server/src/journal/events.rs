@@ -3,10 +3,10 @@
 //! It is written some moments after the stream and may lose those moments in a
 //! crash. Reading it shows; nothing here can be carried out again.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
-use model::{Fault, HostId};
-use rusqlite::{Connection, Transaction, params_from_iter, types::Value};
+use model::{DomainState, Event, Fault, HostId};
+use rusqlite::{Connection, OptionalExtension, Transaction, params_from_iter, types::Value};
 use uuid::Uuid;
 
 use super::{
@@ -116,6 +116,19 @@ impl Events {
         self.reader.ask(move |connection| read(connection, &span)).await
     }
 
+    /// The state that each of these machines came to last, and when; without those of which nothing
+    /// is kept.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) async fn last_states(
+        &self,
+        host: HostId,
+        ids: Vec<Uuid>,
+    ) -> Result<HashMap<Uuid, (DomainState, u64)>, Fault> {
+        self.reader.ask(move |connection| last_states(connection, &host, &ids)).await
+    }
+
     /// What is needed to show how everything was at a moment; none while nothing is
     /// kept.
     ///
@@ -181,6 +194,26 @@ fn read(connection: &Connection, span: &Span) -> rusqlite::Result<Paged<EventRow
     items.truncate(limit as usize);
     let next = items.last().filter(|_| more).map(|row| row.n);
     Ok(Paged { items, next })
+}
+
+fn last_states(
+    connection: &Connection,
+    host: &HostId,
+    ids: &[Uuid],
+) -> rusqlite::Result<HashMap<Uuid, (DomainState, u64)>> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM events WHERE subject = ? AND host = ? AND kind = 'vm-state-changed' ORDER BY n DESC LIMIT 1"
+    );
+    let mut statement = connection.prepare_cached(&query)?;
+    let mut states = HashMap::new();
+    for id in ids {
+        let last = statement.query_row((id.to_string(), host.as_str()), row).optional()?;
+        let event = last.and_then(|last| Event::parse(&last.kind, &last.data).ok().flatten());
+        if let Some(Event::VmStateChanged(event)) = event {
+            states.insert(*id, (event.new_state, event.timestamp));
+        }
+    }
+    Ok(states)
 }
 
 /// Reads a row whose columns are `COLUMNS`.

@@ -6,10 +6,10 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::Duration,
+    time::{Duration, UNIX_EPOCH},
 };
 
-use model::Domain;
+use model::{Domain, DomainState};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -17,7 +17,7 @@ use crate::{
     domain::{self, Brief, Definition},
     error::Error,
     events::Depth,
-    link::{Lane, Session},
+    link::{Lane, Session, blocking},
     uses::read::Named,
 };
 
@@ -68,6 +68,23 @@ pub(super) async fn all(session: &Arc<Session>, known: &Known) -> Result<HashMap
     let handles = session.ask(Uuid::nil(), domain::handles).await.unwrap_or_default();
     let read = complete(session, briefs, handles, known).await?;
     Ok(read.into_iter().filter_map(|(id, read)| Some((id, read?))).collect())
+}
+
+/// When the processes of running machines began, in Unix milliseconds, where they run on this
+/// machine: QEMU writes its pid file then, and never again.
+pub(super) async fn begun(session: &Arc<Session>, machines: &[(Uuid, DomainState, String)]) -> HashMap<Uuid, u64> {
+    let Some(root) = session.root.clone().filter(|_| !session.is_of_user()) else { return HashMap::new() };
+    let running = machines.iter().filter(|(_, state, _)| *state == DomainState::Running);
+    let named: Vec<(Uuid, String)> = running.map(|(id, _, name)| (*id, name.clone())).collect();
+    let look = move || {
+        let begun = named.into_iter().filter_map(|(id, name)| {
+            let written = std::fs::metadata(root.join("run/libvirt/qemu").join(format!("{name}.pid"))).ok()?.modified();
+            let since = written.ok()?.duration_since(UNIX_EPOCH).ok()?;
+            Some((id, since.as_millis() as u64))
+        });
+        begun.collect()
+    };
+    blocking(look).await.unwrap_or_default()
 }
 
 /// Reads the definitions of machines that are known in brief.
