@@ -246,3 +246,11 @@ export async function logIn(page: Page, name: string, secret = password): Promis
   await page.getByLabel("Password").fill(secret);
   await page.getByRole("button", { name: "Log in" }).click();
 }
+
+/** What a form asked for is refused: beside its field or in a notice, and without scripts on a page or as a result. */
+export async function refused(page: Page, script: boolean, why: RegExp): Promise<void> {
+  const where = script
+    ? page.locator("small.wrong").or(page.getByRole("region", { name: "Notices" }))
+    : page.getByRole("alert").or(page.getByRole("list", { name: "Results" }));
+  await expect(where.filter({ hasText: why }).first()).toBeVisible();
+}

@@ -336,10 +336,11 @@ fn notice_view(acts: Acts, notice: Notice) -> AnyView {
         _ => ("busy", "reboot"),
     };
     let several = items.len() > 1;
+    let may_help = items.iter().any(|item| matches!(&item.ended, Ended::Badly(fault) if fault.may_pass()));
     let summary = several.then(|| {
         format!(
             "{} of {} done{}",
-            items.len() - running,
+            items.len() - running - failed,
             items.len(),
             if failed > 0 { format!(", {failed} failed") } else { String::new() }
         )
@@ -352,7 +353,7 @@ fn notice_view(acts: Acts, notice: Notice) -> AnyView {
                 <h2>{title} {summary.map(|summary| view! { <span class="muted">" · " {summary}</span> }.into_any())}</h2>
                 <ul>{shown.map(|item| view! { <li>{item.sentence()}</li> }.into_any()).collect_view()}</ul>
             </div>
-            {(running == 0 && failed > 0 && command.is_some()).then(|| view! { <button class="btn small" on:click=move |_| acts.again(&whole)>"Try again"</button> }.into_any())}
+            {(running == 0 && may_help && command.is_some()).then(|| view! { <button class="btn small" on:click=move |_| acts.again(&whole)>"Try again"</button> }.into_any())}
             {(!held.is_empty()).then(|| view! { <button class="btn small" on:click=move |_| held.iter().for_each(|request| acts.give_up(*request))>"Cancel"</button> }.into_any())}
             <button class="btn quiet compact i-close" aria-label="Dismiss" on:click=move |_| acts.dismiss(id)></button>
         </article>

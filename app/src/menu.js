@@ -50,8 +50,9 @@ const acted = (event) => {
   const button = event.type === "submit" ? event.submitter : event.target.closest?.("a, button");
   const menu = button?.closest("details.menu[open]");
   const stays = !menu || menu.matches(".drawer") || button.ariaDisabled === "true";
-  // A form closes its menu when it is sent, not when it is not filled in.
-  if (stays || (event.type === "click" && button.form)) return;
+  // A form with fields closes its menu once what it asks for is taken.
+  const fields = button?.form?.querySelector("input:not([type=hidden]), textarea, select");
+  if (stays || (fields && menu.contains(button.form)) || (event.type === "click" && button.form)) return;
   close(menu, menu.contains(document.activeElement));
 };
 document.addEventListener("click", acted);

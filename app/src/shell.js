@@ -41,6 +41,12 @@ const shape = () => {
   }
 };
 for (const moment of ["DOMContentLoaded", "change", "shape"]) document.addEventListener(moment, shape);
+// Notices stay away from where one has just clicked, as the next click is often near.
+addEventListener("pointerdown", (event) => {
+  if (event.target.closest?.(".notices")) return;
+  const low = event.clientY > innerHeight / 2;
+  document.documentElement.classList.toggle("notices-above", low);
+}, true);
 // A replay that plays goes on by itself.
 addEventListener("DOMContentLoaded", () => {
   const next = document.querySelector("[data-play]")?.dataset.play;

@@ -90,6 +90,18 @@ test.describe("on a real host", () => {
     await expect(row(page, "tiny").locator(".state")).toHaveAttribute("title", "Stopped: crashed");
   });
 
+  test("an address that leads to nothing yet turns into the machine's page", async ({ page }) => {
+    daemon.guest("tiny");
+    const id = "6d6f6e61-0000-4000-8000-00000000ab1e";
+    const late = daemon.virsh("dumpxml", "tiny").replace(/<uuid>.*<\/uuid>/, `<uuid>${id}</uuid>`).replaceAll("tiny", "late");
+    writeFileSync(`${daemon.folder}/late.xml`, late);
+    await openList(page, await serve());
+    await page.goto(`${server.url}/vms/atlas/${id}`);
+    await expect(page.getByText("This machine is not there")).toBeVisible();
+    daemon.virsh("define", `${daemon.folder}/late.xml`);
+    await expect(page.getByRole("heading", { level: 1 })).toHaveText("late");
+  });
+
   test("a command that fails on the host is told in words, with the name", async ({ page }) => {
     daemon.guest("tiny");
     const broken = daemon.virsh("dumpxml", "tiny").replace(/<uuid>.*<\/uuid>/, "").replaceAll("tiny", "broken")

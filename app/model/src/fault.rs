@@ -101,6 +101,18 @@ impl Fault {
         Self { field: Some(field.to_owned()), ..Self::new(FaultKind::Invalid, format!("{field}: {why}")) }
     }
 
+    /// Whether the same may work when it is tried again, with nothing else changed.
+    pub fn may_pass(&self) -> bool {
+        use FaultKind as K;
+        match self.kind {
+            K::Busy | K::Cancelled | K::Conflict | K::InsufficientStorage | K::Internal | K::Interrupted => true,
+            K::Refused | K::TimedOut | K::TooMany | K::Unreachable => true,
+            K::Denied | K::Forbidden | K::Invalid | K::NotAllowed | K::NotFound | K::SignedOut | K::Unsupported => {
+                false
+            }
+        }
+    }
+
     /// What is wrong and the next step as one text for people.
     pub fn sentence(&self) -> String {
         let why = match &self.field {

@@ -278,9 +278,13 @@ mod wrong {
         note.set_class_name("wrong");
         note.set_attribute("role", "alert").ok();
         note.set_text_content(Some(&format!("{}.", fault.about_field())));
+        // Not in the label, whose words are the field's name.
+        let id = format!("wrong-{argument}");
+        note.set_id(&id);
         let label = field.closest("label").ok().flatten();
-        let beside = label.map_or_else(|| field.clone().into(), Element::from);
-        beside.append_child(&note).ok();
+        let beside = label.unwrap_or_else(|| field.clone().into());
+        beside.after_with_node_1(&note).ok();
+        field.set_attribute("aria-describedby", &id).ok();
         field.set_attribute("aria-invalid", "true").ok();
         field.focus().ok();
         true
@@ -294,7 +298,10 @@ mod wrong {
             found.filter_map(|node| node.dyn_into::<Element>().ok()).collect::<Vec<_>>()
         };
         all(".wrong").iter().for_each(Element::remove);
-        all("[aria-invalid]").iter().for_each(|field| drop(field.remove_attribute("aria-invalid")));
+        for field in all("[aria-invalid]") {
+            field.remove_attribute("aria-invalid").ok();
+            field.remove_attribute("aria-describedby").ok();
+        }
     }
 }
 

@@ -65,10 +65,12 @@ pub(crate) fn DomainPage() -> impl IntoView {
         Some(row) => page(store, row).into_any(),
         None => {
             answer_not_found();
+            // It may be on its way: the page turns into its own when it comes.
+            id.with(|id| id.as_ref().map(|id| store.rows.get(id).is_some()));
             view! {
                 <Title text="Not found"/>
                 <h1 class="hidden">"Not found"</h1>
-                <Empty title="This machine is not there">"It may have been deleted or moved to another host. "<a href=routes::at(routes::VMS)>"See all virtual machines"</a>"."</Empty>
+                <Empty title="This machine is not there">"It may have been deleted or moved to another host, or is not there yet; then it shows here as soon as it is. "<a href=routes::at(routes::VMS)>"See all virtual machines"</a>"."</Empty>
             }
             .into_any()
         }

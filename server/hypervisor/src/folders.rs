@@ -21,7 +21,6 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use tokio::{
     io::unix::AsyncFd,
     sync::watch,
-    task::spawn_blocking,
     time::{Instant, sleep, sleep_until},
 };
 use uuid::Uuid;
@@ -31,7 +30,7 @@ use crate::{
     domain::{self, Flags},
     events::{Depth, Hints},
     ffi,
-    link::{Lane, Session},
+    link::{Lane, Session, blocking},
     network,
     places::Places,
     storage,
@@ -115,7 +114,7 @@ impl Folders {
         loop {
             let of_pools = pools.borrow_and_update().clone();
             let from = session.clone();
-            let watched = spawn_blocking(move || Watched::new(&from, &of_pools)).await.ok().flatten();
+            let watched = blocking(move || Watched::new(&from, &of_pools)).await.ok().flatten();
             // What changed while nobody watched.
             if !std::mem::take(&mut first) {
                 session.hints.around.all_networks();

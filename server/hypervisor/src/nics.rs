@@ -19,7 +19,7 @@ use model::{
 pub(crate) fn check(root: &Path, spec: &NetworkSpec) -> Result<(), Fault> {
     if spec.mode == "bridge" {
         let bridges = bridges(root);
-        return match bridges.iter().any(|bridge| *bridge == spec.bridge) {
+        return match bridges.contains(&spec.bridge) {
             true => Ok(()),
             false if bridges.is_empty() => {
                 let why = format!("the host has no bridge {}, and no other one either", spec.bridge);

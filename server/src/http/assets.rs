@@ -38,6 +38,8 @@ struct File {
 const PACKAGE: &str = "pkg";
 /// The folder of what draws consoles, in both.
 const CONSOLE: &str = "console";
+/// Where the files of a build are; those of another one are not there.
+pub(super) const ROUTE: &str = "/pkg/{build}/{*file}";
 /// The picture of a tab.
 const ICON: &str = "favicon.svg";
 /// Encodings that the build makes, with the endings of their files, the best first.
@@ -216,10 +218,7 @@ pub(crate) fn routes(assets: &Arc<Assets>) -> Router {
         "/favicon.svg",
         any(async move |request: Request| icon.answer(ICON, request.method(), request.headers(), false)),
     );
-    match assets.build.is_empty() {
-        true => routes,
-        false => routes.route(&format!("/{PACKAGE}/{}/{{*file}}", assets.build), package),
-    }
+    routes.route(ROUTE, package)
 }
 
 #[cfg(test)]

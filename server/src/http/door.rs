@@ -50,10 +50,6 @@ fn access(method: &Method, route: Option<&str>, path: &str) -> Option<Access> {
     use Permission::{ManageAccounts, Operate, OwnAccount, ReadAudit, ReadSecrets, View};
     let reads = matches!(*method, Method::GET | Method::HEAD);
     let Some(route) = route else {
-        // Scripts and styles are the same for everybody.
-        if path.starts_with("/pkg/") {
-            return reads.then_some(Public);
-        }
         // Pages have no route of their own; the interface shows them.
         let below = |page: &str| path.strip_prefix(page).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         let needed = match () {
@@ -66,6 +62,8 @@ fn access(method: &Method, route: Option<&str>, path: &str) -> Option<Access> {
     };
     match route {
         "/healthz" | "/readyz" | "/worker.js" | "/favicon.svg" if reads => Some(Public),
+        // Scripts and styles are the same for everybody.
+        super::assets::ROUTE if reads => Some(Public),
         "/login/provider" | "/login/provider/back" if reads => Some(Public),
         "/login" | "/login/code" | "/login/{secret}" | "/setup/{secret}" | "/logout" | "/theme" => Some(Public),
         "/manage/password" | "/manage/factor" | "/manage/sessions" => Some(Needs(OwnAccount)),
@@ -543,7 +541,7 @@ mod tests {
             assert!(open.iter().any(Option::is_some), "{route} is closed to everybody");
         }
         assert_eq!(access(&Method::GET, Some("/new"), "/new"), None);
-        assert_eq!(access(&Method::GET, None, "/pkg/a.css"), Some(Access::Public));
+        assert_eq!(access(&Method::GET, Some(super::super::assets::ROUTE), "/pkg/b/a.css"), Some(Access::Public));
         assert_eq!(access(&Method::GET, None, "/pkgs"), Some(Access::Needs(Permission::View)));
         assert_eq!(access(&Method::POST, None, "/vms"), None);
         let page = |path| access(&Method::GET, None, path);
