@@ -312,17 +312,21 @@ impl Acts {
         }
     }
 
-    /// Waits a while for requests to end, and gives the fault of one that failed.
+    /// Waits a while for requests to end, and gives the fault of one that failed; none when they
+    /// still run.
     #[cfg(feature = "hydrate")]
-    pub(crate) async fn ended(self, requests: &[RequestId]) -> Option<Fault> {
+    pub(crate) async fn ended(self, requests: &[RequestId]) -> Option<Result<(), Fault>> {
         for _ in 0..100 {
             let (ended, fault) = self.store.tasks.with_untracked(|tasks| {
                 let ours = tasks.iter().filter(|task| requests.contains(&task.task_id) && task.outcome.is_some());
                 let ended: Vec<_> = ours.collect();
                 (ended.len() == requests.len(), ended.iter().find_map(|task| task.fault.clone()))
             });
-            if ended || fault.is_some() {
-                return fault;
+            if let Some(fault) = fault {
+                return Some(Err(fault));
+            }
+            if ended {
+                return Some(Ok(()));
             }
             gloo_timers::future::TimeoutFuture::new(100).await;
         }

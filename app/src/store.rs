@@ -229,6 +229,14 @@ impl Store {
         matches!(self.freshness.get_untracked(), Freshness::Lost { .. })
     }
 
+    /// What an empty list says to somebody who sees a part only; none of somebody who sees all.
+    pub(crate) fn outside_scope(self) -> Option<String> {
+        let words = self.viewer.with_value(|viewer| (!viewer.scope.is_everything()).then(|| viewer.scope.words()))?;
+        Some(format!(
+            "Your account sees {words} only, and nothing there is of this kind. An admin can widen that under Accounts."
+        ))
+    }
+
     /// Who looks at the page.
     pub(crate) fn viewer(self) -> Viewer {
         self.viewer.get_value()

@@ -224,9 +224,10 @@ async fn what_leaves_its_path_is_refused_and_public_paths_lead_to_no_page() {
     ] {
         assert_eq!(server.get(path).await.0, 400, "{path}");
     }
-    for path in ["/pkg/", "/pkg/none.js", "/pkg/a/b/c"] {
+    for path in ["/pkg/none.js", "/pkg/a/b/c"] {
         assert_eq!(server.get(path).await.0, 404, "{path}");
     }
+    assert_eq!(server.get("/pkg/").await.0, 303, "no file, so a page like any other");
     assert_eq!(server.get("/vms/...").await.0, 303, "three dots are a name: to the page that asks who it is");
 }
 

@@ -4,6 +4,7 @@ use leptos::prelude::*;
 use model::{Role, Scope};
 
 use crate::{
+    around::drawn::hosts,
     backend::{Accounts, Beforehand, SessionLine, TokenLine, UserLine},
     format,
     past::time,
@@ -185,6 +186,19 @@ fn scope_field(scope: &Scope, label: String) -> AnyView {
     view! { <input name="scope" value=scope.words() placeholder="everything" aria-label=label title=SCOPE autocomplete="off" autocapitalize="none" spellcheck="false"/> }.into_any()
 }
 
+/// What of a scope is not there now: a word that was mistyped shows nothing to whoever has it.
+fn not_there(scope: &Scope) -> AnyView {
+    let known = hosts();
+    let hosts = scope.hosts.iter().filter(|host| !known.hosts.contains_key(host)).map(|host| format!("no host {host}"));
+    let has = |tag: &String| known.domains().any(|(_, domain)| domain.tags.contains(tag));
+    let tags = scope.tags.iter().filter(|tag| !has(tag)).map(|tag| format!("no machine with #{tag}"));
+    let missing: Vec<String> = hosts.chain(tags).collect();
+    if missing.is_empty() {
+        return ().into_any();
+    }
+    view! { <small class="wrong">{format!("There is {}.", missing.join(" and "))}</small> }.into_any()
+}
+
 /// What such a field takes.
 const SCOPE: &str = "Hosts, and tags with # in front, such as: atlas #web. Nothing means everything.";
 
@@ -199,7 +213,7 @@ fn users(accounts: &Accounts) -> AnyView {
             </tr></thead>
             <tbody>{rows.collect_view()}</tbody>
         </table></div>
-        {accounts.users.is_empty().then(|| view! { <Empty title="No accounts">"Until there is one, whoever reaches this server may do everything."</Empty> })}
+        {accounts.users.is_empty().then(|| view! { <Empty title="No accounts">"Until there is one, whoever opened the link that the start printed may do everything; with --auth off, or for the demonstration alone, so may whoever reaches this server."</Empty> })}
         </div>
         <section class="card spaced">
             <header><h2>"Add an account"</h2></header>
@@ -235,6 +249,7 @@ fn user_row(user: &UserLine) -> AnyView {
                     {role_choice(user.role, format!("Role of {name}"))}
                     {scope_field(&user.scope, format!("Scope of {name}"))}
                     {button("role", "Save", "btn small")}
+                    {not_there(&user.scope)}
                 </form>
             </td>
             <td data-label="Password">{if user.has_password { "Yes" } else { "Link only" }}</td>
@@ -289,7 +304,7 @@ fn token_row(token: &TokenLine) -> AnyView {
         <tr>
             <th scope="row">{token.name.clone()}</th>
             <td data-label="Role">{token.role.name()}</td>
-            <td data-label="Sees">{if token.scope.is_everything() { "Everything".to_owned() } else { token.scope.words() }}</td>
+            <td data-label="Sees">{if token.scope.is_everything() { "Everything".to_owned() } else { token.scope.words() }} {not_there(&token.scope)}</td>
             <td data-label="Made">{time(token.created)}</td>
             <td data-label="Expires">{expires}</td>
             <td class="actions">

@@ -106,13 +106,17 @@ async fn read_again() -> Reading {
         }
         return if free { Reading::Shown } else { Reading::Missed };
     }
-    let mut read = Reading::Shown;
+    let (mut read, mut replaced) = (Reading::Shown, false);
     for (old, new) in olds.iter().zip(news) {
         if is_busy(old) {
             read = Reading::Missed;
         } else if differ(old, &new) {
             replace(old, &new);
+            replaced = true;
         }
+    }
+    if replaced {
+        shape_forms();
     }
     read
 }
@@ -125,6 +129,11 @@ fn differ(a: &Element, b: &Element) -> bool {
         let tokens = copy.query_selector_all("input[name=token]").ok()?;
         for index in 0..tokens.length() {
             tokens.item(index)?.dyn_into::<Element>().ok()?.set_attribute("value", "").ok()?;
+        }
+        // Forms hide what their choice does not need.
+        let hidden = copy.query_selector_all("[data-of]").ok()?;
+        for index in 0..hidden.length() {
+            hidden.item(index)?.dyn_into::<Element>().ok()?.remove_attribute("hidden").ok()?;
         }
         Some(copy.outer_html())
     };
@@ -161,10 +170,18 @@ fn is_busy(section: &Element) -> bool {
 
 /// Whether somebody has written something into a form that is not sent yet.
 fn is_typed(section: &Element) -> bool {
-    let fields = section.query_selector_all("input:not([type=hidden])").ok();
+    let fields = section.query_selector_all("input:not([type=hidden]), textarea, option").ok();
     let fields = fields.into_iter().flat_map(|list| (0..list.length()).filter_map(move |at| list.item(at)));
-    let mut fields = fields.filter_map(|field| field.dyn_into::<web_sys::HtmlInputElement>().ok());
-    fields.any(|field| field.value() != field.default_value())
+    let mut fields = fields.filter_map(|field| field.dyn_into::<Element>().ok());
+    fields.any(|field| {
+        let input = field.dyn_ref::<web_sys::HtmlInputElement>();
+        let area = field.dyn_ref::<web_sys::HtmlTextAreaElement>();
+        let option = field.dyn_ref::<web_sys::HtmlOptionElement>();
+        input.is_some_and(|input| input.value() != input.default_value() || input.checked() != input.default_checked())
+            || area.is_some_and(|area| area.default_value().is_ok_and(|default| default != area.value()))
+            // The first option is chosen where the page chooses none.
+            || option.is_some_and(|option| option.selected() != option.default_selected() && option.index() > 0)
+    })
 }
 
 /// Lets forms show what their choice needs, as the page's own script does at first.
@@ -201,6 +218,9 @@ fn submitted(event: &leptos::ev::SubmitEvent, acts: Acts) {
         return;
     }
     event.prevent_default();
+    if button.has_attribute("aria-busy") {
+        return;
+    }
     let label = button.text_content().unwrap_or_default();
     if button.get_attribute("aria-disabled").is_some() {
         acts.tell(&label, format!("{}.", button.title()), false);
@@ -237,9 +257,10 @@ async fn accepted(sent: Sent, acts: Acts, form: &HtmlFormElement, new: bool) {
     let Sent { request_ids, label, done, name } = sent;
     if new {
         match acts.ended(&request_ids).await {
-            Some(fault) if wrong::shown(form, &fault) => {}
-            Some(_) => acts.follow(&request_ids, label, done, &name),
-            None => {
+            Some(Err(fault)) if wrong::shown(form, &fault) => {}
+            // One that takes longer tells in a notice how it went.
+            Some(Err(_)) | None => acts.follow(&request_ids, label, done, &name),
+            Some(Ok(())) => {
                 let back = web_sys::FormData::new_with_form(form).ok().and_then(|data| data.get("back").as_string());
                 let back = routes::with_results(&back.unwrap_or_default(), &request_ids);
                 window().location().assign(&back).unwrap_or_default();
@@ -270,7 +291,7 @@ mod wrong {
 
     /// Shows a fault beside the field that it is about; not where there is none to be seen.
     pub(super) fn shown(form: &HtmlFormElement, fault: &Fault) -> bool {
-        let Some(argument) = &fault.field else { return false };
+        let Some(argument) = fault.field.as_ref().filter(|_| form.is_connected()) else { return false };
         let selector = format!(":is(input, select, textarea)[name='{}']:not([type=hidden])", field_of(argument));
         let field = form.query_selector(&selector).ok().flatten();
         let Some(field) = field.and_then(|field| field.dyn_into::<web_sys::HtmlElement>().ok()) else { return false };

@@ -162,7 +162,7 @@ mod drawn {
                 <form method="post" action=routes::at(routes::COMMANDS)>
                     {form_token()}
                     <input type="hidden" name="back" value=back.clone()/>
-                    {said(Command::from(command.clone()).typed("", targets.len()))}
+                    {said(Command::from(command.clone()).typed("", named.len()))}
                     {fields}
                     <div class="buttons">
                         <a class="btn" href=back>"Cancel"</a>

@@ -115,6 +115,9 @@ fn Nothing(
         return view! { <Empty title="No machine matches">"Widen the search, or "<a href=routes::at(routes::VMS)>"see all machines"</a>"."</Empty> }.into_any();
     }
     let connected = use_store().hosts().with(|hosts| hosts.iter().any(|host| host.connection.connected));
+    if let Some(why) = use_store().outside_scope() {
+        return view! { <Empty title="Nothing in your scope">{why}</Empty> }.into_any();
+    }
     if connected {
         return view! { <Empty title="No virtual machines yet">"Define one with virsh define or virt-install, and it appears here at once."</Empty> }.into_any();
     }

@@ -25,7 +25,10 @@ pub(crate) fn HostsPage() -> impl IntoView {
         <div class="grid g3">
             {move || store.hosts().get().into_iter().map(|host| card(store, host)).collect_view().into_any()}
         </div>
-        {move || store.hosts().with(Vec::is_empty).then(|| view! { <Empty title="No hosts">"Start Belvedere with --connect and a libvirt URI."</Empty> }).into_any()}
+        {move || store.hosts().with(Vec::is_empty).then(|| match store.outside_scope() {
+            Some(why) => view! { <Empty title="Nothing in your scope">{why}</Empty> }.into_any(),
+            None => view! { <Empty title="No hosts">"Start Belvedere with --connect and a libvirt URI."</Empty> }.into_any(),
+        }).into_any()}
     }
 }
 

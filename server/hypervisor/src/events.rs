@@ -34,6 +34,8 @@ pub(crate) struct Pending {
     pub(crate) domains: HashMap<Uuid, Depth>,
     /// Machines to read again of which only the names are known.
     pub(crate) named: HashSet<String>,
+    /// Whether all machines are to be read again.
+    pub(crate) all: bool,
     /// Whether the link is gone, with libvirt's reason.
     pub(crate) lost: Option<&'static str>,
     /// Who waits until all of the above is read and published.
@@ -171,6 +173,12 @@ impl Hints {
         self.wake.notify_one();
     }
 
+    /// Something about any machine may have changed.
+    pub(crate) fn all_machines(&self) {
+        self.lock().all = true;
+        self.wake.notify_one();
+    }
+
     /// The link is gone.
     pub(crate) fn lost(&self, why: &'static str) {
         self.lock().lost.get_or_insert(why);
@@ -202,7 +210,7 @@ impl Hints {
     pub(crate) async fn take(&self) -> Pending {
         loop {
             let pending = mem::take(&mut *self.lock());
-            let machines = !pending.domains.is_empty() || !pending.named.is_empty();
+            let machines = !pending.domains.is_empty() || !pending.named.is_empty() || pending.all;
             if machines || pending.lost.is_some() || !pending.waiting.is_empty() {
                 return pending;
             }

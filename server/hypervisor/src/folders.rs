@@ -42,6 +42,8 @@ use crate::{
 const QUIET: Duration = Duration::from_millis(200);
 /// A change is told after so long, however much more comes.
 const AT_MOST: Duration = Duration::from_secs(1);
+/// After so long it is tried again to watch a folder that could not be watched.
+const RETRY: Duration = Duration::from_secs(30);
 /// How often listings are compared where files cannot be watched.
 const COMPARE: Duration = Duration::from_secs(2);
 /// The kind of event by which it is known that somebody looks at machines.
@@ -110,24 +112,27 @@ impl Folders {
     async fn keep(&self, session: &Arc<Session>) {
         let mut pools = self.shared.pool_folders.subscribe();
         let mut listings = Listings::default();
-        let mut first = true;
+        let mut before: Option<Watched> = None;
         loop {
             let of_pools = pools.borrow_and_update().clone();
             let from = session.clone();
             let watched = blocking(move || Watched::new(&from, &of_pools)).await.ok().flatten();
-            // What changed while nobody watched.
-            if !std::mem::take(&mut first) {
-                session.hints.around.all_networks();
-                session.hints.around.all_pools();
+            // What changed until the new watching began.
+            if let Some(before) = before.take() {
+                let mut changed = Changed::default();
+                before.drain(&mut changed);
+                before.hint(changed, &session.hints);
             }
             match watched {
-                Some(watched) => watched.tell(&session.hints, &mut pools).await,
+                Some(watched) => {
+                    watched.tell(&session.hints, &mut pools).await;
+                    before = Some(watched);
+                }
                 None => {
                     sleep(COMPARE).await;
                     if self.sink.wants(KIND) {
                         listings.compare(session).await;
                     }
-                    first = true;
                 }
             }
         }
@@ -138,6 +143,8 @@ impl Folders {
 struct Watched {
     descriptor: AsyncFd<OwnedFd>,
     folders: HashMap<i32, Vec<Holds>>,
+    /// Whether some folder of a pool could not be watched, as of a file server that is slow.
+    in_part: bool,
 }
 
 impl Watched {
@@ -169,18 +176,22 @@ impl Watched {
         }
         add(&config.join("storage"), Holds::Pools);
         add(&config.join("storage/autostart"), Holds::Pools);
+        let mut in_part = false;
         for (id, folder) in of_pools {
-            add(folder, Holds::Volumes(*id));
+            in_part |= add(folder, Holds::Volumes(*id)).is_none();
         }
-        Some(Self { descriptor: ffi::wait_on(descriptor)?, folders })
+        Some(Self { descriptor: ffi::wait_on(descriptor)?, folders, in_part })
     }
 
-    /// Tells what changes, until the folders themselves do.
-    async fn tell(self, hints: &Hints, pools: &mut watch::Receiver<PoolFolders>) {
+    /// Tells what changes, until the folders themselves do, or those that could not be watched are
+    /// to be tried again.
+    async fn tell(&self, hints: &Hints, pools: &mut watch::Receiver<PoolFolders>) {
+        let retry = Instant::now() + RETRY;
         loop {
             let mut changed = Changed::default();
             tokio::select! {
                 _ = pools.changed() => return,
+                () = sleep_until(retry), if self.in_part => return,
                 () = self.read(&mut changed) => {}
             }
             let until = Instant::now() + AT_MOST;
@@ -191,16 +202,30 @@ impl Watched {
                     () = self.read(&mut changed) => {}
                 }
             }
-            changed.machines.into_iter().for_each(|name| hints.named(name));
-            changed.volumes.into_iter().for_each(|id| hints.around.pool(id, true));
-            if changed.networks {
-                hints.around.all_networks();
-            }
-            if changed.pools {
-                hints.around.all_pools();
-            }
-            if changed.folders {
+            let folders = changed.folders;
+            self.hint(changed, hints);
+            if folders {
                 return;
+            }
+        }
+    }
+
+    /// Leaves hints at what changed; at everything when folders came or went, or news were lost.
+    fn hint(&self, changed: Changed, hints: &Hints) {
+        changed.machines.into_iter().for_each(|name| hints.named(name));
+        changed.volumes.into_iter().for_each(|id| hints.around.pool(id, true));
+        if changed.networks || changed.folders {
+            hints.around.all_networks();
+        }
+        if changed.pools || changed.folders {
+            hints.around.all_pools();
+        }
+        if changed.folders {
+            hints.all_machines();
+            for holds in self.folders.values().flatten() {
+                if let Holds::Volumes(pool) = holds {
+                    hints.around.pool(*pool, true);
+                }
             }
         }
     }
@@ -211,6 +236,12 @@ impl Watched {
             changed.folders = true;
             return;
         };
+        self.drain(changed);
+        ready.clear_ready();
+    }
+
+    /// Adds the news that are there.
+    fn drain(&self, changed: &mut Changed) {
         let mut room = [MaybeUninit::uninit(); 8_192];
         let mut reader = inotify::Reader::new(self.descriptor.get_ref(), &mut room);
         while let Ok(event) = reader.next() {
@@ -218,7 +249,6 @@ impl Watched {
             let holds = self.folders.get(&event.wd()).map(Vec::as_slice).unwrap_or_default();
             changed.add(holds, event.events(), &name);
         }
-        ready.clear_ready();
     }
 }
 
@@ -227,8 +257,6 @@ impl Changed {
     fn add(&mut self, holds: &[Holds], what: ReadFlags, name: &str) {
         if what.intersects(ReadFlags::QUEUE_OVERFLOW | ReadFlags::IGNORED | ReadFlags::UNMOUNT) {
             self.folders = true;
-            self.networks = true;
-            self.pools = true;
             return;
         }
         for holds in holds {
@@ -318,6 +346,6 @@ mod tests {
     fn a_queue_that_ran_over_reads_all_again() {
         let mut changed = Changed::default();
         changed.add(&[], ReadFlags::QUEUE_OVERFLOW, "");
-        assert!(changed.folders && changed.networks && changed.pools);
+        assert!(changed.folders, "which means all");
     }
 }

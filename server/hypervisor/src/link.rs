@@ -105,6 +105,8 @@ const OPEN_DEADLINE: Duration = Duration::from_secs(15);
 /// How long a machine's process may take to answer; a healthy one needs a
 /// millisecond.
 const MACHINE_DEADLINE: Duration = Duration::from_secs(2);
+/// An answer that comes as soon makes a slow machine a quick one again.
+const QUICK: Duration = Duration::from_millis(200);
 /// Machines that may hang at a time before no other is asked: each holds one of the daemon's
 /// threads, of which there are 20 (`max_workers`).
 const MAX_LATE: usize = 15;
@@ -127,6 +129,8 @@ pub(crate) struct Session {
     permits: [Arc<Semaphore>; LANES],
     /// Machines whose process was asked and has not answered in time.
     late: Mutex<HashSet<Uuid>>,
+    /// Machines whose answers came, but not as soon as others wait; for these they wait longer.
+    slow: Mutex<HashSet<Uuid>>,
     /// Serial lines that are ours.
     pub(crate) lines: Lines,
     registration: Mutex<Option<ffi::Registration>>,
@@ -151,6 +155,7 @@ impl Session {
             connections: std::array::from_fn(|lane| Mutex::new((lane == Lane::Read as usize).then(|| first.clone()))),
             permits: std::array::from_fn(|_| permits()),
             late: Mutex::default(),
+            slow: Mutex::default(),
             lines: Lines::default(),
             registration: Mutex::new(Some(registration)),
         })
@@ -226,6 +231,8 @@ impl Session {
         patience: Duration,
         question: impl FnOnce(&Connect) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        let hurry = patience < MACHINE_DEADLINE;
+        let patience = if hurry && self.slow().contains(&id) { MACHINE_DEADLINE } else { patience };
         let span = Lane::Machine.span();
         let permit = self.place_to_ask(id).instrument(span.clone()).await?;
         let (session, given_up) = (self.clone(), Arc::new(AtomicBool::new(false)));
@@ -243,14 +250,19 @@ impl Session {
             }
             result
         });
+        let began = Instant::now();
         if let Ok(answer) = timeout(patience, &mut answer).await {
+            if hurry && began.elapsed() < QUICK {
+                self.slow().remove(&id);
+            }
             return answer.unwrap_or(Err(Error::Panicked));
         }
         let later = patience < MACHINE_DEADLINE;
         let session = self.clone();
         let watch = async move {
             if later && timeout(MACHINE_DEADLINE - patience, &mut answer).await.is_ok() {
-                // Its answer is old by now; the hint asks for a new one.
+                // Its answer is old by now; the hint asks for a new one, which is waited for.
+                session.slow().insert(id);
                 session.hints.domain(id, Depth::Whole);
                 return;
             }
@@ -296,6 +308,10 @@ impl Session {
     pub(crate) fn is_of_user(&self) -> bool {
         let path = self.uri.split_once("://").map_or("", |(_, rest)| rest);
         path.split('?').next().is_some_and(|path| path.ends_with("/session"))
+    }
+
+    fn slow(&self) -> MutexGuard<'_, HashSet<Uuid>> {
+        self.slow.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place in the machines' lane, unless the machine hangs, or so many others that the daemon

@@ -34,7 +34,9 @@ pub(crate) fn check(root: &Path, spec: &NetworkSpec) -> Result<(), Fault> {
     let wished = spec.subnets()?;
     let taken = subnets(root);
     for mine in &wished {
-        if let Some((interface, theirs)) = taken.iter().find(|(_, theirs)| theirs.overlaps(mine)) {
+        // A wider one, as of a VPN, is not in the way: what is narrower wins.
+        let collides = |theirs: &Subnet| theirs.prefix >= mine.prefix && theirs.overlaps(mine);
+        if let Some((interface, theirs)) = taken.iter().find(|(_, theirs)| collides(theirs)) {
             let field = if mine.address.is_ipv6() { "ipv6" } else { "ipv4" };
             return Err(Fault::invalid(
                 field,
@@ -77,8 +79,10 @@ fn by_route(line: &str) -> Option<(String, Subnet)> {
     let number = |at: usize| parts.get(at).and_then(|text| u32::from_str_radix(text, 16).ok());
     let (destination, gateway, mask) = (number(1)?, number(2)?, number(7)?);
     let prefix = mask.count_ones() as u8;
+    // What the kernel drops is reached by nobody (RTF_REJECT).
+    let dropped = parts[0] == "*" || number(3)? & 0x200 != 0;
     let address = Ipv4Addr::from(destination.to_ne_bytes());
-    (gateway == 0 && prefix > 0).then(|| (parts[0].to_owned(), subnet(address.into(), prefix)))
+    (gateway == 0 && prefix > 0 && !dropped).then(|| (parts[0].to_owned(), subnet(address.into(), prefix)))
 }
 
 /// A line of `/proc/net/if_inet6`: an address, the number of its interface, the prefix, what it
@@ -125,6 +129,7 @@ mod tests {
         let (interface, read) = by_route(route).expect("a subnet");
         assert_eq!((interface.as_str(), read.to_string().as_str()), ("eth0", "192.0.2.0/24"));
         assert!(by_route("eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0").is_none(), "by a gateway");
+        assert!(by_route("*\t0000000A\t00000000\t0201\t0\t0\t0\t000000FF\t0\t0\t0").is_none(), "dropped");
         assert!(by_route("Iface\tDestination\tGateway").is_none());
         let (interface, read) =
             by_address("fd000000000000000000000000000002 04 40 00 82     eth0").expect("an address");

@@ -97,6 +97,8 @@ pub(crate) struct Sampler {
     /// The storage pools as they were last, and the question that is under way.
     storage: Vec<Room>,
     measuring: JoinSet<Result<Vec<Room>, Error>>,
+    /// Machines that are asked whether they are alive.
+    pinging: JoinSet<()>,
     sweeps: u64,
     /// The machine that was looked at last whether it is alive.
     alive: Uuid,
@@ -119,6 +121,7 @@ impl Sampler {
             processes: is_local(&config.uri).then(Arc::default),
             storage: Vec::new(),
             measuring: JoinSet::new(),
+            pinging: JoinSet::new(),
             sweeps: 0,
             alive: Uuid::nil(),
         }
@@ -220,6 +223,11 @@ impl Sampler {
     /// Asks some machines whether they are alive, so that one that hangs is known although nobody
     /// asks it for anything: each in ten seconds, as far as there are not too many.
     fn look_alive(&mut self, session: &Arc<Session>, running: &HashMap<Uuid, Arc<Domain>>) {
+        while self.pinging.try_join_next().is_some() {}
+        // Where answers are slow, there are no more questions for that.
+        if !self.pinging.is_empty() {
+            return;
+        }
         let mut ids: Vec<Uuid> = running.keys().copied().collect();
         ids.sort_unstable();
         let from = ids.partition_point(|id| *id <= self.alive);
@@ -229,7 +237,9 @@ impl Sampler {
             self.alive = id;
             let session = session.clone();
             // Whoever is late is hinted; what is answered is of no interest.
-            tokio::spawn(async move { session.ask(id, move |connect| ffi::ping(connect, id)).await.ok() });
+            self.pinging.spawn(async move {
+                session.ask(id, move |connect| ffi::ping(connect, id)).await.ok();
+            });
         }
     }
 

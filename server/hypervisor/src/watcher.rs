@@ -258,6 +258,9 @@ impl Watcher {
         if let Some(why) = pending.lost {
             return Err(Broken(why.into()));
         }
+        if pending.all {
+            self.read_all(session, false).await?;
+        }
         let mut wanted = pending.domains;
         if !pending.named.is_empty() {
             let known = self.inventory.domains.iter().filter(|(_, known)| pending.named.contains(&known.name));

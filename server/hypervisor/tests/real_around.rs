@@ -482,6 +482,7 @@ async fn a_real_host_tells_its_processors_devices_and_boards_and_who_has_a_devic
     let file = daemon.folder.path().join("holder.xml");
     fs::write(&file, machine).expect("written");
     daemon.virsh(&["define", file.to_str().expect("text")]);
+    world.until("the machine is seen", |_| world.find("holder")).await;
     let devices = world.hardware().await.expect("read").devices.expect("still there");
     let users = devices.into_iter().find(|one| one.address == device.address).expect("still there").users;
     assert_eq!(users.iter().map(|user| (user.vm_name.as_str(), user.active)).collect::<Vec<_>>(), [("holder", false)]);

@@ -276,20 +276,13 @@ async fn a_machine_that_hangs_keeps_what_it_had_and_nothing_else() {
     place.runs("hung").await;
     let pid = fs::read_to_string(place.path("run/qemu/hung.pid")).expect("it runs");
     run(Program::new("kill").args(["-STOP", pid.trim()]));
-    // Something must be asked of it before it is late.
-    let asked = std::thread::spawn({
-        let uri = place.daemon.uri.clone();
-        move || {
-            Program::new("virsh")
-                .args(["-q", "-c", &uri, "qemu-monitor-command", "hung", "--hmp", "info status"])
-                .output()
-        }
-    });
+    let marked = |world: &World| world.find("hung").filter(|hung| hung.unresponsive);
+    place.world.until("it is seen to hang", |_| marked(&place.world)).await;
     let fault = place.refused(delete("had")).await;
     assert_eq!(fault.reason, "hung does not answer, and used had when it last did");
     place.world.run_on(POOL, delete("free")).await.expect("it is not its");
     run(Program::new("kill").args(["-CONT", pid.trim()]));
-    asked.join().expect("it ended").expect("it ran");
+    place.world.until("it answers again", |_| place.world.find("hung").filter(|hung| !hung.unresponsive)).await;
     assert!(place.refused(delete("had")).await.reason.contains("in use by hung"));
 }
 

@@ -17,22 +17,40 @@ pub(crate) struct Known {
     pub(crate) name: String,
     /// What they may do.
     pub(crate) role: Role,
-    /// What they see.
-    pub(crate) scope: Scope,
+    /// What they see; none where that is not theirs to say, and an admin decides it here.
+    pub(crate) scope: Option<Scope>,
 }
 
-/// What somebody sees whose groups have scopes: all of these together. A group without one opens
-/// nothing beyond them.
+/// What somebody sees whose groups have scopes: all of these together, where that is one scope;
+/// else that of the first, as hosts and tags of several would open more than any of them. A group
+/// without one opens nothing beyond them. None where no group has one.
 #[cfg(any(feature = "oidc", feature = "pam"))]
-pub(super) fn scope_of(scopes: &[(String, Scope)], role: Role, is_in: impl Fn(&str) -> bool) -> Scope {
-    let mut all = Scope::default();
-    if role != Role::Admin {
-        for (_, scope) in scopes.iter().filter(|(group, _)| is_in(group)) {
-            all.hosts.extend(scope.hosts.iter().cloned());
-            all.tags.extend(scope.tags.iter().cloned());
-        }
+pub(super) fn scope_of(scopes: &[(String, Scope)], role: Role, is_in: impl Fn(&str) -> bool) -> Option<Scope> {
+    if scopes.is_empty() {
+        return None;
     }
-    all
+    if role == Role::Admin {
+        return Some(Scope::default());
+    }
+    let mut groups: Vec<(&str, Scope)> = Vec::new();
+    for (group, scope) in scopes.iter().filter(|(group, _)| is_in(group)) {
+        let known = groups.iter().position(|(known, _)| known == group);
+        let at = known.unwrap_or_else(|| {
+            groups.push((group, Scope::default()));
+            groups.len() - 1
+        });
+        groups[at].1.hosts.extend(scope.hosts.iter().cloned());
+        groups[at].1.tags.extend(scope.tags.iter().cloned());
+    }
+    let same_hosts = groups.windows(2).all(|pair| pair[0].1.hosts == pair[1].1.hosts);
+    let same_tags = groups.windows(2).all(|pair| pair[0].1.tags == pair[1].1.tags);
+    let counted = if same_hosts || same_tags { groups.len() } else { 1 };
+    let mut all = Scope::default();
+    for (_, scope) in groups.into_iter().take(counted) {
+        all.hosts.extend(scope.hosts);
+        all.tags.extend(scope.tags);
+    }
+    Some(all)
 }
 
 impl Auth {
@@ -50,7 +68,7 @@ impl Auth {
     async fn put_known(&self, known: &Known) -> Result<String, Fault> {
         let put = known.clone();
         let user = self.backend.journal.accounts.write(move |connection| {
-            accounts::put_known(connection, (&put.subject, &put.name, put.role, &put.scope), now())
+            accounts::put_known(connection, (&put.subject, &put.name, put.role, put.scope.as_ref()), now())
         });
         let user = user.await?.ok_or_else(|| {
             Fault::new(FaultKind::NotAllowed, format!("The name {} belongs to another account here", known.name))
@@ -107,5 +125,27 @@ impl Auth {
         }
         let how = Beginning { kind: "loggedInBySystem", ..Beginning::default() };
         self.begin(&name, from, how).await.map(LoggedIn::Whole)
+    }
+}
+
+#[cfg(all(test, any(feature = "oidc", feature = "pam")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_groups_open_what_they_open_and_nothing_beyond() {
+        let scopes = |all: &[(&str, &str)]| -> Vec<(String, Scope)> {
+            let scope = |words: &str| Scope::from_words(words).expect("a scope");
+            all.iter().map(|(group, words)| ((*group).to_owned(), scope(words))).collect()
+        };
+        let seen = |all: &[(&str, &str)], role| scope_of(&scopes(all), role, |group| group != "other");
+        let words = |all| seen(all, Role::Viewer).expect("somebody says it").words();
+        assert_eq!(seen(&[], Role::Viewer), None, "nobody says it");
+        assert_eq!(seen(&[("a", "atlas")], Role::Admin), Some(Scope::default()));
+        assert_eq!(words(&[("a", "atlas"), ("a", "#web")]), "atlas #web", "both of one group");
+        assert_eq!(words(&[("a", "atlas"), ("b", "hermes"), ("other", "zeus")]), "atlas hermes");
+        assert_eq!(words(&[("a", "#web"), ("b", "#db")]), "#db #web");
+        // Together these would open #db on atlas and #web on hermes.
+        assert_eq!(words(&[("a", "atlas"), ("a", "#web"), ("b", "hermes"), ("b", "#db")]), "atlas #web");
     }
 }

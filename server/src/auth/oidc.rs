@@ -248,7 +248,7 @@ mod tests {
         assert!(known(json!({ "groups": "staff" }), "<b>").is_err(), "names are plain");
         let subject = known(json!({ "groups": "staff" }), "jane").expect("in").subject;
         assert_eq!(subject, "https://id.example.org/realm#77");
-        let scope = |claims| known(claims, "jane").expect("in").scope.words();
+        let scope = |claims| known(claims, "jane").expect("in").scope.expect("it says one").words();
         assert_eq!(scope(json!({ "groups": "staff" })), "atlas #web");
         assert_eq!(scope(json!({ "groups": ["staff", "vm-admins"] })), "", "an admin sees everything");
     }

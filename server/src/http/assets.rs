@@ -39,7 +39,7 @@ const PACKAGE: &str = "pkg";
 /// The folder of what draws consoles, in both.
 const CONSOLE: &str = "console";
 /// Where the files of a build are; those of another one are not there.
-pub(super) const ROUTE: &str = "/pkg/{build}/{*file}";
+pub(super) const ROUTE: &str = "/pkg/{*file}";
 /// The picture of a tab.
 const ICON: &str = "favicon.svg";
 /// Encodings that the build makes, with the endings of their files, the best first.

@@ -262,18 +262,21 @@ pub(crate) fn set_password(connection: &Connection, name: &str, hashed: &str) ->
 /// name belongs to somebody else.
 pub(crate) fn put_known(
     connection: &Connection,
-    (subject, name, role, scope): (&str, &str, Role, &Scope),
+    (subject, name, role, scope): (&str, &str, Role, Option<&Scope>),
     now: u64,
 ) -> rusqlite::Result<Option<User>> {
     let query = "SELECT name FROM users WHERE subject = ?";
     let had: Option<String> = connection.query_row(query, [subject], |row| row.get(0)).optional()?;
     let name = match had {
         Some(had) => {
-            set_role(connection, &had, (role, scope))?;
+            // A scope that an admin gave stays where nobody else says one; admins see all.
+            let kept = user(connection, &had)?.map(|user| user.scope).filter(|_| role != Role::Admin);
+            let kept = kept.unwrap_or_default();
+            set_role(connection, &had, (role, scope.unwrap_or(&kept)))?;
             had
         }
         None => {
-            let made = User { name: name.to_owned(), role, password: None, scope: scope.clone() };
+            let made = User { name: name.to_owned(), role, password: None, scope: scope.cloned().unwrap_or_default() };
             if !add_user(connection, &made, now)? {
                 return Ok(None);
             }
@@ -415,15 +418,20 @@ pub(super) mod tests {
     #[test]
     fn whom_a_provider_knows_keeps_the_account_and_takes_nobody_elses() {
         let (_folder, connection) = with_root();
-        let put = |subject, name, role| {
-            put_known(&connection, (subject, name, role, &Scope::default()), NOW).expect("written")
-        };
+        let put = |subject, name, role| put_known(&connection, (subject, name, role, None), NOW).expect("written");
         assert_eq!(put("id#1", "root", Role::Admin), None, "the name is somebody else's");
         let jane = put("id#1", "jane", Role::Viewer).expect("made");
         assert_eq!((jane.name.as_str(), jane.role), ("jane", Role::Viewer));
         let renamed = put("id#1", "jane.doe", Role::Operator).expect("known");
         assert_eq!((renamed.name.as_str(), renamed.role), ("jane", Role::Operator), "the subject counts");
         assert_eq!(put("id#2", "jane", Role::Admin), None);
+        // What an admin let her see stays, unless whoever knows her says it.
+        let web = Scope::from_words("atlas #web").expect("a scope");
+        set_role(&connection, "jane", (Role::Operator, &web)).expect("written");
+        assert_eq!(put("id#1", "jane", Role::Viewer).expect("known").scope, web);
+        let db = Scope::from_words("#db").expect("a scope");
+        let said = put_known(&connection, ("id#1", "jane", Role::Viewer, Some(&db)), NOW).expect("written");
+        assert_eq!(said.expect("known").scope, db);
     }
 
     #[test]

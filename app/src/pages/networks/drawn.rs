@@ -40,7 +40,11 @@ fn list() -> AnyView {
     view! {
         {LIST.head(networks.len(), may.then_some("New network"))}
         {if networks.is_empty() {
-            Either::Left(view! { <Empty title="No networks">"A network connects machines with each other, with this host, and with others."</Empty> })
+            let (title, why) = match use_store().outside_scope() {
+                Some(why) => ("Nothing in your scope", why),
+                None => ("No networks", "A network connects machines with each other, with this host, and with others.".into()),
+            };
+            Either::Left(view! { <Empty title=title>{why}</Empty> })
         } else {
             Either::Right(view! {
                 <div class="card list"><div class="scroll"><table aria-label="Networks">

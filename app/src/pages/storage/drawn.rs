@@ -59,7 +59,11 @@ fn list() -> AnyView {
     view! {
         {LIST.head(pools.len(), may.then_some("New pool"))}
         {if pools.is_empty() {
-            Either::Left(view! { <Empty title="No storage pools">"A pool is a place for disks and images: a folder, a volume group, a share of a file server."</Empty> })
+            let (title, why) = match use_store().outside_scope() {
+                Some(why) => ("Nothing in your scope", why),
+                None => ("No storage pools", "A pool is a place for disks and images: a folder, a volume group, a share of a file server.".into()),
+            };
+            Either::Left(view! { <Empty title=title>{why}</Empty> })
         } else {
             Either::Right(view! {
                 <div class="card list"><div class="scroll"><table aria-label="Storage pools">

@@ -179,7 +179,10 @@ impl Questions {
         if matches!(plan.stage, Stage::Asked { .. }) {
             return;
         }
-        plan.stage = Stage::Asked { again: false };
+        // A timer that ran out while it was replaced leaves another one behind.
+        if let Stage::Waits(timer) = std::mem::replace(&mut plan.stage, Stage::Asked { again: false }) {
+            timer.abort();
+        }
         self.tasks.spawn(async move { Done::Read(id, ask.await) });
     }
 
