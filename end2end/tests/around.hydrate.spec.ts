@@ -1,6 +1,6 @@
 // Pages that the server draws stay fresh by themselves, beside virsh and other tabs.
 import AxeBuilder from "@axe-core/playwright";
-import { expect, live, press, test, Daemon, Server } from "../support.ts";
+import { refused, expect, live, press, test, Daemon, Server } from "../support.ts";
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -82,9 +82,9 @@ test("a file is fetched from an address, with its progress, and what is wrong is
     await fetchFile(`${address}/none.iso`, "");
     await expect(notices).toContainText("404 Not Found");
     await fetchFile("http://169.254.169.254/latest", "");
-    await expect(notices).toContainText("169.254.169.254, which is not public");
+    await refused(page, true, /169\.254\.169\.254, which tells secrets of its cloud/);
     await fetchFile("https://jane:secret@example.org/a.iso", "");
-    await expect(notices).toContainText("use an address without");
+    await refused(page, true, /use an address without/);
     await fetchFile(`${address}/small%20disk.raw`, "small.raw", createHash("sha256").update(content).digest("hex"));
     await expect(notices).toContainText("images/small.raw is fetched");
     await expect(page.getByRole("table", { name: "Volumes" }).getByRole("row", { name: /small\.raw/ })).toBeVisible();
@@ -173,11 +173,11 @@ test("files are uploaded by choosing and by dropping, and downloaded again", asy
     expect(download.suggestedFilename()).toBe("large.raw");
     expect(readFileSync((await download.path())!).equals(large)).toBe(true);
     // Sizes that cannot be, last, as what is said stays over the list until somebody puts it away.
-    for (const [size, why] of [["much", "size: it is a number"], ["0", "size: it is a size greater"], ["1", "would lose what lies beyond the new end"]]) {
+    for (const [size, why] of [["much", /it is a number/], ["0", /it is a size greater/], ["1", /would lose what lies beyond the new end/]] as const) {
       if (!(await page.getByRole("button", { name: "Resize large.raw" }).isVisible())) await menu.click();
       await page.getByLabel("New size").locator("visible=true").fill(size);
       await press(page, "Resize large.raw");
-      await expect(notices).toContainText(why);
+      await refused(page, true, why);
     }
     await expect(volumes.getByRole("row", { name: /large\.raw/ })).toContainText("20 MiB");
   } finally {

@@ -170,7 +170,7 @@ test.describe("the console of a real guest", () => {
   test("a viewer opens no console, and who loses their account is sent away", async ({ page }) => {
     await server.stop();
     const folder = daemon.folder;
-    server = await new Server(["--connect", `atlas=${daemon.uri}`, "--data", `${folder}/data`]).start();
+    server = await new Server(["--connect", `atlas=${daemon.uri}`, "--auth", "auto", "--data", `${folder}/data`]).start();
     await server.account("jane", "operator");
     await server.account("vera", "viewer");
     const path = new URL(address).pathname;
