@@ -68,8 +68,7 @@ pub(crate) fn AccountPage() -> impl IntoView {
 pub(crate) fn AccountMenu() -> impl IntoView {
     let Viewer { name, role, scope } = use_store().viewer();
     let Some(name) = name else {
-        let why =
-            "There is no account, so nobody has to sign in by name. Make one: belvedere user add NAME --role admin";
+        let why = "No accounts exist, so no one signs in by name. Create one: belvedere user add NAME --role admin";
         return view! { <a class="tag" title=why href=routes::at(routes::USERS) rel="external">"No accounts"</a> }
             .into_any();
     };

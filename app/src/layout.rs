@@ -392,7 +392,7 @@ fn Confirmation() -> impl IntoView {
             <p>{asked(|question| question.why().to_owned())}</p>
             <ul class="doomed">{move || acts.question.with(|question| question.as_ref().map(|question| doomed(store, question))).into_any()}</ul>
             {move || wanted().map(|wanted| view! {
-                <label class="typed">{format!("Type {wanted} to go on")}
+                <label class="typed">{format!("Type {wanted} to confirm")}
                     <input type="text" inputmode="numeric" autocomplete="off" prop:value=move || said.get() on:input=move |event| said.set(event_target_value(&event))/>
                 </label>
             }.into_any()).into_any()}

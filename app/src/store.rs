@@ -229,12 +229,10 @@ impl Store {
         matches!(self.freshness.get_untracked(), Freshness::Lost { .. })
     }
 
-    /// What an empty list says to somebody who sees a part only; none of somebody who sees all.
+    /// The text of an empty list for an account with a restricted scope; none for an unrestricted one.
     pub(crate) fn outside_scope(self) -> Option<String> {
         let words = self.viewer.with_value(|viewer| (!viewer.scope.is_everything()).then(|| viewer.scope.words()))?;
-        Some(format!(
-            "Your account sees {words} only, and nothing there is of this kind. An admin can widen that under Accounts."
-        ))
+        Some(format!("Your account's scope is {words}. An admin can change it under Accounts."))
     }
 
     /// Who looks at the page.

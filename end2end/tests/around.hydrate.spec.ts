@@ -82,7 +82,7 @@ test("a file is fetched from an address, with its progress, and what is wrong is
     await fetchFile(`${address}/none.iso`, "");
     await expect(notices).toContainText("404 Not Found");
     await fetchFile("http://169.254.169.254/latest", "");
-    await refused(page, true, /169\.254\.169\.254, which tells secrets of its cloud/);
+    await refused(page, true, /169\.254\.169\.254, which is a cloud metadata address/);
     await fetchFile("https://jane:secret@example.org/a.iso", "");
     await refused(page, true, /use an address without/);
     await fetchFile(`${address}/small%20disk.raw`, "small.raw", createHash("sha256").update(content).digest("hex"));

@@ -9,7 +9,7 @@ test("shutting several machines down asks with their list", async ({ page, demo,
   await page.getByRole("group", { name: "Selected machines" }).getByRole("button", { name: "Shut down" }).click();
   const asked = script ? page.getByRole("dialog") : page.locator(".ask");
   await expect(asked).toContainText("Shut down 2 machines?");
-  await expect(asked).toContainText("is asked to end");
+  await expect(asked).toContainText("is asked to shut down");
   for (const name of names) await expect(asked).toContainText(name);
   await asked.getByText("Cancel").click();
   await page.goto(`${demo.url}/vms?state=running`);
@@ -31,14 +31,14 @@ test("deleting a pool with its volumes lists them and wants its name", async ({ 
   await live(page);
   await press(page, "Create volume");
   await expect(page.getByRole("table", { name: "Volumes" })).toContainText("lost.raw");
-  await press(page, "Delete with its volumes");
+  await press(page, "Delete pool and its volumes");
   const asked = page.locator(".ask");
   await expect(asked).toContainText("1 volume");
   await expect(asked).toContainText("lost.raw");
-  await asked.getByLabel("Type doomed to go on").fill("domed");
+  await asked.getByLabel("Type doomed to confirm").fill("domed");
   await asked.getByRole("button").click();
-  await expect(asked.getByLabel("Type doomed to go on")).toBeVisible();
-  await asked.getByLabel("Type doomed to go on").fill("doomed");
+  await expect(asked.getByLabel("Type doomed to confirm")).toBeVisible();
+  await asked.getByLabel("Type doomed to confirm").fill("doomed");
   await asked.getByRole("button").click();
   await expect(page.getByRole("table", { name: "Storage pools" }).getByRole("link", { name: "doomed" })).toHaveCount(0);
 });

@@ -163,7 +163,7 @@ struct Flags {
     /// Ask each guest's agent for its version; libvirt then calls the machine tainted (custom-ga-command)
     #[arg(long, env = "BELVEDERE_AGENT_VERSION", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     agent_version: Option<bool>,
-    /// Who has to sign in: everybody, but where there is only the demonstration and no account (auto); everybody (on); or, on loopback only, nobody (off)
+    /// Who has to sign in: everyone, except for the demonstration alone without accounts (auto); everyone (on); or no one, on loopback only (off)
     #[arg(long, value_name = "auto|on|off", env = "BELVEDERE_AUTH")]
     auth: Option<String>,
     /// Speak TLS with a certificate made at the first start, also on loopback; beyond it this is the default
@@ -190,7 +190,7 @@ struct Flags {
     /// A role, and the value of the claim that gives it, such as admin=vm-admins; may be repeated
     #[arg(long, value_name = "ROLE=VALUE", env = "BELVEDERE_OIDC_ROLE", value_delimiter = ' ')]
     oidc_role: Vec<String>,
-    /// A value of the claim, and a host or a #tag that who has it sees; without any they see everything; may be repeated
+    /// A claim value and a host or #tag in its scope, such as staff=atlas; may be repeated; without any, admins set scopes under Accounts
     #[arg(long, value_name = "VALUE=HOST|#TAG", env = "BELVEDERE_OIDC_SCOPE", value_delimiter = ' ')]
     oidc_scope: Vec<String>,
     /// A role, and the group of this system whose members have it, such as admin=libvirt; they log in with the system's password (PAM); may be repeated

@@ -57,7 +57,7 @@ impl Rate {
         *left = (*left + now.duration_since(*at).as_secs_f64() * self.per_second).min(self.most);
         *at = now;
         if *left < 1.0 {
-            let fault = Fault::new(FaultKind::TooMany, "These are too many commands in a short time");
+            let fault = Fault::new(FaultKind::TooMany, "Too many commands in a short time");
             return Err(fault.with_next("Wait some seconds; send one batch for many machines"));
         }
         *left -= 1.0;
@@ -128,7 +128,7 @@ impl Turns {
             all.entry(who.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(1))).clone()
         };
         timeout(TURN_WITHIN, turn.acquire_owned()).await.ok().and_then(Result::ok).ok_or_else(|| {
-            Fault::new(FaultKind::TooMany, "Your earlier questions are not answered yet")
+            Fault::new(FaultKind::TooMany, "Your earlier journal queries are still running")
                 .with_next("Wait for them, or narrow them by a time or a host")
         })
     }

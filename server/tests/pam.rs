@@ -61,7 +61,7 @@ async fn audit(site: &Site, cookie: &str) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs root, to make accounts of the system"]
+#[ignore = "needs root, to make accounts of the system; make test runs it"]
 async fn people_of_the_system_log_in_with_its_password_and_their_groups_are_their_role() {
     let mut people = People::new();
     people.add("bv-ada", "bv-admins,bv-viewers");
@@ -120,7 +120,7 @@ async fn people_of_the_system_log_in_with_its_password_and_their_groups_are_thei
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs root, to make accounts of the system"]
+#[ignore = "needs root, to make accounts of the system; make test runs it"]
 async fn a_wrong_password_takes_as_long_whoever_it_is_of() {
     let _people = People::new();
     let arguments = ["--demo", "--auth", "on", "--pam-service", "belvedere-test", "--pam-role", "admin=bv-admins"];

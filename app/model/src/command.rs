@@ -171,7 +171,7 @@ impl Command {
         }
     }
 
-    /// What somebody is asked before this happens to so many objects; none when nobody is.
+    /// The confirmation text for this command on so many objects; none when it needs no confirmation.
     pub fn asks(&self, targets: usize) -> Option<&'static str> {
         match self {
             Self::Domain(command) => command.asks(targets),
@@ -179,9 +179,8 @@ impl Command {
         }
     }
 
-    /// What is to be typed before this happens to so many objects, the first of which has this
-    /// name: a number of machines that nobody means by mistake, the name of what is lost with all
-    /// that it holds. None where a click is enough.
+    /// The text to type to confirm this command: the number of machines when there are many, or the
+    /// pool's name when its volumes are deleted with it. None where a click is enough.
     pub fn typed(&self, name: &str, targets: usize) -> Option<String> {
         match self {
             Self::Domain(_) if targets > domain::MANY => Some(targets.to_string()),

@@ -1,5 +1,5 @@
 //! The order that people expect of names: numbers in them count as numbers, so that `web-2` comes
-//! before `web-10`. It folds no case; whoever wants that folds both texts before.
+//! before `web-10`. It is case-sensitive; callers fold case first where they need it.
 
 use std::{cmp::Ordering, net::IpAddr};
 

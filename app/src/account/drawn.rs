@@ -186,7 +186,7 @@ fn scope_field(scope: &Scope, label: String) -> AnyView {
     view! { <input name="scope" value=scope.words() placeholder="everything" aria-label=label title=SCOPE autocomplete="off" autocapitalize="none" spellcheck="false"/> }.into_any()
 }
 
-/// What of a scope is not there now: a word that was mistyped shows nothing to whoever has it.
+/// The hosts and tags of a scope that do not exist now, as a mistyped one hides everything.
 fn not_there(scope: &Scope) -> AnyView {
     let known = hosts();
     let hosts = scope.hosts.iter().filter(|host| !known.hosts.contains_key(host)).map(|host| format!("no host {host}"));
@@ -213,7 +213,7 @@ fn users(accounts: &Accounts) -> AnyView {
             </tr></thead>
             <tbody>{rows.collect_view()}</tbody>
         </table></div>
-        {accounts.users.is_empty().then(|| view! { <Empty title="No accounts">"Until there is one, whoever opened the link that the start printed may do everything; with --auth off, or for the demonstration alone, so may whoever reaches this server."</Empty> })}
+        {accounts.users.is_empty().then(|| view! { <Empty title="No accounts">"Until one exists, only the link printed at start signs in, with full access. With --auth off, or with the demonstration alone, anyone who can reach this server has full access."</Empty> })}
         </div>
         <section class="card spaced">
             <header><h2>"Add an account"</h2></header>

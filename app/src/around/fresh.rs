@@ -168,7 +168,7 @@ fn is_busy(section: &Element) -> bool {
     open("details[open]") || open(":is(input, select, textarea):focus") || is_typed(section)
 }
 
-/// Whether somebody has written something into a form that is not sent yet.
+/// Whether a form in this section has unsent changes.
 fn is_typed(section: &Element) -> bool {
     let fields = section.query_selector_all("input:not([type=hidden]), textarea, option").ok();
     let fields = fields.into_iter().flat_map(|list| (0..list.length()).filter_map(move |at| list.item(at)));
@@ -251,8 +251,8 @@ struct Sent {
     name: String,
 }
 
-/// Leaves the form once what it asked for is under way. What is new has a page of its own to come
-/// back to, which one leaves only for something that is there.
+/// Closes the form once its command is accepted. The form for a new object has its own page, which
+/// is left only when the object was created.
 async fn accepted(sent: Sent, acts: Acts, form: &HtmlFormElement, new: bool) {
     let Sent { request_ids, label, done, name } = sent;
     if new {

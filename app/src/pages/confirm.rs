@@ -107,7 +107,7 @@ mod drawn {
             return ().into_any();
         }
         match use_context::<Beforehand>().and_then(|read| read.volumes) {
-            Some(Ok(volumes)) if volumes.is_empty() => view! { <p>"It holds no volumes."</p> }.into_any(),
+            Some(Ok(volumes)) if volumes.is_empty() => view! { <p>"The pool has no volumes."</p> }.into_any(),
             Some(Ok(volumes)) => {
                 let more = volumes.len().saturating_sub(20);
                 let more = (more > 0).then(|| view! { <li>{format!("and {more} more")}</li> }.into_any());
@@ -115,10 +115,10 @@ mod drawn {
                     view! { <li><b>{volume.name.clone()}</b> ", " {format::size(volume.capacity_bytes)}</li> }
                         .into_any()
                 });
-                view! { <p>{format!("{} go with it:", format::count(volumes.len(), "volume"))}</p><ul class="doomed">{list.chain(more).collect_view()}</ul> }.into_any()
+                view! { <p>{format!("This also deletes {}:", format::count(volumes.len(), "volume"))}</p><ul class="doomed">{list.chain(more).collect_view()}</ul> }.into_any()
             }
             // Of one that is stopped nobody knows.
-            _ => view! { <p>"What it holds cannot be listed now, and is deleted all the same."</p> }.into_any(),
+            _ => view! { <p>"The volumes cannot be listed now. They are deleted as well."</p> }.into_any(),
         }
     }
 
@@ -126,7 +126,7 @@ mod drawn {
     fn said(typed: Option<String>) -> AnyView {
         let Some(typed) = typed else { return view! { <input type="hidden" name="confirm" value="yes"/> }.into_any() };
         view! {
-            <label class="typed">{format!("Type {typed} to go on")}
+            <label class="typed">{format!("Type {typed} to confirm")}
                 <input type="text" name="confirm" required="" autocomplete="off" spellcheck="false"/>
             </label>
         }

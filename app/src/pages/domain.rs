@@ -70,7 +70,7 @@ pub(crate) fn DomainPage() -> impl IntoView {
             view! {
                 <Title text="Not found"/>
                 <h1 class="hidden">"Not found"</h1>
-                <Empty title="This machine is not there">"It may have been deleted or moved to another host, or is not there yet; then it shows here as soon as it is. "<a href=routes::at(routes::VMS)>"See all virtual machines"</a>"."</Empty>
+                <Empty title="This machine is not there">"It may have been deleted or moved to another host. If it is still being created, it appears here by itself. "<a href=routes::at(routes::VMS)>"See all virtual machines"</a>"."</Empty>
             }
             .into_any()
         }

@@ -69,7 +69,7 @@ fn prove_members(
             _ => {
                 let reason =
                     format!("{path} does not say that what it is based on is raw or qcow2, which would be guessed");
-                return Err(denied(reason, "Say it with qemu-img rebase -u -F qcow2"));
+                return Err(denied(reason, "Set it with qemu-img rebase -u -F qcow2"));
             }
         }
         match head_of_volume(connect, &at)? {

@@ -308,16 +308,16 @@ fn ssh_trouble(message: &str, uri: &str) -> Option<Fault> {
     let fault = |reason: String, next: String| Some(Fault::new(FaultKind::Unreachable, reason).with_next(next));
     if has("IDENTIFICATION HAS CHANGED") {
         return fault(
-            format!("The SSH host key of {host} is another one than before"),
+            format!("The SSH host key of {host} has changed"),
             format!(
-                "Find out why; if that is right, say ssh-keygen -R {host} and connect once with ssh as the account that Belvedere runs as"
+                "Verify the new key. If it is genuine, run ssh-keygen -R {host} and connect once with ssh as the account that runs Belvedere"
             ),
         );
     }
     if has("Host key verification failed") {
         return fault(
             format!("The SSH host key of {host} is not known"),
-            format!("Connect once with ssh {host} as the account that Belvedere runs as, and accept the key"),
+            format!("Connect once with ssh {host} as the account that runs Belvedere, and accept the key"),
         );
     }
     if has("Permission denied (") || has("Too many authentication failures") {
@@ -528,7 +528,7 @@ mod tests {
         let reset = "Connection reset by peer";
         for (message, reason, next) in [
             (format!("Cannot recv data: Host key verification failed.: {reset}"), "host key of borealis is not known", "accept the key"),
-            (format!("Cannot recv data: @ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @ Host key verification failed.: {reset}"), "another one than before", "ssh-keygen -R borealis"),
+            (format!("Cannot recv data: @ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @ Host key verification failed.: {reset}"), "has changed", "ssh-keygen -R borealis"),
             (format!("Cannot recv data: root@borealis: Permission denied (publickey,keyboard-interactive).: {reset}"), "does not let Belvedere sign in", "authorized_keys"),
             (format!("Cannot recv data: ssh: connect to host borealis port 2222: Connection refused: {reset}"), "does not listen for SSH", "sshd"),
             (format!("Cannot recv data: ssh: connect to host borealis port 22: Connection timed out: {reset}"), "does not answer SSH", "firewalls"),

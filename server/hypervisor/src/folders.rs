@@ -3,8 +3,8 @@
 //! a volume that came, went or grew.
 //!
 //! Where libvirt runs on this machine, the kernel tells of each change in libvirt's own folders
-//! and those of its pools (inotify(7)), which costs nothing while nothing happens. Elsewhere a few
-//! listings that answer for all machines at once are compared, while somebody looks. It leaves
+//! and those of its pools (inotify(7)), which costs nothing while idle. Elsewhere a few
+//! listings that cover all machines at once are compared while a page is open. It leaves
 //! hints and reads no object itself.
 
 use std::{
@@ -37,16 +37,16 @@ use crate::{
     watcher::Shared,
 };
 
-/// A change is told when nothing else came for so long, as libvirt writes a file before it knows
-/// of it itself.
+/// Changes are reported after this much quiet, as libvirt writes a file before it updates its own
+/// state.
 const QUIET: Duration = Duration::from_millis(200);
-/// A change is told after so long, however much more comes.
+/// Changes are reported after this long at the latest.
 const AT_MOST: Duration = Duration::from_secs(1);
 /// After so long it is tried again to watch a folder that could not be watched.
 const RETRY: Duration = Duration::from_secs(30);
 /// How often listings are compared where files cannot be watched.
 const COMPARE: Duration = Duration::from_secs(2);
-/// The kind of event by which it is known that somebody looks at machines.
+/// The event kind whose subscribers mean that machine lists are open.
 const KIND: &str = "domain-updated";
 
 /// The folders of pools, as the daemon names them.
@@ -69,14 +69,14 @@ enum Holds {
     Volumes(Uuid),
 }
 
-/// What changed and is not told yet.
+/// Changes that are not reported yet.
 #[derive(Default)]
 struct Changed {
     machines: HashSet<String>,
     networks: bool,
     pools: bool,
     volumes: HashSet<Uuid>,
-    /// A folder came, or events were lost, so all is watched anew.
+    /// A folder was created, or events were lost, so everything is watched and read again.
     folders: bool,
 }
 

@@ -185,7 +185,7 @@ fn extensions<E, F: FnMut(u64, u64) -> Result<Vec<u8>, E>>(
         }
         at += length.div_ceil(8) * 8;
     }
-    Err(Stop::Broken("its header has more extensions than any honest one"))
+    Err(Stop::Broken("its header has too many extensions"))
 }
 
 fn name<E>(bytes: Vec<u8>) -> Result<String, Stop<E>> {

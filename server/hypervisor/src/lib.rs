@@ -92,7 +92,7 @@ impl HostConfig {
     }
 }
 
-/// What somebody remembers of machines: the state that each came to last, and when.
+/// The last recorded state change of machines: the state, and when, in Unix milliseconds.
 pub type LastStates = Pin<Box<dyn Future<Output = HashMap<Uuid, (DomainState, u64)>> + Send>>;
 
 /// Where events go. Publishing must not block.
@@ -112,8 +112,7 @@ pub trait Sink: Send + Sync + 'static {
         let _ = (host, sweep);
     }
 
-    /// The state that machines came to last, and when in Unix milliseconds, as far as somebody
-    /// remembers from before this process.
+    /// The last state change of each machine, as recorded by an earlier process.
     fn last_states(&self, host: HostId, ids: Vec<Uuid>) -> LastStates {
         let _ = (host, ids);
         Box::pin(std::future::ready(HashMap::new()))

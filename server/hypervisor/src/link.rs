@@ -129,7 +129,7 @@ pub(crate) struct Session {
     permits: [Arc<Semaphore>; LANES],
     /// Machines whose process was asked and has not answered in time.
     late: Mutex<HashSet<Uuid>>,
-    /// Machines whose answers came, but not as soon as others wait; for these they wait longer.
+    /// Machines that answer later than others wait; readings wait longer for these.
     slow: Mutex<HashSet<Uuid>>,
     /// Serial lines that are ours.
     pub(crate) lines: Lines,

@@ -1,5 +1,5 @@
-//! The interfaces of a host that is this machine, for networks that would stand on one or collide
-//! with one. Of other machines nobody tells; libvirt says it when such a network starts.
+//! Reads the network interfaces of a local host, to refuse a new network whose bridge does not
+//! exist or whose subnet collides. Remote hosts are not checked; libvirt reports the error there.
 
 use std::{
     fs,
@@ -12,18 +12,18 @@ use model::{
     network::{NetworkSpec, Subnet},
 };
 
-/// Whether a host whose daemon sees the file systems below `root` has room for a new network.
+/// Checks a new network against the interfaces of the host whose daemon sees the file system `root`.
 ///
 /// # Errors
-/// `Invalid`, with the bridges that there are, or with the interface that is in the way.
+/// `Invalid`, with the existing bridges or the colliding interface.
 pub(crate) fn check(root: &Path, spec: &NetworkSpec) -> Result<(), Fault> {
     if spec.mode == "bridge" {
         let bridges = bridges(root);
         return match bridges.contains(&spec.bridge) {
             true => Ok(()),
             false if bridges.is_empty() => {
-                let why = format!("the host has no bridge {}, and no other one either", spec.bridge);
-                Err(Fault::invalid("bridge", &why).with_next("Make one on the host first"))
+                let why = format!("the host has no bridge {}, and no other bridges", spec.bridge);
+                Err(Fault::invalid("bridge", &why).with_next("Create one on the host first"))
             }
             false => {
                 let why = format!("the host has no bridge {}; it has {}", spec.bridge, bridges.join(", "));
@@ -34,13 +34,13 @@ pub(crate) fn check(root: &Path, spec: &NetworkSpec) -> Result<(), Fault> {
     let wished = spec.subnets()?;
     let taken = subnets(root);
     for mine in &wished {
-        // A wider one, as of a VPN, is not in the way: what is narrower wins.
+        // A wider route, such as a VPN's, does not collide: the narrower one wins.
         let collides = |theirs: &Subnet| theirs.prefix >= mine.prefix && theirs.overlaps(mine);
         if let Some((interface, theirs)) = taken.iter().find(|(_, theirs)| collides(theirs)) {
             let field = if mine.address.is_ipv6() { "ipv6" } else { "ipv4" };
             return Err(Fault::invalid(
                 field,
-                &format!("{mine} overlaps with {theirs}, which the host reaches by {interface}"),
+                &format!("{mine} overlaps with {theirs} of the host's interface {interface}"),
             ));
         }
     }
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(why.field.as_deref(), Some("bridge"));
         assert!(why.reason.contains("the host has no bridge eth0; it has br2, br10"), "{why:?}");
         let none = check(&root.join("elsewhere"), &on("br0")).expect_err("none at all");
-        assert!(none.reason.contains("no other one"), "{none:?}");
+        assert!(none.reason.contains("no other bridges"), "{none:?}");
         // Each machine is in its own loopback.
         let nat = |ipv4: &str, ipv6: &str| NetworkSpec {
             mode: "nat".into(),

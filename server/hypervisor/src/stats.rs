@@ -220,11 +220,11 @@ impl Sampler {
         }
     }
 
-    /// Asks some machines whether they are alive, so that one that hangs is known although nobody
-    /// asks it for anything: each in ten seconds, as far as there are not too many.
+    /// Pings some machines, so that a hung one is found without a request: each every ten seconds, up
+    /// to a limit per sweep.
     fn look_alive(&mut self, session: &Arc<Session>, running: &HashMap<Uuid, Arc<Domain>>) {
         while self.pinging.try_join_next().is_some() {}
-        // Where answers are slow, there are no more questions for that.
+        // Slow answers must not queue up further pings.
         if !self.pinging.is_empty() {
             return;
         }
@@ -236,7 +236,7 @@ impl Sampler {
         for id in ids.iter().copied().take(ids.len().div_ceil(ALIVE_IN).min(MAX_ALIVE)) {
             self.alive = id;
             let session = session.clone();
-            // Whoever is late is hinted; what is answered is of no interest.
+            // A late machine leaves a hint; the answer itself is not used.
             self.pinging.spawn(async move {
                 session.ask(id, move |connect| ffi::ping(connect, id)).await.ok();
             });

@@ -119,7 +119,7 @@ impl Uses {
         if shelf.volumes.is_none() && shelf.pool.keeps_files() {
             let (name, next) = match shelf.pool.state {
                 PoolState::Inactive => ("is stopped", "Start it once, or delete it"),
-                _ => ("does not tell its volumes", "Look at its storage, and refresh it"),
+                _ => ("could not be listed", "Check its storage and refresh the pool"),
             };
             let reason =
                 format!("The storage pool {} {name}, and an image in it may be based on this", shelf.pool.name);

@@ -167,7 +167,7 @@ pub(crate) struct Watcher {
     sink: Arc<dyn Sink>,
     inventory: HostInventory,
     questions: Questions,
-    /// Since when machines are in their state that were there before us.
+    /// State change times of machines that existed before this process.
     remembered: HashMap<Uuid, u64>,
     /// Which reading of everything failed last, until one works.
     failing: Option<&'static str>,
@@ -338,7 +338,7 @@ impl Watcher {
         let begun = readings::begun(session, &new).await;
         for (id, state, _) in new {
             let noted = known.get(&id).filter(|(noted, _)| *noted == state).map(|(_, at)| *at);
-            // Who was started while nobody looked is not in the state that was noted.
+            // A start that was not recorded makes the recorded time obsolete.
             let since = match (state, begun.get(&id).copied()) {
                 (DomainState::Running, Some(begun)) => Some(noted.filter(|at| *at >= begun).unwrap_or(begun)),
                 _ => noted,

@@ -21,9 +21,9 @@ pub(crate) struct Known {
     pub(crate) scope: Option<Scope>,
 }
 
-/// What somebody sees whose groups have scopes: all of these together, where that is one scope;
-/// else that of the first, as hosts and tags of several would open more than any of them. A group
-/// without one opens nothing beyond them. None where no group has one.
+/// The scope of an account by its groups: their union where one scope can express it, else the
+/// first group's, because merging hosts and tags separately would grant more than the groups do. A
+/// group without a scope adds nothing. None when no scopes are configured.
 #[cfg(any(feature = "oidc", feature = "pam"))]
 pub(super) fn scope_of(scopes: &[(String, Scope)], role: Role, is_in: impl Fn(&str) -> bool) -> Option<Scope> {
     if scopes.is_empty() {

@@ -43,8 +43,8 @@ const PAUSE: Duration = Duration::from_millis(300);
 const RECENT: usize = 64 * 1024;
 /// Parts of a line that a reader may be behind.
 const BEHIND: usize = 256;
-/// How long a line stays open without readers, so that whoever comes back from
-/// another tab finds what it showed and what came meanwhile.
+/// How long a serial line stays open without readers, so that someone who comes back from another
+/// tab finds its output, including what arrived in between.
 const LINGER: Duration = Duration::from_secs(300);
 
 /// Who somebody is: what they showed, and what that says.

@@ -120,7 +120,7 @@ impl Fetcher {
         let found: Vec<_> = match timeout(CONNECT_WITHIN, looking).await {
             Ok(Ok(Ok(found))) => found,
             Ok(Ok(Err(error))) => return Err(refused(url, &format!("its name is not known: {error}"))),
-            Ok(Err(_)) | Err(_) => return Err(refused(url, "nobody told its address in time")),
+            Ok(Err(_)) | Err(_) => return Err(refused(url, "the name lookup timed out")),
         };
         if found.is_empty() {
             return Err(refused(url, "its name has no address"));
@@ -141,7 +141,7 @@ impl Fetcher {
             return None;
         }
         match () {
-            () if OF_CLOUDS.contains(&address) || is_of_a_cloud(address) => Some("tells secrets of its cloud"),
+            () if OF_CLOUDS.contains(&address) || is_of_a_cloud(address) => Some("is a cloud metadata address"),
             () if !is_public(address) && named().next().is_none() => Some("is not public"),
             () if is_own(address) => Some("is this machine"),
             () => None,
@@ -312,7 +312,7 @@ mod tests {
         }
         for address in ["169.254.169.254", "168.63.129.16", "100.100.100.200", "fd00:ec2::254"] {
             let why = wide.objection(address.parse().expect("an address"));
-            assert_eq!(why, Some("tells secrets of its cloud"), "{address}");
+            assert_eq!(why, Some("is a cloud metadata address"), "{address}");
         }
         assert!(fetcher(&[]).objection("168.63.129.16".parse().expect("an address")).is_some(), "it is public");
         let exact = fetcher(&["127.0.0.1/32"]);

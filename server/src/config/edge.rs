@@ -78,7 +78,8 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
 /// Checks a folder in which storage pools may lie.
 pub(super) fn storage_root(path: PathBuf) -> Result<PathBuf, String> {
     let own = path.is_absolute() && !path.components().any(|part| matches!(part, std::path::Component::ParentDir));
-    let wrong = || format!("\"{}\" is no folder for --storage-root; it looks like /data/images", path.display());
+    let wrong =
+        || format!("\"{}\" is not an absolute path; --storage-root takes one such as /data/images", path.display());
     if own && path != std::path::Path::new("/") { Ok(path) } else { Err(wrong()) }
 }
 
@@ -178,7 +179,7 @@ fn given_scopes(words: &[String]) -> Result<Vec<(String, Scope)>, String> {
     let scope = |text: &String| {
         let known =
             text.split_once('=').and_then(|(group, word)| Some((group.to_owned(), Scope::from_words(word).ok()?)));
-        let wrong = || format!("\"{}\" is no scope; it looks like staff=atlas or staff=#web", text.escape_debug());
+        let wrong = || format!("\"{}\" is not a scope; expected staff=atlas or staff=#web", text.escape_debug());
         known.filter(|(group, scope)| !group.is_empty() && !scope.is_everything()).ok_or_else(wrong)
     };
     words.iter().filter(|text| !text.is_empty()).map(scope).collect()

@@ -38,7 +38,7 @@ struct File {
 const PACKAGE: &str = "pkg";
 /// The folder of what draws consoles, in both.
 const CONSOLE: &str = "console";
-/// Where the files of a build are; those of another one are not there.
+/// The route of a build's files; files of another build are not found.
 pub(super) const ROUTE: &str = "/pkg/{*file}";
 /// The picture of a tab.
 const ICON: &str = "favicon.svg";

@@ -119,7 +119,7 @@ where
     A: Accept<I, S>,
     A::Future: Send + 'static,
 {
-    type Stream = Opening<A::Stream>;
+    type Stream = Reading<A::Stream, Opening>;
     type Service = A::Service;
     type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
 
@@ -127,40 +127,44 @@ where
         let accepting = self.0.accept(stream, service);
         Box::pin(async move {
             let (stream, service) = accepting.await?;
-            Ok((Opening { stream, waiting: Some(Box::pin(sleep(OPENING))), said: 0 }, service))
+            let opening = Opening { waiting: Some(Box::pin(sleep(OPENING))), said: 0 };
+            Ok((Reading::new(stream, opening), service))
         })
     }
 }
 
-/// A stream that fails when nothing has come to begin with.
-#[derive(Debug)]
-pub(crate) struct Opening<S> {
-    stream: S,
-    /// None once enough has been said.
-    waiting: Option<Pin<Box<Sleep>>>,
-    said: usize,
+/// Decides whether reads of a connection go on.
+pub(super) trait Reads {
+    /// Reads from the stream, or ends the connection with an error.
+    fn poll_read<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>>;
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Opening<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let result = Pin::new(&mut self.stream).poll_read(cx, buf);
-        let Some(waiting) = &mut self.waiting else { return result };
-        if result.is_pending() {
-            return match waiting.as_mut().poll(cx) {
-                Poll::Ready(()) => Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client says nothing"))),
-                Poll::Pending => Poll::Pending,
-            };
-        }
-        self.said += buf.filled().len() - before;
-        if self.said >= PREFACE {
-            self.waiting = None;
-        }
-        result
+/// A stream whose reads something else decides on; writes pass through.
+#[derive(Debug)]
+pub(crate) struct Reading<S, R> {
+    stream: S,
+    reads: R,
+}
+
+impl<S, R> Reading<S, R> {
+    pub(super) fn new(stream: S, reads: R) -> Self {
+        Self { stream, reads }
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Opening<S> {
+impl<S: AsyncRead + Unpin, R: Reads + Unpin> AsyncRead for Reading<S, R> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Self { stream, reads } = &mut *self;
+        reads.poll_read(stream, cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin, R: Unpin> AsyncWrite for Reading<S, R> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
@@ -183,5 +187,37 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Opening<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Ends a connection over which nothing came to begin with.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    /// None once enough has been said.
+    waiting: Option<Pin<Box<Sleep>>>,
+    said: usize,
+}
+
+impl Reads for Opening {
+    fn poll_read<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let result = Pin::new(stream).poll_read(cx, buf);
+        let Some(waiting) = &mut self.waiting else { return result };
+        if result.is_pending() {
+            return match waiting.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client says nothing"))),
+                Poll::Pending => Poll::Pending,
+            };
+        }
+        self.said += buf.filled().len() - before;
+        if self.said >= PREFACE {
+            self.waiting = None;
+        }
+        result
     }
 }

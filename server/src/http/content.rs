@@ -42,7 +42,7 @@ const LOOK: Duration = Duration::from_secs(2);
 fn place(sight: &Sight, pool: &DomainRef) -> Result<Place, Fault> {
     sight.backend.contents.take(format!("{} on {}", sight.account(), pool.host)).ok_or_else(|| {
         let reason = format!("You read or write too many files of {} at the same time", pool.host);
-        Fault::new(FaultKind::TooMany, reason).with_next("Wait until one of them is through")
+        Fault::new(FaultKind::TooMany, reason).with_next("Wait until one of them has finished")
     })
 }
 

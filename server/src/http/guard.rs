@@ -31,7 +31,7 @@ impl Guard {
     /// Why a request is refused; none when it is not.
     fn objection(&self, request: &Request) -> Option<(StatusCode, Fault)> {
         if leaves(request.uri().path()) {
-            return Some((StatusCode::BAD_REQUEST, Fault::invalid("address", "it leaves its own path")));
+            return Some((StatusCode::BAD_REQUEST, Fault::invalid("address", "it contains dot segments")));
         }
         let forbidden = |reason: &str| (StatusCode::FORBIDDEN, Fault::new(FaultKind::Denied, reason));
         let Some(host) = authority(request) else {

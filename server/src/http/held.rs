@@ -26,11 +26,13 @@ use axum::{
 use axum_server::accept::Accept;
 use hyper::body::{Body as _, Frame, SizeHint};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, ReadBuf},
     net::TcpStream,
     time::{Instant, Sleep, sleep},
 };
 use tower::Service;
+
+use super::connection::{Reading, Reads};
 
 /// Connections in all: what the process may open, less room for its own files.
 const MAX_CONNECTIONS: usize = 18_000;
@@ -177,7 +179,7 @@ where
     A: Accept<TcpStream, S>,
     A::Future: Send + 'static,
 {
-    type Stream = Held<A::Stream>;
+    type Stream = Reading<A::Stream, Held>;
     type Service = Asking<A::Service>;
     type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
 
@@ -188,22 +190,26 @@ where
         let accepting = self.0.accept(stream, service);
         Box::pin(async move {
             let (stream, service) = accepting.await?;
-            let held = Held { stream, connection: connection.clone(), timer: None };
-            Ok((held, Asking { service, connection }))
+            let held = Held { connection: connection.clone(), timer: None };
+            Ok((Reading::new(stream, held), Asking { service, connection }))
         })
     }
 }
 
-/// A stream that fails when a body over it is not taken.
-pub(crate) struct Held<S> {
-    stream: S,
+/// Ends a connection when a body over it is not taken.
+pub(crate) struct Held {
     connection: Connection,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Held<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let result = Pin::new(&mut self.stream).poll_read(cx, buf);
+impl Reads for Held {
+    fn poll_read<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let result = Pin::new(stream).poll_read(cx, buf);
         // A connection reads all the time, so it is woken here when a body waits too long.
         let Some(since) = self.connection.untaken() else { return result };
         let until = since + UNTAKEN;
@@ -213,32 +219,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for Held<S> {
             Poll::Ready(()) => Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "an answer is not taken"))),
             Poll::Pending => result,
         }
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Held<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

@@ -144,7 +144,7 @@ impl Writer {
         write: impl FnMut(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
         if self.waiting.load(Ordering::Relaxed) >= MAX_WAITING {
-            let fault = Fault::new(FaultKind::Busy, "The disk of the journal does not keep up");
+            let fault = Fault::new(FaultKind::Busy, "The journal's disk is too slow");
             return Err(fault.with_next("Look whether it hangs, and try again in a moment"));
         }
         let (reply, answer) = oneshot::channel();
@@ -272,7 +272,7 @@ impl Reader {
         }));
         asked.map_err(|error| match error {
             TrySendError::Full(_) => {
-                Fault::new(FaultKind::Busy, "Too much is asked of the journal").with_next("Try again in a moment")
+                Fault::new(FaultKind::Busy, "Too many journal queries are waiting").with_next("Try again in a moment")
             }
             TrySendError::Disconnected(_) => stopped(),
         })?;

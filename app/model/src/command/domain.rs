@@ -146,7 +146,7 @@ const MAX_TAGS: usize = 32;
 /// Longest tag in characters.
 const MAX_TAG: usize = 48;
 
-/// Where more machines than this are meant at once, their number is to be typed.
+/// Commands on more machines than this ask for the number of machines to be typed.
 pub(super) const MANY: usize = 50;
 
 impl DomainCommand {
@@ -274,14 +274,20 @@ impl DomainCommand {
         }
     }
 
-    /// What somebody is asked before this happens to so many machines: what is lost, or what stops
-    /// for all of them at once. None when nobody is asked.
+    /// The confirmation text for this command on so many machines: what is lost, or what stops on
+    /// several machines at once. None when it needs no confirmation.
     pub fn asks(&self, machines: usize) -> Option<&'static str> {
         let several = match self {
-            Self::Shutdown {} => Some("What runs inside is asked to end, and is gone until the next start."),
-            Self::Reboot {} => Some("What runs inside is asked to end, and is gone until the guest is up again."),
-            Self::Save {} => Some("Memory goes to disk, and what runs inside stands still until the next start."),
-            _ if machines > MANY => Some("It happens to all of them, which may take a while and burden their hosts."),
+            Self::Shutdown {} => Some(
+                "The guest operating system is asked to shut down. Its services are unavailable until the next start.",
+            ),
+            Self::Reboot {} => Some(
+                "The guest operating system is asked to reboot. Its services are unavailable until it is up again.",
+            ),
+            Self::Save {} => {
+                Some("Guest memory is written to disk. The guest's services are unavailable until the next start.")
+            }
+            _ if machines > MANY => Some("This runs on all selected machines at once and may load their hosts."),
             _ => None,
         };
         self.loses().or(several.filter(|_| machines > 1))

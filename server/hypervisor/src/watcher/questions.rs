@@ -18,7 +18,7 @@ use crate::{Sink, error::Error, guest::GuestReading};
 
 /// How often a guest that told everything is asked again.
 const REFRESH: Duration = Duration::from_secs(30);
-/// How often a guest is asked whose page somebody has open.
+/// How often a guest is queried while its page is open.
 const REFRESH_IN_SIGHT: Duration = Duration::from_secs(3);
 /// How often the same is done where only leases and neighbours tell something, which last.
 const REFRESH_WITHOUT_AGENT: Duration = Duration::from_secs(120);
@@ -30,7 +30,7 @@ const RUNS_ALREADY: usize = 3;
 const SILENCE: Duration = Duration::from_secs(10);
 /// How often it is looked whether somebody listens.
 const LOOK: Duration = Duration::from_secs(5);
-/// How often it is looked whose page is open.
+/// How often the list of open pages is read.
 const LOOK_IN_SIGHT: Duration = Duration::from_millis(500);
 /// The kind of event that tells what a guest says.
 const KIND: &str = "guest-info-updated";
@@ -51,7 +51,7 @@ struct Plan {
     stage: Stage,
     /// How many questions it was asked in a row without telling all.
     asked: usize,
-    /// When it may be asked again because somebody has its page open.
+    /// When it may next be queried because its page is open.
     again_from: Option<Instant>,
 }
 
@@ -161,7 +161,7 @@ impl Questions {
         }
     }
 
-    /// Asks those whose page is open sooner than the others.
+    /// Queries guests whose page is open more often than the others.
     fn ask_in_sight(&mut self) {
         for id in self.sink.watched(&self.host) {
             let due = self.plans.get_mut(&id).filter(|plan| matches!(plan.stage, Stage::Waits(_) | Stage::Idle));
