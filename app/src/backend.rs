@@ -55,7 +55,7 @@ pub trait Backend: Send + Sync {
     async fn volumes(&self, pool: &DomainRef) -> Result<Vec<Volume>, Fault>;
 
     /// Who uses each pool.
-    async fn users_of_pools(&self) -> BTreeMap<DomainRef, Vec<User>>;
+    async fn users_of_pools(&self, one: Option<&DomainRef>) -> BTreeMap<DomainRef, Vec<User>>;
 
     /// What the DHCP server of a network has given away.
     async fn leases(&self, network: &DomainRef) -> Result<Vec<Lease>, Fault>;
@@ -311,14 +311,16 @@ impl Beforehand {
         if let Some(id) = routes::host_at(address) {
             read.hardware = Some(backend.hardware(&id).await);
         }
-        if let Some(Shelf::One(id)) = routes::shelf_at(address, routes::STORAGE) {
-            read.volumes = Some(backend.volumes(&id).await.map(Arc::new));
+        match routes::shelf_at(address, routes::STORAGE) {
+            Some(Shelf::One(id)) => {
+                read.volumes = Some(backend.volumes(&id).await.map(Arc::new));
+                read.users_of_pools = backend.users_of_pools(Some(&id)).await;
+            }
+            Some(Shelf::All) => read.users_of_pools = backend.users_of_pools(None).await,
+            Some(Shelf::New) | None => {}
         }
         if let Some(id) = routes::pool_to_empty(address) {
             read.volumes = Some(backend.volumes(&id).await.map(Arc::new));
-        }
-        if routes::shelf_at(address, routes::STORAGE).is_some() {
-            read.users_of_pools = backend.users_of_pools().await;
         }
         if let Some(Shelf::One(id)) = routes::shelf_at(address, routes::NETWORKS) {
             read.leases = Some(backend.leases(&id).await);

@@ -267,10 +267,9 @@ impl Interface for Sight {
         self.backend.volumes(pool).await
     }
 
-    async fn users_of_pools(&self) -> BTreeMap<DomainRef, Vec<User>> {
-        let mut all = self.backend.users_of_pools().await;
-        all.retain(|pool, _| self.viewer.scope.sees_all_of(&pool.host));
-        all
+    async fn users_of_pools(&self, one: Option<&DomainRef>) -> BTreeMap<DomainRef, Vec<User>> {
+        let sees = |pool: &DomainRef| self.viewer.scope.sees_all_of(&pool.host);
+        self.backend.users_of_pools(|pool| sees(pool) && one.is_none_or(|one| one == pool)).await
     }
 
     async fn network_definition(&self, network: &DomainRef) -> Result<String, Fault> {

@@ -121,19 +121,24 @@ async fn read_again() -> Reading {
     read
 }
 
+/// The elements below one that a selector finds.
+fn all(below: &Element, selector: &str) -> Vec<Element> {
+    let found = below.query_selector_all(selector).ok();
+    let found = found.into_iter().flat_map(|list| (0..list.length()).filter_map(move |at| list.item(at)));
+    found.filter_map(|node| node.dyn_into().ok()).collect()
+}
+
 /// Whether two drawings show something else; the tokens of their forms, which always differ,
 /// do not count.
 fn differ(a: &Element, b: &Element) -> bool {
     let plain = |element: &Element| {
         let copy = element.clone_node_with_deep(true).ok()?.dyn_into::<Element>().ok()?;
-        let tokens = copy.query_selector_all("input[name=token]").ok()?;
-        for index in 0..tokens.length() {
-            tokens.item(index)?.dyn_into::<Element>().ok()?.set_attribute("value", "").ok()?;
+        for token in all(&copy, "input[name=token]") {
+            token.set_attribute("value", "").ok()?;
         }
         // Forms hide what their choice does not need.
-        let hidden = copy.query_selector_all("[data-of]").ok()?;
-        for index in 0..hidden.length() {
-            hidden.item(index)?.dyn_into::<Element>().ok()?.remove_attribute("hidden").ok()?;
+        for field in all(&copy, "[data-of]") {
+            field.remove_attribute("hidden").ok()?;
         }
         Some(copy.outer_html())
     };
@@ -142,15 +147,12 @@ fn differ(a: &Element, b: &Element) -> bool {
 
 /// Puts a drawing into the place of another one; what had the focus has it again.
 fn replace(old: &Element, new: &Element) {
-    let all = |section: &Element| section.query_selector_all("a, button, summary, input, select").ok();
+    const TAKES_FOCUS: &str = "a, button, summary, input, select";
     let focused = document().active_element();
-    let place = all(old).and_then(|all| {
-        let focused = focused.as_ref()?;
-        (0..all.length()).find(|index| all.item(*index).is_some_and(|one| one.is_same_node(Some(focused))))
-    });
+    let place = focused.and_then(|focused| all(old, TAKES_FOCUS).iter().position(|one| *one == focused));
     old.replace_with_with_node_1(new).ok();
-    if let Some(next) = place.and_then(|place| all(new)?.item(place)).and_then(|next| next.dyn_into().ok()) {
-        let next: web_sys::HtmlElement = next;
+    let next = place.and_then(|place| all(new, TAKES_FOCUS).into_iter().nth(place));
+    if let Some(next) = next.and_then(|next| next.dyn_into::<web_sys::HtmlElement>().ok()) {
         next.focus().ok();
     }
 }
@@ -170,10 +172,7 @@ fn is_busy(section: &Element) -> bool {
 
 /// Whether a form in this section has unsent changes.
 fn is_typed(section: &Element) -> bool {
-    let fields = section.query_selector_all("input:not([type=hidden]), textarea, option").ok();
-    let fields = fields.into_iter().flat_map(|list| (0..list.length()).filter_map(move |at| list.item(at)));
-    let mut fields = fields.filter_map(|field| field.dyn_into::<Element>().ok());
-    fields.any(|field| {
+    all(section, "input:not([type=hidden]), textarea, option").iter().any(|field| {
         let input = field.dyn_ref::<web_sys::HtmlInputElement>();
         let area = field.dyn_ref::<web_sys::HtmlTextAreaElement>();
         let option = field.dyn_ref::<web_sys::HtmlOptionElement>();
@@ -195,16 +194,8 @@ fn shape_forms() {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", untagged)]
 enum Answer {
-    Accepted {
-        #[serde(rename = "requestIds")]
-        request_ids: Vec<RequestId>,
-        label: String,
-        done: String,
-        name: String,
-    },
-    Confirm {
-        confirm: String,
-    },
+    Accepted(Sent),
+    Confirm { confirm: String },
 }
 
 /// Sends a form of this page, unless it leads to another one.
@@ -231,10 +222,7 @@ fn submitted(event: &leptos::ev::SubmitEvent, acts: Acts) {
     button.set_attribute("aria-busy", "true").ok();
     leptos::task::spawn_local(async move {
         match send(body).await {
-            Ok(Answer::Accepted { request_ids, label, done, name }) => {
-                let sent = Sent { request_ids, label, done, name };
-                accepted(sent, acts, &form, button.value().ends_with("@new")).await;
-            }
+            Ok(Answer::Accepted(sent)) => accepted(sent, acts, &form, button.value().ends_with("@new")).await,
             Ok(Answer::Confirm { confirm }) => window().location().assign(&confirm).unwrap_or_default(),
             Err(fault) if wrong::shown(&form, &fault) => {}
             Err(fault) => acts.tell(&label, fault.sentence(), true),
@@ -243,7 +231,9 @@ fn submitted(event: &leptos::ev::SubmitEvent, acts: Acts) {
     });
 }
 
-/// What the server has taken.
+/// What the server has accepted.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Sent {
     request_ids: Vec<RequestId>,
     label: String,
@@ -313,13 +303,8 @@ mod wrong {
 
     /// Takes all that was shown away.
     pub(super) fn clear(form: &HtmlFormElement) {
-        let all = |selector: &str| {
-            let found = form.query_selector_all(selector).ok();
-            let found = found.into_iter().flat_map(|list| (0..list.length()).filter_map(move |at| list.item(at)));
-            found.filter_map(|node| node.dyn_into::<Element>().ok()).collect::<Vec<_>>()
-        };
-        all(".wrong").iter().for_each(Element::remove);
-        for field in all("[aria-invalid]") {
+        all(form, ".wrong").iter().for_each(Element::remove);
+        for field in all(form, "[aria-invalid]") {
             field.remove_attribute("aria-invalid").ok();
             field.remove_attribute("aria-describedby").ok();
         }

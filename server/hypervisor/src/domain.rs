@@ -8,6 +8,7 @@ use std::{
 };
 
 use model::{Domain, DomainCommand, DomainState, Fault, FaultKind, domain::normal_tags, task::Progress};
+use roxmltree::Document;
 use uuid::Uuid;
 use virt::{connect::Connect, domain::Domain as Handle, error::ErrorNumber};
 use virt_sys as sys;
@@ -130,6 +131,7 @@ pub(crate) fn read_state(connect: &Connect, known: &Domain) -> Result<Option<Dom
 }
 
 /// The definition of a machine: the parts we know, and the storage that it names.
+#[derive(Default)]
 pub(crate) struct Definition {
     pub(crate) domain: Domain,
     pub(crate) named: Named,
@@ -140,10 +142,20 @@ pub(crate) struct Definition {
 pub(crate) fn define(handle: &Handle) -> Result<Option<Definition>, Error> {
     // Without VIR_DOMAIN_XML_SECURE, so no password is ever in the text.
     let text = gone_is_none(handle.xml_desc(0).map_err(Error::from))?;
-    Ok(text.map(|text| Definition {
-        domain: xml::domain::read(&text).unwrap_or_default(),
-        named: Named { sources: xml::sources::sources(&text).unwrap_or_default(), devices: xml::host::given(&text) },
+    Ok(text.map(|text| {
+        let Ok(document) = Document::parse(&text) else { return Definition::default() };
+        let root = document.root_element();
+        Definition {
+            domain: xml::domain::of(root).unwrap_or_default(),
+            named: Named { sources: xml::sources::of(root), devices: xml::host::given(root) },
+        }
     }))
+}
+
+/// Asks the process of a machine something that only it can answer (`virDomainMemoryStats`).
+pub(crate) fn ping(connect: &Connect, id: Uuid) -> Result<(), Error> {
+    connect.lookup_domain_by_uuid(id)?.memory_stats(0)?;
+    Ok(())
 }
 
 /// Reads the definition of a machine of which only the UUID is at hand.

@@ -553,15 +553,6 @@ pub(crate) fn inject_nmi(domain: &Domain) -> Result<(), Error> {
     if done < 0 { Err(Error::last_error()) } else { Ok(()) }
 }
 
-/// Asks the process of a machine something that it can only answer itself (`virDomainMemoryStats`).
-pub(crate) fn ping(connect: &Connect, id: Uuid) -> Result<(), crate::error::Error> {
-    let mut stats = [sys::virDomainMemoryStatStruct { tag: 0, val: 0 }; 16];
-    let domain = connect.lookup_domain_by_uuid(id)?;
-    // SAFETY: the domain is valid, and there is room for as many values as are asked for.
-    let read = unsafe { sys::virDomainMemoryStats(domain.as_ptr(), stats.as_mut_ptr(), stats.len() as c_uint, 0) };
-    if read < 0 { Err(Error::last_error().into()) } else { Ok(()) }
-}
-
 /// The definition of a machine that its saved memory belongs to (`virDomainManagedSaveGetXMLDesc`).
 pub(crate) fn managed_save_definition(domain: &Domain) -> Result<String, Error> {
     // SAFETY: the domain is valid; the text is libvirt's for us to free, and none on failure.

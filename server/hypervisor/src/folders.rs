@@ -129,9 +129,12 @@ impl Folders {
                     before = Some(watched);
                 }
                 None => {
-                    sleep(COMPARE).await;
-                    if self.sink.wants(KIND) {
-                        listings.compare(session).await;
+                    let again = Instant::now() + RETRY;
+                    while Instant::now() < again {
+                        sleep(COMPARE).await;
+                        if self.sink.wants(KIND) {
+                            listings.compare(session).await;
+                        }
                     }
                 }
             }

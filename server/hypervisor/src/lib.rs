@@ -431,23 +431,43 @@ impl Hypervisor {
     /// # Errors
     /// What libvirt refused, in words; `Unreachable` while the link is down.
     pub async fn volumes(&self, host: &HostInventory, id: Uuid) -> Result<Vec<Volume>, Fault> {
-        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
-        let pool = host.pools.get(&id).cloned().unwrap_or_default();
-        let read = self.shared.volumes.read(&session, id).await;
-        let volumes = read.map_err(|error| keeper::refused(&error, &pool.name, &self.config.id))?;
-        let uses = uses::read::known(&session, &self.shared, host).await;
-        let mut uses = uses.map_err(|error| keeper::refused(&error, &pool.name, &self.config.id))?;
+        let (pool, volumes, mut uses) = self.look(host, id).await?;
         let raw = self.shared.raw.clone();
         let told = link::blocking(move || volumes.iter().map(|volume| uses.tell(&raw, &pool, volume)).collect());
         told.await.map_err(|_| Error::Panicked.of_command("", self.config.id.as_str()))
     }
 
-    /// Who uses each pool, by what is known; nothing while the link is down.
-    pub async fn users_of_pools(&self, host: &HostInventory) -> BTreeMap<Uuid, Vec<User>> {
+    /// The users of one volume, as they were a moment ago; none of a volume that does not exist.
+    ///
+    /// # Errors
+    /// What libvirt refused, in words; `Unreachable` while the link is down.
+    pub async fn users_of_volume(&self, host: &HostInventory, id: Uuid, name: &str) -> Result<Vec<User>, Fault> {
+        let (pool, volumes, mut uses) = self.look(host, id).await?;
+        let Some(volume) = volumes.iter().find(|volume| volume.name == name).cloned() else { return Ok(Vec::new()) };
+        let users = link::blocking(move || uses.of_volume(&pool, &volume));
+        users.await.map_err(|_| Error::Panicked.of_command(name, self.config.id.as_str()))
+    }
+
+    /// A pool with its volumes and everything that is used on its host, as it was a moment ago.
+    async fn look(&self, host: &HostInventory, id: Uuid) -> Result<(Arc<Pool>, Arc<Vec<Volume>>, uses::Uses), Fault> {
+        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
+        let pool = host.pools.get(&id).cloned().unwrap_or_default();
+        let refused = |error: Error| keeper::refused(&error, &pool.name, &self.config.id);
+        let volumes = self.shared.volumes.read(&session, id).await.map_err(refused)?;
+        let uses = uses::read::known(&session, &self.shared, host).await.map_err(refused)?;
+        Ok((pool, volumes, uses))
+    }
+
+    /// Who uses each of the wanted pools, by what is known; nothing while the link is down.
+    pub async fn users_of_pools(
+        &self,
+        host: &HostInventory,
+        wanted: impl Fn(&Uuid) -> bool,
+    ) -> BTreeMap<Uuid, Vec<User>> {
         let Some(session) = self.shared.session() else { return BTreeMap::new() };
         let Ok(mut uses) = uses::read::known(&session, &self.shared, host).await else { return BTreeMap::new() };
         let shared = self.shared.clone();
-        let pools: Vec<Arc<Pool>> = host.pools.values().cloned().collect();
+        let pools: Vec<Arc<Pool>> = host.pools.values().filter(|pool| wanted(&pool.id)).cloned().collect();
         let told = link::blocking(move || {
             let volumes = |pool: &Pool| shared.volumes.last_known(pool.id).unwrap_or_default();
             pools.iter().map(|pool| (pool.id, uses.of_pool(pool, &volumes(pool)))).collect()
@@ -460,17 +480,11 @@ impl Hypervisor {
     /// # Errors
     /// What libvirt refused, in words; `Unreachable` while the link is down.
     pub async fn users(&self, host: &HostInventory, id: Uuid, command: &PoolCommand) -> Result<Vec<User>, Fault> {
-        match command.volume() {
-            None => Ok(self.users_of_pools(host).await.remove(&id).unwrap_or_default()),
-            Some(name) => {
-                let volumes = self.volumes(host, id).await?;
-                Ok(volumes
-                    .into_iter()
-                    .find(|volume| volume.name == name)
-                    .map(|found| found.used_by)
-                    .unwrap_or_default())
-            }
-        }
+        let Some(name) = command.volume() else {
+            let only = |pool: &Uuid| *pool == id;
+            return Ok(self.users_of_pools(host, only).await.remove(&id).unwrap_or_default());
+        };
+        self.users_of_volume(host, id, name).await
     }
 
     /// Looks whether what was brought into a volume may stay there.

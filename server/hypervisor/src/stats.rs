@@ -38,9 +38,8 @@ use self::{
     readings::{Detail, HostReading, Reading},
 };
 use crate::{
-    HostConfig, Sink,
+    HostConfig, Sink, domain,
     error::Error,
-    ffi,
     link::{Lane, Session, blocking},
     watcher::{Shared, now},
 };
@@ -238,7 +237,7 @@ impl Sampler {
             let session = session.clone();
             // A late machine leaves a hint; the answer itself is not used.
             self.pinging.spawn(async move {
-                session.ask(id, move |connect| ffi::ping(connect, id)).await.ok();
+                session.ask(id, move |connect| domain::ping(connect, id)).await.ok();
             });
         }
     }

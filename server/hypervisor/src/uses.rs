@@ -321,14 +321,17 @@ impl Uses {
     /// Who uses a volume, each once.
     pub(crate) fn of_volume(&mut self, pool: &Pool, volume: &Volume) -> Vec<User> {
         let identity = self.of_place(pool, volume);
-        once(self.touching(&identity).into_iter().map(|at| &self.uses[at].user))
+        self.users_of(&identity)
+    }
+
+    fn users_of(&self, identity: &Identity) -> Vec<User> {
+        once(self.touching(identity).into_iter().map(|at| &self.uses[at].user))
     }
 
     /// A volume with who uses it, and as what it is: what is raw is not what its content says.
     pub(crate) fn tell(&mut self, raw: &RawImages, pool: &Pool, volume: &Volume) -> Volume {
         let identity = self.of_place(pool, volume);
-        let used_by = once(self.touching(&identity).into_iter().map(|at| &self.uses[at].user));
-        let told = Volume { used_by, ..volume.clone() };
+        let told = Volume { used_by: self.users_of(&identity), ..volume.clone() };
         let mistaken = !matches!(volume.format.as_str(), "" | "raw" | "iso") && raw.is_raw(identity.own.iter());
         if mistaken { Volume { format: "raw".into(), backing: String::new(), ..told } } else { told }
     }

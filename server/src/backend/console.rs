@@ -7,7 +7,7 @@ use std::{
     collections::{HashMap, VecDeque},
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -26,6 +26,7 @@ use super::{Backend, no_host};
 use crate::{
     auth::{Shown, hash, secret},
     journal::{Note, accounts},
+    limits::lock,
 };
 
 /// How long a ticket opens its console.
@@ -137,10 +138,6 @@ impl Attached {
             first.is_ok() || first == Err(own)
         })
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Consoles {

@@ -3,8 +3,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use futures_util::future::join_all;
 use model::{Command, CommandRequest, DomainCommand, DomainRef, Fault, FaultKind, PoolCommand, Volume, storage::User};
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::Backend;
 
@@ -28,17 +30,18 @@ impl Backend {
         self.hosts.get(&id.host).ok_or_else(missing)?.volumes(host, id.id).await
     }
 
-    /// Who uses each pool of all hosts.
-    pub(crate) async fn users_of_pools(&self) -> BTreeMap<DomainRef, Vec<User>> {
-        let hosts = self.feed.snapshot().hosts;
-        let mut all = BTreeMap::new();
-        for (id, host) in &self.hosts {
-            let Some(known) = hosts.hosts.get(id).filter(|known| !known.pools.is_empty()) else { continue };
+    /// Who uses each of the wanted pools; all hosts are asked at the same time.
+    pub(crate) async fn users_of_pools(&self, wanted: impl Fn(&DomainRef) -> bool) -> BTreeMap<DomainRef, Vec<User>> {
+        let (hosts, wanted) = (self.feed.snapshot().hosts, &wanted);
+        let asked = self.hosts.iter().map(async |(id, host)| {
+            let of = |pool: &Uuid| DomainRef { host: id.clone(), id: *pool };
+            let known = hosts.hosts.get(id).filter(|known| known.pools.keys().any(|pool| wanted(&of(pool))));
+            let Some(known) = known else { return Vec::new() };
             // A host that does not answer leaves its pools without users, and is marked as stale.
-            let users = timeout(LOOK_WITHIN, host.users_of_pools(known)).await.unwrap_or_default();
-            all.extend(users.into_iter().map(|(pool, users)| (DomainRef { host: id.clone(), id: pool }, users)));
-        }
-        all
+            let users = timeout(LOOK_WITHIN, host.users_of_pools(known, |pool| wanted(&of(pool)))).await;
+            users.unwrap_or_default().into_iter().map(|(pool, users)| (of(&pool), users)).collect()
+        });
+        join_all(asked).await.into_iter().flatten().collect()
     }
 
     /// Whether nobody uses what a request is about, by what is known.
@@ -70,9 +73,8 @@ impl Backend {
     /// Whether no disk of a machine is still being uploaded: what is in it was not looked at yet.
     async fn check_disks(&self, machine: &DomainRef) -> Result<(), Fault> {
         for (pool, name) in self.uploads.waiting(&machine.host) {
-            let volumes = self.volumes(&pool).await.unwrap_or_default();
-            let used_by = volumes.iter().find(|volume| volume.name == name).map(|volume| &volume.used_by);
-            if used_by.is_some_and(|users| users.iter().any(|user| user.vm_id == Some(machine.id))) {
+            let users = self.users_of_volume(&pool, &name).await.unwrap_or_default();
+            if users.iter().any(|user| user.vm_id == Some(machine.id)) {
                 let fault = Fault::denied(format!("{name}, which it has, is still being uploaded"));
                 return Err(fault.with_next("Wait for it, or cancel its task first"));
             }
@@ -80,15 +82,20 @@ impl Backend {
         Ok(())
     }
 
+    async fn users_of_volume(&self, pool: &DomainRef, name: &str) -> Result<Vec<User>, Fault> {
+        let hosts = self.feed.snapshot().hosts;
+        let (Some(known), Some(host)) = (hosts.hosts.get(&pool.host), self.hosts.get(&pool.host)) else {
+            return Ok(Vec::new());
+        };
+        host.users_of_volume(known, pool.id, name).await
+    }
+
     /// Whether a piece of content may be written into a volume: nobody runs from it.
     ///
     /// # Errors
     /// `Denied`, with who does.
     pub(super) async fn check_write(&self, pool: &DomainRef, name: &str) -> Result<(), Fault> {
-        let volumes = self.volumes(pool).await?;
-        let users = volumes.into_iter().find(|volume| volume.name == name).map(|found| found.used_by);
-        let active = users.into_iter().flatten().find(|user| user.active);
-        match active {
+        match self.users_of_volume(pool, name).await?.into_iter().find(|user| user.active) {
             None => Ok(()),
             Some(user) => {
                 Err(Fault::denied(format!("{name} is in use by {}, so nothing is written into it", user.name))

@@ -12,7 +12,7 @@ use std::{
     net::IpAddr,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -33,6 +33,7 @@ use tokio::{
 use tower::Service;
 
 use super::connection::{Reading, Reads};
+use crate::limits::lock;
 
 /// Connections in all: what the process may open, less room for its own files.
 const MAX_CONNECTIONS: usize = 18_000;
@@ -46,10 +47,6 @@ const MAX_REQUESTS_OF_STRANGERS: usize = 16;
 const UNTAKEN: Duration = Duration::from_secs(5);
 /// Bytes of a body that are given at a time: a frame of HTTP/2 has at most as many.
 const PIECE: usize = 16 * 1024;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// The connections that are open.
 #[derive(Clone)]

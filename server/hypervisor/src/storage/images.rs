@@ -123,7 +123,7 @@ pub(super) fn clone(
     (source, to): (&StorageVol, &str),
     look: &mut Look,
 ) -> Result<(), Error> {
-    let known = read(source)?;
+    let known = super::volume(source)?;
     let proven = look.prove(connect, &known.path, &known.format)?;
     let format = if proven == Format::Raw { "raw" } else { "qcow2" };
     let spec = VolumeSpec {
@@ -140,10 +140,6 @@ pub(super) fn clone(
         _ => StorageVol::create_xml_from(pool, &xml::storage::volume_definition(&spec, files), source, 0)?,
     };
     look.note_raw(&copy, proven == Format::Raw)
-}
-
-fn read(volume: &StorageVol) -> Result<Volume, Error> {
-    Ok(xml::storage::volume(&volume.xml_desc(0)?).unwrap_or_default())
 }
 
 /// That libvirt has not noticed yet what a volume is.
@@ -229,7 +225,7 @@ pub(super) fn resize(
     bytes: u64,
     look: &mut Look,
 ) -> Result<(), Error> {
-    let known = read(volume)?;
+    let known = super::volume(volume)?;
     let disk = look.uses.as_mut().and_then(|uses| uses.disk_of(&look.pool, &known));
     if let Some((id, target)) = disk {
         let domain = connect.lookup_domain_by_uuid(id)?;
@@ -263,7 +259,7 @@ fn grows(name: &str, now: u64, bytes: u64) -> Result<(), Error> {
 
 /// Overwrites all that is in a volume. One that is a qcow2 image is an empty one of its size then.
 pub(super) fn wipe(connect: &Connect, volume: &StorageVol, look: &mut Look) -> Result<(), Error> {
-    let known = read(volume)?;
+    let known = super::volume(volume)?;
     let identity = look.identity(&known.name, &known.path);
     let qcow2 = known.format == "qcow2" && look.pool.keeps_files() && !look.raw.is_raw(identity.own.iter());
     volume.wipe(0)?;

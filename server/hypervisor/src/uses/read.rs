@@ -34,6 +34,7 @@ use crate::{
 };
 
 /// What a machine's definition names of its host.
+#[derive(Default)]
 pub(crate) struct Named {
     /// The storage.
     pub(crate) sources: Vec<Source>,
@@ -101,7 +102,12 @@ pub(crate) async fn look(
     command: &PoolCommand,
 ) -> Result<(Look, Option<Claim>), Error> {
     if !command.depends_on_use() {
-        let pool = session.call(Lane::Around, move |connect| storage::pool(connect, id)).await?.unwrap_or_default();
+        // Only a new volume depends on what its pool is; a jammed one delays nothing else.
+        let of_pool = matches!(command, PoolCommand::CreateVolume { .. } | PoolCommand::UploadVolume { .. });
+        let pool = match of_pool {
+            true => session.call(Lane::Around, move |connect| storage::pool(connect, id)).await?.unwrap_or_default(),
+            false => Pool::default(),
+        };
         let (raw, real) = (shared.raw.clone(), !session.host.is_test_driver());
         return Ok((Look { uses: None, pool, volumes: Vec::new(), raw, real }, None));
     }

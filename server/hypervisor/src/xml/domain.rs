@@ -6,7 +6,7 @@ use model::{
     domain::{Agent, Disk, Domain, Graphics, Interface, normal_tags},
     text::is_plain,
 };
-use roxmltree::{Document, Node};
+use roxmltree::Node;
 use uuid::Uuid;
 
 use super::{child, child_attribute, child_text, escape, to_bytes};
@@ -15,9 +15,7 @@ use super::{child, child_attribute, child_text, escape, to_bytes};
 pub(crate) const TAGS_URI: &str = "urn:belvedere:tags:1";
 
 /// Reads a definition; none when the text is no domain at all.
-pub(crate) fn read(text: &str) -> Option<Domain> {
-    let document = Document::parse(text).ok()?;
-    let root = document.root_element();
+pub(crate) fn of(root: Node<'_, '_>) -> Option<Domain> {
     if root.tag_name().name() != "domain" {
         return None;
     }
@@ -195,7 +193,14 @@ fn agent(channel: Node<'_, '_>) -> Option<Agent> {
 mod tests {
     use proptest::prelude::*;
 
+    use roxmltree::Document;
+
     use super::*;
+
+    /// Reads a text as libvirt gives it.
+    fn read(text: &str) -> Option<Domain> {
+        of(Document::parse(text).ok()?.root_element())
+    }
 
     const RICH: &str = r#"
 <domain type='kvm' id='3' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>

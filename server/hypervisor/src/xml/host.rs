@@ -163,8 +163,7 @@ pub(super) fn pci_address_of(address: Node<'_, '_>) -> String {
 /// The devices of its host that a machine's definition names, each as its bus and its address
 /// or numbers (formatdomain, "Host device assignment"): given as such, as network interfaces, or
 /// as NVMe disks.
-pub(crate) fn given(definition: &str) -> Vec<(&'static str, String)> {
-    let Ok(document) = Document::parse(definition) else { return Vec::new() };
+pub(crate) fn given(root: Node<'_, '_>) -> Vec<(&'static str, String)> {
     let named = |node: Node<'_, '_>| -> Option<(&'static str, String)> {
         let source = child(node, "source")?;
         let address = child(source, "address");
@@ -180,7 +179,7 @@ pub(crate) fn given(definition: &str) -> Vec<(&'static str, String)> {
             _ => None,
         }
     };
-    document.descendants().filter_map(named).collect()
+    root.descendants().filter_map(named).collect()
 }
 
 /// Whether a network gives its guests addresses, so that asking for them is safe
@@ -256,7 +255,8 @@ mod tests {
             ("pci", "0000:3b:10.0"),
             ("pci", "0000:01:00.0"),
         ];
-        assert_eq!(given(machine), expected.map(|(bus, which)| (bus, which.to_owned())));
+        let machine = Document::parse(machine).expect("XML");
+        assert_eq!(given(machine.root_element()), expected.map(|(bus, which)| (bus, which.to_owned())));
     }
 
     #[test]

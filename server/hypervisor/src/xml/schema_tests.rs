@@ -11,6 +11,10 @@ use super::{child, domain, host};
 /// Where libvirt-common puts the grammars (RELAX NG).
 const FOLDER: &str = "/usr/share/libvirt/schemas";
 
+fn read_domain(text: &str) -> Option<model::Domain> {
+    domain::of(Document::parse(text).ok()?.root_element())
+}
+
 /// Texts for every place where a grammar takes some: markup, numbers out of range, what
 /// splits lines, what turns the direction of writing, and much of it.
 const TEXTS: [&str; 14] = [
@@ -204,11 +208,11 @@ fn every_domain_that_libvirts_grammar_allows_is_read_with_all_its_devices() {
     let seen = Cell::new(0);
     proptest!(|(seed: u64, damage in damage())| {
         let text = grammar.write(seed);
-        let read = domain::read(&text).expect("a domain");
+        let read = read_domain(&text).expect("a domain");
         let told = [read.disks.len(), read.interfaces.len(), read.graphics.len()];
         prop_assert_eq!(told, ["disk", "interface", "graphics"].map(|device| count(&text, device)));
         seen.set(seen.get() + told.iter().sum::<usize>());
-        domain::read(&damaged(&text, &damage));
+        read_domain(&damaged(&text, &damage));
     });
     assert!(seen.get() > 50, "the grammar wrote devices: {}", seen.get());
 }

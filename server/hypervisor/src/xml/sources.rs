@@ -56,10 +56,14 @@ impl Source {
 
 /// All that a definition names; none of what is no XML.
 pub(crate) fn sources(text: &str) -> Option<Vec<Source>> {
-    let document = Document::parse(text).ok()?;
+    Some(of(Document::parse(text).ok()?.root_element()))
+}
+
+/// The same of a definition that is parsed already.
+pub(crate) fn of(root: Node<'_, '_>) -> Vec<Source> {
     let mut found = Vec::new();
-    walk(document.root_element(), &mut found);
-    Some(found)
+    walk(root, &mut found);
+    found
 }
 
 /// What people wrote for people, which names nothing.
