@@ -136,21 +136,26 @@ async fn answers_that_nobody_takes_end_over_http2_too() {
     assert_eq!(server.get("/healthz").await.0, 200);
     let ended = timeout(Duration::from_secs(12), connection).await.expect("it is ended").expect("no panic");
     println!("10 answers without a window were held for {:.1} s", began.elapsed().as_secs_f64());
-    assert!(!ended || began.elapsed() > Duration::from_secs(4));
+    assert!(!ended, "the server cut it off");
+    assert!(began.elapsed() > Duration::from_secs(4), "not before its time");
     assert!(began.elapsed() < Duration::from_secs(10));
     for answer in held {
         answer.into_body().collect().await.expect_err("it is cut short");
     }
     // Who takes answers slowly, but takes them, gets all of them.
-    let (mut sender, _connection) = h2(&server.address, 16 * 1024).await;
+    let (mut sender, _connection) = h2(&server.address, 1024).await;
+    let began = Instant::now();
     sender.ready().await.expect("open");
     let mut body = sender.send_request(get(&server.address, "/vms")).await.expect("an answer").into_body();
     let mut length = 0;
     while let Some(frame) = body.frame().await {
         length += frame.expect("it goes on").into_data().map(|data| data.len()).unwrap_or_default();
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        // Longer in all than a body may wait, and never as long at a time.
+        if began.elapsed() < Duration::from_secs(6) {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
     }
-    assert!(length > 20_000, "{length}");
+    assert!(began.elapsed() > Duration::from_secs(6) && length > 20_000, "{length} in {:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,7 +185,8 @@ async fn whoever_is_not_known_has_few_requests_and_connections_at_a_time() {
         closed += usize::from(matches!(read.await, Ok(Ok(0) | Err(_))));
     }
     println!("of 400 connections of strangers {closed} were closed at once");
-    assert!(closed >= 140, "{closed}");
+    // 256 of one address may stay.
+    assert!((140..=160).contains(&closed), "{closed}");
     drop(open);
     let again = async {
         while TcpStream::connect(&server.address).await.is_err() || server.get("/healthz").await.0 != 200 {}
@@ -205,7 +211,7 @@ async fn one_account_does_not_take_all_streams() {
         streams.push(answer);
         assert!(streams.len() <= 300, "there is no end");
     };
-    assert_eq!(refused.status(), 429);
+    assert_eq!((streams.len(), refused.status().as_u16()), (200, 429));
     assert_eq!(open(&root).await.status(), 200, "others have theirs");
     drop(streams);
 }

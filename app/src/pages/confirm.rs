@@ -117,7 +117,6 @@ mod drawn {
                 });
                 view! { <p>{format!("This also deletes {}:", format::count(volumes.len(), "volume"))}</p><ul class="doomed">{list.chain(more).collect_view()}</ul> }.into_any()
             }
-            // Of one that is stopped nobody knows.
             _ => view! { <p>"The volumes cannot be listed now. They are deleted as well."</p> }.into_any(),
         }
     }

@@ -3,7 +3,10 @@
 //!
 //! Deciding takes turns: what one has claimed, the next one sees.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use model::Fault;
 
@@ -15,7 +18,7 @@ pub(crate) struct Claims {
     held: Arc<Mutex<Vec<Held>>>,
     /// Held while somebody reads who uses what, decides, and claims.
     pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
-    next: Arc<Mutex<u64>>,
+    next: Arc<AtomicU64>,
 }
 
 struct Held {
@@ -50,11 +53,7 @@ impl Claims {
                 Fault::new(model::FaultKind::Busy, reason).with_next("Try again once it has ended; see the tasks")
             );
         }
-        let number = {
-            let mut next = lock(&self.next);
-            *next += 1;
-            *next
-        };
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
         held.push(Held { number, what, verb, name: name.to_owned(), shared });
         Ok(Claim { held: self.held.clone(), number })
     }

@@ -292,7 +292,14 @@ impl Uses {
             Some(name) => {
                 let unread = Volume { name: name.to_owned(), ..Volume::default() };
                 let volume = volumes.iter().find(|volume| volume.name == name).unwrap_or(&unread);
-                self.of_place(pool, volume)
+                let mut identity = self.of_place(pool, volume);
+                // A copy is not deleted before it is whole.
+                if let PoolCommand::CloneVolume { to, .. } = command {
+                    let path = pool.path_of(to).unwrap_or_default();
+                    let copy = Volume { name: to.clone(), path, ..Volume::default() };
+                    identity.own.extend(self.of_place(pool, &copy).own);
+                }
+                identity
             }
             None => {
                 let mut folder = self.of_folder(pool);

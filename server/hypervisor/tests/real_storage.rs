@@ -7,7 +7,7 @@ mod support;
 use std::{fs, os::unix::fs::symlink, path::PathBuf, process::Command as Program};
 
 use model::{
-    Fault, FaultKind, PoolCommand,
+    Event, Fault, FaultKind, PoolCommand,
     storage::{PoolSpec, VolumeSpec},
 };
 use support::{
@@ -284,6 +284,32 @@ async fn a_machine_that_hangs_keeps_what_it_had_and_nothing_else() {
     run(Program::new("kill").args(["-CONT", pid.trim()]));
     place.world.until("it answers again", |_| place.world.find("hung").filter(|hung| !hung.unresponsive)).await;
     assert!(place.refused(delete("had")).await.reason.contains("in use by hung"));
+}
+
+#[tokio::test]
+#[ignore = "needs root, libvirtd and QEMU; make test runs it"]
+async fn what_is_being_copied_is_not_deleted() {
+    let place = Place::new().await;
+    // Not sparse, so that copying it takes a while.
+    let fill = format!("yes | head -c 2G > {}", place.text("images/large"));
+    run(Program::new("sh").args(["-c", &fill]));
+    place.refresh().await;
+    let copy = PoolCommand::CloneVolume { name: "large".into(), to: "copy".into() };
+    let meanwhile = async {
+        let begun = |event: &Event| match event {
+            Event::VolumeChanged(event) => (event.volume.as_deref() == Some("copy")).then_some(()),
+            _ => None,
+        };
+        place.world.until_event("the copy is begun", begun).await;
+        let delete = async |name| place.world.run_on(POOL, delete(name)).await.expect_err("it is being copied");
+        [delete("large").await, delete("copy").await]
+    };
+    let (copied, refused) = tokio::join!(place.world.run_on(POOL, copy), meanwhile);
+    copied.expect("nothing came between");
+    for fault in refused {
+        assert!(fault.kind == FaultKind::Busy && fault.reason.contains("is under way"), "{fault:?}");
+    }
+    place.world.run_on(POOL, delete("large")).await.expect("it is free again");
 }
 
 /// A file of the host that is nobody's business, and what it holds.

@@ -45,8 +45,9 @@ const MAX_KNOWN: usize = 4_096;
 const MAX_REQUESTS_OF_STRANGERS: usize = 16;
 /// How long a body with more to give may not be asked for it.
 const UNTAKEN: Duration = Duration::from_secs(5);
-/// Bytes of a body that are given at a time: a frame of HTTP/2 has at most as many.
-const PIECE: usize = 16 * 1024;
+/// Bytes of a body that are given at a time over HTTP/2. Few, because a body counts as taken once it
+/// is asked for the next ones: with 4 KiB a reader of 1 kB/s makes progress.
+const PIECE: usize = 4 * 1024;
 
 /// The connections that are open.
 #[derive(Clone)]

@@ -247,6 +247,9 @@ impl PoolCommand {
             Self::SetPoolAutostart { .. } if !pool.persistent => {
                 denied("is transient, so it cannot start with its host".into())
             }
+            Self::DeletePool { content: true } if !active => {
+                denied("is not started, so its volumes are not known; start it first".into())
+            }
             Self::DeletePool { .. }
             | Self::StartPool {}
             | Self::RefreshPool {}

@@ -42,6 +42,7 @@ fn each_state_of_a_pool_allows_what_makes_sense() {
         (PoolCommand::BuildPool {}, denied, Ok(())),
         (PoolCommand::SetPoolAutostart { enabled: true }, Ok(()), Ok(())),
         (PoolCommand::DeletePool { content: false }, Ok(()), Ok(())),
+        (PoolCommand::DeletePool { content: true }, Ok(()), denied),
         (PoolCommand::DeleteVolume { name: "unused".into() }, Ok(()), denied),
         (PoolCommand::ResizeVolume { name: "web.qcow2".into(), capacity_bytes: 5 }, Ok(()), denied),
     ] {
