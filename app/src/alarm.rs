@@ -3,7 +3,14 @@
 
 use leptos::prelude::*;
 
-use crate::{format, routes, store::use_store, ui::overlay::Dialog};
+use crate::{
+    routes,
+    store::use_store,
+    ui::{
+        moment::{Cut, moment},
+        overlay::Dialog,
+    },
+};
 
 /// The dialog; closed while nothing is critical.
 #[component]
@@ -18,10 +25,9 @@ pub(crate) fn Alarm() -> impl IntoView {
     };
     let told = move || {
         let error = store.alarm.get()?;
-        let at = format::utc(error.timestamp).replace('T', " ").replace('Z', " UTC");
         let of = error.host_id.map(|host| format!(" on {host}")).unwrap_or_default();
         let what = error.context.unwrap_or_default();
-        Some(view! { <p>{error.message}</p><p class="muted">{at} " · " {what} {of}</p> }.into_any())
+        Some(view! { <p>{error.message}</p><p class="muted">{moment(error.timestamp, Cut::Whole)} " · " {what} {of}</p> }.into_any())
     };
     let retriable = move || store.trouble.with(Option::is_some);
     view! {

@@ -62,21 +62,6 @@ pub fn took(milliseconds: u64) -> String {
     }
 }
 
-/// The time of day of a moment, in UTC, such as "20:24:07".
-pub fn clock(milliseconds: u64) -> String {
-    utc(milliseconds)[11..19].to_owned()
-}
-
-/// The same without seconds.
-pub fn hour(milliseconds: u64) -> String {
-    utc(milliseconds)[11..16].to_owned()
-}
-
-/// A day and an hour, such as "11-21 20:00", in UTC.
-pub fn day(milliseconds: u64) -> String {
-    utc(milliseconds)[5..16].replace('T', " ")
-}
-
 /// A moment as date and time in UTC (RFC 3339), for machines and for pages
 /// without JavaScript.
 pub fn utc(milliseconds: u64) -> String {

@@ -31,6 +31,7 @@ mod ui {
     pub(crate) mod controls;
     pub(crate) mod icons;
     pub(crate) mod live;
+    pub(crate) mod moment;
     pub(crate) mod overlay;
     pub(crate) mod served;
     pub(crate) mod table;
@@ -95,7 +96,7 @@ pub fn shell() -> impl IntoView {
         // and module are fetched while the page is still read, which a module's own
         // tag would only begin to do at its end, and not at all without JavaScript.
         let source = format!(
-            "{}{}const module = WebAssembly.compileStreaming(fetch({module:?}));\
+            "{}{}{}const module = WebAssembly.compileStreaming(fetch({module:?}));\
              const read = new Promise((done) => addEventListener(\"DOMContentLoaded\", done));\
              Promise.all([import({script:?}), read]).then(async ([app]) => {{\
              await app.default({{ module_or_path: module }});\
@@ -103,6 +104,7 @@ pub fn shell() -> impl IntoView {
              }});",
             include_str!("shell.js"),
             include_str!("menu.js"),
+            include_str!("times.js"),
         );
         view! { <script nonce=use_nonce()>{source}</script> }
     });
@@ -132,8 +134,25 @@ pub fn shell() -> impl IntoView {
 pub fn hydrate() {
     wasm_bindgen_futures::spawn_local(async {
         lazy::ready().await;
-        leptos::mount::hydrate_body(App);
+        // Who went back meanwhile is at another address than the one that was drawn.
+        if drawn_at().is_none_or(|drawn| drawn == here()) {
+            leptos::mount::hydrate_body(App);
+        } else {
+            window().location().reload().ok();
+        }
     });
+}
+
+/// The path and query of the page when it was read, as `shell.js` has kept them.
+#[cfg(feature = "hydrate")]
+fn drawn_at() -> Option<String> {
+    document().document_element()?.get_attribute("data-drawn")
+}
+
+#[cfg(feature = "hydrate")]
+fn here() -> String {
+    let location = window().location();
+    format!("{}{}", location.pathname().unwrap_or_default(), location.search().unwrap_or_default())
 }
 
 /// The whole interface.

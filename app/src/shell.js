@@ -1,6 +1,7 @@
 // Runs before the application: what goes wrong in the page reaches the server's
 // log, and a page that has stopped says so instead of looking alive.
 document.documentElement.classList.add("js");
+document.documentElement.dataset.drawn = location.pathname + location.search;
 let left = 5;
 const report = (kind, text) => {
   if (left-- <= 0) return;

@@ -273,7 +273,9 @@ impl Store {
                 .values()
                 .map(|domain| (DomainRef { host: host.host.id.clone(), id: domain.id }, domain.clone()))
         });
-        self.rows.replace(machines);
+        // A server that has just started has read nothing of a host that does not answer yet.
+        let unread = snapshot.hosts.hosts.values().map(|host| &host.host).filter(|host| host.info.is_none());
+        self.rows.replace(machines, &unread.map(|host| &host.id).collect::<Vec<_>>());
         snapshot.tasks.iter().for_each(|task| self.mark(task));
         if self.tasks.with_untracked(|had| *had != snapshot.tasks) {
             self.tasks.set(snapshot.tasks.clone());
@@ -348,10 +350,15 @@ impl Store {
         match change {
             Change::Set(host, domain) => self.rows.set(DomainRef { host, id: domain.id }, domain),
             Change::Removed(host, id, version) => self.rows.remove(&DomainRef { host, id }, version),
-            Change::Host(host) => self.hosts.update(|hosts| match hosts.iter_mut().find(|known| known.id == host.id) {
-                Some(known) => *known = *host,
-                None => hosts.push(*host),
-            }),
+            Change::Host(host) => {
+                if host.connection.connected {
+                    self.rows.host_read(&host.id);
+                }
+                self.hosts.update(|hosts| match hosts.iter_mut().find(|known| known.id == host.id) {
+                    Some(known) => *known = *host,
+                    None => hosts.push(*host),
+                });
+            }
             Change::Task(task) => {
                 self.mark(&task);
                 self.tasks.update(|tasks| model::task::remember(tasks, &task));

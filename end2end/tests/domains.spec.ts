@@ -169,6 +169,23 @@ test("a long list is drawn in parts, and none is out of reach", async ({ page, s
       await expect(rows).toHaveCount(drawn);
     }
     await expect(more).toHaveCount(0);
+    // Back is back to the same place, by the page's own links and after loading it again.
+    const place = rows.nth(170);
+    await place.scrollIntoViewIfNeeded();
+    await expect(place).toBeInViewport();
+    for (const again of [false, true]) {
+      await place.getByRole("link", { name: /vm-0/ }).click();
+      await expect(page.getByRole("heading", { name: /vm-0/ })).toBeVisible();
+      if (again) await page.reload();
+      await page.goBack();
+      await expect(place).toBeInViewport();
+    }
+    // Another view begins at its top.
+    await page.getByRole("link", { name: /^Running/ }).click();
+    await expect(page).toHaveURL(/state=running/);
+    await expect(rows).toHaveCount(30);
+    await page.goBack();
+    await expect(rows, "as much as was drawn before").toHaveCount(225);
     await page.getByRole("checkbox", { name: "Select all shown machines" }).check();
     await expect(page.getByText("225 selected")).toBeVisible();
   } else {

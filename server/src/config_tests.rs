@@ -50,7 +50,7 @@ fn a_mistake_is_one_clear_sentence() {
         (&["--base-path", "/a//<b>"], "is no path for --base-path"),
         (&["--base-path", "/vms/x"], "is a page of Belvedere itself"),
         (&["--pam-role", "admin"], "gives no role"),
-        (&["--pam-scope", "staff="], "is no scope"),
+        (&["--pam-scope", "staff="], "is not a scope"),
         (&["--trusted-proxy", "proxy"], "is no address of a proxy"),
         (&["--fetch-from", "intranet"], "is no network"),
         (&["--storage-root", "images"], "is no folder for --storage-root"),

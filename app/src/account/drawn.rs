@@ -9,7 +9,10 @@ use crate::{
     format,
     past::time,
     routes,
-    ui::controls::{Empty, or_dash},
+    ui::{
+        controls::{Empty, or_dash},
+        moment::utc_note,
+    },
 };
 
 /// Draws what was read for the page at an address.
@@ -137,8 +140,8 @@ fn sessions(all: bool, sessions: &[SessionLine]) -> AnyView {
             <div class="scroll"><table aria-label=title>
                 <thead><tr>
                     {all.then(|| view! { <th scope="col">"Account"</th> }.into_any())}
-                    <th scope="col">"Browser"</th><th scope="col">"From"</th><th scope="col">"Began (UTC)"</th>
-                    <th scope="col">"Last used (UTC)"</th><th scope="col"><span class="hidden">"Action"</span></th>
+                    <th scope="col">"Browser"</th><th scope="col">"From"</th><th scope="col">"Began" {utc_note()}</th>
+                    <th scope="col">"Last used" {utc_note()}</th><th scope="col"><span class="hidden">"Action"</span></th>
                 </tr></thead>
                 <tbody>{rows.collect_view()}</tbody>
             </table></div>
@@ -274,8 +277,8 @@ fn tokens(accounts: &Accounts) -> AnyView {
     view! {
         <div class="card list spaced"><div class="scroll"><table aria-label="Tokens">
             <thead><tr>
-                <th scope="col">"Token"</th><th scope="col">"Role"</th><th scope="col">"Sees"</th><th scope="col">"Made (UTC)"</th>
-                <th scope="col">"Expires (UTC)"</th><th scope="col"><span class="hidden">"Action"</span></th>
+                <th scope="col">"Token"</th><th scope="col">"Role"</th><th scope="col">"Sees"</th><th scope="col">"Made" {utc_note()}</th>
+                <th scope="col">"Expires" {utc_note()}</th><th scope="col"><span class="hidden">"Action"</span></th>
             </tr></thead>
             <tbody>{rows.collect_view()}</tbody>
         </table></div>

@@ -128,8 +128,8 @@ fn all(below: &Element, selector: &str) -> Vec<Element> {
     found.filter_map(|node| node.dyn_into().ok()).collect()
 }
 
-/// Whether two drawings show something else; the tokens of their forms, which always differ,
-/// do not count.
+/// Whether two drawings show something else. What the page's own scripts make of them does not
+/// count, nor do the tokens of their forms, which always differ.
 fn differ(a: &Element, b: &Element) -> bool {
     let plain = |element: &Element| {
         let copy = element.clone_node_with_deep(true).ok()?.dyn_into::<Element>().ok()?;
@@ -140,6 +140,15 @@ fn differ(a: &Element, b: &Element) -> bool {
         for field in all(&copy, "[data-of]") {
             field.remove_attribute("hidden").ok()?;
         }
+        // Times are the viewer's own, and so are the days they are in.
+        for time in all(&copy, "local-time") {
+            time.set_text_content(None);
+            time.remove_attribute("title").ok()?;
+        }
+        for field in all(&copy, "input[data-at]") {
+            field.remove_attribute("value").ok()?;
+        }
+        all(&copy, ".timeline > .day").iter().for_each(Element::remove);
         Some(copy.outer_html())
     };
     plain(a) != plain(b)

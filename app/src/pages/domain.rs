@@ -67,10 +67,21 @@ pub(crate) fn DomainPage() -> impl IntoView {
             answer_not_found();
             // It may be on its way: the page turns into its own when it comes.
             id.with(|id| id.as_ref().map(|id| store.rows.get(id).is_some()));
+            let unread = id.get().and_then(|id| store.host(&id.host)).filter(|host| host.info.is_none());
+            let (title, text) = match unread {
+                Some(host) => (
+                    format!("Host {} has not answered yet", host.id),
+                    "Its machines appear as soon as it does, this one too if it is still there. ",
+                ),
+                None => (
+                    "This machine is not there".to_owned(),
+                    "It may have been deleted or moved to another host. If it is still being created, it appears here by itself. ",
+                ),
+            };
             view! {
                 <Title text="Not found"/>
                 <h1 class="hidden">"Not found"</h1>
-                <Empty title="This machine is not there">"It may have been deleted or moved to another host. If it is still being created, it appears here by itself. "<a href=routes::at(routes::VMS)>"See all virtual machines"</a>"."</Empty>
+                <Empty title>{text}<a href=routes::at(routes::VMS)>"See all virtual machines"</a>"."</Empty>
             }
             .into_any()
         }

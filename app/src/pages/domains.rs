@@ -6,6 +6,8 @@
 #[cfg(feature = "hydrate")]
 mod beforehand;
 mod more;
+#[cfg(feature = "hydrate")]
+mod place;
 mod usage;
 mod view;
 
@@ -57,6 +59,8 @@ pub(crate) fn DomainsPage() -> impl IntoView {
     keys::listen(store, drawn);
     #[cfg(feature = "hydrate")]
     beforehand::keep(store, view, shown, searching(view));
+    #[cfg(feature = "hydrate")]
+    place::keep(view, grown);
     #[cfg(feature = "hydrate")]
     Effect::new(move || store.look_back());
     view! {

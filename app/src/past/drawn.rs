@@ -16,6 +16,7 @@ use crate::{
     ui::{
         controls::{Empty, fact, or_dash},
         icons::icon,
+        moment::{Cut, moment, moment_field, utc_note},
     },
 };
 
@@ -43,11 +44,9 @@ pub(super) fn draw(part: Part) -> AnyView {
     }
 }
 
-/// A moment in UTC, to the second.
+/// A moment, to the second.
 pub(crate) fn time(at: u64) -> AnyView {
-    let utc = format::utc(at);
-    let shown = utc.replace('T', " ").replace('Z', "");
-    view! { <time datetime=utc>{shown}</time> }.into_any()
+    moment(at, Cut::Whole)
 }
 
 /// The name of what a line is about, as a link where there is one.
@@ -92,7 +91,7 @@ fn task_rows(tasks: &[Arc<Task>]) -> AnyView {
     view! {
         <thead><tr>
             <th scope="col">"Task"</th><th scope="col">"Object"</th><th scope="col">"Outcome"</th>
-            <th scope="col" class="num">"Took"</th><th scope="col">"Asked for (UTC)"</th>
+            <th scope="col" class="num">"Took"</th><th scope="col">"Asked for" {utc_note()}</th>
         </tr></thead>
         <tbody>{rows.collect_view()}</tbody>
     }
@@ -125,7 +124,7 @@ fn task(past: &Past) -> AnyView {
                 {fact("Object", object(&task.kind, Some(&task.host_id), task.target, &task.target_name))}
                 {fact("Outcome", outcome(task.state, task.state.label().to_owned()))}
                 {fact("Reason", or_dash(&why))}
-                {fact("Asked for", view! { {time(task.created_at)} " UTC" })}
+                {fact("Asked for", view! { {time(task.created_at)} {utc_note()} })}
                 {fact("Took", format::took(task.duration_ms))}
                 {fact("Came from", source(task.source, task.who.as_deref(), None))}
                 {fact("Request", view! { <span class="mono">{task.task_id.to_string()}</span> })}
@@ -213,7 +212,7 @@ fn record_rows(records: &[AuditRecord]) -> AnyView {
     });
     view! {
         <thead><tr>
-            <th scope="col">"Time (UTC)"</th><th scope="col">"What"</th><th scope="col">"Object"</th>
+            <th scope="col">"Time" {utc_note()}</th><th scope="col">"What"</th><th scope="col">"Object"</th>
             <th scope="col">"Who and from where"</th><th scope="col">"Outcome"</th>
         </tr></thead>
         <tbody>{rows.collect_view()}</tbody>
@@ -246,12 +245,12 @@ fn timeline(lines: Vec<(u64, words::Mark, String, AnyView)>) -> AnyView {
     let mut day = String::new();
     let items = lines.into_iter().map(|(at, mark, text, about)| {
         let utc = format::utc(at);
-        let (date, clock) = utc.trim_end_matches('Z').split_once('T').unwrap_or_default();
+        let (date, _) = utc.split_once('T').unwrap_or_default();
         let heading = (date != day).then(|| view! { <li class="day"><h2>{date.to_owned()}</h2></li> }.into_any());
         date.clone_into(&mut day);
         view! {
             {heading}
-            <li><time datetime=utc.clone()>{clock.to_owned()}</time> {icon(mark)} <span class="said">{text}</span> {about}</li>
+            <li>{moment(at, Cut::Clock)} {icon(mark)} <span class="said">{text}</span> {about}</li>
         }
         .into_any()
     });
@@ -331,7 +330,7 @@ fn errors(past: &Past) -> AnyView {
             view! {
                 <div class="card list"><div class="scroll"><table aria-label="Errors">
                     <thead><tr>
-                        <th scope="col">"Time (UTC)"</th><th scope="col">"Severity"</th><th scope="col">"What happened"</th>
+                        <th scope="col">"Time" {utc_note()}</th><th scope="col">"Severity"</th><th scope="col">"What happened"</th>
                         <th scope="col">"While"</th><th scope="col">"Host"</th>
                     </tr></thead>
                     <tbody>{rows.collect_view()}</tbody>
@@ -379,18 +378,13 @@ fn filters(
     let options = choices
         .iter()
         .map(|(key, label)| view! { <option value=*key selected=*key == chosen>{*label}</option> }.into_any());
-    let moment = |name: &'static str, label: &'static str| {
-        // Such fields take no seconds and no zone.
-        let value = format::parse_utc(&wished(name)).map(|at| format::utc(at)[..16].to_owned()).unwrap_or_default();
-        view! { <label>{label} <input type="datetime-local" name=name value=value/></label> }.into_any()
-    };
     let search = ![routes::HISTORY, routes::ERRORS].contains(&action);
     view! {
         <form class="filters" method="get" action=routes::at(action)>
             {search.then(|| view! { <label class="search">{icon("search")}<input type="search" name="q" value=wished("q") placeholder="Search" aria-label="Search"/></label> }.into_any())}
             <label>{label} <select name=choice><option value="">"All"</option>{options.collect_view()}</select></label>
-            {moment("from", "From (UTC)")}
-            {moment("to", "To (UTC)")}
+            {moment_field("From", "from", format::parse_utc(&wished("from")))}
+            {moment_field("To", "to", format::parse_utc(&wished("to")))}
             <button class="btn small">"Filter"</button>
             {(!past.wishes.is_empty()).then(|| view! { <a href=routes::at(action) rel="external">"Clear"</a> }.into_any())}
         </form>

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     backend::{Bar, Moment, Past, PastEvent, Then},
     format, routes,
-    ui::icons::icon,
+    ui::{icons::icon, moment::moment_field},
 };
 
 /// The moment, or that there is none.
@@ -55,11 +55,10 @@ fn steps(moment: &Moment, playing: bool) -> AnyView {
         true => view! { <a class="btn small" rel="external" href=at(moment.n) data-play=format!("{}&play=1", at(n))>"Pause"</a> }.into_any(),
         false => view! { <a class="btn small needs-js" rel="external" href=format!("{}&play=1", at(n))>"Play"</a> }.into_any(),
     });
-    let value = format::utc(moment.event.at)[..16].to_owned();
     view! {
         <form class="filters" method="get" action=routes::at(routes::REPLAY)>
             {step("First", first, "first")} {step("Previous", before, "prev")} {play} {step("Next", after, "next")} {step("Latest", last, "last")}
-            <label>"Go to (UTC)" <input type="datetime-local" name="at" value=value/></label>
+            {moment_field("Go to", "at", Some(moment.event.at))}
             <button class="btn small">"Go"</button>
         </form>
     }
@@ -113,7 +112,7 @@ fn strip(bars: &[Bar], here: u64) -> AnyView {
     let drawn = bars.iter().enumerate().filter(|(_, bar)| bar.count > 0).map(|(x, bar)| {
         // One event can be seen beside a thousand.
         let height = (bar.count * HEIGHT).div_ceil(most).max(3);
-        let when = format::utc(bar.to).replace('T', " ").replace('Z', "");
+        let when = format::utc(bar.to).replace('T', " ").replace('Z', " UTC");
         let label = format!("{}, until {when}", format::count(bar.count as usize, "event"));
         let class = if current == Some(x) { "here" } else { "" };
         view! {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use leptos::prelude::*;
-use model::{Domain, DomainRef, DomainState, RequestId};
+use model::{Domain, DomainRef, DomainState, HostId, RequestId};
 
 use super::{shown::Shown, stats::Recent};
 
@@ -66,6 +66,8 @@ pub(crate) struct Rows {
     members: RwSignal<u64>,
     /// Those that are ticked, so that counting them does not look at every row.
     selected: RwSignal<HashSet<DomainRef>>,
+    /// Rows that an earlier server process told of, on hosts that this one has not read yet.
+    unconfirmed: StoredValue<HashSet<DomainRef>>,
 }
 
 impl Rows {
@@ -75,6 +77,7 @@ impl Rows {
             revision: RwSignal::new(0),
             members: RwSignal::new(0),
             selected: RwSignal::default(),
+            unconfirmed: StoredValue::default(),
         }
     }
 
@@ -154,9 +157,10 @@ impl Rows {
 
     /// Puts a machine in, unless a newer version is there.
     pub(super) fn set(self, id: DomainRef, domain: Arc<Domain>) {
+        let of_another = self.confirm(&id);
         match self.get_untracked(&id) {
             Some(row) => {
-                if row.domain.with_untracked(|had| had.version >= domain.version) {
+                if !of_another && row.domain.with_untracked(|had| had.version >= domain.version) {
                     return;
                 }
                 row.put(domain);
@@ -174,23 +178,45 @@ impl Rows {
 
     /// Takes a machine out, unless a newer version is there.
     pub(super) fn remove(self, id: &DomainRef, version: u64) {
+        let of_another = self.confirm(id);
         let Some(row) = self.get_untracked(id) else { return };
-        if row.domain.with_untracked(|had| had.version > version) {
+        if !of_another && row.domain.with_untracked(|had| had.version > version) {
             return;
         }
-        self.rows.update_value(|rows| {
-            rows.remove(id);
-        });
-        self.forget_ticks(std::iter::once(id));
+        self.drop_rows(std::slice::from_ref(id));
+    }
+
+    /// Takes rows out.
+    fn drop_rows(self, gone: &[DomainRef]) {
+        self.rows.update_value(|rows| rows.retain(|id, _| !gone.contains(id)));
+        self.forget_ticks(gone.iter());
         self.members.update(|count| *count += 1);
         self.changed();
     }
 
+    /// The server tells of a machine itself. Whether the row was from another server process,
+    /// whose versions do not count.
+    fn confirm(self, id: &DomainRef) -> bool {
+        self.unconfirmed.try_update_value(|kept| kept.remove(id)).unwrap_or_default()
+    }
+
+    /// A host has been read: machines on it that the server did not tell of are gone.
+    pub(super) fn host_read(self, host: &HostId) {
+        let gone: Vec<DomainRef> = self
+            .unconfirmed
+            .try_update_value(|kept| kept.extract_if(|id| id.host == *host).collect())
+            .unwrap_or_default();
+        if !gone.is_empty() {
+            self.drop_rows(&gone);
+        }
+    }
+
     /// Makes these the only machines. They come from one reading of everything,
-    /// so versions of another incarnation of the server do not count.
-    pub(super) fn replace(self, machines: impl Iterator<Item = (DomainRef, Arc<Domain>)>) {
+    /// so versions of another incarnation of the server do not count. What is known of hosts
+    /// that the server has not read yet stays until it has, since nobody can say that it is gone.
+    pub(super) fn replace(self, machines: impl Iterator<Item = (DomainRef, Arc<Domain>)>, unread: &[&HostId]) {
         let mut old = self.rows.with_value(Clone::clone);
-        let fresh: HashMap<DomainRef, Row> = machines
+        let mut fresh: HashMap<DomainRef, Row> = machines
             .map(|(id, domain)| match old.remove(&id) {
                 Some(row) => {
                     if row.domain.with_untracked(|had| *had != domain) {
@@ -203,6 +229,10 @@ impl Rows {
                 None => (id.clone(), Row::new(id, domain)),
             })
             .collect();
+        let kept: HashMap<DomainRef, Row> = old.extract_if(|id, _| unread.contains(&&id.host)).collect();
+        kept.values().for_each(|row| row.pending.set(None));
+        self.unconfirmed.set_value(kept.keys().cloned().collect());
+        fresh.extend(kept);
         self.rows.set_value(fresh);
         self.forget_ticks(old.keys());
         self.members.update(|count| *count += 1);
@@ -226,15 +256,39 @@ mod tests {
         let all: Vec<_> = (1..=3).map(machine).collect();
         let ids: Vec<DomainRef> = all.iter().map(|(id, _)| id.clone()).collect();
         let ticked = || rows.ticked(&ids).len();
-        rows.replace(all.clone().into_iter());
+        rows.replace(all.clone().into_iter(), &[]);
         rows.select(&ids, true);
         rows.remove(&ids[0], 2);
         assert_eq!(ticked(), 2);
-        rows.replace(all[..2].iter().cloned());
+        rows.replace(all[..2].iter().cloned(), &[]);
         assert_eq!(ticked(), 1, "the first came back and is not ticked, the third is gone");
         assert!(rows.get_untracked(&ids[1]).is_some_and(|row| row.selected.get_untracked()));
         assert_eq!(rows.ticked(&ids[..1]).len(), 0, "what is ticked elsewhere does not count here");
         rows.select(&ids[2..], true);
         assert_eq!(ticked(), 1, "what is not there cannot be ticked");
+    }
+
+    #[test]
+    fn what_a_new_server_has_not_read_yet_is_not_gone() {
+        let owner = Owner::new();
+        owner.set();
+        let rows = Rows::new();
+        let host: HostId = "atlas".parse().expect("a name");
+        let machine = |n: u128, version| {
+            let id = DomainRef { host: host.clone(), id: uuid::Uuid::from_u128(n) };
+            (id.clone(), Arc::new(Domain { id: id.id, version, ..Domain::default() }))
+        };
+        let is_there = |n| rows.get_untracked(&machine(n, 0).0).is_some();
+        rows.replace((1..=3).map(|n| machine(n, 90)), &[]);
+        rows.replace(std::iter::once(machine(1, 2)), &[&host]);
+        assert!(is_there(1) && is_there(2) && is_there(3), "nobody knows of the last two yet");
+        let (id, domain) = machine(2, 3);
+        rows.set(id.clone(), domain);
+        let version = |id| rows.get_untracked(id).expect("there").domain.with_untracked(|domain| domain.version);
+        assert_eq!(version(&id), 3, "the versions of the server before do not count");
+        rows.host_read(&host);
+        assert!(is_there(1) && is_there(2) && !is_there(3), "now it is known to be gone");
+        rows.replace(std::iter::once(machine(1, 4)), &[]);
+        assert!(!is_there(2), "a host that was read has what it has");
     }
 }

@@ -6,7 +6,10 @@
 
 use leptos::{ev::PointerEvent, prelude::*};
 
-use super::live::{live, live_text};
+use super::{
+    live::{live, live_text},
+    moment::{Cut, following, moment},
+};
 
 /// The size in which a chart is drawn; it is stretched to its place.
 const SIZE: (f64, f64) = (600.0, 120.0);
@@ -35,8 +38,8 @@ pub(crate) struct Style {
     pub(crate) class: &'static str,
     /// A value in words.
     pub(crate) words: fn(f64) -> String,
-    /// A time in words.
-    pub(crate) clock: fn(u64) -> String,
+    /// How much of a time is said.
+    pub(crate) times: Cut,
 }
 
 /// The time that is pointed at in any chart of the page.
@@ -175,14 +178,13 @@ pub(crate) fn chart(style: Style, head: AnyView, series: Signal<Series>) -> AnyV
                 .lines
                 .iter()
                 .filter_map(|(label, values)| Some(format!("{label} {}", (style.words)((*values.get(n)?)?))));
-            let text = values.collect::<Vec<_>>().join(" · ");
-            Some((series.x(series.times[n]), format!("{} · {text}", (style.clock)(series.times[n]))))
+            Some((series.times[n], series.x(series.times[n]), values.collect::<Vec<_>>().join(" · ")))
         })
     };
     view! {
         <section class=format!("card plot {}", style.class)>
             <header><h2>{style.title}</h2><span class="num">{live(move || match pointed() {
-                Some((_, text)) => view! { <span class="muted">{text}</span> }.into_any(),
+                Some((at, _, text)) => view! { <span class="muted">{moment(at, style.times)} " · " {text}</span> }.into_any(),
                 None => ().into_any(),
             })}</span><span class="num now">{head}</span></header>
             <div class="area">
@@ -193,14 +195,14 @@ pub(crate) fn chart(style: Style, head: AnyView, series: Signal<Series>) -> AnyV
                     <path class="rule" d=format!("M0 0H{w}M0 {}H{w}M0 {}H{w}", SIZE.1 / 2.0, SIZE.1, w = SIZE.0)/>
                     {live(move || series.with(drawn))}
                     <path class="marked" d=move || began.get().zip(pointer.0.get()).map(|(a, b)| series.with(|series| format!("M{} 0V{h}H{}V0Z", short(series.x(a)), short(series.x(b)), h = SIZE.1))).unwrap_or_default()/>
-                    <path class="pointer" d=move || pointed().map(|(x, _)| format!("M{} 0V{}", short(x), SIZE.1)).unwrap_or_default()/>
+                    <path class="pointer" d=move || pointed().map(|(_, x, _)| format!("M{} 0V{}", short(x), SIZE.1)).unwrap_or_default()/>
                 </svg>
                 <p class="scale" aria-hidden="true"><span>{live_text(move || (style.words)(series.with(Series::top)))}</span><span>{live_text(move || (style.words)(series.with(Series::top) / 2.0))}</span><span>{(style.words)(0.0)}</span></p>
             </div>
-            <p class="times" aria-hidden="true">{(0..4_u64).map(|n| live_text(move || series.with(|series| {
+            <p class="times" aria-hidden="true">{(0..4_u64).map(|n| following(move || series.with(|series| {
                 let (from, to) = series.span;
-                (style.clock)(from + to.saturating_sub(from) * n / 3)
-            }))).map(|text| view! { <span>{text}</span> }.into_any()).collect_view()}</p>
+                from + to.saturating_sub(from) * n / 3
+            }), style.times)).collect_view()}</p>
         </section>
     }
     .into_any()
@@ -267,7 +269,7 @@ mod tests {
     #[test]
     fn who_does_not_see_a_chart_hears_what_matters() {
         let style =
-            Style { title: "CPU", class: "cpu", words: |value| format!("{value} %"), clock: |at| at.to_string() };
+            Style { title: "CPU", class: "cpu", words: |value| format!("{value} %"), times: Cut::Clock };
         let text = series(&[0, 1, 2], &[Some(3.0), Some(9.0), Some(4.0)]).summary(style);
         assert_eq!(text, "CPU: used last 4 %, least 3 %, most 9 %");
         assert_eq!(series(&[], &[]).summary(style), "CPU: nothing was measured");

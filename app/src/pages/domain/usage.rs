@@ -16,16 +16,17 @@ use crate::{
     ui::{
         chart::{Pointer, Series, Style, chart},
         live::{live, live_text},
+        moment::Cut,
     },
 };
 
 /// What the live charts show, in milliseconds.
 const LIVE: u64 = 120_000;
 
-const CPU: Style = Style { title: "CPU", class: "cpu", words: format::percent, clock: format::clock };
-const MEMORY: Style = Style { title: "Memory", class: "memory", words: memory, clock: format::clock };
-const DISK: Style = Style { title: "Disk", class: "disk", words: rate, clock: format::clock };
-const NETWORK: Style = Style { title: "Network", class: "network", words: rate, clock: format::clock };
+const CPU: Style = Style { title: "CPU", class: "cpu", words: format::percent, times: Cut::Clock };
+const MEMORY: Style = Style { title: "Memory", class: "memory", words: memory, times: Cut::Clock };
+const DISK: Style = Style { title: "Disk", class: "disk", words: rate, times: Cut::Clock };
+const NETWORK: Style = Style { title: "Network", class: "network", words: rate, times: Cut::Clock };
 
 fn memory(mib: f64) -> String {
     format::memory(mib as u64)
@@ -77,10 +78,10 @@ fn past_charts(usage: &Usage) -> AnyView {
     if usage.points.is_empty() {
         return view! { <p class="banner">"Nothing was measured in this time: the machine did not run, or Belvedere did not."</p> }.into_any();
     }
-    let clock = match usage.to - usage.from {
-        0..7_200_000 => format::clock,
-        7_200_000..172_800_000 => format::hour,
-        _ => format::day,
+    let times = match usage.to - usage.from {
+        0..7_200_000 => Cut::Clock,
+        7_200_000..172_800_000 => Cut::Hour,
+        _ => Cut::Day,
     };
     let series = |values: &[(&'static str, Kept)], top: Option<f64>| {
         let lines = values
@@ -95,7 +96,7 @@ fn past_charts(usage: &Usage) -> AnyView {
     };
     let plot = |style: Style, note: String, series: Series| {
         let head = view! { <span class="muted">{note}</span> }.into_any();
-        chart(Style { clock, ..style }, head, Signal::stored(series))
+        chart(Style { times, ..style }, head, Signal::stored(series))
     };
     view! {
         <div class="grid g2 charts">

@@ -19,10 +19,6 @@ pub(super) fn More(
     /// Pages that are drawn beyond the one that was asked for.
     grown: RwSignal<usize>,
 ) -> impl IntoView {
-    Effect::new(move |_| {
-        view.track();
-        grown.set(0);
-    });
     let part = Memo::new(move |_| {
         let all = shown.with(Vec::len);
         (view.with(|view| view.drawn(all, grown.get())), all)

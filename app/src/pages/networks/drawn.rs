@@ -15,7 +15,10 @@ use crate::{
     layout::NotFound,
     routes::{self, Shelf},
     store::use_store,
-    ui::controls::{Empty, fact, or_dash},
+    ui::{
+        controls::{Empty, fact, or_dash},
+        moment::utc_note,
+    },
 };
 
 /// All networks.
@@ -231,7 +234,7 @@ fn lease_table(leases: &[Lease], machines: &[&Domain], id: &DomainRef) -> AnyVie
     });
     view! {
         <div class="list"><div class="scroll"><table aria-label="Leases">
-            <thead><tr><th scope="col">"Address"</th><th scope="col">"Machine"</th><th scope="col">"Name"</th><th scope="col">"Hardware address"</th><th scope="col">"Until (UTC)"</th></tr></thead>
+            <thead><tr><th scope="col">"Address"</th><th scope="col">"Machine"</th><th scope="col">"Name"</th><th scope="col">"Hardware address"</th><th scope="col">"Until" {utc_note()}</th></tr></thead>
             <tbody>{rows.collect_view()}</tbody>
         </table></div></div>
         <p class="muted calm">{format::count(leases.len(), "lease")}</p>
