@@ -10,6 +10,8 @@ use crate::ui::served::served;
 
 #[cfg(feature = "ssr")]
 pub(crate) mod drawn;
+#[cfg(feature = "ssr")]
+pub(crate) mod form;
 #[cfg(feature = "hydrate")]
 mod fresh;
 #[cfg(feature = "hydrate")]

@@ -358,6 +358,24 @@ pub struct AssetNames {
     pub folder: String,
 }
 
+/// A form that was refused, for the page on which it is drawn again.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// What it asked for (`kind@target`).
+    pub wish: String,
+    /// Its fields as they were typed.
+    pub fields: Vec<(String, String)>,
+    /// Why it was refused.
+    pub fault: Fault,
+}
+
+impl Refused {
+    /// What was typed into a field.
+    pub(crate) fn typed(&self, name: &str) -> Option<&str> {
+        self.fields.iter().rfind(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
 /// Makes the requests of one rendered page distinct from those of another.
 #[derive(Clone, Debug, Default)]
 pub struct FormToken(pub String);

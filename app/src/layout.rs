@@ -238,6 +238,16 @@ fn running(store: Store) -> String {
     if count == 0 { String::new() } else { count.to_string() }
 }
 
+/// Why a form without JavaScript was refused; the form itself holds what was typed.
+fn refused() -> AnyView {
+    #[cfg(feature = "ssr")]
+    if let Some(refused) = use_context::<std::sync::Arc<crate::backend::Refused>>() {
+        let why = refused.fault.sentence();
+        return view! { <p class="banner warn" role="alert"><span><b>"Not done. "</b>{why}</span></p> }.into_any();
+    }
+    ().into_any()
+}
+
 /// What people must know before they trust the page.
 #[component]
 fn Banner() -> impl IntoView {
@@ -248,6 +258,7 @@ fn Banner() -> impl IntoView {
             <time datetime=format::utc(store.minute.get_untracked())>{format::utc(store.minute.get_untracked()).replace('T', " ").replace('Z', " UTC")}</time>
             ". Load it again to see what is true now."</span>
         </p>
+        {refused()}
         {move || demo_banner(store)}
         {move || store.trouble.get().map(|fault| view! { <p class="banner warn" role="alert"><span><b>"Commands are refused. "</b>{fault.sentence()}</span></p> }.into_any()).into_any()}
         {move || store.outdated.get().then(|| view! { <p class="banner warn"><span>"Belvedere was replaced by another version while this page was open."</span><button class="btn small" on:click=|_| { window().location().reload().ok(); }>"Load again"</button></p> }.into_any()).into_any()}

@@ -59,7 +59,9 @@ test("subnets that overlap and addresses outside are refused with the reason", a
     await press(page, "Create network");
     await refused(page, script, why);
     // What was typed stands where it was, and the error beside it, not in the address.
-    if (script) await expect(page.getByLabel("Name", { exact: true })).toHaveValue("wrong");
+    await expect(page.getByLabel("Name", { exact: true })).toHaveValue("wrong");
+    for (const [label, text] of Object.entries(fields)) await expect(page.getByLabel(label)).toHaveValue(text);
+    await expect(page.getByLabel("Mode")).toHaveValue("nat");
     expect(page.url()).not.toContain("overlaps");
   };
   await wrong({ "IPv4: this host's address": "192.168.122.129/25" }, /overlaps with 192\.168\.122\.0\/24 of the network default/);

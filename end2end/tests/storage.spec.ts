@@ -86,13 +86,19 @@ test("what cannot be right is said with the field, and nothing is made", async (
     await page.getByLabel("Size", { exact: false }).first().fill(size);
     await press(page, "Create volume");
     await refused(page, script, why);
-    if (script) await expect(page.getByLabel("Name", { exact: true }).first()).toHaveValue(name);
-    if (!script && (await page.getByRole("link", { name: "Back" }).count())) await page.goBack();
+    // What was typed stands where it was, open and with what is wrong beside it.
+    await expect(page.getByLabel("Name", { exact: true }).first()).toHaveValue(name);
+    await expect(page.getByLabel("Size", { exact: false }).first()).toHaveValue(size);
+    await expect(page.locator("small.wrong")).toHaveText(why);
   };
   await wrong("../etc/passwd", "1", /a volume has a name/);
   await wrong("a.qcow2", "much", /it is a number/);
   await wrong("a.qcow2", "-3", /it is a size greater/);
-  await openPool(page, demo, "images");
+  // Put right where it stands, it is made.
+  await page.getByLabel("Size", { exact: false }).first().fill("1");
+  await page.getByLabel("Name", { exact: true }).first().fill("b.qcow2");
+  await press(page, "Create volume");
+  await expect(rowOf(page, "volumes", "b.qcow2")).toBeVisible();
   await expect(rowOf(page, "volumes", "a.qcow2")).toHaveCount(0);
 });
 
@@ -114,7 +120,8 @@ test("copies and pools that cannot be are refused with the reason", async ({ pag
     await live(page);
     await press(page, "Create pool");
     await refused(page, script, why);
-    if (script) await expect(page.getByLabel("Path on the host")).toHaveValue(path);
+    await expect(page.getByLabel("Path on the host")).toHaveValue(path);
+    await expect(page.getByLabel("Type")).toHaveValue("dir");
   };
   await pool("wrong", "srv", /absolute path/);
   await pool("wrong", "", /absolute path/);

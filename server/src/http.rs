@@ -79,6 +79,7 @@ pub(crate) fn router(
     let answers = answers()
         .with_state(backend.clone())
         .layer(Extension(assets.names.clone()))
+        .layer(Extension(pages.clone()))
         // For browsers.
         .merge(assets::routes(&assets))
         .merge(doorway().with_state(door.clone()))

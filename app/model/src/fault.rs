@@ -130,6 +130,16 @@ impl Fault {
         let field = self.field.as_deref().unwrap_or_default();
         self.reason.strip_prefix(field).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&self.reason)
     }
+
+    /// The field of a form that holds the argument at fault.
+    pub fn form_field(&self) -> Option<&str> {
+        Some(match self.field.as_deref()? {
+            "capacityBytes" => "size",
+            "kind" => "type",
+            "to" => "name",
+            other => other,
+        })
+    }
 }
 
 /// What forms call an argument.

@@ -8,6 +8,7 @@ use leptos_router::hooks::{use_location, use_query_map};
 use model::{Command, DomainRef, Host, HostInventory, Inventory, natural};
 use uuid::Uuid;
 
+use super::form::{Form, Text};
 use crate::{
     backend::Backend,
     layout::answer_not_found,
@@ -87,24 +88,22 @@ impl List {
         self,
         title: &'static str,
         choice: &'static str,
+        (form, submit): (Form, &'static str),
         fields: AnyView,
-        (kind, submit): (&'static str, &'static str),
     ) -> AnyView {
         let list = routes::at(self.1);
+        let content = view! {
+            {host_choice(&form, &hosts())}
+            {form.text(Text { label: "Name".into(), name: "name", required: true, longest: 50, ..Text::default() })}
+            {fields}
+            {form.tick("Start it with its host", "autostart", true)}
+            <div class="buttons"><a class="btn" href=list.clone() rel="external">"Cancel"</a>{form.button("btn primary", submit)}</div>
+        };
+        let form = form.draw("fields", Some(choice), list.clone(), content.into_any());
         view! {
-            <p class="crumbs muted"><a href=list.clone() rel="external">{self.0}</a></p>
+            <p class="crumbs muted"><a href=list rel="external">{self.0}</a></p>
             <div class="head"><h1>{title}</h1></div>
-            <section class="card spaced">
-                <form class="fields" method="post" action=routes::at(routes::COMMANDS) data-choice=choice>
-                    {form_token()}
-                    <input type="hidden" name="back" value=list.clone()/>
-                    {host_choice(&hosts())}
-                    <label>"Name" <input name="name" required maxlength="50" autocomplete="off" spellcheck="false"/></label>
-                    {fields}
-                    <label class="tick"><input type="checkbox" name="autostart" value="yes" checked/> "Start it with its host"</label>
-                    <div class="buttons"><a class="btn" href=list rel="external">"Cancel"</a><button class="btn primary" name="do" value=format!("{kind}@new")>{submit}</button></div>
-                </form>
-            </section>
+            <section class="card spaced">{form}</section>
         }
         .into_any()
     }
@@ -197,8 +196,8 @@ pub(crate) fn state(active: bool, well: bool, word: &'static str) -> AnyView {
 }
 
 /// A choice of the hosts that are seen as a whole and connected.
-fn host_choice(hosts: &Inventory) -> AnyView {
-    let wished = asked("host");
+fn host_choice(form: &Form, hosts: &Inventory) -> AnyView {
+    let wished = form.value("host", asked("host"));
     let scope = use_store().viewer().scope;
     let all = hosts.hosts.values().filter(|host| scope.sees_all_of(&host.host.id));
     let options = all.map(|host| {
@@ -207,5 +206,5 @@ fn host_choice(hosts: &Inventory) -> AnyView {
         let words = if away { format!("{id} (not connected)") } else { id.clone() };
         view! { <option value=id.clone() selected=wished == id disabled=away>{words}</option> }.into_any()
     });
-    view! { <label>"Host" <select name="host">{options.collect_view()}</select></label> }.into_any()
+    view! { <label>"Host" <select name="host">{options.collect_view()}</select></label> {form.wrong("host")} }.into_any()
 }

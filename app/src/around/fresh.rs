@@ -278,20 +278,10 @@ async fn accepted(sent: Sent, acts: Acts, form: &HtmlFormElement, new: bool) {
 mod wrong {
     use super::*;
 
-    /// The field of a form that holds an argument of a command.
-    fn field_of(argument: &str) -> &str {
-        match argument {
-            "capacityBytes" => "size",
-            "kind" => "type",
-            "to" => "name",
-            other => other,
-        }
-    }
-
     /// Shows a fault beside the field that it is about; not where there is none to be seen.
     pub(super) fn shown(form: &HtmlFormElement, fault: &Fault) -> bool {
-        let Some(argument) = fault.field.as_ref().filter(|_| form.is_connected()) else { return false };
-        let selector = format!(":is(input, select, textarea)[name='{}']:not([type=hidden])", field_of(argument));
+        let Some(name) = fault.form_field().filter(|_| form.is_connected()) else { return false };
+        let selector = format!(":is(input, select, textarea)[name='{name}']:not([type=hidden])");
         let field = form.query_selector(&selector).ok().flatten();
         let Some(field) = field.and_then(|field| field.dyn_into::<web_sys::HtmlElement>().ok()) else { return false };
         let Ok(note) = document().create_element("small") else { return false };
@@ -299,7 +289,7 @@ mod wrong {
         note.set_attribute("role", "alert").ok();
         note.set_text_content(Some(&format!("{}.", fault.about_field())));
         // Not in the label, whose words are the field's name.
-        let id = format!("wrong-{argument}");
+        let id = format!("wrong-{name}");
         note.set_id(&id);
         let label = field.closest("label").ok().flatten();
         let beside = label.unwrap_or_else(|| field.clone().into());

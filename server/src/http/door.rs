@@ -11,7 +11,7 @@ use std::{
 };
 
 use app::{
-    backend::{AssetNames, Theme, Visit},
+    backend::{AssetNames, Visit},
     plain, routes,
 };
 use axum::{
@@ -280,8 +280,7 @@ impl Door {
 
 /// A page without the frame, which runs no script.
 pub(super) fn plain_page(status: StatusCode, headers: &HeaderMap, names: &AssetNames, page: plain::Page) -> Response {
-    let cookies = headers.get(header::COOKIE).and_then(|value| value.to_str().ok());
-    let theme = cookies.map(Theme::from_cookies).unwrap_or_default();
+    let theme = super::pages::theme(headers);
     let policy = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
     let kind = (header::CONTENT_TYPE, "text/html; charset=utf-8");

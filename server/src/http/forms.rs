@@ -2,9 +2,9 @@
 //! form becomes a command. The page comes back with the result; a script that asks for JSON
 //! gets the ids of its requests at once.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use app::{backend::AssetNames, plain::Page, routes};
+use app::{backend::Refused, routes};
 use axum::{
     Extension, Form, Json,
     http::{HeaderMap, StatusCode, header},
@@ -21,7 +21,7 @@ use model::{
 use serde_json::json;
 use uuid::Uuid;
 
-use super::Failed;
+use super::{Failed, door::Admitted, pages::Pages};
 use crate::sight::Sight;
 
 /// How long a form waits for its command to end before the page comes back.
@@ -29,7 +29,7 @@ pub(super) const FORM_WAIT: Duration = Duration::from_secs(8);
 /// Machines in one form.
 const MAX_BATCH: usize = 200;
 /// What every form of a command has; whatever else there is are the command's own fields.
-const OF_THE_FORM: [&str; 5] = ["token", "do", "back", "confirm", "select"];
+const OF_THE_FORM: [&str; 6] = ["token", "do", "back", "from", "confirm", "select"];
 
 /// The fields of a form.
 struct Fields(Vec<(String, String)>);
@@ -102,7 +102,8 @@ impl Fields {
 pub(crate) async fn form(
     Extension(sight): Extension<Sight>,
     Extension(origin): Extension<Origin>,
-    Extension(names): Extension<AssetNames>,
+    Extension(pages): Extension<Arc<Pages>>,
+    Extension(admitted): Extension<Admitted>,
     headers: HeaderMap,
     Form(fields): Form<Vec<(String, String)>>,
 ) -> Response {
@@ -115,14 +116,11 @@ pub(crate) async fn form(
     if !accepts.contains("text/html") {
         return Failed(fault).into_response();
     }
-    // People get a page; what they typed is a step back.
-    let kind = fields.get("do").and_then(|wish| wish.split_once('@')).map_or("", |(kind, _)| kind);
-    let back = match kind {
-        _ if PoolCommand::KINDS.contains(&kind) => routes::STORAGE,
-        _ if NetworkCommand::KINDS.contains(&kind) => routes::NETWORKS,
-        _ => routes::VMS,
-    };
-    super::door::plain_page(super::status(&fault), &headers, &names, Page::Refused { why: fault.sentence(), back })
+    // People get the page of the form, with what they typed.
+    let page = super::back_to(fields.get("from").or_else(|| fields.get("back")), routes::VMS);
+    let wish = fields.get("do").unwrap_or_default().to_owned();
+    let refused = Refused { wish, fields: fields.0, fault };
+    pages.refused(&page, super::pages::theme(&headers), &admitted.visit(), refused).await
 }
 
 async fn take(sight: Sight, origin: Origin, fields: &Fields, scripted: bool) -> Result<Response, Fault> {
@@ -176,6 +174,13 @@ async fn take(sight: Sight, origin: Origin, fields: &Fields, scripted: bool) -> 
         }
     });
     let ids: Vec<RequestId> = join_all(sent).await.into_iter().collect::<Result<_, _>>()?;
+    // A form with fields is kept until it works; what a button did is told on the page.
+    let kept = !scripted && said.is_none() && !fields.own().is_empty();
+    if let ([id], true) = (&ids[..], kept)
+        && let Some(Err(fault)) = backend.done(*id).and_then(|done| done.outcome)
+    {
+        return Err(fault);
+    }
     if scripted {
         let answer = json!({ "requestIds": ids, "label": label, "done": command.done(), "name": names.join(", ") });
         return Ok((StatusCode::ACCEPTED, Json(answer)).into_response());

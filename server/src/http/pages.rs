@@ -14,14 +14,14 @@ use std::{
 };
 
 use app::{
-    backend::{Answer, Backend as Interface, Beforehand, FormToken, Theme, Visit},
+    backend::{Answer, Backend as Interface, Beforehand, FormToken, Refused, Theme, Visit},
     routes, shell,
 };
 use axum::{
     Extension,
     body::{Body, Bytes},
     extract::{Request, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use futures_util::stream;
@@ -109,13 +109,28 @@ impl Pages {
         kept.pages.entry(key).or_default().clone()
     }
 
+    /// The page of a form that was refused: with what was typed, and why. It is not taken over
+    /// by a program, which would look for the page of its address.
+    pub(super) async fn refused(&self, address: &str, theme: Theme, visit: &Visit, refused: Refused) -> Response {
+        let status = super::status(&refused.fault);
+        let page = self.drawn(address, theme, visit, Some(Arc::new(refused))).await;
+        Self::answer(&Page { status, ..page })
+    }
+
     async fn render(&self, address: &str, theme: Theme, visit: &Visit) -> Page {
+        self.drawn(address, theme, visit, None).await
+    }
+
+    async fn drawn(&self, address: &str, theme: Theme, visit: &Visit, refused: Option<Arc<Refused>>) -> Page {
         let Ok(request) = Request::builder().uri(address).body(Body::empty()) else {
             return Page { status: StatusCode::BAD_REQUEST, pieces: Vec::new() };
         };
         let backend: Arc<dyn Interface> = Arc::new(Sight::new(self.backend.clone(), visit.viewer.clone()));
         let (nonce, token) = (Nonce::from_value(self.nonce_mark.clone()), FormToken(self.token_mark.clone()));
-        let (names, answer) = (self.assets.names.clone(), Answer::default());
+        let (mut names, answer) = (self.assets.names.clone(), Answer::default());
+        if refused.is_some() {
+            (names.script, names.module) = (None, None);
+        }
         let said = answer.clone();
         let (viewer, beforehand) = (&visit.viewer, Beforehand::read(&*backend, address, visit).await);
         let may_read = viewer.role.may(Permission::ReadAudit).is_ok();
@@ -130,6 +145,7 @@ impl Pages {
             provide_context(token.clone());
             provide_context(nonce.clone());
             provide_context(beforehand.clone());
+            refused.clone().into_iter().for_each(provide_context);
         };
         let handler = leptos_axum::render_app_async_with_context(context, shell);
         let response = handler(request).await;
@@ -186,6 +202,12 @@ fn cut(html: &Bytes, nonce: &str, token: &str) -> Vec<Piece> {
     pieces
 }
 
+/// Which theme a browser wants.
+pub(super) fn theme(headers: &HeaderMap) -> Theme {
+    let cookies = headers.get(header::COOKIE).and_then(|value| value.to_str().ok());
+    cookies.map(Theme::from_cookies).unwrap_or_default()
+}
+
 pub(crate) async fn render(
     State(pages): State<Arc<Pages>>,
     admitted: Option<Extension<Admitted>>,
@@ -198,12 +220,7 @@ pub(crate) async fn render(
     if address.len() > MAX_ADDRESS {
         return StatusCode::URI_TOO_LONG.into_response();
     }
-    let theme = request
-        .headers()
-        .get(header::COOKIE)
-        .and_then(|value| value.to_str().ok())
-        .map(Theme::from_cookies)
-        .unwrap_or_default();
+    let theme = theme(request.headers());
     // What comes from outside the log is not shared.
     if address.contains("result=") || request.uri().path().starts_with(routes::ACCOUNT) {
         return Pages::answer(&pages.render(&address, theme, &visit).await);

@@ -167,6 +167,19 @@ fn Notes(
     }
 }
 
+/// What was typed into a form that was refused, for the page that comes then.
+#[cfg(feature = "ssr")]
+fn typed_before(wish: &str, name: &str) -> Option<String> {
+    let refused = use_context::<Arc<crate::backend::Refused>>().filter(|refused| refused.wish == wish)?;
+    refused.typed(name).map(str::to_owned)
+}
+
+/// In the browser a form that is refused stays as it is.
+#[cfg(not(feature = "ssr"))]
+fn typed_before(_: &str, _: &str) -> Option<String> {
+    None
+}
+
 /// One value with its form.
 #[component]
 fn Edit(
@@ -184,7 +197,10 @@ fn Edit(
     command: fn(String) -> DomainCommand,
 ) -> impl IntoView {
     let (store, acts) = (use_store(), expect_context::<Acts>());
-    let began = domain.with_untracked(|domain| value(domain));
+    let wish = format!("{}@{id}", command(String::new()).kind());
+    let again = typed_before(&wish, name);
+    let open = again.is_some();
+    let began = again.unwrap_or_else(|| domain.with_untracked(|domain| value(domain)));
     let typed = RwSignal::new(began.clone());
     let (watched, checked, target) = (domain.clone(), domain, id.clone());
     let base = began.clone();
@@ -205,20 +221,19 @@ fn Edit(
             None => acts.run(&command(typed.get_untracked()), std::slice::from_ref(&to)),
         }
     };
-    let wish = command(String::new()).kind();
     let field = if area {
         view! { <textarea name=name rows="4" aria-label=label on:input=move |event| typed.set(event_target_value(&event))>{began}</textarea> }.into_any()
     } else {
         view! { <input type="text" name=name aria-label=label value=began on:input=move |event| typed.set(event_target_value(&event))/> }.into_any()
     };
     view! {
-        <details class="edit">
+        <details class="edit" open=open>
             <summary>"Change " {label.to_ascii_lowercase()}</summary>
             <form method="post" action=routes::at(routes::COMMANDS) on:submit=submit>
                 {form_token()}
                 <input type="hidden" name="back" value=routes::vm(&id)/>
                 {field}
-                <button class="btn small primary" name="do" value=format!("{wish}@{id}") aria-disabled=move || denied().map(|_| "true")>"Save " {label.to_ascii_lowercase()}</button>
+                <button class="btn small primary" name="do" value=wish aria-disabled=move || denied().map(|_| "true")>"Save " {label.to_ascii_lowercase()}</button>
                 {meanwhile}
             </form>
         </details>

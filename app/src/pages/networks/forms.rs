@@ -5,11 +5,12 @@ use model::{DomainRef, HostInventory, Network, NetworkCommand, network::NetworkS
 
 use super::drawn::LIST;
 use crate::{
-    around::drawn::{Action, here},
-    routes,
+    around::{
+        drawn::{Action, here},
+        form::{Form, Text},
+    },
     store::use_store,
     ui::controls::{Empty, or_dash},
-    vm::form_token,
 };
 
 /// The form for a new network. All fields are there; each says which modes need it.
@@ -17,16 +18,17 @@ pub(super) fn new_network() -> AnyView {
     if let Err(fault) = use_store().may(model::Permission::Operate) {
         return view! { <Empty title="New network">{fault.sentence()}</Empty> }.into_any();
     }
-    let modes = NetworkSpec::MODES.map(|(mode, words)| view! { <option value=mode>{words}</option> }.into_any());
+    let modes = NetworkSpec::MODES.map(|(mode, words)| (mode.to_owned(), words.to_owned(), true)).into();
+    let form = Form::of("defineNetwork@new".into(), Vec::new());
     let with_subnets: Vec<&str> =
         NetworkSpec::MODES.iter().map(|(mode, _)| *mode).filter(|mode| NetworkSpec::has_subnets(mode)).collect();
     let with_subnets = with_subnets.join(" ");
-    let field = |label: &'static str, name: &'static str, place: &'static str, of: String| {
-        view! { <label data-of=of>{label} <input name=name placeholder=place autocomplete="off" spellcheck="false"/></label> }.into_any()
+    let field = |label: &str, name: &'static str, place: &'static str, of: String| {
+        form.text(Text { label: label.into(), name, place, of: Some(of), ..Text::default() })
     };
     let addresses = || with_subnets.clone();
     let fields = view! {
-        <label>"Mode" <select name="mode">{modes.into_iter().collect_view()}</select></label>
+        {form.choice("Mode", "mode", modes)}
         {field("Bridge of the host", "bridge", "br0", "bridge".into())}
         {field("Device of the host", "device", "eth0", "nat route macvtap".into())}
         {field("IPv4: this host's address", "ipv4", "192.168.50.1/24", addresses())}
@@ -37,7 +39,8 @@ pub(super) fn new_network() -> AnyView {
         {field("DHCPv6 to", "dhcp6Last", "fd00:50::1ff", addresses())}
         {field("DNS domain", "domain", "lab.example.org", addresses())}
     };
-    LIST.form("New network", "mode", fields.into_any(), ("defineNetwork", "Create network"))
+    let fields = fields.into_any();
+    LIST.form("New network", "mode", (form, "Create network"), fields)
 }
 
 /// Addresses that machines always get, and the form for one more.
@@ -66,14 +69,16 @@ pub(super) fn static_hosts(host: &HostInventory, network: &Network) -> AnyView {
     });
     let six = network.subnets.iter().any(|subnet| subnet.address.is_ipv6() && subnet.has_dhcp());
     let mac = if six { "Hardware address, or identifier (DUID)" } else { "Hardware address" };
+    let form = Form::of(format!("setStaticHost@{id}"), Vec::new());
     let fields = view! {
-        <label>{mac} <input name="mac" required=!six placeholder="52:54:00:12:34:56" autocomplete="off" spellcheck="false"/></label>
-        <label>"Address" <input name="address" required autocomplete="off" spellcheck="false"/></label>
-        <label>"Name" <input name="name" autocomplete="off" spellcheck="false"/></label>
+        {form.text(Text { label: mac.into(), name: "mac", required: !six, place: "52:54:00:12:34:56", ..Text::default() })}
+        {form.text(Text { label: "Address".into(), name: "address", required: true, ..Text::default() })}
+        {form.text(Text { label: "Name".into(), name: "name", ..Text::default() })}
     };
+    let fields = fields.into_any();
     let list =
         Lines { title: "Static addresses", second: "Hardware address", third: Some("Name"), rows: rows.collect() };
-    list.draw(host, format!("setStaticHost@{id}"), "Set static address", fields.into_any())
+    list.draw(host, (form, "Set static address"), fields)
 }
 
 /// Names that the network's DNS server knows, and the form for one more address.
@@ -97,12 +102,14 @@ pub(super) fn dns_hosts(host: &HostInventory, network: &Network) -> AnyView {
         }
         .into_any()
     });
+    let form = Form::of(format!("setDnsHost@{id}"), Vec::new());
     let fields = view! {
-        <label>"Address of the names" <input name="address" required autocomplete="off" spellcheck="false"/></label>
-        <label>"Names" <input name="names" required placeholder="db db.lab.example.org" autocomplete="off" spellcheck="false"/></label>
+        {form.text(Text { label: "Address of the names".into(), name: "address", required: true, ..Text::default() })}
+        {form.text(Text { label: "Names".into(), name: "names", required: true, place: "db db.lab.example.org", ..Text::default() })}
     };
+    let fields = fields.into_any();
     let list = Lines { title: "DNS names", second: "Names", third: None, rows: rows.collect() };
-    list.draw(host, format!("setDnsHost@{id}"), "Set DNS names", fields.into_any())
+    list.draw(host, (form, "Set DNS names"), fields)
 }
 
 /// What a network knows of addresses, one a line.
@@ -115,7 +122,7 @@ struct Lines {
 
 impl Lines {
     /// The table, and the form for one more line for those who may.
-    fn draw(self, host: &HostInventory, wish: String, verb: &'static str, fields: AnyView) -> AnyView {
+    fn draw(self, host: &HostInventory, (form, verb): (Form, &'static str), fields: AnyView) -> AnyView {
         let Self { title, second, third, rows } = self;
         let table = (!rows.is_empty()).then(|| {
             view! {
@@ -128,15 +135,8 @@ impl Lines {
         });
         let may = use_store().may(model::Permission::Operate).is_ok() && host.host.connection.connected;
         let form = may.then(|| {
-            view! {
-                <form class="fields across" method="post" action=routes::at(routes::COMMANDS)>
-                    {form_token()}
-                    <input type="hidden" name="back" value=here()/>
-                    {fields}
-                    <button class="btn" name="do" value=wish>{verb}</button>
-                </form>
-            }
-            .into_any()
+            let content = view! { {fields} {form.button("btn", verb)} };
+            form.draw("fields across", None, here(), content.into_any())
         });
         view! { <section class="card spaced" aria-label=title><header><h2>{title}</h2></header>{table}{form}</section> }
             .into_any()

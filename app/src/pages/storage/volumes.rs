@@ -5,7 +5,10 @@ use model::{DomainRef, HostInventory, Pool, PoolCommand, Volume, storage::User};
 
 use super::forms;
 use crate::{
-    around::drawn::{Action, asked},
+    around::{
+        drawn::{Action, asked},
+        form::Form,
+    },
     backend::Beforehand,
     format, routes,
     store::use_store,
@@ -180,8 +183,10 @@ fn menu(host: &HostInventory, pool: &Pool, volume: &Volume, id: &DomainRef) -> A
         view! { <a class="btn small" href=routes::api_content(id, &volume.name) download="" aria-label=label>"Download"</a> }.into_any()
     });
     let label = format!("Actions for {}", volume.name);
+    let is_refused = |action: &Action| Form::of(action.wish.clone(), vec![("volume", name())]).is_refused();
+    let open = is_refused(&resize) || is_refused(&clone);
     view! {
-        <details class="menu">
+        <details class="menu" open=open>
             <summary class="btn i-more compact" aria-label=label.clone() title=label></summary>
             <div class="sheet">
                 {forms::resize(volume, resize)}

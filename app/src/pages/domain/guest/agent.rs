@@ -5,10 +5,12 @@ use leptos::prelude::*;
 use model::{Command, DomainCommand, DomainRef, HostInventory, command::Secret};
 
 use crate::{
-    around::drawn::{Action, asked, denied, here, hosts},
+    around::{
+        drawn::{Action, asked, denied, here, hosts},
+        form::{Form, Text},
+    },
     backend::Beforehand,
     routes,
-    vm::form_token,
 };
 
 /// How long file systems are frozen when nobody says otherwise.
@@ -30,19 +32,25 @@ fn actions(id: &DomainRef, host: &HostInventory) -> AnyView {
     let trim = Action::of("Trim file systems", DomainCommand::TrimFileSystems {}, host, id);
     let thaw = Action::of("Thaw file systems", DomainCommand::ThawFileSystems {}, host, id);
     let freeze = DomainCommand::FreezeFileSystems { seconds: FROZEN };
-    let seconds = view! { <label>"Seconds at most" <input name="seconds" type="number" required min="1" max="600" value=FROZEN.to_string()/></label> };
+    let seconds = |form: &Form| {
+        let at_first = form.value("seconds", FROZEN.to_string());
+        view! { <label>"Seconds at most" <input name="seconds" type="number" required min="1" max="600" value=at_first/></label> {form.wrong("seconds")} }.into_any()
+    };
     let password = DomainCommand::SetGuestPassword { user: "root".into(), password: Secret("x".into()) };
-    let login = view! {
-        <label>"User in the guest" <input name="user" required autocomplete="off" autocapitalize="none" spellcheck="false"/></label>
-        <label>"New password" <input name="password" type="password" required autocomplete="new-password"/></label>
+    let login = |form: &Form| {
+        view! {
+            {form.text(Text { label: "User in the guest".into(), name: "user", required: true, ..Text::default() })}
+            {form.text(Text { label: "New password".into(), name: "password", kind: Some("password"), required: true, ..Text::default() })}
+        }
+        .into_any()
     };
     view! {
         <section class="card spaced" aria-label="What the agent can do">
             <header><h2>"Agent"</h2></header>
             <div class="buttons-row calm">{clock.draw()} {trim.draw()} {thaw.draw()}</div>
-            {form((id, host), freeze, "Freeze file systems", seconds.into_any())}
+            {form((id, host), freeze, "Freeze file systems", seconds)}
             <p class="muted calm">"While they are frozen nothing in the guest can write, as a copy of its disks wants it. They are thawed when the time is over, whatever happens to this page."</p>
-            {form((id, host), password, "Set password", login.into_any())}
+            {form((id, host), password, "Set password", login)}
         </section>
     }
     .into_any()
@@ -66,10 +74,12 @@ fn keys(id: &DomainRef, host: &HostInventory) -> AnyView {
     let shown = list.is_some();
     let sample = DomainCommand::AddSshKey { user: "root".into(), key: SAMPLE.into() };
     let whose = user.clone();
-    let fields = move || {
+    let fields = move |form: &Form| {
+        let typed = form.value("key", String::new());
         view! {
             <input type="hidden" name="user" value=whose/>
-            <label>"Public key" <textarea name="key" required rows="2" spellcheck="false" placeholder="ssh-ed25519 AAAA… name"></textarea></label>
+            <label>"Public key" <textarea name="key" required rows="2" spellcheck="false" placeholder="ssh-ed25519 AAAA… name">{typed}</textarea></label>
+            {form.wrong("key")}
         }
         .into_any()
     };
@@ -81,7 +91,7 @@ fn keys(id: &DomainRef, host: &HostInventory) -> AnyView {
                 <button class="btn">"Show keys"</button>
             </form>
             {list}
-            {shown.then(|| form((id, host), sample, "Add key", fields()))}
+            {shown.then(|| form((id, host), sample, "Add key", fields))}
         </section>
     }
     .into_any()
@@ -114,23 +124,20 @@ fn form(
     (id, host): (&DomainRef, &HostInventory),
     sample: DomainCommand,
     verb: &'static str,
-    fields: AnyView,
+    fields: impl FnOnce(&Form) -> AnyView,
 ) -> AnyView {
     let wish = format!("{}@{id}", sample.kind());
+    let form = Form::of(wish.clone(), Vec::new());
     let why_id = format!("why-{}", sample.kind());
     let denied = denied(&Command::from(sample), host, id.id);
     let told = denied.is_some().then(|| why_id.clone());
     let why = denied.clone().map(|why| view! { <small class="muted" id=why_id>{why}</small> }.into_any());
-    view! {
-        <form class="fields across" method="post" action=routes::at(routes::COMMANDS)>
-            {form_token()}
-            <input type="hidden" name="back" value=here()/>
-            {fields}
-            <button class="btn" name="do" value=wish title=denied.clone() aria-disabled=denied.is_some().then_some("true") aria-describedby=told>{verb}</button>
-            {why}
-        </form>
-    }
-    .into_any()
+    let content = view! {
+        {fields(&form)}
+        <button class="btn" name="do" value=wish title=denied.clone() aria-disabled=denied.is_some().then_some("true") aria-describedby=told>{verb}</button>
+        {why}
+    };
+    form.draw("fields across", None, here(), content.into_any())
 }
 
 #[cfg(test)]
