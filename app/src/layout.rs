@@ -327,15 +327,15 @@ fn host_banner(store: Store, host: model::Host) -> AnyView {
 /// What became of what a person did here.
 #[component]
 fn Notices() -> impl IntoView {
-    let acts = expect_context::<Acts>();
+    let (store, acts) = (use_store(), expect_context::<Acts>());
     view! {
         <section class="notices" aria-label="Notices" aria-live="polite">
-            <For each=move || acts.notices.get() key=|notice| (notice.id, notice.items.iter().map(|item| item.ended.rank()).sum::<usize>()) children=move |notice| notice_view(acts, notice)/>
+            <For each=move || acts.notices.get() key=|notice| (notice.id, notice.items.iter().map(|item| item.ended.rank()).sum::<usize>()) children=move |notice| notice_view(store, acts, notice)/>
         </section>
     }
 }
 
-fn notice_view(acts: Acts, notice: Notice) -> AnyView {
+fn notice_view(store: Store, acts: Acts, notice: Notice) -> AnyView {
     let whole = notice.clone();
     let Notice { id, title, items, command } = notice;
     let running = items.iter().filter(|item| matches!(item.ended, Ended::Not | Ended::Held)).count();
@@ -347,6 +347,8 @@ fn notice_view(acts: Acts, notice: Notice) -> AnyView {
         _ => ("busy", "reboot"),
     };
     let several = items.len() > 1;
+    let mut under_way: Vec<_> = items.iter().filter(|item| item.ended == Ended::Not).map(|item| item.request).collect();
+    under_way.dedup();
     let may_help = items.iter().any(|item| matches!(&item.ended, Ended::Badly(fault) if fault.may_pass()));
     let summary = several.then(|| {
         format!(
@@ -365,6 +367,7 @@ fn notice_view(acts: Acts, notice: Notice) -> AnyView {
                 <ul>{shown.map(|item| view! { <li>{item.sentence()}</li> }.into_any()).collect_view()}</ul>
             </div>
             {(running == 0 && may_help && command.is_some()).then(|| view! { <button class="btn small" on:click=move |_| acts.again(&whole)>"Try again"</button> }.into_any())}
+            {under_way.into_iter().map(|request| crate::task::cancel_of(store, request)).collect_view()}
             {(!held.is_empty()).then(|| view! { <button class="btn small" on:click=move |_| held.iter().for_each(|request| acts.give_up(*request))>"Cancel"</button> }.into_any())}
             <button class="btn quiet compact i-close" aria-label="Dismiss" on:click=move |_| acts.dismiss(id)></button>
         </article>

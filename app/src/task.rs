@@ -9,7 +9,10 @@ use model::{DomainRef, RequestId, Task, TaskState};
 use crate::{
     format, routes,
     store::Store,
-    ui::{icons::icon, live::live_text},
+    ui::{
+        icons::icon,
+        live::{live, live_text},
+    },
 };
 
 /// A task: what, how far or how it ended, and the way to end it.
@@ -46,6 +49,18 @@ pub(crate) fn task_line(store: Store, task: &Arc<Task>) -> AnyView {
         </li>
     }
     .into_any()
+}
+
+/// The button that ends what a request does, while it can be ended; live.
+pub(crate) fn cancel_of(store: Store, request: RequestId) -> AnyView {
+    let possible = Memo::new(move |_| {
+        let viewer = store.viewer();
+        store.tasks.with(|tasks| {
+            let task = tasks.iter().find(|task| task.task_id == request);
+            task.is_some_and(|task| task.outcome.is_none() && task.cancellable && viewer.may_end(task).is_ok())
+        })
+    });
+    live(move || possible.get().then(|| cancel(request)).into_any())
 }
 
 /// The button that ends a task, where it can be ended.

@@ -8,6 +8,7 @@ use crate::{
     act::Acts,
     routes,
     store::{Store, rows::Pending},
+    task::cancel_of,
     ui::{controls::Submit, icons::icon, live::live},
 };
 
@@ -24,6 +25,22 @@ pub(crate) fn state(state: DomainState, reason: &str) -> AnyView {
 pub(crate) fn warning(domain: &Domain) -> Option<AnyView> {
     let why = "Its process does not answer libvirt, so its devices may be out of date. Look at its storage; Force off ends it if nothing else does.";
     domain.unresponsive.then(|| view! { <small class="pending" title=why>"not answering"</small> }.into_any())
+}
+
+/// What is being done with a machine, as long as it takes, and the way to end that.
+pub(crate) fn under_way(store: Store, pending: Option<&Pending>) -> Option<AnyView> {
+    let Pending { request, kind } = pending?;
+    let words = match kind.as_str() {
+        "forceOff" => "being forced off",
+        "pause" => "pausing",
+        "reboot" => "rebooting",
+        "resume" => "resuming",
+        "save" => "suspending to disk",
+        "shutdown" => "shutting down",
+        "start" => "starting",
+        _ => return None,
+    };
+    Some(view! { <small class="pending">{words}</small> " " {cancel_of(store, *request)} }.into_any())
 }
 
 /// The picture of an action.

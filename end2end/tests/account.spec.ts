@@ -71,6 +71,17 @@ test("the link of the first start makes the first account, once", async ({ page,
 test("an admin adds somebody, who chooses a password, gets another role, and goes again", async ({ page, demo, browser }) => {
   await demo.account("root", "admin");
   await enter(page, demo, "/account/users");
+  // What cannot be comes back as it was typed, with what is wrong beside it.
+  await page.getByLabel("Name").fill("<jane>");
+  await page.getByLabel("Scope", { exact: true }).fill("atlas #web");
+  await page.getByLabel("Role", { exact: true }).selectOption("operator");
+  await page.getByRole("button", { name: "Add" }).click();
+  await expect(page.locator("small.wrong")).toContainText("letters");
+  await expect(page.getByLabel("Name")).toHaveValue("<jane>");
+  await expect(page.getByLabel("Scope", { exact: true })).toHaveValue("atlas #web");
+  await expect(page.getByLabel("Role", { exact: true })).toHaveValue("operator");
+  await page.getByLabel("Role", { exact: true }).selectOption("viewer");
+  await page.getByLabel("Scope", { exact: true }).fill("");
   await page.getByLabel("Name").fill("jane");
   await page.getByRole("button", { name: "Add" }).click();
   const link = await page.getByText(/\/login\//).textContent();

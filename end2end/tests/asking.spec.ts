@@ -33,6 +33,8 @@ test("deleting a pool with its volumes lists them and wants its name", async ({ 
   await expect(page.getByRole("table", { name: "Volumes" })).toContainText("lost.raw");
   await press(page, "Delete pool and its volumes");
   const asked = page.locator(".ask");
+  await expect(asked.getByRole("heading")).toHaveText("Delete pool doomed and its volumes?");
+  await expect(asked.getByRole("button")).toHaveText("Delete pool and its volumes");
   await expect(asked).toContainText("1 volume");
   await expect(asked).toContainText("lost.raw");
   await asked.getByLabel("Type doomed to confirm").fill("domed");

@@ -82,6 +82,21 @@ test("several machines are run at once, with a result for each", async ({ page, 
   await expect(page.getByText("dns-2 is not running").first()).toBeVisible();
 });
 
+test("what none of the selected machines can do is disabled and says why", async ({ page, demo, script }) => {
+  test.skip(!script, "without scripts nobody knows what is selected before it is sent");
+  await openList(page, demo);
+  const batch = page.getByRole("group", { name: "Selected machines" }).getByRole("button", { name: "Pause" });
+  const tick = (name: string) => page.getByRole("checkbox", { name: `Select ${name}`, exact: true });
+  await tick("dns-2").check();
+  await expect(batch).toHaveAttribute("aria-disabled", "true");
+  await expect(batch).toHaveAttribute("title", "dns-2 is not running");
+  await tick("web-01").check();
+  await expect(batch, "one of them can").not.toHaveAttribute("aria-disabled");
+  // It follows what happens.
+  await demo.command("demo", "web-01", { kind: "pause" });
+  await expect(batch).toHaveAttribute("title", /any of the 2 selected/);
+});
+
 test("title, description, tags and name are changed on the machine's page", async ({ page, demo }) => {
   await openList(page, demo);
   await row(page, "dns-2").getByRole("link", { name: "dns-2" }).click();
@@ -187,7 +202,7 @@ test("a long list is drawn in parts, and none is out of reach", async ({ page, s
     await page.goBack();
     await expect(rows, "as much as was drawn before").toHaveCount(225);
     await page.getByRole("checkbox", { name: "Select all shown machines" }).check();
-    await expect(page.getByText("225 selected")).toBeVisible();
+    await expect(page.getByText("225 selected", { exact: true })).toBeVisible();
   } else {
     await more.click();
     await expect(page).toHaveURL(/page=2/);
@@ -211,6 +226,13 @@ test("a lost host is tried again from the page", async ({ page, script }) => {
   await press(page, "Reconnect now");
   expect((await answer).status()).toBe(script ? 202 : 303);
   await expect(page.getByText("late is not connected")).toBeVisible();
+  // The error log knows it, once, however often it was tried.
+  const log = page.getByRole("table", { name: "Errors" }).getByRole("row", { name: /late is not connected: Failed to open file/ });
+  await expect(async () => {
+    await page.goto(`${server.url}/history/errors?severity=error`);
+    await expect(log).toHaveCount(1, { timeout: 500 });
+  }).toPass({ timeout: 10_000 });
+  await openList(page, server);
   manyMachines(3, folder);
   // The server's own next attempt may be faster than the hand; then the button is gone.
   const button = page.getByRole("button", { name: "Reconnect now", exact: true });

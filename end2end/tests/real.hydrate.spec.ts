@@ -55,6 +55,29 @@ test.describe("on a real host", () => {
     expect(daemon.virsh("domstate", "tiny")).toBe("shut off");
   });
 
+  test("a shutdown that the guest is long about shows in list and header, and can be cancelled", async ({ page }) => {
+    // Nothing to boot: its firmware knows no power button.
+    daemon.guest("deaf");
+    const file = `${daemon.folder}/deaf.xml`;
+    writeFileSync(file, daemon.virsh("dumpxml", "deaf").replace(/<(kernel|initrd|cmdline)>.*\n/g, ""));
+    daemon.virsh("define", file);
+    daemon.virsh("start", "deaf");
+    await openList(page, await serve());
+    await press(row(page, "deaf"), "Shut down");
+    await expect(row(page, "deaf")).toContainText("shutting down");
+    // Where it was asked for, and in every other page.
+    await expect(page.getByRole("region", { name: "Notices" }).getByRole("button", { name: "Cancel" })).toBeVisible();
+    const other = await page.context().newPage();
+    await openList(other, server);
+    await row(other, "deaf").getByRole("link", { name: "deaf" }).click();
+    await expect(other.locator(".head")).toContainText("shutting down");
+    await press(other.locator(".head"), "Cancel");
+    await expect(other.locator(".head")).not.toContainText("shutting down");
+    await expect(row(page, "deaf")).not.toContainText("shutting down");
+    await expect(page.getByText("Nobody waits for deaf to shut down any more")).toBeVisible();
+    await expectState(page, "deaf", "Running");
+  });
+
   test("what is done with virsh or inside the guest appears at once", async ({ page }) => {
     daemon.guest("tiny");
     await openList(page, await serve());

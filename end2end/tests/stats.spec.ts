@@ -6,7 +6,7 @@ test("figures, charts and the overview are drawn by the server", async ({ page, 
     await page.goto(`${demo.url}/vms`);
     await expect(row(page, "web-01").locator("[data-label=CPU]")).toHaveText(/^\d+ %$/, { timeout: 500 });
   }).toPass();
-  await expect(row(page, "web-01").locator("[data-label=Memory]")).toHaveText(/GiB$/);
+  await expect(row(page, "web-01").locator("[data-label=Memory]")).toHaveText("4 GiB assigned");
   await row(page, "web-01").getByRole("link", { name: "web-01" }).click();
   for (const name of ["CPU", "Memory", "Disk", "Network"]) {
     await expect(page.getByRole("img", { name: new RegExp(`^${name}: .*last`) })).toBeVisible();

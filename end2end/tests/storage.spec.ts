@@ -43,7 +43,7 @@ test("a pool is made, stopped, started and deleted", async ({ page, demo, script
   await done(page, script, "backup is started");
   await expect(rowOf(page, "pools", "backup")).toContainText("Running");
   await pools(page).getByRole("link", { name: "backup" }).click();
-  await press(page, "Delete");
+  await press(page, "Delete pool");
   await expect(page.getByText("What it holds stays where it is")).toBeVisible();
   await press(page, "Delete pool");
   await page.goto(`${demo.url}/storage`);

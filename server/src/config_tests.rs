@@ -53,7 +53,7 @@ fn a_mistake_is_one_clear_sentence() {
         (&["--pam-scope", "staff="], "is not a scope"),
         (&["--trusted-proxy", "proxy"], "is no address of a proxy"),
         (&["--fetch-from", "intranet"], "is no network"),
-        (&["--storage-root", "images"], "is no folder for --storage-root"),
+        (&["--storage-root", "images"], "is not an absolute path; --storage-root"),
         (&["--connect", "nonsense"], "is no libvirt URI"),
         (&["--connect", "a=test:///default", "--connect", "a=qemu:///system"], "two hosts are named a"),
         (&["--config", "/nonexistent"], "cannot read /nonexistent"),

@@ -89,6 +89,7 @@ impl Wishes {
                 .text("topics")
                 .map(|topics| topics.split(',').map(|topic| topic.trim().to_owned()).collect())
                 .unwrap_or_default(),
+            trouble: false,
             severity: self.text("severity").map(str::to_owned),
             backwards: self.text("order") == Some("newest"),
         })
@@ -196,7 +197,7 @@ pub(crate) async fn for_page(backend: &Backend, wish: &PastWish, query: &str, ey
             past.events = page.items.into_iter().map(shown).collect();
         }
         PastWish::Errors => {
-            let span = Span { kinds: vec!["error".into()], backwards: true, ..asked.span()? };
+            let span = Span { trouble: true, backwards: true, ..asked.span()? };
             let page = events(backend, span, eyes).await?;
             (past.events, past.next) = (page.items.into_iter().map(shown).collect(), page.next);
         }

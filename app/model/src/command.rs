@@ -78,9 +78,12 @@ impl Command {
         }
     }
 
-    /// The verb on its button.
+    /// The verb on its button. Two losses of one kind never look alike.
     pub fn label(&self) -> &'static str {
-        label_of(self.kind())
+        match self {
+            Self::Pool(PoolCommand::DeletePool { content: true }) => "Delete pool and its volumes",
+            _ => label_of(self.kind()),
+        }
     }
 
     /// The verb of a kind, for a command whose arguments are not at hand; the kind itself of

@@ -149,6 +149,12 @@ pub struct VmStats {
 }
 
 impl VmStats {
+    /// What the guest says that it uses, in MiB; none where it says nothing. What the machine
+    /// holds on its host is another figure.
+    pub fn guest_used_mb(&self) -> Option<u64> {
+        self.memory_used_mb.filter(|_| self.memory_source == MemorySource::Guest)
+    }
+
     /// Puts rates in; processors become percent of the virtual ones.
     pub fn with(self, rates: Rates, vcpus: u32) -> Self {
         let percent = |cpus: f64| (cpus / f64::from(vcpus.max(1)) * 1_000.0).clamp(0.0, 1_000.0).round() / 10.0;

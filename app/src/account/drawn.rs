@@ -4,7 +4,10 @@ use leptos::prelude::*;
 use model::{Role, Scope};
 
 use crate::{
-    around::drawn::hosts,
+    around::{
+        drawn::hosts,
+        form::{Form, Text},
+    },
     backend::{Accounts, Beforehand, SessionLine, TokenLine, UserLine},
     format,
     past::time,
@@ -178,15 +181,16 @@ fn browser(agent: &str) -> String {
 }
 
 /// A choice of roles.
-fn role_choice(chosen: Role, label: String) -> AnyView {
+fn role_choice(form: &Form, chosen: Role, label: String) -> AnyView {
+    let chosen = Role::from_name(&form.value("role", chosen.name().into())).unwrap_or(chosen);
     let options = Role::ALL
         .map(|role| view! { <option value=role.name() selected=role == chosen>{role.name()}</option> }.into_any());
     view! { <select name="role" aria-label=label>{options.into_iter().collect_view()}</select> }.into_any()
 }
 
 /// A field for what somebody sees.
-fn scope_field(scope: &Scope, label: String) -> AnyView {
-    view! { <input name="scope" value=scope.words() placeholder="everything" aria-label=label title=SCOPE autocomplete="off" autocapitalize="none" spellcheck="false"/> }.into_any()
+fn scope_field(form: &Form, scope: &Scope, label: String) -> AnyView {
+    view! { <input name="scope" value=form.value("scope", scope.words()) placeholder="everything" aria-label=label title=SCOPE autocomplete="off" autocapitalize="none" spellcheck="false"/> }.into_any()
 }
 
 /// The hosts and tags of a scope that do not exist now, as a mistyped one hides everything.
@@ -207,6 +211,7 @@ const SCOPE: &str = "Hosts, and tags with # in front, such as: atlas #web. Nothi
 
 fn users(accounts: &Accounts) -> AnyView {
     let rows = accounts.users.iter().map(user_row);
+    let form = Form::of("add@users".into(), Vec::new());
     view! {
         <div class="card list spaced"><div class="scroll"><table aria-label="Accounts">
             <thead><tr>
@@ -221,9 +226,10 @@ fn users(accounts: &Accounts) -> AnyView {
         <section class="card spaced">
             <header><h2>"Add an account"</h2></header>
             <form class="fields across" method="post" action=routes::at(routes::MANAGE_USERS)>
-                <label>"Name" <input name="name" maxlength="64" autocomplete="off" autocapitalize="none" spellcheck="false" required/></label>
-                <label>"Role" {role_choice(Role::Viewer, "Role".into())}</label>
-                <label>"Sees" {scope_field(&Scope::default(), "Scope".into())}</label>
+                {form.text(Text { label: "Name".into(), name: "name", longest: 64, required: true, ..Text::default() })}
+                <label>"Role" {role_choice(&form, Role::Viewer, "Role".into())}</label>
+                <label>"Sees" {scope_field(&form, &Scope::default(), "Scope".into())}</label>
+                {form.wrong("scope")}
                 <button class="btn primary" name="do" value="add">"Add"</button>
                 <small class="muted">{SCOPE}</small>
                 <small class="muted">"You get a link that logs the account in once; there its owner chooses a password."</small>
@@ -235,6 +241,7 @@ fn users(accounts: &Accounts) -> AnyView {
 
 fn user_row(user: &UserLine) -> AnyView {
     let name = &user.name;
+    let form = Form::of("role@users".into(), vec![("name", name.clone())]);
     let button = |what: &'static str, label: &'static str, class: &'static str| {
         view! { <button class=class name="do" value=what aria-label=format!("{label}: {name}")>{label}</button> }
             .into_any()
@@ -249,9 +256,10 @@ fn user_row(user: &UserLine) -> AnyView {
             <td data-label="Role">
                 <form method="post" action=routes::at(routes::MANAGE_USERS) class="inline">
                     <input type="hidden" name="name" value=name.clone()/>
-                    {role_choice(user.role, format!("Role of {name}"))}
-                    {scope_field(&user.scope, format!("Scope of {name}"))}
+                    {role_choice(&form, user.role, format!("Role of {name}"))}
+                    {scope_field(&form, &user.scope, format!("Scope of {name}"))}
                     {button("role", "Save", "btn small")}
+                    {form.wrong("scope")}
                     {not_there(&user.scope)}
                 </form>
             </td>
@@ -274,6 +282,7 @@ fn user_row(user: &UserLine) -> AnyView {
 
 fn tokens(accounts: &Accounts) -> AnyView {
     let rows = accounts.tokens.iter().map(token_row);
+    let form = Form::of("add@tokens".into(), Vec::new());
     view! {
         <div class="card list spaced"><div class="scroll"><table aria-label="Tokens">
             <thead><tr>
@@ -287,10 +296,12 @@ fn tokens(accounts: &Accounts) -> AnyView {
         <section class="card spaced">
             <header><h2>"Make a token"</h2></header>
             <form class="fields across" method="post" action=routes::at(routes::MANAGE_TOKENS)>
-                <label>"Name" <input name="name" maxlength="64" autocomplete="off" autocapitalize="none" spellcheck="false" required/></label>
-                <label>"Role" {role_choice(Role::Viewer, "Role".into())}</label>
-                <label>"Sees" {scope_field(&Scope::default(), "Scope".into())}</label>
-                <label>"Days until it expires" <input name="days" type="number" min="1" max="3650" placeholder="never"/></label>
+                {form.text(Text { label: "Name".into(), name: "name", longest: 64, required: true, ..Text::default() })}
+                <label>"Role" {role_choice(&form, Role::Viewer, "Role".into())}</label>
+                <label>"Sees" {scope_field(&form, &Scope::default(), "Scope".into())}</label>
+                {form.wrong("scope")}
+                <label>"Days until it expires" <input name="days" type="number" min="1" max="3650" placeholder="never" value=form.value("days", String::new())/></label>
+                {form.wrong("days")}
                 <button class="btn primary" name="do" value="add">"Make"</button>
             </form>
         </section>

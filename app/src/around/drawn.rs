@@ -206,5 +206,6 @@ fn host_choice(form: &Form, hosts: &Inventory) -> AnyView {
         let words = if away { format!("{id} (not connected)") } else { id.clone() };
         view! { <option value=id.clone() selected=wished == id disabled=away>{words}</option> }.into_any()
     });
-    view! { <label>"Host" <select name="host">{options.collect_view()}</select></label> {form.wrong("host")} }.into_any()
+    view! { <label>"Host" <select name="host">{options.collect_view()}</select></label> {form.wrong("host")} }
+        .into_any()
 }

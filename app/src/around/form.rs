@@ -65,9 +65,7 @@ impl Form {
         let fault = self.refused.as_ref().map(|refused| &refused.fault);
         let fault = fault.filter(|fault| fault.form_field() == Some(name));
         fault
-            .map(|fault| {
-                view! { <small class="wrong">{format!("{}.", fault.about_field())}</small> }.into_any()
-            })
+            .map(|fault| view! { <small class="wrong">{format!("{}.", fault.about_field())}</small> }.into_any())
             .into_any()
     }
 
@@ -101,13 +99,23 @@ impl Form {
     /// A field that is ticked or not.
     pub(crate) fn tick(&self, label: &'static str, name: &'static str, otherwise: bool) -> AnyView {
         let on = self.refused.as_ref().map_or(otherwise, |refused| refused.typed(name).is_some());
-        view! { <label class="tick"><input type="checkbox" name=name value="yes" checked=on/> {label}</label> }.into_any()
+        view! { <label class="tick"><input type="checkbox" name=name value="yes" checked=on/> {label}</label> }
+            .into_any()
     }
 
     /// The form around its fields and its buttons. `choice` is the field that decides which others
     /// are shown, `back` the page that comes when it was carried out.
-    pub(crate) fn draw(self, class: &'static str, choice: Option<&'static str>, back: String, content: AnyView) -> AnyView {
-        let hidden = self.hidden.into_iter().map(|(name, value)| view! { <input type="hidden" name=name value=value/> }.into_any());
+    pub(crate) fn draw(
+        self,
+        class: &'static str,
+        choice: Option<&'static str>,
+        back: String,
+        content: AnyView,
+    ) -> AnyView {
+        let hidden = self
+            .hidden
+            .into_iter()
+            .map(|(name, value)| view! { <input type="hidden" name=name value=value/> }.into_any());
         view! {
             <form class=class method="post" action=routes::at(routes::COMMANDS) data-choice=choice>
                 {form_token()}

@@ -83,7 +83,7 @@ mod drawn {
             fields.into_iter().map(|(name, value)| view! { <input type="hidden" name=name value=value/> }.into_any());
         view! {
             <section class="card ask">
-                <h1>{command.label()} " " {name.clone()}"?"</h1>
+                <h1>{heading(&command, &name)}</h1>
                 <p>{command.loses()}</p>
                 {lost(&command)}
                 <form method="post" action=routes::at(routes::COMMANDS)>
@@ -99,6 +99,13 @@ mod drawn {
             </section>
         }
         .into_any()
+    }
+
+    fn heading(command: &Command, name: &str) -> String {
+        match command {
+            Command::Pool(PoolCommand::DeletePool { content: true }) => format!("Delete pool {name} and its volumes?"),
+            _ => format!("{} {name}?", command.label()),
+        }
     }
 
     /// The volumes that go with their pool.

@@ -155,6 +155,7 @@ fn header(store: Store, id: &DomainRef, domain: &Arc<Domain>, pending: Option<&P
         <h1>{domain.name.clone()}</h1>
         {vm::state(domain.state, &domain.state_reason)}
         {vm::warning(domain)}
+        {vm::under_way(store, pending)}
         <span class="muted">{age} {(!domain.state_reason.is_empty()).then(|| format!(" · {}", domain.state_reason))}</span>
         <span class="tags">{domain.tags.iter().map(|name| tag(name)).collect_view()}</span>
         <span class="spacer"></span>

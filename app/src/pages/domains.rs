@@ -77,7 +77,7 @@ pub(crate) fn DomainsPage() -> impl IntoView {
         <ActionForm shown=shown/>
         <Filters view=view/>
         <div class="card list">
-            <BatchBar ticked=ticked/>
+            <BatchBar shown=shown ticked=ticked/>
             <div class="scroll">
                 <table aria-label="Virtual machines">
                     <thead>
@@ -211,6 +211,8 @@ fn Search(
 /// What can be done with all ticked machines.
 #[component]
 fn BatchBar(
+    /// The machines that are shown.
+    shown: Memo<Vec<DomainRef>>,
     /// How many of the shown machines are ticked.
     ticked: Memo<usize>,
 ) -> impl IntoView {
@@ -227,7 +229,12 @@ fn BatchBar(
     let buttons = commands.map(|command| {
         let class = if command.loses().is_some() { "small danger" } else { "small" };
         let value = format!("{}@selected", command.kind());
-        Submit { label: command.label().into(), form: FORM, value, class, ..Submit::default() }.wide()
+        let (label, sample) = (command.label().to_owned(), command.clone());
+        let denied = Memo::new(move |_| none_can(store, &sample, &shown.with(|shown| store.rows.ticked(shown))));
+        live(move || {
+            let (label, value, denied) = (label.clone(), value.clone(), denied.get());
+            Submit { label, form: FORM, value, class, denied, ..Submit::default() }.wide()
+        })
     });
     let any = move || ticked.get() > 0;
     let clear = move |_| store.rows.select_none();
@@ -238,6 +245,25 @@ fn BatchBar(
             <button type="button" class="btn small quiet js-only" on:click=clear>"Clear"</button>
         </div>
     }
+}
+
+/// Why something is possible with none of the ticked machines; none while it is with one.
+fn none_can(store: Store, command: &DomainCommand, ticked: &[DomainRef]) -> Option<String> {
+    let mut first = None;
+    store.rows.track();
+    for row in ticked.iter().filter_map(|id| store.rows.get_untracked(id)) {
+        let host = store.host(&row.id.host)?;
+        match row.domain.with_untracked(|domain| store.check(command, domain, &host)) {
+            Ok(()) => return None,
+            Err(fault) => drop(first.get_or_insert(fault.reason)),
+        }
+    }
+    let first = first?;
+    Some(if ticked.len() == 1 {
+        first
+    } else {
+        format!("Not possible for any of the {} selected: {first}", ticked.len())
+    })
 }
 
 #[component]
@@ -307,7 +333,7 @@ fn cells(
             {(!domain.title.is_empty()).then(|| view! { <small>{domain.title.clone()}</small> }.into_any())}
             {vm::warning(domain)}
         </th>
-        <td data-label="State">{vm::state(domain.state, &domain.state_reason)}</td>
+        <td data-label="State">{vm::state(domain.state, &domain.state_reason)} " " {vm::under_way(store, pending)}</td>
         <td class="muted" data-label="Host">{id.host.to_string()}</td>
         <td class="num muted" data-label="Since">{age}</td>
         {usage::cells(domain, stats)}

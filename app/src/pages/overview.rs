@@ -74,16 +74,16 @@ fn host_card(store: Store, host: &Host) -> AnyView {
             running += usize::from(domain.state == DomainState::Running);
         });
     });
-    let (given, total) = (given(store, host), host.info.as_ref().map_or(0, |info| info.memory_mb));
+    let (assigned, total) = (assigned(store, host), host.info.as_ref().map_or(0, |info| info.memory_mb));
     let over =
-        (total > 0 && given > total).then(|| view! { <small class="pending">"more than it has"</small> }.into_any());
+        (total > 0 && assigned > total).then(|| view! { <small class="pending">"more than it has"</small> }.into_any());
     view! {
         <article class="card" class:stale=!link.connected>
             <header><span class=if link.connected { "dot live" } else { "dot stale" }></span><h2><a href=routes::vms_of(&host.id)>{host.id.to_string()}</a></h2><span class="num muted">{fresh}</span></header>
             <dl>
                 {host::load(store, host)}
                 <dt>"Machines"</dt><dd>{format!("{}, {running} running", format::count(all, "machine"))}</dd>
-                <dt>"Given"</dt><dd>{format!("{} to running machines", format::memory(given))} " " {over}</dd>
+                <dt>"Assigned"</dt><dd>{format!("{} to running machines", format::memory(assigned))} " " {over}</dd>
             </dl>
         </article>
     }
@@ -146,16 +146,17 @@ fn about_host(store: Store, host: &Host) -> Vec<Notice> {
         let why = format!(": storage pool {} has {} left", room.pool, format::memory(room.free_mb));
         found.push(notice(1, routes::at(routes::HOSTS), why));
     }
-    let (given, total) = (given(store, host), host.info.as_ref().map_or(0, |info| info.memory_mb));
-    if total > 0 && given > total {
-        let why = format!(": {} given to running machines, it has {}", format::memory(given), format::memory(total));
+    let (assigned, total) = (assigned(store, host), host.info.as_ref().map_or(0, |info| info.memory_mb));
+    if total > 0 && assigned > total {
+        let why =
+            format!(": {} assigned to running machines, it has {}", format::memory(assigned), format::memory(total));
         found.push(notice(4, routes::vms_of(&host.id), why));
     }
     found
 }
 
 /// Memory of a host's running machines together, in MiB.
-fn given(store: Store, host: &Host) -> u64 {
+fn assigned(store: Store, host: &Host) -> u64 {
     store.rows.with(|rows| {
         let running = rows.filter(|(id, domain)| id.host == host.id && domain.state == DomainState::Running);
         running.map(|(_, domain)| domain.memory_mb).sum()
@@ -195,15 +196,20 @@ fn reason(domain: &Domain) -> Option<(usize, String)> {
 /// The machines that use most of the processors that they have.
 fn busiest(store: Store) -> AnyView {
     store.swept.get();
-    let mut all: Vec<(f64, DomainRef, String, Option<u64>)> = store
+    let mut all: Vec<(f64, DomainRef, String, String)> = store
         .rows
         .all_untracked()
         .into_iter()
         .filter_map(|row| {
             let (percent, memory) = row.stats.with_untracked(|recent| {
-                recent.latest().map(|stats| (stats.cpu_usage_percent, stats.memory_used_mb))
+                recent.latest().map(|stats| (stats.cpu_usage_percent, stats.guest_used_mb()))
             })?;
-            let (name, vcpus) = row.domain.with_untracked(|domain| (domain.name.clone(), domain.vcpus));
+            let (name, vcpus, assigned) =
+                row.domain.with_untracked(|domain| (domain.name.clone(), domain.vcpus, domain.memory_mb));
+            let memory = match memory {
+                Some(used) => format!("{} used", format::memory(used)),
+                None => format!("{} assigned", format::memory(assigned)),
+            };
             Some((percent? * f64::from(vcpus.max(1)), row.id, name, memory))
         })
         .collect();
@@ -213,7 +219,7 @@ fn busiest(store: Store) -> AnyView {
     }
     let lines = all.into_iter().take(6).map(|(percent, id, name, memory)| {
         let cpus = format!("{}.{} CPUs", (percent / 100.0) as u64, (percent / 10.0) as u64 % 10);
-        view! { <li><span><a href=routes::vm(&id)>{name}</a> " on " {id.host.to_string()}</span> <span class="num muted">{cpus} {memory.map(|used| format!(", {}", format::memory(used)))}</span></li> }.into_any()
+        view! { <li><span><a href=routes::vm(&id)>{name}</a> " on " {id.host.to_string()}</span> <span class="num muted">{cpus} ", " {memory}</span></li> }.into_any()
     });
     view! { <ul class="log">{lines.collect_view()}</ul> }.into_any()
 }

@@ -167,7 +167,6 @@ fn wish(record: &AuditRecord) -> String {
             format!("Resize volume to {}", format::size(*capacity_bytes))
         }
         Some(Command::Pool(PoolCommand::CloneVolume { to, .. })) => format!("Clone volume to {to}"),
-        Some(Command::Pool(PoolCommand::DeletePool { content: true })) => "Delete pool with its content".to_owned(),
         Some(Command::Network(NetworkCommand::SetStaticHost { mac, address, .. })) => {
             format!("Set static address {address} for {mac}")
         }
@@ -304,7 +303,14 @@ const RECENT: usize = 8;
 fn errors(past: &Past) -> AnyView {
     let rows =
         past.events.iter().filter_map(|past| {
-            let Ok(Some(Event::Error(error))) = Event::parse(&past.kind, &past.data) else { return None };
+            let error = match Event::parse(&past.kind, &past.data) {
+                Ok(Some(Event::Error(error))) => error,
+                Ok(Some(Event::ConnectionStatusChanged(told))) => {
+                    let message = format!("{} is not connected: {}", told.host_id, told.error.unwrap_or_default());
+                    model::event::Error::of_background(Some(told.host_id), "connect", message, told.timestamp)
+                }
+                _ => return None,
+            };
             let class = match error.severity {
                 Severity::Critical | Severity::Error => "outcome i-crashed bad",
                 Severity::Warning => "outcome i-unknown",

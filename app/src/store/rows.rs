@@ -101,6 +101,11 @@ impl Rows {
         tell();
     }
 
+    /// Follows any change of any machine.
+    pub(crate) fn track(self) {
+        self.revision.track();
+    }
+
     /// Gives all machines to a function, reactive to any change of any of them.
     pub(crate) fn with<T>(self, look: impl FnOnce(&mut dyn Iterator<Item = (&DomainRef, Arc<Domain>)>) -> T) -> T {
         self.revision.track();

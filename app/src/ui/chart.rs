@@ -25,8 +25,25 @@ pub(crate) struct Series {
     pub(crate) lines: Vec<(&'static str, Vec<Option<f64>>)>,
     /// The time at the left and the right end.
     pub(crate) span: (u64, u64),
-    /// The value at the top; none means the largest one.
-    pub(crate) top: Option<f64>,
+}
+
+/// How the value at the top of a chart is found: it is the next round one above the largest that
+/// is shown, and never less than this, so that noise does not look like much.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Scale {
+    /// 1, 2 or 5 with zeros behind it.
+    Decimal(f64),
+    /// A power of two.
+    Binary(f64),
+}
+
+impl Scale {
+    fn top(self, largest: f64) -> f64 {
+        match self {
+            Self::Decimal(least) => round_up(largest.max(least)),
+            Self::Binary(least) => largest.max(least).max(1.0).log2().ceil().exp2(),
+        }
+    }
 }
 
 /// How a chart speaks.
@@ -36,6 +53,8 @@ pub(crate) struct Style {
     pub(crate) title: &'static str,
     /// The class of its colour.
     pub(crate) class: &'static str,
+    /// Where its top is.
+    pub(crate) scale: Scale,
     /// A value in words.
     pub(crate) words: fn(f64) -> String,
     /// How much of a time is said.
@@ -48,9 +67,9 @@ pub(crate) struct Pointer(pub(crate) RwSignal<Option<u64>>);
 
 impl Series {
     /// The value at the top: round, and never nothing.
-    fn top(&self) -> f64 {
+    fn top(&self, scale: Scale) -> f64 {
         let largest = self.lines.iter().flat_map(|(_, values)| values.iter().flatten().copied()).fold(0.0, f64::max);
-        self.top.unwrap_or_else(|| round_up(largest))
+        scale.top(largest)
     }
 
     fn x(&self, at: u64) -> f64 {
@@ -84,9 +103,9 @@ impl Series {
     }
 
     /// The lines as one path, and the areas below them as another.
-    fn paths(&self, values: &[Option<f64>]) -> (String, String) {
+    fn paths(&self, values: &[Option<f64>], top: f64) -> (String, String) {
         let (mut line, mut area) = (String::new(), String::new());
-        for stretch in self.stretches(values, self.top()) {
+        for stretch in self.stretches(values, top) {
             let (first, last) = (stretch[0], stretch[stretch.len() - 1]);
             let points: String = stretch.iter().map(|(x, y)| format!("L{} {}", short(*x), short(*y))).collect();
             line.push_str(&format!("M{}", &points[1..]));
@@ -193,11 +212,11 @@ pub(crate) fn chart(style: Style, head: AnyView, series: Signal<Series>) -> AnyV
                     on:pointermove=moved on:pointerleave=move |_| { pointer.0.set(None); began.set(None) }
                     on:pointerdown=move |_| began.set(pointer.0.get_untracked()) on:pointerup=released>
                     <path class="rule" d=format!("M0 0H{w}M0 {}H{w}M0 {}H{w}", SIZE.1 / 2.0, SIZE.1, w = SIZE.0)/>
-                    {live(move || series.with(drawn))}
+                    {live(move || series.with(|series| drawn(series, series.top(style.scale))))}
                     <path class="marked" d=move || began.get().zip(pointer.0.get()).map(|(a, b)| series.with(|series| format!("M{} 0V{h}H{}V0Z", short(series.x(a)), short(series.x(b)), h = SIZE.1))).unwrap_or_default()/>
                     <path class="pointer" d=move || pointed().map(|(_, x, _)| format!("M{} 0V{}", short(x), SIZE.1)).unwrap_or_default()/>
                 </svg>
-                <p class="scale" aria-hidden="true"><span>{live_text(move || (style.words)(series.with(Series::top)))}</span><span>{live_text(move || (style.words)(series.with(Series::top) / 2.0))}</span><span>{(style.words)(0.0)}</span></p>
+                <p class="scale" aria-hidden="true"><span>{live_text(move || (style.words)(series.with(|series| series.top(style.scale))))}</span><span>{live_text(move || (style.words)(series.with(|series| series.top(style.scale)) / 2.0))}</span><span>{(style.words)(0.0)}</span></p>
             </div>
             <p class="times" aria-hidden="true">{(0..4_u64).map(|n| following(move || series.with(|series| {
                 let (from, to) = series.span;
@@ -208,9 +227,9 @@ pub(crate) fn chart(style: Style, head: AnyView, series: Signal<Series>) -> AnyV
     .into_any()
 }
 
-fn drawn(series: &Series) -> AnyView {
+fn drawn(series: &Series, top: f64) -> AnyView {
     let lines = series.lines.iter().enumerate().map(|(n, (_, values))| {
-        let (line, area) = series.paths(values);
+        let (line, area) = series.paths(values, top);
         view! { <path class=format!("fill l{n}") d=area/><path class=format!("line l{n}") d=line/> }.into_any()
     });
     lines.collect_view().into_any()
@@ -235,7 +254,7 @@ mod tests {
     use super::*;
 
     fn series(times: &[u64], values: &[Option<f64>]) -> Series {
-        Series { times: times.to_vec(), lines: vec![("used", values.to_vec())], span: (0, 100), top: None }
+        Series { times: times.to_vec(), lines: vec![("used", values.to_vec())], span: (0, 100) }
     }
 
     #[test]
@@ -246,15 +265,15 @@ mod tests {
         assert_eq!(missing.stretches(&missing.lines[0].1, 4.0).len(), 2);
         let pause = series(&[0, 10, 20, 90, 100], &[Some(1.0); 5]);
         assert_eq!(pause.stretches(&pause.lines[0].1, 4.0).len(), 2);
-        assert_eq!(series(&[], &[]).paths(&[]), (String::new(), String::new()));
+        assert_eq!(series(&[], &[]).paths(&[], 1.0), (String::new(), String::new()));
     }
 
     #[test]
     fn a_chart_is_drawn_within_its_frame() {
         let wild = series(&[0, 50, 100], &[Some(0.0), Some(1e30), Some(3.0)]);
-        let points: Vec<_> = wild.stretches(&wild.lines[0].1, wild.top()).concat();
+        let points: Vec<_> = wild.stretches(&wild.lines[0].1, wild.top(Scale::Decimal(1.0))).concat();
         assert!(points.iter().all(|(x, y)| (0.0..=SIZE.0).contains(x) && (0.0..=SIZE.1).contains(y)), "{points:?}");
-        assert_eq!(wild.paths(&wild.lines[0].1).0, "M0 120L300 0L600 120");
+        assert_eq!(wild.paths(&wild.lines[0].1, wild.top(Scale::Decimal(1.0))).0, "M0 120L300 0L600 120");
     }
 
     #[test]
@@ -263,13 +282,21 @@ mod tests {
             [0.0, 1.0, 3.0, 7.0, 12.0, 99.0, 4_000.0].map(round_up),
             [1.0, 1.0, 5.0, 10.0, 20.0, 100.0, 5_000.0]
         );
+        let top = |scale: Scale, largest: &[f64]| largest.iter().map(|largest| scale.top(*largest)).collect::<Vec<_>>();
+        assert_eq!(top(Scale::Decimal(10.0), &[0.0, 3.0, 12.0, 100.0]), [10.0, 10.0, 20.0, 100.0]);
+        assert_eq!(top(Scale::Binary(256.0), &[0.0, 256.0, 300.0, 3_000.0]), [256.0, 256.0, 512.0, 4_096.0]);
         assert_eq!([0.04, 1.25, -0.5, 600.0].map(short), ["0", "1.3", "0.5", "600"].map(str::to_owned));
     }
 
     #[test]
     fn who_does_not_see_a_chart_hears_what_matters() {
-        let style =
-            Style { title: "CPU", class: "cpu", words: |value| format!("{value} %"), times: Cut::Clock };
+        let style = Style {
+            title: "CPU",
+            class: "cpu",
+            scale: Scale::Decimal(1.0),
+            words: |value| format!("{value} %"),
+            times: Cut::Clock,
+        };
         let text = series(&[0, 1, 2], &[Some(3.0), Some(9.0), Some(4.0)]).summary(style);
         assert_eq!(text, "CPU: used last 4 %, least 3 %, most 9 %");
         assert_eq!(series(&[], &[]).summary(style), "CPU: nothing was measured");

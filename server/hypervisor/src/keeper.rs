@@ -5,6 +5,7 @@
 //! Volumes have no events of libvirt and are not kept: it remembers their names, so that it
 //! can say that some came or went, and what somebody asked for lately.
 
+mod rooms;
 mod volumes;
 
 use std::{
@@ -16,7 +17,9 @@ use std::{
 use model::{
     Event, Fault, FaultKind, HostId, Network, Pool,
     event::{Action, HostDevicesChanged, VolumeChanged},
+    host::is_local,
     inventory::{Stamp, diff_network, diff_pool},
+    stats::Room,
 };
 use tokio::{
     sync::watch,
@@ -24,6 +27,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
+use self::rooms::Rooms;
 pub(crate) use self::volumes::Volumes;
 use crate::{
     HostConfig, Sink,
@@ -53,6 +57,8 @@ pub(crate) struct Keeper {
     networks: BTreeMap<Uuid, Arc<Network>>,
     /// The names of the volumes of each pool that is started.
     names: HashMap<Uuid, BTreeSet<String>>,
+    /// How much room the pools have; none where their folders are on another machine.
+    rooms: Option<Rooms>,
     /// What this host's driver does not know at all.
     unsupported: BTreeSet<&'static str>,
 }
@@ -66,6 +72,7 @@ impl Keeper {
             pools: BTreeMap::new(),
             networks: BTreeMap::new(),
             names: HashMap::new(),
+            rooms: is_local(&config.uri).then(Rooms::default),
             unsupported: BTreeSet::new(),
         }
     }
@@ -119,7 +126,8 @@ impl Keeper {
         for (id, others) in pending.pools {
             let read = session.call(Lane::Around, move |connect| storage::pool(connect, id)).await;
             match read {
-                Ok(pool) => {
+                Ok(mut pool) => {
+                    self.measure(pool.as_mut()).await;
                     let told = self.adopt_pool(id, pool, false);
                     self.look_at_volumes(session, id, told, others).await;
                 }
@@ -170,9 +178,10 @@ impl Keeper {
             Err(error) => return self.trouble(session, "list storage pools", &error),
         };
         let mut gone: BTreeSet<Uuid> = self.pools.keys().copied().collect();
-        for pool in pools {
+        for mut pool in pools {
             let id = pool.id;
             gone.remove(&id);
+            self.measure(Some(&mut pool)).await;
             let told = self.adopt_pool(id, Some(pool), resync);
             self.look_at_volumes(session, id, told, false).await;
         }
@@ -201,7 +210,32 @@ impl Keeper {
             }
         }
         self.tell_folders();
+        self.tell_rooms();
         event
+    }
+
+    /// Gives a pool the room that it has now.
+    async fn measure(&mut self, pool: Option<&mut Pool>) {
+        if let Some((rooms, pool)) = self.rooms.as_mut().zip(pool) {
+            rooms.measure(pool).await;
+        }
+    }
+
+    /// Tells how much room there is, when that is news.
+    fn tell_rooms(&self) {
+        let known = self.pools.values().filter(|pool| pool.state.is_active() && pool.capacity_bytes > 0);
+        let room = |pool: &Arc<Pool>| Room {
+            pool: pool.name.clone(),
+            total_mb: pool.capacity_bytes >> 20,
+            free_mb: pool.available_bytes >> 20,
+        };
+        let mut rooms: Vec<Room> = known.map(room).collect();
+        rooms.sort_by(|a, b| a.pool.cmp(&b.pool));
+        self.shared.rooms.send_if_modified(|had| {
+            let news = *had != rooms;
+            *had = rooms;
+            news
+        });
     }
 
     /// Tells where the pools that are started keep their files, when that is news.

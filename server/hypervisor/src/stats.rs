@@ -6,7 +6,6 @@
 //!             of a host elsewhere, beside the sweeps
 //!  every 4 s  machines somebody looks at: each disk, and the guest's memory, from QEMU (of a
 //!             host elsewhere with every sweep)
-//!  every 60 s how much room the active storage pools have
 //! ```
 //!
 //! A sweep takes at most a tenth of the time: one that is slower comes less often. A
@@ -16,7 +15,6 @@
 mod far;
 mod process;
 mod readings;
-mod storage;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -27,7 +25,7 @@ use std::{
 use model::{
     Domain, HostId, HostStats, VmStats,
     host::is_local,
-    stats::{Counters, Flow, MemorySource, Meter, Room, Sweep},
+    stats::{Counters, Flow, MemorySource, Meter, Sweep},
 };
 use tokio::{task::JoinSet, time::sleep};
 use uuid::Uuid;
@@ -40,7 +38,7 @@ use self::{
 use crate::{
     HostConfig, Sink, domain,
     error::Error,
-    link::{Lane, Session, blocking},
+    link::{Lane, Session},
     watcher::{Shared, now},
 };
 
@@ -48,8 +46,6 @@ use crate::{
 const EVERY: Duration = Duration::from_secs(2);
 /// Of so many sweeps one asks for details.
 const DETAILS_IN: u64 = 2;
-/// Of so many sweeps one asks how much room there is.
-const STORAGE_IN: u64 = 30;
 /// A sweep takes at most this part of the time.
 const PART: u32 = 10;
 /// What was told longer ago is not true any more.
@@ -93,9 +89,6 @@ pub(crate) struct Sampler {
     idle: Option<(u64, u64)>,
     /// The processes of a host that is this machine.
     processes: Option<Arc<Mutex<Processes>>>,
-    /// The storage pools as they were last, and the question that is under way.
-    storage: Vec<Room>,
-    measuring: JoinSet<Result<Vec<Room>, Error>>,
     /// Machines that are asked whether they are alive.
     pinging: JoinSet<()>,
     sweeps: u64,
@@ -118,8 +111,6 @@ impl Sampler {
             far: Far::new(),
             idle: None,
             processes: is_local(&config.uri).then(Arc::default),
-            storage: Vec::new(),
-            measuring: JoinSet::new(),
             pinging: JoinSet::new(),
             sweeps: 0,
             alive: Uuid::nil(),
@@ -137,7 +128,6 @@ impl Sampler {
                 self.meters.clear();
                 self.far = Far::new();
                 self.idle = None;
-                self.storage.clear();
                 self.sweeps = 0;
                 if last.is_some() {
                     self.sink.measured(&self.host, Sweep { host: None, machines: Vec::new() });
@@ -172,7 +162,6 @@ impl Sampler {
         let running = self.shared.running();
         self.take_details();
         self.far.take();
-        self.look_for_room(session);
         self.sweeps += 1;
         let machines = running.clone();
         let (test_driver, processes) = (session.host.is_test_driver(), self.processes.clone());
@@ -238,23 +227,6 @@ impl Sampler {
             // A late machine leaves a hint; the answer itself is not used.
             self.pinging.spawn(async move {
                 session.ask(id, move |connect| domain::ping(connect, id)).await.ok();
-            });
-        }
-    }
-
-    /// Asks how much room there is, beside the sweeps: a file system that is away, as NFS may
-    /// be, hangs whoever asks it. It is not asked again before it answered.
-    fn look_for_room(&mut self, session: &Arc<Session>) {
-        while let Some(answered) = self.measuring.try_join_next() {
-            if let Ok(Ok(storage)) = answered {
-                self.storage = storage;
-            }
-        }
-        if self.sweeps.is_multiple_of(STORAGE_IN) && self.measuring.is_empty() {
-            let (session, local) = (session.clone(), self.processes.is_some());
-            self.measuring.spawn(async move {
-                let pools = session.call(Lane::Stats, move |connect| storage::pools(connect, local)).await?;
-                blocking(move || storage::measure(pools)).await.map_err(|_| Error::Panicked)
             });
         }
     }
@@ -341,7 +313,7 @@ impl Sampler {
             memory_used_mb: reading.memory.map(|(used, _)| used),
             memory_total_mb: reading.memory.map_or(0, |(_, total)| total),
             load: reading.load,
-            storage: self.storage.clone(),
+            storage: self.shared.rooms.borrow().clone(),
             timestamp: now(),
         })
     }

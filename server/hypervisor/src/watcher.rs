@@ -35,6 +35,7 @@ use model::{
     domain::Agent,
     event,
     inventory::{Stamp, connection_event, diff_domain},
+    stats::Room,
 };
 use tokio::{
     sync::watch,
@@ -73,6 +74,8 @@ pub(crate) struct Shared {
     pub(crate) volumes: Volumes,
     /// Where the pools that are started keep their files.
     pub(crate) pool_folders: watch::Sender<PoolFolders>,
+    /// How much room the pools have that are started, by name.
+    pub(crate) rooms: watch::Sender<Vec<Room>>,
     /// What storage each machine named last.
     pub(crate) sources: Sources,
     /// Which images are raw, whatever is in them.
@@ -99,6 +102,7 @@ impl Shared {
             session: watch::Sender::new(None),
             volumes: Volumes::default(),
             pool_folders: watch::Sender::default(),
+            rooms: watch::Sender::default(),
             sources: Sources::default(),
             raw,
             claims: Claims::default(),

@@ -3,7 +3,10 @@
 
 use std::{sync::PoisonError, time::Instant};
 
-use model::{Fault, FaultKind, Origin, Role, Scope, user::check_scope};
+use model::{
+    Fault, FaultKind, Origin, Role, Scope,
+    user::{check_name, check_scope},
+};
 use rusqlite::Connection;
 
 use super::{Auth, CODE_WITHIN, LINK_FOR, Peer, Shown, attempts::Suspect, factor, hash, new_token, new_user, secret};
@@ -50,6 +53,12 @@ fn last_admin(name: &str) -> Fault {
 /// moment ago, as for who has forgotten theirs.
 pub(super) fn may_choose_password(session: &Session, now: u64) -> bool {
     session.by_link && session.created + NEW_PASSWORD_WITHIN > now
+}
+
+/// Whether an account or a token may have this name, role and scope.
+fn check(name: &str, (role, scope): &(Role, Scope)) -> Result<(), Fault> {
+    check_name(name).map_err(|why| Fault::invalid("name", &why))?;
+    check_scope(*role, scope).map_err(|why| Fault::invalid("scope", &why))
 }
 
 /// A name with what it may do and sees, as records tell it.
@@ -105,7 +114,7 @@ impl Auth {
                 self.backend.journal.accounts.read(move |connection| accounts::user(connection, &wanted)).await?;
             if !self.verify(place, old, user.and_then(|user| user.password)).await {
                 let peer = Peer { origin: origin.clone(), agent: String::new() };
-                let fault = Fault::invalid("Current password", "it is not this one");
+                let fault = Fault::invalid("old", "it is not this one");
                 return Err(self.failed(name.to_owned(), &peer, fault).await);
             }
             self.attempts.succeeded(std::slice::from_ref(&suspect));
@@ -161,7 +170,7 @@ impl Auth {
             Fault::new(FaultKind::Conflict, "That took too long").with_next("Turn the second factor on once more")
         })?;
         let step = factor::step(&secret, code, now())
-            .ok_or_else(|| Fault::invalid("Code", "it is not the one of this moment; look at the clocks of both"))?;
+            .ok_or_else(|| Fault::invalid("code", "it is not the one of this moment; look at the clocks of both"))?;
         self.attempts.succeeded(std::slice::from_ref(&suspect));
         let (codes, hashes) = factor::recovery_codes();
         let (owner, made, own) = (name.to_owned(), Factor { secret, step }, shown.hash());
@@ -188,7 +197,7 @@ impl Auth {
         self.attempts.count(std::slice::from_ref(&suspect))?;
         if self.take_code(name, code).await?.is_none() {
             let peer = Peer { origin: origin.clone(), agent: String::new() };
-            let fault = Fault::invalid("Code", "it is wrong, or was used before; wait for the next one");
+            let fault = Fault::invalid("code", "it is wrong, or was used before; wait for the next one");
             return Err(self.failed(name.to_owned(), &peer, fault).await);
         }
         self.attempts.succeeded(std::slice::from_ref(&suspect));
@@ -245,7 +254,8 @@ impl Auth {
     /// When the name is none, or taken.
     pub(crate) async fn add_user(&self, name: &str, may: (Role, Scope), origin: &Origin) -> Result<String, Fault> {
         let what = may_words(name, &may);
-        let user = new_user(name, may, None).map_err(|why| Fault::invalid("Account", &why))?;
+        check(name, &may)?;
+        let user = new_user(name, may, None).map_err(|why| Fault::invalid("name", &why))?;
         self.change(origin, ("userAdded", &what), move |connection| {
             let added = accounts::add_user(connection, &user, now())?;
             Ok(added.then_some(()).ok_or_else(|| taken(&user.name)))
@@ -276,7 +286,7 @@ impl Auth {
     /// # Errors
     /// When there is none of that name, it is the last admin, or an admin would see less.
     pub(crate) async fn set_role(&self, name: &str, may: (Role, Scope), origin: &Origin) -> Result<(), Fault> {
-        check_scope(may.0, &may.1).map_err(|why| Fault::invalid("Scope", &why))?;
+        check(name, &may)?;
         let (owner, what, (role, scope)) = (name.to_owned(), may_words(name, &may), may);
         self.change(origin, ("roleChanged", &what), move |connection| {
             let Some(user) = accounts::user(connection, &owner)? else { return Ok(Err(nobody(&owner))) };
@@ -316,7 +326,8 @@ impl Auth {
         origin: &Origin,
     ) -> Result<String, Fault> {
         let what = may_words(name, &may);
-        let token = new_token(name, may, days).map_err(|why| Fault::invalid("Token", &why))?;
+        check(name, &may)?;
+        let token = new_token(name, may, days).map_err(|why| Fault::invalid("name", &why))?;
         let secret = secret();
         let hash = hash(&secret);
         self.change(origin, ("tokenCreated", &what), move |connection| {

@@ -1,9 +1,9 @@
 //! What goes on beside commands: the journal's health is told, past events are
 //! kept, old ones forgotten, and requests of a former process settled.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use model::{Event, Fault, FaultKind, event};
+use model::{Event, Fault, FaultKind, HostId, event};
 use tokio::{
     task::JoinSet,
     time::{Instant, interval, sleep, timeout},
@@ -69,14 +69,14 @@ async fn tell_trouble(backend: Arc<Backend>) {
 /// Writes events down as they come, one reader of the log among others: what it
 /// cannot write waits in the log, and a gap is written as one.
 async fn keep_events(backend: Arc<Backend>) {
-    let mut position = 0;
+    let (mut position, mut lost) = (0, Lost::default());
     loop {
         backend.feed.beyond(position).await;
         sleep(LOG_AFTER).await;
         // What has piled up is written without pauses, a batch at a time.
         loop {
             let before = position;
-            position = write_from(&backend, position).await;
+            position = write_from(&backend, &mut lost, position).await;
             if position - before < LOG_BATCH as u64 {
                 break;
             }
@@ -84,14 +84,38 @@ async fn keep_events(backend: Arc<Backend>) {
     }
 }
 
+/// Why hosts are not connected, as it was written last. Each attempt is told, and written only when
+/// it failed otherwise than the one before.
+#[derive(Clone, Default)]
+struct Lost(HashMap<HostId, String>);
+
+impl Lost {
+    /// Whether an event says what is written already.
+    fn is_known(&mut self, event: &Past) -> bool {
+        let Some(host) = event.host.as_ref().filter(|_| event.kind == "connection-status-changed") else {
+            return false;
+        };
+        let Ok(Some(Event::ConnectionStatusChanged(told))) = Event::parse(event.kind, &event.data) else {
+            return false;
+        };
+        match told.error {
+            Some(error) => self.0.insert(host.clone(), error.clone()) == Some(error),
+            None => {
+                self.0.remove(host);
+                false
+            }
+        }
+    }
+}
+
 /// Writes what follows a position; gives the new one.
-async fn write_from(backend: &Backend, position: u64) -> u64 {
+async fn write_from(backend: &Backend, lost: &mut Lost, position: u64) -> u64 {
     let Some(past) = backend.feed.past(position, LOG_BATCH) else {
         let cursor = backend.feed.cursor();
-        let lost = cursor.seq - position;
-        tracing::warn!(lost, "events were lost for the history: they could not be written in time");
+        let missed = cursor.seq - position;
+        tracing::warn!(missed, "events were lost for the history: they could not be written in time");
         let message = format!(
-            "{lost} events are missing in the history, because they could not be written in time. The disk may be too slow."
+            "{missed} events are missing in the history, because they could not be written in time. The disk may be too slow."
         );
         let error = event::Error::of_background(None, "keep the history", message, now());
         backend.feed.publish(vec![Event::Error(error)]);
@@ -102,17 +126,20 @@ async fn write_from(backend: &Backend, position: u64) -> u64 {
             kind: "gap".into(),
             host: None,
             subject: None,
-            data: format!("{{\"lost\":{lost},\"timestamp\":{}}}", now()),
+            data: format!("{{\"lost\":{missed},\"timestamp\":{}}}", now()),
         };
         backend.journal.events.append(vec![gap]).await.ok();
         return cursor.seq;
     };
     let next = position + past.len() as u64;
-    let rows: Vec<EventRow> = past.into_iter().filter(|event| !NOT_LOGGED.contains(&event.kind)).map(row).collect();
+    let mut known = lost.clone();
+    let kept = past.into_iter().filter(|event| !NOT_LOGGED.contains(&event.kind) && !known.is_known(event));
+    let rows: Vec<EventRow> = kept.map(row).collect();
     if !rows.is_empty() && backend.journal.events.append(rows).await.is_err() {
         sleep(LOG_AGAIN).await;
         return position;
     }
+    *lost = known;
     next
 }
 
@@ -220,5 +247,31 @@ async fn settle_open_ends(backend: Arc<Backend>) {
     settling.join_all().await;
     for batch in batches {
         backend.end_batch(&batch, Some(FaultKind::Interrupted)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Cursor, HostInventory, inventory::connection_event};
+
+    use super::*;
+
+    fn told(connected: bool, error: Option<&str>) -> Past {
+        let id: HostId = "atlas".parse().expect("a name");
+        let mut host = HostInventory::unread(id.clone(), "qemu+ssh://atlas/system".into(), false, 1).host;
+        (host.connection.connected, host.connection.error) = (connected, error.map(str::to_owned));
+        let event = connection_event(&host, 1);
+        let (kind, data) = (event.kind(), event.data());
+        Past { cursor: Cursor { epoch: 1, seq: 1 }, kind, host: Some(id), subject: None, at: 1, data }
+    }
+
+    #[test]
+    fn an_attempt_that_fails_as_the_one_before_is_not_written_again() {
+        let mut lost = Lost::default();
+        let away = || told(false, Some("No route to host."));
+        assert!(!lost.is_known(&away()) && lost.is_known(&away()) && lost.is_known(&away()));
+        assert!(!lost.is_known(&told(false, Some("Connection refused."))), "another cause is news");
+        assert!(!lost.is_known(&away()));
+        assert!(!lost.is_known(&told(true, None)) && !lost.is_known(&away()), "so is what comes after it was there");
     }
 }

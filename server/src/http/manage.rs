@@ -3,11 +3,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use app::{plain::Page, routes};
+use app::{backend::Refused, plain::Page, routes};
 use axum::{
     Extension, Form,
-    extract::State,
-    http::{HeaderMap, StatusCode},
+    extract::{FromRequestParts, State, rejection::ExtensionRejection},
+    http::{HeaderMap, StatusCode, request::Parts},
     response::{IntoResponse, Redirect, Response},
 };
 use model::{DomainRef, Fault, Origin, Permission, Role, Scope};
@@ -16,6 +16,7 @@ use qrcodegen::{QrCode, QrCodeEcc};
 use super::{
     door::{Admitted, Door, field},
     guard::Addressed,
+    pages::{Pages, theme},
     status,
 };
 use crate::auth::Shown;
@@ -34,8 +35,8 @@ impl Fields {
 
     /// What somebody may do and sees.
     fn may(&self) -> Result<(Role, Scope), Fault> {
-        let role = Role::from_name(self.text("role")).ok_or_else(|| Fault::invalid("Role", "there is no such role"))?;
-        let scope = Scope::from_words(self.text("scope")).map_err(|why| Fault::invalid("Scope", &why))?;
+        let role = Role::from_name(self.text("role")).ok_or_else(|| Fault::invalid("role", "there is no such role"))?;
+        let scope = Scope::from_words(self.text("scope")).map_err(|why| Fault::invalid("scope", &why))?;
         Ok((role, scope))
     }
 }
@@ -44,38 +45,64 @@ impl Fields {
 type Done = Result<Response, Fault>;
 
 /// What every form here comes with.
-type Sent = (State<Arc<Door>>, Extension<Admitted>, Extension<Origin>, HeaderMap, Form<BTreeMap<String, String>>);
+type Sent = (State<Arc<Door>>, Again, Extension<Origin>, HeaderMap, Form<BTreeMap<String, String>>);
 
 fn to(page: &str) -> Done {
     Ok(Redirect::to(&routes::at(page)).into_response())
 }
 
-/// The answer, or why not and the way back.
-fn answer(door: &Door, headers: &HeaderMap, back: &'static str, done: Done) -> Response {
-    done.unwrap_or_else(|fault| door.refused(&fault, headers, back))
+/// What shows the page of a form again when what it asked for is refused.
+pub(crate) struct Again {
+    pages: Arc<Pages>,
+    admitted: Admitted,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Again {
+    type Rejection = ExtensionRejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let Extension(pages) = Extension::from_request_parts(parts, state).await?;
+        let Extension(admitted) = Extension::from_request_parts(parts, state).await?;
+        Ok(Self { pages, admitted })
+    }
+}
+
+impl Again {
+    /// The answer, or the page of the form with what was typed and why not; `form` is what the form
+    /// asks for. Passwords and codes are typed again.
+    async fn answer(self, headers: &HeaderMap, page: &'static str, form: (&str, &Fields), done: Done) -> Response {
+        let fault = match done {
+            Ok(answer) => return answer,
+            Err(fault) => fault,
+        };
+        let (kind, Fields(fields)) = form;
+        let shown = fields.iter().filter(|(name, _)| !["old", "new", "code"].contains(&name.as_str()));
+        let fields: Vec<_> = shown.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let wish = form.1.text("do");
+        let refused = Refused { wish: format!("{wish}@{kind}"), fields, fault };
+        self.pages.refused(&routes::at(page), theme(headers), &self.admitted.visit(), refused).await
+    }
 }
 
 /// `POST /manage/password`
-pub(crate) async fn password(
-    (State(door), Extension(admitted), Extension(origin), headers, Form(fields)): Sent,
-) -> Response {
+pub(crate) async fn password((State(door), again, Extension(origin), headers, Form(fields)): Sent) -> Response {
+    let fields = Fields(fields);
     // Passwords are taken as they are, with spaces at their ends.
-    let field = |name| field(&fields, name);
+    let field = |name| field(&fields.0, name);
     let change = async {
-        let (name, shown) = admitted.person()?;
+        let (name, shown) = again.admitted.person()?;
         door.auth.change_password(shown, name, (field("old"), field("new")), &origin).await?;
         to(routes::ACCOUNT)
     };
-    answer(&door, &headers, routes::ACCOUNT, change.await)
+    let done = change.await;
+    again.answer(&headers, routes::ACCOUNT, ("password", &fields), done).await
 }
 
 /// `POST /manage/factor`
-pub(crate) async fn factor(
-    (State(door), Extension(admitted), Extension(origin), headers, Form(fields)): Sent,
-) -> Response {
+pub(crate) async fn factor((State(door), again, Extension(origin), headers, Form(fields)): Sent) -> Response {
     let fields = Fields(fields);
     let change = async {
-        let (name, shown) = admitted.person()?;
+        let (name, shown) = again.admitted.person()?;
         match fields.text("do") {
             "begin" => factor_page(&door, &headers, (shown, name), None).await,
             "confirm" => match door.auth.confirm_factor(shown, name, fields.text("code"), &origin).await {
@@ -94,7 +121,8 @@ pub(crate) async fn factor(
             other => Err(unknown(other)),
         }
     };
-    answer(&door, &headers, routes::ACCOUNT, change.await)
+    let done = change.await;
+    again.answer(&headers, routes::ACCOUNT, ("factor", &fields), done).await
 }
 
 async fn factor_page(door: &Door, headers: &HeaderMap, (shown, name): (&Shown, &str), fault: Option<Fault>) -> Done {
@@ -117,32 +145,31 @@ fn picture(text: &str) -> (i32, String) {
 }
 
 /// `POST /manage/sessions`: everybody ends their own, admins all.
-pub(crate) async fn sessions(
-    (State(door), Extension(admitted), Extension(origin), headers, Form(fields)): Sent,
-) -> Response {
+pub(crate) async fn sessions((State(door), again, Extension(origin), headers, Form(fields)): Sent) -> Response {
     let fields = Fields(fields);
     let back = if routes::inner(fields.text("back")) == routes::SESSIONS { routes::SESSIONS } else { routes::ACCOUNT };
     let change = async {
         if fields.text("others") == "yes" {
-            let (name, shown) = admitted.person()?;
+            let (name, shown) = again.admitted.person()?;
             door.auth.end_others(shown, name, &origin).await?;
             return to(back);
         }
         let id = fields.text("id").parse().map_err(|_| Fault::invalid("id", "it is no number of a session"))?;
-        let of = match admitted.viewer().role.may(Permission::ManageAccounts) {
+        let of = match again.admitted.viewer().role.may(Permission::ManageAccounts) {
             Ok(()) => None,
-            Err(_) => Some(admitted.person()?.0),
+            Err(_) => Some(again.admitted.person()?.0),
         };
         door.auth.end_session(id, of, &origin).await?;
         to(back)
     };
-    answer(&door, &headers, back, change.await)
+    let done = change.await;
+    again.answer(&headers, back, ("sessions", &fields), done).await
 }
 
 /// `POST /manage/users`
 pub(crate) async fn users(
     Extension(at): Extension<Addressed>,
-    (State(door), Extension(_), Extension(origin), headers, Form(fields)): Sent,
+    (State(door), again, Extension(origin), headers, Form(fields)): Sent,
 ) -> Response {
     let fields = Fields(fields);
     let name = fields.text("name");
@@ -186,7 +213,8 @@ pub(crate) async fn users(
             other => Err(unknown(other)),
         }
     };
-    answer(&door, &headers, routes::USERS, change.await)
+    let done = change.await;
+    again.answer(&headers, routes::USERS, ("users", &fields), done).await
 }
 
 fn link_page(door: &Door, (headers, at): (&HeaderMap, &Addressed), name: &str, secret: &str) -> Response {
@@ -202,7 +230,7 @@ fn link_page(door: &Door, (headers, at): (&HeaderMap, &Addressed), name: &str, s
 }
 
 /// `POST /manage/tokens`
-pub(crate) async fn tokens((State(door), Extension(_), Extension(origin), headers, Form(fields)): Sent) -> Response {
+pub(crate) async fn tokens((State(door), again, Extension(origin), headers, Form(fields)): Sent) -> Response {
     let fields = Fields(fields);
     let name = fields.text("name");
     let change = async {
@@ -214,7 +242,7 @@ pub(crate) async fn tokens((State(door), Extension(_), Extension(origin), header
                         days.parse::<u32>()
                             .ok()
                             .filter(|days| (1..=3650).contains(days))
-                            .ok_or_else(|| Fault::invalid("Days", "it is a number from 1 to 3650, or nothing"))?,
+                            .ok_or_else(|| Fault::invalid("days", "it is a number from 1 to 3650, or nothing"))?,
                     ),
                 };
                 let secret = door.auth.add_token(name, fields.may()?, days, &origin).await?;
@@ -236,7 +264,8 @@ pub(crate) async fn tokens((State(door), Extension(_), Extension(origin), header
             other => Err(unknown(other)),
         }
     };
-    answer(&door, &headers, routes::TOKENS, change.await)
+    let done = change.await;
+    again.answer(&headers, routes::TOKENS, ("tokens", &fields), done).await
 }
 
 /// `POST /manage/definition`: the definition of a machine with its passwords.
@@ -254,7 +283,7 @@ pub(crate) async fn definition(
         let page = Page::Secret { title: "Definition".into(), text: about, lines: vec![text], back: routes::VMS };
         Ok(door.page(StatusCode::OK, &headers, page))
     };
-    answer(&door, &headers, routes::VMS, read.await)
+    read.await.unwrap_or_else(|fault| door.refused(&fault, &headers, routes::VMS))
 }
 
 fn unknown(word: &str) -> Fault {

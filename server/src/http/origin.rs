@@ -7,7 +7,7 @@ use std::{
 
 use axum::{
     extract::{ConnectInfo, Request, State},
-    http::HeaderMap,
+    http::{HeaderMap, header},
     middleware::Next,
     response::Response,
 };
@@ -37,13 +37,18 @@ pub(crate) async fn note(State(doors): State<Arc<Doors>>, mut request: Request, 
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
     // A proxy that says nothing brings everybody: that is no address of anybody.
     let address = if doors.believes(peer) { forwarded(request.headers()) } else { peer };
-    // Browsers send this header and scripts do not; it decides nothing but a word in the record.
-    let browser = request.headers().contains_key("sec-fetch-site");
-    let source = if browser { Source::Page } else { Source::Api };
+    let source = source(request.headers());
     let address = address.map(|address| address.to_canonical().to_string());
     let who = request.extensions().get::<Admitted>().and_then(|admitted| admitted.viewer().name.clone());
     request.extensions_mut().insert(Origin { who, source, address, ..Origin::default() });
     next.run(request).await
+}
+
+/// Whether a page or a program asks; it decides nothing but a word in the record. Browsers send
+/// either of these with what changes something, the first not over plain HTTP; programs send neither.
+fn source(headers: &HeaderMap) -> Source {
+    let browser = headers.contains_key("sec-fetch-site") || headers.contains_key(header::ORIGIN);
+    if browser { Source::Page } else { Source::Api }
 }
 
 /// The address that the nearest proxy saw: the last one of the list.
@@ -56,6 +61,16 @@ fn forwarded(headers: &HeaderMap) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_browser_is_known_also_over_plain_http() {
+        let with = |name: &'static str, value: &str| {
+            HeaderMap::from_iter([(name.parse().expect("a name"), value.parse().expect("a value"))])
+        };
+        assert_eq!(source(&with("sec-fetch-site", "same-origin")), Source::Page);
+        assert_eq!(source(&with("origin", "http://192.0.2.1:7000")), Source::Page);
+        assert_eq!(source(&with("user-agent", "curl/8.9")), Source::Api);
+    }
 
     #[test]
     fn only_proxies_that_are_known_are_believed() {

@@ -28,7 +28,7 @@ use futures_util::stream;
 use http_body_util::BodyExt;
 use leptos::{nonce::Nonce, prelude::provide_context};
 use memchr::memmem;
-use model::{Permission, Viewer};
+use model::{FaultKind, Permission, Viewer};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
@@ -112,9 +112,13 @@ impl Pages {
     /// The page of a form that was refused: with what was typed, and why. It is not taken over
     /// by a program, which would look for the page of its address.
     pub(super) async fn refused(&self, address: &str, theme: Theme, visit: &Visit, refused: Refused) -> Response {
-        let status = super::status(&refused.fault);
+        let (status, too_many) = (super::status(&refused.fault), refused.fault.kind == FaultKind::TooMany);
         let page = self.drawn(address, theme, visit, Some(Arc::new(refused))).await;
-        Self::answer(&Page { status, ..page })
+        let mut answer = Self::answer(&Page { status, ..page });
+        if too_many {
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        answer
     }
 
     async fn render(&self, address: &str, theme: Theme, visit: &Visit) -> Page {

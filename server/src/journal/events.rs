@@ -72,7 +72,9 @@ pub(crate) struct Span {
     pub(crate) subject: Option<Uuid>,
     /// Only of these kinds; none means all.
     pub(crate) kinds: Vec<String>,
-    /// Only errors of this severity.
+    /// Only errors and hosts that were lost.
+    pub(crate) trouble: bool,
+    /// Only errors of this severity; a host that was lost is an error.
     pub(crate) severity: Option<String>,
     /// The newest first.
     pub(crate) backwards: bool,
@@ -159,6 +161,9 @@ fn forget(transaction: &Transaction<'_>, before: u64) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// What says in SQL that an event tells of a host that is not connected.
+const IS_LOST: &str = "kind = 'connection-status-changed' AND data ->> '$.connected' = 0";
+
 fn read(connection: &Connection, span: &Span) -> rusqlite::Result<Paged<EventRow>> {
     let mut sql = format!("SELECT {COLUMNS} FROM events WHERE 1");
     let mut values: Vec<Value> = Vec::new();
@@ -180,8 +185,11 @@ fn read(connection: &Connection, span: &Span) -> rusqlite::Result<Paged<EventRow
         sql.push_str(&format!(" AND kind IN ({marks})"));
         values.extend(span.kinds.iter().cloned().map(Value::from));
     }
+    if span.trouble {
+        sql.push_str(&format!(" AND (kind = 'error' OR {IS_LOST})"));
+    }
     if let Some(severity) = &span.severity {
-        sql.push_str(" AND data ->> '$.severity' = ?");
+        sql.push_str(&format!(" AND CASE WHEN {IS_LOST} THEN 'error' ELSE data ->> '$.severity' END = ?"));
         values.push(severity.clone().into());
     }
     let limit = i64::from(span.limit.clamp(1, 5_000));

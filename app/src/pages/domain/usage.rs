@@ -14,7 +14,7 @@ use crate::{
     routes,
     store::{stats::Recent, use_store},
     ui::{
-        chart::{Pointer, Series, Style, chart},
+        chart::{Pointer, Scale, Series, Style, chart},
         live::{live, live_text},
         moment::Cut,
     },
@@ -23,10 +23,14 @@ use crate::{
 /// What the live charts show, in milliseconds.
 const LIVE: u64 = 120_000;
 
-const CPU: Style = Style { title: "CPU", class: "cpu", words: format::percent, times: Cut::Clock };
-const MEMORY: Style = Style { title: "Memory", class: "memory", words: memory, times: Cut::Clock };
-const DISK: Style = Style { title: "Disk", class: "disk", words: rate, times: Cut::Clock };
-const NETWORK: Style = Style { title: "Network", class: "network", words: rate, times: Cut::Clock };
+const CPU: Style =
+    Style { title: "CPU", class: "cpu", scale: Scale::Decimal(10.0), words: format::percent, times: Cut::Clock };
+const MEMORY: Style =
+    Style { title: "Memory", class: "memory", scale: Scale::Binary(256.0), words: memory, times: Cut::Clock };
+const DISK: Style =
+    Style { title: "Disk", class: "disk", scale: Scale::Decimal(1_000.0), words: rate, times: Cut::Clock };
+const NETWORK: Style =
+    Style { title: "Network", class: "network", scale: Scale::Decimal(1_000.0), words: rate, times: Cut::Clock };
 
 fn memory(mib: f64) -> String {
     format::memory(mib as u64)
@@ -83,7 +87,7 @@ fn past_charts(usage: &Usage) -> AnyView {
         7_200_000..172_800_000 => Cut::Hour,
         _ => Cut::Day,
     };
-    let series = |values: &[(&'static str, Kept)], top: Option<f64>| {
+    let series = |values: &[(&'static str, Kept)]| {
         let lines = values
             .iter()
             .map(|(label, value)| (*label, usage.points.iter().map(|point| value(point).map(f64::from)).collect()));
@@ -91,7 +95,6 @@ fn past_charts(usage: &Usage) -> AnyView {
             times: usage.points.iter().map(|point| point.timestamp).collect(),
             lines: lines.collect(),
             span: (usage.from, usage.to),
-            top,
         }
     };
     let plot = |style: Style, note: String, series: Series| {
@@ -100,10 +103,10 @@ fn past_charts(usage: &Usage) -> AnyView {
     };
     view! {
         <div class="grid g2 charts">
-            {plot(CPU, format!("of {}", format::count(vcpus as usize, "vCPU")), series(&[("average", |point| point.cpu_usage_percent.map(|spread| spread.avg)), ("most", |point| point.cpu_usage_percent.map(|spread| spread.max))], Some(100.0)))}
-            {plot(MEMORY, format!("of {}", format::memory(total)), series(&[("average", |point| point.memory_used_mb.map(|spread| spread.avg)), ("most", |point| point.memory_used_mb.map(|spread| spread.max))], Some(total as f64)))}
-            {plot(DISK, "average".to_owned(), series(&[("read", |point| point.disk_read_bytes_sec.map(|spread| spread.avg)), ("write", |point| point.disk_write_bytes_sec.map(|spread| spread.avg))], None))}
-            {plot(NETWORK, "average".to_owned(), series(&[("in", |point| point.network_rx_bytes_sec.map(|spread| spread.avg)), ("out", |point| point.network_tx_bytes_sec.map(|spread| spread.avg))], None))}
+            {plot(CPU, format!("of {}", format::count(vcpus as usize, "vCPU")), series(&[("average", |point| point.cpu_usage_percent.map(|spread| spread.avg)), ("most", |point| point.cpu_usage_percent.map(|spread| spread.max))]))}
+            {plot(MEMORY, format!("of {}", format::memory(total)), series(&[("average", |point| point.memory_used_mb.map(|spread| spread.avg)), ("most", |point| point.memory_used_mb.map(|spread| spread.max))]))}
+            {plot(DISK, "average".to_owned(), series(&[("read", |point| point.disk_read_bytes_sec.map(|spread| spread.avg)), ("write", |point| point.disk_write_bytes_sec.map(|spread| spread.avg))]))}
+            {plot(NETWORK, "average".to_owned(), series(&[("in", |point| point.network_rx_bytes_sec.map(|spread| spread.avg)), ("out", |point| point.network_tx_bytes_sec.map(|spread| spread.avg))]))}
         </div>
     }
     .into_any()
@@ -116,9 +119,9 @@ fn live_charts() -> AnyView {
     let now = use_store().minute.get_untracked();
     // Memory that the guest tells and memory that the host sees are no one line.
     let (any, by_the_same): (Alike, Alike) = (|_, _| true, |a, b| a.memory_source == b.memory_source);
-    let series = |lines: [Option<(&'static str, Value)>; 2], top: Option<f64>, alike: Alike| {
+    let series = |lines: [Option<(&'static str, Value)>; 2], alike: Alike| {
         let stats = stats.clone();
-        Signal::derive(move || stats.with(|recent| live_series(recent, &lines, (top, alike), now)))
+        Signal::derive(move || stats.with(|recent| live_series(recent, &lines, alike, now)))
     };
     let head = |words: fn(&VmStats) -> String| {
         let stats = stats.clone();
@@ -135,10 +138,10 @@ fn live_charts() -> AnyView {
             .into_any();
     view! {
         <div class="grid g2 charts">
-            {chart(CPU, cpu, series([Some(("used", |stats| stats.cpu_usage_percent)), None], Some(100.0), any))}
-            {chart(MEMORY, used, series([Some(("used", |stats| stats.memory_used_mb.map(|used| used as f64))), None], Some(total as f64), by_the_same))}
-            {chart(DISK, disk, series([Some(("read", |stats| stats.disk_read_bytes_sec.map(|rate| rate as f64))), Some(("write", |stats| stats.disk_write_bytes_sec.map(|rate| rate as f64)))], None, any))}
-            {chart(NETWORK, network, series([Some(("in", |stats| stats.network_rx_bytes_sec.map(|rate| rate as f64))), Some(("out", |stats| stats.network_tx_bytes_sec.map(|rate| rate as f64)))], None, any))}
+            {chart(CPU, cpu, series([Some(("used", |stats| stats.cpu_usage_percent)), None], any))}
+            {chart(MEMORY, used, series([Some(("used", |stats| stats.memory_used_mb.map(|used| used as f64))), None], by_the_same))}
+            {chart(DISK, disk, series([Some(("read", |stats| stats.disk_read_bytes_sec.map(|rate| rate as f64))), Some(("write", |stats| stats.disk_write_bytes_sec.map(|rate| rate as f64)))], any))}
+            {chart(NETWORK, network, series([Some(("in", |stats| stats.network_rx_bytes_sec.map(|rate| rate as f64))), Some(("out", |stats| stats.network_tx_bytes_sec.map(|rate| rate as f64)))], any))}
         </div>
         {live(move || stats.with(|recent| recent.latest().map(details).unwrap_or_else(|| ().into_any())))}
     }
@@ -146,12 +149,7 @@ fn live_charts() -> AnyView {
 }
 
 /// `alike` says whether a reading belongs to the same line as the last one.
-fn live_series(
-    recent: &Recent,
-    lines: &[Option<(&'static str, Value)>],
-    (top, alike): (Option<f64>, Alike),
-    now: u64,
-) -> Series {
+fn live_series(recent: &Recent, lines: &[Option<(&'static str, Value)>], alike: Alike, now: u64) -> Series {
     let to = recent.latest().map_or(now, |latest| latest.timestamp);
     let same = |stats: &&VmStats| recent.latest().is_some_and(|latest| alike(latest, stats));
     let value = |value: &Value, stats: &VmStats| Some(stats).filter(same).and_then(value);
@@ -163,7 +161,6 @@ fn live_series(
             .map(|(label, each)| (*label, recent.iter().map(|stats| value(each, stats)).collect()))
             .collect(),
         span: (to.saturating_sub(LIVE), to),
-        top,
     }
 }
 

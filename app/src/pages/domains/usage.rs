@@ -7,22 +7,23 @@ use model::{Domain, DomainState, VmStats};
 use crate::{
     format,
     store::{shown::Shown, stats::Recent},
-    ui::{chart::spark, live::live_text},
+    ui::{
+        chart::spark,
+        live::{live, live_text},
+    },
 };
 
 /// The four cells.
 pub(super) fn cells(domain: &Domain, stats: &Shown<Recent>) -> AnyView {
     if domain.state != DomainState::Running {
-        let has = format::memory(domain.memory_mb);
         return view! {
             <td class="num muted" data-label="CPU"></td>
-            <td class="num muted" data-label="Memory">{has}</td>
+            <td class="num" data-label="Memory">{assigned(domain.memory_mb)}</td>
             <td class="num muted" data-label="Disk"></td>
             <td class="num muted" data-label="Network"></td>
         }
         .into_any();
     }
-    let total = domain.memory_mb;
     let text = |words: fn(&VmStats) -> String| {
         let stats = stats.clone();
         live_text(move || stats.with(|recent| recent.latest().map(words).unwrap_or_default()))
@@ -33,13 +34,26 @@ pub(super) fn cells(domain: &Domain, stats: &Shown<Recent>) -> AnyView {
             move || stats.with(|recent| spark(recent.iter().map(|stats| (stats.timestamp, value(stats))), top));
         view! { <svg class=format!("spark {class}") viewBox="0 0 72 20" preserveAspectRatio="none" aria-hidden="true"><polyline points=points/></svg> }.into_any()
     };
+    // What it holds on its host is another figure, and stands on its own page.
+    let (total, told) = (domain.memory_mb, stats.clone());
+    let memory = live(move || {
+        match told.with(|recent| recent.latest().and_then(VmStats::guest_used_mb)) {
+        Some(used) => view! { <span title=format!("used in the guest, of {}", format::memory(total))>{format::memory(used)} <small>" used"</small></span> }.into_any(),
+        None => assigned(total),
+    }
+    });
     view! {
         <td class="num" data-label="CPU">{line("cpu", |stats| stats.cpu_usage_percent, 100.0)} <span>{text(|stats| stats.cpu_usage_percent.map(format::percent).unwrap_or_default())}</span></td>
-        <td class="num" data-label="Memory">{line("memory", |stats| stats.memory_used_mb.map(|used| used as f64), total as f64)} <span>{text(|stats| stats.memory_used_mb.map(format::memory).unwrap_or_default())}</span></td>
+        <td class="num" data-label="Memory">{memory}</td>
         <td class="num muted" data-label="Disk">{text(|stats| moved(stats.disk_read_bytes_sec, stats.disk_write_bytes_sec))}</td>
         <td class="num muted" data-label="Network">{text(|stats| moved(stats.network_rx_bytes_sec, stats.network_tx_bytes_sec))}</td>
     }
     .into_any()
+}
+
+/// Memory of a machine whose guest does not tell how much of it is in use.
+fn assigned(mib: u64) -> AnyView {
+    view! { <span class="muted">{format::memory(mib)} <small>" assigned"</small></span> }.into_any()
 }
 
 /// Both ways together.

@@ -78,7 +78,7 @@ impl View {
     pub(super) fn measured(&self) -> Option<fn(&VmStats) -> Option<f64>> {
         match self.order.key.as_str() {
             "cpu" => Some(|stats| stats.cpu_usage_percent),
-            "memory" => Some(|stats| stats.memory_used_mb.map(|used| used as f64)),
+            "memory" => Some(|stats| stats.guest_used_mb().map(|used| used as f64)),
             "disk" => Some(|stats| sum(stats.disk_read_bytes_sec, stats.disk_write_bytes_sec)),
             "network" => Some(|stats| sum(stats.network_rx_bytes_sec, stats.network_tx_bytes_sec)),
             _ => None,
@@ -100,15 +100,20 @@ impl View {
             })
             .collect();
         chosen.sort_by(|(a_id, a, a_name), (b_id, b, b_name)| {
-            let amount = |id| used.get(id).copied().unwrap_or(-1.0);
             let by = match self.measured() {
-                Some(_) => amount(a_id).total_cmp(&amount(b_id)),
+                Some(_) => self.amount(a_id, a, used).total_cmp(&self.amount(b_id, b, used)),
                 None => self.compare((a_id, a, a_name), (b_id, b, b_name)),
             };
             let by = if self.order.descending { by.reverse() } else { by };
             by.then_with(|| natural(a_name, b_name)).then_with(|| a_id.cmp(b_id))
         });
         chosen.into_iter().map(|(id, ..)| id).collect()
+    }
+
+    /// What a machine shows of the figure that the list is ordered by.
+    fn amount(&self, id: &DomainRef, domain: &Domain, used: &Used) -> f64 {
+        let otherwise = if self.order.key == "memory" { domain.memory_mb as f64 } else { -1.0 };
+        used.get(id).copied().unwrap_or(otherwise)
     }
 
     /// How many machines of each state and tag the rest of the filter leaves.

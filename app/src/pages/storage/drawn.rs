@@ -119,7 +119,7 @@ fn actions(host: &HostInventory, pool: &Pool, in_row: bool) -> Vec<AnyView> {
     let label = if enabled { "Turn autostart on" } else { "Turn autostart off" };
     let mut autostart = action(label, PoolCommand::SetPoolAutostart { enabled }, "");
     autostart.fields.push(("enabled", enabled.to_string()));
-    let delete = action("Delete", PoolCommand::DeletePool { content: false }, "danger");
+    let delete = action("Delete pool", PoolCommand::DeletePool { content: false }, "danger");
     let mut whole = action("Delete pool and its volumes", PoolCommand::DeletePool { content: true }, "danger");
     whole.fields.push(("content", "yes".into()));
     let mut all = vec![main, refresh, autostart];

@@ -1,7 +1,5 @@
 //! `<pool>` and `<volume>`: read tolerantly, and written from a wish.
 
-use std::path::PathBuf;
-
 use model::{
     Pool, Volume,
     storage::{PoolSpec, VolumeSpec},
@@ -10,13 +8,6 @@ use roxmltree::{Document, Node};
 use uuid::Uuid;
 
 use super::{bytes, child, child_attribute, child_text, escape};
-
-/// The folder of a pool that keeps files in one; none of pools of other kinds.
-pub(crate) fn target_folder(text: &str) -> Option<PathBuf> {
-    let pool = pool(text)?;
-    let path = PathBuf::from(pool.path);
-    (matches!(pool.kind.as_str(), "dir" | "fs" | "netfs") && path.is_absolute()).then_some(path)
-}
 
 /// The types of pools that a host can have (`<storagepoolCapabilities>`).
 pub(crate) fn pool_types(text: &str) -> Vec<String> {
@@ -160,17 +151,6 @@ mod tests {
             <pool type='netfs' supported='yes'><poolOptions/></pool><other type='x' supported='yes'/></storagepoolCapabilities>";
         assert_eq!(pool_types(text), ["dir", "netfs"]);
         assert!(pool_types("<").is_empty());
-    }
-
-    #[test]
-    fn pools_of_files_have_a_folder_and_others_have_none() {
-        let pool = |kind: &str, path: &str| {
-            target_folder(&format!("<pool type='{kind}'><name>a</name><target><path>{path}</path></target></pool>"))
-        };
-        assert_eq!(pool("dir", "/var/lib/images"), Some("/var/lib/images".into()));
-        assert_eq!(pool("logical", "/dev/vg"), None);
-        assert_eq!(pool("fs", "relative"), None);
-        assert_eq!(target_folder("<"), None);
     }
 
     #[test]
