@@ -108,8 +108,8 @@ export class Server {
   }
 
   /** Makes an account, and waits until the server asks who somebody is. */
-  async account(name: string, role: string): Promise<void> {
-    this.verb(["user", "add", name, "--role", role, "--password-stdin"], password);
+  async account(name: string, role: string, ...scope: string[]): Promise<void> {
+    this.verb(["user", "add", name, "--role", role, ...scope, "--password-stdin"], password);
     await expect.poll(async () => (await fetch(`${this.url}/api/v1/inventory`)).status).toBe(401);
   }
 

@@ -211,11 +211,12 @@ impl Acts {
             let fault = Fault::new(FaultKind::Unreachable, "It was not sent: Belvedere's server was away for a minute");
             self.end(wish.id(), None, Ended::Badly(fault.with_next("Do it again if it is still wanted")));
         }
-        if lost {
-            self.held.update_value(|held| held.extend(kept));
-            return;
-        }
-        for (_, wish) in kept {
+        // A server that has just started may not have reached the host yet.
+        let reached =
+            |wish: &Wish| untrack(|| self.store.host(wish.host())).is_some_and(|host| host.connection.connected);
+        let (sent, kept): (Vec<_>, Vec<_>) = kept.into_iter().partition(|(_, wish)| !lost && reached(wish));
+        self.held.update_value(|held| held.extend(kept));
+        for (_, wish) in sent {
             self.retell(wish.id(), &None, &Ended::Not);
             self.send(vec![wish]);
         }
@@ -449,6 +450,13 @@ impl Wish {
         match self {
             Self::One(request) => request.request_id,
             Self::Many(request) => request.request_id,
+        }
+    }
+
+    fn host(&self) -> &HostId {
+        match self {
+            Self::One(request) => &request.host,
+            Self::Many(request) => &request.host,
         }
     }
 }

@@ -34,6 +34,20 @@ test("a viewer sees everything but the records, and every action says why not", 
   await expect(page.getByRole("alert")).toContainText("may not read who did what");
 });
 
+test("who sees some machines only is offered what they may use", async ({ page, demo }) => {
+  await demo.account("jane", "operator", "--tag", "web");
+  await page.goto(`${demo.url}/vms`);
+  await logIn(page, "jane");
+  await expect(row(page, "web-01")).toBeVisible();
+  await expect(row(page, "mail")).toHaveCount(0);
+  await page.goto(`${demo.url}/networks`);
+  await expect(page.getByText("Your account's scope is #web")).toBeVisible();
+  await expect(page.getByRole("link", { name: "New network" })).toHaveCount(0);
+  await page.goto(`${demo.url}/networks/new`);
+  await expect(page.getByText("Your account's scope is #web")).toBeVisible();
+  await expect(page.getByRole("button", { name: "Create network" })).toHaveCount(0);
+});
+
 test("a link logs in once", async ({ page, demo }) => {
   await demo.account("root", "admin");
   const link = demo.verb(["login-link", "root"]);

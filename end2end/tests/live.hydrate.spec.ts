@@ -26,12 +26,12 @@ test("what is done with ticked machines is done with those that are shown", asyn
   await page.getByLabel("Filter machines").fill("db-primary");
   await expect(row(page, "web-01")).toHaveCount(0);
   await row(page, "db-primary").getByRole("checkbox").check();
-  await expect(page.getByText("1 selected")).toBeVisible();
+  await expect(page.getByText("1 selected", { exact: true })).toBeVisible();
   await press(page.getByRole("group", { name: "Selected machines" }), "Pause");
   await expectState(page, "db-primary", "Paused");
   await page.getByLabel("Filter machines").fill("");
   // What was ticked before still is, and nothing was done with it.
-  await expect(page.getByText("2 selected")).toBeVisible();
+  await expect(page.getByText("2 selected", { exact: true })).toBeVisible();
   await expectState(page, "web-01", "Running");
 });
 
@@ -226,7 +226,7 @@ test("the list is run by keyboard alone", async ({ page, demo }) => {
   await expect(row(page, "web-02").getByRole("link", { name: "web-02" }), "a live update keeps the focus").toBeFocused();
   await page.keyboard.press("k");
   await page.keyboard.press("x");
-  await expect(page.getByText("1 selected")).toBeVisible();
+  await expect(page.getByText("1 selected", { exact: true })).toBeVisible();
   await page.keyboard.press("Enter");
   await expect(page.getByRole("heading", { level: 1 })).toHaveText("web-01");
 });

@@ -56,8 +56,10 @@ pub(crate) fn on_hosts<T>(
 pub(crate) struct List(pub(crate) &'static str, pub(crate) &'static str);
 
 impl List {
-    /// The heading of the list; `new` is what leads to a new object, for those who may.
+    /// The heading of the list; `new` is what leads to a new object, for those who may make one on
+    /// some host.
     pub(crate) fn head(self, count: usize, new: Option<&'static str>) -> AnyView {
+        let new = new.filter(|_| some_host_is_whole());
         let href = format!("{}/new", routes::at(self.1));
         view! {
             <div class="head">
@@ -92,6 +94,9 @@ impl List {
         fields: AnyView,
     ) -> AnyView {
         let list = routes::at(self.1);
+        if !some_host_is_whole() {
+            return view! { <Empty title=title>{nothing_for_new()}</Empty> }.into_any();
+        }
         let content = view! {
             {host_choice(&form, &hosts())}
             {form.text(Text { label: "Name".into(), name: "name", required: true, longest: 50, ..Text::default() })}
@@ -193,6 +198,18 @@ pub(crate) fn state(active: bool, well: bool, word: &'static str) -> AnyView {
         (false, true) => "stopped",
     };
     view! { <span class=format!("state i-{key} {key}")>{word}</span> }.into_any()
+}
+
+/// Whether the viewer's scope has all of some host, so that something can be made there.
+fn some_host_is_whole() -> bool {
+    let scope = use_store().viewer().scope;
+    hosts().hosts.keys().any(|host| scope.sees_all_of(host))
+}
+
+/// Why somebody can make nothing.
+fn nothing_for_new() -> String {
+    let why = use_store().outside_scope();
+    why.unwrap_or_else(|| "No host is known. See the list of hosts.".into())
 }
 
 /// A choice of the hosts that are seen as a whole and connected.

@@ -129,7 +129,7 @@ fn live_charts() -> AnyView {
     };
     let more = |text: String| view! { <span class="muted">{text}</span> }.into_any();
     let cpu = view! { <b>{head(|stats| stats.cpu_usage_percent.map(format::percent).unwrap_or_default())}</b> {more(format!(" of {}", format::count(vcpus as usize, "vCPU")))} }.into_any();
-    let used = view! { <b>{head(|stats| stats.memory_used_mb.map(format::memory).unwrap_or_default())}</b> {more(format!(" of {}", format::memory(total)))} <span class="muted">{head(who_tells)}</span> }.into_any();
+    let used = view! { <b>{head(|stats| stats.memory_used_mb.map(format::memory).unwrap_or_default())}</b> <span class="muted">{head(who_tells)}{format!(", {} assigned", format::memory(total))}</span> }.into_any();
     let disk =
         view! { {head(|stats| both(("read", stats.disk_read_bytes_sec), ("write", stats.disk_write_bytes_sec)))} }
             .into_any();
@@ -176,7 +176,7 @@ fn who_tells(stats: &VmStats) -> String {
     let who = match stats.memory_source {
         MemorySource::Guest => " used in the guest",
         MemorySource::Resident => " held on the host",
-        MemorySource::Given => " given",
+        MemorySource::Given => " not told by the guest",
     };
     if stats.not_answering { format!("{who}, QEMU does not answer") } else { who.to_owned() }
 }
