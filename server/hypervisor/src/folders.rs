@@ -7,6 +7,8 @@
 //! listings that cover all machines at once are compared while a page is open. It leaves
 //! hints and reads no object itself.
 
+mod listings;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     env,
@@ -25,15 +27,13 @@ use tokio::{
 };
 use uuid::Uuid;
 
+use self::listings::Listings;
 use crate::{
     Sink,
-    domain::{self, Flags},
-    events::{Depth, Hints},
+    events::Hints,
     ffi,
-    link::{Lane, Session, blocking},
-    network,
+    link::{Session, blocking},
     places::Places,
-    storage,
     watcher::Shared,
 };
 
@@ -47,7 +47,7 @@ const RETRY: Duration = Duration::from_secs(30);
 /// How often listings are compared where files cannot be watched.
 const COMPARE: Duration = Duration::from_secs(2);
 /// The event kind whose subscribers mean that machine lists are open.
-const KIND: &str = "domain-updated";
+const KIND: &str = "vm-updated";
 
 /// The folders of pools, as the daemon names them.
 pub(crate) type PoolFolders = BTreeMap<Uuid, PathBuf>;
@@ -131,10 +131,10 @@ impl Folders {
                 None => {
                     let again = Instant::now() + RETRY;
                     while Instant::now() < again {
-                        sleep(COMPARE).await;
-                        if self.sink.wants(KIND) {
-                            listings.compare(session).await;
+                        if listings.are_new() || self.sink.wants(KIND) {
+                            listings.compare(session, &self.shared.take_changed()).await;
                         }
+                        sleep(COMPARE).await;
                     }
                 }
             }
@@ -290,40 +290,6 @@ fn roots(of_user: bool) -> [PathBuf; 3] {
     [config.clone(), config.join("qemu/lib"), running]
 }
 
-/// What the last listings said.
-#[derive(Default)]
-struct Listings {
-    machines: Option<HashMap<Uuid, Flags>>,
-    networks: Option<HashSet<Uuid>>,
-    pools: Option<HashSet<Uuid>>,
-}
-
-impl Listings {
-    /// Lists again and hints at what differs; what cannot be listed is left to the slow readings.
-    async fn compare(&mut self, session: &Arc<Session>) {
-        let hints = &session.hints;
-        if let Ok(machines) = session.call(Lane::Read, domain::flags).await {
-            if let Some(had) = &self.machines {
-                let differs = machines.iter().filter(|(id, flags)| had.get(id).is_some_and(|had| had != *flags));
-                differs.for_each(|(id, _)| hints.domain(*id, Depth::Whole));
-            }
-            self.machines = Some(machines);
-        }
-        if let Ok(networks) = session.call(Lane::Read, network::autostarted).await {
-            if let Some(had) = &self.networks {
-                had.symmetric_difference(&networks).for_each(|id| hints.around.network(*id));
-            }
-            self.networks = Some(networks);
-        }
-        if let Ok(pools) = session.call(Lane::Around, storage::autostarted).await {
-            if let Some(had) = &self.pools {
-                had.symmetric_difference(&pools).for_each(|id| hints.around.pool(*id, false));
-            }
-            self.pools = Some(pools);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -343,6 +309,11 @@ mod tests {
         assert!(changed.networks && !changed.pools);
         changed.add(&[Holds::Machines], ReadFlags::CREATE | ReadFlags::ISDIR, "autostart");
         assert!(changed.folders, "it is watched from now on");
+    }
+
+    #[test]
+    fn pages_are_asked_for_by_a_kind_that_there_is() {
+        assert!(model::Event::KINDS.contains(&KIND));
     }
 
     #[test]

@@ -201,6 +201,9 @@ impl Keeper {
         let had = self.pools.get(&id);
         let next = read.map(|read| newest(had, read, |pool| &mut pool.version));
         let event = diff_pool(&self.host, had, next.as_ref(), self.stamp(id, resync));
+        if event.is_some() {
+            self.shared.note_changed(id);
+        }
         match next {
             Some(next) => drop(self.pools.insert(id, next)),
             None => {
@@ -254,6 +257,9 @@ impl Keeper {
         let had = self.networks.get(&id);
         let next = read.map(|read| newest(had, read, |network| &mut network.version));
         let event = diff_network(&self.host, had, next.as_ref(), self.stamp(id, resync));
+        if event.is_some() {
+            self.shared.note_changed(id);
+        }
         match next {
             Some(next) => drop(self.networks.insert(id, next)),
             None => drop(self.networks.remove(&id)),
@@ -266,6 +272,9 @@ impl Keeper {
     /// says that a volume that stays may be another.
     async fn look_at_volumes(&mut self, session: &Arc<Session>, id: Uuid, of_pool: Option<Event>, changed: bool) {
         let volumes = self.compare_volumes(session, id, of_pool.is_some(), changed).await;
+        if !volumes.is_empty() {
+            self.shared.note_changed(id);
+        }
         self.publish(of_pool.into_iter().chain(volumes));
     }
 

@@ -1,7 +1,7 @@
 //! Reads networks, and carries out what is asked of them. Every function here blocks; `link`
 //! decides where it runs and for how long.
 
-use std::{collections::HashSet, net::IpAddr};
+use std::net::IpAddr;
 
 use model::{
     Fault, FaultKind, Network, NetworkCommand,
@@ -19,12 +19,6 @@ use crate::{
 pub(crate) fn networks(connect: &Connect) -> Result<Vec<Network>, Error> {
     let handles = connect.list_all_networks(0)?;
     handles.iter().filter_map(|handle| gone_is_none(read(handle)).transpose()).collect()
-}
-
-/// The networks that start with their host.
-pub(crate) fn autostarted(connect: &Connect) -> Result<HashSet<Uuid>, Error> {
-    let handles = connect.list_all_networks(sys::VIR_CONNECT_LIST_NETWORKS_AUTOSTART)?;
-    handles.iter().map(|handle| Ok(handle.uuid()?)).collect()
 }
 
 /// One network; none when it does not exist.

@@ -4,7 +4,7 @@
 mod images;
 mod roots;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 use model::{
@@ -29,10 +29,43 @@ pub(crate) fn pools(connect: &Connect) -> Result<Vec<Pool>, Error> {
     handles.iter().filter_map(|handle| gone_is_none(read(handle)).transpose()).collect()
 }
 
-/// The pools that start with their host.
-pub(crate) fn autostarted(connect: &Connect) -> Result<HashSet<Uuid>, Error> {
-    let handles = connect.list_all_storage_pools(sys::VIR_CONNECT_LIST_STORAGE_POOLS_AUTOSTART)?;
-    handles.iter().map(|handle| Ok(handle.uuid()?)).collect()
+/// What a listing says of a pool, without reading it.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Listed {
+    /// Whether it starts with its host.
+    pub(crate) autostart: bool,
+    /// The names of its volumes, while it is active.
+    pub(crate) names: BTreeSet<String>,
+    /// The sizes of some of them, in bytes.
+    pub(crate) sizes: HashMap<String, u64>,
+}
+
+/// Volumes of a pool whose sizes are looked at in one listing; others come in later turns.
+const SIZES: usize = 50;
+
+/// What listings say of all pools: two calls, one for each pool that is active, and one for each of
+/// some volumes.
+pub(crate) fn listed(connect: &Connect, turn: usize) -> Result<HashMap<Uuid, Listed>, Error> {
+    let mut all: HashMap<Uuid, Listed> = HashMap::new();
+    for handle in connect.list_all_storage_pools(sys::VIR_CONNECT_LIST_STORAGE_POOLS_AUTOSTART)? {
+        all.entry(handle.uuid()?).or_default().autostart = true;
+    }
+    for handle in connect.list_all_storage_pools(sys::VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE)? {
+        let pool = all.entry(handle.uuid()?).or_default();
+        // One that was stopped meanwhile has none.
+        let volumes = handle.list_all_volumes(0).unwrap_or_default();
+        let windows = volumes.len().div_ceil(SIZES).max(1);
+        for (at, volume) in volumes.iter().enumerate() {
+            let Ok(name) = volume.name() else { continue };
+            if at / SIZES == turn % windows
+                && let Ok(info) = volume.info()
+            {
+                pool.sizes.insert(name.clone(), info.capacity);
+            }
+            pool.names.insert(name);
+        }
+    }
+    Ok(all)
 }
 
 /// One pool; none when it does not exist.

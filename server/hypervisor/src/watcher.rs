@@ -22,7 +22,7 @@ mod questions;
 mod readings;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -84,6 +84,8 @@ pub(crate) struct Shared {
     pub(crate) claims: Claims,
     /// How often devices of the host came, went or changed.
     pub(crate) devices: AtomicU64,
+    /// What has become another since the last listing of everything; none while nobody lists.
+    changed: Mutex<Option<HashSet<Uuid>>>,
     /// Which command is expected to change a machine, and until when.
     causes: Mutex<HashMap<Uuid, (RequestId, Instant)>>,
     /// The running machines, for those who measure them.
@@ -107,6 +109,7 @@ impl Shared {
             raw,
             claims: Claims::default(),
             devices: AtomicU64::default(),
+            changed: Mutex::default(),
             causes: Mutex::default(),
             running: Mutex::default(),
             settled: watch::Sender::new(false),
@@ -140,6 +143,18 @@ impl Shared {
             Some(domain) => running.insert(id, domain.clone()),
             None => running.remove(&id),
         };
+    }
+
+    /// Notes that a machine, a pool or a network has become another.
+    pub(crate) fn note_changed(&self, id: Uuid) {
+        if let Some(changed) = &mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner) {
+            changed.insert(id);
+        }
+    }
+
+    /// What has become another since this was asked last.
+    pub(crate) fn take_changed(&self) -> HashSet<Uuid> {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner).replace(HashSet::new()).unwrap_or_default()
     }
 
     /// From now on changes of this machine are the effect of that request.
@@ -393,6 +408,9 @@ impl Watcher {
         let stamp = Stamp { timestamp: now, version, cause: self.shared.cause(id), resync };
         let events = diff_domain(&self.config.id, had.as_ref(), next.as_ref(), stamp);
         self.shared.note_running(id, next.as_ref());
+        if !events.is_empty() {
+            self.shared.note_changed(id);
+        }
         match next {
             Some(next) => {
                 self.inventory.domains.insert(id, next);

@@ -1,6 +1,8 @@
 //! A real libvirtd of a test's own.
 
 use std::{
+    net::TcpListener,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Command as Program,
 };
@@ -51,6 +53,23 @@ impl Daemon {
             }
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
+    }
+
+    /// The URI of the same host as one elsewhere is reached, over TCP.
+    pub fn elsewhere(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let socket = self.folder.path().join("sock/libvirt-sock");
+        std::thread::spawn(move || {
+            for far in listener.incoming().map_while(Result::ok) {
+                let near = UnixStream::connect(&socket).expect("libvirtd listens");
+                let (mut from_far, mut to_near) = (far.try_clone().expect("copied"), near.try_clone().expect("copied"));
+                let (mut from_near, mut to_far) = (near, far);
+                std::thread::spawn(move || std::io::copy(&mut from_far, &mut to_near));
+                std::thread::spawn(move || std::io::copy(&mut from_near, &mut to_far));
+            }
+        });
+        format!("qemu+tcp://127.0.0.1:{port}/system")
     }
 
     pub fn file(&self, name: &str, text: &str) -> PathBuf {

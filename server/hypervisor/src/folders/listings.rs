@@ -1,0 +1,98 @@
+//! What listings say that cover everything at once, compared with what they said before: for
+//! hosts elsewhere, whose files cannot be watched. It leaves hints.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use model::Network;
+use uuid::Uuid;
+
+use crate::{
+    domain::{self, Flags},
+    events::{Around, Depth},
+    link::{Lane, Session},
+    network,
+    storage::{self, Listed},
+};
+
+/// What the last listings said.
+#[derive(Default)]
+pub(super) struct Listings {
+    machines: Option<HashMap<Uuid, Flags>>,
+    networks: Option<HashMap<Uuid, Network>>,
+    pools: Option<HashMap<Uuid, Listed>>,
+    /// How often there was a comparison, as each looks at the sizes of some volumes only.
+    turn: usize,
+}
+
+impl Listings {
+    /// Whether nothing has been listed yet.
+    pub(super) fn are_new(&self) -> bool {
+        self.turn == 0
+    }
+
+    /// Lists again and hints at what differs, at everything the first time, as it may have changed
+    /// since it was read. What cannot be listed is left to the slow readings.
+    /// What was read as another meanwhile is read again: a second change of it after that reading
+    /// may have led back to what the last listing said.
+    pub(super) async fn compare(&mut self, session: &Arc<Session>, changed: &HashSet<Uuid>) {
+        if let Ok(machines) = session.call(Lane::Read, domain::flags).await {
+            match &self.machines {
+                Some(had) => {
+                    let differs = machines
+                        .iter()
+                        .filter(|(id, flags)| changed.contains(id) || had.get(id).is_some_and(|had| had != *flags));
+                    differs.for_each(|(id, _)| session.hints.domain(*id, Depth::Whole));
+                }
+                None => session.hints.all_machines(),
+            }
+            self.machines = Some(machines);
+        }
+        let around = &session.hints.around;
+        if let Ok(networks) = session.call(Lane::Read, network::networks).await {
+            let networks: HashMap<Uuid, Network> = networks.into_iter().map(|one| (one.id, one)).collect();
+            match &self.networks {
+                Some(had) => {
+                    let again = changed.iter().copied().filter(|id| networks.contains_key(id));
+                    differing(had, &networks).chain(again).for_each(|id| around.network(id));
+                }
+                None => around.all_networks(),
+            }
+            self.networks = Some(networks);
+        }
+        let turn = self.turn;
+        self.turn += 1;
+        if let Ok(mut pools) = session.call(Lane::Around, move |connect| storage::listed(connect, turn)).await {
+            match &self.pools {
+                Some(had) => {
+                    compare_pools(had, &mut pools, around);
+                    changed.iter().filter(|id| pools.contains_key(id)).for_each(|id| around.pool(*id, false));
+                }
+                None => around.all_pools(),
+            }
+            self.pools = Some(pools);
+        }
+    }
+}
+
+/// What is in one of two maps only, or is another in the other.
+fn differing<T: PartialEq>(had: &HashMap<Uuid, T>, now: &HashMap<Uuid, T>) -> impl Iterator<Item = Uuid> {
+    let ids: HashSet<Uuid> = had.keys().chain(now.keys()).copied().collect();
+    ids.into_iter().filter(|id| had.get(id) != now.get(id))
+}
+
+/// Hints at pools that differ; sizes that were not looked at this time stay as they were.
+fn compare_pools(had: &HashMap<Uuid, Listed>, now: &mut HashMap<Uuid, Listed>, hints: &Around) {
+    for (id, pool) in now.iter_mut() {
+        let Some(had) = had.get(id) else { continue };
+        let resized = pool.sizes.iter().any(|(name, size)| had.sizes.get(name).is_some_and(|had| had != size));
+        if resized || (had.autostart, &had.names) != (pool.autostart, &pool.names) {
+            hints.pool(*id, resized);
+        }
+        for (name, size) in had.sizes.iter().filter(|(name, _)| pool.names.contains(*name)) {
+            pool.sizes.entry(name.clone()).or_insert(*size);
+        }
+    }
+}
