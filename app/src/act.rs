@@ -222,6 +222,19 @@ impl Acts {
         }
     }
 
+    /// Marks the machines again that something waits for, after everything was read anew.
+    #[cfg(feature = "hydrate")]
+    pub(crate) fn mark_held(self) {
+        let held: Vec<(RequestId, &'static str)> =
+            self.held.with_value(|held| held.iter().map(|(_, wish)| (wish.id(), wish.kind())).collect());
+        for (request, kind) in held {
+            let ids = self.running.with_value(|running| running.get(&request).cloned()).unwrap_or_default();
+            for row in ids.iter().filter_map(|id| self.store.rows.get_untracked(id)) {
+                row.pending.set(Some(Pending { request, kind: kind.to_owned() }));
+            }
+        }
+    }
+
     /// Gives up what waits under a notice.
     pub(crate) fn give_up(self, request: RequestId) {
         let waits = self.held.try_update_value(|held| {
@@ -450,6 +463,14 @@ impl Wish {
         match self {
             Self::One(request) => request.request_id,
             Self::Many(request) => request.request_id,
+        }
+    }
+
+    #[cfg(feature = "hydrate")]
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::One(request) => request.command.kind(),
+            Self::Many(request) => request.command.kind(),
         }
     }
 

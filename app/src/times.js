@@ -50,6 +50,9 @@ const moments = () => {
 for (const moment of ["DOMContentLoaded", "shape"]) document.addEventListener(moment, moments);
 addEventListener("formdata", (event) => {
   for (const field of event.target.querySelectorAll("input[type=datetime-local][data-at]")) {
-    if (field.value) event.formData.set(field.name, new Date(field.value).toISOString().slice(0, 16));
+    if (!field.value) continue;
+    // What was not changed is the same moment, also in an hour that the clock has twice.
+    const at = field.value === field.getAttribute("value") ? Number(field.dataset.at) : new Date(field.value);
+    event.formData.set(field.name, new Date(at).toISOString().slice(0, 16));
   }
 });

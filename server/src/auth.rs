@@ -391,7 +391,7 @@ impl Auth {
     /// Records a failure; gives it back.
     async fn failed(&self, name: String, from: &Peer, fault: Fault) -> Fault {
         tracing::warn!(address = from.address(), why = fault.sentence(), "not logged in");
-        let why = Some(Fault::new(fault.kind, fault.reason.clone()));
+        let why = Some(Fault { next: None, ..fault.clone() });
         let note = Note { fault: why, ..Note::of("logInFailed", &name, from.origin.clone()) };
         if !self.may_record() {
             return fault;

@@ -73,9 +73,11 @@ pub struct Backend {
     beside: Mutex<JoinSet<()>>,
 }
 
-/// Commands that an account may send at once, and in each second after that. A batch counts once.
+/// Commands that an account may send at once, and in each second after that. A batch counts once more for every ten parts.
 const COMMANDS_AT_ONCE: u32 = 300;
 const COMMANDS_PER_SECOND: u32 = 30;
+/// Parts of a batch that count as one more command.
+const PARTS_OF_ONE: usize = 10;
 /// Files that an account may read or write on a host at a time: libvirt's connection for them
 /// has four places, and one is left for others.
 const CONTENTS_OF_ONE: usize = 3;
@@ -166,7 +168,17 @@ impl Backend {
     /// # Errors
     /// `TooMany`.
     pub(crate) fn may_send(&self, origin: &Origin) -> Result<(), Fault> {
-        self.commands.take(&limits::account(origin))
+        self.commands.take(&limits::account(origin), 1)
+    }
+
+    /// Whether it may be for so many machines: each is recorded, and costs less than a command by
+    /// itself.
+    ///
+    /// # Errors
+    /// `TooMany`.
+    pub(crate) fn may_send_parts(&self, origin: &Origin, parts: usize) -> Result<(), Fault> {
+        let count = u32::try_from(parts.saturating_sub(1) / PARTS_OF_ONE).unwrap_or(u32::MAX);
+        self.commands.take(&limits::account(origin), count)
     }
 
     /// The log of events.

@@ -43,11 +43,11 @@ impl Rate {
         Self { most: most.into(), per_second: per_second.into(), left: Mutex::default() }
     }
 
-    /// Takes one for somebody.
+    /// Takes so many for somebody.
     ///
     /// # Errors
     /// `TooMany`.
-    pub(crate) fn take(&self, who: &str) -> Result<(), Fault> {
+    pub(crate) fn take(&self, who: &str, count: u32) -> Result<(), Fault> {
         let (mut all, now) = (lock(&self.left), Instant::now());
         if all.len() >= MAX_KNOWN {
             // Who has not come for so long has a full bucket again.
@@ -57,11 +57,11 @@ impl Rate {
         let (left, at) = all.entry(who.to_owned()).or_insert((self.most, now));
         *left = (*left + now.duration_since(*at).as_secs_f64() * self.per_second).min(self.most);
         *at = now;
-        if *left < 1.0 {
+        if *left < f64::from(count) {
             let fault = Fault::new(FaultKind::TooMany, "Too many commands in a short time");
             return Err(fault.with_next("Wait some seconds; send one batch for many machines"));
         }
-        *left -= 1.0;
+        *left -= f64::from(count);
         Ok(())
     }
 }
@@ -142,9 +142,11 @@ mod tests {
     #[tokio::test]
     async fn one_who_takes_all_leaves_others_theirs() {
         let rate = Rate::new(3, 1);
-        assert!((0..3).all(|_| rate.take("jane").is_ok()));
-        assert_eq!(rate.take("jane").expect_err("too many").kind, FaultKind::TooMany);
-        assert!(rate.take("root").is_ok());
+        assert!((0..3).all(|_| rate.take("jane", 1).is_ok()));
+        assert_eq!(rate.take("jane", 1).expect_err("too many").kind, FaultKind::TooMany);
+        assert_eq!(rate.take("mary", 4).expect_err("more than there is").kind, FaultKind::TooMany);
+        assert!(rate.take("mary", 3).is_ok(), "what was refused took nothing");
+        assert!(rate.take("root", 1).is_ok());
         let places = Places::new(2);
         let held = [places.take("jane".into()), places.take("jane".into())];
         assert!(held.iter().all(Option::is_some) && places.take("jane".into()).is_none());
@@ -162,8 +164,8 @@ mod tests {
     #[test]
     fn a_bucket_fills_again() {
         let rate = Rate::new(1, 1_000);
-        rate.take("jane").expect("full");
+        rate.take("jane", 1).expect("full");
         std::thread::sleep(Duration::from_millis(5));
-        rate.take("jane").expect("full again");
+        rate.take("jane", 1).expect("full again");
     }
 }

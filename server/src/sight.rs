@@ -286,6 +286,7 @@ impl Interface for Sight {
         match wish {
             PastWish::Machine(id) => self.machine(id)?,
             PastWish::Task(id) => drop(self.task(*id).await?),
+            PastWish::Audit => self.viewer.role.may(Permission::ReadAudit)?,
             PastWish::Replay if self.narrowed().is_some() => {
                 let fault = Fault::new(FaultKind::NotAllowed, "Replay shows all machines, and you see some of them");
                 return Err(fault.with_next("Look at the history instead"));
@@ -305,6 +306,8 @@ impl Interface for Sight {
     }
 
     async fn accounts(&self, wish: AccountsWish, visit: &Visit) -> Result<Accounts, Fault> {
+        let needed = if wish == AccountsWish::Own { Permission::OwnAccount } else { Permission::ManageAccounts };
+        self.viewer.role.may(needed)?;
         self.backend.accounts(wish, visit).await
     }
 }

@@ -302,6 +302,37 @@ async fn a_viewer_does_not_climb() {
         assert_eq!(form("/manage/users", &jane, body).await, 403, "{body}");
     }
     assert_eq!(form("/manage/tokens", &jane, "do=add&name=t&role=admin").await, 403);
+    // The page that a refused form comes back on is one that its sender may see.
+    site.add("opal", "operator").await;
+    let opal = site.cookie("opal").await;
+    for page in [
+        "/account/sessions",
+        "/account/users",
+        "/account/tokens",
+        "/audit",
+        "/audit?q=x",
+        "//audit",
+        "/./audit",
+        "/%61udit",
+        "/x/../audit",
+    ] {
+        for (path, cookie, body) in [
+            ("/commands", &opal, format!("token={}&do=x&from={page}", Uuid::new_v4())),
+            ("/commands", &opal, format!("token={}&do=setTitle@x&title=x&back={page}", Uuid::new_v4())),
+            ("/manage/sessions", &jane, format!("id=x&back={page}")),
+        ] {
+            let headers = [
+                ("cookie", cookie.as_str()),
+                ("accept", "text/html"),
+                ("content-type", "application/x-www-form-urlencoded"),
+            ];
+            let (status, text) = read(site.server.send("POST", path, &headers, body).await).await;
+            assert!((400..500).contains(&status), "{path} {page}: {status}");
+            for secret in ["Belvedere was started", "Add an account", "Make a token", ">root<"] {
+                assert!(!text.contains(secret), "{path} shows {page}: {secret}");
+            }
+        }
+    }
     // Sessions of others do not end by their numbers, whatever the form says.
     for id in 0..6 {
         let status =

@@ -65,4 +65,17 @@ mod tests {
             assert!(check_lines("description", text).is_err(), "{text:?}");
         }
     }
+
+    proptest::proptest! {
+        /// What is accepted is what XML 1.0 holds, and nothing that a terminal obeys.
+        #[test]
+        fn what_is_accepted_is_a_text_that_xml_holds(text in "\\PC*|(?s).*") {
+            let held = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}');
+            let steers = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
+            let fine = text.chars().all(|c| held(c) && !steers(c));
+            proptest::prop_assert_eq!(check_lines("description", &text).is_ok(), fine);
+            let one_line = fine && !text.chars().any(char::is_control);
+            proptest::prop_assert_eq!(check_line("title", &text).is_ok(), one_line);
+        }
+    }
 }

@@ -75,11 +75,14 @@ impl Form {
         // A password is typed again.
         let value = if kind == Some("password") { String::new() } else { self.value(name, value) };
         let (pattern, title) = pattern.unzip();
+        // With scripts a field is there only when it is needed.
+        let needed = of.as_ref().map(|of| of.replace(' ', ", "));
         view! {
             <label data-of=of>{label} " "
                 <input name=name r#type=kind value=value placeholder=place required=required maxlength=(longest > 0).then_some(longest)
                     pattern=pattern title=title autocomplete=if kind == Some("password") { "new-password" } else { "off" } autocapitalize="none" spellcheck="false"/>
             </label>
+            {needed.map(|of| view! { <small class="muted plain-only">{format!("Needed for: {of}")}</small> }.into_any())}
             {self.wrong(name)}
         }
         .into_any()

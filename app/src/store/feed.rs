@@ -372,6 +372,7 @@ impl Client {
     /// Takes a snapshot for everything; what ended meanwhile is told by it only.
     fn begin_anew(&self, snapshot: &Snapshot) {
         self.store.replace(snapshot);
+        self.acts.mark_held();
         snapshot.tasks.iter().for_each(|task| self.acts.happened(&Change::Task(task.clone())));
     }
 

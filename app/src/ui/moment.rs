@@ -59,7 +59,7 @@ pub(crate) fn following(at: impl Fn() -> u64 + Copy + Send + Sync + 'static, sho
 /// Said beside moments of which the label does not tell the zone; with scripts it is the viewer's.
 #[cfg(feature = "ssr")]
 pub(crate) fn utc_note() -> AnyView {
-    view! { <span class="utc">" (UTC)"</span> }.into_any()
+    view! { <span class="plain-only">" (UTC)"</span> }.into_any()
 }
 
 /// A field for a moment with a label, such as the beginning of what is searched.

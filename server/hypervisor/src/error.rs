@@ -266,6 +266,16 @@ fn other_object(message: &str, name: &str, host: &str) -> Option<Fault> {
     if let Some(volume) = named("no storage vol with matching name '", "'") {
         return Some(missing("volume", volume, choose("volume")));
     }
+    let matching = ["path", "key"].iter().find_map(|by| named(&format!("no storage vol with matching {by} '"), "'"));
+    if let Some(volume) = matching {
+        return Some(missing("volume", volume, choose("volume")));
+    }
+    if let Some(secret) = named("no secret with matching uuid '", "'") {
+        return Some(missing("secret", secret, format!("Define it on {host}, or take the disk away from {name}")));
+    }
+    if let Some(filter) = named("no nwfilter with matching name '", "'") {
+        return Some(missing("network filter", filter, choose("network filter")));
+    }
     if let Some(bridge) = named("Cannot get interface MTU on '", "'") {
         return Some(missing("bridge", bridge, choose("bridge")));
     }

@@ -132,7 +132,8 @@ impl Folders {
                     let again = Instant::now() + RETRY;
                     while Instant::now() < again {
                         if listings.are_new() || self.sink.wants(KIND) {
-                            listings.compare(session, &self.shared.take_changed()).await;
+                            let changed = self.shared.take_changed();
+                            listings.compare(session, changed.as_ref()).await;
                         }
                         sleep(COMPARE).await;
                     }

@@ -193,6 +193,9 @@ fn name<E>(bytes: Vec<u8>) -> Result<String, Stop<E>> {
     if text.contains('\0') { Err(Stop::Broken("a name in its header has a zero in it")) } else { Ok(text) }
 }
 
+/// Bytes of an L1 table at most; QEMU opens no image with a larger one.
+const MAX_L1: u64 = 32 << 20;
+
 /// The first clusters of an empty qcow2 image of version 3 (`compat=1.1`) with clusters of 64 KiB,
 /// which is whole as it stands: header, refcounts, and an L1 table without entries.
 ///
@@ -204,7 +207,7 @@ pub(crate) fn empty_qcow2(capacity: u64) -> Option<Vec<u8>> {
     let table = (entries * 8).div_ceil(CLUSTER);
     // Header, refcount table, refcount block, L1 table; a block counts 32,768 clusters.
     let clusters = 3 + table;
-    if clusters > CLUSTER / 2 || entries > u64::from(u32::MAX) {
+    if entries * 8 > MAX_L1 {
         return None;
     }
     let mut image = vec![0; usize::try_from(clusters * CLUSTER).ok()?];

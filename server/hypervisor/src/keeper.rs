@@ -57,6 +57,8 @@ pub(crate) struct Keeper {
     networks: BTreeMap<Uuid, Arc<Network>>,
     /// The names of the volumes of each pool that is started.
     names: HashMap<Uuid, BTreeSet<String>>,
+    /// The room that libvirt told of each pool last.
+    told_room: HashMap<Uuid, (u64, u64, u64)>,
     /// How much room the pools have; none where their folders are on another machine.
     rooms: Option<Rooms>,
     /// What this host's driver does not know at all.
@@ -72,6 +74,7 @@ impl Keeper {
             pools: BTreeMap::new(),
             networks: BTreeMap::new(),
             names: HashMap::new(),
+            told_room: HashMap::new(),
             rooms: is_local(&config.uri).then(Rooms::default),
             unsupported: BTreeSet::new(),
         }
@@ -127,9 +130,9 @@ impl Keeper {
             let read = session.call(Lane::Around, move |connect| storage::pool(connect, id)).await;
             match read {
                 Ok(mut pool) => {
-                    self.measure(pool.as_mut()).await;
+                    let refreshed = self.measure(pool.as_mut()).await;
                     let told = self.adopt_pool(id, pool, false);
-                    self.look_at_volumes(session, id, told, others).await;
+                    self.look_at_volumes(session, id, (told, refreshed), others).await;
                 }
                 Err(error) => drop(self.trouble(session, "read a storage pool", &error)),
             }
@@ -181,13 +184,13 @@ impl Keeper {
         for mut pool in pools {
             let id = pool.id;
             gone.remove(&id);
-            self.measure(Some(&mut pool)).await;
+            let refreshed = self.measure(Some(&mut pool)).await;
             let told = self.adopt_pool(id, Some(pool), resync);
-            self.look_at_volumes(session, id, told, false).await;
+            self.look_at_volumes(session, id, (told, refreshed), false).await;
         }
         for id in gone {
             let told = self.adopt_pool(id, None, resync);
-            self.look_at_volumes(session, id, told, false).await;
+            self.look_at_volumes(session, id, (told, false), false).await;
         }
         true
     }
@@ -209,6 +212,7 @@ impl Keeper {
             None => {
                 self.pools.remove(&id);
                 self.names.remove(&id);
+                self.told_room.remove(&id);
                 self.shared.volumes.remove(id);
             }
         }
@@ -217,11 +221,16 @@ impl Keeper {
         event
     }
 
-    /// Gives a pool the room that it has now.
-    async fn measure(&mut self, pool: Option<&mut Pool>) {
-        if let Some((rooms, pool)) = self.rooms.as_mut().zip(pool) {
-            rooms.measure(pool).await;
+    /// Gives a pool the room that it has now; says whether libvirt itself tells of another one than
+    /// before, as it does when volumes came, went or grew.
+    async fn measure(&mut self, pool: Option<&mut Pool>) -> bool {
+        let Some(pool) = pool else { return false };
+        let told = (pool.capacity_bytes, pool.allocation_bytes, pool.available_bytes);
+        let refreshed = self.told_room.insert(pool.id, told) != Some(told);
+        if let Some(rooms) = &mut self.rooms {
+            rooms.measure(pool, self.pools.get(&pool.id).map(|had| &**had)).await;
         }
+        refreshed
     }
 
     /// Tells how much room there is, when that is news.
@@ -270,8 +279,17 @@ impl Keeper {
     /// Looks which volumes a pool has now, and publishes which came and went, after what is told
     /// of the pool itself. Whoever hears of either and looks finds what is there now. `changed`
     /// says that a volume that stays may be another.
-    async fn look_at_volumes(&mut self, session: &Arc<Session>, id: Uuid, of_pool: Option<Event>, changed: bool) {
-        let volumes = self.compare_volumes(session, id, of_pool.is_some(), changed).await;
+    async fn look_at_volumes(
+        &mut self,
+        session: &Arc<Session>,
+        id: Uuid,
+        (of_pool, refreshed): (Option<Event>, bool),
+        changed: bool,
+    ) {
+        let otherwise =
+            |event: &Event| !matches!(event, Event::StoragePoolChanged(event) if event.action == Action::Refreshed);
+        let differs = refreshed || of_pool.as_ref().is_some_and(otherwise);
+        let volumes = self.compare_volumes(session, id, differs, changed).await;
         if !volumes.is_empty() {
             self.shared.note_changed(id);
         }

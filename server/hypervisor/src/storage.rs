@@ -4,7 +4,10 @@
 mod images;
 mod roots;
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use model::{
@@ -42,11 +45,13 @@ pub(crate) struct Listed {
 
 /// Volumes of a pool whose sizes are looked at in one listing; others come in later turns.
 const SIZES: usize = 50;
+/// How long a listing looks at sizes, each of which opens a file.
+const SIZES_FOR: Duration = Duration::from_millis(500);
 
 /// What listings say of all pools: two calls, one for each pool that is active, and one for each of
-/// some volumes.
+/// some volumes, as far as there is time.
 pub(crate) fn listed(connect: &Connect, turn: usize) -> Result<HashMap<Uuid, Listed>, Error> {
-    let mut all: HashMap<Uuid, Listed> = HashMap::new();
+    let (mut all, began): (HashMap<Uuid, Listed>, _) = (HashMap::new(), Instant::now());
     for handle in connect.list_all_storage_pools(sys::VIR_CONNECT_LIST_STORAGE_POOLS_AUTOSTART)? {
         all.entry(handle.uuid()?).or_default().autostart = true;
     }
@@ -58,6 +63,7 @@ pub(crate) fn listed(connect: &Connect, turn: usize) -> Result<HashMap<Uuid, Lis
         for (at, volume) in volumes.iter().enumerate() {
             let Ok(name) = volume.name() else { continue };
             if at / SIZES == turn % windows
+                && began.elapsed() < SIZES_FOR
                 && let Ok(info) = volume.info()
             {
                 pool.sizes.insert(name.clone(), info.capacity);

@@ -59,6 +59,13 @@ struct Use {
     identity: Identity,
 }
 
+/// Why a use is not known.
+struct Unknown {
+    fault: Fault,
+    /// Whether a machine may use anything; else an image may be based on something.
+    of_machine: bool,
+}
+
 /// Who uses what on one host, at one moment.
 pub(crate) struct Uses {
     places: Places,
@@ -71,7 +78,7 @@ pub(crate) struct Uses {
     /// All that volumes of started pools are known by, with their names.
     listed: HashMap<Key, (String, String)>,
     /// Why some uses are not known.
-    unknown: Vec<Fault>,
+    unknown: Vec<Unknown>,
 }
 
 /// A chain of images is not followed further than this; libvirt follows 200.
@@ -123,24 +130,43 @@ impl Uses {
             };
             let reason =
                 format!("The storage pool {} {name}, and an image in it may be based on this", shelf.pool.name);
-            self.unknown.push(Fault::denied(reason).with_next(next));
+            self.unknown.push(Unknown { fault: Fault::denied(reason).with_next(next), of_machine: false });
         }
     }
 
     /// Notes what the head of a volume's image names beyond what libvirt tells.
     pub(crate) fn add_named_by_volume(&mut self, volume: &Volume, text: &str) {
+        let user = User { name: volume.name.clone(), ..User::default() };
         for place in named(&volume.path, text) {
             let identity = self.identify(&place);
-            let user = User { name: volume.name.clone(), ..User::default() };
-            self.uses.push(Use { user, by: Some(volume.path.clone()), target: None, raw: false, identity });
+            let known = self.listed_at(&identity).is_some();
+            self.uses.push(Use {
+                user: user.clone(),
+                by: Some(volume.path.clone()),
+                target: None,
+                raw: false,
+                identity,
+            });
+            // What lies in no pool may itself be based on a volume.
+            if let (false, Place::Path(path)) = (known, &place) {
+                self.follow(&user, Some(&volume.path), path);
+            }
         }
+    }
+
+    /// Notes that what an image names cannot be read, so that it may be anything.
+    pub(crate) fn note_unread(&mut self, volume: &Volume, why: &str) {
+        let reason =
+            format!("The header of {} cannot be read, so what it is based on is not known: {why}", volume.name);
+        let next = "Check its storage and refresh its pool, or delete it first";
+        self.unknown.push(Unknown { fault: Fault::denied(reason).with_next(next), of_machine: false });
     }
 
     fn add_machine(&mut self, machine: &Machine, shelves: &[Shelf]) {
         let Some(sources) = &machine.sources else {
             let reason = format!("{} does not answer, and what it uses was never known", machine.name);
-            self.unknown
-                .push(Fault::denied(reason).with_next(format!("Force {} off, or wait until it answers", machine.name)));
+            let next = format!("Force {} off, or wait until it answers", machine.name);
+            self.unknown.push(Unknown { fault: Fault::denied(reason).with_next(next), of_machine: true });
             return;
         };
         let user = User {
@@ -168,13 +194,14 @@ impl Uses {
                 self.uses.push(own(named));
             }
             if let (false, false, Place::Path(path)) = (known, source.complete, &place) {
-                self.follow(&user, path);
+                self.follow(&user, None, path);
             }
         }
     }
 
-    /// Follows what an image outside all pools is based on, for a machine that has it.
-    fn follow(&mut self, user: &User, path: &str) {
+    /// Follows what an image outside all pools is based on, for the machine or the volume (`by`) that
+    /// has it.
+    fn follow(&mut self, user: &User, by: Option<&str>, path: &str) {
         let (mut ahead, mut seen) = (vec![path.to_owned()], BTreeSet::new());
         while let Some(path) = ahead.pop() {
             if !seen.insert(path.clone()) || seen.len() > MAX_CHAIN {
@@ -186,7 +213,7 @@ impl Uses {
                 Err(why) => {
                     let reason = format!("What {path} of {} is based on cannot be read: {why}", user.name);
                     let next = "Make a storage pool of its folder, or take the disk away from the machine";
-                    self.unknown.push(Fault::denied(reason).with_next(next));
+                    self.unknown.push(Unknown { fault: Fault::denied(reason).with_next(next), of_machine: false });
                     continue;
                 }
             };
@@ -197,7 +224,8 @@ impl Uses {
                 if let (false, Place::Path(path)) = (known, &place) {
                     ahead.push(path.clone());
                 }
-                self.uses.push(Use { user: user.clone(), by: None, target: None, raw: false, identity });
+                let by = by.map(str::to_owned);
+                self.uses.push(Use { user: user.clone(), by, target: None, raw: false, identity });
             }
         }
     }
@@ -378,12 +406,24 @@ impl Uses {
         running.find_map(|one| Some((one.user.vm_id?, one.target.clone()?)))
     }
 
-    /// Whether all uses are known.
+    /// Whether all uses are known that a command depends on: of one that destroys something all, of
+    /// any other those of machines, which may be at work.
     ///
     /// # Errors
     /// `Denied`, with what does not tell.
-    pub(crate) fn are_known(&self) -> Result<(), Fault> {
-        self.unknown.first().cloned().map_or(Ok(()), Err)
+    pub(crate) fn are_known(&self, all: bool) -> Result<(), Fault> {
+        let unknown = self.unknown.iter().find(|unknown| all || unknown.of_machine);
+        unknown.map_or(Ok(()), |unknown| Err(unknown.fault.clone()))
+    }
+
+    /// A machine that uses a volume otherwise than as the disk of its own, as what its disk is based
+    /// on or as a kernel.
+    pub(crate) fn used_otherwise(&mut self, pool: &Pool, volume: &Volume) -> Option<&User> {
+        let identity = self.of_place(pool, volume);
+        let own = identity.own.iter().filter_map(|key| self.own.get(key)).flatten();
+        let uses: Vec<&Use> = own.map(|at| &self.uses[*at]).filter(|one| one.user.vm_id.is_some()).collect();
+        let as_disk = |user: &User| uses.iter().any(|one| one.target.is_some() && one.user.vm_id == user.vm_id);
+        uses.iter().map(|one| &one.user).find(|user| !as_disk(user))
     }
 
     /// What disks of machines are that are used as raw.

@@ -65,7 +65,7 @@ fn a_base_is_needed_however_its_overlay_names_it() {
         assert_eq!(names(&uses.of_volume(&pool, &volumes[0])), ["overlay"], "{text}");
         assert!(uses.of_volume(&pool, &volumes[1]).is_empty(), "{text}");
         assert!(uses.of_pool(&pool, &volumes).is_empty(), "they go together");
-        uses.are_known().expect("all of it is");
+        uses.are_known(true).expect("all of it is");
     }
 }
 
@@ -126,7 +126,7 @@ fn where_links_cannot_be_followed_a_file_of_that_name_elsewhere_counts() {
     let mut uses = Uses::of(Places::new(None), &[shelf], &[machine("web", disk)]);
     assert_eq!(names(&uses.of_volume(&pool, &volumes[0])), ["web"]);
     assert!(uses.of_volume(&pool, &volumes[1]).is_empty());
-    uses.are_known().expect("a raw image is based on nothing");
+    uses.are_known(true).expect("a raw image is based on nothing");
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn what_cannot_be_known_is_said_by_the_name_of_what_does_not_tell() {
     let shelf = |volumes| Shelf { pool: pool.clone(), volumes };
     let unknown = |places, shelf, machine| {
         let uses = Uses::of(places, &[shelf], &[machine]);
-        uses.are_known().expect_err("something is not known").reason
+        uses.are_known(true).expect_err("something is not known").reason
     };
     let hung = Machine { sources: None, ..machine("db", "") };
     assert!(unknown(Places::new(None), shelf(Some(Vec::new())), hung).starts_with("db does not answer"));
@@ -160,6 +160,18 @@ fn what_an_overlay_outside_all_pools_is_based_on_is_needed_by_its_machine() {
     };
     let Some(middle) = image("middle", &images.join("base"), "raw") else { return };
     let top = image("top", Path::new("middle"), "qcow2").expect("made");
+    // The same of a volume whose base lies outside, with no machine at all.
+    {
+        let pool = pool("images", &images);
+        let volumes = vec![volume(&pool, "base", ""), volume(&pool, "overlay", &middle.display().to_string())];
+        let shelf = || Shelf { pool: pool.clone(), volumes: Some(volumes.clone()) };
+        let mut uses = Uses::of(Places::new(Some("/".into())), &[shelf()], &[]);
+        assert_eq!(names(&uses.of_volume(&pool, &volumes[0])), ["overlay"]);
+        assert!(uses.of_pool(&pool, &volumes).is_empty(), "they go together");
+        let far = Uses::of(Places::new(None), &[shelf()], &[]);
+        assert!(far.are_known(true).is_err(), "elsewhere nobody can follow it");
+        far.are_known(false).expect("no machine is at work there");
+    }
     let pool = pool("images", &images);
     let volumes = vec![volume(&pool, "base", "")];
     let shelf = Shelf { pool: pool.clone(), volumes: Some(volumes.clone()) };
@@ -169,5 +181,5 @@ fn what_an_overlay_outside_all_pools_is_based_on_is_needed_by_its_machine() {
     let mut found = uses.of_volume(&pool, &Volume { path: middle.display().to_string(), ..volumes[0].clone() });
     found.retain(|user| user.name == "web");
     assert_eq!(found.len(), 1, "each once");
-    uses.are_known().expect("it was read");
+    uses.are_known(true).expect("it was read");
 }

@@ -63,6 +63,8 @@ use crate::{
 const RECONCILE: Duration = Duration::from_secs(30);
 /// How long a start waits for what the journal remembers.
 const REMEMBER_WITHIN: Duration = Duration::from_secs(2);
+/// Changes that are remembered for the next listing; it reads all when there were more.
+const MOST_CHANGED: usize = 10_000;
 /// Machines read in one go.
 const BATCH: usize = 64;
 
@@ -147,14 +149,18 @@ impl Shared {
 
     /// Notes that a machine, a pool or a network has become another.
     pub(crate) fn note_changed(&self, id: Uuid) {
-        if let Some(changed) = &mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner) {
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        if changed.as_ref().is_some_and(|changed| changed.len() >= MOST_CHANGED) {
+            *changed = None;
+        }
+        if let Some(changed) = &mut *changed {
             changed.insert(id);
         }
     }
 
-    /// What has become another since this was asked last.
-    pub(crate) fn take_changed(&self) -> HashSet<Uuid> {
-        self.changed.lock().unwrap_or_else(PoisonError::into_inner).replace(HashSet::new()).unwrap_or_default()
+    /// What has become another since this was asked last; none when that is not known.
+    pub(crate) fn take_changed(&self) -> Option<HashSet<Uuid>> {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner).replace(HashSet::new())
     }
 
     /// From now on changes of this machine are the effect of that request.

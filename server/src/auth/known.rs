@@ -24,13 +24,21 @@ pub(crate) struct Known {
 /// The scope of an account by its groups: their union where one scope can express it, else the
 /// first group's, because merging hosts and tags separately would grant more than the groups do. A
 /// group without a scope adds nothing. None when no scopes are configured.
+///
+/// # Errors
+/// `NotAllowed` when scopes are configured and none is for these groups, as an empty scope would be
+/// everything.
 #[cfg(any(feature = "oidc", feature = "pam"))]
-pub(super) fn scope_of(scopes: &[(String, Scope)], role: Role, is_in: impl Fn(&str) -> bool) -> Option<Scope> {
+pub(super) fn scope_of(
+    (name, role): (&str, Role),
+    scopes: &[(String, Scope)],
+    is_in: impl Fn(&str) -> bool,
+) -> Result<Option<Scope>, Fault> {
     if scopes.is_empty() {
-        return None;
+        return Ok(None);
     }
     if role == Role::Admin {
-        return Some(Scope::default());
+        return Ok(Some(Scope::default()));
     }
     let mut groups: Vec<(&str, Scope)> = Vec::new();
     for (group, scope) in scopes.iter().filter(|(group, _)| is_in(group)) {
@@ -46,11 +54,15 @@ pub(super) fn scope_of(scopes: &[(String, Scope)], role: Role, is_in: impl Fn(&s
     let same_tags = groups.windows(2).all(|pair| pair[0].1.tags == pair[1].1.tags);
     let counted = if same_hosts || same_tags { groups.len() } else { 1 };
     let mut all = Scope::default();
+    if groups.is_empty() {
+        let fault = Fault::new(FaultKind::NotAllowed, format!("{name} is in no group with a scope here"));
+        return Err(fault.with_next("Ask whoever looks after this server"));
+    }
     for (_, scope) in groups.into_iter().take(counted) {
         all.hosts.extend(scope.hosts);
         all.tags.extend(scope.tags);
     }
-    Some(all)
+    Ok(Some(all))
 }
 
 impl Auth {
@@ -138,10 +150,12 @@ mod tests {
             let scope = |words: &str| Scope::from_words(words).expect("a scope");
             all.iter().map(|(group, words)| ((*group).to_owned(), scope(words))).collect()
         };
-        let seen = |all: &[(&str, &str)], role| scope_of(&scopes(all), role, |group| group != "other");
-        let words = |all| seen(all, Role::Viewer).expect("somebody says it").words();
-        assert_eq!(seen(&[], Role::Viewer), None, "nobody says it");
-        assert_eq!(seen(&[("a", "atlas")], Role::Admin), Some(Scope::default()));
+        let seen = |all: &[(&str, &str)], role| scope_of(("jane", role), &scopes(all), |group| group != "other");
+        let words = |all| seen(all, Role::Viewer).expect("let in").expect("somebody says it").words();
+        assert_eq!(seen(&[], Role::Viewer), Ok(None), "nobody says it");
+        assert_eq!(seen(&[("a", "atlas")], Role::Admin), Ok(Some(Scope::default())));
+        let none = seen(&[("other", "atlas")], Role::Viewer).expect_err("nothing is not everything");
+        assert!(none.kind == FaultKind::NotAllowed && none.reason.contains("jane"), "{none:?}");
         assert_eq!(words(&[("a", "atlas"), ("a", "#web")]), "atlas #web", "both of one group");
         assert_eq!(words(&[("a", "atlas"), ("b", "hermes"), ("other", "zeus")]), "atlas hermes");
         assert_eq!(words(&[("a", "#web"), ("b", "#db")]), "#db #web");

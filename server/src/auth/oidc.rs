@@ -198,7 +198,7 @@ impl Provider {
             let reason = format!("{name} has no role here: the claim {} names none", self.config.claim);
             Fault::new(FaultKind::NotAllowed, reason).with_next("Ask whoever looks after the provider")
         })?;
-        let scope = scope_of(&self.config.scopes, role, |value| values.contains(&value));
+        let scope = scope_of((name, role), &self.config.scopes, |value| values.contains(&value))?;
         Ok(Known { subject: format!("{}#{subject}", self.config.issuer), name: name.to_owned(), role, scope })
     }
 

@@ -128,6 +128,6 @@ fn known(config: &Pam, name: &str) -> Result<Known, Fault> {
         Fault::new(FaultKind::NotAllowed, format!("{name} is in no group that may do anything here"))
             .with_next("Ask whoever looks after this server")
     })?;
-    let scope = scope_of(&config.scopes, role, |group| groups.iter().any(|own| own == group));
+    let scope = scope_of((name, role), &config.scopes, |group| groups.iter().any(|own| own == group))?;
     Ok(Known { subject: subject(name), name: name.to_owned(), role, scope })
 }

@@ -112,11 +112,16 @@ impl Fetcher {
         // Addresses of version 6 stand in brackets there.
         let plain = name.trim_start_matches('[').trim_end_matches(']');
         let (plain, look_ups) = (plain.to_owned(), self.look_ups.clone());
-        let looking = tokio::spawn(async move {
-            let Ok(_place) = look_ups.acquire_owned().await else { return Ok(Vec::new()) };
-            // Whoever goes away leaves the place taken until the resolver has answered.
-            lookup_host((plain.as_str(), port)).await.map(Iterator::collect)
-        });
+        let looking = async {
+            // Whoever does not wait any more waits for no place, either.
+            let place = look_ups.acquire_owned().await;
+            let looking = tokio::spawn(async move {
+                // Whoever goes away leaves the place taken until the resolver has answered.
+                let _place = place;
+                lookup_host((plain.as_str(), port)).await.map(Iterator::collect)
+            });
+            looking.await
+        };
         let found: Vec<_> = match timeout(CONNECT_WITHIN, looking).await {
             Ok(Ok(Ok(found))) => found,
             Ok(Ok(Err(error))) => return Err(refused(url, &format!("its name is not known: {error}"))),
@@ -185,7 +190,13 @@ fn says(error: &reqwest::Error) -> String {
 /// Whether an address is where a cloud tells a machine of itself (link-local, and Amazon's,
 /// Alibaba's and Oracle's own).
 fn is_of_a_cloud(address: IpAddr) -> bool {
-    const METADATA: [IpAddr; 4] = [
+    const METADATA: [IpAddr; 10] = [
+        IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
+        IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),
+        IpAddr::V4(Ipv4Addr::new(169, 254, 42, 42)),
+        IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
+        IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+        IpAddr::V6(Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)),
         IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
         IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
         IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),

@@ -33,7 +33,7 @@ use crate::{
 /// An upload whose next piece does not come within this is given up.
 const PIECE_WITHIN: Duration = Duration::from_secs(600);
 /// How much of a file is written before it counts, in bytes.
-const PUMPED: u64 = 16 << 20;
+const PUMPED: u64 = 4 << 20;
 /// Parts that wait for libvirt.
 pub(crate) const WAITING: usize = 8;
 
@@ -258,9 +258,10 @@ impl Backend {
         while from < upload.size {
             self.tell(record, upload, from);
             let length = PUMPED.min(upload.size - from);
-            let (parts, taken) = mpsc::channel(WAITING);
-            let feed = async {
-                let mut missing = length;
+            // A piece is there as a whole before it is written: a slow source holds none of the host's
+            // few places for content.
+            let gather = async {
+                let (mut parts, mut missing) = (Vec::new(), length);
                 while missing > 0 {
                     if rest.is_empty() {
                         rest = source.next().await?.ok_or_else(|| source.cut_short())?;
@@ -268,25 +269,26 @@ impl Backend {
                     let part = rest.split_to(rest.len().min(usize::try_from(missing).unwrap_or(usize::MAX)));
                     digest.update(&part);
                     missing -= part.len() as u64;
+                    parts.push(part);
+                }
+                Ok::<Vec<Bytes>, Fault>(parts)
+            };
+            let parts = tokio::select! {
+                gathered = timeout(PIECE_WITHIN, gather) => gathered.map_err(|_| too_slow(&record.intent.name))??,
+                () = record.cancel.notified() => return Err(cancelled(&record.intent.name)),
+            };
+            self.check_write(&upload.pool, &upload.name).await?;
+            let (feed, taken) = mpsc::channel(WAITING);
+            let fed = async move {
+                for part in parts {
                     // Whoever takes it says what is wrong.
-                    if parts.send(Ok(part)).await.is_err() {
+                    if feed.send(Ok(part)).await.is_err() {
                         break;
                     }
                 }
-                drop(parts);
-                Ok(())
-            };
-            // What is being written ends before anything else is done with the volume.
-            let fed = async {
-                tokio::select! {
-                    fed = feed => fed,
-                    () = record.cancel.notified() => Err(cancelled(&record.intent.name)),
-                }
             };
             let write = host.write_volume(upload.pool.id, &upload.name, (from, length), taken);
-            let piece = timeout(PIECE_WITHIN, async { tokio::join!(fed, write) }).await;
-            let (fed, written) = piece.map_err(|_| too_slow(&record.intent.name))?;
-            fed.and(written)?;
+            tokio::join!(fed, write).1?;
             from += length;
             upload.offset.send_replace(from);
         }

@@ -90,8 +90,13 @@ async fn keep_events(backend: Arc<Backend>) {
 struct Lost(HashMap<HostId, String>);
 
 impl Lost {
-    /// Whether an event says what is written already.
+    /// Whether an event says what is written already, or is soon overtaken: how much room a pool has.
     fn is_known(&mut self, event: &Past) -> bool {
+        if event.kind == "storage-pool-changed" {
+            let told = Event::parse(event.kind, &event.data);
+            return matches!(told, Ok(Some(Event::StoragePoolChanged(told)))
+                if told.action == event::Action::Refreshed && told.cause.is_none());
+        }
         let Some(host) = event.host.as_ref().filter(|_| event.kind == "connection-status-changed") else {
             return false;
         };
@@ -129,6 +134,8 @@ async fn write_from(backend: &Backend, lost: &mut Lost, position: u64) -> u64 {
             data: format!("{{\"lost\":{missed},\"timestamp\":{}}}", now()),
         };
         backend.journal.events.append(vec![gap]).await.ok();
+        // That a host was there again may be among what is missing.
+        *lost = Lost::default();
         return cursor.seq;
     };
     let next = position + past.len() as u64;

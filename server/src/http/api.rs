@@ -44,6 +44,7 @@ pub(crate) async fn batch(
 ) -> Result<(StatusCode, Json<Receipt>), Failed> {
     sight.backend.may_send(&origin)?;
     let Json(request) = request.map_err(unreadable)?;
+    sight.backend.may_send_parts(&origin, request.targets.len())?;
     // One that is out of sight is a mistake or worse, so nothing of it begins.
     for id in &request.targets {
         sight.machine(&DomainRef { host: request.host.clone(), id: *id })?;

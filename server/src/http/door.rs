@@ -44,6 +44,13 @@ enum Access {
     NeedsAll(Permission),
 }
 
+/// Whether somebody may have a page at an address of ours, as when it is asked for by itself.
+pub(super) fn may_see(viewer: &Viewer, address: &str) -> bool {
+    let path = routes::inner(address.split(['?', '#']).next().unwrap_or_default());
+    let needed = access(&Method::GET, None, path).filter(|_| !super::guard::leaves(path));
+    matches!(needed, Some(Access::Needs(permission)) if viewer.role.may(permission).is_ok())
+}
+
 /// The decision for a route; none closes it.
 fn access(method: &Method, route: Option<&str>, path: &str) -> Option<Access> {
     use Access::{Needs, NeedsAll, Public};

@@ -119,8 +119,13 @@ pub(crate) async fn form(
     // People get the page of the form, with what they typed.
     let page = super::back_to(fields.get("from").or_else(|| fields.get("back")), routes::VMS);
     let wish = fields.get("do").unwrap_or_default().to_owned();
+    let back = match wish.split_once('@').map_or("", |(kind, _)| kind) {
+        kind if PoolCommand::KINDS.contains(&kind) => routes::STORAGE,
+        kind if NetworkCommand::KINDS.contains(&kind) => routes::NETWORKS,
+        _ => routes::VMS,
+    };
     let refused = Refused { wish, fields: fields.0, fault };
-    pages.refused(&page, super::pages::theme(&headers), &admitted.visit(), refused).await
+    pages.refused((&page, back), &headers, &admitted.visit(), refused).await
 }
 
 async fn take(sight: Sight, origin: Origin, fields: &Fields, scripted: bool) -> Result<Response, Fault> {
@@ -134,6 +139,7 @@ async fn take(sight: Sight, origin: Origin, fields: &Fields, scripted: bool) -> 
         .ok_or_else(|| Fault::invalid("do", "no action was chosen"))?;
     sight.backend.may_send(&origin)?;
     let (command, targets) = (wanted(kind, fields)?, fields.targets(kind, target, token)?);
+    sight.backend.may_send_parts(&origin, targets.len())?;
     let back = super::back_to(fields.get("back"), routes::VMS);
     let hosts = sight.backend.feed().snapshot().hosts;
     let name_of = |id: &DomainRef| command.target_name(hosts.hosts.get(&id.host)?, id.id);

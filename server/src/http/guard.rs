@@ -65,7 +65,7 @@ impl Guard {
 
 /// Whether a path has a segment that means another place, however it is written: what one part of
 /// us takes for public, another one could resolve to something else.
-fn leaves(path: &str) -> bool {
+pub(super) fn leaves(path: &str) -> bool {
     // Twice, as something behind us may decode once more.
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let once = decoded(path);

@@ -101,7 +101,7 @@ impl Connections {
 }
 
 /// An address, of IPv6 its network: whoever has one has all of it.
-fn network_of(address: IpAddr) -> IpAddr {
+pub(super) fn network_of(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(address) if !address.is_loopback() => IpAddr::from((u128::from(address) >> 64 << 64).to_be_bytes()),
         other => other,

@@ -16,7 +16,7 @@ use qrcodegen::{QrCode, QrCodeEcc};
 use super::{
     door::{Admitted, Door, field},
     guard::Addressed,
-    pages::{Pages, theme},
+    pages::Pages,
     status,
 };
 use crate::auth::Shown;
@@ -80,7 +80,7 @@ impl Again {
         let fields: Vec<_> = shown.map(|(name, value)| (name.clone(), value.clone())).collect();
         let wish = form.1.text("do");
         let refused = Refused { wish: format!("{wish}@{kind}"), fields, fault };
-        self.pages.refused(&routes::at(page), theme(headers), &self.admitted.visit(), refused).await
+        self.pages.refused((&routes::at(page), page), headers, &self.admitted.visit(), refused).await
     }
 }
 

@@ -15,13 +15,13 @@ use std::{
 
 use app::{
     backend::{Answer, Backend as Interface, Beforehand, FormToken, Refused, Theme, Visit},
-    routes, shell,
+    plain, routes, shell,
 };
 use axum::{
     Extension,
     body::{Body, Bytes},
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use futures_util::stream;
@@ -32,7 +32,10 @@ use model::{FaultKind, Permission, Viewer};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::{assets::Assets, door::Admitted};
+use super::{
+    assets::Assets,
+    door::{self, Admitted},
+};
 use crate::{Backend, sight::Sight};
 
 /// Pages that are kept of one position.
@@ -111,14 +114,29 @@ impl Pages {
 
     /// The page of a form that was refused: with what was typed, and why. It is not taken over
     /// by a program, which would look for the page of its address.
-    pub(super) async fn refused(&self, address: &str, theme: Theme, visit: &Visit, refused: Refused) -> Response {
-        let (status, too_many) = (super::status(&refused.fault), refused.fault.kind == FaultKind::TooMany);
-        let page = self.drawn(address, theme, visit, Some(Arc::new(refused))).await;
-        let mut answer = Self::answer(&Page { status, ..page });
-        if too_many {
-            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    ///
+    /// Whoever asks too much, or names a page that is not theirs to see, gets a small one that
+    /// leads `back`.
+    pub(super) async fn refused(
+        &self,
+        (address, back): (&str, &'static str),
+        headers: &HeaderMap,
+        visit: &Visit,
+        refused: Refused,
+    ) -> Response {
+        let (status, kind) = (super::status(&refused.fault), refused.fault.kind);
+        let too_many = matches!(kind, FaultKind::TooMany | FaultKind::Busy);
+        let is_page = address.len() <= MAX_ADDRESS && address.parse::<Uri>().is_ok();
+        if too_many || !is_page || !door::may_see(&visit.viewer, address) {
+            let page = plain::Page::Refused { why: refused.fault.sentence(), back };
+            let mut answer = door::plain_page(status, headers, &self.assets.names, page);
+            if kind == FaultKind::TooMany {
+                answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            }
+            return answer;
         }
-        answer
+        let page = self.drawn(address, theme(headers), visit, Some(Arc::new(refused))).await;
+        Self::answer(&Page { status, ..page })
     }
 
     async fn render(&self, address: &str, theme: Theme, visit: &Visit) -> Page {

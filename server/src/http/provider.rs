@@ -45,7 +45,10 @@ pub(crate) async fn begin(
         return door.refused(&Fault::new(FaultKind::NotFound, "No provider is set"), &headers, routes::LOG_IN);
     };
     let redirect = format!("{}{}", door.address(&at), routes::BACK_FROM_PROVIDER);
-    match provider.begin(redirect, next_page(&fields), origin.address.as_deref().unwrap_or_default()).await {
+    // Who has one address of version 6 has a network of them.
+    let from = origin.address.as_deref().and_then(|address| address.parse().ok()).map(super::held::network_of);
+    let from = from.map(|network| network.to_string()).unwrap_or_default();
+    match provider.begin(redirect, next_page(&fields), &from).await {
         Ok((address, state)) => with_cookie(&door, &state, KEPT, Redirect::to(&address).into_response()),
         Err(fault) => door.refused(&fault, &headers, routes::LOG_IN),
     }

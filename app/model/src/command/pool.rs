@@ -346,7 +346,9 @@ impl PoolCommand {
             }
             Self::WipeVolume { .. } => (machines, "so it cannot be wiped", "Take the disk away from the machine first"),
             Self::ResizeVolume { .. } => {
-                (volumes, "so it cannot get another size", "Resize what is based on it instead")
+                let silent = machines.into_iter().filter(|user| user.unresponsive);
+                let all = volumes.into_iter().chain(silent).collect();
+                (all, "so it cannot get another size", "Resize what is based on it instead")
             }
             Self::CloneVolume { .. } => (active, "so a copy would not be whole", "Shut the machine down first"),
             Self::CreateVolume { .. } => (active, "so nothing can be based on it", "Shut the machine down first"),

@@ -16,16 +16,23 @@ pub(super) fn keep(view: Memo<View>, grown: RwSignal<usize>) {
     let address = move || view.with_untracked(|view| view.on_page(view.page));
     let later = StoredValue::new_local(None::<Timeout>);
     let scrolled = window_event_listener_untyped("scroll", move |_| {
+        let (at, here) = (address(), path());
         let save = move || {
-            if let Some(grown) = grown.try_get_untracked() {
-                save(&address(), grown);
+            // It may be another list by now, or another page.
+            if let Some(grown) = grown.try_get_untracked().filter(|_| address() == at && path() == here) {
+                save(&at, grown);
             }
         };
         later.try_set_value(Some(Timeout::new(REST, save)));
     });
-    // Who clicks may leave before the page has stood still.
+    // Who clicks may leave before the page has stood still. Browsers count these changes, so no
+    // key that is held down makes one.
     let pressed = window_event_listener_untyped("pointerdown", move |_| save(&address(), grown.get_untracked()));
-    let typed = window_event_listener_untyped("keydown", move |_| save(&address(), grown.get_untracked()));
+    let typed = window_event_listener(leptos::ev::keydown, move |event| {
+        if event.key() == "Enter" && !event.repeat() {
+            save(&address(), grown.get_untracked());
+        }
+    });
     Effect::new(move || {
         view.track();
         let (pages, y) = kept(&address()).unwrap_or_default();
@@ -39,6 +46,11 @@ pub(super) fn keep(view: Memo<View>, grown: RwSignal<usize>) {
         [scrolled, pressed, typed].into_iter().for_each(|listener| listener.remove());
         later.dispose();
     });
+}
+
+/// The path of the page.
+fn path() -> String {
+    window().location().pathname().unwrap_or_default()
 }
 
 /// Puts the place into the current entry of the history.

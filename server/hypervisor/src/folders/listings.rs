@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{self, Flags},
+    error::Error,
     events::{Around, Depth},
     link::{Lane, Session},
     network,
@@ -23,6 +24,9 @@ pub(super) struct Listings {
     machines: Option<HashMap<Uuid, Flags>>,
     networks: Option<HashMap<Uuid, Network>>,
     pools: Option<HashMap<Uuid, Listed>>,
+    /// Whether some storage hangs whoever lists it. It is not asked again in this session, as each
+    /// question that hangs takes a place from those that matter.
+    pools_hang: bool,
     /// How often there was a comparison, as each looks at the sizes of some volumes only.
     turn: usize,
 }
@@ -37,7 +41,12 @@ impl Listings {
     /// since it was read. What cannot be listed is left to the slow readings.
     /// What was read as another meanwhile is read again: a second change of it after that reading
     /// may have led back to what the last listing said.
-    pub(super) async fn compare(&mut self, session: &Arc<Session>, changed: &HashSet<Uuid>) {
+    pub(super) async fn compare(&mut self, session: &Arc<Session>, changed: Option<&HashSet<Uuid>>) {
+        let nothing = HashSet::new();
+        if changed.is_none() {
+            (self.machines, self.networks, self.pools) = (None, None, None);
+        }
+        let changed = changed.unwrap_or(&nothing);
         if let Ok(machines) = session.call(Lane::Read, domain::flags).await {
             match &self.machines {
                 Some(had) => {
@@ -64,15 +73,22 @@ impl Listings {
         }
         let turn = self.turn;
         self.turn += 1;
-        if let Ok(mut pools) = session.call(Lane::Around, move |connect| storage::listed(connect, turn)).await {
-            match &self.pools {
-                Some(had) => {
-                    compare_pools(had, &mut pools, around);
-                    changed.iter().filter(|id| pools.contains_key(id)).for_each(|id| around.pool(*id, false));
+        if self.pools_hang {
+            return;
+        }
+        match session.call(Lane::Around, move |connect| storage::listed(connect, turn)).await {
+            Ok(mut pools) => {
+                match &self.pools {
+                    Some(had) => {
+                        compare_pools(had, &mut pools, around);
+                        changed.iter().filter(|id| pools.contains_key(id)).for_each(|id| around.pool(*id, false));
+                    }
+                    None => around.all_pools(),
                 }
-                None => around.all_pools(),
+                self.pools = Some(pools);
             }
-            self.pools = Some(pools);
+            Err(Error::TimedOut { .. }) => self.pools_hang = true,
+            Err(_) => {}
         }
     }
 }

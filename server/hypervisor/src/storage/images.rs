@@ -136,7 +136,7 @@ pub(super) fn clone(
     let copy = match (proven, look.is_believed_raw(&known)) {
         // libvirt would take it for what its guest made it look like.
         (Format::Raw, false) => copy_bytes(connect, pool, (source, spec), files)?,
-        (Format::Qcow2, true) if look.real => return Err(stale(&known.name)),
+        (Format::Qcow2, _) if look.real && known.format != "qcow2" => return Err(stale(&known.name)),
         _ => StorageVol::create_xml_from(pool, &xml::storage::volume_definition(&spec, files), source, 0)?,
     };
     look.note_raw(&copy, proven == Format::Raw)
@@ -241,7 +241,7 @@ pub(super) fn resize(
             let next = "Resize it while its machine runs";
             return Err(Error::Said(Fault::denied(reason).with_next(next)));
         }
-        (Format::Qcow2, true) if look.real => return Err(stale(&known.name)),
+        (Format::Qcow2, _) if look.real && known.format != "qcow2" => return Err(stale(&known.name)),
         _ => {}
     }
     grows(&known.name, volume.info()?.capacity, bytes)?;
@@ -262,15 +262,15 @@ pub(super) fn wipe(connect: &Connect, volume: &StorageVol, look: &mut Look) -> R
     let known = super::volume(volume)?;
     let identity = look.identity(&known.name, &known.path);
     let qcow2 = known.format == "qcow2" && look.pool.keeps_files() && !look.raw.is_raw(identity.own.iter());
-    volume.wipe(0)?;
-    if qcow2 {
-        let empty = image::empty_qcow2(known.capacity_bytes).ok_or_else(|| {
-            let reason = format!("{} is wiped, and too large to be an image again", known.name);
+    let empty = match qcow2 {
+        true => Some(image::empty_qcow2(known.capacity_bytes).ok_or_else(|| {
+            let reason = format!("{} says that it is larger than a qcow2 image can be", known.name);
             Error::Said(Fault::new(FaultKind::Refused, reason).with_next("Delete it, and create it anew"))
-        })?;
-        write_part(connect, volume, 0, &empty)?;
-    }
-    Ok(())
+        })?),
+        false => None,
+    };
+    volume.wipe(0)?;
+    empty.map_or(Ok(()), |empty| write_part(connect, volume, 0, &empty))
 }
 
 /// Whether what was brought into a volume may stay there: whatever it is, it names no file that is
