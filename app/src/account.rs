@@ -66,11 +66,19 @@ pub(crate) fn AccountPage() -> impl IntoView {
 /// The account behind a button; without accounts a mark that says so.
 #[component]
 pub(crate) fn AccountMenu() -> impl IntoView {
-    let Viewer { name, role, scope } = use_store().viewer();
+    let Viewer { name, role, scope, open } = use_store().viewer();
     let Some(name) = name else {
-        let why = "No accounts exist, so no one signs in by name. Create one: belvedere user add NAME --role admin";
-        return view! { <a class="tag" title=why href=routes::at(routes::USERS) rel="external">"No accounts"</a> }
-            .into_any();
+        let (mark, why) = match open {
+            true => (
+                "Open to everyone",
+                "Anyone who can reach this server has full access: it runs with --auth off, or shows the demonstration only",
+            ),
+            false => (
+                "No accounts",
+                "No accounts exist, so no one signs in by name. Create one: belvedere user add NAME --role admin",
+            ),
+        };
+        return view! { <a class="tag" title=why href=routes::at(routes::USERS) rel="external">{mark}</a> }.into_any();
     };
     let label = format!("Account {name}");
     view! {

@@ -125,8 +125,12 @@ impl Initial {
             stats.splice(0..0, backend.recent(&id));
         }
         // Whoever is not known sees what the least may.
-        let viewer =
-            use_context().unwrap_or(Viewer { name: None, role: model::Role::Viewer, scope: Default::default() });
+        let viewer = use_context().unwrap_or(Viewer {
+            name: None,
+            role: model::Role::Viewer,
+            scope: Default::default(),
+            open: false,
+        });
         let mut snapshot = backend.snapshot();
         // Pages that show them are drawn by the server.
         for host in Arc::make_mut(&mut snapshot.hosts).hosts.values_mut() {

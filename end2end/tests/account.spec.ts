@@ -56,13 +56,13 @@ test("the link of the start signs in, also without an account", async ({ page })
 test("the link of the first start makes the first account, once", async ({ page, demo }) => {
   const link = /(http\S+\/setup\/\w+)/.exec(demo.said)![1];
   await page.goto(demo.url);
-  await expect(page.getByText("No accounts")).toBeVisible();
+  await expect(page.getByText("Open to everyone")).toBeVisible();
   await page.goto(link);
   await page.getByLabel("Name").fill("root");
   await page.getByLabel("Password").fill(password);
   await page.getByRole("button", { name: "Make the account" }).click();
   await expect(page.getByRole("heading", { name: "Overview" })).toBeVisible();
-  await expect(page.getByText("No accounts")).toHaveCount(0);
+  await expect(page.getByText("Open to everyone")).toHaveCount(0);
   await recorded(page, demo, "Account was added", "root");
   await page.goto(link);
   await expect(page.getByRole("alert")).toContainText("made the first account already");

@@ -222,7 +222,7 @@ impl Auth {
     /// When the accounts cannot be read; then nobody gets in.
     pub(crate) async fn viewer(&self, shown: Option<&Shown>, by: By) -> Result<Option<Viewer>, Fault> {
         if !self.is_required().await? {
-            return Ok(Some(Viewer::anybody()));
+            return Ok(Some(Viewer { open: true, ..Viewer::anybody() }));
         }
         let Some(shown) = shown else { return Ok(None) };
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&shown.hash()).cloned();
@@ -247,7 +247,12 @@ impl Auth {
             }
             Shown::Token(hash) => {
                 let found = accounts.read(move |connection| accounts::token(connection, &hash, now)).await?;
-                Ok(found.map(|token| Viewer { name: Some(token.name), role: token.role, scope: token.scope }))
+                Ok(found.map(|token| Viewer {
+                    name: Some(token.name),
+                    role: token.role,
+                    scope: token.scope,
+                    open: false,
+                }))
             }
             Shown::Session(hash) => {
                 let found = accounts.read(move |connection| accounts::session(connection, &hash, now)).await?;
@@ -256,7 +261,7 @@ impl Auth {
                     // A disk that is full ends no session that is in use.
                     accounts.write(move |connection| accounts::touch_session(connection, &hash, now)).await.ok();
                 }
-                Ok(Some(Viewer { name: Some(user.name), role: user.role, scope: user.scope }))
+                Ok(Some(Viewer { name: Some(user.name), role: user.role, scope: user.scope, open: false }))
             }
         }
     }

@@ -40,7 +40,7 @@ impl LocalPeer {
         let uid = self.0.filter(|uid| *uid == 0 || *uid == nix::unistd::Uid::effective().as_raw())?;
         let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
         let name = user.map_or_else(|| uid.to_string(), |user| user.name);
-        Some(Viewer { name: Some(format!("{name} (local)")), role: Role::Admin, scope: Scope::default() })
+        Some(Viewer { name: Some(format!("{name} (local)")), role: Role::Admin, scope: Scope::default(), open: false })
     }
 }
 

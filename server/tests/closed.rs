@@ -27,6 +27,22 @@ fn link(server: &Running) -> String {
     said[at..].split_whitespace().next().expect("a link").to_owned()
 }
 
+/// One page of each kind.
+const PAGES: [&str; 12] = [
+    "/",
+    "/vms",
+    "/hosts",
+    "/storage",
+    "/storage/new",
+    "/networks",
+    "/networks/new",
+    "/tasks",
+    "/audit",
+    "/history",
+    "/history/errors",
+    "/account/users",
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_host_is_open_to_nobody_but_who_has_the_link_of_the_start() {
     let arguments = [REAL.as_slice(), &["--auth", "auto"]].concat();
@@ -46,8 +62,13 @@ async fn a_real_host_is_open_to_nobody_but_who_has_the_link_of_the_start() {
     assert!(!known.contains(link.rsplit('/').next().expect("a secret")), "what stands in an address is no session");
     let headers = [("cookie", known.as_str())];
     assert_eq!(read(server.send("GET", "/api/v1/inventory", &headers, "").await).await.0, 200);
-    let (status, page) = read(server.send("GET", "/vms", &headers, "").await).await;
-    assert!(status == 200 && page.contains("No accounts"), "it says so on each page");
+    for page in PAGES {
+        let (status, text) = read(server.send("GET", page, &headers, "").await).await;
+        assert!(
+            status == 200 && text.contains("No accounts") && !text.contains("Open to everyone"),
+            "{page}: {status}"
+        );
+    }
     // The first account ends it.
     let form = [("content-type", "application/x-www-form-urlencoded")];
     let made = server.send("POST", &link, &form, "name=root&password=a+long+enough+password").await;
@@ -68,7 +89,10 @@ async fn only_the_demonstration_alone_and_who_says_so_is_open() {
         let server = Running::with(&arguments).await;
         assert_eq!(server.get("/api/v1/inventory").await.0, status, "{arguments:?}");
         if status == 200 {
-            assert!(server.get("/vms").await.1.contains("No accounts"), "{arguments:?}");
+            for page in PAGES {
+                let (status, text) = server.get(page).await;
+                assert!(status == 200 && text.contains("Open to everyone"), "{arguments:?} {page}: {status}");
+            }
         }
     }
 }

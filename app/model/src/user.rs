@@ -108,6 +108,9 @@ pub struct Viewer {
     /// What it sees.
     #[serde(default, skip_serializing_if = "Scope::is_everything")]
     pub scope: Scope,
+    /// Whether nobody is asked who they are, so that whoever reaches the server is this one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub open: bool,
 }
 
 /// What of all machines somebody sees: those on one of these hosts that have one of these
@@ -224,7 +227,7 @@ impl Viewer {
 
     /// Whoever reaches a server without accounts.
     pub fn anybody() -> Self {
-        Self { name: None, role: Role::Admin, scope: Scope::default() }
+        Self { name: None, role: Role::Admin, scope: Scope::default(), open: false }
     }
 }
 

@@ -150,7 +150,7 @@ impl Client {
     /// Tabs share a stream when the same person sees the same: whoever logs in after somebody
     /// else must not hear theirs.
     fn stream_name(&self) -> String {
-        let Viewer { name, role, scope } = self.store.viewer();
+        let Viewer { name, role, scope, .. } = self.store.viewer();
         format!("belvedere-stream{} {} {} {}", routes::base(), name.unwrap_or_default(), role.name(), scope.words())
     }
 

@@ -91,11 +91,35 @@ impl Places {
         Self { root, mounts, servers, resolved: HashMap::new(), folders: HashMap::new() }
     }
 
-    /// Where disks and file servers are mounted, but those of the system.
+    /// As `new`, with another table of mounts.
+    #[cfg(test)]
+    pub(crate) fn with_mounts(table: &str) -> Self {
+        let mounts = table.lines().filter_map(|line| mount(line.as_bytes())).collect();
+        Self { mounts, ..Self::new(Some("/".into())) }
+    }
+
+    /// Where disks and file servers are mounted, but where systems and people keep other things.
     pub(crate) fn mounts(&self) -> Vec<PathBuf> {
         let real = self.mounts.iter().filter(|mount| mount.of_disk || mount.of_server);
         let folders = real.map(|mount| mount.at.clone());
-        folders.filter(|at| !model::storage::is_of_the_system(at)).collect()
+        let keeps_others = |at: &Path| OTHERS.iter().any(|folder| at.starts_with(folder));
+        folders.filter(|at| !model::storage::is_of_the_system(at) && !keeps_others(at)).collect()
+    }
+
+    /// The block devices that the host itself uses, with what for: what is mounted, and where is
+    /// swapped to.
+    pub(crate) fn used_by_host(&self) -> Vec<(PathBuf, String)> {
+        let Some(root) = &self.root else { return Vec::new() };
+        let mounted = self.mounts.iter().filter_map(|mount| {
+            let device = mount.device.clone()?;
+            Some((device, format!("mounted at {}", mount.at.display())))
+        });
+        let swaps = fs::read_to_string(root.join("proc/swaps")).unwrap_or_default();
+        let swapped = swaps.lines().skip(1).filter_map(|line| {
+            let device = line.split_whitespace().next().filter(|path| path.starts_with("/dev/"))?;
+            Some((PathBuf::from(unescaped(device.as_bytes())), "used as swap".to_owned()))
+        });
+        mounted.chain(swapped).collect()
     }
 
     /// Whether files can be looked at here.
@@ -274,6 +298,9 @@ fn below_device(device: u64, depth: usize, below: &mut Vec<Key>) {
     }
 }
 
+/// Folders that may be mounted by themselves, and hold more than images.
+const OTHERS: [&str; 5] = ["/home", "/opt", "/root", "/tmp", "/var"];
+
 /// File systems whose answers come from elsewhere, and may never come.
 const REMOTE: [&str; 10] = ["nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "9p", "afs", "lustre", "ocfs2"];
 
@@ -283,6 +310,8 @@ struct Mount {
     at: PathBuf,
     /// Whether it comes from a disk.
     of_disk: bool,
+    /// The device that it is on, whatever part of it.
+    device: Option<PathBuf>,
     /// Whether it comes from a file server.
     of_server: bool,
 }
@@ -313,6 +342,7 @@ fn mount(line: &[u8]) -> Option<Mount> {
     Some(Mount {
         at: PathBuf::from(unescaped(at)),
         of_disk: whole && source.starts_with(b"/dev/"),
+        device: source.starts_with(b"/dev/").then(|| PathBuf::from(unescaped(source))),
         of_server: REMOTE.contains(&kind) || kind.starts_with("fuse."),
     })
 }
@@ -427,11 +457,12 @@ mod tests {
     fn mounts_of_file_servers_are_found() {
         let line = b"36 35 0:40 /vm /mnt/with\\040blank rw,noatime shared:1 - nfs4 nas:/vm rw";
         let at = "/mnt/with blank".into();
-        assert_eq!(mount(line), Some(Mount { at, of_disk: false, of_server: true }));
+        assert_eq!(mount(line), Some(Mount { at, of_disk: false, device: None, of_server: true }));
         let disk = mount(b"24 1 254:0 / /data rw - ext4 /dev/vda rw").expect("a mount");
         assert!(disk.of_disk && !disk.of_server);
         let bound = mount(b"24 1 254:0 /x/hosts /etc/hosts rw - ext4 /dev/vda rw").expect("a mount");
         assert!(!bound.of_disk, "a part of another one");
         assert_eq!(mount(b""), None);
+        assert_eq!(bound.device, Some("/dev/vda".into()), "the device is used whatever part is mounted");
     }
 }

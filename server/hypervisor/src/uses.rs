@@ -101,6 +101,7 @@ impl Uses {
             shelves.iter().filter(|shelf| shelf.pool.has_paths()).map(|shelf| all.of_folder(&shelf.pool)).collect();
         shelves.iter().for_each(|shelf| all.add_volumes(shelf));
         machines.iter().for_each(|machine| all.add_machine(machine, shelves));
+        all.add_host();
         all.name_what_cannot_be_followed(&folders);
         all.index();
         all
@@ -160,6 +161,15 @@ impl Uses {
             format!("The header of {} cannot be read, so what it is based on is not known: {why}", volume.name);
         let next = "Check its storage and refresh its pool, or delete it first";
         self.unknown.push(Unknown { fault: Fault::denied(reason).with_next(next), of_machine: false });
+    }
+
+    /// Notes what the host itself has: file systems on devices that may be volumes, too.
+    fn add_host(&mut self) {
+        for (device, what) in self.places.used_by_host() {
+            let identity = self.identify(&Place::Path(device.to_string_lossy().into_owned()));
+            let user = User { name: format!("the host itself, {what}"), active: true, ..User::default() };
+            self.uses.push(Use { user, by: None, target: None, raw: false, identity });
+        }
     }
 
     fn add_machine(&mut self, machine: &Machine, shelves: &[Shelf]) {

@@ -118,6 +118,27 @@ fn an_image_of_a_cluster_is_used_by_its_own_name_only() {
 }
 
 #[test]
+fn what_the_host_itself_has_mounted_is_in_use() {
+    let pool = Pool { kind: "logical".into(), ..pool("vg0", Path::new("/dev/vg0")) };
+    let volumes = vec![volume(&pool, "root", ""), volume(&pool, "free", "")];
+    let shelf = Shelf { pool: pool.clone(), volumes: Some(volumes.clone()) };
+    let places = Places::with_mounts("24 1 253:0 / /data\\040x rw - ext4 /dev/vg0/root rw");
+    let mut uses = Uses::of(places, &[shelf], &[]);
+    let users = uses.of_volume(&pool, &volumes[0]);
+    assert_eq!(names(&users), ["the host itself, mounted at /data x"]);
+    for command in [
+        PoolCommand::DeleteVolume { name: "root".into() },
+        PoolCommand::WipeVolume { name: "root".into() },
+        PoolCommand::ResizeVolume { name: "root".into(), capacity_bytes: 5 },
+        PoolCommand::CloneVolume { name: "root".into(), to: "copy".into() },
+        PoolCommand::DeletePool { content: true },
+    ] {
+        assert!(command.check_use(&pool, &users).is_err(), "{command:?}");
+    }
+    assert!(uses.of_volume(&pool, &volumes[1]).is_empty());
+}
+
+#[test]
 fn where_links_cannot_be_followed_a_file_of_that_name_elsewhere_counts() {
     let pool = pool("images", Path::new("/srv/images"));
     let volumes = vec![volume(&pool, "a", ""), volume(&pool, "b", "")];

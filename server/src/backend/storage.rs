@@ -82,7 +82,7 @@ impl Backend {
         Ok(())
     }
 
-    async fn users_of_volume(&self, pool: &DomainRef, name: &str) -> Result<Vec<User>, Fault> {
+    pub(super) async fn users_of_volume(&self, pool: &DomainRef, name: &str) -> Result<Vec<User>, Fault> {
         let hosts = self.feed.snapshot().hosts;
         let (Some(known), Some(host)) = (hosts.hosts.get(&pool.host), self.hosts.get(&pool.host)) else {
             return Ok(Vec::new());

@@ -407,6 +407,12 @@ impl Backend {
         let volumes = self.volumes(id).await?;
         let missing = || Fault::new(FaultKind::NotFound, format!("There is no volume {}", name.escape_debug()));
         volumes.iter().find(|volume| volume.name == name).ok_or_else(missing)?;
+        // What the host itself keeps in it is nobody else's to read.
+        let users = self.users_of_volume(id, name).await?;
+        if let Some(user) = users.iter().find(|user| user.vm_id.is_none() && user.active) {
+            let fault = Fault::denied(format!("{name} is in use by {}, so it is not downloaded", user.name));
+            return Err(fault.with_next("Read it on the host"));
+        }
         let pool = self.feed.snapshot().hosts.hosts.get(&id.host).and_then(|host| host.pools.get(&id.id).cloned());
         let pool = pool.map(|pool| pool.name.clone()).unwrap_or_default();
         let note = Note::of("volumeDownloaded", &format!("{pool}/{name} on {}", id.host), origin.clone());

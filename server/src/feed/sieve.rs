@@ -193,7 +193,11 @@ mod tests {
         known.domains.insert(Uuid::from_u128(7), domain(tags, 1));
         let inventory = Inventory { hosts: [(host(), known)].into() };
         let scope = Scope::from_words(scope).expect("a scope");
-        Sieve::new(Viewer { name: Some("jane".into()), role: Role::Viewer, scope }, &inventory, std::iter::empty())
+        Sieve::new(
+            Viewer { name: Some("jane".into()), role: Role::Viewer, scope, open: false },
+            &inventory,
+            std::iter::empty(),
+        )
     }
 
     fn updated(tags: &[&str], version: u64) -> Event {

@@ -350,7 +350,12 @@ impl PoolCommand {
                 let all = volumes.into_iter().chain(silent).collect();
                 (all, "so it cannot get another size", "Resize what is based on it instead")
             }
-            Self::CloneVolume { .. } => (active, "so a copy would not be whole", "Shut the machine down first"),
+            // What the host itself has is no machine, and its content nobody else's.
+            Self::CloneVolume { .. } => (
+                users.iter().filter(|user| user.active).cloned().collect(),
+                "so a copy would not be whole",
+                "Shut the machine down first",
+            ),
             Self::CreateVolume { .. } => (active, "so nothing can be based on it", "Shut the machine down first"),
             _ => return Ok(()),
         };

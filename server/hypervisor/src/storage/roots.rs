@@ -1,11 +1,17 @@
 //! Where new pools may lie. A pool makes whatever is in its folder readable and deletable for
 //! operators, so nobody, admin or not, makes one of the system's folders or of our own data.
 
-use std::path::{Path, PathBuf};
+use std::{
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use model::{Fault, storage::PoolSpec};
 
-use crate::places::{Places, in_order};
+use crate::{
+    places::{Key, Places, in_order},
+    xml::sources::Place,
+};
 
 /// Folders that are for images on any host, beside what is mounted there.
 const USUAL: [&str; 6] =
@@ -26,16 +32,27 @@ impl StorageRoots {
     /// # Errors
     /// `Denied`, with the folders in which it may.
     pub(crate) fn check(&self, places: &mut Places, spec: &PoolSpec) -> Result<(), Fault> {
+        let denied = |why: String, next: String| Err(Fault::denied(why).with_next(next));
+        if spec.kind == "fs" && !spec.device.is_empty() {
+            let device = places.identify(&Place::Path(spec.device.clone()));
+            for (mounted, what) in places.used_by_host() {
+                let at = places.identify(&Place::Path(mounted.to_string_lossy().into_owned()));
+                if device.touches(&at) {
+                    let why = format!("{} is {what} on the host itself", spec.device);
+                    return denied(why, "Choose a device of its own, or make a pool of a folder on it".into());
+                }
+            }
+        }
         if spec.path.is_empty() {
             return Ok(());
         }
         let path = Path::new(&spec.path);
         // Where links cannot be followed, the path as it is written has to do.
         let resolved = places.resolve(path).unwrap_or_else(|| in_order(path));
+        let is_own = self.own.as_deref().is_some_and(|own| is_same(places, path, own));
         let mut lead = |to: &Path| places.resolve(to).unwrap_or_else(|| in_order(to));
-        let denied = |why: String, next: String| Err(Fault::denied(why).with_next(next));
         let own = self.own.as_deref().map(&mut lead);
-        if own.is_some_and(|own| resolved.starts_with(&own) || own.starts_with(&resolved)) {
+        if is_own || own.is_some_and(|own| resolved.starts_with(&own) || own.starts_with(&resolved)) {
             let why = format!("{} holds, or lies in, Belvedere's own data", spec.path);
             return denied(why, "Choose a folder of its own".into());
         }
@@ -62,6 +79,15 @@ impl StorageRoots {
         );
         denied(why, next)
     }
+}
+
+/// Whether a path is our own folder, or lies in it, by another way there: a mount of it, or a name
+/// that the daemon has for it.
+fn is_same(places: &mut Places, path: &Path, own: &Path) -> bool {
+    let Ok(found) = std::fs::metadata(own) else { return false };
+    let own = Key::Inode(found.dev(), found.ino());
+    let identity = places.identify(&Place::Path(path.to_string_lossy().into_owned()));
+    identity.own.contains(&own) || identity.below.contains(&own)
 }
 
 #[cfg(test)]
@@ -93,6 +119,26 @@ mod tests {
             let why = check(&named, &mut Places::new(None), Path::new(path)).expect_err(path);
             assert!(why.contains("own data"), "{why}");
         }
+    }
+
+    #[test]
+    fn a_disk_of_its_own_is_a_place_but_not_where_the_host_keeps_more() {
+        let table = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 8:2 / /var rw - ext4 /dev/sda2 rw\n\
+            3 1 8:3 / /root rw - ext4 /dev/sda3 rw\n4 1 8:4 / /tank rw - ext4 /dev/sda4 rw";
+        let places = || Places::with_mounts(table);
+        let roots = StorageRoots::default();
+        assert_eq!(check(&roots, &mut places(), Path::new("/tank/images")), Ok(()));
+        assert_eq!(check(&roots, &mut places(), Path::new("/var/lib/libvirt/images/x")), Ok(()));
+        for path in ["/var/backups", "/var/lib/libvirt/qemu", "/var/lib/libvirt/swtpm", "/root", "/root/x"] {
+            let why = check(&roots, &mut places(), Path::new(path)).expect_err(path);
+            assert!(why.contains("no place"), "{why}");
+        }
+        let spec =
+            PoolSpec { kind: "fs".into(), device: "/dev/sda2".into(), path: "/mnt/x".into(), ..PoolSpec::default() };
+        let why = roots.check(&mut places(), &spec).expect_err("it is mounted").reason;
+        assert_eq!(why, "/dev/sda2 is mounted at /var on the host itself");
+        let other = PoolSpec { device: "/dev/sdb1".into(), ..spec };
+        roots.check(&mut places(), &other).expect("nobody has it");
     }
 
     #[test]
