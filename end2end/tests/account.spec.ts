@@ -88,6 +88,13 @@ test("an admin adds somebody, who chooses a password, gets another role, and goe
   await page.getByRole("link", { name: "Done" }).click();
   const jane = page.getByRole("table", { name: "Accounts" }).getByRole("row", { name: /jane/ });
   await expect(jane).toContainText("Link only");
+  // A scope that names what is not there hides everything, and says so.
+  await jane.getByLabel("Scope of jane").fill("zeus #nope");
+  await jane.getByRole("button", { name: "Save: jane" }).click();
+  await expect(jane).toContainText("There is no host zeus and no machine with #nope.");
+  await jane.getByLabel("Scope of jane").fill("");
+  await jane.getByRole("button", { name: "Save: jane" }).click();
+  await expect(jane).not.toContainText("There is no host");
 
   const hers = await (await browser.newContext({ javaScriptEnabled: true })).newPage();
   await hers.goto(link!);

@@ -212,6 +212,20 @@ test("two hosts, one of them dead: the living one works and the dead one says wh
   await server.stop();
 });
 
+test("what none of the selected machines can do is disabled and says why", async ({ page, demo }) => {
+  await openList(page, demo);
+  const batch = page.getByRole("group", { name: "Selected machines" }).getByRole("button", { name: "Pause" });
+  const tick = (name: string) => page.getByRole("checkbox", { name: `Select ${name}`, exact: true });
+  await tick("dns-2").check();
+  await expect(batch).toHaveAttribute("aria-disabled", "true");
+  await expect(batch).toHaveAttribute("title", "dns-2 is not running");
+  await tick("web-01").check();
+  await expect(batch, "one of them can").not.toHaveAttribute("aria-disabled");
+  // It follows what happens.
+  await demo.command("demo", "web-01", { kind: "pause" });
+  await expect(batch).toHaveAttribute("title", /any of the 2 selected/);
+});
+
 test("the list is run by keyboard alone", async ({ page, demo }) => {
   await openList(page, demo);
   await page.keyboard.press("/");
@@ -225,6 +239,11 @@ test("the list is run by keyboard alone", async ({ page, demo }) => {
   await expectState(page, "web-02", "Paused");
   await expect(row(page, "web-02").getByRole("link", { name: "web-02" }), "a live update keeps the focus").toBeFocused();
   await page.keyboard.press("k");
+  // A letter is typed by mistake where a search was meant, so what stops a machine asks.
+  await page.keyboard.press("d");
+  await expect(page.getByRole("dialog")).toContainText("Shut down web-01?");
+  await page.keyboard.press("Escape");
+  await expectState(page, "web-01", "Running");
   await page.keyboard.press("x");
   await expect(page.getByText("1 selected", { exact: true })).toBeVisible();
   await page.keyboard.press("Enter");

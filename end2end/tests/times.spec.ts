@@ -1,5 +1,5 @@
 // Times are the viewer's own, with UTC on hover; without JavaScript they are UTC and say so.
-import { busy, expect, live, openList, row, test } from "../support.ts";
+import { busy, expect, test } from "../support.ts";
 
 // Half an hour off, and another day for much of the time.
 test.use({ timezoneId: "Asia/Kolkata" });
@@ -30,19 +30,4 @@ test("lists, timelines and the fields that search them are in the viewer's zone"
   const last = Number(await lines.locator("local-time").first().getAttribute("data-at"));
   await expect(lines.locator(".day").first()).toHaveText(text(script ? last + OFFSET : last, 0, 10));
   await expect(lines.locator("local-time").first()).toHaveText(text(script ? last + OFFSET : last, 11, 19));
-});
-
-test("charts are in the viewer's zone", async ({ page, demo, script }) => {
-  test.skip(!script, "charts that are drawn once are UTC, as lists are");
-  await openList(page, demo);
-  await row(page, "web-01").getByRole("link", { name: "web-01" }).click();
-  await live(page);
-  // The server's own drawing is taken over, too.
-  await page.reload();
-  await live(page);
-  const end = page.locator(".plot .times local-time").last();
-  await expect(async () => {
-    const [shown, at] = await end.evaluate((element) => [element.textContent, Number((element as HTMLElement).dataset.at)] as const);
-    expect(shown).toBe(text(at + OFFSET, 11, 19));
-  }).toPass({ timeout: 5_000 });
 });

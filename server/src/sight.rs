@@ -221,6 +221,7 @@ impl Interface for Sight {
 
     async fn usage(&self, id: &DomainRef, query: &str) -> Result<Option<Usage>, Fault> {
         self.machine(id)?;
+        let _turn = self.turn().await?;
         self.backend.usage(id, query).await
     }
 

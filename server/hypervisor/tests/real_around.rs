@@ -92,6 +92,34 @@ async fn volumes_of_a_folder_are_made_grown_copied_wiped_and_deleted() {
 
 #[tokio::test]
 #[ignore = "needs root, libvirtd and QEMU; make test runs it"]
+async fn volumes_with_names_that_we_would_not_give_are_read_grown_copied_and_deleted() {
+    let daemon = Daemon::start();
+    let world = World::of_uri(&daemon.uri).await;
+    let id = folder_pool(&world, &daemon, "images").await;
+    let folder = daemon.folder.path().join("images");
+    let odd = [".hidden", "-dash", "a b&<c>", "tab\tin it", &"l".repeat(240)];
+    for name in odd {
+        fs::write(folder.join(name), vec![7; 1 << 20]).expect("written");
+    }
+    world.run_on(id, PoolCommand::RefreshPool {}).await.expect("read");
+    // Libvirt itself leaves out what is hidden.
+    let listed = names(&world, "images").await;
+    for (n, name) in odd.into_iter().enumerate().filter(|(_, name)| listed.contains(&(*name).to_owned())) {
+        let run = async |command: PoolCommand| {
+            world.run_on(id, command.clone()).await.map_err(|why| format!("{command:?}: {why:?}"))
+        };
+        run(PoolCommand::CloneVolume { name: name.into(), to: format!("copy-{n}") }).await.expect("copied");
+        assert_eq!(fs::read(folder.join(format!("copy-{n}"))).expect("there"), vec![7; 1 << 20], "{name:?}");
+        run(PoolCommand::ResizeVolume { name: name.into(), capacity_bytes: 2 << 20 }).await.expect("grown");
+        assert_eq!(fs::metadata(folder.join(name)).expect("there").len(), 2 << 20, "{name:?}");
+        run(PoolCommand::DeleteVolume { name: name.into() }).await.expect("deleted");
+        assert!(!folder.join(name).exists(), "{name:?}");
+    }
+    assert!(odd[1..].iter().filter(|name| listed.contains(&(**name).to_owned())).count() >= 3, "{listed:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs root, libvirtd and QEMU; make test runs it"]
 async fn what_virsh_does_with_pools_and_volumes_is_seen() {
     let daemon = Daemon::start();
     let world = World::of_uri(&daemon.uri).await;
@@ -346,10 +374,13 @@ async fn guests_of_a_network_of_ours_get_addresses_and_virsh_is_followed() {
     let address = "10.213.7.50".parse().expect("an address");
     let fixed = NetworkCommand::SetStaticHost { mac: mac.into(), address, name: "web".into() };
     world.run_on(id, fixed).await.expect("set");
-    for (name, mac) in [("web", mac), ("db", other)] {
-        let interface = format!(
-            "<interface type='network'><mac address='{mac}'/><source network='bv-lab'/><model type='virtio'/></interface>"
-        );
+    // The second is plugged into the network's bridge by its name, and belongs to it all the same.
+    let by_bridge = format!("<source bridge='{}'/>", made.bridge);
+    for (name, mac, kind, source) in
+        [("web", mac, "network", "<source network='bv-lab'/>"), ("db", other, "bridge", by_bridge.as_str())]
+    {
+        let interface =
+            format!("<interface type='{kind}'><mac address='{mac}'/>{source}<model type='virtio'/></interface>");
         script(&["guest"], daemon.folder.path(), &[name, &interface]);
         daemon.virsh(&["start", name]);
     }
@@ -363,6 +394,8 @@ async fn guests_of_a_network_of_ours_get_addresses_and_virsh_is_followed() {
     let of = |mac: &str| given.iter().find(|lease| lease.mac == mac).expect("it has a lease");
     assert_eq!(of(mac).address, "10.213.7.50/24", "the static one");
     assert!(of(other).address.starts_with("10.213.7.") && of(other).expires > 0);
+    let plain = of(other).address.split('/').next().expect("an address").to_owned();
+    world.until("its address is told", |_| world.domain("db").addresses.contains(&plain).then_some(())).await;
     // A name of ours is known to guests as soon as dnsmasq has read it, and they reach each other
     // by it.
     let names = NetworkCommand::SetDnsHost { address, names: vec!["store.lab.example.org".into()] };

@@ -239,3 +239,16 @@ fn only_what_loses_nothing_may_be_sent_late() {
             && !DomainCommand::Reboot {}.is_harmless()
     );
 }
+
+#[test]
+fn what_stops_several_asks_and_what_is_for_many_wants_their_number() {
+    let polite = [DomainCommand::Shutdown {}, DomainCommand::Reboot {}, DomainCommand::Save {}];
+    for command in polite {
+        assert!(command.asks(2).is_some() && command.asks(MANY + 1).is_some(), "{command:?}");
+        let typed = |count| crate::Command::from(command.clone()).typed("web-01", count);
+        assert_eq!((typed(1), typed(MANY), typed(MANY + 1)), (None, None, Some((MANY + 1).to_string())));
+    }
+    assert!(DomainCommand::Shutdown {}.asks(1).is_none() && DomainCommand::Start {}.asks(MANY).is_none());
+    assert!(DomainCommand::Start {}.asks(MANY + 1).is_some(), "so many at once are a load");
+    assert!(DomainCommand::ForceOff {}.asks(1).is_some());
+}

@@ -285,10 +285,17 @@ fn all_sources(connect: &Connect, id: Uuid) -> Result<Option<Vec<Source>>, Error
         true => ffi::managed_save_definition(&domain).map(|text| vec![text]),
         false => Ok(Vec::new()),
     });
-    texts.extend(or_none(saved)?);
+    let saved = or_none(saved)?;
+    // Where a system's daemon keeps it (qemuDomainManagedSavePath); a user's own lies in their home.
+    let file = (!saved.is_empty()).then(|| format!("{SAVED}/{}.save", domain.name().unwrap_or_default()));
+    texts.extend(saved);
     let found: Option<Vec<Vec<Source>>> = texts.iter().map(|text| xml::sources::sources(text)).collect();
-    Ok(found.map(|found| found.into_iter().flatten().collect()))
+    let file = file.as_deref().map(Source::of_path);
+    Ok(found.map(|found| found.into_iter().flatten().chain(file).collect()))
 }
+
+/// The folder of memory that libvirt has saved.
+const SAVED: &str = "/var/lib/libvirt/qemu/save";
 
 /// The root of the file systems that the daemon at a URI sees; none when it runs on another
 /// machine, or its files are none.

@@ -49,7 +49,8 @@ impl Source {
         self.target.is_some() && matches!(self.format.as_str(), "" | "raw")
     }
 
-    fn of_path(path: &str) -> Self {
+    /// A file that is based on nothing.
+    pub(crate) fn of_path(path: &str) -> Self {
         Self { place: Place::Path(path.to_owned()), target: None, format: String::new(), complete: true }
     }
 }
