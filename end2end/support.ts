@@ -201,10 +201,11 @@ export const test = base.extend<Fixtures>({
   ],
 });
 
-/** Collects what a page complains about, but for a server that is away on purpose, and for a hint to
- * noVNC, which reads its canvas each time that a booting machine changes the size of its screen. */
+/** Collects what a page complains about, but for a server that is away on purpose (a part of the program that
+ * was being fetched then is fetched again when it is wanted), and for a hint to noVNC, which reads its canvas
+ * each time that a booting machine changes the size of its screen. */
 export function watch(page: Page, complaints: string[]): void {
-  const expected = /net::ERR_CONNECTION_(REFUSED|RESET|CLOSED)|net::ERR_SOCKET_NOT_CONNECTED|net::ERR_INCOMPLETE_CHUNKED|net::ERR_EMPTY_RESPONSE|Canvas2D: Multiple readback operations|status of (40[1349]|42[29])/;
+  const expected = /net::ERR_CONNECTION_(REFUSED|RESET|CLOSED)|net::ERR_SOCKET_NOT_CONNECTED|net::ERR_INCOMPLETE_CHUNKED|net::ERR_EMPTY_RESPONSE|Canvas2D: Multiple readback operations|^TypeError: Failed to fetch\s+at \S*\/__wasm_split|status of (40[1349]|42[29])/;
   page.on("console", (message) => {
     if (["error", "warning"].includes(message.type()) && !expected.test(message.text())) complaints.push(message.text());
   });
