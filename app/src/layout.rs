@@ -238,12 +238,13 @@ fn running(store: Store) -> String {
     if count == 0 { String::new() } else { count.to_string() }
 }
 
-/// Why a form without JavaScript was refused; the form itself holds what was typed.
+/// The reason a form without JavaScript was refused. The form itself keeps the values entered.
 fn refused() -> AnyView {
     #[cfg(feature = "ssr")]
     if let Some(refused) = use_context::<std::sync::Arc<crate::backend::Refused>>() {
         let why = refused.fault.sentence();
-        return view! { <p class="banner warn" role="alert"><span><b>"Not done. "</b>{why}</span></p> }.into_any();
+        return view! { <p class="banner warn" role="alert"><span><b>"Request refused. "</b>{why}</span></p> }
+            .into_any();
     }
     ().into_any()
 }

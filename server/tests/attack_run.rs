@@ -18,18 +18,12 @@ use std::{
 
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use support::{Running, daemon::Daemon, read, site::Site};
+use support::{Running, daemon::Daemon, read, resident, site::Site};
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 /// What no attacker may ever see.
 const SECRET: &str = "the-hosts-own-secret-0451";
-
-/// Resident memory of this process in MiB.
-fn resident() -> u64 {
-    let text = fs::read_to_string("/proc/self/statm").expect("told");
-    text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).expect("a number") / 256
-}
 
 /// Somebody with a token.
 struct Somebody<'a> {

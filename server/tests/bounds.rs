@@ -5,25 +5,19 @@
 
 mod support;
 
-use std::{convert::Infallible, fs, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
 use axum::body::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
-use support::{Running, read, site::Site};
+use support::{Running, read, resident, site::Site};
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout},
 };
 use uuid::Uuid;
-
-/// Resident memory of this process in MiB.
-fn resident() -> u64 {
-    let text = fs::read_to_string("/proc/self/statm").expect("told");
-    text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).expect("a number") / 256
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_cost_a_kilobyte_each_and_commands_a_second_are_bounded() {

@@ -108,7 +108,7 @@ pub struct Viewer {
     /// What it sees.
     #[serde(default, skip_serializing_if = "Scope::is_everything")]
     pub scope: Scope,
-    /// Whether nobody is asked who they are, so that whoever reaches the server is this one.
+    /// Whether the server runs without sign-in, so that every client has these rights.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub open: bool,
 }

@@ -209,7 +209,7 @@ fn some_host_is_whole() -> bool {
 /// Why somebody can make nothing.
 fn nothing_for_new() -> String {
     let why = use_store().outside_scope();
-    why.unwrap_or_else(|| "No host is known. See the list of hosts.".into())
+    why.unwrap_or_else(|| "No hosts are configured. Start Belvedere with --connect.".into())
 }
 
 /// A choice of the hosts that are seen as a whole and connected.

@@ -1,5 +1,6 @@
-//! Forms of commands: what was typed and refused is there again, with what is wrong beside its
-//! field. On the server only; with scripts a form stays where it is (`fresh`).
+//! Forms of commands. A refused form is rendered again with the values entered and the error at its
+//! field. On the server only: with JavaScript a form stays in place (`fresh`). It neither decodes
+//! nor checks what was entered.
 
 use std::sync::Arc;
 

@@ -70,8 +70,8 @@ pub(crate) fn DomainPage() -> impl IntoView {
             let unread = id.get().and_then(|id| store.host(&id.host)).filter(|host| host.info.is_none());
             let (title, text) = match unread {
                 Some(host) => (
-                    format!("Host {} has not answered yet", host.id),
-                    "Its machines appear as soon as it does, this one too if it is still there. ",
+                    format!("Host {} has not connected yet", host.id),
+                    "Its machines are listed once it connects, including this one if it still exists. ",
                 ),
                 None => (
                     "This machine is not there".to_owned(),

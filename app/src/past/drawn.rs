@@ -334,7 +334,7 @@ fn errors(past: &Past) -> AnyView {
             nothing(past, "No errors", "What goes wrong in the background is kept for seven days and listed here.")
         } else {
             view! {
-                <div class="card list"><div class="scroll" tabindex="0" role="region" aria-label="Errors that can be scrolled"><table aria-label="Errors">
+                <div class="card list"><div class="scroll" tabindex="0" role="region" aria-label="Error log"><table aria-label="Errors">
                     <thead><tr>
                         <th scope="col">"Time" {utc_note()}</th><th scope="col">"Severity"</th><th scope="col">"What happened"</th>
                         <th scope="col">"While"</th><th scope="col">"Host"</th>

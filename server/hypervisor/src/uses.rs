@@ -77,6 +77,8 @@ pub(crate) struct Uses {
     volumes: HashMap<(String, String), (Identity, String)>,
     /// All that volumes of started pools are known by, with their names.
     listed: HashMap<Key, (String, String)>,
+    /// Images outside all pools that were followed, with the machine or the volume that has them.
+    followed: HashSet<(Option<Uuid>, Option<String>, String)>,
     /// Why some uses are not known.
     unknown: Vec<Unknown>,
 }
@@ -94,6 +96,7 @@ impl Uses {
             below: HashMap::new(),
             volumes: HashMap::new(),
             listed: HashMap::new(),
+            followed: HashSet::new(),
             unknown: Vec::new(),
         };
         shelves.iter().for_each(|shelf| all.list(shelf));
@@ -212,6 +215,10 @@ impl Uses {
     /// Follows what an image outside all pools is based on, for the machine or the volume (`by`) that
     /// has it.
     fn follow(&mut self, user: &User, by: Option<&str>, path: &str) {
+        // libvirt and the image's own header name the same file.
+        if !self.followed.insert((user.vm_id, by.map(str::to_owned), path.to_owned())) {
+            return;
+        }
         let (mut ahead, mut seen) = (vec![path.to_owned()], BTreeSet::new());
         while let Some(path) = ahead.pop() {
             if !seen.insert(path.clone()) || seen.len() > MAX_CHAIN {

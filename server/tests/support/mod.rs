@@ -137,6 +137,12 @@ pub fn open(arguments: &[&str]) -> &'static [&'static str] {
     if closed { &["--auth", "off"] } else { &[] }
 }
 
+/// Resident memory of this process in MiB.
+pub fn resident() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").expect("told");
+    text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).expect("a number") / 256
+}
+
 pub async fn read(response: Response) -> (u16, String) {
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.expect("a body").to_bytes();

@@ -350,7 +350,7 @@ impl PoolCommand {
                 let all = volumes.into_iter().chain(silent).collect();
                 (all, "so it cannot get another size", "Resize what is based on it instead")
             }
-            // What the host itself has is no machine, and its content nobody else's.
+            // A block device that the host has mounted is in use, too, although no machine uses it.
             Self::CloneVolume { .. } => (
                 users.iter().filter(|user| user.active).cloned().collect(),
                 "so a copy would not be whole",

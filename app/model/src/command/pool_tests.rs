@@ -88,7 +88,10 @@ fn what_is_used_is_not_taken_away_and_who_uses_it_is_named() {
         (PoolCommand::RefreshPool {}, [false, false, false]),
     ];
     let resize = PoolCommand::ResizeVolume { name: name(), capacity_bytes: 5 };
-    let why = resize.check_use(&pool, std::slice::from_ref(&silent)).expect_err("nobody knows what it does").reason;
+    let why = resize
+        .check_use(&pool, std::slice::from_ref(&silent))
+        .expect_err("a machine that does not respond blocks it")
+        .reason;
     assert!(why.starts_with("web-01 does not answer"), "{why}");
     for (command, hindered) in commands {
         let users = [machine(true), machine(false), overlay.clone()];

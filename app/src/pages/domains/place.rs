@@ -1,5 +1,6 @@
-//! The place in the list that one comes back to: the browser forgets it, because the list is
-//! drawn anew and shorter than it was. It is kept with the entry of the browser's history.
+//! Scroll position of the list across Back and Forward. The browser cannot restore it, because the
+//! list is rendered again and shorter than before; it is stored in the history entry. Which machines
+//! are listed is not its business.
 
 use gloo_timers::callback::Timeout;
 use leptos::prelude::*;

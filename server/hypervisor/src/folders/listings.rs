@@ -24,8 +24,8 @@ pub(super) struct Listings {
     machines: Option<HashMap<Uuid, Flags>>,
     networks: Option<HashMap<Uuid, Network>>,
     pools: Option<HashMap<Uuid, Listed>>,
-    /// Whether some storage hangs whoever lists it. It is not asked again in this session, as each
-    /// question that hangs takes a place from those that matter.
+    /// Whether listing the pools timed out. They are not listed again in this session, because each
+    /// call that hangs occupies a slot of its lane.
     pools_hang: bool,
     /// How often there was a comparison, as each looks at the sizes of some volumes only.
     turn: usize,
@@ -37,10 +37,12 @@ impl Listings {
         self.turn == 0
     }
 
-    /// Lists again and hints at what differs, at everything the first time, as it may have changed
-    /// since it was read. What cannot be listed is left to the slow readings.
-    /// What was read as another meanwhile is read again: a second change of it after that reading
-    /// may have led back to what the last listing said.
+    /// Lists again and hints at every difference; the first time at everything, which may have
+    /// changed since it was read. What cannot be listed is left to the slow readings.
+    ///
+    /// `changed` names objects that were read with a difference since the last listing; none means
+    /// that this is not known. They are read again, because a second change may have restored what
+    /// the last listing said.
     pub(super) async fn compare(&mut self, session: &Arc<Session>, changed: Option<&HashSet<Uuid>>) {
         let nothing = HashSet::new();
         if changed.is_none() {
