@@ -31,13 +31,21 @@ use crate::{
     failpoint,
     feed::Feed,
     journal::{Admitted, Intent, Journal, Said, Settled, Stored},
+    limits,
 };
 
 /// Requests that are kept at most; the oldest ended ones go first, the journal
 /// still knows them.
 const MAX_KEPT: usize = 2_000;
+/// What ended requests may take of the memory, in bytes.
+const MAX_KEPT_BYTES: usize = 16 << 20;
+/// What all requests may take of it; beyond, none is taken until some have ended.
+const MAX_BYTES: usize = 64 << 20;
 /// Requests that may be under way at the same time.
 const MAX_RUNNING: usize = 2_000;
+/// Requests of one account that may be under way once half of all places are taken, so that one
+/// account leaves others theirs.
+const MAX_SHARE: usize = MAX_RUNNING / 4;
 /// Pause before an outcome that could not be written is tried again.
 const WRITE_AGAIN: Duration = Duration::from_millis(500);
 
@@ -52,17 +60,25 @@ pub(crate) struct Record {
     pub(crate) cancel: Notify,
     /// Whether it was taken: none while that is being written.
     taken: watch::Sender<Option<Result<(), Fault>>>,
+    /// About what it takes of the memory, in bytes.
+    size: usize,
 }
 
 impl Record {
     fn new(intent: Intent) -> Self {
         let task = watch::Sender::new(Arc::new(task_of(&intent)));
-        Self { intent, task, cancel: Notify::new(), taken: watch::Sender::new(None) }
+        let size = intent.size();
+        Self { intent, task, cancel: Notify::new(), taken: watch::Sender::new(None), size }
     }
 
     /// What it is about; none of a batch.
     pub(crate) fn target(&self) -> Option<DomainRef> {
         Some(DomainRef { host: self.intent.host.clone(), id: self.intent.target? })
+    }
+
+    /// Whether it has neither ended nor been refused.
+    fn is_open(&self) -> bool {
+        self.task.borrow().outcome.is_none() && self.refusal().is_none()
     }
 
     /// Whether it was taken and has not ended.
@@ -80,6 +96,8 @@ impl Record {
 struct Table {
     records: HashMap<RequestId, Arc<Record>>,
     order: VecDeque<RequestId>,
+    /// What all records take, in bytes.
+    bytes: usize,
     running: usize,
     stopping: bool,
 }
@@ -123,7 +141,8 @@ impl Tasks {
             match table.records.get(&id) {
                 Some(known) => Err(known.clone()),
                 None if table.stopping => return Err(stopping()),
-                None if table.running >= MAX_RUNNING => return Err(busy()),
+                None if table.running >= MAX_RUNNING || table.bytes >= MAX_BYTES => return Err(busy()),
+                None if table.has_its_share(&intent) => return Err(share_taken()),
                 None => Ok(table.keep(Record::new(intent.clone()))),
             }
         };
@@ -442,6 +461,10 @@ fn busy() -> Fault {
     Fault::new(FaultKind::Busy, "Too many commands run at the moment").with_next("Try again in a moment")
 }
 
+fn share_taken() -> Fault {
+    Fault::new(FaultKind::TooMany, "Too many of your commands run at the moment").with_next("Try again once some ended")
+}
+
 fn stopping() -> Fault {
     Fault::new(FaultKind::Busy, "Belvedere is stopping").with_next("Try again once it runs")
 }
@@ -452,27 +475,45 @@ pub(crate) fn now() -> u64 {
 }
 
 impl Table {
-    /// Keeps a request, and forgets the oldest ended ones beyond the bound.
+    /// Whether others need the place that a request would take.
+    fn has_its_share(&self, intent: &Intent) -> bool {
+        let who = limits::account(&intent.origin);
+        let of_account = |record: &&Arc<Record>| record.is_open() && limits::account(&record.intent.origin) == who;
+        self.running > MAX_RUNNING / 2 && self.records.values().filter(of_account).count() >= MAX_SHARE
+    }
+
+    /// Keeps a request, and forgets the oldest ended ones beyond the bounds.
     fn keep(&mut self, record: Record) -> Arc<Record> {
-        let mut tries = self.order.len().saturating_sub(MAX_KEPT);
-        while tries > 0 {
+        let mut tries = self.order.len();
+        while tries > 0 && (self.order.len() > MAX_KEPT || self.bytes > MAX_KEPT_BYTES) {
             tries -= 1;
             let Some(oldest) = self.order.pop_front() else { break };
-            let under_way = |record: &Arc<Record>| record.refusal().is_none() && record.task.borrow().outcome.is_none();
-            if self.records.get(&oldest).is_some_and(under_way) {
+            if self.records.get(&oldest).is_some_and(|record| record.is_open()) {
                 self.order.push_back(oldest);
             } else {
-                self.records.remove(&oldest);
+                self.remove(&oldest);
             }
         }
         let (id, record) = (record.intent.request_id, Arc::new(record));
+        self.remove(&id);
+        self.bytes += record.size;
         self.records.insert(id, record.clone());
         self.order.push_back(id);
         record
     }
 
+    fn remove(&mut self, id: &RequestId) {
+        if let Some(record) = self.records.remove(id) {
+            self.bytes -= record.size;
+        }
+    }
+
     fn forget(&mut self, id: RequestId) {
-        self.records.remove(&id);
+        self.remove(&id);
         self.order.retain(|known| *known != id);
     }
 }
+
+#[cfg(test)]
+#[path = "tasks_tests.rs"]
+mod tests;

@@ -372,12 +372,32 @@ pub fn check_known_volume(name: &str) -> Result<(), Fault> {
     if name.is_empty() || name.len() > 255 || name.contains(['/', '\0']) {
         return Err(Fault::invalid("name", "there can be no volume of that name"));
     }
-    // What stands in the place of bytes that are no text, as libvirt takes texts only.
-    if name.contains(char::REPLACEMENT_CHARACTER) {
+    if is_escaped(name) {
         let fault = Fault::denied(format!("The name of {name} is not UTF-8, and libvirt cannot take it"));
         return Err(fault.with_next("Rename the file on its host, then refresh the pool"));
     }
     Ok(())
+}
+
+/// What stands before the two hexadecimal digits of a byte that is no UTF-8.
+const ESCAPE: &str = "\\x";
+
+/// A name with its bytes that are no UTF-8 as `\xe9`, so that two of them differ.
+pub fn escaped(name: &[u8]) -> String {
+    name.utf8_chunks().fold(String::new(), |mut text, chunk| {
+        text.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| text += &format!("{ESCAPE}{byte:02x}"));
+        text
+    })
+}
+
+/// Whether a name reads like one that is no UTF-8. libvirt's protocol takes texts only, so nothing
+/// can be asked about such a volume.
+fn is_escaped(name: &str) -> bool {
+    name.split(ESCAPE).skip(1).any(|rest| {
+        // All bytes that are no UTF-8 are above those of ASCII.
+        rest.get(..2).is_some_and(|digits| u8::from_str_radix(digits, 16).is_ok_and(|byte| byte >= 0x80))
+    })
 }
 
 /// An absolute path without anything strange in it.

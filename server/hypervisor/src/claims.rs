@@ -8,9 +8,17 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use model::Fault;
+use model::{Fault, Volume};
+use uuid::Uuid;
 
-use crate::places::Identity;
+use crate::{
+    Hypervisor,
+    error::Error,
+    link::{Lane, blocking},
+    places::{Identity, Places},
+    storage,
+    uses::Uses,
+};
 
 /// The claims of one host.
 #[derive(Clone, Default)]
@@ -30,7 +38,7 @@ struct Held {
 }
 
 /// A claim, which ends with it.
-pub(crate) struct Claim {
+pub struct Claim {
     held: Arc<Mutex<Vec<Held>>>,
     number: u64,
 }
@@ -56,6 +64,31 @@ impl Claims {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         held.push(Held { number, what, verb, name: name.to_owned(), shared });
         Ok(Claim { held: self.held.clone(), number })
+    }
+}
+
+impl Hypervisor {
+    /// Claims a volume for the upload of its content, so that nothing else is done with it
+    /// meanwhile, whichever pool shows it.
+    ///
+    /// # Errors
+    /// `Busy` when something is under way with it; what libvirt refused.
+    pub async fn claim_for_upload(&self, id: Uuid, name: &str) -> Result<Claim, Fault> {
+        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
+        let refused = |error: Error| error.of_command(name, self.config.id.as_str());
+        let read = async {
+            let pool = session.call(Lane::Around, move |connect| storage::pool(connect, id)).await?;
+            let names = [name.to_owned()];
+            let named = move |connect: &_| storage::named_volumes(connect, id, &names);
+            Ok::<_, Error>((pool.unwrap_or_default(), session.call(Lane::Around, named).await?))
+        };
+        let (pool, mut volumes) = read.await.map_err(refused)?;
+        let volume = volumes.pop().unwrap_or(Volume { name: name.to_owned(), ..Volume::default() });
+        let root = session.root.clone();
+        let identify = move || Uses::of(Places::new(root), &[], &[]).of_place(&pool, &volume);
+        let what = blocking(identify).await.map_err(|_| refused(Error::Panicked))?;
+        let _turn = self.shared.claims.turn.lock().await;
+        self.shared.claims.claim(what, ("Upload", name), false)
     }
 }
 

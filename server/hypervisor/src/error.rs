@@ -68,6 +68,11 @@ impl Error {
         self.is(&[N::NoDomain, N::NoStoragePool, N::NoStorageVolume, N::NoNetwork, N::NoNodeDevice])
     }
 
+    /// Whether no backup of the machine is under way.
+    pub(crate) fn is_no_backup(&self) -> bool {
+        self.is(&[ErrorNumber::NoDomainBackup])
+    }
+
     /// Whether this driver cannot do it at all, so that a caller can do without.
     pub(crate) fn is_unsupported(&self) -> bool {
         use ErrorNumber as N;

@@ -18,7 +18,7 @@ use std::{
 use model::network::Lease;
 use tokio::io::unix::AsyncFd;
 use uuid::Uuid;
-use virt::{connect::Connect, domain::Domain, error::Error, network::Network};
+use virt::{connect::Connect, domain::Domain, error::Error, network::Network, storage_vol::StorageVol};
 use virt_sys as sys;
 
 pub(crate) use self::agent::{
@@ -555,15 +555,35 @@ pub(crate) fn inject_nmi(domain: &Domain) -> Result<(), Error> {
 
 /// The definition of a machine that its saved memory belongs to (`virDomainManagedSaveGetXMLDesc`).
 pub(crate) fn managed_save_definition(domain: &Domain) -> Result<String, Error> {
-    // SAFETY: the domain is valid; the text is libvirt's for us to free, and none on failure.
-    let definition = unsafe { sys::virDomainManagedSaveGetXMLDesc(domain.as_ptr(), 0) };
-    if definition.is_null() {
+    // SAFETY: the domain is valid.
+    own_text(unsafe { sys::virDomainManagedSaveGetXMLDesc(domain.as_ptr(), 0) })
+}
+
+/// The backup that is under way (`virDomainBackupGetXMLDesc`).
+pub(crate) fn backup_definition(domain: &Domain) -> Result<String, Error> {
+    // SAFETY: the domain is valid.
+    own_text(unsafe { sys::virDomainBackupGetXMLDesc(domain.as_ptr(), 0) })
+}
+
+/// The name of a volume as the bytes that it is (`virStorageVolGetName`): a file system does not ask
+/// for UTF-8.
+pub(crate) fn volume_name(volume: &StorageVol) -> Result<Vec<u8>, Error> {
+    // SAFETY: the volume is valid; the text is its own, ends with NUL, and is copied before it goes.
+    let name = unsafe {
+        sys::virStorageVolGetName(volume.as_ptr()).as_ref().map(|name| CStr::from_ptr(name).to_bytes().to_vec())
+    };
+    name.ok_or_else(Error::last_error)
+}
+
+/// A text that libvirt made for us, or what went wrong.
+fn own_text(made: *mut c_char) -> Result<String, Error> {
+    if made.is_null() {
         return Err(Error::last_error());
     }
     // SAFETY: the text ends with a zero and was allocated with malloc; it is not used after this.
     unsafe {
-        let read = text(definition);
-        free(definition.cast());
+        let read = text(made);
+        free(made.cast());
         Ok(read)
     }
 }

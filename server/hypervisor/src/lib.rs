@@ -67,7 +67,9 @@ use crate::{
     watcher::{Shared, Watcher},
 };
 
-pub use crate::{calls::Calls, console::OpenConsole, demo::demo_host, link::calls, storage::StorageRoots};
+pub use crate::{
+    calls::Calls, claims::Claim, console::OpenConsole, demo::demo_host, link::calls, storage::StorageRoots,
+};
 
 /// Which host to watch.
 #[derive(Clone, Debug)]

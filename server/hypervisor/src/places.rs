@@ -35,6 +35,8 @@ pub(crate) enum Key {
     Pool(String),
     /// An image by its protocol and its name there.
     Network(String, String),
+    /// A SCSI device by its address.
+    Scsi(String),
     /// The name of a file whose path cannot be followed from here.
     Name(OsString),
 }
@@ -135,9 +137,14 @@ impl Places {
                 Identity { own: vec![Key::Volume(pool.clone(), volume.clone())], below: Vec::new() }
             }
             Place::Network { protocol, name } => {
-                let name = name.trim_start_matches('/').to_owned();
-                Identity { own: vec![Key::Network(protocol.clone(), name)], below: Vec::new() }
+                let name = name.trim_start_matches('/');
+                let key = match protocol.as_str() {
+                    "iscsi" => iscsi_unit(name),
+                    _ => Key::Network(protocol.clone(), name.to_owned()),
+                };
+                Identity { own: vec![key], below: Vec::new() }
             }
+            Place::Scsi(address) => Identity { own: vec![Key::Scsi(address.clone())], below: Vec::new() },
         }
     }
 
@@ -147,6 +154,7 @@ impl Places {
             own: vec![Key::Path(plain.clone())],
             below: plain.ancestors().skip(1).map(|above| Key::Path(above.to_owned())).collect(),
         };
+        identity.own.extend(iscsi_by_path(&plain));
         let Some(resolved) = self.resolve(path) else { return identity };
         if resolved != plain {
             identity.own.push(Key::Path(resolved.clone()));
@@ -157,6 +165,7 @@ impl Places {
         match self.look(&resolved) {
             Some(found) if found.file_type().is_block_device() => {
                 identity.own.push(Key::Device(found.rdev()));
+                identity.own.extend(scsi_keys(found.rdev()));
                 below_device(found.rdev(), MAX_DEPTH, &mut identity.below);
             }
             Some(found) => identity.own.push(Key::Inode(found.dev(), found.ino())),
@@ -294,8 +303,45 @@ fn below_device(device: u64, depth: usize, below: &mut Vec<Key>) {
     }
     for one in stands_on {
         below.push(Key::Device(one));
+        below.extend(scsi_keys(one));
         below_device(one, depth - 1, below);
     }
+}
+
+/// A unit of an iSCSI target; libvirt takes the first one where none is said.
+fn iscsi_unit(name: &str) -> Key {
+    let name = if name.contains('/') { name.to_owned() } else { format!("{name}/0") };
+    Key::Network("iscsi".into(), name)
+}
+
+/// The unit of an iSCSI target that udev names so (`/dev/disk/by-path/…-iscsi-TARGET-lun-UNIT`).
+fn iscsi_by_path(path: &Path) -> Option<Key> {
+    let name = path.strip_prefix("/dev/disk/by-path").ok()?.to_str()?;
+    let (_, rest) = name.split_once("-iscsi-")?;
+    let (target, unit) = rest.rsplit_once("-lun-")?;
+    unit.bytes().all(|byte| byte.is_ascii_digit()).then(|| iscsi_unit(&format!("{target}/{unit}")))
+}
+
+/// The SCSI address of a disk, and the iSCSI unit that it is, as the kernel tells them.
+fn scsi_keys(device: u64) -> Vec<Key> {
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let at = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}"));
+    at.map(|at| scsi_keys_at(&at, Path::new("/sys/class/iscsi_session"))).unwrap_or_default()
+}
+
+/// The same of a disk at a place of sysfs
+/// (`…/host7/session3/target7:0:0/7:0:0:1/block/sdb`). A partition is not the whole unit.
+fn scsi_keys_at(at: &Path, sessions: &Path) -> Vec<Key> {
+    let steps: Vec<&str> = at.iter().filter_map(|step| step.to_str()).collect();
+    let [.., address, "block", _] = steps.as_slice() else { return Vec::new() };
+    let numbers: Vec<&str> = address.split(':').collect();
+    if numbers.len() != 4 || numbers.iter().any(|number| number.parse::<u64>().is_err()) {
+        return Vec::new();
+    }
+    let session = steps.iter().find(|step| step.starts_with("session"));
+    let target = session.and_then(|session| fs::read_to_string(sessions.join(session).join("targetname")).ok());
+    let unit = target.map(|target| iscsi_unit(&format!("{}/{}", target.trim(), numbers[3])));
+    unit.into_iter().chain([Key::Scsi((*address).to_owned())]).collect()
 }
 
 /// Folders that may be mounted by themselves, and hold more than images.
@@ -451,6 +497,27 @@ mod tests {
         let volume = places.identify(&Place::Volume { pool: "images".into(), volume: "a".into() });
         assert!(!image.touches(&volume));
         assert!(image.touches(&places.identify(&Place::Network { protocol: "rbd".into(), name: "/images/a".into() })));
+    }
+
+    #[test]
+    fn a_scsi_disk_is_the_same_by_its_address_its_target_and_its_name() {
+        let mut places = Places::new(None);
+        let mut network = |name: &str| places.identify(&Place::Network { protocol: "iscsi".into(), name: name.into() });
+        let (unit, first) = (network("iqn.2004-04.com.example:lab/1"), network("iqn.2004-04.com.example:lab"));
+        let by_path =
+            |unit: &str| format!("/dev/disk/by-path/ip-10.0.0.9:3260-iscsi-iqn.2004-04.com.example:lab-lun-{unit}");
+        let volume = identify(&mut places, by_path("1"));
+        assert!(volume.touches(&unit) && !volume.touches(&first));
+        assert!(identify(&mut places, by_path("0")).touches(&first), "no unit means the first");
+        assert!(!identify(&mut places, by_path("1-part1")).touches(&unit), "a partition is not the whole");
+        let sessions = tempfile::tempdir().expect("a folder");
+        fs::create_dir(sessions.path().join("session3")).expect("made");
+        fs::write(sessions.path().join("session3/targetname"), "iqn.2004-04.com.example:lab\n").expect("written");
+        let at = |tail: &str| PathBuf::from(format!("/sys/devices/platform/host7/session3/target7:0:0/7:0:0:1/{tail}"));
+        let keys = scsi_keys_at(&at("block/sdb"), sessions.path());
+        assert_eq!(keys, [unit.own[0].clone(), places.identify(&Place::Scsi("7:0:0:1".into())).own[0].clone()]);
+        assert!(scsi_keys_at(&at("block/sdb/sdb1"), sessions.path()).is_empty());
+        assert!(scsi_keys_at(Path::new("/sys/devices/virtual/block/dm-0"), sessions.path()).is_empty());
     }
 
     #[test]

@@ -87,7 +87,7 @@ fn spelled(place: &Place) -> Option<String> {
     match place {
         Place::Path(path) => Some(crate::places::in_order(path.as_ref()).to_string_lossy().into_owned()),
         Place::Volume { pool, volume } => Some(format!("{pool}/{volume}")),
-        Place::Network { .. } => None,
+        Place::Network { .. } | Place::Scsi(_) => None,
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) use self::images::{Look, inspect, read_part};
 pub use self::roots::StorageRoots;
 use crate::{
     error::{Error, gone_is_none},
-    xml,
+    ffi, xml,
 };
 
 /// All pools (`virConnectListAllStoragePools`); those that vanish meanwhile are left out.
@@ -61,7 +61,7 @@ pub(crate) fn listed(connect: &Connect, turn: usize) -> Result<HashMap<Uuid, Lis
         let volumes = handle.list_all_volumes(0).unwrap_or_default();
         let windows = volumes.len().div_ceil(SIZES).max(1);
         for (at, volume) in volumes.iter().enumerate() {
-            let Ok(name) = volume.name() else { continue };
+            let Ok(name) = name_of(volume) else { continue };
             if at / SIZES == turn % windows
                 && began.elapsed() < SIZES_FOR
                 && let Ok(info) = volume.info()
@@ -111,7 +111,13 @@ fn state_of(state: sys::virStoragePoolState) -> PoolState {
 /// The names of the volumes of a pool, in one call (`virStoragePoolListAllVolumes`).
 pub(crate) fn volume_names(connect: &Connect, id: Uuid) -> Result<Vec<String>, Error> {
     let volumes = connect.lookup_storage_pool_by_uuid(id)?.list_all_volumes(0)?;
-    volumes.iter().map(|volume| Ok(volume.name()?)).collect()
+    volumes.iter().map(name_of).collect()
+}
+
+/// A volume's name, in which bytes that are no UTF-8 are escaped.
+pub(crate) fn name_of(handle: &StorageVol) -> Result<String, Error> {
+    let name = ffi::volume_name(handle)?;
+    Ok(String::from_utf8(name).unwrap_or_else(|bytes| model::storage::escaped(bytes.as_bytes())))
 }
 
 /// The volumes of a pool, by name; two calls, and one for each volume.
@@ -135,7 +141,8 @@ pub(crate) fn named_volumes(connect: &Connect, id: Uuid, names: &[String]) -> Re
 }
 
 fn volume(handle: &StorageVol) -> Result<Volume, Error> {
-    Ok(xml::storage::volume(&handle.xml_desc(0)?).unwrap_or_default())
+    let known = xml::storage::volume(&handle.xml_desc(0)?).unwrap_or_default();
+    Ok(Volume { name: name_of(handle)?, ..known })
 }
 
 /// Carries a command out and returns when libvirt has answered. `look` is what was found out

@@ -4,7 +4,13 @@
 
 mod support;
 
-use std::{fs, os::unix::fs::symlink, path::PathBuf, process::Command as Program};
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::{ffi::OsStrExt, fs::symlink},
+    path::PathBuf,
+    process::Command as Program,
+};
 
 use model::{
     Event, Fault, FaultKind, PoolCommand,
@@ -61,6 +67,12 @@ impl Place {
     /// A machine with more devices, and a disk in memory of its own.
     fn machine(&self, name: &str, devices: &str) {
         script(&["guest"], self.daemon.folder.path(), &[name, devices]);
+    }
+
+    /// Writes a text to a file beside the pools; gives its path.
+    fn write(&self, below: &str, text: &str) -> String {
+        fs::write(self.path(below), text).expect("written");
+        self.text(below)
     }
 
     fn disk(&self, below: &str, format: &str) -> String {
@@ -448,4 +460,87 @@ async fn a_wiped_image_is_an_empty_one_of_its_size() {
     let volumes = place.world.volumes("images").await.expect("read");
     assert_eq!((volumes[0].format.as_str(), volumes[0].capacity_bytes), ("qcow2", 8 << 20));
     place.world.run_on(POOL, resize("a", 16)).await.expect("it grows as ever");
+}
+
+#[tokio::test]
+#[ignore = "needs root, libvirtd and QEMU; make test runs it"]
+async fn what_is_being_uploaded_is_left_alone_through_another_pool_too() {
+    let place = Place::new().await;
+    let other = Uuid::from_u128(6);
+    let link = place.text("link");
+    place.daemon.virsh(&[
+        "pool-define",
+        &place.write(
+            "pool.xml",
+            &format!(
+                "<pool type='dir'><name>other</name><uuid>{other}</uuid><target><path>{link}</path></target></pool>"
+            ),
+        ),
+    ]);
+    place.daemon.virsh(&["pool-start", "other"]);
+    let volume = PoolCommand::UploadVolume { name: "a".into(), capacity_bytes: 1 << 20 };
+    place.world.run_on(POOL, volume).await.expect("made");
+    place.world.run_on(other, PoolCommand::RefreshPool {}).await.expect("refreshed");
+    let claim = place.world.claim_for_upload(POOL, "a").await.expect("nobody has it");
+    for command in [delete("a"), wipe("a"), resize("a", 2), clone("a"), PoolCommand::DeletePool { content: true }] {
+        let fault = place.world.run_on(other, command).await.expect_err("it is being uploaded");
+        assert!(fault.kind == FaultKind::Busy && fault.reason == "Upload of a is under way", "{fault:?}");
+    }
+    drop(claim);
+    place.world.run_on(other, delete("a")).await.expect("nobody has it now");
+}
+
+#[tokio::test]
+#[ignore = "needs root, libvirtd and QEMU; make test runs it"]
+async fn an_image_of_which_no_empty_one_can_be_made_is_not_wiped() {
+    let place = Place::new().await;
+    place.image(&["-f", "vmdk"], "images/a.vmdk", "1M");
+    place.refresh().await;
+    assert!(place.refused(wipe("a.vmdk")).await.reason.contains("vmdk"));
+    run(Program::new("qemu-img").args(["check", "-q", "-f", "vmdk"]).arg(place.path("images/a.vmdk")));
+}
+
+#[tokio::test]
+#[ignore = "needs root, libvirtd and QEMU; make test runs it"]
+async fn what_a_backup_writes_is_in_use_while_it_runs() {
+    let place = Place::new().await;
+    place.image(&["-f", "qcow2"], "images/a", "64M");
+    place.image(&["-f", "qcow2"], "images/backup", "64M");
+    place.image(&["-f", "qcow2"], "images/scratch", "64M");
+    place.refresh().await;
+    place.machine("a", &place.disk("images/a", "qcow2"));
+    place.runs("a").await;
+    // A pull backup lasts until it is ended; its scratch file takes what the guest overwrites.
+    let (scratch, socket) = (place.text("link/scratch"), place.text("nbd"));
+    let backup = place.write(
+        "backup.xml",
+        &format!(
+            "<domainbackup mode='pull'><server transport='unix' socket='{socket}'/><disks>\
+             <disk name='vda' backup='yes' type='file'><scratch file='{scratch}'/></disk></disks></domainbackup>"
+        ),
+    );
+    place.daemon.virsh(&["backup-begin", "a", "--reuse-external", &backup]);
+    assert!(place.refused(delete("scratch")).await.reason.contains('a'));
+    assert!(place.path("images/scratch").exists());
+    place.daemon.virsh(&["domjobabort", "a"]);
+    place.world.run_on(POOL, delete("scratch")).await.expect("the backup has ended");
+    place.daemon.virsh(&["destroy", "a"]);
+}
+
+#[tokio::test]
+#[ignore = "needs root, libvirtd and QEMU; make test runs it"]
+async fn names_that_are_no_text_are_shown_each_as_its_own_and_refused_with_the_reason() {
+    let place = Place::new().await;
+    for name in [&b"caf\xe9"[..], b"caf\xe8", "café".as_bytes()] {
+        fs::write(place.path("images").join(OsStr::from_bytes(name)), "x").expect("written");
+    }
+    place.refresh().await;
+    let volumes = place.world.volumes("images").await.expect("read");
+    let names: Vec<&str> = volumes.iter().map(|volume| volume.name.as_str()).collect();
+    assert_eq!(names, [r"caf\xe8", r"caf\xe9", "café"]);
+    assert!(place.refused(delete(r"caf\xe9")).await.reason.contains("not UTF-8"));
+    assert!(place.path("images").join(OsStr::from_bytes(b"caf\xe9")).exists());
+    place.world.run_on(POOL, delete("café")).await.expect("text is text");
+    // What else is in the folder does not keep one from it.
+    place.world.run_on(POOL, PoolCommand::DeletePool { content: false }).await.expect("stopped");
 }

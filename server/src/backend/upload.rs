@@ -222,9 +222,15 @@ impl Backend {
         self.note_reached(intent.request_id, &upload).await;
         let all = || self.uploads.0.lock().unwrap_or_else(PoisonError::into_inner);
         all().insert(intent.request_id, upload.clone());
-        let came = match source {
-            None => self.wait_for_content(record, &upload).await,
-            Some((source, sha256)) => self.pump(record, &upload, source, sha256).await,
+        // Nothing else is done with the file meanwhile, through whichever pool.
+        let claim = match self.hosts.get(&intent.host) {
+            Some(host) => host.claim_for_upload(target, name).await,
+            None => Err(no_host(&intent.host)),
+        };
+        let came = match (claim, source) {
+            (Err(fault), _) => Err(fault),
+            (Ok(_claim), None) => self.wait_for_content(record, &upload).await,
+            (Ok(_claim), Some((source, sha256))) => self.pump(record, &upload, source, sha256).await,
         };
         // A piece that is under way ends before anything is done with the volume, and nobody
         // else takes its name before that.

@@ -102,6 +102,11 @@ impl Intent {
         wish(self) == wish(other)
     }
 
+    /// About what it takes in memory and on disk, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        serde_json::to_vec(self).map_or(0, |text| text.len())
+    }
+
     /// What is kept of a request that was refused, which anybody can send again and again: at most
     /// a kilobyte.
     pub(crate) fn shortened(mut self) -> Self {
@@ -282,7 +287,7 @@ impl Audit {
     /// # Errors
     /// `InsufficientStorage` when the file cannot be written.
     pub(crate) async fn admit(&self, intent: Intent) -> Result<Admitted, Fault> {
-        self.writer.write(move |transaction| admit(transaction, &intent)).await
+        self.writer.write_sized(intent.size(), move |transaction| admit(transaction, &intent)).await
     }
 
     /// Puts an outcome on disk; gives the record that is whole with it.

@@ -98,7 +98,8 @@ impl Events {
     /// # Errors
     /// `InsufficientStorage` when the file cannot be written.
     pub(crate) async fn append(&self, rows: Vec<EventRow>) -> Result<(), Fault> {
-        self.writer.write(move |transaction| append(transaction, &rows)).await
+        let bytes = rows.iter().map(|row| row.data.len()).sum();
+        self.writer.write_sized(bytes, move |transaction| append(transaction, &rows)).await
     }
 
     /// Forgets events from before a time, in Unix milliseconds, and the oldest

@@ -21,6 +21,10 @@ use super::storage;
 const GROUP: usize = 256;
 /// Wishes that may wait at the same time: a disk that hangs must not fill the memory.
 const MAX_WAITING: usize = 10_000;
+/// What they may take at the same time, in bytes.
+const MAX_WAITING_BYTES: usize = 64 << 20;
+/// What a request counts that holds nothing large, in bytes.
+const SMALL: usize = 1 << 10;
 
 /// A connection that is opened again when the disk went away under it.
 struct Line {
@@ -71,6 +75,8 @@ trait Work: Send {
 }
 
 struct Waiting<F, T> {
+    /// Its place among those that wait, which is free again once it is written.
+    _room: Room,
     write: F,
     found: Option<T>,
     reply: oneshot::Sender<Result<T, Fault>>,
@@ -94,8 +100,39 @@ pub(super) struct Writer {
     sender: Sender<Box<dyn Work>>,
     trouble: watch::Receiver<Option<Fault>>,
     opened: Arc<AtomicU64>,
-    /// How many wishes wait.
-    waiting: Arc<AtomicUsize>,
+    queue: Arc<Queue>,
+}
+
+/// How much waits to be written.
+#[derive(Default)]
+struct Queue {
+    count: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// A place in the queue, which ends with it.
+struct Room {
+    queue: Arc<Queue>,
+    bytes: usize,
+}
+
+impl Queue {
+    /// A place for something of that size; none when too much waits already.
+    fn enter(self: &Arc<Self>, bytes: usize) -> Option<Room> {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        // Dropped again where there is no room.
+        let room = Room { queue: self.clone(), bytes };
+        // What is larger than all that may wait is written when nothing else does.
+        (count < MAX_WAITING && (before == 0 || before + bytes <= MAX_WAITING_BYTES)).then_some(room)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.queue.count.fetch_sub(1, Ordering::Relaxed);
+        self.queue.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl Writer {
@@ -111,11 +148,8 @@ impl Writer {
         let (sender, receiver) = channel();
         let (trouble, watched) = watch::channel(None);
         let path = path.to_owned();
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let left = waiting.clone();
         let run = move || {
             while let Some(works) = take(&receiver) {
-                left.fetch_sub(works.len(), Ordering::Relaxed);
                 let (works, result) = commit(&mut line, works, &path);
                 // Whoever is told of a trouble finds it told to all.
                 trouble.send_if_modified(|known| {
@@ -131,7 +165,7 @@ impl Writer {
             }
         };
         spawn(name, run)?;
-        Ok(Self { sender, trouble: watched, opened, waiting })
+        Ok(Self { sender, trouble: watched, opened, queue: Arc::default() })
     }
 
     /// Writes something together with what else there is, and gives what it found
@@ -143,13 +177,24 @@ impl Writer {
         &self,
         write: impl FnMut(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
-        if self.waiting.load(Ordering::Relaxed) >= MAX_WAITING {
+        self.write_sized(SMALL, write).await
+    }
+
+    /// Like `write`, for what holds more than a few hundred bytes until it is written.
+    ///
+    /// # Errors
+    /// `InsufficientStorage` when the file cannot be written, `Busy` when too much waits for it.
+    pub(super) async fn write_sized<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        write: impl FnMut(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let Some(room) = self.queue.enter(bytes) else {
             let fault = Fault::new(FaultKind::Busy, "The journal's disk is too slow");
             return Err(fault.with_next("Look whether it hangs, and try again in a moment"));
-        }
+        };
         let (reply, answer) = oneshot::channel();
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        if let Err(unsent) = self.sender.send(Box::new(Waiting { write, found: None, reply })) {
+        if let Err(unsent) = self.sender.send(Box::new(Waiting { _room: room, write, found: None, reply })) {
             unsent.0.done(Err(stopped()));
         }
         answer.await.unwrap_or_else(|_| Err(stopped()))
@@ -157,14 +202,13 @@ impl Writer {
 
     /// Writes something together with what else there is, and nobody waits for it.
     pub(super) fn post(&self, write: impl FnMut(&Transaction<'_>) -> rusqlite::Result<()> + Send + 'static) {
-        if self.waiting.load(Ordering::Relaxed) >= MAX_WAITING {
+        let Some(room) = self.queue.enter(SMALL) else {
             tracing::warn!("the journal's disk does not keep up, so something is forgotten at the end");
             return;
-        }
+        };
         let (reply, _) = oneshot::channel();
-        self.waiting.fetch_add(1, Ordering::Relaxed);
         // A server that stops writes nothing more.
-        self.sender.send(Box::new(Waiting { write, found: None, reply })).ok();
+        self.sender.send(Box::new(Waiting { _room: room, write, found: None, reply })).ok();
     }
 
     pub(super) fn trouble(&self) -> watch::Receiver<Option<Fault>> {
@@ -326,6 +370,21 @@ mod tests {
         let one = reader.ask(|connection| connection.query_row("SELECT 1", [], |row| row.get::<_, u64>(0))).await;
         assert_eq!(one.expect("answered"), 1);
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn what_waits_for_a_slow_disk_is_bounded_by_its_size_too() {
+        let queue = Arc::new(Queue::default());
+        let large = queue.enter(MAX_WAITING_BYTES + 1).expect("nothing else waits");
+        assert!(queue.enter(SMALL).is_none(), "the memory is full");
+        drop(large);
+        let few: Vec<Room> = (0..3).map_while(|_| queue.enter(MAX_WAITING_BYTES / 3)).collect();
+        assert!(few.len() == 3 && queue.enter(SMALL).is_none());
+        drop(few);
+        let many: Vec<Room> = (0..2 * MAX_WAITING).map_while(|_| queue.enter(1)).collect();
+        assert_eq!(many.len(), MAX_WAITING);
+        drop(many);
+        assert!(queue.enter(SMALL).is_some(), "what was refused holds nothing");
     }
 
     #[tokio::test]

@@ -61,8 +61,12 @@ fn a_volume_that_is_there_can_be_named_whatever_it_is_called() {
         let new = PoolCommand::UploadVolume { name: name.into(), capacity_bytes: 5 };
         assert_eq!(check(new, &started), Err(FaultKind::Invalid), "{name:?}");
     }
-    let bytes = PoolCommand::DeleteVolume { name: "a\u{fffd}b".into() };
-    assert_eq!(check(bytes, &started), Err(FaultKind::Denied), "it is no text");
+    let name = crate::storage::escaped(b"caf\xe9-\xff\xc3\xa9");
+    assert_eq!(name, "caf\\xe9-\\xffé");
+    assert_eq!(check(PoolCommand::DeleteVolume { name }, &started), Err(FaultKind::Denied), "it is no text");
+    for name in [r"a\x", r"a\xe", r"a\x41", r"\\share"] {
+        assert_eq!(check(PoolCommand::DeleteVolume { name: name.into() }, &started), Ok(()), "{name}");
+    }
     for name in ["", "../x", "a\0b"] {
         assert_eq!(check(PoolCommand::DeleteVolume { name: name.into() }, &started), Err(FaultKind::Invalid));
     }

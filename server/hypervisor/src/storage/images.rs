@@ -46,7 +46,7 @@ impl Look {
 
     /// Notes that a volume is raw, or may be anything.
     fn note_raw(&mut self, volume: &StorageVol, raw: bool) -> Result<(), Error> {
-        let identity = self.identity(&volume.name()?, &volume.path()?);
+        let identity = self.identity(&super::name_of(volume)?, &volume.path()?);
         self.raw.note(identity.own.iter(), raw);
         Ok(())
     }
@@ -72,7 +72,7 @@ impl Look {
     /// `Denied`, with the one that came since.
     pub(super) fn is_whole(&self, volumes: &[StorageVol]) -> Result<(), Error> {
         for volume in volumes {
-            let name = volume.name()?;
+            let name = super::name_of(volume)?;
             if !self.volumes.iter().any(|known| known.name == name) {
                 let fault = Fault::denied(format!("{name} has come into {} just now", self.pool.name));
                 return Err(Error::Said(fault.with_next("Look at the pool again, then decide")));
@@ -110,7 +110,7 @@ fn make(pool: &StoragePool, spec: &VolumeSpec, files: bool) -> Result<StorageVol
 
 /// Deletes a volume that nobody uses.
 pub(super) fn delete(volume: &StorageVol, look: &mut Look) -> Result<(), Error> {
-    let identity = look.identity(&volume.name()?, &volume.path()?);
+    let identity = look.identity(&super::name_of(volume)?, &volume.path()?);
     volume.delete(0)?;
     look.raw.note(identity.own.iter(), false);
     Ok(())
@@ -257,11 +257,17 @@ fn grows(name: &str, now: u64, bytes: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Overwrites all that is in a volume. One that is a qcow2 image is an empty one of its size then.
+/// Overwrites all that is in a volume. One that is a qcow2 image is an empty one of its size then;
+/// other images are refused, as only zeros would be left of them.
 pub(super) fn wipe(connect: &Connect, volume: &StorageVol, look: &mut Look) -> Result<(), Error> {
     let known = super::volume(volume)?;
     let identity = look.identity(&known.name, &known.path);
-    let qcow2 = known.format == "qcow2" && look.pool.keeps_files() && !look.raw.is_raw(identity.own.iter());
+    let raw = look.is_believed_raw(&known) || look.raw.is_raw(identity.own.iter());
+    if !raw && known.format != "qcow2" {
+        let reason = format!("{} is a {} image, of which no empty one can be made", known.name, known.format);
+        return Err(Error::Said(Fault::denied(reason).with_next("Delete it, and create a new volume in its place")));
+    }
+    let qcow2 = !raw;
     let empty = match qcow2 {
         true => Some(image::empty_qcow2(known.capacity_bytes).ok_or_else(|| {
             let reason = format!("{} says that it is larger than a qcow2 image can be", known.name);

@@ -148,7 +148,8 @@ pub(crate) async fn look_around(session: &Arc<Session>, shared: &Shared, id: Uui
         uses.of_raw_disks().for_each(|identity| learned.note(identity.own.iter(), true));
         Ok(uses)
     };
-    let uses = session.call(Lane::Slow, read).await?;
+    // Not behind the copies of others, and not for longer than a reading may take.
+    let uses = session.call(Lane::Around, read).await?;
     Ok(Look { uses: Some(uses), pool, volumes, raw, real })
 }
 
@@ -266,7 +267,8 @@ async fn machines(session: &Arc<Session>, sources: &Sources) -> Result<Vec<Machi
     Ok(machines)
 }
 
-/// What a machine names now, after its next start, with its saved memory, and in its snapshots;
+/// What a machine names now, after its next start, with its saved memory, in its snapshots, and in
+/// a backup that is under way;
 /// none when one of them is no XML.
 fn all_sources(connect: &Connect, id: Uuid) -> Result<Option<Vec<Source>>, Error> {
     let domain = connect.lookup_domain_by_uuid(id)?;
@@ -276,11 +278,13 @@ fn all_sources(connect: &Connect, id: Uuid) -> Result<Option<Vec<Source>>, Error
     }
     // A driver that has none of these has nothing in them.
     let or_none = |read: Result<Vec<String>, virt::error::Error>| match read.map_err(Error::from) {
-        Err(error) if error.is_unsupported() => Ok(Vec::new()),
+        Err(error) if error.is_unsupported() || error.is_no_backup() => Ok(Vec::new()),
         read => read,
     };
     texts
         .extend(or_none(domain.list_all_snapshots(0).and_then(|all| all.iter().map(|one| one.xml_desc(0)).collect()))?);
+    let backup = ffi::backup_definition(&domain).map(|text| vec![text]);
+    texts.extend(or_none(backup)?);
     let saved = domain.has_managed_save(0).and_then(|saved| match saved {
         true => ffi::managed_save_definition(&domain).map(|text| vec![text]),
         false => Ok(Vec::new()),

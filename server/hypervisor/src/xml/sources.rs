@@ -27,6 +27,8 @@ pub(crate) enum Place {
         /// The image's name there.
         name: String,
     },
+    /// A SCSI device of the host by its address, `host:bus:target:unit`.
+    Scsi(String),
 }
 
 /// A piece of storage that a definition names.
@@ -75,8 +77,9 @@ fn walk(element: Node<'_, '_>, found: &mut Vec<Source>) {
     if tag.namespace().is_none() && WORDS.contains(&tag.name()) {
         return;
     }
-    let of_disk = tag.name() == "source" && element.ancestors().any(|above| above.has_tag_name("disk"));
-    if of_disk && let Some(source) = image(element) {
+    let of_device = |above: Node<'_, '_>| above.has_tag_name("disk") || above.has_tag_name("hostdev");
+    let of_device = tag.name() == "source" && element.ancestors().any(of_device);
+    if of_device && let Some(source) = image(element) {
         found.push(source);
     } else {
         let values = element.attributes().map(|attribute| attribute.value());
@@ -104,7 +107,7 @@ fn image(source: Node<'_, '_>) -> Option<Source> {
     let path = || get("file").or_else(|| get("dev")).or_else(|| get("dir")).map(Place::Path);
     let volume = || Some(Place::Volume { pool: get("pool")?, volume: get("volume")? });
     let network = || Some(Place::Network { protocol: get("protocol")?, name: get("name").unwrap_or_default() });
-    let place = path().or_else(volume).or_else(network)?;
+    let place = path().or_else(volume).or_else(network).or_else(|| scsi(source))?;
     let above = source.parent()?;
     let own = above.has_tag_name("disk");
     let format = match own {
@@ -114,6 +117,14 @@ fn image(source: Node<'_, '_>) -> Option<Source> {
     let complete = format == "raw" || child(above, "backingStore").is_some();
     let target = own.then(|| child_attribute(above, "target", "dev"));
     Some(Source { place, target, format, complete })
+}
+
+/// The SCSI device of a `<source>` of a host device, which is named by its adapter.
+fn scsi(source: Node<'_, '_>) -> Option<Place> {
+    let host = child(source, "adapter")?.attribute("name")?.strip_prefix("scsi_host")?;
+    let address = child(source, "address")?;
+    let part = |name| address.attribute(name).unwrap_or("0");
+    Some(Place::Scsi(format!("{host}:{}:{}:{}", part("bus"), part("target"), part("unit"))))
 }
 
 #[cfg(test)]
@@ -181,6 +192,17 @@ mod tests {
         for word in ["/name", "/words", "/metadata", "/dev/vda"] {
             assert!(!found.contains(&path(word)), "{word}: {found:?}");
         }
+        let scsi = "<domain><devices><hostdev type='scsi'><source><adapter name='scsi_host2'/>\
+            <address type='scsi' bus='0' target='1' unit='3'/></source></hostdev><hostdev type='scsi'>\
+            <source protocol='iscsi' name='iqn.2013-07.com.example:lab/1'/></hostdev></devices></domain>";
+        let found: Vec<Place> = sources(scsi).expect("read").into_iter().map(|source| source.place).collect();
+        let name = "iqn.2013-07.com.example:lab/1".into();
+        assert_eq!(found, [Place::Scsi("2:0:1:3".into()), Place::Network { protocol: "iscsi".into(), name }]);
+        let backup = "<domainbackup mode='push'><disks><disk name='vda' backup='yes' type='file'>\
+            <driver type='qcow2'/><target file='/backup'/></disk><disk name='vdb'><scratch file='/scratch'/></disk>\
+            </disks></domainbackup>";
+        let found: Vec<Place> = sources(backup).expect("read").into_iter().map(|source| source.place).collect();
+        assert_eq!(found, [path("/backup"), path("/scratch")]);
         let snapshot = "<domainsnapshot><memory snapshot='external' file='/memory'/>\
             <disks><disk name='vda' snapshot='external' type='file'><source file='/overlay'/></disk></disks>\
             <domain><devices><disk><source file='/before'/></disk></devices></domain></domainsnapshot>";

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use hypervisor::{HostConfig, Hypervisor, OpenConsole, Sink, StorageRoots, demo_host};
+use hypervisor::{Claim, HostConfig, Hypervisor, OpenConsole, Sink, StorageRoots, demo_host};
 use model::{
     Command, Console, Domain, DomainCommand, Event, Fault, FaultKind, Host, HostId, HostInventory, Inventory, Network,
     Pool, RequestId, Volume, domain::GuestDetails, hardware::Hardware, network::Lease,
@@ -178,6 +178,10 @@ impl World {
     }
 
     /// Looks at what was brought into a volume.
+    pub async fn claim_for_upload(&self, pool: Uuid, volume: &str) -> Result<Claim, Fault> {
+        self.hypervisor().claim_for_upload(pool, volume).await
+    }
+
     pub async fn inspect(&self, pool: &str, volume: &str) -> Result<(), Fault> {
         self.hypervisor().inspect_volume(self.pool(pool).expect("it is there").id, volume).await
     }
