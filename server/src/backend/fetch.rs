@@ -6,7 +6,8 @@
 //! on to. What becomes of the content is `upload`'s.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs},
     sync::Arc,
     time::Duration,
 };
@@ -15,7 +16,9 @@ use axum::body::Bytes;
 use ipnet::IpNet;
 use model::{Fault, FaultKind};
 use reqwest::{Client, Response, StatusCode, Url, header, redirect::Policy};
-use tokio::{net::lookup_host, sync::Semaphore, time::timeout};
+use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
+
+use crate::limits::Places;
 
 /// Places that may send on to another one.
 const MAX_HOPS: usize = 5;
@@ -27,6 +30,8 @@ const SILENT: Duration = Duration::from_secs(60);
 /// Names that are looked up at the same time. Each takes a thread of the system's resolver until
 /// that gives up, whoever waits for it.
 const LOOK_UPS: usize = 4;
+/// Of these, those of one account, so that slow names of one delay nobody else.
+const LOOK_UPS_EACH: usize = 2;
 /// Addresses where clouds tell secrets of a machine to itself, and that are not special otherwise.
 const OF_CLOUDS: [IpAddr; 1] = [IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16))];
 
@@ -34,7 +39,12 @@ const OF_CLOUDS: [IpAddr; 1] = [IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16))];
 pub(crate) struct Fetcher {
     allowed: Vec<IpNet>,
     look_ups: Arc<Semaphore>,
+    of_accounts: Places,
+    resolve: Resolve,
 }
+
+/// Gives the addresses of a name and a port; blocks.
+type Resolve = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
 /// A file that has begun to come.
 pub(super) struct Source {
@@ -61,17 +71,18 @@ impl Source {
 impl Fetcher {
     pub(crate) fn new(allowed: Vec<IpNet>) -> Self {
         crate::tls::choose_cryptography();
-        Self { allowed, look_ups: Arc::new(Semaphore::new(LOOK_UPS)) }
+        let resolve = |name: &str, port| Ok((name, port).to_socket_addrs()?.collect());
+        Self { allowed, look_ups: Arc::new(Semaphore::new(LOOK_UPS)), of_accounts: Places::new(LOOK_UPS_EACH), resolve }
     }
 
-    /// Asks for a file, and goes where it is sent on to.
+    /// Asks for a file for an account, and goes where it is sent on to.
     ///
     /// # Errors
     /// Why nothing comes from there, with the next step.
-    pub(super) async fn open(&self, url: &str) -> Result<Source, Fault> {
+    pub(super) async fn open(&self, url: &str, account: &str) -> Result<Source, Fault> {
         let mut url = Url::parse(url).map_err(|error| Fault::invalid("url", &error.to_string()))?;
         for _ in 0..=MAX_HOPS {
-            let response = self.ask(&url).await?;
+            let response = self.ask(&url, account).await?;
             if !response.status().is_redirection() {
                 return opened(response);
             }
@@ -85,11 +96,11 @@ impl Fetcher {
         Err(refused(&url, "it was sent on too often"))
     }
 
-    async fn ask(&self, url: &Url) -> Result<Response, Fault> {
+    async fn ask(&self, url: &Url, account: &str) -> Result<Response, Fault> {
         let (Some(name), "http" | "https") = (url.host_str(), url.scheme()) else {
             return Err(refused(url, "it is neither http nor https"));
         };
-        let addresses = self.look_up(url).await?;
+        let addresses = self.look_up(url, account).await?;
         // Each place has a client of its own, which knows its addresses and no others.
         let client = Client::builder()
             .no_proxy()
@@ -107,18 +118,22 @@ impl Fetcher {
     }
 
     /// The addresses of a place, all of which may be asked.
-    async fn look_up(&self, url: &Url) -> Result<Vec<SocketAddr>, Fault> {
+    async fn look_up(&self, url: &Url, account: &str) -> Result<Vec<SocketAddr>, Fault> {
         let (name, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(443));
         // Addresses of version 6 stand in brackets there.
         let plain = name.trim_start_matches('[').trim_end_matches(']');
-        let (plain, look_ups) = (plain.to_owned(), self.look_ups.clone());
+        let (plain, look_ups, resolve) = (plain.to_owned(), self.look_ups.clone(), self.resolve);
+        let Some(share) = self.of_accounts.take(account.to_owned()) else {
+            let fault = Fault::new(FaultKind::TooMany, "The names of your other fetches are still being looked up");
+            return Err(fault.with_next("Try again once they are known"));
+        };
         let looking = async {
             // Whoever does not wait any more waits for no place, either.
             let place = look_ups.acquire_owned().await;
-            let looking = tokio::spawn(async move {
-                // Whoever goes away leaves the place taken until the resolver has answered.
-                let _place = place;
-                lookup_host((plain.as_str(), port)).await.map(Iterator::collect)
+            let looking = spawn_blocking(move || {
+                // Whoever goes away leaves the places taken until the resolver has answered.
+                let _places = (place, share);
+                resolve(&plain, port)
             });
             looking.await
         };
@@ -344,8 +359,45 @@ mod tests {
             "http://localhost/a",
             "http://0/a",
         ] {
-            let fault = fetcher.open(url).await.err().expect("refused");
+            let fault = fetcher.open(url, "jane").await.err().expect("refused");
             assert!(fault.kind == FaultKind::Denied && fault.reason.contains("is not public"), "{url}: {fault:?}");
         }
+    }
+
+    /// Lets the slow names of the test be answered.
+    static ANSWER: std::sync::RwLock<()> = std::sync::RwLock::new(());
+
+    #[tokio::test]
+    async fn slow_names_of_one_account_delay_nobody_else() {
+        let resolve: Resolve = |name, port| {
+            if name.starts_with("slow") {
+                drop(ANSWER.read());
+            }
+            Ok(vec![(Ipv4Addr::LOCALHOST, port).into()])
+        };
+        let fetcher = Arc::new(Fetcher { resolve, ..Fetcher::new(Vec::new()) });
+        let held = ANSWER.write().expect("nobody panicked");
+        let open = |url: &str, account: &str| {
+            let (fetcher, url, account) = (fetcher.clone(), url.to_owned(), account.to_owned());
+            tokio::spawn(async move { fetcher.open(&url, &account).await.err().expect("refused") })
+        };
+        let slow: Vec<_> = (0..10).map(|n| open(&format!("http://slow{n}.example/a"), "jane")).collect();
+        let turned_away = |fault: &Fault| fault.kind == FaultKind::TooMany;
+        let mut waiting = Vec::new();
+        for one in slow {
+            if waiting.len() < LOOK_UPS_EACH {
+                waiting.push(one);
+            } else {
+                assert!(turned_away(&one.await.expect("no panic")), "she has her share");
+            }
+        }
+        let other = timeout(Duration::from_secs(5), open("http://quick.example/a", "mary")).await;
+        assert_eq!(other.expect("at once").expect("no panic").kind, FaultKind::Denied);
+        drop(held);
+        for one in waiting {
+            assert_eq!(one.await.expect("no panic").kind, FaultKind::Denied);
+        }
+        let after = open("http://slow.example/a", "jane").await.expect("no panic");
+        assert_eq!(after.kind, FaultKind::Denied, "her places are free again");
     }
 }

@@ -27,6 +27,7 @@ use super::{Backend, fetch::Source, no_host};
 use crate::{
     hex::hex,
     journal::{Note, Reached, accounts},
+    limits,
     tasks::{Record, now},
 };
 
@@ -190,8 +191,9 @@ impl Backend {
             (task.state, task.cancellable) = (model::TaskState::Running, true);
             task.note(now(), "The file is asked for");
         });
+        let account = limits::account(&intent.origin);
         let source = tokio::select! {
-            opened = self.fetcher.open(&url.0) => opened?,
+            opened = self.fetcher.open(&url.0, &account) => opened?,
             () = record.cancel.notified() => return Err(cancelled(&intent.name)),
         };
         let size = source.size;

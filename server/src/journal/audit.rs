@@ -4,6 +4,7 @@
 //! is told. The unique index over intents is the last judge of whether a request
 //! is new: it outlives the process.
 
+mod query;
 mod raw_images;
 mod shortened;
 mod uploads;
@@ -11,12 +12,12 @@ mod uploads;
 use std::{collections::HashSet, path::Path, sync::Mutex};
 
 use model::{AuditRecord, Command, Fault, HostId, Origin, RequestId, TaskState, task::LogLine};
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params_from_iter, types::Value};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params_from_iter};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-pub(crate) use self::uploads::Reached;
+pub(crate) use self::{query::Query, uploads::Reached};
 use self::{
     raw_images::RawImages,
     shortened::{cut, shortened},
@@ -206,35 +207,6 @@ pub(crate) enum Admitted {
     New(Box<AuditRecord>),
     /// It is there already.
     Known(Box<Stored>),
-}
-
-/// Which records are wanted; the newest first.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Query {
-    /// Only records older than this one.
-    pub(crate) after: Option<u64>,
-    /// At most so many.
-    pub(crate) limit: u32,
-    /// Text in the name, the kind, or who asked.
-    pub(crate) text: String,
-    /// Only of this request.
-    pub(crate) request: Option<RequestId>,
-    /// Only parts of this batch.
-    pub(crate) parent: Option<RequestId>,
-    /// Only on this host.
-    pub(crate) host: Option<HostId>,
-    /// Only on this machine.
-    pub(crate) target: Option<Uuid>,
-    /// Only this kind.
-    pub(crate) kind: Option<String>,
-    /// Only with this outcome.
-    pub(crate) outcome: Option<String>,
-    /// Not before, in Unix milliseconds.
-    pub(crate) from: Option<u64>,
-    /// Not after, in Unix milliseconds.
-    pub(crate) to: Option<u64>,
-    /// Only requests that were not refused.
-    pub(crate) tasks: bool,
 }
 
 /// The chained records.
@@ -511,60 +483,9 @@ fn own_record(seq: u64, note: Note) -> AuditRecord {
     }
 }
 
-impl Query {
-    /// The conditions as SQL with their values.
-    fn conditions(&self) -> (String, Vec<Value>) {
-        let mut sql = String::from(if self.tasks {
-            "i.entry = 'intent' AND json_extract(i.body, '$.refused') IS NULL"
-        } else {
-            "i.entry != 'outcome'"
-        });
-        let mut values: Vec<Value> = Vec::new();
-        let mut and = |condition: &str, value: Option<Value>| {
-            if let Some(value) = value {
-                sql.push_str(" AND ");
-                sql.push_str(condition);
-                values.push(value);
-            }
-        };
-        let number =
-            |number: Option<u64>| number.map(|number| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)));
-        and("i.seq < ?", number(self.after));
-        // The index over requests holds intents only, so that must be said to use it.
-        and("i.entry = 'intent' AND i.request = ?", self.request.map(|id| id.to_string().into()));
-        and("i.entry = 'intent' AND i.parent = ?", self.parent.map(|id| id.to_string().into()));
-        and("i.host = ?", self.host.as_ref().map(|host| host.to_string().into()));
-        and("i.entry = 'intent' AND i.target = ?", self.target.map(|target| target.to_string().into()));
-        and("i.kind = ?", self.kind.clone().map(Value::from));
-        and("i.at >= ?", number(self.from));
-        and("i.at <= ?", number(self.to));
-        // SQLite folds the letters of ASCII only, so nothing else is folded here.
-        let text = (!self.text.is_empty()).then(|| Value::from(self.text.to_ascii_lowercase()));
-        and(
-            "instr(lower(ifnull(i.name, '') || ' ' || i.kind || ' ' || coalesce(json_extract(i.body, '$.who'), json_extract(i.body, '$.origin.who'), '') \
-             || ' ' || ifnull(i.host, '') || ' ' || ifnull(i.request, '')), ?) > 0",
-            text,
-        );
-        and(
-            "CASE WHEN json_extract(i.body, '$.refused') IS NOT NULL THEN 'refused' \
-             WHEN json_extract(i.body, '$.fault') IS NOT NULL THEN 'failed' \
-             WHEN i.entry = 'server' THEN 'succeeded' ELSE ifnull(o.outcome, 'accepted') END = ?",
-            self.outcome.clone().map(Value::from),
-        );
-        (sql, values)
-    }
-}
-
 fn records(connection: &Connection, query: &Query) -> rusqlite::Result<Records> {
-    let (conditions, mut values) = query.conditions();
-    let limit = i64::from(query.limit.clamp(1, 1_000));
-    // One more than asked for tells whether there is a next page.
-    values.push(Value::Integer(limit + 1));
-    let sql = format!(
-        "SELECT i.seq, i.body, o.body FROM entries i LEFT JOIN entries o ON o.seq = \
-         (SELECT max(seq) FROM entries WHERE request = i.request AND entry = 'outcome') \
-         WHERE {conditions} ORDER BY i.seq DESC LIMIT ?"
-    );
+    let (sql, values) = query.sql();
+    let limit = i64::from(query.limit());
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params_from_iter(values))?;
     let mut items = Vec::new();

@@ -29,6 +29,8 @@ const LAYOUT: &str = "
     CREATE INDEX IF NOT EXISTS times ON events(at);
     DROP INDEX IF EXISTS subjects;
     CREATE INDEX IF NOT EXISTS places ON events(subject, host, n);
+    CREATE INDEX IF NOT EXISTS hosts ON events(host, n);
+    CREATE INDEX IF NOT EXISTS kinds ON events(kind, n);
 ";
 
 /// The columns of a row.
@@ -78,6 +80,55 @@ pub(crate) struct Span {
     pub(crate) severity: Option<String>,
     /// The newest first.
     pub(crate) backwards: bool,
+}
+
+impl Span {
+    fn limit(&self) -> u32 {
+        self.limit.clamp(1, 5_000)
+    }
+
+    /// The question in SQL, with its values. It asks for one more than is wanted, which tells
+    /// whether there is a next page.
+    fn sql(&self) -> (String, Vec<Value>) {
+        let mut sql = format!("SELECT {COLUMNS} FROM events WHERE 1");
+        let mut values: Vec<Value> = Vec::new();
+        let mut and = |condition: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                sql.push_str(" AND ");
+                sql.push_str(condition);
+                values.push(value);
+            }
+        };
+        let number =
+            |number: Option<u64>| number.map(|number| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)));
+        and(if self.backwards { "n < ?" } else { "n > ?" }, number(self.after));
+        // Of several indexes the narrowest is meant: the plus keeps SQLite from the others.
+        let place = self.subject.is_some() || self.host.is_some();
+        let narrow = place || self.trouble || !self.kinds.is_empty();
+        and(if narrow { "+at >= ?" } else { "at >= ?" }, number(self.from));
+        and(if narrow { "+at <= ?" } else { "at <= ?" }, number(self.to));
+        and("host = ?", self.host.as_ref().map(|host| host.to_string().into()));
+        and("subject = ?", self.subject.map(|id| id.to_string().into()));
+        if !self.kinds.is_empty() {
+            let marks = vec!["?"; self.kinds.len()].join(", ");
+            let kind = if place { "+kind" } else { "kind" };
+            sql.push_str(&format!(" AND {kind} IN ({marks})"));
+            values.extend(self.kinds.iter().cloned().map(Value::from));
+        }
+        if self.trouble {
+            let kind = if place { "+kind" } else { "kind" };
+            sql.push_str(&format!(
+                " AND {kind} IN ('error', 'connection-status-changed') AND (kind = 'error' OR {IS_LOST})"
+            ));
+        }
+        if let Some(severity) = &self.severity {
+            sql.push_str(&format!(" AND CASE WHEN {IS_LOST} THEN 'error' ELSE data ->> '$.severity' END = ?"));
+            values.push(severity.clone().into());
+        }
+        sql.push_str(if self.backwards { " ORDER BY n DESC LIMIT ?" } else { " ORDER BY n LIMIT ?" });
+        values.push(Value::Integer(i64::from(self.limit()) + 1));
+        (sql, values)
+    }
 }
 
 /// The past events.
@@ -166,36 +217,8 @@ fn forget(transaction: &Transaction<'_>, before: u64) -> rusqlite::Result<()> {
 const IS_LOST: &str = "kind = 'connection-status-changed' AND data ->> '$.connected' = 0";
 
 fn read(connection: &Connection, span: &Span) -> rusqlite::Result<Paged<EventRow>> {
-    let mut sql = format!("SELECT {COLUMNS} FROM events WHERE 1");
-    let mut values: Vec<Value> = Vec::new();
-    let mut and = |condition: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            sql.push_str(" AND ");
-            sql.push_str(condition);
-            values.push(value);
-        }
-    };
-    let number = |number: Option<u64>| number.map(|number| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)));
-    and(if span.backwards { "n < ?" } else { "n > ?" }, number(span.after));
-    and("at >= ?", number(span.from));
-    and("at <= ?", number(span.to));
-    and("host = ?", span.host.as_ref().map(|host| host.to_string().into()));
-    and("subject = ?", span.subject.map(|id| id.to_string().into()));
-    if !span.kinds.is_empty() {
-        let marks = vec!["?"; span.kinds.len()].join(", ");
-        sql.push_str(&format!(" AND kind IN ({marks})"));
-        values.extend(span.kinds.iter().cloned().map(Value::from));
-    }
-    if span.trouble {
-        sql.push_str(&format!(" AND (kind = 'error' OR {IS_LOST})"));
-    }
-    if let Some(severity) = &span.severity {
-        sql.push_str(&format!(" AND CASE WHEN {IS_LOST} THEN 'error' ELSE data ->> '$.severity' END = ?"));
-        values.push(severity.clone().into());
-    }
-    let limit = i64::from(span.limit.clamp(1, 5_000));
-    sql.push_str(if span.backwards { " ORDER BY n DESC LIMIT ?" } else { " ORDER BY n LIMIT ?" });
-    values.push(Value::Integer(limit + 1));
+    let (sql, values) = span.sql();
+    let limit = i64::from(span.limit());
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(params_from_iter(values), row)?;
     let mut items = rows.collect::<Result<Vec<_>, _>>()?;
@@ -237,4 +260,37 @@ pub(super) fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<EventRow> {
         subject: subject.and_then(|id| id.parse().ok()),
         data: row.get(6)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(span: &Span) -> String {
+        let connection = Connection::open_in_memory().expect("opens");
+        connection.execute_batch(LAYOUT).expect("laid out");
+        let (sql, values) = span.sql();
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("is SQL");
+        let steps = statement.query_map(params_from_iter(values), |row| row.get::<_, String>(3)).expect("runs");
+        steps.collect::<Result<Vec<_>, _>>().expect("read").join("; ")
+    }
+
+    #[test]
+    fn what_pages_ask_for_is_found_by_an_index() {
+        let host: Option<HostId> = Some("atlas".parse().expect("a name"));
+        let kinds = || vec!["vm-created".to_owned(), "vm-deleted".to_owned()];
+        for (span, index) in [
+            (Span { subject: Some(Uuid::nil()), host: host.clone(), kinds: kinds(), ..Span::default() }, "places"),
+            (Span { subject: Some(Uuid::nil()), from: Some(1), ..Span::default() }, "places"),
+            (Span { host: host.clone(), kinds: kinds(), backwards: true, ..Span::default() }, "hosts"),
+            (Span { host, from: Some(1), ..Span::default() }, "hosts"),
+            (Span { kinds: kinds(), backwards: true, ..Span::default() }, "kinds"),
+            (Span { trouble: true, backwards: true, ..Span::default() }, "kinds"),
+        ] {
+            let plan = plan(&span);
+            assert!(plan.contains(&format!("SEARCH events USING INDEX {index} ")), "{span:?}: {plan}");
+        }
+        let plan = plan(&Span { backwards: true, ..Span::default() });
+        assert_eq!(plan, "SCAN events", "from its end on");
+    }
 }
