@@ -63,6 +63,20 @@ test.describe("the console of a real guest", () => {
     expect(records.map((record: any) => record.targetName)).toContain("tiny/serial0 on atlas");
   });
 
+  test("a line keeps what it showed and what came while one was elsewhere for longer than 15 s", async ({ page }) => {
+    await page.goto(`${address}?show=serial0`);
+    await expect(state(page)).toHaveText("Connected");
+    await type(page, "echo $((6 * 7))-early; sleep 17; echo late-$((3 * 5))");
+    await expect(terminal(page)).toContainText("42-early");
+    await page.getByRole("link", { name: "Overview" }).first().click();
+    await expect(page).toHaveURL(`${server.url}/`);
+    const log = () => readFileSync(`${daemon.folder}/console-tiny.log`, "utf8");
+    await expect.poll(log, { timeout: 60_000 }).toContain("late-15");
+    await page.goBack();
+    await expect(terminal(page)).toContainText("42-early");
+    await expect(terminal(page)).toContainText("late-15");
+  });
+
   test("what a line asked the terminal earlier is answered once, and not by those who come later", async ({ page, context, complaints }) => {
     await page.goto(`${address}?show=serial0`);
     await expect(state(page)).toHaveText("Connected");

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use support::{Running, daemon::Daemon, process::Process, read};
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpListener,
     time::{Instant, sleep},
 };
@@ -502,7 +502,22 @@ async fn a_long_body_ends_with_the_right_to_it() {
         let headers = [("authorization", token), ("content-type", "application/octet-stream")];
         site.server.send("PUT", &format!("{offset}?offset=0"), &headers, vec![1; 1_000]).await.status().as_u16()
     };
+    // One that is under way is cut off, whether more of it comes or not.
+    let mut slow = tokio::net::TcpStream::connect(&site.server.address).await.expect("connects");
+    let head = format!(
+        "PUT {offset}?offset=0 HTTP/1.1\r\nHost: {}\r\nAuthorization: {writes}\r\nContent-Length: 900000\r\n\
+         Content-Type: application/octet-stream\r\nConnection: close\r\n\r\n",
+        site.server.address
+    );
+    slow.write_all(head.as_bytes()).await.expect("sent");
+    slow.write_all(&[1; 1_000]).await.expect("sent");
     site.run(&["token", "revoke", "writes"], "").expect("revoked");
-    sleep(Duration::from_millis(1_200)).await;
+    let (began, mut said) = (Instant::now(), String::new());
+    tokio::time::timeout(Duration::from_secs(10), slow.read_to_string(&mut said))
+        .await
+        .expect("it ends")
+        .expect("read");
+    assert!(said.starts_with("HTTP/1.1 403 ") && said.contains("may not write to this pool any more"), "{said}");
+    assert!(began.elapsed() < Duration::from_secs(5), "it went on for {:?}", began.elapsed());
     assert_eq!(put(&writes).await, 401);
 }

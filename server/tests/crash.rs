@@ -154,3 +154,39 @@ async fn a_process_that_dies_in_a_batch_settles_what_had_begun_and_begins_nothin
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root and libvirtd; make test runs it"]
+async fn since_when_a_machine_is_paused_outlives_the_server() {
+    let daemon = Daemon::start();
+    let target = daemon.virsh(&["domuuid", "web-01"]);
+    let data = TempDir::new().expect("a folder");
+    let arguments = ["--connect", &daemon.connect(), "--data", data.path().to_str().expect("text")];
+    let mut server = Process::start(&arguments, None).await;
+    for command in ["start", "pause"] {
+        let id = server.send(&target, command).await;
+        assert_eq!(server.ended_task(&id).await["outcome"], "succeeded");
+    }
+    let paused = async |server: &Process| loop {
+        let (_, all) = server.json("GET", "/api/v1/inventory", &Value::Null).await.expect("answers");
+        let machines = all["hosts"]["atlas"]["domains"].as_array().cloned().unwrap_or_default();
+        match machines.into_iter().find(|machine| machine["id"] == target.as_str()) {
+            Some(machine) if machine["state"] == "paused" => return machine["since"].as_u64().expect("it is told"),
+            _ => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    };
+    let before = paused(&server).await;
+    // Events are on disk some moments after they are told.
+    loop {
+        let path = format!("/api/v1/events?target={target}&kinds=vm-state-changed");
+        let (_, told) = server.json("GET", &path, &Value::Null).await.expect("answers");
+        if told.to_string().contains("\"newState\":\"paused\"") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    server.signal("-TERM");
+    server.ended().await;
+    let again = Process::start(&arguments, None).await;
+    assert_eq!(paused(&again).await, before, "and not the time at which the new server saw it");
+}

@@ -1,11 +1,12 @@
 //! The calls that the `virt` crate lacks or gets wrong: event registration, the
 //! close callback, state with reason, statistics, addresses, guest information.
 //!
-//! With its parts `agent` and `console` the only place with `unsafe`. It translates and copies, and decides nothing.
+//! With its parts `agent`, `console` and `texts` the only place with `unsafe`. It translates and copies, and decides nothing.
 #![expect(unsafe_code, reason = "the binding has no safe form of these calls")]
 
 mod agent;
 mod console;
+mod texts;
 
 use std::{
     collections::HashMap,
@@ -18,14 +19,17 @@ use std::{
 use model::network::Lease;
 use tokio::io::unix::AsyncFd;
 use uuid::Uuid;
-use virt::{connect::Connect, domain::Domain, error::Error, network::Network, storage_vol::StorageVol};
+use virt::{connect::Connect, domain::Domain, error::Error, network::Network};
 use virt_sys as sys;
 
 pub(crate) use self::agent::{
     GUEST_FILE_SYSTEMS, GUEST_NAMES, agent_command, fs_freeze, fs_thaw, fs_trim, guest_info, limit_agent, set_ssh_key,
     ssh_keys,
 };
-pub(crate) use self::console::{Tube, open_screen};
+pub(crate) use self::{
+    console::{Tube, open_screen},
+    texts::{backup_definition, managed_save_definition, volume_name},
+};
 use crate::events::{Depth, Hints, SharedHints};
 
 /// The event callbacks of a connection; dropping it takes them back.
@@ -551,41 +555,6 @@ pub(crate) fn inject_nmi(domain: &Domain) -> Result<(), Error> {
     // SAFETY: the domain is valid.
     let done = unsafe { sys::virDomainInjectNMI(domain.as_ptr(), 0) };
     if done < 0 { Err(Error::last_error()) } else { Ok(()) }
-}
-
-/// The definition of a machine that its saved memory belongs to (`virDomainManagedSaveGetXMLDesc`).
-pub(crate) fn managed_save_definition(domain: &Domain) -> Result<String, Error> {
-    // SAFETY: the domain is valid.
-    own_text(unsafe { sys::virDomainManagedSaveGetXMLDesc(domain.as_ptr(), 0) })
-}
-
-/// The backup that is under way (`virDomainBackupGetXMLDesc`).
-pub(crate) fn backup_definition(domain: &Domain) -> Result<String, Error> {
-    // SAFETY: the domain is valid.
-    own_text(unsafe { sys::virDomainBackupGetXMLDesc(domain.as_ptr(), 0) })
-}
-
-/// The name of a volume as the bytes that it is (`virStorageVolGetName`): a file system does not ask
-/// for UTF-8.
-pub(crate) fn volume_name(volume: &StorageVol) -> Result<Vec<u8>, Error> {
-    // SAFETY: the volume is valid; the text is its own, ends with NUL, and is copied before it goes.
-    let name = unsafe {
-        sys::virStorageVolGetName(volume.as_ptr()).as_ref().map(|name| CStr::from_ptr(name).to_bytes().to_vec())
-    };
-    name.ok_or_else(Error::last_error)
-}
-
-/// A text that libvirt made for us, or what went wrong.
-fn own_text(made: *mut c_char) -> Result<String, Error> {
-    if made.is_null() {
-        return Err(Error::last_error());
-    }
-    // SAFETY: the text ends with a zero and was allocated with malloc; it is not used after this.
-    unsafe {
-        let read = text(made);
-        free(made.cast());
-        Ok(read)
-    }
 }
 
 /// Gives the job of a machine up (`virDomainAbortJob`).

@@ -1,9 +1,6 @@
 //! The content of volumes: pieces that come in, and what goes out.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
     Extension, Json,
@@ -18,7 +15,7 @@ use model::{DomainRef, Fault, FaultKind, Origin};
 use serde_json::{Value, json};
 use tokio::{
     sync::mpsc::{self, error::SendError},
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{
@@ -76,7 +73,8 @@ pub(crate) async fn piece(
     let written = sight.backend.write_piece(id, &origin, (from, length), taken);
     let feed = async {
         let (mut body, mut unwanted, mut look) = (request.into_body(), 0, Instant::now() + LOOK);
-        while let Some(frame) = body.frame().await {
+        loop {
+            let frame = timeout_at(look, body.frame()).await;
             if look <= Instant::now() {
                 look = Instant::now() + LOOK;
                 if !admitted.still(By::Page).await {
@@ -85,6 +83,9 @@ pub(crate) async fn piece(
                     break;
                 }
             }
+            // Nothing came for a while, and may still come.
+            let Ok(frame) = frame else { continue };
+            let Some(frame) = frame else { break };
             let part = match frame.map(|frame| frame.into_data()) {
                 Ok(Ok(data)) => Ok(data),
                 // Trailers are of no interest.
