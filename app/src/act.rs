@@ -185,7 +185,7 @@ impl Acts {
     /// What to do while the server is away: what is harmless waits a while, in sight;
     /// anything else is refused, because nobody knows what will be true then.
     fn hold(self, command: &DomainCommand, wishes: Vec<Wish>) {
-        if !command.is_harmless() {
+        if !command.about().harmless {
             let fault = Fault::denied(format!("{} was not sent: Belvedere's server is away", command.label()))
                 .with_next("Do it once the page is live");
             wishes.iter().for_each(|wish| self.end(wish.id(), None, Ended::Badly(fault.clone())));

@@ -113,11 +113,6 @@ pub fn count(number: usize, one: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
-/// Tags from a text with commas or blanks between them.
-pub fn tags(text: &str) -> Vec<String> {
-    text.split([',', ' ', '\n', '\r', '\t']).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
-}
-
 /// A text without its case, for searching and sorting. The browser asks JavaScript
 /// about letters beyond ASCII, which spares the module the tables.
 #[cfg_attr(not(feature = "hydrate"), expect(clippy::disallowed_methods, reason = "this is the one place"))]
@@ -178,10 +173,5 @@ mod tests {
         for wrong in ["", "yesterday", "2024-13-01T00:00", "2024-01-01T25:00", "2024-01-01T", "-1"] {
             assert_eq!(parse_utc(wrong), None, "{wrong}");
         }
-    }
-
-    #[test]
-    fn tags_may_be_separated_in_any_way() {
-        assert_eq!(tags(" prod,web  db,\n"), ["prod", "web", "db"]);
     }
 }

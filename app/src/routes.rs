@@ -166,9 +166,9 @@ pub fn network(id: &DomainRef) -> String {
 
 /// The page of what a command of a kind is about.
 pub fn object(kind: &str, id: &DomainRef) -> String {
-    if PoolCommand::KINDS.contains(&kind) {
+    if PoolCommand::about_kind(kind).is_some() {
         pool(id)
-    } else if NetworkCommand::KINDS.contains(&kind) {
+    } else if NetworkCommand::about_kind(kind).is_some() {
         network(id)
     } else {
         vm(id)

@@ -258,7 +258,7 @@ impl Store {
     /// Why not.
     pub(crate) fn check(self, command: &DomainCommand, domain: &Domain, host: &Host) -> Result<(), Fault> {
         self.may(Permission::Operate)?;
-        command.check(domain, host)
+        command.check_on(domain, host)
     }
 
     /// One host.

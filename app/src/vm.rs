@@ -2,6 +2,7 @@
 
 use leptos::{ev::SubmitEvent, prelude::*};
 use leptos_router::hooks::{use_location, use_query_map};
+use model::command::{ForceOff, Shutdown};
 use model::{Domain, DomainCommand, DomainRef, DomainState, Host};
 
 use crate::{
@@ -30,29 +31,11 @@ pub(crate) fn warning(domain: &Domain) -> Option<AnyView> {
 /// What is being done with a machine, as long as it takes, and the way to end that.
 pub(crate) fn under_way(store: Store, pending: Option<&Pending>) -> Option<AnyView> {
     let Pending { request, kind } = pending?;
-    let words = match kind.as_str() {
-        "forceOff" => "being forced off",
-        "pause" => "pausing",
-        "reboot" => "rebooting",
-        "resume" => "resuming",
-        "save" => "suspending to disk",
-        "shutdown" => "shutting down",
-        "start" => "starting",
-        _ => return None,
-    };
-    Some(view! { <small class="pending">{words}</small> " " {cancel_of(store, *request)} }.into_any())
-}
-
-/// The picture of an action.
-fn picture(command: &DomainCommand) -> Option<&'static str> {
-    match command {
-        DomainCommand::Start {} => Some("start"),
-        DomainCommand::Pause {} => Some("pause"),
-        DomainCommand::Resume {} => Some("resume"),
-        DomainCommand::Shutdown {} => Some("shutdown"),
-        DomainCommand::Reboot {} => Some("reboot"),
-        _ => None,
+    let words = DomainCommand::about_kind(kind)?.doing;
+    if words.is_empty() {
+        return None;
     }
+    Some(view! { <small class="pending">{words}</small> " " {cancel_of(store, *request)} }.into_any())
 }
 
 /// The button of an action on a machine.
@@ -74,7 +57,7 @@ pub(crate) fn button(
     };
     Submit {
         label: command.label().to_owned(),
-        icon: picture(command),
+        icon: command.about().icon,
         form: FORM,
         value: format!("{}@{id}", command.kind()),
         denied,
@@ -87,7 +70,9 @@ pub(crate) fn button(
 /// always be pulled, and a guest that was asked to shut down may be long about it.
 fn may_interrupt(command: &DomainCommand, pending: &Pending) -> bool {
     let other = pending.kind != command.kind();
-    other && (matches!(command, DomainCommand::ForceOff {}) || pending.kind == DomainCommand::Shutdown {}.kind())
+    other
+        && (matches!(command, DomainCommand::ForceOff(ForceOff {}))
+            || pending.kind == DomainCommand::Shutdown(Shutdown {}).kind())
 }
 
 /// The form that all action buttons of a page belong to. With JavaScript it

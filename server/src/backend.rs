@@ -3,12 +3,11 @@
 
 mod batch;
 pub(crate) mod console;
-pub(crate) mod fetch;
-mod frozen;
+pub(crate) mod fetcher;
+pub(crate) mod operations;
 mod perform;
 mod recent;
 mod storage;
-pub(crate) mod upload;
 mod watch;
 
 use std::{
@@ -19,6 +18,7 @@ use std::{
 
 use app::backend::{Accounts, AccountsWish, Done, Visit};
 use hypervisor::{HostConfig, Hypervisor, LastStates, Sink};
+use model::command::SyncTime;
 use model::{
     Command, CommandRequest, Domain, DomainCommand, DomainRef, Event, Fault, FaultKind, HostId, HostInventory,
     HostStats, Network, Origin, Receipt, RequestId, Task, VmStats,
@@ -31,7 +31,12 @@ use tokio::{task::JoinSet, time::timeout};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use self::{console::Consoles, fetch::Fetcher, recent::Recent, upload::Uploads};
+use self::{
+    console::Consoles,
+    fetcher::Fetcher,
+    operations::{AtStop, upload::Uploads},
+    recent::Recent,
+};
 use crate::{
     auth,
     feed::{Feed, Filter},
@@ -39,7 +44,7 @@ use crate::{
     journal::{Intent, Journal, Note, accounts},
     limits::{self, Places, Rate, Turns},
     past,
-    tasks::{Admission, Tasks, now},
+    tasks::{Admission, Record, Tasks, now},
 };
 
 /// The hosts, the feed, the requests, and the journal.
@@ -188,14 +193,13 @@ impl Backend {
 
     /// Ends what is under way in order: no new commands, outcomes on disk.
     pub(crate) async fn stop(&self, limit: Duration) {
-        // A file that is fetched is taken back, not left half done; an upload goes on later.
-        for upload in self.uploads.all().into_iter().filter_map(|id| self.tasks.get(id)) {
-            if !upload::goes_on(&upload) {
-                upload.cancel.notify_one();
+        for record in self.tasks.open() {
+            if operations::of(&record.intent.command).at_stop() == AtStop::Cancel {
+                record.cancel.notify_one();
             }
         }
-        self.end_freezes(None);
-        self.tasks.drain(limit, upload::goes_on).await;
+        let goes_on = |record: &Record| operations::of(&record.intent.command).at_stop() == AtStop::GoOn;
+        self.tasks.drain(limit, goes_on).await;
         watch::last(self).await;
         self.beside.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
@@ -291,8 +295,8 @@ impl Backend {
                 let reason = format!("The pools and networks of {} are not known yet", request.host);
                 return Err(Fault::denied(reason).with_next("Try again in a moment"));
             }
-            self.is_thawed(&request.object(), &request.command, name.as_deref().unwrap_or_default())?;
-            self.uploads.is_free(&request.object(), &request.command)
+            let (target, name) = (request.object(), name.as_deref().unwrap_or_default());
+            operations::ALL.iter().try_for_each(|one| one.admits(self, &target, &request.command, name))
         };
         // Why it is not possible at all is said before who hinders it.
         let refused = host.and_then(check).and(used).err();
@@ -440,7 +444,7 @@ impl Backend {
     fn may_ask_agent(&self, id: &DomainRef) -> Result<(), Fault> {
         let hosts = self.feed.snapshot().hosts;
         let host = hosts.hosts.get(&id.host).ok_or_else(|| no_host(&id.host))?;
-        Command::Domain(DomainCommand::SyncTime {}).check(host, id.id, None)
+        Command::Domain(DomainCommand::SyncTime(SyncTime {})).check(host, id.id, None)
     }
 
     /// What a host is made of, with who has its devices.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use model::command::Start;
 use model::{DomainCommand, DomainState, Event, FaultKind, HostId, Origin, RequestId, TaskState};
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
@@ -20,7 +21,7 @@ fn intent(number: u128, name: &str) -> Intent {
         target: Some(Uuid::from_u128(7)),
         targets: Vec::new(),
         name: name.into(),
-        command: DomainCommand::Start {}.into(),
+        command: DomainCommand::Start(Start {}).into(),
         origin: Origin { address: Some("::1".into()), ..Origin::default() },
         refused: None,
     }

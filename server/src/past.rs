@@ -317,15 +317,8 @@ fn moment(now: &Inventory, traces: Traces) -> Moment {
 /// What an event tells of a machine after it, or before it; none when there was no
 /// machine.
 fn told(row: &EventRow, after: bool) -> Option<(String, Option<DomainState>)> {
-    match (Event::parse(&row.kind, &row.data).ok()??, after) {
-        (Event::VmStateChanged(event), true) => Some((event.vm_name, Some(event.new_state))),
-        (Event::VmStateChanged(event), false) => Some((event.vm_name, Some(event.old_state))),
-        (Event::VmUpdated(event), _) => Some((event.vm_name, Some(event.vm.state))),
-        (Event::VmCreated(event), true) => Some((event.vm_name, Some(event.vm.state))),
-        // It was there before it went, in a state that nobody noted.
-        (Event::VmDeleted(event), false) => Some((event.vm_name, None)),
-        _ => None,
-    }
+    let event = Event::parse(&row.kind, &row.data).ok()??;
+    event.machine(after).map(|(name, state)| (name.to_owned(), state))
 }
 
 fn shown(row: EventRow) -> PastEvent {

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use model::command::Start;
 use model::{
     Cursor, Domain, DomainCommand, DomainState, Event, Host, HostId, HostInventory, Inventory, Link, Origin, RequestId,
     TaskState,
@@ -192,7 +193,7 @@ fn intent(number: u64) -> Intent {
         target: Some(Uuid::from_u128(1)),
         targets: Vec::new(),
         name: "vm-1".into(),
-        command: DomainCommand::Start {}.into(),
+        command: DomainCommand::Start(Start {}).into(),
         origin: Origin::default(),
         refused: None,
     }

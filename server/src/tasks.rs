@@ -285,16 +285,14 @@ impl Tasks {
 
     /// The requests of a kind about a machine, a pool or a network that have not ended.
     pub(crate) fn under_way(&self, target: &DomainRef, kind: &str) -> Vec<Arc<Record>> {
-        let mut all = self.all_under_way(kind);
-        all.retain(|record| record.intent.host == target.host && record.intent.target == Some(target.id));
+        let mut all = self.open();
+        all.retain(|record| record.intent.kind == kind && record.target().as_ref() == Some(target));
         all
     }
 
-    /// The requests of a kind that have not ended.
-    pub(crate) fn all_under_way(&self, kind: &str) -> Vec<Arc<Record>> {
-        let table = self.lock();
-        let all = table.records.values().filter(|record| record.intent.kind == kind && record.is_under_way());
-        all.cloned().collect()
+    /// The requests that have not ended.
+    pub(crate) fn open(&self) -> Vec<Arc<Record>> {
+        self.lock().records.values().filter(|record| record.is_under_way()).cloned().collect()
     }
 
     /// How a request is going, wherever that is known.

@@ -1,11 +1,12 @@
 //! What requests may take of the memory and of each other's places.
 
+use model::command::SetDescription;
 use model::{Command, DomainCommand, Origin};
 
 use super::*;
 
 fn intent(number: u128, who: &str, text: usize) -> Intent {
-    let command = Command::Domain(DomainCommand::SetDescription { description: "a".repeat(text) });
+    let command = Command::Domain(DomainCommand::SetDescription(SetDescription { description: "a".repeat(text) }));
     Intent {
         at: 0,
         request_id: RequestId(uuid::Uuid::from_u128(number)),

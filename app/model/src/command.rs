@@ -3,21 +3,25 @@
 //!
 //! The browser disables a button with `check`, the server refuses with it. libvirt
 //! stays the last judge; its refusal becomes a `Fault` like any other. There is one
-//! enum for each kind of object, and `Command` is any of them.
+//! enum for each kind of object, and `Command` is any of them. Each command is a file of
+//! its own below (`verb`).
 
 mod domain;
+pub mod form;
 mod network;
 mod pool;
 mod secret;
+mod verb;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 pub use self::{
-    domain::DomainCommand,
-    network::NetworkCommand,
-    pool::PoolCommand,
+    domain::*,
+    network::*,
+    pool::*,
     secret::{Address, Secret},
+    verb::{About, Field, Hindrance, Input, Lane, Verb},
 };
 use crate::{DomainRef, Fault, FaultKind, HostId, HostInventory, Permission, RequestId};
 
@@ -57,9 +61,9 @@ impl<'de> Deserialize<'de> for Command {
         let value = serde_json::Value::deserialize(deserializer)?;
         let kind = value.get("kind").and_then(|kind| kind.as_str()).unwrap_or_default().to_owned();
         // Each enum then says which field is wrong.
-        let read = if PoolCommand::KINDS.contains(&kind.as_str()) {
+        let read = if PoolCommand::about_kind(&kind).is_some() {
             serde_json::from_value(value).map(Self::Pool)
-        } else if NetworkCommand::KINDS.contains(&kind.as_str()) {
+        } else if NetworkCommand::about_kind(&kind).is_some() {
             serde_json::from_value(value).map(Self::Network)
         } else {
             serde_json::from_value(value).map(Self::Domain)
@@ -69,90 +73,52 @@ impl<'de> Deserialize<'de> for Command {
 }
 
 impl Command {
+    /// What all commands say of themselves: those of machines, pools and networks, each in the order
+    /// of menus.
+    pub fn all() -> impl Iterator<Item = &'static About> {
+        DomainCommand::ALL.iter().chain(PoolCommand::ALL).chain(NetworkCommand::ALL).copied()
+    }
+
+    /// What a kind of command says of itself; none of one that is not known.
+    pub fn about_kind(kind: &str) -> Option<&'static About> {
+        Self::all().find(|about| about.kind == kind)
+    }
+
+    /// What this one says of itself.
+    pub fn about(&self) -> &'static About {
+        match self {
+            Self::Domain(command) => command.about(),
+            Self::Pool(command) => command.about(),
+            Self::Network(command) => command.about(),
+        }
+    }
+
     /// The name in JSON and forms.
     pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Domain(command) => command.kind(),
-            Self::Pool(command) => command.kind(),
-            Self::Network(command) => command.kind(),
-        }
+        self.about().kind
     }
 
     /// The verb on its button. Two losses of one kind never look alike.
     pub fn label(&self) -> &'static str {
         match self {
-            Self::Pool(PoolCommand::DeletePool { content: true }) => "Delete pool and its volumes",
-            _ => label_of(self.kind()),
+            Self::Domain(command) => command.label(),
+            Self::Pool(command) => command.label(),
+            Self::Network(command) => command.label(),
         }
     }
 
     /// The verb of a kind, for a command whose arguments are not at hand; the kind itself of
     /// one that is not known.
     pub fn label_of(kind: &str) -> String {
-        match label_of(kind) {
-            "" => kind.to_owned(),
-            label => label.to_owned(),
-        }
+        Self::about_kind(kind).map_or(kind, |about| about.label).to_owned()
     }
 
-    /// What somebody needs to ask for it; the only place that decides it. Each kind is named,
-    /// so that a new one without a decision does not compile.
+    /// What somebody needs to ask for it.
     pub fn permission(&self) -> Permission {
-        use {DomainCommand as D, NetworkCommand as N, PoolCommand as P};
         match self {
-            Self::Pool(P::DefinePool { .. } | P::BuildPool {} | P::DeletePool { content: true }) => {
-                Permission::ShapeStorage
-            }
-            Self::Domain(
-                D::Start {}
-                | D::StartPaused {}
-                | D::Shutdown {}
-                | D::ForceOff {}
-                | D::Reboot {}
-                | D::Reset {}
-                | D::Pause {}
-                | D::Resume {}
-                | D::Save {}
-                | D::DiscardSave {}
-                | D::Nmi {}
-                | D::SetAutostart { .. }
-                | D::Rename { .. }
-                | D::SetTitle { .. }
-                | D::SetDescription { .. }
-                | D::SetTags { .. }
-                | D::SyncTime {}
-                | D::TrimFileSystems {}
-                | D::FreezeFileSystems { .. }
-                | D::ThawFileSystems {}
-                | D::AddSshKey { .. }
-                | D::RemoveSshKey { .. }
-                | D::SetGuestPassword { .. },
-            )
-            | Self::Pool(
-                P::StartPool {}
-                | P::StopPool {}
-                | P::RefreshPool {}
-                | P::SetPoolAutostart { .. }
-                | P::DeletePool { content: false }
-                | P::CreateVolume { .. }
-                | P::UploadVolume { .. }
-                | P::FetchVolume { .. }
-                | P::DeleteVolume { .. }
-                | P::ResizeVolume { .. }
-                | P::CloneVolume { .. }
-                | P::WipeVolume { .. },
-            )
-            | Self::Network(
-                N::StartNetwork {}
-                | N::StopNetwork {}
-                | N::SetNetworkAutostart { .. }
-                | N::DefineNetwork { .. }
-                | N::DeleteNetwork {}
-                | N::SetStaticHost { .. }
-                | N::RemoveStaticHost { .. }
-                | N::SetDnsHost { .. }
-                | N::RemoveDnsHost { .. },
-            ) => Permission::Operate,
+            Self::Domain(command) => command.permission(),
+            Self::Pool(command) => command.permission(),
+            Self::Network(command) => command.permission(),
         }
     }
 
@@ -187,8 +153,9 @@ impl Command {
     pub fn typed(&self, name: &str, targets: usize) -> Option<String> {
         match self {
             Self::Domain(_) if targets > domain::MANY => Some(targets.to_string()),
-            Self::Pool(PoolCommand::DeletePool { content: true }) => Some(name.to_owned()),
-            _ => None,
+            Self::Domain(command) => command.typed(name),
+            Self::Pool(command) => command.typed(name),
+            Self::Network(command) => command.typed(name),
         }
     }
 
@@ -196,9 +163,9 @@ impl Command {
     /// None when there is no such object.
     pub fn target_name(&self, host: &HostInventory, target: Uuid) -> Option<String> {
         match self {
-            Self::Domain(_) => host.domains.get(&target).map(|domain| domain.name.clone()),
-            Self::Pool(command) => command.target_name(host.pools.get(&target).map(|pool| &**pool)),
-            Self::Network(command) => command.target_name(host.networks.get(&target).map(|network| &**network)),
+            Self::Domain(command) => command.subject(host.domains.get(&target).map(|domain| &**domain)),
+            Self::Pool(command) => command.subject(host.pools.get(&target).map(|pool| &**pool)),
+            Self::Network(command) => command.subject(host.networks.get(&target).map(|network| &**network)),
         }
     }
 
@@ -226,8 +193,7 @@ impl Command {
         };
         match self {
             Self::Domain(command) => {
-                let domain = host.domains.get(&target).ok_or_else(|| missing("machine"))?;
-                command.check(domain, &host.host)
+                command.check(host.domains.get(&target).map(|domain| &**domain), &host.host, || missing("machine"))
             }
             Self::Pool(command) => {
                 command.check(host.pools.get(&target).map(|pool| &**pool), host, || missing("storage pool"))
@@ -246,36 +212,6 @@ impl Command {
             Self::Pool(command) => command.evidence(host.pools.get(&target).map(|pool| &**pool)),
             Self::Network(command) => command.evidence(host.networks.get(&target).map(|network| &**network)),
         }
-    }
-}
-
-/// Verbs of kinds; empty for one that is not known.
-fn label_of(kind: &str) -> &'static str {
-    match kind {
-        "startPool" => "Start pool",
-        "stopPool" => "Stop pool",
-        "refreshPool" => "Refresh pool",
-        "buildPool" => "Build pool",
-        "setPoolAutostart" => "Set autostart of pool",
-        "definePool" => "Create pool",
-        "deletePool" => "Delete pool",
-        "createVolume" => "Create volume",
-        "uploadVolume" => "Upload volume",
-        "fetchVolume" => "Fetch volume",
-        "deleteVolume" => "Delete volume",
-        "resizeVolume" => "Resize volume",
-        "cloneVolume" => "Clone volume",
-        "wipeVolume" => "Wipe volume",
-        "startNetwork" => "Start network",
-        "stopNetwork" => "Stop network",
-        "setNetworkAutostart" => "Set autostart of network",
-        "defineNetwork" => "Create network",
-        "deleteNetwork" => "Delete network",
-        "setStaticHost" => "Set static address",
-        "removeStaticHost" => "Remove static address",
-        "setDnsHost" => "Set DNS names",
-        "removeDnsHost" => "Remove DNS names",
-        other => domain::label_of(other),
     }
 }
 
@@ -386,25 +322,18 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_has_a_verb() {
-        let kinds = PoolCommand::KINDS.iter().chain(&NetworkCommand::KINDS);
-        let asked_by_forms = [
-            "setAutostart",
-            "rename",
-            "setTitle",
-            "setDescription",
-            "setTags",
-            "syncTime",
-            "trimFileSystems",
-            "freezeFileSystems",
-            "thawFileSystems",
-            "addSshKey",
-            "removeSshKey",
-            "setGuestPassword",
-        ];
-        let of_machines = DomainCommand::BUTTONS.iter().map(DomainCommand::kind).chain(asked_by_forms);
-        for kind in kinds.copied().chain(of_machines) {
-            assert!(!label_of(kind).is_empty(), "{kind}");
+    fn every_kind_is_one_of_a_kind_and_says_what_it_is() {
+        let all: Vec<&About> = Command::all().collect();
+        let kinds: std::collections::BTreeSet<&str> = all.iter().map(|about| about.kind).collect();
+        assert_eq!(kinds.len(), all.len());
+        for about in all {
+            assert!(!about.label.is_empty() && !about.done.is_empty(), "{}", about.kind);
+            // The name in JSON is the enum's own, so that a wrong one is found here.
+            let error = serde_json::from_str::<Command>(&format!(r#"{{"kind":"{}","no":1}}"#, about.kind));
+            let error = error.expect_err("an argument that there is not").to_string();
+            assert!(error.contains("unknown field `no`"), "{}: {error}", about.kind);
+            let plain = form::fields_of(about.kind).expect("known").is_empty();
+            assert!(!about.menu || plain, "{} needs arguments", about.kind);
         }
         assert_eq!(Command::label_of("explode"), "explode");
     }

@@ -2,24 +2,106 @@
 //!
 //! An event about a machine carries the machine's whole new state and version,
 //! so applying it twice changes nothing. How events come to be is decided in
-//! `inventory` and by the server.
+//! `inventory` and by the server. A new kind is a payload below and one line of the registry.
+
+mod around;
+mod machine;
+mod trouble;
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-use crate::{
-    Domain, DomainState, Fault, FaultKind, Host, HostId, Network, Permission, Pool, RequestId, Task, read::read,
-    stats::LATEST,
+pub use self::{
+    around::{Action, HostDevicesChanged, NetworkChanged, StoragePoolChanged, VolumeChanged},
+    machine::{GuestAgentConnected, GuestInfoUpdated, VmCreated, VmDeleted, VmStateChanged, VmUpdated},
+    trouble::{ConnectionStatusChanged, Error, Severity},
 };
-
 pub use crate::task::AuditAppended;
+use crate::{Domain, DomainState, Host, HostId, Network, Permission, Pool, Task, read::read, stats::LATEST};
 
-/// Declares the event enum together with its wire names and with what somebody needs to
-/// hear of it, so that a kind cannot exist on one side only, nor without that decision.
+/// What a kind of event is to those who hear it, whatever it carries.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    /// Its name, as it stands in `event:` and `?topics=`.
+    pub name: &'static str,
+    /// What a role needs to hear of it, the only place that decides it.
+    pub permission: Permission,
+    /// What a browser makes of it.
+    pub mirror: Mirror,
+    /// What it is when the past is shown.
+    pub replay: Replay,
+}
+
+/// What a browser makes of an event, by its kind alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mirror {
+    /// It carries a machine, which is shown from now on.
+    Machine,
+    /// A machine is gone.
+    Gone,
+    /// It carries a host.
+    Host,
+    /// It is a task.
+    Task,
+    /// It is an error.
+    Error,
+    /// A record was added.
+    Record,
+    /// What is shown on few pages is to be read again: pools, networks, volumes.
+    Stale,
+}
+
+/// What an event is when the past is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// A step, at which one can stop, that tells how a machine was.
+    MachineStep,
+    /// A step.
+    Step,
+    /// Between steps, and tells how a machine was.
+    Machine,
+    /// Nothing.
+    Silent,
+}
+
+impl Replay {
+    /// Whether people can stop at it.
+    pub fn is_step(self) -> bool {
+        matches!(self, Self::MachineStep | Self::Step)
+    }
+
+    /// Whether it tells how a machine was.
+    pub fn tells_machine(self) -> bool {
+        matches!(self, Self::MachineStep | Self::Machine)
+    }
+}
+
+/// A line of the history: the name of its picture, and what happened.
+pub type Line = (&'static str, String);
+
+/// What an event carries.
+pub trait Payload: Serialize + DeserializeOwned {
+    /// What it changes for whoever mirrors the hosts.
+    fn change(&self) -> Change;
+
+    /// It in the history; none when it is of no interest to people.
+    fn line(&self) -> Option<Line> {
+        None
+    }
+
+    /// The name and the state of its machine after it, or before it; none when there was none then,
+    /// and no state when nobody noted it.
+    fn machine(&self, _after: bool) -> Option<(&str, Option<DomainState>)> {
+        None
+    }
+}
+
+/// Declares the event enum together with its wire names and with what is true of each kind, so that
+/// a kind cannot exist on one side only, nor without these decisions.
 macro_rules! events {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal for $permission:ident,)*) => {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal for $permission:ident: $mirror:ident, $replay:ident;)*) => {
         /// One event of the stream.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Event {
@@ -27,18 +109,16 @@ macro_rules! events {
         }
 
         impl Event {
+            /// What is true of each kind.
+            pub const ALL: &[Kind] = &[$(Kind {
+                name: $name,
+                permission: Permission::$permission,
+                mirror: Mirror::$mirror,
+                replay: Replay::$replay,
+            }),*];
+
             /// The names of all kinds, as they stand in `event:` and `?topics=`.
             pub const KINDS: &[&str] = &[$($name),*];
-
-            /// What somebody needs to hear of a kind, the only place that decides it; none for
-            /// a kind this version does not know.
-            pub fn permission_of(kind: &str) -> Option<Permission> {
-                match kind {
-                    $($name => Some(Permission::$permission),)*
-                    kind if LATEST.contains(&kind) => Some(Permission::View),
-                    _ => None,
-                }
-            }
 
             /// The name of this kind.
             pub fn kind(&self) -> &'static str {
@@ -54,6 +134,22 @@ macro_rules! events {
             pub fn data(&self) -> String {
                 let json = match self { $(Self::$variant(event) => serde_json::to_string(event),)* };
                 json.expect("payloads have string keys only")
+            }
+
+            /// What this event changes for whoever mirrors the hosts.
+            pub fn change(&self) -> Change {
+                match self { $(Self::$variant(event) => event.change(),)* }
+            }
+
+            /// This event in the history; none when it is of no interest to people.
+            pub fn line(&self) -> Option<Line> {
+                match self { $(Self::$variant(event) => event.line(),)* }
+            }
+
+            /// The name and the state of its machine after this event, or before it; none when there was
+            /// none then, and no state when nobody noted it.
+            pub fn machine(&self, after: bool) -> Option<(&str, Option<DomainState>)> {
+                match self { $(Self::$variant(event) => event.machine(after),)* }
             }
 
             /// Reads a payload of the named kind; none for a kind this version does not know.
@@ -72,37 +168,37 @@ macro_rules! events {
 
 events! {
     /// The state of a machine really changed.
-    VmStateChanged = "vm-state-changed" for View,
+    VmStateChanged = "vm-state-changed" for View: Machine, MachineStep;
     /// A machine was defined, imported or found.
-    VmCreated = "vm-created" for View,
+    VmCreated = "vm-created" for View: Machine, MachineStep;
     /// A machine was undefined, or a transient one ended.
-    VmDeleted = "vm-deleted" for View,
+    VmDeleted = "vm-deleted" for View: Gone, MachineStep;
     /// Definition, name, metadata, devices or autostart changed.
-    VmUpdated = "vm-updated" for View,
+    VmUpdated = "vm-updated" for View: Machine, Machine;
     /// A guest agent came or went.
-    GuestAgentConnected = "guest-agent-connected" for View,
+    GuestAgentConnected = "guest-agent-connected" for View: Machine, Silent;
     /// Operating system, host name or addresses of a guest changed.
-    GuestInfoUpdated = "guest-info-updated" for View,
+    GuestInfoUpdated = "guest-info-updated" for View: Machine, Silent;
     /// A storage pool was created, deleted, started, stopped, refreshed or changed.
-    StoragePoolChanged = "storage-pool-changed" for View,
+    StoragePoolChanged = "storage-pool-changed" for View: Stale, Silent;
     /// A volume came, went or changed; which ones there are is to be read again.
-    VolumeChanged = "volume-changed" for View,
+    VolumeChanged = "volume-changed" for View: Stale, Silent;
     /// A network was created, deleted, started, stopped or changed.
-    NetworkChanged = "network-changed" for View,
+    NetworkChanged = "network-changed" for View: Stale, Silent;
     /// PCI or USB devices of a host came, went or changed; they are to be read again.
-    HostDevicesChanged = "host-devices-changed" for View,
+    HostDevicesChanged = "host-devices-changed" for View: Stale, Silent;
     /// The link to a host was established, lost, restored, or failed again.
-    ConnectionStatusChanged = "connection-status-changed" for View,
+    ConnectionStatusChanged = "connection-status-changed" for View: Host, Step;
     /// A command was accepted; it is on disk.
-    TaskCreated = "task-created" for View,
+    TaskCreated = "task-created" for View: Task, Silent;
     /// A command got further.
-    TaskProgress = "task-progress" for View,
+    TaskProgress = "task-progress" for View: Task, Silent;
     /// A command ended; how is on disk.
-    TaskCompleted = "task-completed" for View,
+    TaskCompleted = "task-completed" for View: Task, Silent;
     /// A record of what people did became durable.
-    AuditAppended = "audit-appended" for ReadAudit,
+    AuditAppended = "audit-appended" for ReadAudit: Record, Silent;
     /// A background operation failed.
-    Error = "error" for View,
+    Error = "error" for View: Error, Step;
 }
 
 /// Payload of `task-created`.
@@ -111,6 +207,41 @@ pub type TaskCreated = Arc<Task>;
 pub type TaskProgress = Arc<Task>;
 /// Payload of `task-completed`.
 pub type TaskCompleted = Arc<Task>;
+
+impl Payload for Arc<Task> {
+    fn change(&self) -> Change {
+        Change::Task(self.clone())
+    }
+}
+
+impl Payload for AuditAppended {
+    fn change(&self) -> Change {
+        Change::Appended
+    }
+}
+
+impl Event {
+    /// What is true of a kind; none of one that this version does not know.
+    pub fn about_kind(kind: &str) -> Option<&'static Kind> {
+        Self::ALL.iter().find(|known| known.name == kind)
+    }
+
+    /// What somebody needs to hear of a kind; none for a kind this version does not know.
+    pub fn permission_of(kind: &str) -> Option<Permission> {
+        let latest = LATEST.contains(&kind).then_some(Permission::View);
+        Self::about_kind(kind).map(|known| known.permission).or(latest)
+    }
+
+    /// The machine, the pool or the network that this event is about.
+    pub fn subject(&self) -> Option<Uuid> {
+        match self.change() {
+            Change::Set(_, domain) => Some(domain.id),
+            Change::Removed(_, id, _) | Change::Pool(_, id, ..) | Change::Network(_, id, ..) => Some(id),
+            Change::Task(task) => task.target,
+            _ => None,
+        }
+    }
+}
 
 /// The field `host_id` of a payload, which may be absent.
 trait Named {
@@ -129,353 +260,8 @@ impl Named for Option<HostId> {
     }
 }
 
-/// Payload of `vm-state-changed`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VmStateChanged {
-    /// The host that has the machine.
-    pub host_id: HostId,
-    /// The machine's UUID.
-    pub vm_id: Uuid,
-    /// The machine's name.
-    pub vm_name: String,
-    /// The state before.
-    pub old_state: DomainState,
-    /// The state now.
-    pub new_state: DomainState,
-    /// The machine, whole.
-    pub vm: Arc<Domain>,
-    /// The machine's version after this.
-    pub version: u64,
-    /// When it was seen, in Unix milliseconds.
-    pub timestamp: u64,
-    /// The command that caused it, if one of ours did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cause: Option<RequestId>,
-    /// Whether it was found by reading everything again after a gap.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub resync: bool,
-}
-
-/// Payload of `vm-created`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VmCreated {
-    /// The host that has the machine.
-    pub host_id: HostId,
-    /// The machine's UUID.
-    pub vm_id: Uuid,
-    /// The machine's name.
-    pub vm_name: String,
-    /// The machine, whole.
-    pub vm: Arc<Domain>,
-    /// The machine's version after this.
-    pub version: u64,
-    /// When it was seen, in Unix milliseconds.
-    pub timestamp: u64,
-    /// The command that caused it, if one of ours did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cause: Option<RequestId>,
-    /// Whether it was found by reading everything again after a gap.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub resync: bool,
-}
-
-/// Payload of `vm-deleted`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VmDeleted {
-    /// The host that had the machine.
-    pub host_id: HostId,
-    /// The machine's UUID.
-    pub vm_id: Uuid,
-    /// The machine's last name.
-    pub vm_name: String,
-    /// A version after all the machine had.
-    pub version: u64,
-    /// When it was seen, in Unix milliseconds.
-    pub timestamp: u64,
-    /// The command that caused it, if one of ours did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cause: Option<RequestId>,
-    /// Whether it was found by reading everything again after a gap.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub resync: bool,
-}
-
-/// Payload of `vm-updated`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VmUpdated {
-    /// The host that has the machine.
-    pub host_id: HostId,
-    /// The machine's UUID.
-    pub vm_id: Uuid,
-    /// The machine's name.
-    pub vm_name: String,
-    /// The machine, whole.
-    pub vm: Arc<Domain>,
-    /// The machine's version after this.
-    pub version: u64,
-    /// When it was seen, in Unix milliseconds.
-    pub timestamp: u64,
-    /// The command that caused it, if one of ours did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cause: Option<RequestId>,
-    /// Whether it was found by reading everything again after a gap.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub resync: bool,
-}
-
-/// Payload of `guest-agent-connected`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct GuestAgentConnected {
-    /// The host that has the machine.
-    pub host_id: HostId,
-    /// The machine's UUID.
-    pub vm_id: Uuid,
-    /// Whether the agent is there now.
-    pub connected: bool,
-    /// The agent's version, once it is known; none where it is not asked for.
-    pub agent_version: Option<String>,
-    /// The machine, whole.
-    pub vm: Arc<Domain>,
-    /// The machine's version after this.
-    pub version: u64,
-    /// When it was seen, in Unix milliseconds.
-    pub timestamp: u64,
-}
-
-/// Payload of `guest-info-updated`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct GuestInfoUpdated {
-    /// The host that has the machine.
-    pub host_id: HostId,
-    /// The machine's UUID.
-    pub vm_id: Uuid,
-    /// All addresses now.
-    pub ip_addresses: Vec<String>,
-    /// The guest's host name, when it told one.
-    pub hostname: Option<String>,
-    /// The guest's operating system, when it told one.
-    pub os_version: Option<String>,
-    /// The machine, whole.
-    pub vm: Arc<Domain>,
-    /// The machine's version after this.
-    pub version: u64,
-    /// When it was seen, in Unix milliseconds.
-    pub timestamp: u64,
-}
-
-/// What happened to a pool, a volume or a network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Action {
-    /// It was made, or found.
-    Created,
-    /// It is gone.
-    Deleted,
-    /// It can be used.
-    Started,
-    /// It cannot be used any more.
-    Stopped,
-    /// It was looked at again: what is in it, or how full it is, is another.
-    Refreshed,
-    /// Its definition changed.
-    Updated,
-}
-
-/// Payload of `storage-pool-changed`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StoragePoolChanged {
-    /// The host that has the pool.
-    pub host_id: HostId,
-    /// The pool's UUID.
-    pub pool_id: Uuid,
-    /// The pool's name.
-    pub pool_name: String,
-    /// What happened.
-    pub action: Action,
-    /// The pool, whole; none when it is gone.
-    pub pool: Option<Arc<Pool>>,
-    /// The pool's version after this.
-    pub version: u64,
-    /// When it was seen, in Unix milliseconds.
-    pub timestamp: u64,
-    /// The command that caused it, if one of ours did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cause: Option<RequestId>,
-    /// Whether it was found by reading everything again after a gap.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub resync: bool,
-}
-
-/// Payload of `volume-changed`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VolumeChanged {
-    /// The host that has the pool.
-    pub host_id: HostId,
-    /// The pool's UUID.
-    pub pool_id: Uuid,
-    /// The pool's name.
-    pub pool_name: String,
-    /// The volume's name; none when many changed at once.
-    pub volume: Option<String>,
-    /// What happened.
-    pub action: Action,
-    /// When it was seen, in Unix milliseconds.
-    pub timestamp: u64,
-    /// The command that caused it, if one of ours did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cause: Option<RequestId>,
-}
-
-/// Payload of `network-changed`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct NetworkChanged {
-    /// The host that has the network.
-    pub host_id: HostId,
-    /// The network's UUID.
-    pub network_id: Uuid,
-    /// The network's name.
-    pub network_name: String,
-    /// What happened.
-    pub action: Action,
-    /// The network, whole; none when it is gone.
-    pub network: Option<Arc<Network>>,
-    /// The network's version after this.
-    pub version: u64,
-    /// When it was seen, in Unix milliseconds.
-    pub timestamp: u64,
-    /// The command that caused it, if one of ours did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cause: Option<RequestId>,
-    /// Whether it was found by reading everything again after a gap.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub resync: bool,
-}
-
-/// Payload of `host-devices-changed`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HostDevicesChanged {
-    /// The host whose devices they are.
-    pub host_id: HostId,
-    /// When it was seen, in Unix milliseconds.
-    pub timestamp: u64,
-}
-
-/// Payload of `connection-status-changed`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ConnectionStatusChanged {
-    /// The host.
-    pub host_id: HostId,
-    /// Whether libvirt answers now.
-    pub connected: bool,
-    /// The connection URI without secrets.
-    pub uri: String,
-    /// Why it is not connected.
-    pub error: Option<String>,
-    /// The host, whole, without its machines.
-    pub host: Box<Host>,
-    /// When it was seen, in Unix milliseconds.
-    pub timestamp: u64,
-}
-
-/// How bad an error is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Severity {
-    /// Worth knowing.
-    Info,
-    /// Something works less well.
-    Warning,
-    /// Something did not work.
-    Error,
-    /// Somebody must act.
-    Critical,
-}
-
-impl Severity {
-    /// All of them, the worst first.
-    pub const ALL: [Self; 4] = [Self::Critical, Self::Error, Self::Warning, Self::Info];
-
-    /// Its name in JSON and in addresses.
-    pub fn key(self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::Warning => "warning",
-            Self::Error => "error",
-            Self::Critical => "critical",
-        }
-    }
-
-    /// Its name on screen.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Info => "Info",
-            Self::Warning => "Warning",
-            Self::Error => "Error",
-            Self::Critical => "Critical",
-        }
-    }
-}
-
-/// Payload of `error`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Error {
-    /// The host it happened on; none when it happened to the server itself.
-    #[serde(default)]
-    pub host_id: Option<HostId>,
-    /// What happened, to what, and the next step.
-    pub message: String,
-    /// How bad it is.
-    pub severity: Severity,
-    /// The operation that failed.
-    pub context: Option<String>,
-    /// When it happened, in Unix milliseconds.
-    pub timestamp: u64,
-}
-
-/// The context of errors about the journal, which are a state of the server.
-const JOURNAL: &str = "journal";
-
-impl Error {
-    /// Says that nothing can be recorded, or, with none, that it works again.
-    pub fn of_journal(trouble: Option<&Fault>, timestamp: u64) -> Self {
-        let (message, severity) = match trouble {
-            Some(fault) => (fault.sentence(), Severity::Critical),
-            None => ("Belvedere's journal can be written again; commands are carried out.".into(), Severity::Info),
-        };
-        Self { host_id: None, message, severity, context: Some(JOURNAL.into()), timestamp }
-    }
-
-    /// Says that something in the background did not work.
-    pub fn of_background(host_id: Option<HostId>, context: &str, message: String, timestamp: u64) -> Self {
-        Self { host_id, message, severity: Severity::Error, context: Some(context.to_owned()), timestamp }
-    }
-
-    /// Whether it tells that the journal cannot be written, or can again.
-    pub fn is_about_the_journal(&self) -> bool {
-        self.context.as_deref() == Some(JOURNAL)
-    }
-
-    /// What is wrong with the journal, of an error that is about it.
-    pub fn trouble(&self) -> Option<Fault> {
-        (self.severity == Severity::Critical)
-            .then(|| Fault::new(FaultKind::InsufficientStorage, self.message.trim_end_matches('.')))
-    }
-}
-
-/// What an event changes for whoever mirrors the hosts. A mirror needs no more of an
-/// event than the new state in it, so it follows kinds that it does not know, too.
+/// What an event changes for whoever mirrors the hosts. Which of these it is, its kind decides, and
+/// never what its payload happens to hold.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     /// A machine is now this.
@@ -500,10 +286,10 @@ pub enum Change {
     Nothing,
 }
 
-/// The fields of all payloads that change something.
+/// The fields of all payloads that a browser reads.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Payload {
+struct Fields {
     host_id: Option<HostId>,
     vm: Option<Arc<Domain>>,
     vm_id: Option<Uuid>,
@@ -516,31 +302,57 @@ struct Payload {
 }
 
 impl Change {
-    /// Reads it from the JSON of an event.
+    /// Reads it from the JSON of an event; nothing of a kind that this version does not know. One
+    /// reader for all kinds keeps the browser's module small.
     ///
     /// # Errors
-    /// When the payload is none.
+    /// When the payload is not what the kind says.
     pub fn read(kind: &str, data: &str) -> Result<Self, serde_json::Error> {
-        if kind.starts_with("task-") {
-            return read(data).map(Self::Task);
+        use serde::de::Error as _;
+        let Some(known) = Event::about_kind(kind) else { return Ok(Self::Nothing) };
+        match known.mirror {
+            Mirror::Task => return read(data).map(Self::Task),
+            Mirror::Stale => return Ok(Self::Stale),
+            Mirror::Record => return Ok(Self::Appended),
+            Mirror::Machine | Mirror::Gone | Mirror::Host | Mirror::Error => {}
         }
-        // Browsers do not mirror what they show on few pages.
-        if ["storage-pool-changed", "volume-changed", "network-changed", "host-devices-changed"].contains(&kind) {
-            return Ok(Self::Stale);
-        }
-        let payload: Payload = read(data)?;
-        Ok(match payload {
-            Payload { host_id: Some(host), vm: Some(domain), .. } => Self::Set(host, domain),
-            Payload { host_id: Some(host), vm_id: Some(id), version: Some(version), .. } => {
-                Self::Removed(host, id, version)
+        let fields: Fields = read(data)?;
+        let Fields { host_id, vm, vm_id, version, host, message, severity, context, timestamp } = fields;
+        let change = match known.mirror {
+            Mirror::Machine => host_id.zip(vm).map(|(host, vm)| Self::Set(host, vm)),
+            Mirror::Gone => {
+                host_id.zip(vm_id).zip(version).map(|((host, id), version)| Self::Removed(host, id, version))
             }
-            Payload { host: Some(host), .. } => Self::Host(host),
-            Payload { message: Some(message), severity: Some(severity), host_id, context, timestamp, .. } => {
+            Mirror::Host => host.map(Self::Host),
+            _ => message.zip(severity).map(|(message, severity)| {
                 let timestamp = timestamp.unwrap_or_default();
                 Self::Error(Box::new(Error { host_id, message, severity, context, timestamp }))
-            }
-            _ if kind == "audit-appended" => Self::Appended,
-            _ => Self::Nothing,
-        })
+            }),
+        };
+        change.ok_or_else(|| serde_json::Error::custom(format!("a field of {kind} is missing")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_event_changes_is_decided_by_its_kind_and_never_by_its_fields() {
+        let id = Uuid::from_u128(7);
+        // A later kind that names a machine and carries none removes it from nobody.
+        let later = format!(r#"{{"hostId":"atlas","vmId":"{id}","version":9,"timestamp":1}}"#);
+        assert_eq!(Change::read("vm-of-a-later-version", &later).expect("read"), Change::Nothing);
+        assert_eq!(Change::read("host-devices-changed", &later).expect("read"), Change::Stale);
+        let host: HostId = "atlas".parse().expect("a name");
+        assert_eq!(Change::read("vm-deleted", &later).expect("read"), Change::Removed(host, id, 9));
+        assert!(Change::read("vm-updated", &later).is_err(), "its machine is missing");
+        assert!(Change::read("connection-status-changed", &later).is_err());
+    }
+
+    #[test]
+    fn each_kind_is_named_once() {
+        let names: std::collections::BTreeSet<&str> = Event::KINDS.iter().copied().collect();
+        assert_eq!(names.len(), Event::ALL.len());
     }
 }

@@ -131,14 +131,10 @@ impl Fault {
         self.reason.strip_prefix(field).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&self.reason)
     }
 
-    /// The field of a form that holds the argument at fault.
-    pub fn form_field(&self) -> Option<&str> {
-        Some(match self.field.as_deref()? {
-            "capacityBytes" => "size",
-            "kind" => "type",
-            "to" => "name",
-            other => other,
-        })
+    /// Whether the field of a form with that name holds the argument at fault. One within another
+    /// argument has both names, with a dot between.
+    pub fn is_about(&self, name: &str) -> bool {
+        self.field.as_deref().is_some_and(|field| name.rsplit('.').next() == Some(field))
     }
 }
 

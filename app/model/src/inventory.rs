@@ -351,45 +351,6 @@ fn defined(domain: &Domain) -> Domain {
     defined
 }
 
-impl Event {
-    /// What this event changes for whoever mirrors the hosts.
-    pub fn change(&self) -> Change {
-        match self {
-            Self::VmStateChanged(VmStateChanged { host_id, vm, .. })
-            | Self::VmCreated(VmCreated { host_id, vm, .. })
-            | Self::VmUpdated(VmUpdated { host_id, vm, .. })
-            | Self::GuestAgentConnected(GuestAgentConnected { host_id, vm, .. })
-            | Self::GuestInfoUpdated(GuestInfoUpdated { host_id, vm, .. }) => Change::Set(host_id.clone(), vm.clone()),
-            Self::VmDeleted(VmDeleted { host_id, vm_id, version, .. }) => {
-                Change::Removed(host_id.clone(), *vm_id, *version)
-            }
-            Self::ConnectionStatusChanged(event) => Change::Host(event.host.clone()),
-            Self::TaskCreated(task) | Self::TaskProgress(task) | Self::TaskCompleted(task) => {
-                Change::Task(task.clone())
-            }
-            Self::StoragePoolChanged(StoragePoolChanged { host_id, pool_id, pool, version, .. }) => {
-                Change::Pool(host_id.clone(), *pool_id, pool.clone(), *version)
-            }
-            Self::NetworkChanged(NetworkChanged { host_id, network_id, network, version, .. }) => {
-                Change::Network(host_id.clone(), *network_id, network.clone(), *version)
-            }
-            Self::VolumeChanged(_) | Self::HostDevicesChanged(_) => Change::Stale,
-            Self::Error(error) => Change::Error(Box::new(error.clone())),
-            Self::AuditAppended(_) => Change::Appended,
-        }
-    }
-
-    /// The machine that this event is about.
-    pub fn subject(&self) -> Option<Uuid> {
-        match self.change() {
-            Change::Set(_, domain) => Some(domain.id),
-            Change::Removed(_, id, _) | Change::Pool(_, id, ..) | Change::Network(_, id, ..) => Some(id),
-            Change::Task(task) => task.target,
-            _ => None,
-        }
-    }
-}
-
 impl Serialize for HostInventory {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut out = serializer.serialize_struct("HostInventory", 7)?;

@@ -1,12 +1,15 @@
 //! Draws the pages about accounts. On the server only.
 
 use leptos::prelude::*;
-use model::{Role, Scope};
+use model::{
+    Role, Scope,
+    command::{Field, Input},
+};
 
 use crate::{
     around::{
         drawn::hosts,
-        form::{Form, Text},
+        form::{Form, With},
     },
     backend::{Accounts, Beforehand, SessionLine, TokenLine, UserLine},
     format,
@@ -17,6 +20,9 @@ use crate::{
         moment::utc_note,
     },
 };
+
+/// What an account or a token is called.
+const NAME: &[Field] = &[Field::new("name", "Name", Input::Line(64)).required()];
 
 /// Draws what was read for the page at an address.
 pub(super) fn draw(page: &str) -> AnyView {
@@ -211,7 +217,7 @@ const SCOPE: &str = "Hosts, and tags with # in front, such as: atlas #web. Nothi
 
 fn users(accounts: &Accounts) -> AnyView {
     let rows = accounts.users.iter().map(user_row);
-    let form = Form::of("add@users".into(), Vec::new());
+    let form = Form::with(("Add account", NAME), "add@users".into(), Vec::new());
     view! {
         <div class="card list spaced"><div class="scroll"><table aria-label="Accounts">
             <thead><tr>
@@ -226,7 +232,7 @@ fn users(accounts: &Accounts) -> AnyView {
         <section class="card spaced">
             <header><h2>"Add an account"</h2></header>
             <form class="fields across" method="post" action=routes::at(routes::MANAGE_USERS)>
-                {form.text(Text { label: "Name".into(), name: "name", longest: 64, required: true, ..Text::default() })}
+                {form.field("name", With::default())}
                 <label>"Role" {role_choice(&form, Role::Viewer, "Role".into())}</label>
                 <label>"Sees" {scope_field(&form, &Scope::default(), "Scope".into())}</label>
                 {form.wrong("scope")}
@@ -241,7 +247,7 @@ fn users(accounts: &Accounts) -> AnyView {
 
 fn user_row(user: &UserLine) -> AnyView {
     let name = &user.name;
-    let form = Form::of("role@users".into(), vec![("name", name.clone())]);
+    let form = Form::with(("Set role", &[]), "role@users".into(), vec![("name", name.clone())]);
     let button = |what: &'static str, label: &'static str, class: &'static str| {
         view! { <button class=class name="do" value=what aria-label=format!("{label}: {name}")>{label}</button> }
             .into_any()
@@ -282,7 +288,7 @@ fn user_row(user: &UserLine) -> AnyView {
 
 fn tokens(accounts: &Accounts) -> AnyView {
     let rows = accounts.tokens.iter().map(token_row);
-    let form = Form::of("add@tokens".into(), Vec::new());
+    let form = Form::with(("Make token", NAME), "add@tokens".into(), Vec::new());
     view! {
         <div class="card list spaced"><div class="scroll"><table aria-label="Tokens">
             <thead><tr>
@@ -296,7 +302,7 @@ fn tokens(accounts: &Accounts) -> AnyView {
         <section class="card spaced">
             <header><h2>"Make a token"</h2></header>
             <form class="fields across" method="post" action=routes::at(routes::MANAGE_TOKENS)>
-                {form.text(Text { label: "Name".into(), name: "name", longest: 64, required: true, ..Text::default() })}
+                {form.field("name", With::default())}
                 <label>"Role" {role_choice(&form, Role::Viewer, "Role".into())}</label>
                 <label>"Sees" {scope_field(&form, &Scope::default(), "Scope".into())}</label>
                 {form.wrong("scope")}

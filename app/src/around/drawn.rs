@@ -8,7 +8,7 @@ use leptos_router::hooks::{use_location, use_query_map};
 use model::{Command, DomainRef, Host, HostInventory, Inventory, natural};
 use uuid::Uuid;
 
-use super::form::{Form, Text};
+use super::form::{Form, With};
 use crate::{
     backend::Backend,
     layout::answer_not_found,
@@ -85,24 +85,17 @@ impl List {
     }
 
     /// The form for a new object. `choice` is the field that decides which others are shown;
-    /// `fields` stand between the name and the autostart that all have.
-    pub(crate) fn form(
-        self,
-        title: &'static str,
-        choice: &'static str,
-        (form, submit): (Form, &'static str),
-        fields: AnyView,
-    ) -> AnyView {
+    /// `fields` stand below its host.
+    pub(crate) fn form(self, title: &'static str, choice: &'static str, form: Form, fields: AnyView) -> AnyView {
         let list = routes::at(self.1);
         if !some_host_is_whole() {
             return view! { <Empty title=title>{nothing_for_new()}</Empty> }.into_any();
         }
         let content = view! {
             {host_choice(&form, &hosts())}
-            {form.text(Text { label: "Name".into(), name: "name", required: true, longest: 50, ..Text::default() })}
             {fields}
-            {form.tick("Start it with its host", "autostart", true)}
-            <div class="buttons"><a class="btn" href=list.clone() rel="external">"Cancel"</a>{form.button("btn primary", submit)}</div>
+            {form.field("autostart", With::default())}
+            <div class="buttons"><a class="btn" href=list.clone() rel="external">"Cancel"</a>{form.button("btn primary")}</div>
         };
         let form = form.draw("fields", Some(choice), list.clone(), content.into_any());
         view! {
@@ -144,7 +137,8 @@ impl Action {
     pub(crate) fn of(label: &'static str, command: impl Into<Command>, host: &HostInventory, id: &DomainRef) -> Self {
         let command = command.into();
         let denied = denied(&command, host, id.id);
-        Self { label, wish: format!("{}@{id}", command.kind()), denied, ..Self::default() }
+        let (wish, fields) = (format!("{}@{id}", command.kind()), command.form_fields());
+        Self { label, wish, denied, fields, ..Self::default() }
     }
 
     /// The button with its form.
@@ -223,6 +217,5 @@ fn host_choice(form: &Form, hosts: &Inventory) -> AnyView {
         let words = if away { format!("{id} (not connected)") } else { id.clone() };
         view! { <option value=id.clone() selected=wished == id disabled=away>{words}</option> }.into_any()
     });
-    view! { <label>"Host" <select name="host">{options.collect_view()}</select></label> {form.wrong("host")} }
-        .into_any()
+    view! { <label>"Host" <select name="host">{options.collect_view()}</select></label> }.into_any()
 }

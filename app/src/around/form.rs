@@ -5,49 +5,60 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
+use model::command::{
+    Field, Input, Verb,
+    form::{UNIT, UNITS},
+};
 
 use super::drawn::here;
 use crate::{backend::Refused, routes, vm::form_token};
 
-/// A form of one command.
+/// A form of one command, whose fields are those that the command says of itself.
 #[derive(Clone)]
 pub(crate) struct Form {
+    label: &'static str,
+    fields: &'static [Field],
     wish: String,
     hidden: Vec<(&'static str, String)>,
     /// Why what it asked for was refused, if it is this form that was.
     refused: Option<Arc<Refused>>,
 }
 
-/// A field for a text.
+/// What a page adds to a field beyond what the command says of it.
 #[derive(Default)]
-pub(crate) struct Text {
-    /// What it is called on the page.
-    pub(crate) label: String,
-    /// What it is called in the form.
-    pub(crate) name: &'static str,
+pub(crate) struct With {
+    /// What it is called here.
+    pub(crate) label: Option<String>,
     /// What it holds at first.
-    pub(crate) value: String,
+    pub(crate) value: Option<String>,
     /// An example, shown while it is empty.
     pub(crate) place: &'static str,
-    /// Whether it must not stay empty.
-    pub(crate) required: bool,
-    /// Characters at most; 0 for any number.
-    pub(crate) longest: u16,
-    /// Its type; none for text.
-    pub(crate) kind: Option<&'static str>,
+    /// Whether it must not stay empty, where this page knows better.
+    pub(crate) required: Option<bool>,
     /// The choices it belongs to, in a form that has one; none when it is always there.
     pub(crate) of: Option<String>,
     /// What it has to look like, as a regular expression and in words.
     pub(crate) pattern: Option<(&'static str, &'static str)>,
+    /// What can be chosen: what each is in the form and on the page, and whether it is possible.
+    pub(crate) choices: Vec<(String, String, bool)>,
 }
 
 impl Form {
-    /// The form that asks for this (`kind@target`), for what the hidden fields name.
-    pub(crate) fn of(wish: String, hidden: Vec<(&'static str, String)>) -> Self {
+    /// The form that asks for this of a target, for what the hidden fields name.
+    pub(crate) fn of<V: Verb>(target: &str, hidden: Vec<(&'static str, String)>) -> Self {
+        Self::with((V::ABOUT.label, V::FIELDS), format!("{}@{target}", V::ABOUT.kind), hidden)
+    }
+
+    /// A form of something else than a command, with these fields.
+    pub(crate) fn with(
+        (label, fields): (&'static str, &'static [Field]),
+        wish: String,
+        hidden: Vec<(&'static str, String)>,
+    ) -> Self {
         let refused = use_context::<Arc<Refused>>().filter(|refused| {
             refused.wish == wish && hidden.iter().all(|(name, value)| refused.typed(name) == Some(value))
         });
-        Self { wish, hidden, refused }
+        Self { label, fields, wish, hidden, refused }
     }
 
     /// Whether what it asked for was refused, so that it must not be folded.
@@ -64,46 +75,90 @@ impl Form {
     /// What is wrong with a field.
     pub(crate) fn wrong(&self, name: &str) -> AnyView {
         let fault = self.refused.as_ref().map(|refused| &refused.fault);
-        let fault = fault.filter(|fault| fault.form_field() == Some(name));
+        let fault = fault.filter(|fault| fault.is_about(name));
         fault
             .map(|fault| view! { <small class="wrong">{format!("{}.", fault.about_field())}</small> }.into_any())
             .into_any()
     }
 
-    /// A field for a text.
-    pub(crate) fn text(&self, field: Text) -> AnyView {
-        let Text { label, name, value, place, required, longest, kind, of, pattern } = field;
-        // A password is typed again.
-        let value = if kind == Some("password") { String::new() } else { self.value(name, value) };
-        let (pattern, title) = pattern.unzip();
+    /// A field of the command.
+    pub(crate) fn field(&self, name: &str, with: With) -> AnyView {
+        let Some(field) = self.fields.iter().find(|field| field.name == name) else { return ().into_any() };
+        let label = with.label.clone().unwrap_or_else(|| field.label.to_owned());
+        let drawn = match field.input {
+            Input::Flag => return self.tick(label, field),
+            Input::Choice => self.choice(label, field, &with.choices),
+            Input::Lines => {
+                let value = self.value(field.name, with.value.clone().unwrap_or_default());
+                view! { <label>{label} " " <textarea name=field.name required=field.required rows="2" spellcheck="false" placeholder=with.place>{value}</textarea></label> }.into_any()
+            }
+            Input::Bytes => self.size(label, field, &with),
+            _ => self.line(label, field, &with),
+        };
         // With scripts a field is there only when it is needed.
-        let needed = of.as_ref().map(|of| of.replace(' ', ", "));
+        let needed = with.of.map(|of| of.replace(' ', ", "));
         view! {
-            <label data-of=of>{label} " "
-                <input name=name r#type=kind value=value placeholder=place required=required maxlength=(longest > 0).then_some(longest)
-                    pattern=pattern title=title autocomplete=if kind == Some("password") { "new-password" } else { "off" } autocapitalize="none" spellcheck="false"/>
-            </label>
+            {drawn}
             {needed.map(|of| view! { <small class="muted plain-only">{format!("Needed for: {of}")}</small> }.into_any())}
-            {self.wrong(name)}
+            {self.wrong(field.name)}
         }
         .into_any()
     }
 
-    /// A field with a choice: what each is in the form and on the page, and whether it can be
-    /// chosen. The first that can be is what it holds at first.
-    pub(crate) fn choice(&self, label: &'static str, name: &'static str, all: Vec<(String, String, bool)>) -> AnyView {
-        let chosen = self.value(name, String::new());
-        let options = all.into_iter().map(|(value, words, possible)| {
-            view! { <option selected=value == chosen disabled=!possible value=value>{words}</option> }.into_any()
+    /// One line of a text, a number or an address.
+    fn line(&self, label: String, field: &'static Field, with: &With) -> AnyView {
+        let secret = matches!(field.input, Input::Secret);
+        let preset = with.value.clone().unwrap_or_else(|| field.preset.to_owned());
+        // A password is typed again.
+        let value = if secret { String::new() } else { self.value(field.name, preset) };
+        let (longest, (least, most)) = match field.input {
+            Input::Line(longest) => ((longest > 0).then_some(longest), (None, None)),
+            Input::Number(least, most) => (None, (Some(least), Some(most))),
+            _ => (None, (None, None)),
+        };
+        let kind = match field.input {
+            Input::Secret => Some("password"),
+            Input::Number(..) => Some("number"),
+            _ => None,
+        };
+        let (pattern, title) = with.pattern.unzip();
+        let required = with.required.unwrap_or(field.required);
+        view! {
+            <label data-of=with.of.clone()>{label} " "
+                <input name=field.name r#type=kind value=value placeholder=with.place required=required maxlength=longest min=least max=most
+                    pattern=pattern title=title autocomplete=if secret { "new-password" } else { "off" } autocapitalize="none" spellcheck="false"/>
+            </label>
+        }
+        .into_any()
+    }
+
+    /// A number with its unit.
+    fn size(&self, label: String, field: &'static Field, with: &With) -> AnyView {
+        let first = with.value.clone().unwrap_or_else(|| field.preset.to_owned());
+        let (number, unit) = first.split_once(' ').unwrap_or((&first, "GiB"));
+        let (value, unit) = (self.value(field.name, number.to_owned()), self.value(UNIT, unit.to_owned()));
+        let units = UNITS.map(|(name, _)| view! { <option selected=name == unit>{name}</option> }.into_any());
+        view! {
+            <label>{label} <span class="pair"><input name=field.name inputmode="decimal" required size="8" value=value autocomplete="off"/><select name=UNIT aria-label="Unit">{units.into_iter().collect_view()}</select></span></label>
+        }
+        .into_any()
+    }
+
+    /// A field with a choice. The first that can be chosen is what it holds at first.
+    fn choice(&self, label: String, field: &'static Field, all: &[(String, String, bool)]) -> AnyView {
+        let chosen = self.value(field.name, String::new());
+        let options = all.iter().map(|(value, words, possible)| {
+            view! { <option selected=*value == chosen disabled=!possible value=value.clone()>{words.clone()}</option> }
+                .into_any()
         });
-        view! { <label>{label} " " <select name=name>{options.collect_view()}</select></label> {self.wrong(name)} }
-            .into_any()
+        view! { <label>{label} " " <select name=field.name>{options.collect_view()}</select></label> }.into_any()
     }
 
     /// A field that is ticked or not.
-    pub(crate) fn tick(&self, label: &'static str, name: &'static str, otherwise: bool) -> AnyView {
-        let on = self.refused.as_ref().map_or(otherwise, |refused| refused.typed(name).is_some());
-        view! { <label class="tick"><input type="checkbox" name=name value="yes" checked=on/> {label}</label> }
+    fn tick(&self, label: String, field: &'static Field) -> AnyView {
+        let otherwise = !field.preset.is_empty();
+        let on = self.refused.as_ref().map_or(otherwise, |refused| refused.typed(field.name).is_some());
+        view! { <label class="tick"><input type="checkbox" name=field.name value="yes" checked=on/> {label}</label> }
             .into_any()
     }
 
@@ -132,8 +187,26 @@ impl Form {
         .into_any()
     }
 
+    /// The same form whose button has another name.
+    pub(crate) fn named(self, label: &'static str) -> Self {
+        Self { label, ..self }
+    }
+
     /// The button that sends it.
-    pub(crate) fn button(&self, class: &'static str, label: &'static str) -> AnyView {
-        view! { <button class=class name="do" value=self.wish.clone()>{label}</button> }.into_any()
+    pub(crate) fn button(&self, class: &'static str) -> AnyView {
+        view! { <button class=class name="do" value=self.wish.clone()>{self.label}</button> }.into_any()
+    }
+
+    /// The button that sends it, with what it does here and why that is not possible.
+    pub(crate) fn button_unless(&self, label: &'static str, denied: Option<String>, about: Option<String>) -> AnyView {
+        let name = about.map(|about| format!("{label} {about}"));
+        let why_id = denied.is_some().then(|| format!("why-{}", self.wish.replace(['@', '/'], "-")));
+        let class = if name.is_some() { "btn small" } else { "btn" };
+        view! {
+            <button class=class name="do" value=self.wish.clone() aria-label=name title=denied.clone()
+                aria-disabled=denied.is_some().then_some("true") aria-describedby=why_id.clone()>{label}</button>
+            {denied.map(|why| view! { <small class="muted" id=why_id>{why}</small> }.into_any())}
+        }
+        .into_any()
     }
 }

@@ -280,8 +280,10 @@ mod wrong {
 
     /// Shows a fault beside the field that it is about; not where there is none to be seen.
     pub(super) fn shown(form: &HtmlFormElement, fault: &Fault) -> bool {
-        let Some(name) = fault.form_field().filter(|_| form.is_connected()) else { return false };
-        let selector = format!(":is(input, select, textarea)[name='{name}']:not([type=hidden])");
+        let Some(name) = fault.field.as_deref().filter(|_| form.is_connected()) else { return false };
+        // One within another argument has both names.
+        let selector =
+            format!(":is(input, select, textarea):is([name='{name}'], [name$='.{name}']):not([type=hidden])");
         let field = form.query_selector(&selector).ok().flatten();
         let Some(field) = field.and_then(|field| field.dyn_into::<web_sys::HtmlElement>().ok()) else { return false };
         let Ok(note) = document().create_element("small") else { return false };

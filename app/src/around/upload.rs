@@ -3,6 +3,7 @@
 
 use gloo_timers::future::TimeoutFuture;
 use leptos::prelude::*;
+use model::command::UploadVolume;
 use model::{Fault, FaultKind, PoolCommand, RequestId};
 use serde::Deserialize;
 use wasm_bindgen::JsCast;
@@ -80,7 +81,7 @@ async fn send(file: &File, pool: &str, acts: Acts) -> Result<(), Fault> {
         Some(request) => request,
         None => {
             let request = new_id();
-            let command = PoolCommand::UploadVolume { name: name.clone(), capacity_bytes: size as u64 };
+            let command = PoolCommand::UploadVolume(UploadVolume { name: name.clone(), capacity_bytes: size as u64 });
             let wish = serde_json::json!({ "requestId": request, "host": host, "target": target, "command": command });
             let post = gloo_net::http::Request::post(&routes::at(routes::API_COMMANDS)).json(&wish);
             answered(post.map_err(|_| no_answer())?.send().await.map_err(|_| no_answer())?).await?;

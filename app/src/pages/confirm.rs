@@ -20,7 +20,8 @@ pub(crate) fn ConfirmPage() -> impl IntoView {
 mod drawn {
     use leptos::prelude::*;
     use leptos_router::hooks::use_query_map;
-    use model::{Command, DomainCommand, DomainRef, NetworkCommand, PoolCommand};
+    use model::command::DeletePool;
+    use model::{Command, DomainCommand, DomainRef, PoolCommand};
 
     use crate::{
         around::drawn::hosts,
@@ -56,21 +57,10 @@ mod drawn {
         let fields: Vec<(String, String)> = query
             .into_iter()
             .filter_map(|(name, value)| Some((name.strip_prefix(routes::FIELD)?.to_owned(), value)))
-            // Whatever else stands in the address is none of what is asked about here.
-            .filter(|(name, _)| ["volume", "content"].contains(&name.as_str()))
             .collect();
-        let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-        let volume = field("volume").unwrap_or_default();
-        let command: Option<Command> = match kind {
-            "stopPool" => Some(PoolCommand::StopPool {}.into()),
-            "buildPool" => Some(PoolCommand::BuildPool {}.into()),
-            "deletePool" => Some(PoolCommand::DeletePool { content: field("content").is_some() }.into()),
-            "deleteVolume" => Some(PoolCommand::DeleteVolume { name: volume }.into()),
-            "wipeVolume" => Some(PoolCommand::WipeVolume { name: volume }.into()),
-            "stopNetwork" => Some(NetworkCommand::StopNetwork {}.into()),
-            "deleteNetwork" => Some(NetworkCommand::DeleteNetwork {}.into()),
-            _ => None,
-        };
+        let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        // What else stands in the address is no argument, and is not asked about.
+        let command = Command::from_form(kind, field).ok().filter(|command| command.asks(1).is_some());
         let hosts = hosts();
         let named = command.and_then(|command| {
             let name = command.target_name(hosts.hosts.get(&target.host)?, target.id)?;
@@ -79,8 +69,8 @@ mod drawn {
         let Some((command, name)) = named else {
             return view! { <Empty title="There is nothing to confirm">"It may be gone already. "<a href=back>"Go back"</a>"."</Empty> }.into_any();
         };
-        let hidden =
-            fields.into_iter().map(|(name, value)| view! { <input type="hidden" name=name value=value/> }.into_any());
+        let fields = command.form_fields().into_iter();
+        let hidden = fields.map(|(name, value)| view! { <input type="hidden" name=name value=value/> }.into_any());
         view! {
             <section class="card ask">
                 <h1>{heading(&command, &name)}</h1>
@@ -103,14 +93,16 @@ mod drawn {
 
     fn heading(command: &Command, name: &str) -> String {
         match command {
-            Command::Pool(PoolCommand::DeletePool { content: true }) => format!("Delete pool {name} and its volumes?"),
+            Command::Pool(PoolCommand::DeletePool(DeletePool { content: true })) => {
+                format!("Delete pool {name} and its volumes?")
+            }
             _ => format!("{} {name}?", command.label()),
         }
     }
 
     /// The volumes that go with their pool.
     fn lost(command: &Command) -> AnyView {
-        if !matches!(command, Command::Pool(PoolCommand::DeletePool { content: true })) {
+        if !matches!(command, Command::Pool(PoolCommand::DeletePool(DeletePool { content: true }))) {
             return ().into_any();
         }
         match use_context::<Beforehand>().and_then(|read| read.volumes) {

@@ -168,13 +168,9 @@ fn header(store: Store, id: &DomainRef, domain: &Arc<Domain>, pending: Option<&P
 fn actions(store: Store, id: &DomainRef, domain: &Domain, pending: Option<&Pending>) -> AnyView {
     let host = store.host(&id.host);
     let button = |command: &DomainCommand| vm::button(store, command, id, domain, host.as_ref(), pending);
-    let front = [
-        DomainCommand::Start {},
-        DomainCommand::Resume {},
-        DomainCommand::Pause {},
-        DomainCommand::Shutdown {},
-        DomainCommand::Reboot {},
-    ];
+    // What is needed daily has a picture.
+    let (front, rest): (Vec<_>, Vec<_>) =
+        DomainCommand::menu().into_iter().partition(|command| command.about().icon.is_some());
     let primary = match domain.state {
         model::DomainState::Running => "shutdown",
         model::DomainState::Paused | model::DomainState::Suspended => "resume",
@@ -184,7 +180,7 @@ fn actions(store: Store, id: &DomainRef, domain: &Domain, pending: Option<&Pendi
         let class = if command.kind() == primary { "primary" } else { "" };
         crate::ui::controls::Submit { class, ..button(command) }.wide()
     });
-    let rest = DomainCommand::BUTTONS.iter().filter(|command| !front.contains(command)).map(|command| {
+    let rest = rest.iter().map(|command| {
         let class = if command.loses().is_some() { "item danger" } else { "item" };
         let why = button(command);
         let reason = why.denied.clone();

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::hooks::{use_navigate, use_query_map};
+use model::command::{ForceOff, Pause, Reboot, Resume, Save, Shutdown, Start};
 use model::{Domain, DomainCommand, DomainRef, DomainState};
 
 use self::{
@@ -218,13 +219,13 @@ fn BatchBar(
 ) -> impl IntoView {
     let store = use_store();
     let commands = [
-        DomainCommand::Start {},
-        DomainCommand::Shutdown {},
-        DomainCommand::Pause {},
-        DomainCommand::Resume {},
-        DomainCommand::Reboot {},
-        DomainCommand::Save {},
-        DomainCommand::ForceOff {},
+        DomainCommand::Start(Start {}),
+        DomainCommand::Shutdown(Shutdown {}),
+        DomainCommand::Pause(Pause {}),
+        DomainCommand::Resume(Resume {}),
+        DomainCommand::Reboot(Reboot {}),
+        DomainCommand::Save(Save {}),
+        DomainCommand::ForceOff(ForceOff {}),
     ];
     let buttons = commands.map(|command| {
         let class = if command.loses().is_some() { "small danger" } else { "small" };
@@ -340,7 +341,7 @@ fn cells(
         <td class="mono muted" data-label="Address">{addresses} {(more > 0).then(|| format!(" +{more}"))}</td>
         <td data-label="Tags"><span class="tags">{domain.tags.iter().map(|name| tag(name)).collect_view()}</span></td>
         <td class="actions"><span class="acts">
-            {button(DomainCommand::Start {})}{button(DomainCommand::Pause {})}{button(DomainCommand::Resume {})}{button(DomainCommand::Shutdown {})}
+            {button(DomainCommand::Start(Start {}))}{button(DomainCommand::Pause(Pause {}))}{button(DomainCommand::Resume(Resume {}))}{button(DomainCommand::Shutdown(Shutdown {}))}
         </span></td>
     }
     .into_any()
@@ -384,13 +385,18 @@ mod keys {
                     store.rows.select(&[id], !on);
                     true
                 }
-                ("s", Some(id)) => attempt(store, acts, DomainCommand::Start {}, id),
-                ("d", Some(id)) => attempt(store, acts, DomainCommand::Shutdown {}, id),
+                ("s", Some(id)) => attempt(store, acts, DomainCommand::Start(Start {}), id),
+                ("d", Some(id)) => attempt(store, acts, DomainCommand::Shutdown(Shutdown {}), id),
                 ("p", Some(id)) => {
                     let state =
                         store.rows.get_untracked(&id).map(|row| row.domain.with_untracked(|domain| domain.state));
                     let paused = matches!(state, Some(DomainState::Paused | DomainState::Suspended));
-                    attempt(store, acts, if paused { DomainCommand::Resume {} } else { DomainCommand::Pause {} }, id)
+                    attempt(
+                        store,
+                        acts,
+                        if paused { DomainCommand::Resume(Resume {}) } else { DomainCommand::Pause(Pause {}) },
+                        id,
+                    )
                 }
                 _ => false,
             };
@@ -409,7 +415,7 @@ mod keys {
         };
         match row.domain.with_untracked(|domain| store.check(&command, domain, &host)) {
             // A letter is typed by mistake where a search was meant.
-            Ok(()) if matches!(command, DomainCommand::Shutdown {}) => acts.confirm(command, vec![id]),
+            Ok(()) if matches!(command, DomainCommand::Shutdown(Shutdown {})) => acts.confirm(command, vec![id]),
             Ok(()) => acts.ask(command, vec![id]),
             Err(fault) => acts.tell(command.label(), fault.sentence(), false),
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use leptos::{either::Either, prelude::*};
+use model::command::{CloneVolume, RemoveStaticHost, Rename, ResizeVolume, SetStaticHost, SetTags, SetTitle};
 use model::{
     AuditRecord, Command, DomainCommand, DomainRef, Event, HostId, NetworkCommand, PoolCommand, Task, TaskState,
     event::Severity,
@@ -159,18 +160,20 @@ fn source(source: model::Source, who: Option<&str>, address: Option<&str>) -> St
 /// What was asked, with its arguments where there are any.
 fn wish(record: &AuditRecord) -> String {
     match &record.command {
-        Some(Command::Domain(DomainCommand::Rename { name })) => format!("Rename to {name}"),
-        Some(Command::Domain(DomainCommand::SetTags { tags })) if tags.is_empty() => "Remove all tags".to_owned(),
-        Some(Command::Domain(DomainCommand::SetTags { tags })) => format!("Set tags {}", tags.join(", ")),
-        Some(Command::Domain(DomainCommand::SetTitle { title })) => format!("Set title \"{title}\""),
-        Some(Command::Pool(PoolCommand::ResizeVolume { capacity_bytes, .. })) => {
+        Some(Command::Domain(DomainCommand::Rename(Rename { name }))) => format!("Rename to {name}"),
+        Some(Command::Domain(DomainCommand::SetTags(SetTags { tags }))) if tags.is_empty() => {
+            "Remove all tags".to_owned()
+        }
+        Some(Command::Domain(DomainCommand::SetTags(SetTags { tags }))) => format!("Set tags {}", tags.join(", ")),
+        Some(Command::Domain(DomainCommand::SetTitle(SetTitle { title }))) => format!("Set title \"{title}\""),
+        Some(Command::Pool(PoolCommand::ResizeVolume(ResizeVolume { capacity_bytes, .. }))) => {
             format!("Resize volume to {}", format::size(*capacity_bytes))
         }
-        Some(Command::Pool(PoolCommand::CloneVolume { to, .. })) => format!("Clone volume to {to}"),
-        Some(Command::Network(NetworkCommand::SetStaticHost { mac, address, .. })) => {
+        Some(Command::Pool(PoolCommand::CloneVolume(CloneVolume { to, .. }))) => format!("Clone volume to {to}"),
+        Some(Command::Network(NetworkCommand::SetStaticHost(SetStaticHost { mac, address, .. }))) => {
             format!("Set static address {address} for {mac}")
         }
-        Some(Command::Network(NetworkCommand::RemoveStaticHost { mac, .. })) => {
+        Some(Command::Network(NetworkCommand::RemoveStaticHost(RemoveStaticHost { mac, .. }))) => {
             format!("Remove static address of {mac}")
         }
         Some(command) => command.label().to_owned(),

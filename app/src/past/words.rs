@@ -1,9 +1,6 @@
 //! Sentences for what happened.
 
-use model::{
-    Event, Task, TaskState,
-    event::{Action, Severity},
-};
+use model::{Event, Task, TaskState};
 
 use crate::{backend::PastEvent, format};
 
@@ -16,69 +13,10 @@ pub(super) fn event(past: &PastEvent) -> Option<(Mark, String)> {
         return (past.kind == "gap")
             .then(|| ("unknown", "Events are missing here: they could not be written in time".into()));
     };
-    Some(match event {
-        Event::VmStateChanged(event) => {
-            let reason = &event.vm.state_reason;
-            let why = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
-            let (old, new) = (event.old_state.label(), event.new_state.label());
-            (event.new_state.key(), format!("{}: {old} → {new}{why}", event.vm_name))
-        }
-        Event::VmCreated(event) => {
-            ("check", format!("{} appeared, {}", event.vm_name, event.vm.state.label().to_ascii_lowercase()))
-        }
-        Event::VmDeleted(event) => ("close", format!("{} is gone", event.vm_name)),
-        Event::VmUpdated(event) => ("check", format!("{} was changed", event.vm_name)),
-        Event::GuestAgentConnected(event) => {
-            let what = if event.connected { "connected" } else { "left" };
-            ("check", format!("The guest agent of {} {what}", event.vm.name))
-        }
-        Event::GuestInfoUpdated(event) => {
-            let addresses = if event.ip_addresses.is_empty() { "none".into() } else { event.ip_addresses.join(", ") };
-            ("check", format!("{} has these addresses: {addresses}", event.vm.name))
-        }
-        Event::StoragePoolChanged(event) => {
-            (action(event.action), format!("Storage pool {} {}", event.pool_name, happened(event.action)))
-        }
-        Event::VolumeChanged(event) => match event.volume {
-            Some(volume) => {
-                (action(event.action), format!("Volume {}/{volume} {}", event.pool_name, happened(event.action)))
-            }
-            None => ("check", format!("Volumes of {} changed", event.pool_name)),
-        },
-        Event::NetworkChanged(event) => {
-            (action(event.action), format!("Network {} {}", event.network_name, happened(event.action)))
-        }
-        Event::HostDevicesChanged(event) => ("check", format!("Devices of {} came, went or changed", event.host_id)),
-        Event::ConnectionStatusChanged(event) => match event.error {
-            None => ("running", format!("{} is connected", event.host_id)),
-            Some(error) => ("crashed", format!("{} is not connected: {error}", event.host_id)),
-        },
-        Event::TaskCreated(task) => ("check", format!("{} of {} was asked for", task.label(), task.target_name)),
-        Event::TaskCompleted(task) => (mark(&task), outcome(&task)),
-        Event::Error(error) => (if error.severity == Severity::Info { "check" } else { "crashed" }, error.message),
-        Event::TaskProgress(_) | Event::AuditAppended(_) => return None,
-    })
-}
-
-/// The picture of what happened to a pool, a volume or a network.
-fn action(action: Action) -> Mark {
-    match action {
-        Action::Started => "running",
-        Action::Stopped => "stopped",
-        Action::Deleted => "close",
-        Action::Created | Action::Refreshed | Action::Updated => "check",
-    }
-}
-
-/// The same in words.
-fn happened(action: Action) -> &'static str {
-    match action {
-        Action::Created => "appeared",
-        Action::Deleted => "is gone",
-        Action::Started => "was started",
-        Action::Stopped => "was stopped",
-        Action::Refreshed => "has another amount of room",
-        Action::Updated => "was changed",
+    match event {
+        Event::TaskCreated(task) => Some(("check", format!("{} of {} was asked for", task.label(), task.target_name))),
+        Event::TaskCompleted(task) => Some((mark(&task), outcome(&task))),
+        other => other.line(),
     }
 }
 

@@ -4,13 +4,12 @@
 use std::{
     collections::{HashMap, HashSet},
     ffi::c_int,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
-use model::{Domain, DomainCommand, DomainState, Fault, FaultKind, domain::normal_tags, task::Progress};
+use model::{Domain, DomainState, task::Progress};
 use roxmltree::Document;
 use uuid::Uuid;
-use virt::{connect::Connect, domain::Domain as Handle, error::ErrorNumber};
+use virt::{connect::Connect, domain::Domain as Handle};
 use virt_sys as sys;
 
 use crate::{
@@ -208,7 +207,7 @@ pub(crate) fn definition(connect: &Connect, id: Uuid, secrets: bool) -> Result<S
     Ok(connect.lookup_domain_by_uuid(id)?.xml_desc(flags)?)
 }
 
-fn state_of(state: c_int) -> DomainState {
+pub(crate) fn state_of(state: c_int) -> DomainState {
     match state as u32 {
         sys::VIR_DOMAIN_RUNNING | sys::VIR_DOMAIN_BLOCKED => DomainState::Running,
         sys::VIR_DOMAIN_PAUSED => DomainState::Paused,
@@ -255,55 +254,6 @@ fn reason_of(state: c_int, reason: c_int) -> &'static str {
     }
 }
 
-/// Carries a command out and returns when libvirt has answered.
-pub(crate) fn run(connect: &Connect, id: Uuid, command: &DomainCommand) -> Result<(), Error> {
-    let domain = connect.lookup_domain_by_uuid(id)?;
-    match command {
-        DomainCommand::Start {} => domain.create()?,
-        DomainCommand::StartPaused {} => domain.create_with_flags(sys::VIR_DOMAIN_START_PAUSED)?,
-        DomainCommand::Shutdown {} => shutdown(&domain)?,
-        DomainCommand::ForceOff {} => domain.destroy()?,
-        DomainCommand::Reboot {} => domain.reboot(0)?,
-        DomainCommand::Reset {} => domain.reset()?,
-        DomainCommand::Pause {} => domain.suspend()?,
-        DomainCommand::Resume {} if state_of(ffi::state(&domain)?.0) == DomainState::Suspended => {
-            domain.pm_wakeup(0)?;
-        }
-        DomainCommand::Resume {} => domain.resume()?,
-        DomainCommand::Save {} => domain.managed_save(0)?,
-        DomainCommand::DiscardSave {} => domain.managed_save_remove(0)?,
-        DomainCommand::Nmi {} => ffi::inject_nmi(&domain)?,
-        DomainCommand::SetAutostart { enabled } => domain.set_autostart(*enabled)?,
-        DomainCommand::Rename { name } => domain.rename(name, 0)?,
-        DomainCommand::SetTitle { title } => set_text(&domain, sys::VIR_DOMAIN_METADATA_TITLE, title)?,
-        DomainCommand::SetDescription { description } => {
-            set_text(&domain, sys::VIR_DOMAIN_METADATA_DESCRIPTION, description)?;
-        }
-        DomainCommand::SetTags { tags } => set_tags(&domain, tags)?,
-        DomainCommand::SyncTime {} => {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let _limit = ffi::limit_agent(&domain);
-            domain.set_time(i64::try_from(now.as_secs()).unwrap_or_default(), now.subsec_nanos() as i32, 0)?;
-        }
-        DomainCommand::TrimFileSystems {} => ffi::fs_trim(&domain)?,
-        DomainCommand::FreezeFileSystems { .. } => {
-            if ffi::fs_freeze(&domain)? == 0 {
-                let reason = format!("{} has no file system that its agent could freeze", domain.name()?);
-                let next = "Look at its file systems; some kinds cannot be frozen";
-                return Err(Error::Said(Fault::new(FaultKind::Refused, reason).with_next(next)));
-            }
-        }
-        DomainCommand::ThawFileSystems {} => ffi::fs_thaw(&domain)?,
-        DomainCommand::AddSshKey { user, key } => ffi::set_ssh_key(&domain, user, key, true)?,
-        DomainCommand::RemoveSshKey { user, key } => ffi::set_ssh_key(&domain, user, key, false)?,
-        DomainCommand::SetGuestPassword { user, password } => {
-            let _limit = ffi::limit_agent(&domain);
-            domain.set_user_password(user, &password.0, 0)?;
-        }
-    }
-    Ok(())
-}
-
 /// How far the job of a machine is (`virDomainGetJobInfo`: the binding of
 /// `virDomainGetJobStats` hands libvirt's memory to Rust's allocator).
 pub(crate) fn job(connect: &Connect, id: Uuid) -> Result<Option<Progress>, Error> {
@@ -326,46 +276,4 @@ pub(crate) fn job(connect: &Connect, id: Uuid) -> Result<Option<Progress>, Error
 /// Gives the job of a machine up.
 pub(crate) fn abort_job(connect: &Connect, id: Uuid) -> Result<(), Error> {
     Ok(ffi::abort_job(&connect.lookup_domain_by_uuid(id)?)?)
-}
-
-/// Presses the power button; where a driver knows no such thing, asks in its way.
-fn shutdown(domain: &Handle) -> Result<(), Error> {
-    match domain.shutdown_flags(sys::VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN).map_err(Error::from) {
-        Err(error) if error.is_unsupported() => Ok(domain.shutdown()?),
-        answer => answer,
-    }
-}
-
-/// Asks the agent to shut the guest down, if the machine still runs.
-pub(crate) fn shutdown_by_agent(connect: &Connect, id: Uuid) -> Result<(), Error> {
-    let domain = connect.lookup_domain_by_uuid(id)?;
-    if state_of(ffi::state(&domain)?.0) == DomainState::Running {
-        domain.shutdown_flags(sys::VIR_DOMAIN_SHUTDOWN_GUEST_AGENT)?;
-    }
-    Ok(())
-}
-
-/// Where metadata goes: the running machine, its definition, or both.
-fn affected(domain: &Handle) -> Result<u32, Error> {
-    let live = if domain.is_active()? { sys::VIR_DOMAIN_AFFECT_LIVE } else { 0 };
-    let config = if domain.is_persistent()? { sys::VIR_DOMAIN_AFFECT_CONFIG } else { 0 };
-    Ok(live | config)
-}
-
-fn set_text(domain: &Handle, kind: u32, text: &str) -> Result<(), Error> {
-    let text = (!text.trim().is_empty()).then_some(text.trim());
-    Ok(domain.set_metadata(kind as i32, text, None, None, affected(domain)?)?)
-}
-
-fn set_tags(domain: &Handle, tags: &[String]) -> Result<(), Error> {
-    let tags = normal_tags(tags.iter().cloned());
-    let element = (!tags.is_empty()).then(|| xml::domain::tags_element(&tags));
-    let kind = sys::VIR_DOMAIN_METADATA_ELEMENT as i32;
-    let uri = Some(xml::domain::TAGS_URI);
-    let set = domain.set_metadata(kind, element.as_deref(), Some("belvedere"), uri, affected(domain)?);
-    match set {
-        // Removing what is not there is no failure.
-        Err(error) if element.is_none() && error.code().is(ErrorNumber::NoDomainMetadata) => Ok(()),
-        set => Ok(set?),
-    }
 }

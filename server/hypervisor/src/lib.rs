@@ -27,6 +27,8 @@ mod places;
 mod raw;
 mod uses;
 
+mod run;
+
 mod folders;
 mod keeper;
 mod watcher;
@@ -41,6 +43,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use model::command::{DefinePool, Shutdown};
 use model::{
     Command, Console, Domain, DomainCommand, DomainState, Event, Fault, FaultKind, HostId, HostInventory,
     NetworkCommand, Pool, PoolCommand, RequestId, Volume,
@@ -166,11 +169,6 @@ pub async fn probe(uri: &str) -> Result<(), String> {
     }
 }
 
-/// After a polite request the guest takes its time; so long its end is still
-/// the effect of that request.
-const SHUTDOWN_WINDOW: Duration = Duration::from_secs(300);
-/// How long any other command's effect is waited for.
-const COMMAND_WINDOW: Duration = Duration::from_secs(120);
 /// How long a reader of a volume may take nothing.
 const TAKE_WITHIN: Duration = Duration::from_secs(60);
 /// How long a guest may ignore the power button before its agent is asked.
@@ -240,14 +238,16 @@ impl Hypervisor {
         let session = self.shared.session().ok_or_else(|| self.not_connected())?;
         let looked = uses::read::look(&session, &self.shared, id, &command).await;
         let (mut look, claim) = looked.map_err(|error| error.of_command(name, self.config.id.as_str()))?;
-        let lane = if command.is_slow() { Lane::Slow } else { Lane::Command };
-        let stay = command.lets_others_be();
+        let (lane, window, stay) = {
+            let about = command.about();
+            (Lane::of(about.lane), window_of(about), about.others_stay)
+        };
         let work = move |connect: &Connect| {
             // Until the work is done, even when nobody waits for it any more.
             let _claim = claim;
-            storage::run(connect, id, &command, &mut look)
+            run::pool::run(&command, run::pool::OnPool { connect, id, look: &mut look })
         };
-        self.run_around((request, id), name, (lane, work), |around| around.pool(id, !stay)).await
+        self.run_around((request, id), name, (lane, window, work), |around| around.pool(id, !stay)).await
     }
 
     /// Whether a new pool may lie where a command says; any other command may.
@@ -255,7 +255,7 @@ impl Hypervisor {
     /// # Errors
     /// `Denied`, with the folders in which it may.
     pub async fn check_place(&self, command: &PoolCommand) -> Result<(), Fault> {
-        let PoolCommand::DefinePool { pool, .. } = command else { return Ok(()) };
+        let PoolCommand::DefinePool(DefinePool { pool, .. }) = command else { return Ok(()) };
         let root = self.shared.session().and_then(|session| session.root.clone());
         let (roots, spec) = (self.config.storage_roots.clone(), pool.clone());
         let checked = link::blocking(move || roots.check(&mut Places::new(root), &spec)).await;
@@ -270,13 +270,12 @@ impl Hypervisor {
         command: NetworkCommand,
     ) -> Result<(), Fault> {
         let root = self.shared.session().and_then(|session| session.root.clone());
-        let work = move |connect: &Connect| {
-            if let (NetworkCommand::DefineNetwork { network, .. }, Some(root)) = (&command, &root) {
-                nics::check(root, network).map_err(Error::Said)?;
-            }
-            network::run(connect, id, &command)
-        };
-        self.run_around((request, id), name, (Lane::Command, work), |around| around.network(id)).await
+        let about = command.about();
+        let work = move |connect: &Connect| run::network::run(&command, &run::network::OnNetwork { connect, id, root });
+        self.run_around((request, id), name, (Lane::of(about.lane), window_of(about), work), |around| {
+            around.network(id);
+        })
+        .await
     }
 
     /// Works on a pool or a network, and waits until what `look` asks to read again is published.
@@ -284,11 +283,11 @@ impl Hypervisor {
         &self,
         (request, id): (RequestId, Uuid),
         name: &str,
-        (lane, work): (Lane, impl FnOnce(&Connect) -> Result<(), Error> + Send + 'static),
+        (lane, window, work): (Lane, Duration, impl FnOnce(&Connect) -> Result<(), Error> + Send + 'static),
         look: impl FnOnce(&Around),
     ) -> Result<(), Fault> {
         let session = self.shared.session().ok_or_else(|| self.not_connected())?;
-        self.shared.expect(id, request, COMMAND_WINDOW);
+        self.shared.expect(id, request, window);
         let result = session.call(lane, work).await;
         look(&session.hints.around);
         session.hints.around.published().await.ok();
@@ -305,14 +304,11 @@ impl Hypervisor {
         command: DomainCommand,
     ) -> Result<(), Fault> {
         let session = self.shared.session().ok_or_else(|| self.not_connected())?;
-        let polite = matches!(command, DomainCommand::Shutdown {});
-        self.shared.expect(id, request, if polite { SHUTDOWN_WINDOW } else { COMMAND_WINDOW });
-        let lane = match command {
-            DomainCommand::Save {} | DomainCommand::TrimFileSystems {} => Lane::Slow,
-            DomainCommand::ThawFileSystems {} => Lane::Thaw,
-            _ => Lane::Command,
-        };
-        let result = session.call(lane, move |connect| domain::run(connect, id, &command)).await;
+        let polite = matches!(command, DomainCommand::Shutdown(Shutdown {}));
+        self.shared.expect(id, request, window_of(command.about()));
+        let lane = Lane::of(command.about().lane);
+        let work = move |connect: &Connect| run::domain::run(&command, &connect.lookup_domain_by_uuid(id)?);
+        let result = session.call(lane, work).await;
         // A link that broke meanwhile drops the waiting side: then there is
         // nothing to wait for, the next listing will tell.
         session.hints.nudge(id).await.ok();
@@ -321,7 +317,7 @@ impl Hypervisor {
         } else if agent == Agent::Connected {
             tokio::spawn(async move {
                 tokio::time::sleep(AGENT_AFTER).await;
-                let asked = session.call(Lane::Slow, move |connect| domain::shutdown_by_agent(connect, id)).await;
+                let asked = session.call(Lane::Slow, move |connect| run::domain::shutdown::by_agent(connect, id)).await;
                 if let Err(error) = asked {
                     tracing::info!(domain.id = %id, ?error, "the guest agent could not be asked to shut down");
                 }
@@ -582,4 +578,9 @@ impl Drop for Hypervisor {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
     }
+}
+
+/// How long what happens to its object counts as the effect of a command.
+fn window_of(about: &model::command::About) -> Duration {
+    Duration::from_secs(about.window.into())
 }

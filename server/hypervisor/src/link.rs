@@ -68,6 +68,15 @@ impl Lane {
     /// Calls at a time, one below what the daemon serves of a connection.
     const PERMITS: usize = 4;
 
+    /// The lane of a command.
+    pub(crate) fn of(lane: model::command::Lane) -> Self {
+        match lane {
+            model::command::Lane::Quick => Self::Command,
+            model::command::Lane::Slow => Self::Slow,
+            model::command::Lane::Thaw => Self::Thaw,
+        }
+    }
+
     /// How long a caller waits; none means as long as it takes.
     fn deadline(self) -> Option<Duration> {
         match self {

@@ -1,7 +1,7 @@
 //! Reads storage pools and volumes, and carries out what is asked of them. Every function
 //! here blocks; `link` decides where it runs and for how long.
 
-mod images;
+pub(crate) mod images;
 mod roots;
 
 use std::{
@@ -10,14 +10,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use model::{
-    Fault, FaultKind, Pool, PoolCommand, Volume, natural,
-    storage::{PoolSpec, PoolState, VolumeSpec},
-};
+use model::{Fault, FaultKind, Pool, Volume, natural, storage::PoolState};
 use uuid::Uuid;
-use virt::{
-    connect::Connect, error::ErrorNumber, storage_pool::StoragePool, storage_vol::StorageVol, stream::Stream, sys,
-};
+use virt::{connect::Connect, storage_pool::StoragePool, storage_vol::StorageVol, stream::Stream, sys};
 
 pub(crate) use self::images::{Look, inspect, read_part};
 pub use self::roots::StorageRoots;
@@ -143,131 +138,6 @@ pub(crate) fn named_volumes(connect: &Connect, id: Uuid, names: &[String]) -> Re
 fn volume(handle: &StorageVol) -> Result<Volume, Error> {
     let known = xml::storage::volume(&handle.xml_desc(0)?).unwrap_or_default();
     Ok(Volume { name: name_of(handle)?, ..known })
-}
-
-/// Carries a command out and returns when libvirt has answered. `look` is what was found out
-/// about who uses what, for a command that depends on that.
-pub(crate) fn run(connect: &Connect, id: Uuid, command: &PoolCommand, look: &mut Look) -> Result<(), Error> {
-    if let PoolCommand::DefinePool { pool, build, autostart } = command {
-        return define(connect, id, (pool, *build, *autostart));
-    }
-    let pool = connect.lookup_storage_pool_by_uuid(id)?;
-    let volume = |name: &str| Ok::<_, Error>(pool.lookup_storage_vol_by_name(name)?);
-    match command {
-        PoolCommand::StartPool {} => pool.create(0)?,
-        PoolCommand::StopPool {} => pool.destroy()?,
-        PoolCommand::RefreshPool {} => pool.refresh(0)?,
-        PoolCommand::BuildPool {} => build(&pool)?,
-        PoolCommand::SetPoolAutostart { enabled } => pool.set_autostart(*enabled)?,
-        PoolCommand::DefinePool { .. } => {}
-        // The server fetches itself, and asks for an upload.
-        PoolCommand::FetchVolume { .. } => {
-            return Err(Error::Said(Fault::new(FaultKind::Internal, "libvirt fetches no files")));
-        }
-        PoolCommand::DeletePool { content } => delete(&pool, *content, look)?,
-        PoolCommand::CreateVolume { volume } => images::create(connect, &pool, volume, look)?,
-        // Its content decides later what it is; until then it is as many bytes.
-        PoolCommand::UploadVolume { name, capacity_bytes } => {
-            let (name, capacity_bytes, format) = (name.clone(), *capacity_bytes, "raw".into());
-            let spec = VolumeSpec { name, capacity_bytes, format, ..VolumeSpec::default() };
-            images::create_for_content(&pool, &spec, look)?;
-        }
-        PoolCommand::DeleteVolume { name } => images::delete(&volume(name)?, look)?,
-        PoolCommand::ResizeVolume { name, capacity_bytes } => {
-            images::resize(connect, (&pool, &volume(name)?), *capacity_bytes, look)?;
-        }
-        PoolCommand::CloneVolume { name, to } => images::clone(connect, &pool, (&volume(name)?, to), look)?,
-        PoolCommand::WipeVolume { name } => images::wipe(connect, &volume(name)?, look)?,
-    }
-    Ok(())
-}
-
-/// Makes a pool and starts it; what does not work leaves no half of it behind.
-fn define(connect: &Connect, id: Uuid, wish: (&PoolSpec, bool, bool)) -> Result<(), Error> {
-    let (spec, prepare, _) = wish;
-    // To define what is there would change it, and undoing that would take it away.
-    if connect.lookup_storage_pool_by_uuid(id).is_ok() {
-        return Err(Error::Said(Fault::new(FaultKind::Conflict, format!("{} is there already", spec.name))));
-    }
-    let first = define_as(connect, id, wish, "auto");
-    // A device without a file system gets one; whatever is on it says so before.
-    let blank = spec.kind == "fs" && prepare && first.as_ref().is_err_and(|error| !error.is_link());
-    if blank { define_as(connect, id, wish, "ext4") } else { first }
-}
-
-/// The same with a file system of a type, of which `auto` is the one that is there.
-fn define_as(
-    connect: &Connect,
-    id: Uuid,
-    (spec, prepare, autostart): (&PoolSpec, bool, bool),
-    format: &str,
-) -> Result<(), Error> {
-    let pool = connect.define_storage_pool_xml(&xml::storage::pool_definition(id, spec, format), 0)?;
-    let begin = || {
-        // A volume group is there already; building it would begin another one.
-        if prepare && spec.kind != "logical" {
-            match build(&pool) {
-                // What is there already is used as it is.
-                Err(error) if error.is(&[ErrorNumber::StoragePoolBuilt]) => {}
-                built => built?,
-            }
-        }
-        pool.create(0)?;
-        if autostart {
-            pool.set_autostart(true)?;
-        }
-        Ok(())
-    };
-    begin().inspect_err(|_| {
-        // Whatever of it cannot be undone is still seen in the list.
-        pool.destroy().ok();
-        pool.undefine().ok();
-    })
-}
-
-/// Prepares the storage of a pool, and never overwrites what is on a device.
-fn build(pool: &StoragePool) -> Result<(), Error> {
-    let kind = xml::storage::pool(&pool.xml_desc(0)?).unwrap_or_default().kind;
-    let flags = match kind.as_str() {
-        "fs" | "disk" | "logical" => sys::VIR_STORAGE_POOL_BUILD_NO_OVERWRITE,
-        _ => sys::VIR_STORAGE_POOL_BUILD_NEW,
-    };
-    Ok(pool.build(flags)?)
-}
-
-/// Forgets a pool; with its content when that is wished.
-fn delete(pool: &StoragePool, content: bool, look: &mut Look) -> Result<(), Error> {
-    let active = pool.is_active()?;
-    if content {
-        delete_volumes(pool, active, look)?;
-    }
-    // A transient pool is gone once it is stopped.
-    let persistent = pool.is_persistent()?;
-    if active {
-        pool.destroy()?;
-    }
-    if content && persistent {
-        pool.delete(sys::VIR_STORAGE_POOL_DELETE_NORMAL)?;
-    }
-    if persistent {
-        pool.undefine()?;
-    }
-    Ok(())
-}
-
-/// Deletes all that is in a pool, or, when something of it cannot be deleted, nothing.
-fn delete_volumes(pool: &StoragePool, active: bool, look: &mut Look) -> Result<(), Error> {
-    let name = pool.name()?;
-    let denied = |why: &str, next: &str| Err(Error::Said(Fault::denied(format!("{name} {why}")).with_next(next)));
-    if !active {
-        return denied("is not started, so what would be lost is not known", "Start it first");
-    }
-    let volumes = pool.list_all_volumes(0)?;
-    if volumes.iter().any(|volume| volume.info().is_ok_and(|info| info.kind == sys::VIR_STORAGE_VOL_DIR)) {
-        return denied("has folders in it, which are not deleted", "Look at them on the host, and delete them there");
-    }
-    look.is_whole(&volumes)?;
-    volumes.iter().try_for_each(|volume| images::delete(volume, look))
 }
 
 /// Writes a piece of a volume's content (`virStorageVolUpload`); `pieces` gives it part by

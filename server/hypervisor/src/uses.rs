@@ -339,9 +339,9 @@ impl Uses {
                 let volume = volumes.iter().find(|volume| volume.name == name).unwrap_or(&unread);
                 let mut identity = self.of_place(pool, volume);
                 // A copy is not deleted before it is whole.
-                if let PoolCommand::CloneVolume { to, .. } = command {
+                if let Some(to) = command.new_volume() {
                     let path = pool.path_of(to).unwrap_or_default();
-                    let copy = Volume { name: to.clone(), path, ..Volume::default() };
+                    let copy = Volume { name: to.to_owned(), path, ..Volume::default() };
                     identity.own.extend(self.of_place(pool, &copy).own);
                 }
                 identity

@@ -1,5 +1,6 @@
 //! Who uses what, whatever way it is written.
 
+use model::command::{CloneVolume, DeletePool, DeleteVolume, ResizeVolume, WipeVolume};
 use std::{fs, os::unix::fs::symlink, path::Path};
 
 use super::*;
@@ -127,11 +128,11 @@ fn what_the_host_itself_has_mounted_is_in_use() {
     let users = uses.of_volume(&pool, &volumes[0]);
     assert_eq!(names(&users), ["the host itself, mounted at /data x"]);
     for command in [
-        PoolCommand::DeleteVolume { name: "root".into() },
-        PoolCommand::WipeVolume { name: "root".into() },
-        PoolCommand::ResizeVolume { name: "root".into(), capacity_bytes: 5 },
-        PoolCommand::CloneVolume { name: "root".into(), to: "copy".into() },
-        PoolCommand::DeletePool { content: true },
+        PoolCommand::DeleteVolume(DeleteVolume { name: "root".into() }),
+        PoolCommand::WipeVolume(WipeVolume { name: "root".into() }),
+        PoolCommand::ResizeVolume(ResizeVolume { name: "root".into(), capacity_bytes: 5 }),
+        PoolCommand::CloneVolume(CloneVolume { name: "root".into(), to: "copy".into() }),
+        PoolCommand::DeletePool(DeletePool { content: true }),
     ] {
         assert!(command.check_use(&pool, &users).is_err(), "{command:?}");
     }

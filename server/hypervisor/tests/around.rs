@@ -3,6 +3,10 @@
 
 mod support;
 
+use model::command::{
+    CloneVolume, CreateVolume, DefineNetwork, DefinePool, DeleteNetwork, DeletePool, DeleteVolume, RemoveDnsHost,
+    RemoveStaticHost, SetDnsHost, SetPoolAutostart, SetStaticHost, StartPool, StopNetwork, StopPool,
+};
 use model::{
     Event, FaultKind, NetworkCommand, PoolCommand,
     event::Action,
@@ -76,21 +80,24 @@ async fn a_pool_is_made_stopped_started_and_deleted_and_each_is_told() {
     let pool =
         PoolSpec { name: "backup".into(), kind: "dir".into(), path: "/srv/backup".into(), ..PoolSpec::default() };
     let before = world.events().len();
-    world.run_on(id, PoolCommand::DefinePool { pool, build: true, autostart: true }).await.expect("made");
+    world.run_on(id, PoolCommand::DefinePool(DefinePool { pool, build: true, autostart: true })).await.expect("made");
     let made = world.pool("backup").expect("it is there");
     assert!(made.id == id && made.state == PoolState::Running && made.autostart && made.persistent, "{made:?}");
-    world.run_on(id, PoolCommand::StopPool {}).await.expect("stops");
+    world.run_on(id, PoolCommand::StopPool(StopPool {})).await.expect("stops");
     assert_eq!(world.pool("backup").expect("there").state, PoolState::Inactive);
-    world.run_on(id, PoolCommand::StartPool {}).await.expect("starts");
-    world.run_on(id, PoolCommand::SetPoolAutostart { enabled: false }).await.expect("set");
+    world.run_on(id, PoolCommand::StartPool(StartPool {})).await.expect("starts");
+    world.run_on(id, PoolCommand::SetPoolAutostart(SetPoolAutostart { enabled: false })).await.expect("set");
     assert!(!world.pool("backup").expect("there").autostart);
-    world.run_on(id, PoolCommand::DeletePool { content: false }).await.expect("deleted");
+    world.run_on(id, PoolCommand::DeletePool(DeletePool { content: false })).await.expect("deleted");
     assert!(world.pool("backup").is_none());
     let told: Vec<Action> = pool_actions(&world, before).into_iter().map(|(_, action)| action).collect();
     assert_eq!(told.first(), Some(&Action::Created));
     assert_eq!(told.last(), Some(&Action::Deleted));
     assert!(told.contains(&Action::Stopped) && told.contains(&Action::Started), "{told:?}");
-    assert_eq!(world.run_on(id, PoolCommand::StartPool {}).await.expect_err("gone").kind, FaultKind::NotFound);
+    assert_eq!(
+        world.run_on(id, PoolCommand::StartPool(StartPool {})).await.expect_err("gone").kind,
+        FaultKind::NotFound
+    );
 }
 
 #[tokio::test]
@@ -104,7 +111,8 @@ async fn volumes_are_made_cloned_and_deleted_and_each_is_told_with_its_cause() {
     let volume =
         VolumeSpec { name: hostile.clone(), capacity_bytes: 5 << 30, format: "qcow2".into(), ..VolumeSpec::default() };
     assert!(!names().await.contains(&hostile));
-    let request = world.run_on(id, PoolCommand::CreateVolume { volume: volume.clone() }).await.expect("made");
+    let request =
+        world.run_on(id, PoolCommand::CreateVolume(CreateVolume { volume: volume.clone() })).await.expect("made");
     assert!(names().await.contains(&hostile));
     let told = world.events().into_iter().rev().find_map(|event| match event {
         Event::VolumeChanged(event) => Some(event),
@@ -115,12 +123,16 @@ async fn volumes_are_made_cloned_and_deleted_and_each_is_told_with_its_cause() {
         (told.volume.as_deref(), told.action, told.cause),
         (Some(hostile.as_str()), Action::Created, Some(request))
     );
-    let again = world.run_on(id, PoolCommand::CreateVolume { volume }).await.expect_err("it is there already");
+    let again =
+        world.run_on(id, PoolCommand::CreateVolume(CreateVolume { volume })).await.expect_err("it is there already");
     assert_eq!(again.kind, FaultKind::Conflict, "{again:?}");
-    world.run_on(id, PoolCommand::CloneVolume { name: hostile.clone(), to: "copy".into() }).await.expect("cloned");
+    world
+        .run_on(id, PoolCommand::CloneVolume(CloneVolume { name: hostile.clone(), to: "copy".into() }))
+        .await
+        .expect("cloned");
     assert!(names().await.contains(&"copy".to_owned()));
     for name in [hostile, "copy".into()] {
-        world.run_on(id, PoolCommand::DeleteVolume { name: name.clone() }).await.expect("deleted");
+        world.run_on(id, PoolCommand::DeleteVolume(DeleteVolume { name: name.clone() })).await.expect("deleted");
         assert!(!names().await.contains(&name));
     }
 }
@@ -137,29 +149,29 @@ async fn a_network_is_made_gets_static_addresses_and_is_deleted() {
         dhcp_last: "192.168.77.99".into(),
         ..NetworkSpec::default()
     };
-    world.run_on(id, NetworkCommand::DefineNetwork { network, autostart: true }).await.expect("made");
+    world.run_on(id, NetworkCommand::DefineNetwork(DefineNetwork { network, autostart: true })).await.expect("made");
     let made = world.network("guests").expect("it is there");
     assert!(made.id == id && made.active && made.autostart && made.mode() == "NAT", "{made:?}");
     let address = "192.168.77.20".parse().expect("an address");
     let mac = "52:54:00:00:00:20".to_owned();
-    let set = NetworkCommand::SetStaticHost { mac: mac.clone(), address, name: "web".into() };
+    let set = NetworkCommand::SetStaticHost(SetStaticHost { mac: mac.clone(), address, name: "web".into() });
     world.run_on(id, set).await.expect("set");
     let hosts = world.network("guests").expect("there").subnets[0].hosts.clone();
     assert_eq!((hosts[0].address, hosts[0].name.as_str()), (address, "web"));
-    world.run_on(id, NetworkCommand::RemoveStaticHost { mac, address }).await.expect("removed");
+    world.run_on(id, NetworkCommand::RemoveStaticHost(RemoveStaticHost { mac, address })).await.expect("removed");
     assert!(world.network("guests").expect("there").subnets[0].hosts.is_empty());
     let names = async |names: &[&str]| {
         let names = names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        world.run_on(id, NetworkCommand::SetDnsHost { address, names: names.clone() }).await.expect("set");
+        world.run_on(id, NetworkCommand::SetDnsHost(SetDnsHost { address, names: names.clone() })).await.expect("set");
         let known = world.network("guests").expect("there").dns.clone();
         assert_eq!(known.iter().map(|host| &host.names).collect::<Vec<_>>(), [&names]);
     };
     names(&["db", "db.lab"]).await;
     names(&["db", "old"]).await;
-    world.run_on(id, NetworkCommand::RemoveDnsHost { address }).await.expect("removed");
+    world.run_on(id, NetworkCommand::RemoveDnsHost(RemoveDnsHost { address })).await.expect("removed");
     assert!(world.network("guests").expect("there").dns.is_empty());
-    world.run_on(id, NetworkCommand::StopNetwork {}).await.expect("stops");
+    world.run_on(id, NetworkCommand::StopNetwork(StopNetwork {})).await.expect("stops");
     assert!(!world.network("guests").expect("there").active);
-    world.run_on(id, NetworkCommand::DeleteNetwork {}).await.expect("deleted");
+    world.run_on(id, NetworkCommand::DeleteNetwork(DeleteNetwork {})).await.expect("deleted");
     assert!(world.network("guests").is_none());
 }

@@ -5,6 +5,10 @@ mod support;
 
 use std::{io, os::unix::net::UnixListener, thread};
 
+use model::command::{
+    DiscardSave, ForceOff, Pause, Reboot, Rename, Reset, Resume, Save, SetAutostart, SetDescription, SetTags, SetTitle,
+    Shutdown, Start, StartPaused,
+};
 use model::{DomainCommand, DomainState, Event, FaultKind};
 use support::World;
 
@@ -27,19 +31,19 @@ async fn the_demo_shows_machines_in_every_state() {
 async fn each_command_has_the_effect_that_its_event_tells() {
     let world = World::demo().await;
     let cases: [(&str, DomainCommand, DomainState); 9] = [
-        ("dns-2", DomainCommand::Start {}, DomainState::Running),
-        ("web-01", DomainCommand::Pause {}, DomainState::Paused),
-        ("web-01", DomainCommand::Resume {}, DomainState::Running),
-        ("web-01", DomainCommand::Reboot {}, DomainState::Running),
-        ("web-01", DomainCommand::Reset {}, DomainState::Running),
-        ("web-01", DomainCommand::Shutdown {}, DomainState::Stopped),
-        ("web-02", DomainCommand::ForceOff {}, DomainState::Stopped),
-        ("k3s-c", DomainCommand::ForceOff {}, DomainState::Stopped),
-        ("mail", DomainCommand::Save {}, DomainState::Stopped),
+        ("dns-2", DomainCommand::Start(Start {}), DomainState::Running),
+        ("web-01", DomainCommand::Pause(Pause {}), DomainState::Paused),
+        ("web-01", DomainCommand::Resume(Resume {}), DomainState::Running),
+        ("web-01", DomainCommand::Reboot(Reboot {}), DomainState::Running),
+        ("web-01", DomainCommand::Reset(Reset {}), DomainState::Running),
+        ("web-01", DomainCommand::Shutdown(Shutdown {}), DomainState::Stopped),
+        ("web-02", DomainCommand::ForceOff(ForceOff {}), DomainState::Stopped),
+        ("k3s-c", DomainCommand::ForceOff(ForceOff {}), DomainState::Stopped),
+        ("mail", DomainCommand::Save(Save {}), DomainState::Stopped),
     ];
     for (name, command, expected) in cases {
         let before = world.domain(name);
-        command.check(&before, &world.host()).expect("possible by our own predicate");
+        command.check_on(&before, &world.host()).expect("possible by our own predicate");
         world.run(name, command.clone()).await.unwrap_or_else(|fault| panic!("{command:?} on {name}: {fault:?}"));
         let after = world.domain(name);
         assert_eq!(after.state, expected, "{command:?} on {name}");
@@ -49,14 +53,14 @@ async fn each_command_has_the_effect_that_its_event_tells() {
         }
     }
     assert!(world.domain("mail").has_managed_save);
-    world.run("mail", DomainCommand::DiscardSave {}).await.expect("there was a saved state");
+    world.run("mail", DomainCommand::DiscardSave(DiscardSave {})).await.expect("there was a saved state");
     assert!(!world.domain("mail").has_managed_save);
 }
 
 #[tokio::test]
 async fn a_change_of_ours_carries_the_request_that_caused_it() {
     let world = World::demo().await;
-    let request = world.run("web-01", DomainCommand::Pause {}).await.expect("pauses");
+    let request = world.run("web-01", DomainCommand::Pause(Pause {})).await.expect("pauses");
     let caused = world.events().into_iter().find_map(|event| match event {
         Event::VmStateChanged(event) if event.cause == Some(request) => Some(event),
         _ => None,
@@ -69,19 +73,25 @@ async fn a_change_of_ours_carries_the_request_that_caused_it() {
 async fn name_title_description_tags_and_autostart_are_kept_by_libvirt() {
     let world = World::demo().await;
     let hostile = "<script>alert(\"1\")</script> & 'ü' 😀";
-    world.run("dns-2", DomainCommand::SetTitle { title: hostile.into() }).await.expect("title");
+    world.run("dns-2", DomainCommand::SetTitle(SetTitle { title: hostile.into() })).await.expect("title");
     let description = format!("{hostile}\nsecond line");
-    world.run("dns-2", DomainCommand::SetDescription { description: description.clone() }).await.expect("description");
-    world.run("dns-2", DomainCommand::SetTags { tags: vec!["b<".into(), "a".into(), "a".into()] }).await.expect("tags");
-    world.run("dns-2", DomainCommand::SetAutostart { enabled: true }).await.expect("autostart");
-    world.run("dns-2", DomainCommand::Rename { name: "ns <b>2".into() }).await.expect("rename");
+    world
+        .run("dns-2", DomainCommand::SetDescription(SetDescription { description: description.clone() }))
+        .await
+        .expect("description");
+    world
+        .run("dns-2", DomainCommand::SetTags(SetTags { tags: vec!["b<".into(), "a".into(), "a".into()] }))
+        .await
+        .expect("tags");
+    world.run("dns-2", DomainCommand::SetAutostart(SetAutostart { enabled: true })).await.expect("autostart");
+    world.run("dns-2", DomainCommand::Rename(Rename { name: "ns <b>2".into() })).await.expect("rename");
     let domain = world.domain("ns <b>2");
     assert_eq!((domain.title.as_str(), domain.description.as_str()), (hostile, description.as_str()));
     assert_eq!(domain.tags, ["a", "b<"]);
     assert!(domain.autostart);
-    world.run("ns <b>2", DomainCommand::SetTags { tags: vec![] }).await.expect("no tags");
-    world.run("ns <b>2", DomainCommand::SetTags { tags: vec![] }).await.expect("still no tags");
-    world.run("ns <b>2", DomainCommand::SetTitle { title: String::new() }).await.expect("no title");
+    world.run("ns <b>2", DomainCommand::SetTags(SetTags { tags: vec![] })).await.expect("no tags");
+    world.run("ns <b>2", DomainCommand::SetTags(SetTags { tags: vec![] })).await.expect("still no tags");
+    world.run("ns <b>2", DomainCommand::SetTitle(SetTitle { title: String::new() })).await.expect("no title");
     let domain = world.domain("ns <b>2");
     assert!(domain.tags.is_empty() && domain.title.is_empty() && !domain.description.is_empty());
 }
@@ -89,12 +99,13 @@ async fn name_title_description_tags_and_autostart_are_kept_by_libvirt() {
 #[tokio::test]
 async fn what_libvirt_refuses_comes_back_in_words_with_the_name() {
     let world = World::demo().await;
-    let fault = world.run("dns-2", DomainCommand::Pause {}).await.expect_err("it is off");
+    let fault = world.run("dns-2", DomainCommand::Pause(Pause {})).await.expect_err("it is off");
     assert_eq!(fault.kind, FaultKind::Refused);
     assert!(fault.reason.contains("dns-2"), "{fault:?}");
-    let fault = world.run("dns-2", DomainCommand::StartPaused {}).await.expect_err("the test driver cannot");
+    let fault =
+        world.run("dns-2", DomainCommand::StartPaused(StartPaused {})).await.expect_err("the test driver cannot");
     assert_eq!(fault.kind, FaultKind::Unsupported, "{fault:?}");
-    let fault = world.run("dns-2", DomainCommand::Rename { name: "mail".into() }).await.expect_err("taken");
+    let fault = world.run("dns-2", DomainCommand::Rename(Rename { name: "mail".into() })).await.expect_err("taken");
     assert!(fault.sentence().contains("mail") || fault.kind == FaultKind::Conflict, "{fault:?}");
     let fault = world.run_unknown().await.expect_err("no such machine");
     assert_eq!(fault.kind, FaultKind::NotFound, "{fault:?}");
@@ -110,7 +121,7 @@ async fn running_machines_of_a_network_get_addresses() {
     let domain = domain.await;
     assert!(domain.addresses[0].starts_with("192.168.122."), "{:?}", domain.addresses);
     assert_eq!(domain.interfaces[0].addresses, domain.addresses);
-    world.run("web-01", DomainCommand::ForceOff {}).await.expect("off");
+    world.run("web-01", DomainCommand::ForceOff(ForceOff {})).await.expect("off");
     assert!(world.domain("web-01").addresses.is_empty(), "a machine that is off has none");
 }
 
@@ -132,7 +143,7 @@ async fn two_hosts_of_which_one_is_dead_do_not_wait_for_each_other() {
     let error = dead.host.connection.error.clone().expect("the reason is told");
     assert!(error.contains("daemon is not running"), "{error}");
     assert!(dead.host.connection.retry_at.is_some());
-    world.run("web-01", DomainCommand::Pause {}).await.expect("the living host works");
+    world.run("web-01", DomainCommand::Pause(Pause {})).await.expect("the living host works");
 }
 
 #[tokio::test]
@@ -144,7 +155,7 @@ async fn a_network_without_addresses_does_not_bring_the_process_down() {
     let world = World::of_node(node).await;
     assert_eq!(world.domain("a").state, DomainState::Running);
     // The question about addresses runs beside; a command goes through after it.
-    world.run("a", DomainCommand::Pause {}).await.expect("the process lives");
+    world.run("a", DomainCommand::Pause(Pause {})).await.expect("the process lives");
     assert!(world.domain("a").addresses.is_empty());
 }
 

@@ -7,6 +7,7 @@ mod support;
 use std::{process::Command as Program, time::Duration};
 
 use hypervisor::OpenConsole;
+use model::command::{ForceOff, Nmi, Pause, Reset, Resume, Save, Shutdown, Start, StartPaused};
 use model::{Console, Domain, DomainCommand, DomainState, Event, FaultKind, Inventory};
 use support::{
     World,
@@ -29,20 +30,20 @@ async fn each_command_does_to_a_real_guest_what_it_says() {
     let daemon = Daemon::start();
     let world = World::of_uri(&daemon.uri).await;
     let cases: [(DomainCommand, DomainState); 10] = [
-        (DomainCommand::StartPaused {}, DomainState::Paused),
-        (DomainCommand::Resume {}, DomainState::Running),
-        (DomainCommand::Pause {}, DomainState::Paused),
-        (DomainCommand::Resume {}, DomainState::Running),
-        (DomainCommand::Reset {}, DomainState::Running),
-        (DomainCommand::Nmi {}, DomainState::Running),
-        (DomainCommand::Save {}, DomainState::Stopped),
-        (DomainCommand::Start {}, DomainState::Running),
-        (DomainCommand::ForceOff {}, DomainState::Stopped),
-        (DomainCommand::Start {}, DomainState::Running),
+        (DomainCommand::StartPaused(StartPaused {}), DomainState::Paused),
+        (DomainCommand::Resume(Resume {}), DomainState::Running),
+        (DomainCommand::Pause(Pause {}), DomainState::Paused),
+        (DomainCommand::Resume(Resume {}), DomainState::Running),
+        (DomainCommand::Reset(Reset {}), DomainState::Running),
+        (DomainCommand::Nmi(Nmi {}), DomainState::Running),
+        (DomainCommand::Save(Save {}), DomainState::Stopped),
+        (DomainCommand::Start(Start {}), DomainState::Running),
+        (DomainCommand::ForceOff(ForceOff {}), DomainState::Stopped),
+        (DomainCommand::Start(Start {}), DomainState::Running),
     ];
     for (command, expected) in cases {
         let before = world.domain("tiny");
-        command.check(&before, &world.host()).unwrap_or_else(|fault| panic!("{command:?}: {fault:?}"));
+        command.check_on(&before, &world.host()).unwrap_or_else(|fault| panic!("{command:?}: {fault:?}"));
         world.run("tiny", command.clone()).await.unwrap_or_else(|fault| panic!("{command:?}: {fault:?}"));
         until_state(&world, expected).await;
         let domain = world.domain("tiny");
@@ -59,8 +60,8 @@ async fn each_command_does_to_a_real_guest_what_it_says() {
         // Saving pauses the guest first; nothing else has a state in between, although
         // libvirt calls a guest paused until it has started.
         let direct: &[_] = if before.state == expected { &[] } else { &[(before.state, expected)] };
-        assert!(told == direct || command == DomainCommand::Save {}, "{command:?} told {told:?}");
-        assert_eq!(domain.has_managed_save, command == DomainCommand::Save {}, "after {command:?}");
+        assert!(told == direct || command == DomainCommand::Save(Save {}), "{command:?} told {told:?}");
+        assert_eq!(domain.has_managed_save, command == DomainCommand::Save(Save {}), "after {command:?}");
         assert_eq!(daemon.virsh(&["domstate", "tiny"]) == "running", expected == DomainState::Running, "{command:?}");
     }
 }
@@ -70,10 +71,10 @@ async fn each_command_does_to_a_real_guest_what_it_says() {
 async fn a_guest_is_asked_to_shut_down_and_ends_by_itself() {
     let daemon = Daemon::start();
     let world = World::of_uri(&daemon.uri).await;
-    world.run("tiny", DomainCommand::Start {}).await.expect("starts");
+    world.run("tiny", DomainCommand::Start(Start {})).await.expect("starts");
     // Only a guest that runs hears what it is asked; its agent tells that it does.
     world.until("the agent answers", |all| tiny(all)?.guest.as_ref().map(|_| ())).await;
-    world.run("tiny", DomainCommand::Shutdown {}).await.expect("is asked");
+    world.run("tiny", DomainCommand::Shutdown(Shutdown {})).await.expect("is asked");
     until_state(&world, DomainState::Stopped).await;
     let reason = world.domain("tiny").state_reason.clone();
     assert_eq!(daemon.virsh(&["domstate", "--reason", "tiny"]), "shut off (shutdown)", "{reason}");
@@ -107,7 +108,7 @@ async fn what_others_do_is_told_without_being_asked() {
     daemon.virsh(&["create", &transient.display().to_string()]);
     let domain = world.until("it is back", |all| tiny(all).filter(|d| d.state == DomainState::Running).cloned()).await;
     assert!(!domain.persistent);
-    let refused = DomainCommand::Save {}.check(&domain, &world.host()).expect_err("nothing could be kept");
+    let refused = DomainCommand::Save(Save {}).check_on(&domain, &world.host()).expect_err("nothing could be kept");
     assert_eq!(refused.kind, FaultKind::Denied);
     daemon.virsh(&["destroy", "tiny"]);
     world.until("it is gone again", |all| tiny(all).is_none().then_some(())).await;

@@ -5,6 +5,11 @@ mod support;
 
 use std::{fs, process::Command as Program};
 
+use model::command::{
+    BuildPool, CloneVolume, CreateVolume, DefineNetwork, DefinePool, DeleteNetwork, DeletePool, DeleteVolume,
+    RefreshPool, RemoveDnsHost, RemoveStaticHost, ResizeVolume, SetDnsHost, SetStaticHost, StartNetwork, StartPool,
+    StopPool, SyncTime, TrimFileSystems, WipeVolume,
+};
 use model::{
     DomainCommand, Event, FaultKind, NetworkCommand, PoolCommand,
     event::Action,
@@ -31,7 +36,7 @@ async fn folder_pool(world: &World, daemon: &Daemon, name: &str) -> Uuid {
     let id = Uuid::from_u128(u128::from(name.as_bytes()[0]));
     let path = daemon.folder.path().join(name).to_string_lossy().into_owned();
     let pool = PoolSpec { name: name.into(), kind: "dir".into(), path, ..PoolSpec::default() };
-    world.run_on(id, PoolCommand::DefinePool { pool, build: true, autostart: false }).await.expect("made");
+    world.run_on(id, DefinePool { pool, build: true, autostart: false }).await.expect("made");
     id
 }
 
@@ -50,43 +55,41 @@ async fn volumes_of_a_folder_are_made_grown_copied_wiped_and_deleted() {
     assert!(known.available_bytes.abs_diff(free) < 256 << 20, "{} and {free}", known.available_bytes);
     let file = |name: &str| daemon.folder.path().join("images").join(name);
     for volume in [volume("base.qcow2", "qcow2", 64), volume("data.raw", "raw", 16)] {
-        world.run_on(id, PoolCommand::CreateVolume { volume }).await.expect("made");
+        world.run_on(id, CreateVolume { volume }).await.expect("made");
     }
     let based = VolumeSpec {
         backing: file("base.qcow2").to_string_lossy().into_owned(),
         backing_format: "qcow2".into(),
         ..volume("overlay.qcow2", "qcow2", 64)
     };
-    world.run_on(id, PoolCommand::CreateVolume { volume: based }).await.expect("made");
+    world.run_on(id, CreateVolume { volume: based }).await.expect("made");
     let full = VolumeSpec { preallocate: true, ..volume("full.raw", "raw", 8) };
-    world.run_on(id, PoolCommand::CreateVolume { volume: full }).await.expect("made");
+    world.run_on(id, CreateVolume { volume: full }).await.expect("made");
     let all = world.volumes("images").await.expect("read");
     let of = |name: &str| all.iter().find(|volume| volume.name == name).expect("it is there");
     assert_eq!(of("overlay.qcow2").backing, file("base.qcow2").to_string_lossy());
     assert_eq!((of("full.raw").format.as_str(), of("full.raw").allocation_bytes), ("raw", 8 << 20));
 
     // What others are based on stays.
-    let needed = world.run_on(id, PoolCommand::DeleteVolume { name: "base.qcow2".into() }).await.expect_err("needed");
+    let needed = world.run_on(id, DeleteVolume { name: "base.qcow2".into() }).await.expect_err("needed");
     assert!(needed.kind == FaultKind::Denied && needed.reason.contains("overlay.qcow2"), "{needed:?}");
     // Growing works, and nothing is cut off.
-    let resize = |mib: u64| PoolCommand::ResizeVolume { name: "data.raw".into(), capacity_bytes: mib << 20 };
+    let resize =
+        |mib: u64| PoolCommand::ResizeVolume(ResizeVolume { name: "data.raw".into(), capacity_bytes: mib << 20 });
     world.run_on(id, resize(24)).await.expect("grown");
     assert_eq!(fs::metadata(file("data.raw")).expect("there").len(), 24 << 20);
     assert_eq!(world.run_on(id, resize(8)).await.expect_err("smaller").kind, FaultKind::Denied);
     fs::write(file("data.raw"), vec![7; 24 << 20]).expect("written");
-    world
-        .run_on(id, PoolCommand::CloneVolume { name: "data.raw".into(), to: "copy.raw".into() })
-        .await
-        .expect("copied");
+    world.run_on(id, CloneVolume { name: "data.raw".into(), to: "copy.raw".into() }).await.expect("copied");
     assert_eq!(fs::read(file("copy.raw")).expect("there")[..4], [7; 4]);
-    world.run_on(id, PoolCommand::WipeVolume { name: "data.raw".into() }).await.expect("wiped");
+    world.run_on(id, WipeVolume { name: "data.raw".into() }).await.expect("wiped");
     assert_eq!(fs::read(file("data.raw")).expect("there")[..4], [0; 4]);
-    let twice = world.run_on(id, PoolCommand::CreateVolume { volume: volume("copy.raw", "raw", 1) }).await;
+    let twice = world.run_on(id, CreateVolume { volume: volume("copy.raw", "raw", 1) }).await;
     assert_eq!(twice.expect_err("there already").kind, FaultKind::Conflict);
-    world.run_on(id, PoolCommand::DeleteVolume { name: "copy.raw".into() }).await.expect("deleted");
+    world.run_on(id, DeleteVolume { name: "copy.raw".into() }).await.expect("deleted");
     assert!(!file("copy.raw").exists());
     // All of it goes, the folder, too.
-    world.run_on(id, PoolCommand::DeletePool { content: true }).await.expect("deleted");
+    world.run_on(id, DeletePool { content: true }).await.expect("deleted");
     assert!(!daemon.folder.path().join("images").exists() && world.pool("images").is_none());
 }
 
@@ -101,18 +104,22 @@ async fn volumes_with_names_that_we_would_not_give_are_read_grown_copied_and_del
     for name in odd {
         fs::write(folder.join(name), vec![7; 1 << 20]).expect("written");
     }
-    world.run_on(id, PoolCommand::RefreshPool {}).await.expect("read");
+    world.run_on(id, RefreshPool {}).await.expect("read");
     // Libvirt itself leaves out what is hidden.
     let listed = names(&world, "images").await;
     for (n, name) in odd.into_iter().enumerate().filter(|(_, name)| listed.contains(&(*name).to_owned())) {
         let run = async |command: PoolCommand| {
             world.run_on(id, command.clone()).await.map_err(|why| format!("{command:?}: {why:?}"))
         };
-        run(PoolCommand::CloneVolume { name: name.into(), to: format!("copy-{n}") }).await.expect("copied");
+        run(PoolCommand::CloneVolume(CloneVolume { name: name.into(), to: format!("copy-{n}") }))
+            .await
+            .expect("copied");
         assert_eq!(fs::read(folder.join(format!("copy-{n}"))).expect("there"), vec![7; 1 << 20], "{name:?}");
-        run(PoolCommand::ResizeVolume { name: name.into(), capacity_bytes: 2 << 20 }).await.expect("grown");
+        run(PoolCommand::ResizeVolume(ResizeVolume { name: name.into(), capacity_bytes: 2 << 20 }))
+            .await
+            .expect("grown");
         assert_eq!(fs::metadata(folder.join(name)).expect("there").len(), 2 << 20, "{name:?}");
-        run(PoolCommand::DeleteVolume { name: name.into() }).await.expect("deleted");
+        run(PoolCommand::DeleteVolume(DeleteVolume { name: name.into() })).await.expect("deleted");
         assert!(!folder.join(name).exists(), "{name:?}");
     }
     assert!(odd[1..].iter().filter(|name| listed.contains(&(**name).to_owned())).count() >= 3, "{listed:?}");
@@ -163,7 +170,7 @@ async fn volumes_that_stay_are_not_read_again_when_others_come_and_go() {
     let world = World::of_uri(&daemon.uri).await;
     let id = folder_pool(&world, &daemon, "images").await;
     let make = async |name: &str| {
-        world.run_on(id, PoolCommand::CreateVolume { volume: volume(name, "raw", 4) }).await.expect("made");
+        world.run_on(id, CreateVolume { volume: volume(name, "raw", 4) }).await.expect("made");
     };
     make("stays.raw").await;
     make("goes.raw").await;
@@ -182,9 +189,9 @@ async fn volumes_that_stay_are_not_read_again_when_others_come_and_go() {
         .expect("written");
     make("comes.raw").await;
     assert_eq!(size().await, (named(&["comes.raw", "goes.raw", "stays.raw"]), 4));
-    world.run_on(id, PoolCommand::DeleteVolume { name: "goes.raw".into() }).await.expect("deleted");
+    world.run_on(id, DeleteVolume { name: "goes.raw".into() }).await.expect("deleted");
     assert_eq!(size().await, (named(&["comes.raw", "stays.raw"]), 4));
-    world.run_on(id, PoolCommand::RefreshPool {}).await.expect("refreshed");
+    world.run_on(id, RefreshPool {}).await.expect("refreshed");
     assert_eq!(size().await, (named(&["comes.raw", "stays.raw"]), 8), "it may be another now");
 }
 
@@ -194,7 +201,7 @@ async fn a_disk_of_a_running_machine_grows_with_its_knowledge_and_is_not_taken_a
     let daemon = Daemon::start();
     let world = World::of_uri(&daemon.uri).await;
     let id = folder_pool(&world, &daemon, "images").await;
-    world.run_on(id, PoolCommand::CreateVolume { volume: volume("disk.qcow2", "qcow2", 32) }).await.expect("made");
+    world.run_on(id, CreateVolume { volume: volume("disk.qcow2", "qcow2", 32) }).await.expect("made");
     let path = daemon.folder.path().join("images/disk.qcow2");
     let disk = format!(
         "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{}'/><target dev='vda' bus='virtio'/></disk>",
@@ -207,19 +214,16 @@ async fn a_disk_of_a_running_machine_grows_with_its_knowledge_and_is_not_taken_a
             all.domains().any(|(_, domain)| domain.name == "web" && domain.state.is_active()).then_some(())
         })
         .await;
-    world
-        .run_on(id, PoolCommand::ResizeVolume { name: "disk.qcow2".into(), capacity_bytes: 48 << 20 })
-        .await
-        .expect("grown");
+    world.run_on(id, ResizeVolume { name: "disk.qcow2".into(), capacity_bytes: 48 << 20 }).await.expect("grown");
     assert!(daemon.virsh(&["domblkinfo", "web", "vda"]).contains(&(48_u64 << 20).to_string()), "the machine knows it");
     let volumes = world.volumes("images").await.expect("read");
     assert_eq!(volumes[0].capacity_bytes, 48 << 20, "and so does the pool");
     for command in [
-        PoolCommand::DeleteVolume { name: "disk.qcow2".into() },
-        PoolCommand::WipeVolume { name: "disk.qcow2".into() },
-        PoolCommand::CloneVolume { name: "disk.qcow2".into(), to: "copy".into() },
-        PoolCommand::StopPool {},
-        PoolCommand::DeletePool { content: true },
+        PoolCommand::DeleteVolume(DeleteVolume { name: "disk.qcow2".into() }),
+        PoolCommand::WipeVolume(WipeVolume { name: "disk.qcow2".into() }),
+        PoolCommand::CloneVolume(CloneVolume { name: "disk.qcow2".into(), to: "copy".into() }),
+        PoolCommand::StopPool(StopPool {}),
+        PoolCommand::DeletePool(DeletePool { content: true }),
     ] {
         let fault = world.run_on(id, command.clone()).await.expect_err("in use");
         assert!(fault.kind == FaultKind::Denied && fault.reason.contains("web"), "{command:?}: {fault:?}");
@@ -234,8 +238,8 @@ async fn a_base_of_volumes_in_another_pool_is_not_taken_away() {
     let world = World::of_uri(&daemon.uri).await;
     let golden = folder_pool(&world, &daemon, "golden").await;
     let images = folder_pool(&world, &daemon, "images").await;
-    world.run_on(golden, PoolCommand::CreateVolume { volume: volume("base", "qcow2", 16) }).await.expect("made");
-    world.run_on(golden, PoolCommand::CreateVolume { volume: volume("other", "qcow2", 16) }).await.expect("made");
+    world.run_on(golden, CreateVolume { volume: volume("base", "qcow2", 16) }).await.expect("made");
+    world.run_on(golden, CreateVolume { volume: volume("other", "qcow2", 16) }).await.expect("made");
     let (base, overlay) = (daemon.folder.path().join("golden/base"), daemon.folder.path().join("images/web"));
     let paths = [&base, &overlay].map(|path| path.display().to_string());
     daemon.virsh(&[
@@ -251,9 +255,9 @@ async fn a_base_of_volumes_in_another_pool_is_not_taken_away() {
         "qcow2",
     ]);
     for command in [
-        PoolCommand::DeleteVolume { name: "base".into() },
-        PoolCommand::WipeVolume { name: "base".into() },
-        PoolCommand::DeletePool { content: true },
+        PoolCommand::DeleteVolume(DeleteVolume { name: "base".into() }),
+        PoolCommand::WipeVolume(WipeVolume { name: "base".into() }),
+        PoolCommand::DeletePool(DeletePool { content: true }),
     ] {
         let fault = world.run_on(golden, command.clone()).await.expect_err("needed");
         assert!(fault.kind == FaultKind::Denied && fault.reason.contains("web"), "{command:?}: {fault:?}");
@@ -267,13 +271,13 @@ async fn a_base_of_volumes_in_another_pool_is_not_taken_away() {
     script(&["guest"], daemon.folder.path(), &["db", &disk]);
     daemon.virsh(&["start", "db"]);
     daemon.virsh(&["pool-destroy", "images"]);
-    let fault = world.run_on(golden, PoolCommand::DeleteVolume { name: "base".into() }).await.expect_err("needed");
+    let fault = world.run_on(golden, DeleteVolume { name: "base".into() }).await.expect_err("needed");
     assert!(fault.reason.contains("db"), "{fault:?}");
     daemon.virsh(&["destroy", "db"]);
     daemon.virsh(&["undefine", "db"]);
-    world.run_on(images, PoolCommand::StartPool {}).await.expect("starts");
-    world.run_on(images, PoolCommand::DeletePool { content: true }).await.expect("nobody needs it");
-    world.run_on(golden, PoolCommand::DeletePool { content: true }).await.expect("nor this one now");
+    world.run_on(images, StartPool {}).await.expect("starts");
+    world.run_on(images, DeletePool { content: true }).await.expect("nobody needs it");
+    world.run_on(golden, DeletePool { content: true }).await.expect("nor this one now");
     assert!(!base.exists());
 }
 
@@ -303,7 +307,7 @@ async fn a_file_system_on_a_device_is_made_and_never_made_anew_over_what_is_ther
     let (id, path) = (Uuid::from_u128(5), daemon.folder.path().join("disk").to_string_lossy().into_owned());
     let pool =
         PoolSpec { name: "disk".into(), kind: "fs".into(), path, device: device.0.clone(), ..PoolSpec::default() };
-    let define = |build| PoolCommand::DefinePool { pool: pool.clone(), build, autostart: false };
+    let define = |build| PoolCommand::DefinePool(DefinePool { pool: pool.clone(), build, autostart: false });
     // Without a file system on it there is nothing to start, and nothing of it stays behind.
     world.run_on(id, define(false)).await.expect_err("there is no file system");
     assert!(world.pool("disk").is_none());
@@ -311,26 +315,26 @@ async fn a_file_system_on_a_device_is_made_and_never_made_anew_over_what_is_ther
     world.run_on(id, define(true)).await.expect("it starts");
     let known = world.pool("disk").expect("it is there");
     assert!(known.source.contains(&device.0) && known.capacity_bytes > 100 << 20, "{known:?}");
-    world.run_on(id, PoolCommand::CreateVolume { volume: volume("a.raw", "raw", 10) }).await.expect("made");
+    world.run_on(id, CreateVolume { volume: volume("a.raw", "raw", 10) }).await.expect("made");
     // More than there is room for is refused in words, and leaves nothing half done.
     let large = VolumeSpec { preallocate: true, ..volume("large.raw", "raw", 200) };
-    assert!(world.run_on(id, PoolCommand::CreateVolume { volume: large }).await.is_ok(), "it fits");
+    assert!(world.run_on(id, CreateVolume { volume: large }).await.is_ok(), "it fits");
     let larger = VolumeSpec { preallocate: true, ..volume("larger.raw", "raw", 200) };
-    let full = world.run_on(id, PoolCommand::CreateVolume { volume: larger }).await.expect_err("the disk is full");
+    let full = world.run_on(id, CreateVolume { volume: larger }).await.expect_err("the disk is full");
     assert!(
         full.reason.contains("room") && !names(&world, "disk").await.contains(&"larger.raw".to_owned()),
         "{full:?}"
     );
-    world.run_on(id, PoolCommand::StopPool {}).await.expect("stops");
-    let again = world.run_on(id, PoolCommand::BuildPool {}).await.expect_err("there is data on it");
+    world.run_on(id, StopPool {}).await.expect("stops");
+    let again = world.run_on(id, BuildPool {}).await.expect_err("there is data on it");
     assert!(matches!(again.kind, FaultKind::Denied | FaultKind::Refused), "{again:?}");
-    world.run_on(id, PoolCommand::StartPool {}).await.expect("starts");
+    world.run_on(id, StartPool {}).await.expect("starts");
     assert!(names(&world, "disk").await.contains(&"a.raw".to_owned()), "nothing is lost");
-    world.run_on(id, PoolCommand::DeletePool { content: false }).await.expect("forgotten");
+    world.run_on(id, DeletePool { content: false }).await.expect("forgotten");
     // What is on a device is used as it is by whoever takes it up again.
     world.run_on(id, define(true)).await.expect("it starts");
     assert!(names(&world, "disk").await.contains(&"a.raw".to_owned()), "nothing is lost");
-    world.run_on(id, PoolCommand::DeletePool { content: false }).await.expect("forgotten");
+    world.run_on(id, DeletePool { content: false }).await.expect("forgotten");
 }
 
 #[tokio::test]
@@ -351,28 +355,29 @@ async fn guests_of_a_network_of_ours_get_addresses_and_virsh_is_followed() {
         domain: "lab.example.org".into(),
         ..NetworkSpec::default()
     };
-    world.run_on(id, NetworkCommand::DefineNetwork { network: network.clone(), autostart: true }).await.expect("made");
+    world.run_on(id, DefineNetwork { network: network.clone(), autostart: true }).await.expect("made");
     let six: std::net::IpAddr = "fd00:213:7::50".parse().expect("an address");
     for (name, there) in [("web6", vec!["web6"]), ("web7", vec!["web6", "web7"])] {
         let address = if name == "web6" { six } else { "fd00:213:7::51".parse().expect("an address") };
-        let fixed = NetworkCommand::SetStaticHost { mac: String::new(), address, name: name.into() };
+        let fixed = NetworkCommand::SetStaticHost(SetStaticHost { mac: String::new(), address, name: name.into() });
         world.run_on(id, fixed).await.expect("set");
         let hosts = world.network("bv-lab").expect("there").subnets[1].hosts.clone();
         assert_eq!(hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(), there);
     }
-    let remove = NetworkCommand::RemoveStaticHost { mac: String::new(), address: six };
+    let remove = NetworkCommand::RemoveStaticHost(RemoveStaticHost { mac: String::new(), address: six });
     world.run_on(id, remove).await.expect("removed");
     assert_eq!(world.network("bv-lab").expect("there").subnets[1].hosts[0].name, "web7");
     let made = world.network("bv-lab").expect("it is there");
     assert!(made.active && made.autostart && made.bridge.starts_with("virbr"), "{made:?}");
     // A second one in the same subnet would be libvirt's to refuse, too; we say it before.
     let same = NetworkSpec { name: "bv-other".into(), ..network };
-    let command = model::Command::from(NetworkCommand::DefineNetwork { network: same, autostart: false });
+    let command =
+        model::Command::from(NetworkCommand::DefineNetwork(DefineNetwork { network: same, autostart: false }));
     let why = command.check(&world.host_inventory(), Uuid::from_u128(79), None).expect_err("overlaps").reason;
     assert!(why.contains("bv-lab"), "{why}");
     let (mac, other) = ("52:54:00:21:37:01", "52:54:00:21:37:02");
     let address = "10.213.7.50".parse().expect("an address");
-    let fixed = NetworkCommand::SetStaticHost { mac: mac.into(), address, name: "web".into() };
+    let fixed = NetworkCommand::SetStaticHost(SetStaticHost { mac: mac.into(), address, name: "web".into() });
     world.run_on(id, fixed).await.expect("set");
     // The second is plugged into the network's bridge by its name, and belongs to it all the same.
     let by_bridge = format!("<source bridge='{}'/>", made.bridge);
@@ -398,16 +403,16 @@ async fn guests_of_a_network_of_ours_get_addresses_and_virsh_is_followed() {
     world.until("its address is told", |_| world.domain("db").addresses.contains(&plain).then_some(())).await;
     // A name of ours is known to guests as soon as dnsmasq has read it, and they reach each other
     // by it.
-    let names = NetworkCommand::SetDnsHost { address, names: vec!["store.lab.example.org".into()] };
+    let names = NetworkCommand::SetDnsHost(SetDnsHost { address, names: vec!["store.lab.example.org".into()] });
     world.run_on(id, names).await.expect("set");
     assert_eq!(world.network("bv-lab").expect("there").dns[0].address, address);
     let soon = |done: &str| format!("for n in 1 2 3 4 5 6; do {done} && exit; sleep 1; done; exit 1");
     let reached = daemon.in_guest("db", &soon("ping -c 2 -w 10 store.lab.example.org")).await;
     assert!(reached, "db reaches web by its name");
-    world.run_on(id, NetworkCommand::RemoveDnsHost { address }).await.expect("removed");
+    world.run_on(id, RemoveDnsHost { address }).await.expect("removed");
     let unknown = daemon.in_guest("db", &soon("! nslookup store.lab.example.org")).await;
     assert!(unknown, "nobody knows it any more");
-    let used = world.run_on(id, NetworkCommand::DeleteNetwork {}).await.expect_err("in use");
+    let used = world.run_on(id, DeleteNetwork {}).await.expect_err("in use");
     assert!(used.reason.contains("web") && used.reason.contains("db"), "{used:?}");
     daemon.virsh(&["net-destroy", "bv-lab"]);
     let active = |wanted: bool| {
@@ -421,17 +426,14 @@ async fn guests_of_a_network_of_ours_get_addresses_and_virsh_is_followed() {
         daemon.virsh(&["destroy", name]);
         daemon.virsh(&["undefine", name]);
     }
-    world.run_on(id, NetworkCommand::StartNetwork {}).await.expect("starts");
+    world.run_on(id, StartNetwork {}).await.expect("starts");
     world
-        .run_on(
-            id,
-            NetworkCommand::RemoveStaticHost { mac: mac.into(), address: "10.213.7.50".parse().expect("an address") },
-        )
+        .run_on(id, RemoveStaticHost { mac: mac.into(), address: "10.213.7.50".parse().expect("an address") })
         .await
         .expect("removed");
     assert!(world.network("bv-lab").expect("there").subnets[0].hosts.is_empty());
     world.until("the machines are gone", |all| (all.domains().count() == 1).then_some(())).await;
-    world.run_on(id, NetworkCommand::DeleteNetwork {}).await.expect("deleted");
+    world.run_on(id, DeleteNetwork {}).await.expect("deleted");
     assert!(world.network("bv-lab").is_none());
 }
 
@@ -440,7 +442,7 @@ async fn guests_of_a_network_of_ours_get_addresses_and_virsh_is_followed() {
 async fn a_guest_tells_of_itself_through_its_agent_and_does_what_it_is_asked() {
     let daemon = Daemon::start();
     let world = World::of_uri(&daemon.uri).await;
-    let refused = world.run("tiny", DomainCommand::SyncTime {}).await.expect_err("it is off");
+    let refused = world.run("tiny", DomainCommand::SyncTime(SyncTime {})).await.expect_err("it is off");
     assert!(matches!(refused.kind, FaultKind::Refused | FaultKind::Unsupported), "{refused:?}");
     daemon.virsh(&["start", "tiny"]);
     let connected = |all: &model::Inventory| {
@@ -457,7 +459,7 @@ async fn a_guest_tells_of_itself_through_its_agent_and_does_what_it_is_asked() {
     assert!(known.agent_version.is_empty() && !is_tainted());
     daemon.virsh(&["qemu-agent-command", "tiny", r#"{"execute":"guest-info"}"#]);
     assert!(is_tainted(), "it would be seen");
-    world.run("tiny", DomainCommand::TrimFileSystems {}).await.expect("it trims what there is");
+    world.run("tiny", DomainCommand::TrimFileSystems(TrimFileSystems {})).await.expect("it trims what there is");
     world
         .until_event("it is told", |event| {
             matches!(event, Event::GuestAgentConnected(event) if event.connected).then_some(())
@@ -485,7 +487,8 @@ async fn a_real_host_tells_its_processors_devices_and_boards_and_who_has_a_devic
         let group = group.replace("/srv/", "");
         let (name, kind) = ("p".into(), (*kind).to_owned());
         let spec = PoolSpec { name, kind: kind.clone(), path, host, folder, device, group };
-        let command = model::Command::from(PoolCommand::DefinePool { pool: spec, build: false, autostart: false });
+        let command =
+            model::Command::from(PoolCommand::DefinePool(DefinePool { pool: spec, build: false, autostart: false }));
         let fault = command.check(&world.host_inventory(), Uuid::from_u128(5), None).expect_err("no driver");
         assert!(fault.kind == FaultKind::Denied && fault.reason.contains(&kind), "{fault:?}");
     }

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use model::command::Start;
 use model::{DomainCommand, DomainState, Event, storage::PoolState};
 use rustix::process::{Pid, Signal, kill_process};
 use support::{
@@ -86,7 +87,7 @@ async fn slowest_change(daemon: &Daemon, uri: &str) -> (Duration, &'static str) 
         ["net-update", "lab", "add", "dns-host", entry, "--config"],
         world.network("lab").is_some_and(|one| !one.dns.is_empty())
     );
-    world.run("tiny", DomainCommand::Start {}).await.expect("started");
+    world.run("tiny", DomainCommand::Start(Start {})).await.expect("started");
     world.until("it runs", |_| (world.domain("tiny").state == DomainState::Running).then_some(())).await;
     virsh(&["managedsave", "tiny"]);
     world.until("saved", |_| world.domain("tiny").has_managed_save.then_some(())).await;
@@ -119,7 +120,7 @@ async fn a_machine_that_hangs_costs_only_itself_and_is_marked_without_being_aske
     let world = World::of_uri(&daemon.uri).await;
     script(&["guest"], daemon.folder.path(), &["other"]);
     world.until("both", |_| world.find("other").map(drop)).await;
-    world.run("tiny", DomainCommand::Start {}).await.expect("started");
+    world.run("tiny", DomainCommand::Start(Start {})).await.expect("started");
     world.until("it runs", |_| (world.domain("tiny").state == DomainState::Running).then_some(())).await;
     let pid = fs::read_to_string(daemon.folder.path().join("run/qemu/tiny.pid")).expect("it has a process");
     let pid = process(&pid);

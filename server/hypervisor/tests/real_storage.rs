@@ -12,6 +12,10 @@ use std::{
     process::Command as Program,
 };
 
+use model::command::{
+    CloneVolume, CreateVolume, DefinePool, DeletePool, DeleteVolume, RefreshPool, ResizeVolume, StopPool, UploadVolume,
+    WipeVolume,
+};
 use model::{
     Event, Fault, FaultKind, PoolCommand,
     storage::{PoolSpec, VolumeSpec},
@@ -37,7 +41,10 @@ impl Place {
         let path = daemon.folder.path().join("images");
         let (name, kind, path) = ("images".into(), "dir".into(), path.to_string_lossy().into_owned());
         let pool = PoolSpec { name, kind, path, ..PoolSpec::default() };
-        world.run_on(POOL, PoolCommand::DefinePool { pool, build: true, autostart: false }).await.expect("made");
+        world
+            .run_on(POOL, PoolCommand::DefinePool(DefinePool { pool, build: true, autostart: false }))
+            .await
+            .expect("made");
         symlink("images", daemon.folder.path().join("link")).expect("made");
         Self { daemon, world }
     }
@@ -61,7 +68,7 @@ impl Place {
     }
 
     async fn refresh(&self) {
-        self.world.run_on(POOL, PoolCommand::RefreshPool {}).await.expect("refreshed");
+        self.world.run_on(POOL, PoolCommand::RefreshPool(RefreshPool {})).await.expect("refreshed");
     }
 
     /// A machine with more devices, and a disk in memory of its own.
@@ -108,19 +115,19 @@ impl Place {
 }
 
 fn delete(name: &str) -> PoolCommand {
-    PoolCommand::DeleteVolume { name: name.into() }
+    PoolCommand::DeleteVolume(DeleteVolume { name: name.into() })
 }
 
 fn clone(name: &str) -> PoolCommand {
-    PoolCommand::CloneVolume { name: name.into(), to: "copy".into() }
+    PoolCommand::CloneVolume(CloneVolume { name: name.into(), to: "copy".into() })
 }
 
 fn resize(name: &str, mib: u64) -> PoolCommand {
-    PoolCommand::ResizeVolume { name: name.into(), capacity_bytes: mib << 20 }
+    PoolCommand::ResizeVolume(ResizeVolume { name: name.into(), capacity_bytes: mib << 20 })
 }
 
 fn wipe(name: &str) -> PoolCommand {
-    PoolCommand::WipeVolume { name: name.into() }
+    PoolCommand::WipeVolume(WipeVolume { name: name.into() })
 }
 
 #[tokio::test]
@@ -137,9 +144,9 @@ async fn a_disk_of_a_running_machine_stays_however_the_machine_names_it() {
             delete(name),
             wipe(name),
             clone(name),
-            PoolCommand::StopPool {},
-            PoolCommand::DeletePool { content: false },
-            PoolCommand::DeletePool { content: true },
+            PoolCommand::StopPool(StopPool {}),
+            PoolCommand::DeletePool(DeletePool { content: false }),
+            PoolCommand::DeletePool(DeletePool { content: true }),
         ] {
             assert!(place.refused(command).await.reason.contains(name));
         }
@@ -150,7 +157,7 @@ async fn a_disk_of_a_running_machine_stays_however_the_machine_names_it() {
         place.daemon.virsh(&["destroy", name]);
         place.daemon.virsh(&["undefine", name]);
     }
-    place.world.run_on(POOL, PoolCommand::DeletePool { content: true }).await.expect("nobody needs it now");
+    place.world.run_on(POOL, PoolCommand::DeletePool(DeletePool { content: true })).await.expect("nobody needs it now");
 }
 
 #[tokio::test]
@@ -306,7 +313,7 @@ async fn what_is_being_copied_is_not_deleted() {
     let fill = format!("yes | head -c 2G > {}", place.text("images/large"));
     run(Program::new("sh").args(["-c", &fill]));
     place.refresh().await;
-    let copy = PoolCommand::CloneVolume { name: "large".into(), to: "copy".into() };
+    let copy = PoolCommand::CloneVolume(CloneVolume { name: "large".into(), to: "copy".into() });
     let meanwhile = async {
         let begun = |event: &Event| match event {
             Event::VolumeChanged(event) => (event.volume.as_deref() == Some("copy")).then_some(()),
@@ -376,7 +383,7 @@ async fn an_image_that_names_a_file_of_the_host_is_given_to_no_tool() {
             backing_format: "qcow2".into(),
             ..VolumeSpec::default()
         };
-        place.refused(PoolCommand::CreateVolume { volume: based }).await;
+        place.refused(PoolCommand::CreateVolume(CreateVolume { volume: based })).await;
         place.world.inspect("images", name).await.expect_err("it may not stay");
     }
     for command in [clone("flat.vmdk"), resize("flat.vmdk", 8)] {
@@ -404,7 +411,7 @@ async fn what_was_made_or_used_as_raw_stays_raw_whatever_a_guest_writes_into_it(
     // One that we made, and one that a machine has, which is gone later.
     let volume =
         VolumeSpec { name: "made".into(), capacity_bytes: 1 << 20, format: "raw".into(), ..VolumeSpec::default() };
-    place.world.run_on(POOL, PoolCommand::CreateVolume { volume }).await.expect("made");
+    place.world.run_on(POOL, PoolCommand::CreateVolume(CreateVolume { volume })).await.expect("made");
     place.image(&["-f", "raw"], "images/used", "1M");
     place.machine("web", &place.disk("link/used", "raw"));
     place.known("web").await;
@@ -437,7 +444,7 @@ async fn what_was_made_or_used_as_raw_stays_raw_whatever_a_guest_writes_into_it(
             backing_format: "qcow2".into(),
             ..VolumeSpec::default()
         };
-        place.refused(PoolCommand::CreateVolume { volume: base }).await;
+        place.refused(PoolCommand::CreateVolume(CreateVolume { volume: base })).await;
     }
 }
 
@@ -447,7 +454,7 @@ async fn a_wiped_image_is_an_empty_one_of_its_size() {
     let place = Place::new().await;
     let volume =
         VolumeSpec { name: "a".into(), capacity_bytes: 8 << 20, format: "qcow2".into(), ..VolumeSpec::default() };
-    place.world.run_on(POOL, PoolCommand::CreateVolume { volume }).await.expect("made");
+    place.world.run_on(POOL, PoolCommand::CreateVolume(CreateVolume { volume })).await.expect("made");
     let path = place.path("images/a");
     run(Program::new("qemu-io").args(["-f", "qcow2", "-c", "write -P 0xab 0 1M"]).arg(&path));
     place.world.run_on(POOL, wipe("a")).await.expect("wiped");
@@ -478,11 +485,13 @@ async fn what_is_being_uploaded_is_left_alone_through_another_pool_too() {
         ),
     ]);
     place.daemon.virsh(&["pool-start", "other"]);
-    let volume = PoolCommand::UploadVolume { name: "a".into(), capacity_bytes: 1 << 20 };
+    let volume = PoolCommand::UploadVolume(UploadVolume { name: "a".into(), capacity_bytes: 1 << 20 });
     place.world.run_on(POOL, volume).await.expect("made");
-    place.world.run_on(other, PoolCommand::RefreshPool {}).await.expect("refreshed");
+    place.world.run_on(other, PoolCommand::RefreshPool(RefreshPool {})).await.expect("refreshed");
     let claim = place.world.claim_for_upload(POOL, "a").await.expect("nobody has it");
-    for command in [delete("a"), wipe("a"), resize("a", 2), clone("a"), PoolCommand::DeletePool { content: true }] {
+    for command in
+        [delete("a"), wipe("a"), resize("a", 2), clone("a"), PoolCommand::DeletePool(DeletePool { content: true })]
+    {
         let fault = place.world.run_on(other, command).await.expect_err("it is being uploaded");
         assert!(fault.kind == FaultKind::Busy && fault.reason == "Upload of a is under way", "{fault:?}");
     }
@@ -542,5 +551,5 @@ async fn names_that_are_no_text_are_shown_each_as_its_own_and_refused_with_the_r
     assert!(place.path("images").join(OsStr::from_bytes(b"caf\xe9")).exists());
     place.world.run_on(POOL, delete("café")).await.expect("text is text");
     // What else is in the folder does not keep one from it.
-    place.world.run_on(POOL, PoolCommand::DeletePool { content: false }).await.expect("stopped");
+    place.world.run_on(POOL, PoolCommand::DeletePool(DeletePool { content: false })).await.expect("stopped");
 }

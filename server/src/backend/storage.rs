@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::join_all;
+use model::command::{Start, StartPaused};
 use model::{Command, CommandRequest, DomainCommand, DomainRef, Fault, FaultKind, PoolCommand, Volume, storage::User};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -54,7 +55,7 @@ impl Backend {
             return Ok(());
         };
         match &request.command {
-            Command::Pool(command @ PoolCommand::DefinePool { .. }) => host.check_place(command).await,
+            Command::Pool(command @ PoolCommand::DefinePool(_)) => host.check_place(command).await,
             Command::Pool(command) if command.depends_on_use() => {
                 let Some(pool) = known.pools.get(&request.target) else { return Ok(()) };
                 match timeout(LOOK_WITHIN, host.users(known, request.target, command)).await {
@@ -63,7 +64,7 @@ impl Backend {
                     Ok(Err(_)) | Err(_) => Ok(()),
                 }
             }
-            Command::Domain(DomainCommand::Start {} | DomainCommand::StartPaused {}) => {
+            Command::Domain(DomainCommand::Start(Start {}) | DomainCommand::StartPaused(StartPaused {})) => {
                 self.check_disks(&request.object()).await
             }
             _ => Ok(()),

@@ -23,7 +23,7 @@ use super::{
     door::{Admitted, field, while_allowed},
     past::request_id,
 };
-use crate::{auth::By, backend::upload::WAITING, limits::Place, sight::Sight};
+use crate::{auth::By, backend::operations::upload::WAITING, limits::Place, sight::Sight};
 
 /// Largest piece of an upload.
 pub(super) const MAX_PIECE: usize = 64 << 20;

@@ -2,7 +2,7 @@
 //! form becomes a command. The page comes back with the result; a script that asks for JSON
 //! gets the ids of its requests at once.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use app::{backend::Refused, routes};
 use axum::{
@@ -12,11 +12,8 @@ use axum::{
 };
 use futures_util::future::join_all;
 use model::{
-    Command, CommandRequest, DomainCommand, DomainRef, Fault, FaultKind, HostId, NetworkCommand, Origin, PoolCommand,
-    RequestId, Source,
-    command::{Address, Secret},
-    network::NetworkSpec,
-    storage::{PoolSpec, VolumeSpec},
+    Command, CommandRequest, DomainRef, Fault, FaultKind, HostId, NetworkCommand, Origin, PoolCommand, RequestId,
+    Source,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -40,33 +37,8 @@ impl Fields {
         self.0.iter().rfind(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    fn address(&self) -> Result<IpAddr, Fault> {
-        self.text("address").parse().map_err(|_| Fault::invalid("address", "it is an IP address"))
-    }
-
     fn text(&self, name: &str) -> String {
         self.get(name).unwrap_or_default().trim().to_owned()
-    }
-
-    fn is_on(&self, name: &str) -> bool {
-        matches!(self.get(name), Some("true" | "on" | "yes"))
-    }
-
-    /// A size: a number, and its unit in a field of its own.
-    fn size(&self, name: &str) -> Result<u64, Fault> {
-        let text = self.text(name).replace(',', ".");
-        let number: f64 = text.parse().map_err(|_| Fault::invalid(name, "it is a number"))?;
-        let factor = match self.get("unit") {
-            Some("MiB") => 1_u64 << 20,
-            Some("TiB") => 1 << 40,
-            _ => 1 << 30,
-        };
-        // A rest of a mebibyte is nothing that anybody means.
-        let bytes = (number * factor as f64 / f64::from(1 << 20)).round() * f64::from(1 << 20);
-        if !number.is_finite() || number <= 0.0 || bytes >= 1e19 {
-            return Err(Fault::invalid(name, "it is a size greater than nothing"));
-        }
-        Ok(bytes as u64)
     }
 
     /// The command's own fields, as they stand in an address.
@@ -120,8 +92,8 @@ pub(crate) async fn form(
     let page = super::back_to(fields.get("from").or_else(|| fields.get("back")), routes::VMS);
     let wish = fields.get("do").unwrap_or_default().to_owned();
     let back = match wish.split_once('@').map_or("", |(kind, _)| kind) {
-        kind if PoolCommand::KINDS.contains(&kind) => routes::STORAGE,
-        kind if NetworkCommand::KINDS.contains(&kind) => routes::NETWORKS,
+        kind if PoolCommand::about_kind(kind).is_some() => routes::STORAGE,
+        kind if NetworkCommand::about_kind(kind).is_some() => routes::NETWORKS,
         _ => routes::VMS,
     };
     let refused = Refused { wish, fields: fields.0, fault };
@@ -196,132 +168,7 @@ async fn take(sight: Sight, origin: Origin, fields: &Fields, scripted: bool) -> 
 
 /// The command that a form asks for.
 fn wanted(kind: &str, fields: &Fields) -> Result<Command, Fault> {
-    if PoolCommand::KINDS.contains(&kind) {
-        return of_pool(kind, fields).map(Command::from);
-    }
-    if NetworkCommand::KINDS.contains(&kind) {
-        return of_network(kind, fields).map(Command::from);
-    }
-    let text = |name: &str| fields.get(name).unwrap_or_default().to_owned();
-    let command = match kind {
-        "setAutostart" => DomainCommand::SetAutostart { enabled: fields.is_on("enabled") },
-        "rename" => DomainCommand::Rename { name: text("name") },
-        "setTitle" => DomainCommand::SetTitle { title: text("title") },
-        // Browsers send line breaks of text areas as CR LF.
-        "setDescription" => DomainCommand::SetDescription { description: text("description").replace("\r\n", "\n") },
-        "syncTime" => DomainCommand::SyncTime {},
-        "trimFileSystems" => DomainCommand::TrimFileSystems {},
-        "freezeFileSystems" => {
-            DomainCommand::FreezeFileSystems { seconds: fields.text("seconds").parse().unwrap_or_default() }
-        }
-        "thawFileSystems" => DomainCommand::ThawFileSystems {},
-        "addSshKey" => DomainCommand::AddSshKey { user: text("user"), key: fields.text("key") },
-        "removeSshKey" => DomainCommand::RemoveSshKey { user: text("user"), key: text("key") },
-        "setGuestPassword" => {
-            DomainCommand::SetGuestPassword { user: text("user"), password: Secret(text("password")) }
-        }
-        "setTags" => DomainCommand::SetTags { tags: app::format::tags(&text("tags")) },
-        other => DomainCommand::button(other).ok_or_else(unknown)?,
-    };
-    Ok(command.into())
-}
-
-fn unknown() -> Fault {
-    Fault::invalid("do", "there is no such action")
-}
-
-fn of_pool(kind: &str, fields: &Fields) -> Result<PoolCommand, Fault> {
-    let text = |name: &str| fields.text(name);
-    Ok(match kind {
-        "startPool" => PoolCommand::StartPool {},
-        "stopPool" => PoolCommand::StopPool {},
-        "refreshPool" => PoolCommand::RefreshPool {},
-        "buildPool" => PoolCommand::BuildPool {},
-        "setPoolAutostart" => PoolCommand::SetPoolAutostart { enabled: fields.is_on("enabled") },
-        "definePool" => {
-            let kind = text("type");
-            let [path, host, folder, device, group] = PoolSpec::needs(&kind);
-            // What was written for another type is not meant.
-            let needed = |needed: bool, field: &str| if needed { text(field) } else { String::new() };
-            let pool = PoolSpec {
-                name: text("name"),
-                kind,
-                path: needed(path, "path"),
-                host: needed(host, "server"),
-                folder: needed(folder, "folder"),
-                device: needed(device, "device"),
-                group: needed(group, "group"),
-            };
-            PoolCommand::DefinePool { pool, build: fields.is_on("build"), autostart: fields.is_on("autostart") }
-        }
-        "deletePool" => PoolCommand::DeletePool { content: fields.is_on("content") },
-        "createVolume" => {
-            let volume = VolumeSpec {
-                name: text("name"),
-                capacity_bytes: fields.size("size")?,
-                format: text("format"),
-                preallocate: fields.is_on("preallocate"),
-                backing: text("backing"),
-                backing_format: text("backingFormat"),
-            };
-            PoolCommand::CreateVolume { volume }
-        }
-        // Its content does not come by a form.
-        "uploadVolume" => PoolCommand::UploadVolume { name: text("name"), capacity_bytes: fields.size("size")? },
-        "fetchVolume" => {
-            let (url, name) = (text("url"), text("name"));
-            let name = if name.is_empty() { PoolCommand::name_at(&url).to_owned() } else { name };
-            PoolCommand::FetchVolume { name, url: Address(url), sha256: text("sha256").to_ascii_lowercase() }
-        }
-        // Names of volumes may have blanks at their ends.
-        "deleteVolume" => PoolCommand::DeleteVolume { name: fields.get("volume").unwrap_or_default().to_owned() },
-        "resizeVolume" => {
-            let name = fields.get("volume").unwrap_or_default().to_owned();
-            PoolCommand::ResizeVolume { name, capacity_bytes: fields.size("size")? }
-        }
-        "cloneVolume" => {
-            PoolCommand::CloneVolume { name: fields.get("volume").unwrap_or_default().to_owned(), to: text("name") }
-        }
-        "wipeVolume" => PoolCommand::WipeVolume { name: fields.get("volume").unwrap_or_default().to_owned() },
-        _ => return Err(unknown()),
-    })
-}
-
-fn of_network(kind: &str, fields: &Fields) -> Result<NetworkCommand, Fault> {
-    let text = |name: &str| fields.text(name);
-    Ok(match kind {
-        "startNetwork" => NetworkCommand::StartNetwork {},
-        "stopNetwork" => NetworkCommand::StopNetwork {},
-        "setNetworkAutostart" => NetworkCommand::SetNetworkAutostart { enabled: fields.is_on("enabled") },
-        "deleteNetwork" => NetworkCommand::DeleteNetwork {},
-        "defineNetwork" => {
-            let network = NetworkSpec {
-                name: text("name"),
-                mode: text("mode"),
-                bridge: text("bridge"),
-                device: text("device"),
-                ipv4: text("ipv4"),
-                dhcp_first: text("dhcpFirst"),
-                dhcp_last: text("dhcpLast"),
-                ipv6: text("ipv6"),
-                dhcp6_first: text("dhcp6First"),
-                dhcp6_last: text("dhcp6Last"),
-                domain: text("domain"),
-            };
-            NetworkCommand::DefineNetwork { network, autostart: fields.is_on("autostart") }
-        }
-        "setStaticHost" => {
-            let (mac, address) = (text("mac").to_ascii_lowercase(), fields.address()?);
-            NetworkCommand::SetStaticHost { mac, address, name: text("name") }
-        }
-        "removeStaticHost" => NetworkCommand::RemoveStaticHost { mac: text("mac"), address: fields.address()? },
-        "setDnsHost" => {
-            let names = text("names").split([' ', ',']).filter(|name| !name.is_empty()).map(str::to_owned).collect();
-            NetworkCommand::SetDnsHost { address: fields.address()?, names }
-        }
-        "removeDnsHost" => NetworkCommand::RemoveDnsHost { address: fields.address()? },
-        _ => return Err(unknown()),
-    })
+    Command::from_form(kind, |name| fields.get(name))
 }
 
 #[cfg(test)]
@@ -330,44 +177,6 @@ mod tests {
 
     fn fields(pairs: &[(&str, &str)]) -> Fields {
         Fields(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
-    }
-
-    #[test]
-    fn sizes_are_read_with_their_unit() {
-        let size = |number: &str, unit: &str| fields(&[("size", number), ("unit", unit)]).size("size").ok();
-        assert_eq!(size("20", "GiB"), Some(20 << 30));
-        assert_eq!(size("1.5", "GiB"), Some(3 << 29));
-        assert_eq!(size("0,5", "TiB"), Some(1 << 39));
-        assert_eq!(size("512", "MiB"), Some(512 << 20));
-        for wrong in ["", "-1", "0", "nan", "inf", "1e300", "ten"] {
-            assert_eq!(size(wrong, "GiB"), None, "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn every_kind_has_a_form() {
-        let all = fields(&[("size", "1"), ("address", "10.0.0.1")]);
-        for kind in PoolCommand::KINDS.iter().chain(&NetworkCommand::KINDS) {
-            assert_eq!(wanted(kind, &all).expect("known").kind(), *kind);
-        }
-        for kind in [
-            "syncTime",
-            "trimFileSystems",
-            "freezeFileSystems",
-            "thawFileSystems",
-            "addSshKey",
-            "removeSshKey",
-            "setGuestPassword",
-            "setAutostart",
-            "rename",
-            "setTitle",
-            "setDescription",
-            "setTags",
-            "start",
-        ] {
-            assert_eq!(wanted(kind, &all).expect("known").kind(), kind);
-        }
-        assert!(wanted("explode", &all).is_err());
     }
 
     #[test]

@@ -5,14 +5,24 @@
 //! what was before. It reads a handful of rows for each machine, however long the
 //! log is.
 
+use std::sync::LazyLock;
+
+use model::{Event, event::Replay};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::events::{COLUMNS, EventRow, row};
 
-/// What counts as a step: what people see happen.
-const STEPS: &str = "kind IN ('vm-state-changed', 'vm-created', 'vm-deleted', 'connection-status-changed', 'error')";
-/// What carries a machine, or says that it is gone.
-const MACHINES: &str = "kind IN ('vm-state-changed', 'vm-created', 'vm-deleted', 'vm-updated')";
+/// What counts as a step in SQL: what people see happen.
+static STEPS: LazyLock<String> = LazyLock::new(|| kinds(Replay::is_step));
+/// What carries a machine, or says that it is gone, in SQL.
+static MACHINES: LazyLock<String> = LazyLock::new(|| kinds(Replay::tells_machine));
+
+/// The condition that an event is of such a kind.
+fn kinds(of: fn(Replay) -> bool) -> String {
+    let names = Event::ALL.iter().filter(|kind| of(kind.replay)).map(|kind| format!("'{}'", kind.name));
+    format!("kind IN ({})", names.collect::<Vec<_>>().join(", "))
+}
+
 /// Into how many spans the whole time is cut.
 const BARS: u64 = 96;
 
@@ -42,7 +52,7 @@ pub(crate) struct Traces {
 
 pub(super) fn traces(connection: &Connection, at: At) -> rusqlite::Result<Option<Traces>> {
     let step = |rest: &str, value: u64| -> rusqlite::Result<Option<EventRow>> {
-        let sql = format!("SELECT {COLUMNS} FROM events WHERE {STEPS} AND {rest} LIMIT 1");
+        let sql = format!("SELECT {COLUMNS} FROM events WHERE {steps} AND {rest} LIMIT 1", steps = *STEPS);
         connection.prepare_cached(&sql)?.query_row([value], row).optional()
     };
     let first = step("n >= ? ORDER BY n", 0)?;
@@ -77,7 +87,10 @@ fn machines(connection: &Connection, n: u64) -> rusqlite::Result<Vec<EventRow>> 
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
     let sql = |rest: &str| {
-        format!("SELECT {COLUMNS} FROM events WHERE subject = ? AND host = ? AND {MACHINES} AND {rest} LIMIT 1")
+        format!(
+            "SELECT {COLUMNS} FROM events WHERE subject = ? AND host = ? AND {machines} AND {rest} LIMIT 1",
+            machines = *MACHINES
+        )
     };
     let mut until = connection.prepare_cached(&sql("n <= ? ORDER BY n DESC"))?;
     let mut from = connection.prepare_cached(&sql("n > ? ORDER BY n"))?;
@@ -93,7 +106,10 @@ fn machines(connection: &Connection, n: u64) -> rusqlite::Result<Vec<EventRow>> 
 /// How many steps there were in each span of the whole time.
 fn bars(connection: &Connection, from: u64, to: u64) -> rusqlite::Result<Vec<(u64, u64)>> {
     let width = to.saturating_sub(from) / BARS + 1;
-    let sql = format!("SELECT (at - ?1) / ?2, count(*) FROM events WHERE {STEPS} AND at BETWEEN ?1 AND ?3 GROUP BY 1");
+    let sql = format!(
+        "SELECT (at - ?1) / ?2, count(*) FROM events WHERE {steps} AND at BETWEEN ?1 AND ?3 GROUP BY 1",
+        steps = *STEPS
+    );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut bars: Vec<(u64, u64)> = (1..=BARS).map(|n| (from + n * width, 0)).collect();
     let mut counted = statement.query([from, width, to])?;

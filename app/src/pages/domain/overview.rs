@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use leptos::{ev::SubmitEvent, prelude::*};
+use model::command::{Rename, SetAutostart, SetDescription, SetTags, SetTitle, form::words};
 use model::{Domain, DomainCommand, DomainRef, domain::Agent};
 
 use super::{Subject, usage};
@@ -76,7 +77,7 @@ fn machine_facts(store: Store, id: &DomainRef, domain: &Arc<Domain>) -> AnyView 
 
 /// On or off, and a button that changes it.
 fn autostart(store: Store, id: &DomainRef, domain: &Domain) -> impl IntoView + use<> {
-    let command = DomainCommand::SetAutostart { enabled: !domain.autostart };
+    let command = DomainCommand::SetAutostart(SetAutostart { enabled: !domain.autostart });
     let host = store.host(&id.host);
     let denied = host.and_then(|host| store.check(&command, domain, &host).err()).map(|fault| fault.reason);
     let enabled = if domain.autostart { "false" } else { "true" };
@@ -160,10 +161,10 @@ fn Notes(
             }
             .into_any()
         }}
-        {edit("title", "Title", false, |domain| domain.title.clone(), |title| DomainCommand::SetTitle { title })}
-        {edit("description", "Description", true, |domain| domain.description.clone(), |description| DomainCommand::SetDescription { description })}
-        {edit("tags", "Tags", false, |domain| domain.tags.join(", "), |tags| DomainCommand::SetTags { tags: format::tags(&tags) })}
-        {edit("name", "Name", false, |domain| domain.name.clone(), |name| DomainCommand::Rename { name })}
+        {edit("title", "Title", false, |domain| domain.title.clone(), |title| DomainCommand::SetTitle(SetTitle { title }))}
+        {edit("description", "Description", true, |domain| domain.description.clone(), |description| DomainCommand::SetDescription(SetDescription { description }))}
+        {edit("tags", "Tags", false, |domain| domain.tags.join(", "), |tags| DomainCommand::SetTags(SetTags { tags: words(&tags) }))}
+        {edit("name", "Name", false, |domain| domain.name.clone(), |name| DomainCommand::Rename(Rename { name }))}
     }
 }
 
@@ -211,7 +212,7 @@ fn Edit(
     });
     let denied = move || {
         let host = store.host(&target.host)?;
-        command(typed.get()).check(&checked.get(), &host).err().map(|fault| fault.reason)
+        command(typed.get()).check_on(&checked.get(), &host).err().map(|fault| fault.reason)
     };
     let (refused, to) = (denied.clone(), id.clone());
     let submit = move |event: SubmitEvent| {

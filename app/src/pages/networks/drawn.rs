@@ -2,6 +2,7 @@
 
 use leptos::{either::Either, prelude::*};
 use leptos_router::hooks::use_location;
+use model::command::{DeleteNetwork, SetNetworkAutostart, StartNetwork, StopNetwork};
 use model::{
     Domain, DomainRef, FaultKind, HostInventory, Network, NetworkCommand, by_address, natural,
     network::{Lease, Subnet, attached},
@@ -78,17 +79,17 @@ fn actions(host: &HostInventory, network: &Network, in_row: bool) -> Vec<AnyView
         ..Action::of(label, command, host, &id)
     };
     let main = match network.active {
-        true => action("Stop", NetworkCommand::StopNetwork {}, ""),
-        false => action("Start", NetworkCommand::StartNetwork {}, ""),
+        true => action("Stop", NetworkCommand::StopNetwork(StopNetwork {}), ""),
+        false => action("Start", NetworkCommand::StartNetwork(StartNetwork {}), ""),
     };
     if in_row {
         return vec![main.draw()];
     }
     let enabled = !network.autostart;
     let label = if enabled { "Turn autostart on" } else { "Turn autostart off" };
-    let mut autostart = action(label, NetworkCommand::SetNetworkAutostart { enabled }, "");
+    let mut autostart = action(label, NetworkCommand::SetNetworkAutostart(SetNetworkAutostart { enabled }), "");
     autostart.fields.push(("enabled", enabled.to_string()));
-    let delete = action("Delete", NetworkCommand::DeleteNetwork {}, "danger");
+    let delete = action("Delete", NetworkCommand::DeleteNetwork(DeleteNetwork {}), "danger");
     [main, autostart, delete].into_iter().map(Action::draw).collect()
 }
 

@@ -1,13 +1,14 @@
 //! The forms for networks. On the server only.
 
 use leptos::prelude::*;
+use model::command::{DefineNetwork, RemoveDnsHost, RemoveStaticHost, SetDnsHost, SetStaticHost};
 use model::{DomainRef, HostInventory, Network, NetworkCommand, network::NetworkSpec};
 
 use super::drawn::LIST;
 use crate::{
     around::{
         drawn::{Action, here},
-        form::{Form, Text},
+        form::{Form, With},
     },
     store::use_store,
     ui::controls::{Empty, or_dash},
@@ -19,28 +20,27 @@ pub(super) fn new_network() -> AnyView {
         return view! { <Empty title="New network">{fault.sentence()}</Empty> }.into_any();
     }
     let modes = NetworkSpec::MODES.map(|(mode, words)| (mode.to_owned(), words.to_owned(), true)).into();
-    let form = Form::of("defineNetwork@new".into(), Vec::new());
+    let form = Form::of::<DefineNetwork>("new", Vec::new());
     let with_subnets: Vec<&str> =
         NetworkSpec::MODES.iter().map(|(mode, _)| *mode).filter(|mode| NetworkSpec::has_subnets(mode)).collect();
     let with_subnets = with_subnets.join(" ");
-    let field = |label: &str, name: &'static str, place: &'static str, of: String| {
-        form.text(Text { label: label.into(), name, place, of: Some(of), ..Text::default() })
+    let field = |name: &str, place: &'static str, of: &str| {
+        form.field(name, With { place, of: Some(of.to_owned()), ..With::default() })
     };
-    let addresses = || with_subnets.clone();
     let fields = view! {
-        {form.choice("Mode", "mode", modes)}
-        {field("Bridge of the host", "bridge", "br0", "bridge".into())}
-        {field("Device of the host", "device", "eth0", "nat route macvtap".into())}
-        {field("IPv4: this host's address", "ipv4", "192.168.50.1/24", addresses())}
-        {field("DHCP from", "dhcpFirst", "192.168.50.100", addresses())}
-        {field("DHCP to", "dhcpLast", "192.168.50.200", addresses())}
-        {field("IPv6: this host's address", "ipv6", "fd00:50::1/64", addresses())}
-        {field("DHCPv6 from", "dhcp6First", "fd00:50::100", addresses())}
-        {field("DHCPv6 to", "dhcp6Last", "fd00:50::1ff", addresses())}
-        {field("DNS domain", "domain", "lab.example.org", addresses())}
+        {form.field("network.name", With::default())}
+        {form.field("network.mode", With { choices: modes, ..With::default() })}
+        {field("network.bridge", "br0", "bridge")}
+        {field("network.device", "eth0", "nat route macvtap")}
+        {field("network.ipv4", "192.168.50.1/24", &with_subnets)}
+        {field("network.dhcpFirst", "192.168.50.100", &with_subnets)}
+        {field("network.dhcpLast", "192.168.50.200", &with_subnets)}
+        {field("network.ipv6", "fd00:50::1/64", &with_subnets)}
+        {field("network.dhcp6First", "fd00:50::100", &with_subnets)}
+        {field("network.dhcp6Last", "fd00:50::1ff", &with_subnets)}
+        {field("network.domain", "lab.example.org", &with_subnets)}
     };
-    let fields = fields.into_any();
-    LIST.form("New network", "mode", (form, "Create network"), fields)
+    LIST.form("New network", "network.mode", form.clone(), fields.into_any())
 }
 
 /// Addresses that machines always get, and the form for one more.
@@ -51,12 +51,8 @@ pub(super) fn static_hosts(host: &HostInventory, network: &Network) -> AnyView {
     let id = DomainRef { host: host.host.id.clone(), id: network.id };
     let known = network.subnets.iter().flat_map(|subnet| &subnet.hosts);
     let rows = known.map(|one| {
-        let command = NetworkCommand::RemoveStaticHost { mac: one.mac.clone(), address: one.address };
-        let remove = Action {
-            fields: vec![("mac", one.mac.clone()), ("address", one.address.to_string())],
-            about: one.address.to_string(),
-            ..Action::of("Remove", command, host, &id)
-        };
+        let command = NetworkCommand::RemoveStaticHost(RemoveStaticHost { mac: one.mac.clone(), address: one.address });
+        let remove = Action { about: one.address.to_string(), ..Action::of("Remove", command, host, &id) };
         view! {
             <tr>
                 <th scope="row" class="mono">{one.address.to_string()}</th>
@@ -69,16 +65,17 @@ pub(super) fn static_hosts(host: &HostInventory, network: &Network) -> AnyView {
     });
     let six = network.subnets.iter().any(|subnet| subnet.address.is_ipv6() && subnet.has_dhcp());
     let mac = if six { "Hardware address, or identifier (DUID)" } else { "Hardware address" };
-    let form = Form::of(format!("setStaticHost@{id}"), Vec::new());
+    let form = Form::of::<SetStaticHost>(&id.to_string(), Vec::new());
+    let of_mac = With { label: Some(mac.into()), required: Some(!six), place: "52:54:00:12:34:56", ..With::default() };
     let fields = view! {
-        {form.text(Text { label: mac.into(), name: "mac", required: !six, place: "52:54:00:12:34:56", ..Text::default() })}
-        {form.text(Text { label: "Address".into(), name: "address", required: true, ..Text::default() })}
-        {form.text(Text { label: "Name".into(), name: "name", ..Text::default() })}
+        {form.field("mac", of_mac)}
+        {form.field("address", With::default())}
+        {form.field("name", With::default())}
     };
     let fields = fields.into_any();
     let list =
         Lines { title: "Static addresses", second: "Hardware address", third: Some("Name"), rows: rows.collect() };
-    list.draw(host, (form, "Set static address"), fields)
+    list.draw(host, form, fields)
 }
 
 /// Names that the network's DNS server knows, and the form for one more address.
@@ -89,9 +86,8 @@ pub(super) fn dns_hosts(host: &HostInventory, network: &Network) -> AnyView {
     let id = DomainRef { host: host.host.id.clone(), id: network.id };
     let rows = network.dns.iter().map(|one| {
         let remove = Action {
-            fields: vec![("address", one.address.to_string())],
             about: format!("names of {}", one.address),
-            ..Action::of("Remove", NetworkCommand::RemoveDnsHost { address: one.address }, host, &id)
+            ..Action::of("Remove", NetworkCommand::RemoveDnsHost(RemoveDnsHost { address: one.address }), host, &id)
         };
         view! {
             <tr>
@@ -102,14 +98,14 @@ pub(super) fn dns_hosts(host: &HostInventory, network: &Network) -> AnyView {
         }
         .into_any()
     });
-    let form = Form::of(format!("setDnsHost@{id}"), Vec::new());
+    let form = Form::of::<SetDnsHost>(&id.to_string(), Vec::new());
     let fields = view! {
-        {form.text(Text { label: "Address of the names".into(), name: "address", required: true, ..Text::default() })}
-        {form.text(Text { label: "Names".into(), name: "names", required: true, place: "db db.lab.example.org", ..Text::default() })}
+        {form.field("address", With::default())}
+        {form.field("names", With { place: "db db.lab.example.org", ..With::default() })}
     };
     let fields = fields.into_any();
     let list = Lines { title: "DNS names", second: "Names", third: None, rows: rows.collect() };
-    list.draw(host, (form, "Set DNS names"), fields)
+    list.draw(host, form, fields)
 }
 
 /// What a network knows of addresses, one a line.
@@ -122,7 +118,7 @@ struct Lines {
 
 impl Lines {
     /// The table, and the form for one more line for those who may.
-    fn draw(self, host: &HostInventory, (form, verb): (Form, &'static str), fields: AnyView) -> AnyView {
+    fn draw(self, host: &HostInventory, form: Form, fields: AnyView) -> AnyView {
         let Self { title, second, third, rows } = self;
         let table = (!rows.is_empty()).then(|| {
             view! {
@@ -135,7 +131,7 @@ impl Lines {
         });
         let may = use_store().may(model::Permission::Operate).is_ok() && host.host.connection.connected;
         let form = may.then(|| {
-            let content = view! { {fields} {form.button("btn", verb)} };
+            let content = view! { {fields} {form.button("btn")} };
             form.draw("fields across", None, here(), content.into_any())
         });
         view! { <section class="card spaced" aria-label=title><header><h2>{title}</h2></header>{table}{form}</section> }

@@ -2,6 +2,7 @@
 
 use leptos::{either::Either, prelude::*};
 use leptos_router::hooks::use_location;
+use model::command::{BuildPool, DeletePool, RefreshPool, SetPoolAutostart, StartPool, StopPool};
 use model::{
     DomainRef, HostInventory, Pool, PoolCommand,
     storage::{PoolState, User},
@@ -108,23 +109,24 @@ fn actions(host: &HostInventory, pool: &Pool, in_row: bool) -> Vec<AnyView> {
         Action { class, about: about.clone(), denied: action.denied.or(used), ..action }
     };
     let main = match pool.state.is_active() {
-        true => action("Stop", PoolCommand::StopPool {}, ""),
-        false => action("Start", PoolCommand::StartPool {}, ""),
+        true => action("Stop", PoolCommand::StopPool(StopPool {}), ""),
+        false => action("Start", PoolCommand::StartPool(StartPool {}), ""),
     };
-    let refresh = action("Refresh", PoolCommand::RefreshPool {}, "");
+    let refresh = action("Refresh", PoolCommand::RefreshPool(RefreshPool {}), "");
     if in_row {
         return vec![main.draw(), refresh.draw()];
     }
     let enabled = !pool.autostart;
     let label = if enabled { "Turn autostart on" } else { "Turn autostart off" };
-    let mut autostart = action(label, PoolCommand::SetPoolAutostart { enabled }, "");
+    let mut autostart = action(label, PoolCommand::SetPoolAutostart(SetPoolAutostart { enabled }), "");
     autostart.fields.push(("enabled", enabled.to_string()));
-    let delete = action("Delete pool", PoolCommand::DeletePool { content: false }, "danger");
-    let mut whole = action("Delete pool and its volumes", PoolCommand::DeletePool { content: true }, "danger");
+    let delete = action("Delete pool", PoolCommand::DeletePool(DeletePool { content: false }), "danger");
+    let mut whole =
+        action("Delete pool and its volumes", PoolCommand::DeletePool(DeletePool { content: true }), "danger");
     whole.fields.push(("content", "yes".into()));
     let mut all = vec![main, refresh, autostart];
     if !pool.state.is_active() {
-        all.push(action("Build", PoolCommand::BuildPool {}, ""));
+        all.push(action("Build", PoolCommand::BuildPool(BuildPool {}), ""));
     }
     all.extend([delete, whole]);
     all.into_iter().map(Action::draw).collect()

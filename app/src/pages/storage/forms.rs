@@ -1,6 +1,7 @@
 //! The forms for pools and volumes. On the server only.
 
 use leptos::prelude::*;
+use model::command::{CloneVolume, CreateVolume, DefinePool, FetchVolume, ResizeVolume, UploadVolume, Verb};
 use model::{
     Command, DomainRef, HostInventory, Pool, PoolCommand, Volume,
     command::Address,
@@ -10,8 +11,8 @@ use model::{
 use super::drawn::LIST;
 use crate::{
     around::{
-        drawn::{Action, denied, here, hosts},
-        form::{Form, Text},
+        drawn::{denied, here, hosts},
+        form::{Form, With},
     },
     format,
     store::use_store,
@@ -34,36 +35,25 @@ pub(super) fn new_pool() -> AnyView {
         let why = if possible { "" } else { " (no host has a driver for it)" };
         ((*kind).to_owned(), format!("{words}{why}"), possible)
     });
-    let form = Form::of("definePool@new".into(), Vec::new());
+    let form = Form::of::<DefinePool>("new", Vec::new());
     let needed_by = |field: usize| {
         let kinds = PoolSpec::KINDS.iter().filter(|(kind, _)| PoolSpec::needs(kind)[field]);
         kinds.map(|(kind, _)| *kind).collect::<Vec<_>>().join(" ")
     };
-    let field = |label: &str, name: &'static str, place: &'static str, index: usize| {
-        form.text(Text { label: label.into(), name, place, of: Some(needed_by(index)), ..Text::default() })
+    let field = |name: &str, place: &'static str, index: usize| {
+        form.field(name, With { place, of: Some(needed_by(index)), ..With::default() })
     };
     let fields = view! {
-        {form.choice("Type", "type", kinds.collect())}
-        {field("Server", "server", "such as nas.example.org", 1)}
-        {field("Exported folder", "folder", "such as /export/vm", 2)}
-        {field("Device", "device", "such as /dev/sdb1", 3)}
-        {field("Volume group", "group", "such as vg0", 4)}
-        {field("Path on the host", "path", "such as /var/lib/libvirt/images", 0)}
-        {form.tick("Prepare the storage; what is there already is never overwritten", "build", true)}
+        {form.field("pool.name", With::default())}
+        {form.field("pool.kind", With { choices: kinds.collect(), ..With::default() })}
+        {field("pool.host", "such as nas.example.org", 1)}
+        {field("pool.folder", "such as /export/vm", 2)}
+        {field("pool.device", "such as /dev/sdb1", 3)}
+        {field("pool.group", "such as vg0", 4)}
+        {field("pool.path", "such as /var/lib/libvirt/images", 0)}
+        {form.field("build", With::default())}
     };
-    let fields = fields.into_any();
-    LIST.form("New storage pool", "type", (form, "Create pool"), fields)
-}
-
-/// A number with its unit.
-fn size(form: &Form, label: &'static str, value: String, unit: &'static str) -> AnyView {
-    let (value, unit) = (form.value("size", value), form.value("unit", unit.into()));
-    let units = ["MiB", "GiB", "TiB"].map(|name| view! { <option selected=name == unit>{name}</option> }.into_any());
-    view! {
-        <label>{label} <span class="pair"><input name="size" inputmode="decimal" required size="8" value=value autocomplete="off"/><select name="unit" aria-label="Unit">{units.into_iter().collect_view()}</select></span></label>
-        {form.wrong("size")}
-    }
-    .into_any()
+    LIST.form("New storage pool", "pool.kind", form.clone(), fields.into_any())
 }
 
 /// The form for a new volume, folded.
@@ -75,16 +65,19 @@ pub(super) fn new_volume(host: &HostInventory, pool: &Pool, volumes: &[Volume]) 
     let formats = VolumeSpec::FORMATS.iter().filter(|format| files || **format == "raw");
     let formats = formats.map(|format| ((*format).to_owned(), (*format).to_owned(), true)).collect();
     let id = DomainRef { host: host.host.id.clone(), id: pool.id };
-    let form = Form::of(format!("createVolume@{id}"), Vec::new());
+    let form = Form::of::<CreateVolume>(&id.to_string(), Vec::new());
     let bases = volumes.iter().filter(|volume| VolumeSpec::FORMATS.contains(&volume.format.as_str()) && files);
     let mut bases = bases.map(|volume| (volume.path.clone(), volume.name.clone(), true)).peekable();
     let backing = bases.peek().is_some().then(|| {
         let all = std::iter::once((String::new(), "nothing".into(), true)).chain(bases).collect();
         let of_base = VolumeSpec::FORMATS.map(|format| (format.into(), format.into(), true)).into();
-        view! { {form.choice("Based on", "backing", all)} {form.choice("Format of that", "backingFormat", of_base)} }
-            .into_any()
+        view! {
+            {form.field("volume.backing", With { choices: all, ..With::default() })}
+            {form.field("volume.backingFormat", With { choices: of_base, ..With::default() })}
+        }
+        .into_any()
     });
-    let upload = PoolCommand::UploadVolume { name: "file".into(), capacity_bytes: 1 };
+    let upload = PoolCommand::UploadVolume(UploadVolume { name: "file".into(), capacity_bytes: 1 });
     let upload = match denied(&Command::from(upload), host, id.id) {
         None => view! {
             <label class="btn needs-js">"Upload files" <input class="hidden" type="file" multiple data-upload=id.to_string()/></label>
@@ -93,27 +86,27 @@ pub(super) fn new_volume(host: &HostInventory, pool: &Pool, volumes: &[Volume]) 
         .into_any(),
         Some(why) => view! { <small class="muted">"Files cannot be uploaded: " {why}</small> }.into_any(),
     };
-    let fetch = PoolCommand::FetchVolume {
+    let fetch = PoolCommand::FetchVolume(FetchVolume {
         name: "file".into(),
         url: Address("https://example.org/file".into()),
         sha256: String::new(),
-    };
+    });
     let fetch = denied(&Command::from(fetch), host, id.id).is_none().then(|| self::fetch(&id));
     let fields = view! {
-        {form.text(Text { label: "Name".into(), name: "name", required: true, longest: 200, ..Text::default() })}
-        {size(&form, "Size", "20".into(), "GiB")}
-        {form.choice("Format", "format", formats)}
+        {form.field("volume.name", With::default())}
+        {form.field("volume.capacityBytes", With::default())}
+        {form.field("volume.format", With { choices: formats, ..With::default() })}
         {backing}
-        {form.tick("Take all its room at once", "preallocate", false)}
+        {form.field("volume.preallocate", With::default())}
     };
-    let create = folded("New volume", (form, "Create volume"), fields.into_any());
+    let create = folded("New volume", form.clone(), fields.into_any());
     view! { <p class="buttons-row">{upload}</p> {fetch} {create} }.into_any()
 }
 
 /// A form that is folded until somebody wants it, or what it asked for was refused.
-fn folded(title: &'static str, (form, submit): (Form, &'static str), fields: AnyView) -> AnyView {
+fn folded(title: &'static str, form: Form, fields: AnyView) -> AnyView {
     let open = form.is_refused();
-    let content = view! { {fields} {form.button("btn primary", submit)} };
+    let content = view! { {fields} {form.button("btn primary")} };
     let form = form.draw("fields across", None, here(), content.into_any());
     view! { <details class="card spaced folded" open=open><summary class="btn">{title}</summary>{form}</details> }
         .into_any()
@@ -121,45 +114,45 @@ fn folded(title: &'static str, (form, submit): (Form, &'static str), fields: Any
 
 /// The form that fetches a file from an address, folded.
 fn fetch(pool: &DomainRef) -> AnyView {
-    let form = Form::of(format!("fetchVolume@{pool}"), Vec::new());
+    let form = Form::of::<FetchVolume>(&pool.to_string(), Vec::new()).named("Fetch file");
     let digits = Some(("[0-9a-fA-F]{64}", "64 hexadecimal digits"));
     let fields = view! {
         <small class="muted">"The server fetches it; how far it is, and a way to cancel it, stand under Tasks. What follows a question mark is not written down."</small>
-        {form.text(Text { label: "Address".into(), name: "url", kind: Some("url"), required: true, longest: 2048, place: "https://", ..Text::default() })}
-        {form.text(Text { label: "Name, if not as there".into(), name: "name", longest: 200, ..Text::default() })}
-        {form.text(Text { label: "SHA-256, to be checked".into(), name: "sha256", longest: 64, pattern: digits, ..Text::default() })}
+        {form.field("url", With { place: "https://", pattern: Some(("https?://.*", "an address that begins with https:// or http://")), ..With::default() })}
+        {form.field("name", With::default())}
+        {form.field("sha256", With { pattern: digits, ..With::default() })}
     };
-    folded("Fetch from an address", (form, "Fetch file"), fields.into_any())
+    folded("Fetch from an address", form.clone(), fields.into_any())
 }
 
 /// The part of a form that every action of a volume has.
-fn action_form(volume: &Volume, action: Action, field: impl FnOnce(&Form) -> AnyView) -> AnyView {
-    let form = Form::of(action.wish.clone(), vec![("volume", volume.name.clone())]);
-    let (label, name) = (action.label, format!("{} {}", action.label, volume.name));
-    let denied = action.denied;
-    let content = view! {
-        {field(&form)}
-        <button class="btn small" name="do" value=action.wish aria-label=name title=denied.clone() aria-disabled=denied.is_some().then_some("true")>{label}</button>
-        {denied.map(|why| view! { <small class="muted">{why}</small> }.into_any())}
-    };
-    form.draw("fields across", None, here(), content.into_any())
+fn action_form<V: Verb>(
+    id: &DomainRef,
+    volume: &Volume,
+    (label, denied): (&'static str, Option<String>),
+    field: impl FnOnce(&Form) -> AnyView,
+) -> AnyView {
+    let form = Form::of::<V>(&id.to_string(), vec![("name", volume.name.clone())]);
+    let content = view! { {field(&form)} {form.button_unless(label, denied, Some(volume.name.clone()))} }.into_any();
+    form.draw("fields across", None, here(), content)
 }
 
 /// The form that gives a volume another size.
-pub(super) fn resize(volume: &Volume, action: Action) -> AnyView {
+pub(super) fn resize(id: &DomainRef, volume: &Volume, denied: Option<String>) -> AnyView {
     let whole = volume.capacity_bytes.is_multiple_of(1 << 30);
-    let (value, unit) = match whole {
-        true => (volume.capacity_bytes >> 30, "GiB"),
-        false => (volume.capacity_bytes >> 20, "MiB"),
+    let value = match whole {
+        true => format!("{} GiB", volume.capacity_bytes >> 30),
+        false => format!("{} MiB", volume.capacity_bytes >> 20),
     };
-    action_form(volume, action, |form| size(form, "New size", value.to_string(), unit))
+    let size = |form: &Form| form.field("capacityBytes", With { value: Some(value), ..With::default() });
+    action_form::<ResizeVolume>(id, volume, ("Resize", denied), size)
 }
 
 /// The form that copies a volume.
-pub(super) fn clone(volume: &Volume, action: Action) -> AnyView {
+pub(super) fn clone(id: &DomainRef, volume: &Volume, denied: Option<String>) -> AnyView {
     let (stem, end) = volume.name.rsplit_once('.').unwrap_or((&volume.name, ""));
     let name = if end.is_empty() { format!("{stem}-copy") } else { format!("{stem}-copy.{end}") };
-    let label = format!("Name of the copy ({})", format::size(volume.capacity_bytes));
-    let name = Text { label, name: "name", value: name, required: true, longest: 200, ..Text::default() };
-    action_form(volume, action, |form| form.text(name))
+    let label = Some(format!("Name of the copy ({})", format::size(volume.capacity_bytes)));
+    let to = |form: &Form| form.field("to", With { label, value: Some(name), ..With::default() });
+    action_form::<CloneVolume>(id, volume, ("Clone", denied), to)
 }

@@ -1,6 +1,7 @@
 //! Draws the volumes of a pool: searched, ordered, a page at a time. On the server only.
 
 use leptos::prelude::*;
+use model::command::{CloneVolume, DeleteVolume, ResizeVolume, WipeVolume};
 use model::{DomainRef, HostInventory, Pool, PoolCommand, Volume, storage::User};
 
 use super::forms;
@@ -167,14 +168,14 @@ fn menu(host: &HostInventory, pool: &Pool, volume: &Volume, id: &DomainRef) -> A
     let action = |label: &'static str, command: PoolCommand, class: &'static str| {
         let used = command.check_use(pool, &volume.used_by).err().map(|fault| fault.reason);
         let action = Action::of(label, command, host, id);
-        Action { denied: action.denied.or(used), class, fields: vec![("volume", name())], about: name(), ..action }
+        Action { denied: action.denied.or(used), class, about: name(), ..action }
     };
     // A change of size is judged for the size it has: any larger one is as possible.
-    let grow = PoolCommand::ResizeVolume { name: name(), capacity_bytes: volume.capacity_bytes.max(1) };
-    let copy = PoolCommand::CloneVolume { name: name(), to: format!("{}-copy", volume.name.trim()) };
+    let grow = PoolCommand::ResizeVolume(ResizeVolume { name: name(), capacity_bytes: volume.capacity_bytes.max(1) });
+    let copy = PoolCommand::CloneVolume(CloneVolume { name: name(), to: format!("{}-copy", volume.name.trim()) });
     let (resize, clone) = (action("Resize", grow, ""), action("Clone", copy, ""));
-    let wipe = action("Wipe", PoolCommand::WipeVolume { name: name() }, "danger");
-    let delete = action("Delete", PoolCommand::DeleteVolume { name: name() }, "danger");
+    let wipe = action("Wipe", PoolCommand::WipeVolume(WipeVolume { name: name() }), "danger");
+    let delete = action("Delete", PoolCommand::DeleteVolume(DeleteVolume { name: name() }), "danger");
     // The test driver has no content to give.
     let real = host.host.info.as_ref().is_some_and(|info| !info.is_test_driver());
     let may = use_store().may(model::Permission::Operate).is_ok() && real;
@@ -183,14 +184,15 @@ fn menu(host: &HostInventory, pool: &Pool, volume: &Volume, id: &DomainRef) -> A
         view! { <a class="btn small" href=routes::api_content(id, &volume.name) download="" aria-label=label>"Download"</a> }.into_any()
     });
     let label = format!("Actions for {}", volume.name);
-    let is_refused = |action: &Action| Form::of(action.wish.clone(), vec![("volume", name())]).is_refused();
-    let open = is_refused(&resize) || is_refused(&clone);
+    let hidden = || vec![("name", name())];
+    let open = Form::of::<ResizeVolume>(&id.to_string(), hidden()).is_refused()
+        || Form::of::<CloneVolume>(&id.to_string(), hidden()).is_refused();
     view! {
         <details class="menu" open=open>
             <summary class="btn i-more compact" aria-label=label.clone() title=label></summary>
             <div class="sheet">
-                {forms::resize(volume, resize)}
-                {forms::clone(volume, clone)}
+                {forms::resize(id, volume, resize.denied)}
+                {forms::clone(id, volume, clone.denied)}
                 <span class="buttons-row">{download} {wipe.draw()} {delete.draw()}</span>
             </div>
         </details>

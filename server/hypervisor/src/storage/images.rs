@@ -70,7 +70,7 @@ impl Look {
     ///
     /// # Errors
     /// `Denied`, with the one that came since.
-    pub(super) fn is_whole(&self, volumes: &[StorageVol]) -> Result<(), Error> {
+    pub(crate) fn is_whole(&self, volumes: &[StorageVol]) -> Result<(), Error> {
         for volume in volumes {
             let name = super::name_of(volume)?;
             if !self.volumes.iter().any(|known| known.name == name) {
@@ -83,7 +83,7 @@ impl Look {
 }
 
 /// Makes a volume, based on another one if that is wished.
-pub(super) fn create(connect: &Connect, pool: &StoragePool, spec: &VolumeSpec, look: &mut Look) -> Result<(), Error> {
+pub(crate) fn create(connect: &Connect, pool: &StoragePool, spec: &VolumeSpec, look: &mut Look) -> Result<(), Error> {
     // QEMU's tool opens what the new image is based on, and all below it.
     if !spec.backing.is_empty()
         && spec.backing_format != "raw"
@@ -96,7 +96,7 @@ pub(super) fn create(connect: &Connect, pool: &StoragePool, spec: &VolumeSpec, l
 }
 
 /// Makes a volume whose content comes later and says what it is.
-pub(super) fn create_for_content(pool: &StoragePool, spec: &VolumeSpec, look: &mut Look) -> Result<(), Error> {
+pub(crate) fn create_for_content(pool: &StoragePool, spec: &VolumeSpec, look: &mut Look) -> Result<(), Error> {
     let volume = make(pool, spec, look.pool.keeps_files())?;
     look.note_raw(&volume, false)
 }
@@ -109,7 +109,7 @@ fn make(pool: &StoragePool, spec: &VolumeSpec, files: bool) -> Result<StorageVol
 }
 
 /// Deletes a volume that nobody uses.
-pub(super) fn delete(volume: &StorageVol, look: &mut Look) -> Result<(), Error> {
+pub(crate) fn delete(volume: &StorageVol, look: &mut Look) -> Result<(), Error> {
     let identity = look.identity(&super::name_of(volume)?, &volume.path()?);
     volume.delete(0)?;
     look.raw.note(identity.own.iter(), false);
@@ -117,7 +117,7 @@ pub(super) fn delete(volume: &StorageVol, look: &mut Look) -> Result<(), Error> 
 }
 
 /// Copies a volume within its pool.
-pub(super) fn clone(
+pub(crate) fn clone(
     connect: &Connect,
     pool: &StoragePool,
     (source, to): (&StorageVol, &str),
@@ -219,7 +219,7 @@ fn write_part(connect: &Connect, volume: &StorageVol, at: u64, bytes: &[u8]) -> 
 
 /// Gives a volume another size; a machine that runs from it does that itself, as nobody else
 /// may write to its disk.
-pub(super) fn resize(
+pub(crate) fn resize(
     connect: &Connect,
     (pool, volume): (&StoragePool, &StorageVol),
     bytes: u64,
@@ -259,7 +259,7 @@ fn grows(name: &str, now: u64, bytes: u64) -> Result<(), Error> {
 
 /// Overwrites all that is in a volume. One that is a qcow2 image is an empty one of its size then;
 /// other images are refused, as only zeros would be left of them.
-pub(super) fn wipe(connect: &Connect, volume: &StorageVol, look: &mut Look) -> Result<(), Error> {
+pub(crate) fn wipe(connect: &Connect, volume: &StorageVol, look: &mut Look) -> Result<(), Error> {
     let known = super::volume(volume)?;
     let identity = look.identity(&known.name, &known.path);
     let raw = look.is_believed_raw(&known) || look.raw.is_raw(identity.own.iter());

@@ -10,6 +10,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use model::command::ResizeVolume;
 use model::{Command, Fault, HostInventory, Pool, PoolCommand};
 use rustix::{
     fs::{Mode, OFlags},
@@ -103,7 +104,7 @@ pub(crate) async fn look(
 ) -> Result<(Look, Option<Claim>), Error> {
     if !command.depends_on_use() {
         // Only a new volume depends on what its pool is; a jammed one delays nothing else.
-        let of_pool = matches!(command, PoolCommand::CreateVolume { .. } | PoolCommand::UploadVolume { .. });
+        let of_pool = matches!(command, PoolCommand::CreateVolume(_) | PoolCommand::UploadVolume(_));
         let pool = match of_pool {
             true => session.call(Lane::Around, move |connect| storage::pool(connect, id)).await?.unwrap_or_default(),
             false => Pool::default(),
@@ -118,7 +119,7 @@ pub(crate) async fn look(
     let users = uses.of_target(command, &look.pool, &look.volumes);
     command.check_use(&look.pool, &users).map_err(Error::Said)?;
     uses.are_known(command.loses_content()).map_err(Error::Said)?;
-    if let PoolCommand::ResizeVolume { name, .. } = command
+    if let PoolCommand::ResizeVolume(ResizeVolume { name, .. }) = command
         && let Some(volume) = look.volumes.iter().find(|volume| volume.name == *name)
         && let Some(user) = uses.used_otherwise(&look.pool, volume)
     {
@@ -128,7 +129,7 @@ pub(crate) async fn look(
     }
     let what = uses.of_command(command, &look.pool, &look.volumes);
     let name = command.volume().unwrap_or(&look.pool.name).to_owned();
-    let shared_claim = matches!(command, PoolCommand::CloneVolume { .. } | PoolCommand::CreateVolume { .. });
+    let shared_claim = matches!(command, PoolCommand::CloneVolume(_) | PoolCommand::CreateVolume(_));
     let label = Command::Pool(command.clone()).label();
     let claim = shared.claims.claim(what, (label, &name), shared_claim).map_err(Error::Said)?;
     Ok((look, Some(claim)))

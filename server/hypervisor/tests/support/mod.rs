@@ -11,6 +11,7 @@ use std::{
 };
 
 use hypervisor::{Claim, HostConfig, Hypervisor, OpenConsole, Sink, StorageRoots, demo_host};
+use model::command::Start;
 use model::{
     Command, Console, Domain, DomainCommand, Event, Fault, FaultKind, Host, HostId, HostInventory, Inventory, Network,
     Pool, RequestId, Volume, domain::GuestDetails, hardware::Hardware, network::Lease,
@@ -197,7 +198,7 @@ impl World {
     pub async fn run_unknown(&self) -> Result<(), Fault> {
         let agent = model::domain::Agent::Absent;
         self.hypervisor()
-            .run(RequestId(Uuid::nil()), Uuid::from_u128(1), "ghost", agent, DomainCommand::Start {}.into())
+            .run(RequestId(Uuid::nil()), Uuid::from_u128(1), "ghost", agent, DomainCommand::Start(Start {}).into())
             .await
     }
 

@@ -31,7 +31,11 @@ pub(super) fn shortened(command: &Command) -> Command {
 
 #[cfg(test)]
 mod tests {
-    use model::{DomainCommand, PoolCommand, command::Address, storage::PoolSpec};
+    use model::{
+        DomainCommand, PoolCommand,
+        command::{Address, DefinePool, FetchVolume, SetDescription, SetTags, SetTitle},
+        storage::PoolSpec,
+    };
 
     use super::*;
 
@@ -40,11 +44,15 @@ mod tests {
         let long = || "ä".repeat(30_000);
         let spec = PoolSpec { name: long(), kind: long(), path: long(), host: long(), ..PoolSpec::default() };
         let commands: [Command; 4] = [
-            DomainCommand::SetDescription { description: long() }.into(),
-            DomainCommand::SetTags { tags: vec![long(); 1_000] }.into(),
-            PoolCommand::DefinePool { pool: spec, build: true, autostart: true }.into(),
-            PoolCommand::FetchVolume { name: long(), url: Address(format!("https://x/{}", long())), sha256: long() }
-                .into(),
+            DomainCommand::SetDescription(SetDescription { description: long() }).into(),
+            DomainCommand::SetTags(SetTags { tags: vec![long(); 1_000] }).into(),
+            PoolCommand::DefinePool(DefinePool { pool: spec, build: true, autostart: true }).into(),
+            PoolCommand::FetchVolume(FetchVolume {
+                name: long(),
+                url: Address(format!("https://x/{}", long())),
+                sha256: long(),
+            })
+            .into(),
         ];
         for command in commands {
             let short = shortened(&command);
@@ -53,7 +61,7 @@ mod tests {
             assert!(text.len() < 600, "{} {text}", text.len());
             assert_eq!(shortened(&short), short, "once is enough");
         }
-        let plain: Command = DomainCommand::SetTitle { title: "web".into() }.into();
+        let plain: Command = DomainCommand::SetTitle(SetTitle { title: "web".into() }).into();
         assert_eq!(shortened(&plain), plain);
     }
 }

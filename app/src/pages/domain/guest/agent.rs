@@ -2,12 +2,15 @@
 //! the server; each form says why it is not possible.
 
 use leptos::prelude::*;
+use model::command::{
+    AddSshKey, FreezeFileSystems, RemoveSshKey, SetGuestPassword, SyncTime, ThawFileSystems, TrimFileSystems,
+};
 use model::{Command, DomainCommand, DomainRef, HostInventory, command::Secret};
 
 use crate::{
     around::{
         drawn::{Action, asked, denied, here, hosts},
-        form::{Form, Text},
+        form::{Form, With},
     },
     backend::Beforehand,
     routes,
@@ -28,21 +31,15 @@ pub(super) fn draw(id: &DomainRef) -> AnyView {
 }
 
 fn actions(id: &DomainRef, host: &HostInventory) -> AnyView {
-    let clock = Action::of("Set clock", DomainCommand::SyncTime {}, host, id);
-    let trim = Action::of("Trim file systems", DomainCommand::TrimFileSystems {}, host, id);
-    let thaw = Action::of("Thaw file systems", DomainCommand::ThawFileSystems {}, host, id);
-    let freeze = DomainCommand::FreezeFileSystems { seconds: FROZEN };
-    let seconds = |form: &Form| {
-        let at_first = form.value("seconds", FROZEN.to_string());
-        view! { <label>"Seconds at most" <input name="seconds" type="number" required min="1" max="600" value=at_first/></label> {form.wrong("seconds")} }.into_any()
-    };
-    let password = DomainCommand::SetGuestPassword { user: "root".into(), password: Secret("x".into()) };
+    let clock = Action::of("Set clock", DomainCommand::SyncTime(SyncTime {}), host, id);
+    let trim = Action::of("Trim file systems", DomainCommand::TrimFileSystems(TrimFileSystems {}), host, id);
+    let thaw = Action::of("Thaw file systems", DomainCommand::ThawFileSystems(ThawFileSystems {}), host, id);
+    let freeze = DomainCommand::FreezeFileSystems(FreezeFileSystems { seconds: FROZEN });
+    let seconds = |form: &Form| form.field("seconds", With::default());
+    let password =
+        DomainCommand::SetGuestPassword(SetGuestPassword { user: "root".into(), password: Secret("x".into()) });
     let login = |form: &Form| {
-        view! {
-            {form.text(Text { label: "User in the guest".into(), name: "user", required: true, ..Text::default() })}
-            {form.text(Text { label: "New password".into(), name: "password", kind: Some("password"), required: true, ..Text::default() })}
-        }
-        .into_any()
+        view! { {form.field("user", With::default())} {form.field("password", With::default())} }.into_any()
     };
     view! {
         <section class="card spaced" aria-label="What the agent can do">
@@ -72,14 +69,12 @@ fn keys(id: &DomainRef, host: &HostInventory) -> AnyView {
         Err(fault) => view! { <p class="muted calm" role="alert">{fault.sentence()}</p> }.into_any(),
     });
     let shown = list.is_some();
-    let sample = DomainCommand::AddSshKey { user: "root".into(), key: SAMPLE.into() };
+    let sample = DomainCommand::AddSshKey(AddSshKey { user: "root".into(), key: SAMPLE.into() });
     let whose = user.clone();
     let fields = move |form: &Form| {
-        let typed = form.value("key", String::new());
         view! {
             <input type="hidden" name="user" value=whose/>
-            <label>"Public key" <textarea name="key" required rows="2" spellcheck="false" placeholder="ssh-ed25519 AAAA… name">{typed}</textarea></label>
-            {form.wrong("key")}
+            {form.field("key", With { place: "ssh-ed25519 AAAA… name", ..With::default() })}
         }
         .into_any()
     };
@@ -103,9 +98,8 @@ const SAMPLE: &str = "ssh-ed25519 AAAA";
 /// One key: what tells it from others, and a way to take it away.
 fn line(id: &DomainRef, host: &HostInventory, user: &str, key: &str) -> AnyView {
     let short = short(key);
-    let remove = DomainCommand::RemoveSshKey { user: user.to_owned(), key: key.to_owned() };
+    let remove = DomainCommand::RemoveSshKey(RemoveSshKey { user: user.to_owned(), key: key.to_owned() });
     let mut action = Action::of("Remove", remove, host, id);
-    action.fields = vec![("user", user.to_owned()), ("key", key.to_owned())];
     action.about.clone_from(&short);
     view! { <li><span class="mono" title=key.to_owned()>{short}</span> {action.draw()}</li> }.into_any()
 }
@@ -126,17 +120,9 @@ fn form(
     verb: &'static str,
     fields: impl FnOnce(&Form) -> AnyView,
 ) -> AnyView {
-    let wish = format!("{}@{id}", sample.kind());
-    let form = Form::of(wish.clone(), Vec::new());
-    let why_id = format!("why-{}", sample.kind());
+    let form = Form::with((verb, sample.fields()), format!("{}@{id}", sample.kind()), Vec::new());
     let denied = denied(&Command::from(sample), host, id.id);
-    let told = denied.is_some().then(|| why_id.clone());
-    let why = denied.clone().map(|why| view! { <small class="muted" id=why_id>{why}</small> }.into_any());
-    let content = view! {
-        {fields(&form)}
-        <button class="btn" name="do" value=wish title=denied.clone() aria-disabled=denied.is_some().then_some("true") aria-describedby=told>{verb}</button>
-        {why}
-    };
+    let content = view! { {fields(&form)} {form.button_unless(verb, denied, None)} };
     form.draw("fields across", None, here(), content.into_any())
 }
 

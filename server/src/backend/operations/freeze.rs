@@ -4,31 +4,80 @@
 
 use std::time::Duration;
 
-use model::{Command, DomainCommand, DomainRef, Event, Fault, TaskState, event, task::Progress};
+use async_trait::async_trait;
+use model::{
+    Command, DomainCommand, DomainRef, Event, Fault, FaultKind, TaskState,
+    command::{FreezeFileSystems, ThawFileSystems, Verb},
+    event,
+    task::Progress,
+};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
-use super::Backend;
-use crate::tasks::{Record, now};
+use super::{AtStop, Operation};
+use crate::{
+    backend::Backend,
+    tasks::{Record, now},
+};
 
 /// Pauses between tries to thaw, the last one again and again.
 const AGAIN: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(15)];
 
-impl Backend {
-    /// Whether a command may be carried out by a guest that may be frozen.
-    ///
-    /// # Errors
-    /// `Denied` for a second freeze: the end of the first one would end it.
-    pub(super) fn is_thawed(&self, target: &DomainRef, command: &Command, name: &str) -> Result<(), Fault> {
-        let freeze = matches!(command, Command::Domain(DomainCommand::FreezeFileSystems { .. }));
-        match freeze && !self.tasks.under_way(target, command.kind()).is_empty() {
+/// `freezeFileSystems`.
+pub(super) struct Freeze;
+
+#[async_trait]
+impl Operation for Freeze {
+    fn kind(&self) -> &'static str {
+        FreezeFileSystems::ABOUT.kind
+    }
+
+    async fn go_on(&self, backend: &Backend, record: &Record) -> Result<(), Fault> {
+        if let Command::Domain(DomainCommand::FreezeFileSystems(freeze)) = &record.intent.command {
+            backend.hold_frozen(record, freeze.seconds).await;
+        }
+        Ok(())
+    }
+
+    async fn undo(&self, backend: &Backend, record: &Record, fault: &Fault) {
+        // It may be frozen all the same.
+        if fault.kind != FaultKind::Refused {
+            backend.thaw(record).await;
+        }
+    }
+
+    async fn recover(&self, backend: &Backend, record: &Record) -> Option<Result<(), Fault>> {
+        let intent = &record.intent;
+        backend.hosts.get(&intent.host)?.settled().await;
+        backend.tasks.progress(record, |task| task.note(now(), "It may still be frozen, and is thawed"));
+        backend.thaw(record).await;
+        let reason = format!("{} was interrupted; {} is thawed now", backend.title(record), intent.name);
+        let fault = Fault::new(FaultKind::Interrupted, reason);
+        Some(Err(fault.with_next("A copy made meanwhile may not be whole")))
+    }
+
+    fn at_stop(&self) -> AtStop {
+        AtStop::Cancel
+    }
+
+    /// A second freeze is refused: the end of the first one would end it.
+    fn admits(&self, backend: &Backend, target: &DomainRef, command: &Command, name: &str) -> Result<(), Fault> {
+        let again = command.kind() == self.kind();
+        match again && !backend.tasks.under_way(target, self.kind()).is_empty() {
             true => Err(Fault::denied(format!("{name} is frozen already")).with_next("Thaw it first")),
             false => Ok(()),
         }
     }
+}
 
+/// Lets freezes of a machine end now.
+pub(super) fn end(backend: &Backend, target: &DomainRef) {
+    backend.tasks.under_way(target, Freeze.kind()).iter().for_each(|record| record.cancel.notify_one());
+}
+
+impl Backend {
     /// Waits for the end of a freeze that has worked, and thaws.
-    pub(super) async fn hold_frozen(&self, record: &Record, seconds: u32) {
+    async fn hold_frozen(&self, record: &Record, seconds: u32) {
         let began = Instant::now();
         let end = began + Duration::from_secs(seconds.into());
         let tell = || {
@@ -59,13 +108,13 @@ impl Backend {
     }
 
     /// Thaws, again and again until it has worked or the machine is off.
-    pub(super) async fn thaw(&self, record: &Record) {
+    async fn thaw(&self, record: &Record) {
         let (intent, mut said) = (&record.intent, None);
         let (Some(hypervisor), Some(target)) = (self.hosts.get(&intent.host), intent.target) else { return };
         let off = self.until_off(record);
         tokio::pin!(off);
         for n in 0_usize.. {
-            let command = DomainCommand::ThawFileSystems {}.into();
+            let command = DomainCommand::ThawFileSystems(ThawFileSystems {}).into();
             let agent = model::domain::Agent::Connected;
             let Err(fault) = hypervisor.run(intent.request_id, target, &intent.name, agent, command).await else {
                 return;
@@ -88,16 +137,6 @@ impl Backend {
                 () = &mut off => return,
             }
         }
-    }
-
-    /// Lets freezes of a machine, or all of them, end now.
-    pub(super) fn end_freezes(&self, of: Option<&DomainRef>) {
-        let kind = DomainCommand::FreezeFileSystems { seconds: 1 }.kind();
-        let under_way = match of {
-            Some(target) => self.tasks.under_way(target, kind),
-            None => self.tasks.all_under_way(kind),
-        };
-        under_way.iter().for_each(|record| record.cancel.notify_one());
     }
 
     /// Waits until the machine of a request is known to be off, or gone.

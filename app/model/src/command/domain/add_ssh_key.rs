@@ -1,0 +1,37 @@
+//! Lets a user log in to a guest with a key.
+
+use super::{About, Domain, Fault, Field, Host, Input, Verb, needs_agent, verb};
+use super::{check_public_key, check_user};
+
+verb! {
+    /// Let somebody log in to the guest with a key, by its agent
+    /// (`virDomainAuthorizedSSHKeysSet`).
+    pub struct AddSshKey {
+        /// Who.
+        pub user: String,
+        /// The public key, as a line of `authorized_keys`.
+        pub key: String,
+    }
+}
+
+impl Verb for AddSshKey {
+    type On = Domain;
+
+    const ABOUT: About =
+        About { kind: "addSshKey", label: "Add SSH key", done: "takes one more key", agent: true, ..About::DEFAULT };
+
+    const FIELDS: &'static [Field] = &[
+        Field::new("user", "User", Input::Line(64)).required(),
+        Field::new("key", "Public key", Input::Lines).required(),
+    ];
+
+    fn check(&self, on: &Domain, _: &Host) -> Result<(), Fault> {
+        check_user(&self.user)?;
+        if self.key.contains("PRIVATE KEY") {
+            let why = "this is the private key; take the public one, whose file ends in .pub";
+            return Err(Fault::invalid("key", why));
+        }
+        check_public_key(&self.key)?;
+        needs_agent(on)
+    }
+}

@@ -1,0 +1,34 @@
+//! Ends a machine without asking its guest.
+
+use super::{About, Domain, DomainState, Fault, Host, Verb, obstacle, shows, verb};
+
+verb! {
+    /// Pull the plug (`virDomainDestroy`).
+    pub struct ForceOff {}
+}
+
+impl Verb for ForceOff {
+    type On = Domain;
+
+    const ABOUT: About = About {
+        kind: "forceOff",
+        label: "Force off",
+        done: "is off",
+        doing: "being forced off",
+        menu: true,
+        leads_to: Some(DomainState::Stopped),
+        loses: Some(
+            "The guest is not asked. Unsaved data is lost and file systems may be damaged, as if the plug were pulled.",
+        ),
+        ..About::DEFAULT
+    };
+
+    fn check(&self, on: &Domain, _: &Host) -> Result<(), Fault> {
+        obstacle(on, (!on.state.is_active()).then_some("is already off"))
+    }
+
+    fn evidence(&self, on: Option<&Domain>) -> Option<bool> {
+        // A transient machine goes when it stops.
+        on.map_or(Some(true), |on| shows(Some(on), Self::ABOUT.leads_to))
+    }
+}

@@ -1,0 +1,41 @@
+//! Halts the processors of a machine.
+
+use super::{About, Domain, DomainState, Fault, Host, NOT_RUNNING, Verb, obstacle, shows, verb};
+
+verb! {
+    /// Halt the processors (`virDomainSuspend`).
+    pub struct Pause {}
+}
+
+impl Verb for Pause {
+    type On = Domain;
+
+    const ABOUT: About = About {
+        kind: "pause",
+        label: "Pause",
+        done: "is paused",
+        doing: "pausing",
+        icon: Some("pause"),
+        menu: true,
+        harmless: true,
+        leads_to: Some(DomainState::Paused),
+        ..About::DEFAULT
+    };
+
+    fn check(&self, on: &Domain, _: &Host) -> Result<(), Fault> {
+        use DomainState as S;
+        obstacle(
+            on,
+            match on.state {
+                S::Running | S::ShuttingDown => None,
+                S::Paused => Some("is already paused"),
+                S::Suspended => Some("is suspended, so nothing runs that could be paused"),
+                _ => Some(NOT_RUNNING),
+            },
+        )
+    }
+
+    fn evidence(&self, on: Option<&Domain>) -> Option<bool> {
+        shows(on, Self::ABOUT.leads_to)
+    }
+}

@@ -1,0 +1,39 @@
+//! Lets a user no longer log in to a guest with a key.
+
+use super::{About, Domain, Fault, Field, Host, Input, Verb, needs_agent, verb};
+use super::{check_public_key, check_user};
+
+verb! {
+    /// Take a key away with which somebody may log in to the guest, by its agent
+    /// (`virDomainAuthorizedSSHKeysSet`).
+    pub struct RemoveSshKey {
+        /// Who.
+        pub user: String,
+        /// The public key, as it stands there.
+        pub key: String,
+    }
+}
+
+impl Verb for RemoveSshKey {
+    type On = Domain;
+
+    const ABOUT: About = About {
+        kind: "removeSshKey",
+        label: "Remove SSH key",
+        done: "takes one key less",
+        agent: true,
+
+        ..About::DEFAULT
+    };
+
+    const FIELDS: &'static [Field] = &[
+        Field::new("user", "User", Input::Line(64)).required(),
+        Field::new("key", "Public key", Input::Exact).required(),
+    ];
+
+    fn check(&self, on: &Domain, _: &Host) -> Result<(), Fault> {
+        check_user(&self.user)?;
+        check_public_key(&self.key)?;
+        needs_agent(on)
+    }
+}

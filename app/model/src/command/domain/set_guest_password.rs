@@ -1,0 +1,44 @@
+//! Gives a user in a guest another password.
+
+use super::check_user;
+use super::{About, Domain, Fault, Field, Host, Input, Verb, needs_agent, verb};
+use crate::command::Secret;
+
+verb! {
+    /// Give somebody in the guest another password, by its agent (`virDomainSetUserPassword`).
+    pub struct SetGuestPassword {
+        /// Who.
+        pub user: String,
+        /// The new password.
+        pub password: Secret,
+    }
+}
+
+impl Verb for SetGuestPassword {
+    type On = Domain;
+
+    const ABOUT: About = About {
+        kind: "setGuestPassword",
+        label: "Set password",
+        done: "has a new password",
+        agent: true,
+
+        ..About::DEFAULT
+    };
+
+    const FIELDS: &'static [Field] = &[
+        Field::new("user", "User in the guest", Input::Line(64)).required(),
+        Field::new("password", "New password", Input::Secret).required(),
+    ];
+
+    fn check(&self, on: &Domain, _: &Host) -> Result<(), Fault> {
+        check_user(&self.user)?;
+        let password = &self.password.0;
+        let fits = (1..=256).contains(&password.len()) && !password.contains(['\0', '\n']);
+        // A record that is sent again does not know it.
+        if !fits || self.password.is_starred() {
+            return Err(Fault::invalid("password", "a password has 1 to 256 characters on one line"));
+        }
+        needs_agent(on)
+    }
+}

@@ -1,0 +1,19 @@
+//! Sets the clock of a guest.
+
+use super::{About, Domain, Fault, Host, Verb, needs_agent, verb};
+
+verb! {
+    /// Set the guest's clock to the time of now, by its agent (`virDomainSetTime`).
+    pub struct SyncTime {}
+}
+
+impl Verb for SyncTime {
+    type On = Domain;
+
+    const ABOUT: About =
+        About { kind: "syncTime", label: "Set clock", done: "has the time of now", agent: true, ..About::DEFAULT };
+
+    fn check(&self, on: &Domain, _: &Host) -> Result<(), Fault> {
+        needs_agent(on)
+    }
+}

@@ -1,0 +1,58 @@
+//! Sets the DNS names of an address.
+
+use super::{About, Fault, Field, HostInventory, Input, Network, Verb, verb};
+use std::net::IpAddr;
+
+use super::names_of;
+use crate::network::is_domain;
+
+verb! {
+    /// Let the network's DNS server know names of an address, and no others, at once
+    /// (`virNetworkUpdate`).
+    pub struct SetDnsHost {
+        /// The address.
+        pub address: IpAddr,
+        /// Its names.
+        pub names: Vec<String>,
+    }
+}
+
+impl Verb for SetDnsHost {
+    type On = Network;
+
+    const ABOUT: About =
+        About { kind: "setDnsHost", label: "Set DNS names", done: "knows other names", ..About::DEFAULT };
+
+    const FIELDS: &'static [Field] = &[
+        Field::new("address", "Address of the names", Input::Ip).required(),
+        Field::new("names", "Names", Input::Words).required(),
+    ];
+
+    fn check(&self, on: &Network, _: &HostInventory) -> Result<(), Fault> {
+        dns_host(on, self.address, &self.names)
+    }
+
+    fn evidence(&self, on: Option<&Network>) -> Option<bool> {
+        on.map(|on| names_of(on, self.address) == Some(self.names.as_slice()))
+    }
+}
+
+/// Most names of one address.
+const MAX_NAMES: usize = 16;
+
+/// Whether the network's DNS server may know these names of an address.
+fn dns_host(network: &Network, address: IpAddr, names: &[String]) -> Result<(), Fault> {
+    if network.subnets.is_empty() {
+        return Err(Fault::denied(format!("{} has no subnet, so libvirt runs no DNS server for it", network.name)));
+    }
+    if names.is_empty() || names.len() > MAX_NAMES || !names.iter().all(|name| is_domain(name)) {
+        return Err(Fault::invalid("names", "they are 1 to 16 names such as db.lab.example.org"));
+    }
+    let others = network.dns.iter().filter(|host| host.address != address);
+    // libvirt takes an entry that shares a name for the same one.
+    match others.flat_map(|host| host.names.iter().map(move |name| (host, name))).find(|(_, name)| names.contains(name))
+    {
+        Some((host, name)) => Err(Fault::invalid("names", &format!("{name} is a name of {} already", host.address))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,99 @@
+//! Makes a volume of a file that the server downloads.
+
+use super::{About, Fault, Field, HostInventory, Input, Lane, Pool, Verb, active, not_on_test_driver, to_volume, verb};
+use crate::{command::Address, storage::check_volume_name};
+
+verb! {
+    /// Make a volume of what lies at an address (`virStorageVolUpload`); the server fetches it.
+    pub struct FetchVolume {
+        /// Its name; empty for the name that the file has there.
+        pub name: String,
+        /// Where it is, `http` or `https`. It is recorded without its query, and names no password.
+        pub url: Address,
+        /// The SHA-256 that it must have, in hexadecimal digits, or empty.
+        #[serde(default)]
+        pub sha256: String,
+    }
+}
+
+impl Verb for FetchVolume {
+    type On = Pool;
+
+    const ABOUT: About =
+        About { kind: "fetchVolume", label: "Fetch volume", done: "is fetched", lane: Lane::Slow, ..About::DEFAULT };
+
+    const FIELDS: &'static [Field] = &[
+        Field::new("url", "Address", Input::Line(2048)).required(),
+        Field::new("name", "Name, if not as there", Input::Line(200)),
+        Field::new("sha256", "SHA-256, to be checked", Input::Line(64)),
+    ];
+
+    fn filled(self) -> Self {
+        let name = if self.name.is_empty() { name_at(&self.url.0).to_owned() } else { self.name };
+        Self { name, sha256: self.sha256.to_ascii_lowercase(), ..self }
+    }
+
+    fn subject(&self, on: Option<&Pool>) -> Option<String> {
+        to_volume(on, &self.name)
+    }
+
+    fn new_volume(&self) -> Option<&str> {
+        Some(&self.name)
+    }
+
+    fn check(&self, on: &Pool, host: &HostInventory) -> Result<(), Fault> {
+        active(on)?;
+        not_on_test_driver(on, host)?;
+        check_volume_name(&self.name)?;
+        check_url(&self.url)?;
+        check_sha256(&self.sha256)
+    }
+}
+
+/// Longest address in bytes.
+const MAX_URL: usize = 2_048;
+
+/// Whether something can be fetched from an address, as far as it can be said without asking.
+fn check_url(address: &Address) -> Result<(), Fault> {
+    let url = &address.0;
+    let wrong = |why: &str| Err(Fault::invalid("url", why));
+    let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
+        return wrong("it begins with https:// or http://");
+    };
+    let place = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if place.is_empty() || url.len() > MAX_URL || url.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return wrong("it is no address of a file");
+    }
+    if place.contains('@') {
+        return wrong("it names somebody or a password, which would be written down; use an address without");
+    }
+    if address.is_starred() {
+        return wrong("what followed the question mark was not written down; name the whole address");
+    }
+    Ok(())
+}
+
+/// Whether a text can be a SHA-256, or is empty.
+fn check_sha256(text: &str) -> Result<(), Fault> {
+    if text.is_empty() || (text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit())) {
+        return Ok(());
+    }
+    Err(Fault::invalid("sha256", "it has 64 hexadecimal digits"))
+}
+
+/// The name that a file at an address has there; empty when that cannot be told.
+fn name_at(url: &str) -> &str {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    path.split_once("://").and_then(|(_, rest)| rest.rsplit_once('/')).map_or("", |(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::name_at;
+
+    #[test]
+    fn a_file_has_the_name_that_ends_its_path() {
+        assert_eq!(name_at("https://example.org/x/debian.iso?a=/b#c"), "debian.iso");
+        assert_eq!(name_at("https://example.org"), "");
+    }
+}

@@ -1,0 +1,39 @@
+//! Stops a storage pool.
+
+use super::{About, Fault, Hindrance, HostInventory, Lane, Pool, User, Verb, of_machines, unless, verb};
+use crate::storage::PoolState;
+
+verb! {
+    /// Make them unavailable; nothing is lost (`virStoragePoolDestroy`).
+    pub struct StopPool {}
+}
+
+impl Verb for StopPool {
+    type On = Pool;
+
+    const ABOUT: About = About {
+        kind: "stopPool",
+        label: "Stop pool",
+        done: "is stopped",
+        lane: Lane::Slow,
+        loses: Some("Machines cannot start from its volumes until it is started again. Nothing in it is lost."),
+        ..About::DEFAULT
+    };
+
+    fn depends_on_use(&self) -> bool {
+        true
+    }
+
+    fn hindrance(&self, users: &[User]) -> Option<Hindrance> {
+        let users = of_machines(users).filter(|user| user.active).cloned().collect();
+        Some(Hindrance { users, so: "so it cannot be stopped", next: "Shut them down first" })
+    }
+
+    fn check(&self, on: &Pool, _: &HostInventory) -> Result<(), Fault> {
+        unless(on, (!on.state.is_active()).then_some("is not started"))
+    }
+
+    fn evidence(&self, on: Option<&Pool>) -> Option<bool> {
+        on.map(|on| on.state == PoolState::Inactive)
+    }
+}

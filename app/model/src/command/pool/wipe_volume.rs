@@ -1,0 +1,65 @@
+//! Overwrites a volume.
+
+use super::{
+    About, Fault, Field, Hindrance, HostInventory, Input, Lane, Pool, User, Verb, active, not_on_test_driver,
+    of_machines, of_volumes, to_volume, verb,
+};
+use crate::storage::check_known_volume;
+
+verb! {
+    /// Overwrite all that is in a volume (`virStorageVolWipe`).
+    pub struct WipeVolume {
+        /// Its name.
+        pub name: String,
+    }
+}
+
+impl Verb for WipeVolume {
+    type On = Pool;
+
+    const ABOUT: About = About {
+        kind: "wipeVolume",
+        label: "Wipe volume",
+        done: "is wiped",
+        lane: Lane::Slow,
+        loses: Some("All that is in the volume is overwritten and lost for good. The volume itself stays."),
+
+        ..About::DEFAULT
+    };
+
+    const FIELDS: &'static [Field] = &[Field::new("name", "Name", Input::Exact).required()];
+
+    fn subject(&self, on: Option<&Pool>) -> Option<String> {
+        to_volume(on, &self.name)
+    }
+
+    fn volume(&self) -> Option<&str> {
+        Some(&self.name)
+    }
+
+    fn loses_content(&self) -> bool {
+        true
+    }
+
+    fn hindrance(&self, users: &[User]) -> Option<Hindrance> {
+        let machines: Vec<User> = of_machines(users).cloned().collect();
+        Some(match machines.is_empty() {
+            true => Hindrance {
+                users: of_volumes(users).cloned().collect(),
+                so: "so it cannot be taken away",
+                next: "Delete those first",
+            },
+            false => Hindrance {
+                users: machines,
+                so: "so it cannot be wiped",
+                next: "Take the disk away from the machine first",
+            },
+        })
+    }
+
+    fn check(&self, on: &Pool, host: &HostInventory) -> Result<(), Fault> {
+        active(on)?;
+        not_on_test_driver(on, host)?;
+        check_known_volume(&self.name)
+    }
+}

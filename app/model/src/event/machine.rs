@@ -1,0 +1,231 @@
+//! What happens to machines.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Change, Line, Payload};
+use crate::{Domain, DomainState, HostId, RequestId};
+
+/// Payload of `vm-state-changed`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VmStateChanged {
+    /// The host that has the machine.
+    pub host_id: HostId,
+    /// The machine's UUID.
+    pub vm_id: Uuid,
+    /// The machine's name.
+    pub vm_name: String,
+    /// The state before.
+    pub old_state: DomainState,
+    /// The state now.
+    pub new_state: DomainState,
+    /// The machine, whole.
+    pub vm: Arc<Domain>,
+    /// The machine's version after this.
+    pub version: u64,
+    /// When it was seen, in Unix milliseconds.
+    pub timestamp: u64,
+    /// The command that caused it, if one of ours did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<RequestId>,
+    /// Whether it was found by reading everything again after a gap.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resync: bool,
+}
+
+impl Payload for VmStateChanged {
+    fn change(&self) -> Change {
+        Change::Set(self.host_id.clone(), self.vm.clone())
+    }
+
+    fn line(&self) -> Option<Line> {
+        let reason = &self.vm.state_reason;
+        let why = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+        let (old, new) = (self.old_state.label(), self.new_state.label());
+        Some((self.new_state.key(), format!("{}: {old} → {new}{why}", self.vm_name)))
+    }
+
+    fn machine(&self, after: bool) -> Option<(&str, Option<DomainState>)> {
+        Some((&self.vm_name, Some(if after { self.new_state } else { self.old_state })))
+    }
+}
+
+/// Payload of `vm-created`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VmCreated {
+    /// The host that has the machine.
+    pub host_id: HostId,
+    /// The machine's UUID.
+    pub vm_id: Uuid,
+    /// The machine's name.
+    pub vm_name: String,
+    /// The machine, whole.
+    pub vm: Arc<Domain>,
+    /// The machine's version after this.
+    pub version: u64,
+    /// When it was seen, in Unix milliseconds.
+    pub timestamp: u64,
+    /// The command that caused it, if one of ours did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<RequestId>,
+    /// Whether it was found by reading everything again after a gap.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resync: bool,
+}
+
+impl Payload for VmCreated {
+    fn change(&self) -> Change {
+        Change::Set(self.host_id.clone(), self.vm.clone())
+    }
+
+    fn line(&self) -> Option<Line> {
+        Some(("check", format!("{} appeared, {}", self.vm_name, self.vm.state.label().to_ascii_lowercase())))
+    }
+
+    fn machine(&self, after: bool) -> Option<(&str, Option<DomainState>)> {
+        after.then_some((&self.vm_name, Some(self.vm.state)))
+    }
+}
+
+/// Payload of `vm-deleted`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VmDeleted {
+    /// The host that had the machine.
+    pub host_id: HostId,
+    /// The machine's UUID.
+    pub vm_id: Uuid,
+    /// The machine's last name.
+    pub vm_name: String,
+    /// A version after all the machine had.
+    pub version: u64,
+    /// When it was seen, in Unix milliseconds.
+    pub timestamp: u64,
+    /// The command that caused it, if one of ours did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<RequestId>,
+    /// Whether it was found by reading everything again after a gap.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resync: bool,
+}
+
+impl Payload for VmDeleted {
+    fn change(&self) -> Change {
+        Change::Removed(self.host_id.clone(), self.vm_id, self.version)
+    }
+
+    fn line(&self) -> Option<Line> {
+        Some(("close", format!("{} is gone", self.vm_name)))
+    }
+
+    /// It was there before it went, in a state that nobody noted.
+    fn machine(&self, after: bool) -> Option<(&str, Option<DomainState>)> {
+        (!after).then_some((&self.vm_name, None))
+    }
+}
+
+/// Payload of `vm-updated`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VmUpdated {
+    /// The host that has the machine.
+    pub host_id: HostId,
+    /// The machine's UUID.
+    pub vm_id: Uuid,
+    /// The machine's name.
+    pub vm_name: String,
+    /// The machine, whole.
+    pub vm: Arc<Domain>,
+    /// The machine's version after this.
+    pub version: u64,
+    /// When it was seen, in Unix milliseconds.
+    pub timestamp: u64,
+    /// The command that caused it, if one of ours did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<RequestId>,
+    /// Whether it was found by reading everything again after a gap.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resync: bool,
+}
+
+impl Payload for VmUpdated {
+    fn change(&self) -> Change {
+        Change::Set(self.host_id.clone(), self.vm.clone())
+    }
+
+    fn line(&self) -> Option<Line> {
+        Some(("check", format!("{} was changed", self.vm_name)))
+    }
+
+    fn machine(&self, _: bool) -> Option<(&str, Option<DomainState>)> {
+        Some((&self.vm_name, Some(self.vm.state)))
+    }
+}
+
+/// Payload of `guest-agent-connected`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GuestAgentConnected {
+    /// The host that has the machine.
+    pub host_id: HostId,
+    /// The machine's UUID.
+    pub vm_id: Uuid,
+    /// Whether the agent is there now.
+    pub connected: bool,
+    /// The agent's version, once it is known; none where it is not asked for.
+    pub agent_version: Option<String>,
+    /// The machine, whole.
+    pub vm: Arc<Domain>,
+    /// The machine's version after this.
+    pub version: u64,
+    /// When it was seen, in Unix milliseconds.
+    pub timestamp: u64,
+}
+
+impl Payload for GuestAgentConnected {
+    fn change(&self) -> Change {
+        Change::Set(self.host_id.clone(), self.vm.clone())
+    }
+
+    fn line(&self) -> Option<Line> {
+        let what = if self.connected { "connected" } else { "left" };
+        Some(("check", format!("The guest agent of {} {what}", self.vm.name)))
+    }
+}
+
+/// Payload of `guest-info-updated`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GuestInfoUpdated {
+    /// The host that has the machine.
+    pub host_id: HostId,
+    /// The machine's UUID.
+    pub vm_id: Uuid,
+    /// All addresses now.
+    pub ip_addresses: Vec<String>,
+    /// The guest's host name, when it told one.
+    pub hostname: Option<String>,
+    /// The guest's operating system, when it told one.
+    pub os_version: Option<String>,
+    /// The machine, whole.
+    pub vm: Arc<Domain>,
+    /// The machine's version after this.
+    pub version: u64,
+    /// When it was seen, in Unix milliseconds.
+    pub timestamp: u64,
+}
+
+impl Payload for GuestInfoUpdated {
+    fn change(&self) -> Change {
+        Change::Set(self.host_id.clone(), self.vm.clone())
+    }
+
+    fn line(&self) -> Option<Line> {
+        let addresses = if self.ip_addresses.is_empty() { "none".into() } else { self.ip_addresses.join(", ") };
+        Some(("check", format!("{} has these addresses: {addresses}", self.vm.name)))
+    }
+}

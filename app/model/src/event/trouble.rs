@@ -1,0 +1,133 @@
+//! Links to hosts, and what goes wrong in the background.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Change, Line, Payload};
+use crate::{Fault, FaultKind, Host, HostId};
+
+/// Payload of `connection-status-changed`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectionStatusChanged {
+    /// The host.
+    pub host_id: HostId,
+    /// Whether libvirt answers now.
+    pub connected: bool,
+    /// The connection URI without secrets.
+    pub uri: String,
+    /// Why it is not connected.
+    pub error: Option<String>,
+    /// The host, whole, without its machines.
+    pub host: Box<Host>,
+    /// When it was seen, in Unix milliseconds.
+    pub timestamp: u64,
+}
+
+impl Payload for ConnectionStatusChanged {
+    fn change(&self) -> Change {
+        Change::Host(self.host.clone())
+    }
+
+    fn line(&self) -> Option<Line> {
+        Some(match &self.error {
+            None => ("running", format!("{} is connected", self.host_id)),
+            Some(error) => ("crashed", format!("{} is not connected: {error}", self.host_id)),
+        })
+    }
+}
+
+/// How bad an error is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// Something works less well.
+    Warning,
+    /// Something did not work.
+    Error,
+    /// Somebody must act.
+    Critical,
+}
+
+impl Severity {
+    /// All of them, the worst first.
+    pub const ALL: [Self; 4] = [Self::Critical, Self::Error, Self::Warning, Self::Info];
+
+    /// Its name in JSON and in addresses.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// Its name on screen.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Info => "Info",
+            Self::Warning => "Warning",
+            Self::Error => "Error",
+            Self::Critical => "Critical",
+        }
+    }
+}
+
+/// Payload of `error`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Error {
+    /// The host it happened on; none when it happened to the server itself.
+    #[serde(default)]
+    pub host_id: Option<HostId>,
+    /// What happened, to what, and the next step.
+    pub message: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// The operation that failed.
+    pub context: Option<String>,
+    /// When it happened, in Unix milliseconds.
+    pub timestamp: u64,
+}
+
+/// The context of errors about the journal, which are a state of the server.
+const JOURNAL: &str = "journal";
+
+impl Error {
+    /// Says that nothing can be recorded, or, with none, that it works again.
+    pub fn of_journal(trouble: Option<&Fault>, timestamp: u64) -> Self {
+        let (message, severity) = match trouble {
+            Some(fault) => (fault.sentence(), Severity::Critical),
+            None => ("Belvedere's journal can be written again; commands are carried out.".into(), Severity::Info),
+        };
+        Self { host_id: None, message, severity, context: Some(JOURNAL.into()), timestamp }
+    }
+
+    /// Says that something in the background did not work.
+    pub fn of_background(host_id: Option<HostId>, context: &str, message: String, timestamp: u64) -> Self {
+        Self { host_id, message, severity: Severity::Error, context: Some(context.to_owned()), timestamp }
+    }
+
+    /// Whether it tells that the journal cannot be written, or can again.
+    pub fn is_about_the_journal(&self) -> bool {
+        self.context.as_deref() == Some(JOURNAL)
+    }
+
+    /// What is wrong with the journal, of an error that is about it.
+    pub fn trouble(&self) -> Option<Fault> {
+        (self.severity == Severity::Critical)
+            .then(|| Fault::new(FaultKind::InsufficientStorage, self.message.trim_end_matches('.')))
+    }
+}
+
+impl Payload for Error {
+    fn change(&self) -> Change {
+        Change::Error(Box::new(self.clone()))
+    }
+
+    fn line(&self) -> Option<Line> {
+        Some((if self.severity == Severity::Info { "check" } else { "crashed" }, self.message.clone()))
+    }
+}

@@ -1,0 +1,18 @@
+//! `virDomainResume`, or `virDomainPMWakeup` of a guest that sleeps.
+
+use crate::{domain, ffi};
+use model::DomainState;
+use model::command::Resume;
+use virt::domain::Domain;
+
+use crate::{error::Error, run::Run};
+
+impl Run<&Domain> for Resume {
+    fn run(&self, domain: &Domain) -> Result<(), Error> {
+        match domain::state_of(ffi::state(domain)?.0) {
+            DomainState::Suspended => domain.pm_wakeup(0)?,
+            _ => domain.resume()?,
+        };
+        Ok(())
+    }
+}

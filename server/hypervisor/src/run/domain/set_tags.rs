@@ -1,0 +1,25 @@
+//! `virDomainSetMetadata`, an element of our own.
+
+use super::affected;
+use crate::xml;
+use model::command::SetTags;
+use model::domain::normal_tags;
+use virt::domain::Domain;
+use virt::{error::ErrorNumber, sys};
+
+use crate::{error::Error, run::Run};
+
+impl Run<&Domain> for SetTags {
+    fn run(&self, domain: &Domain) -> Result<(), Error> {
+        let tags = normal_tags(self.tags.iter().cloned());
+        let element = (!tags.is_empty()).then(|| xml::domain::tags_element(&tags));
+        let kind = sys::VIR_DOMAIN_METADATA_ELEMENT as i32;
+        let uri = Some(xml::domain::TAGS_URI);
+        let set = domain.set_metadata(kind, element.as_deref(), Some("belvedere"), uri, affected(domain)?);
+        match set {
+            // Removing what is not there is no failure.
+            Err(error) if element.is_none() && error.code().is(ErrorNumber::NoDomainMetadata) => Ok(()),
+            set => Ok(set?),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! `virDomainShutdownFlags`: the power button first, the agent later.
+
+use crate::{domain::state_of, ffi};
+use model::DomainState;
+use model::command::Shutdown;
+use uuid::Uuid;
+use virt::domain::Domain;
+use virt::{connect::Connect, sys};
+
+use crate::{error::Error, run::Run};
+
+impl Run<&Domain> for Shutdown {
+    fn run(&self, domain: &Domain) -> Result<(), Error> {
+        // Where a driver knows no such button, it is asked in its own way.
+        match domain.shutdown_flags(sys::VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN).map_err(Error::from) {
+            Err(error) if error.is_unsupported() => domain.shutdown()?,
+            answer => answer?,
+        };
+        Ok(())
+    }
+}
+
+/// Asks the agent to shut the guest down, if the machine still runs.
+pub(crate) fn by_agent(connect: &Connect, id: Uuid) -> Result<(), Error> {
+    let domain = connect.lookup_domain_by_uuid(id)?;
+    if state_of(ffi::state(&domain)?.0) == DomainState::Running {
+        domain.shutdown_flags(sys::VIR_DOMAIN_SHUTDOWN_GUEST_AGENT)?;
+    }
+    Ok(())
+}

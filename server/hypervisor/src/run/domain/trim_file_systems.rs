@@ -1,0 +1,13 @@
+//! `virDomainFSTrim`.
+
+use crate::ffi;
+use model::command::TrimFileSystems;
+use virt::domain::Domain;
+
+use crate::{error::Error, run::Run};
+
+impl Run<&Domain> for TrimFileSystems {
+    fn run(&self, domain: &Domain) -> Result<(), Error> {
+        Ok(ffi::fs_trim(domain)?)
+    }
+}

@@ -1,0 +1,13 @@
+//! `virNetworkUpdate`, a host of its DNS server.
+
+use super::forget_names;
+use model::command::RemoveDnsHost;
+
+use super::OnNetwork;
+use crate::{error::Error, run::Run};
+
+impl Run<&OnNetwork<'_>> for RemoveDnsHost {
+    fn run(&self, on: &OnNetwork<'_>) -> Result<(), Error> {
+        forget_names(&on.network()?, self.address).map(drop)
+    }
+}

@@ -1,0 +1,20 @@
+//! `virNetworkUpdate`, a host of its DHCP server.
+
+use super::update_host;
+use crate::xml;
+use model::command::RemoveStaticHost;
+use virt::sys;
+
+use super::OnNetwork;
+use crate::{error::Error, run::Run};
+
+impl Run<&OnNetwork<'_>> for RemoveStaticHost {
+    fn run(&self, on: &OnNetwork<'_>) -> Result<(), Error> {
+        let network = on.network()?;
+        let text = network.xml_desc(0)?;
+        for host in xml::network::static_hosts_to_remove(&text, &self.mac, self.address) {
+            update_host(&network, &text, sys::VIR_NETWORK_UPDATE_COMMAND_DELETE, (self.address, &host))?;
+        }
+        Ok(())
+    }
+}

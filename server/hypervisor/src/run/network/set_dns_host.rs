@@ -1,0 +1,28 @@
+//! `virNetworkUpdate`, a host of its DNS server.
+
+use super::{forget_names, update};
+use crate::xml;
+use model::command::SetDnsHost;
+use model::network::DnsHost;
+use virt::{network::Network, sys};
+
+use super::OnNetwork;
+use crate::{error::Error, run::Run};
+
+impl Run<&OnNetwork<'_>> for SetDnsHost {
+    fn run(&self, on: &OnNetwork<'_>) -> Result<(), Error> {
+        let network = on.network()?;
+        let wished = DnsHost { address: self.address, names: self.names.clone() };
+        // libvirt changes none of these; what is there goes first, and comes back when the new one is refused.
+        let had = forget_names(&network, self.address)?;
+        update_names(&network, sys::VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, &wished).inspect_err(|_| {
+            had.iter().for_each(|had| {
+                update_names(&network, sys::VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, had).ok();
+            });
+        })
+    }
+}
+
+fn update_names(network: &Network, command: sys::virNetworkUpdateCommand, host: &DnsHost) -> Result<(), Error> {
+    update(network, command, (sys::VIR_NETWORK_SECTION_DNS_HOST, -1), &xml::network::dns_host(host))
+}

@@ -1,0 +1,24 @@
+//! `virStoragePoolBuild`.
+
+use crate::xml;
+use model::command::BuildPool;
+use virt::{storage_pool::StoragePool, sys};
+
+use super::OnPool;
+use crate::{error::Error, run::Run};
+
+impl Run<OnPool<'_>> for BuildPool {
+    fn run(&self, on: OnPool<'_>) -> Result<(), Error> {
+        build(&on.pool()?)
+    }
+}
+
+/// Prepares the storage of a pool, and never overwrites what is on a device.
+pub(super) fn build(pool: &StoragePool) -> Result<(), Error> {
+    let kind = xml::storage::pool(&pool.xml_desc(0)?).unwrap_or_default().kind;
+    let flags = match kind.as_str() {
+        "fs" | "disk" | "logical" => sys::VIR_STORAGE_POOL_BUILD_NO_OVERWRITE,
+        _ => sys::VIR_STORAGE_POOL_BUILD_NEW,
+    };
+    Ok(pool.build(flags)?)
+}

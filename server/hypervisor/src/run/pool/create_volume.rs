@@ -1,0 +1,13 @@
+//! `virStorageVolCreateXML`.
+
+use crate::storage::images;
+use model::command::CreateVolume;
+
+use super::OnPool;
+use crate::{error::Error, run::Run};
+
+impl Run<OnPool<'_>> for CreateVolume {
+    fn run(&self, on: OnPool<'_>) -> Result<(), Error> {
+        images::create(on.connect, &on.pool()?, &self.volume, on.look)
+    }
+}

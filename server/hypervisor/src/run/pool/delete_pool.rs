@@ -1,0 +1,50 @@
+//! `virStoragePoolUndefine`, with all in it where that is asked for.
+
+use crate::storage::{Look, images};
+use model::Fault;
+use model::command::DeletePool;
+use virt::{storage_pool::StoragePool, sys};
+
+use super::OnPool;
+use crate::{error::Error, run::Run};
+
+impl Run<OnPool<'_>> for DeletePool {
+    fn run(&self, on: OnPool<'_>) -> Result<(), Error> {
+        delete(&on.pool()?, self.content, on.look)
+    }
+}
+
+/// Forgets a pool; with its content when that is wished.
+fn delete(pool: &StoragePool, content: bool, look: &mut Look) -> Result<(), Error> {
+    let active = pool.is_active()?;
+    if content {
+        delete_volumes(pool, active, look)?;
+    }
+    // A transient pool is gone once it is stopped.
+    let persistent = pool.is_persistent()?;
+    if active {
+        pool.destroy()?;
+    }
+    if content && persistent {
+        pool.delete(sys::VIR_STORAGE_POOL_DELETE_NORMAL)?;
+    }
+    if persistent {
+        pool.undefine()?;
+    }
+    Ok(())
+}
+
+/// Deletes all that is in a pool, or, when something of it cannot be deleted, nothing.
+fn delete_volumes(pool: &StoragePool, active: bool, look: &mut Look) -> Result<(), Error> {
+    let name = pool.name()?;
+    let denied = |why: &str, next: &str| Err(Error::Said(Fault::denied(format!("{name} {why}")).with_next(next)));
+    if !active {
+        return denied("is not started, so what would be lost is not known", "Start it first");
+    }
+    let volumes = pool.list_all_volumes(0)?;
+    if volumes.iter().any(|volume| volume.info().is_ok_and(|info| info.kind == sys::VIR_STORAGE_VOL_DIR)) {
+        return denied("has folders in it, which are not deleted", "Look at them on the host, and delete them there");
+    }
+    look.is_whole(&volumes)?;
+    volumes.iter().try_for_each(|volume| images::delete(volume, look))
+}

@@ -1,0 +1,13 @@
+//! `virStorageVolDelete`.
+
+use crate::storage::images;
+use model::command::DeleteVolume;
+
+use super::OnPool;
+use crate::{error::Error, run::Run};
+
+impl Run<OnPool<'_>> for DeleteVolume {
+    fn run(&self, on: OnPool<'_>) -> Result<(), Error> {
+        images::delete(&on.volume(&self.name)?, on.look)
+    }
+}

@@ -1,0 +1,13 @@
+//! `virStorageVolResize`, or `virDomainBlockResize`.
+
+use crate::storage::images;
+use model::command::ResizeVolume;
+
+use super::OnPool;
+use crate::{error::Error, run::Run};
+
+impl Run<OnPool<'_>> for ResizeVolume {
+    fn run(&self, on: OnPool<'_>) -> Result<(), Error> {
+        images::resize(on.connect, (&on.pool()?, &on.volume(&self.name)?), self.capacity_bytes, on.look)
+    }
+}

@@ -1,0 +1,17 @@
+//! `virStorageVolCreateXML`; the content follows.
+
+use crate::storage::images;
+use model::command::UploadVolume;
+use model::storage::VolumeSpec;
+
+use super::OnPool;
+use crate::{error::Error, run::Run};
+
+impl Run<OnPool<'_>> for UploadVolume {
+    fn run(&self, on: OnPool<'_>) -> Result<(), Error> {
+        // Its content decides later what it is; until then it is as many bytes.
+        let (name, capacity_bytes, format) = (self.name.clone(), self.capacity_bytes, "raw".into());
+        let spec = VolumeSpec { name, capacity_bytes, format, ..VolumeSpec::default() };
+        images::create_for_content(&on.pool()?, &spec, on.look)
+    }
+}
