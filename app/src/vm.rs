@@ -2,8 +2,10 @@
 
 use leptos::{ev::SubmitEvent, prelude::*};
 use leptos_router::hooks::{use_location, use_query_map};
-use model::command::{ForceOff, Shutdown};
-use model::{Domain, DomainCommand, DomainRef, DomainState, Host};
+use model::{
+    Domain, DomainCommand, DomainRef, DomainState, Host,
+    command::{ForceOff, Shutdown},
+};
 
 use crate::{
     act::Acts,

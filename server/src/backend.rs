@@ -18,10 +18,10 @@ use std::{
 
 use app::backend::{Accounts, AccountsWish, Done, Visit};
 use hypervisor::{HostConfig, Hypervisor, LastStates, Sink};
-use model::command::SyncTime;
 use model::{
     Command, CommandRequest, Domain, DomainCommand, DomainRef, Event, Fault, FaultKind, HostId, HostInventory,
     HostStats, Network, Origin, Receipt, RequestId, Task, VmStats,
+    command::SyncTime,
     domain::GuestDetails,
     hardware::Hardware,
     network::Lease,

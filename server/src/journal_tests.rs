@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use model::command::Start;
-use model::{DomainCommand, DomainState, Event, FaultKind, HostId, Origin, RequestId, TaskState};
+use model::{DomainCommand, DomainState, Event, FaultKind, HostId, Origin, RequestId, TaskState, command::Start};
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;

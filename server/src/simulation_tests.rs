@@ -10,10 +10,10 @@ use std::{
     time::Duration,
 };
 
-use model::command::Start;
 use model::{
     Cursor, Domain, DomainCommand, DomainState, Event, Host, HostId, HostInventory, Inventory, Link, Origin, RequestId,
     TaskState,
+    command::Start,
     event::Change,
     inventory::{Snapshot, Stamp},
 };

@@ -1,7 +1,6 @@
 //! What requests may take of the memory and of each other's places.
 
-use model::command::SetDescription;
-use model::{Command, DomainCommand, Origin};
+use model::{Command, DomainCommand, Origin, command::SetDescription};
 
 use super::*;
 

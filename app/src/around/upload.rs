@@ -3,8 +3,7 @@
 
 use gloo_timers::future::TimeoutFuture;
 use leptos::prelude::*;
-use model::command::UploadVolume;
-use model::{Fault, FaultKind, PoolCommand, RequestId};
+use model::{Fault, FaultKind, PoolCommand, RequestId, command::UploadVolume};
 use serde::Deserialize;
 use wasm_bindgen::JsCast;
 use web_sys::{DragEvent, Element, Event, File, FileList, HtmlInputElement};

@@ -20,8 +20,7 @@ pub(crate) fn ConfirmPage() -> impl IntoView {
 mod drawn {
     use leptos::prelude::*;
     use leptos_router::hooks::use_query_map;
-    use model::command::DeletePool;
-    use model::{Command, DomainCommand, DomainRef, PoolCommand};
+    use model::{Command, DomainCommand, DomainRef, PoolCommand, command::DeletePool};
 
     use crate::{
         around::drawn::hosts,

@@ -16,8 +16,10 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::hooks::{use_navigate, use_query_map};
-use model::command::{ForceOff, Pause, Reboot, Resume, Save, Shutdown, Start};
-use model::{Domain, DomainCommand, DomainRef, DomainState};
+use model::{
+    Domain, DomainCommand, DomainRef, DomainState,
+    command::{ForceOff, Pause, Reboot, Resume, Save, Shutdown, Start},
+};
 
 use self::{
     more::More,

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use leptos::{either::Either, prelude::*};
-use model::command::{CloneVolume, RemoveStaticHost, Rename, ResizeVolume, SetStaticHost, SetTags, SetTitle};
 use model::{
     AuditRecord, Command, DomainCommand, DomainRef, Event, HostId, NetworkCommand, PoolCommand, Task, TaskState,
+    command::{CloneVolume, RemoveStaticHost, Rename, ResizeVolume, SetStaticHost, SetTags, SetTitle},
     event::Severity,
 };
 use uuid::Uuid;

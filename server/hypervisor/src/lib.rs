@@ -43,10 +43,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use model::command::{DefinePool, Shutdown};
 use model::{
     Command, Console, Domain, DomainCommand, DomainState, Event, Fault, FaultKind, HostId, HostInventory,
     NetworkCommand, Pool, PoolCommand, RequestId, Volume,
+    command::{DefinePool, Shutdown},
     domain::{Agent, GuestDetails},
     hardware::Hardware,
     network::Lease,

@@ -1,7 +1,8 @@
 //! Who uses what, whatever way it is written.
 
-use model::command::{CloneVolume, DeletePool, DeleteVolume, ResizeVolume, WipeVolume};
 use std::{fs, os::unix::fs::symlink, path::Path};
+
+use model::command::{CloneVolume, DeletePool, DeleteVolume, ResizeVolume, WipeVolume};
 
 use super::*;
 

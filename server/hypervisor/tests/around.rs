@@ -3,12 +3,12 @@
 
 mod support;
 
-use model::command::{
-    CloneVolume, CreateVolume, DefineNetwork, DefinePool, DeleteNetwork, DeletePool, DeleteVolume, RemoveDnsHost,
-    RemoveStaticHost, SetDnsHost, SetPoolAutostart, SetStaticHost, StartPool, StopNetwork, StopPool,
-};
 use model::{
     Event, FaultKind, NetworkCommand, PoolCommand,
+    command::{
+        CloneVolume, CreateVolume, DefineNetwork, DefinePool, DeleteNetwork, DeletePool, DeleteVolume, RemoveDnsHost,
+        RemoveStaticHost, SetDnsHost, SetPoolAutostart, SetStaticHost, StartPool, StopNetwork, StopPool,
+    },
     event::Action,
     network::NetworkSpec,
     storage::{PoolSpec, PoolState, VolumeSpec},

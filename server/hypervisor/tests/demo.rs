@@ -5,11 +5,13 @@ mod support;
 
 use std::{io, os::unix::net::UnixListener, thread};
 
-use model::command::{
-    DiscardSave, ForceOff, Pause, Reboot, Rename, Reset, Resume, Save, SetAutostart, SetDescription, SetTags, SetTitle,
-    Shutdown, Start, StartPaused,
+use model::{
+    DomainCommand, DomainState, Event, FaultKind,
+    command::{
+        DiscardSave, ForceOff, Pause, Reboot, Rename, Reset, Resume, Save, SetAutostart, SetDescription, SetTags,
+        SetTitle, Shutdown, Start, StartPaused,
+    },
 };
-use model::{DomainCommand, DomainState, Event, FaultKind};
 use support::World;
 
 #[tokio::test]

@@ -7,8 +7,10 @@ mod support;
 use std::{process::Command as Program, time::Duration};
 
 use hypervisor::OpenConsole;
-use model::command::{ForceOff, Nmi, Pause, Reset, Resume, Save, Shutdown, Start, StartPaused};
-use model::{Console, Domain, DomainCommand, DomainState, Event, FaultKind, Inventory};
+use model::{
+    Console, Domain, DomainCommand, DomainState, Event, FaultKind, Inventory,
+    command::{ForceOff, Nmi, Pause, Reset, Resume, Save, Shutdown, Start, StartPaused},
+};
 use support::{
     World,
     daemon::{Daemon, run},

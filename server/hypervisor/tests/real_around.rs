@@ -5,13 +5,13 @@ mod support;
 
 use std::{fs, process::Command as Program};
 
-use model::command::{
-    BuildPool, CloneVolume, CreateVolume, DefineNetwork, DefinePool, DeleteNetwork, DeletePool, DeleteVolume,
-    RefreshPool, RemoveDnsHost, RemoveStaticHost, ResizeVolume, SetDnsHost, SetStaticHost, StartNetwork, StartPool,
-    StopPool, SyncTime, TrimFileSystems, WipeVolume,
-};
 use model::{
     DomainCommand, Event, FaultKind, NetworkCommand, PoolCommand,
+    command::{
+        BuildPool, CloneVolume, CreateVolume, DefineNetwork, DefinePool, DeleteNetwork, DeletePool, DeleteVolume,
+        RefreshPool, RemoveDnsHost, RemoveStaticHost, ResizeVolume, SetDnsHost, SetStaticHost, StartNetwork, StartPool,
+        StopPool, SyncTime, TrimFileSystems, WipeVolume,
+    },
     event::Action,
     network::NetworkSpec,
     storage::{PoolSpec, PoolState, VolumeSpec},

@@ -8,8 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use model::command::Start;
-use model::{DomainCommand, DomainState, Event, storage::PoolState};
+use model::{DomainCommand, DomainState, Event, command::Start, storage::PoolState};
 use rustix::process::{Pid, Signal, kill_process};
 use support::{
     World,

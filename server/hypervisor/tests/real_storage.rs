@@ -12,12 +12,12 @@ use std::{
     process::Command as Program,
 };
 
-use model::command::{
-    CloneVolume, CreateVolume, DefinePool, DeletePool, DeleteVolume, RefreshPool, ResizeVolume, StopPool, UploadVolume,
-    WipeVolume,
-};
 use model::{
     Event, Fault, FaultKind, PoolCommand,
+    command::{
+        CloneVolume, CreateVolume, DefinePool, DeletePool, DeleteVolume, RefreshPool, ResizeVolume, StopPool,
+        UploadVolume, WipeVolume,
+    },
     storage::{PoolSpec, VolumeSpec},
 };
 use support::{

@@ -4,8 +4,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::join_all;
-use model::command::{Start, StartPaused};
-use model::{Command, CommandRequest, DomainCommand, DomainRef, Fault, FaultKind, PoolCommand, Volume, storage::User};
+use model::{
+    Command, CommandRequest, DomainCommand, DomainRef, Fault, FaultKind, PoolCommand, Volume,
+    command::{Start, StartPaused},
+    storage::User,
+};
 use tokio::time::timeout;
 use uuid::Uuid;
 

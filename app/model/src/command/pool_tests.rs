@@ -5,8 +5,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::*;
-use crate::{Command, FaultKind};
 use crate::{
+    Command, FaultKind,
     command::Address,
     storage::{PoolSpec, PoolState, VolumeSpec},
 };

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use leptos::{ev::SubmitEvent, prelude::*};
-use model::command::{Rename, SetAutostart, SetDescription, SetTags, SetTitle, form::words};
-use model::{Domain, DomainCommand, DomainRef, domain::Agent};
+use model::{
+    Domain, DomainCommand, DomainRef,
+    command::{Rename, SetAutostart, SetDescription, SetTags, SetTitle, form::words},
+    domain::Agent,
+};
 
 use super::{Subject, usage};
 use crate::{

@@ -2,9 +2,10 @@
 
 use leptos::{either::Either, prelude::*};
 use leptos_router::hooks::use_location;
-use model::command::{DeleteNetwork, SetNetworkAutostart, StartNetwork, StopNetwork};
 use model::{
-    Domain, DomainRef, FaultKind, HostInventory, Network, NetworkCommand, by_address, natural,
+    Domain, DomainRef, FaultKind, HostInventory, Network, NetworkCommand, by_address,
+    command::{DeleteNetwork, SetNetworkAutostart, StartNetwork, StopNetwork},
+    natural,
     network::{Lease, Subnet, attached},
 };
 

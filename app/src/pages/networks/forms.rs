@@ -1,8 +1,11 @@
 //! The forms for networks. On the server only.
 
 use leptos::prelude::*;
-use model::command::{DefineNetwork, RemoveDnsHost, RemoveStaticHost, SetDnsHost, SetStaticHost};
-use model::{DomainRef, HostInventory, Network, NetworkCommand, network::NetworkSpec};
+use model::{
+    DomainRef, HostInventory, Network, NetworkCommand,
+    command::{DefineNetwork, RemoveDnsHost, RemoveStaticHost, SetDnsHost, SetStaticHost},
+    network::NetworkSpec,
+};
 
 use super::drawn::LIST;
 use crate::{

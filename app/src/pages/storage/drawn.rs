@@ -2,9 +2,9 @@
 
 use leptos::{either::Either, prelude::*};
 use leptos_router::hooks::use_location;
-use model::command::{BuildPool, DeletePool, RefreshPool, SetPoolAutostart, StartPool, StopPool};
 use model::{
     DomainRef, HostInventory, Pool, PoolCommand,
+    command::{BuildPool, DeletePool, RefreshPool, SetPoolAutostart, StartPool, StopPool},
     storage::{PoolState, User},
 };
 

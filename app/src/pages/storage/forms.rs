@@ -1,10 +1,9 @@
 //! The forms for pools and volumes. On the server only.
 
 use leptos::prelude::*;
-use model::command::{CloneVolume, CreateVolume, DefinePool, FetchVolume, ResizeVolume, UploadVolume, Verb};
 use model::{
     Command, DomainRef, HostInventory, Pool, PoolCommand, Volume,
-    command::Address,
+    command::{Address, CloneVolume, CreateVolume, DefinePool, FetchVolume, ResizeVolume, UploadVolume, Verb},
     storage::{PoolSpec, VolumeSpec},
 };
 

@@ -1,8 +1,11 @@
 //! Draws the volumes of a pool: searched, ordered, a page at a time. On the server only.
 
 use leptos::prelude::*;
-use model::command::{CloneVolume, DeleteVolume, ResizeVolume, WipeVolume};
-use model::{DomainRef, HostInventory, Pool, PoolCommand, Volume, storage::User};
+use model::{
+    DomainRef, HostInventory, Pool, PoolCommand, Volume,
+    command::{CloneVolume, DeleteVolume, ResizeVolume, WipeVolume},
+    storage::User,
+};
 
 use super::forms;
 use crate::{

@@ -10,8 +10,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use model::command::ResizeVolume;
-use model::{Command, Fault, HostInventory, Pool, PoolCommand};
+use model::{Command, Fault, HostInventory, Pool, PoolCommand, command::ResizeVolume};
 use rustix::{
     fs::{Mode, OFlags},
     net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket, sockopt::socket_peercred},

@@ -11,10 +11,9 @@ use std::{
 };
 
 use hypervisor::{Claim, HostConfig, Hypervisor, OpenConsole, Sink, StorageRoots, demo_host};
-use model::command::Start;
 use model::{
     Command, Console, Domain, DomainCommand, Event, Fault, FaultKind, Host, HostId, HostInventory, Inventory, Network,
-    Pool, RequestId, Volume, domain::GuestDetails, hardware::Hardware, network::Lease,
+    Pool, RequestId, Volume, command::Start, domain::GuestDetails, hardware::Hardware, network::Lease,
 };
 use tempfile::TempDir;
 use tokio::{sync::watch, time::timeout};

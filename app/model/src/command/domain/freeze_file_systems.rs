@@ -22,7 +22,6 @@ impl Verb for FreezeFileSystems {
         label: "Freeze file systems",
         done: "was frozen and goes on",
         agent: true,
-
         ..About::DEFAULT
     };
 

@@ -22,7 +22,6 @@ impl Verb for RemoveSshKey {
         label: "Remove SSH key",
         done: "takes one key less",
         agent: true,
-
         ..About::DEFAULT
     };
 

@@ -18,7 +18,6 @@ impl Verb for SetAutostart {
         label: "Set autostart",
         done: "has another autostart setting",
         harmless: true,
-
         ..About::DEFAULT
     };
 

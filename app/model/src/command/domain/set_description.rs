@@ -22,7 +22,6 @@ impl Verb for SetDescription {
         label: "Set description",
         done: "has a new description",
         harmless: true,
-
         ..About::DEFAULT
     };
 

@@ -1,7 +1,6 @@
 //! Gives a user in a guest another password.
 
-use super::check_user;
-use super::{About, Domain, Fault, Field, Host, Input, Verb, needs_agent, verb};
+use super::{About, Domain, Fault, Field, Host, Input, Verb, check_user, needs_agent, verb};
 use crate::command::Secret;
 
 verb! {
@@ -22,7 +21,6 @@ impl Verb for SetGuestPassword {
         label: "Set password",
         done: "has a new password",
         agent: true,
-
         ..About::DEFAULT
     };
 

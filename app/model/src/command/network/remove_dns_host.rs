@@ -1,9 +1,8 @@
 //! Removes the DNS names of an address.
 
-use super::{About, Fault, Field, HostInventory, Input, Network, Verb, unless, verb};
 use std::net::IpAddr;
 
-use super::names_of;
+use super::{About, Fault, Field, HostInventory, Input, Network, Verb, names_of, unless, verb};
 
 verb! {
     /// Let the network's DNS server forget the names of an address (`virNetworkUpdate`).

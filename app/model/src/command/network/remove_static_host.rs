@@ -1,9 +1,8 @@
 //! Takes a static address away from a machine.
 
-use super::{About, Fault, Field, HostInventory, Input, Network, Verb, unless, verb};
 use std::net::IpAddr;
 
-use super::has_static;
+use super::{About, Fault, Field, HostInventory, Input, Network, Verb, has_static, unless, verb};
 
 verb! {
     /// Stop giving a machine the same address each time (`virNetworkUpdate`).
@@ -22,7 +21,6 @@ impl Verb for RemoveStaticHost {
         kind: "removeStaticHost",
         label: "Remove static address",
         done: "has other static addresses",
-
         ..About::DEFAULT
     };
 

@@ -1,9 +1,8 @@
 //! Sets the DNS names of an address.
 
-use super::{About, Fault, Field, HostInventory, Input, Network, Verb, verb};
 use std::net::IpAddr;
 
-use super::names_of;
+use super::{About, Fault, Field, HostInventory, Input, Network, Verb, names_of, verb};
 use crate::network::is_domain;
 
 verb! {

@@ -17,7 +17,6 @@ impl Verb for SetNetworkAutostart {
         kind: "setNetworkAutostart",
         label: "Set autostart of network",
         done: "has another autostart setting",
-
         ..About::DEFAULT
     };
 

@@ -1,9 +1,8 @@
 //! Gives a machine the same address each time.
 
-use super::{About, Fault, Field, HostInventory, Input, Network, Verb, verb};
 use std::net::IpAddr;
 
-use super::has_static;
+use super::{About, Fault, Field, HostInventory, Input, Network, Verb, has_static, verb};
 use crate::network::StaticHost;
 
 verb! {
@@ -26,7 +25,6 @@ impl Verb for SetStaticHost {
         kind: "setStaticHost",
         label: "Set static address",
         done: "has other static addresses",
-
         ..About::DEFAULT
     };
 

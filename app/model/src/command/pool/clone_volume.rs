@@ -22,7 +22,6 @@ impl Verb for CloneVolume {
         done: "is cloned",
         lane: Lane::Slow,
         others_stay: true,
-
         ..About::DEFAULT
     };
 

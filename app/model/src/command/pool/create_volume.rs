@@ -22,7 +22,6 @@ impl Verb for CreateVolume {
         done: "is created",
         lane: Lane::Slow,
         others_stay: true,
-
         ..About::DEFAULT
     };
 

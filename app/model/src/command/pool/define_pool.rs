@@ -25,7 +25,6 @@ impl Verb for DefinePool {
         lane: Lane::Slow,
         makes: true,
         permission: Permission::ShapeStorage,
-
         ..About::DEFAULT
     };
 

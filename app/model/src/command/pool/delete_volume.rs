@@ -24,7 +24,6 @@ impl Verb for DeleteVolume {
         lane: Lane::Slow,
         others_stay: true,
         loses: Some("All that is in the volume is lost for good."),
-
         ..About::DEFAULT
     };
 

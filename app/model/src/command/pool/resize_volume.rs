@@ -25,7 +25,6 @@ impl Verb for ResizeVolume {
         label: "Resize volume",
         done: "has another size",
         lane: Lane::Slow,
-
         ..About::DEFAULT
     };
 

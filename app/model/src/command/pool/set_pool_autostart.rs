@@ -17,7 +17,6 @@ impl Verb for SetPoolAutostart {
         kind: "setPoolAutostart",
         label: "Set autostart of pool",
         done: "has another autostart setting",
-
         ..About::DEFAULT
     };
 

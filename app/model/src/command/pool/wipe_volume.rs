@@ -23,7 +23,6 @@ impl Verb for WipeVolume {
         done: "is wiped",
         lane: Lane::Slow,
         loses: Some("All that is in the volume is overwritten and lost for good. The volume itself stays."),
-
         ..About::DEFAULT
     };
 

@@ -2,10 +2,13 @@
 //! the server; each form says why it is not possible.
 
 use leptos::prelude::*;
-use model::command::{
-    AddSshKey, FreezeFileSystems, RemoveSshKey, SetGuestPassword, SyncTime, ThawFileSystems, TrimFileSystems,
+use model::{
+    Command, DomainCommand, DomainRef, HostInventory,
+    command::{
+        AddSshKey, FreezeFileSystems, RemoveSshKey, Secret, SetGuestPassword, SyncTime, ThawFileSystems,
+        TrimFileSystems,
+    },
 };
-use model::{Command, DomainCommand, DomainRef, HostInventory, command::Secret};
 
 use crate::{
     around::{

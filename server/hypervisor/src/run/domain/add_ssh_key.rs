@@ -1,10 +1,9 @@
 //! `virDomainAuthorizedSSHKeysSet`.
 
-use crate::ffi;
 use model::command::AddSshKey;
 use virt::domain::Domain;
 
-use crate::{error::Error, run::Run};
+use crate::{error::Error, ffi, run::Run};
 
 impl Run<&Domain> for AddSshKey {
     fn run(&self, domain: &Domain) -> Result<(), Error> {

@@ -1,11 +1,9 @@
 //! `virDomainFSFreeze`. When it is over, the server knows.
 
-use crate::ffi;
-use model::command::FreezeFileSystems;
-use model::{Fault, FaultKind};
+use model::{Fault, FaultKind, command::FreezeFileSystems};
 use virt::domain::Domain;
 
-use crate::{error::Error, run::Run};
+use crate::{error::Error, ffi, run::Run};
 
 impl Run<&Domain> for FreezeFileSystems {
     fn run(&self, domain: &Domain) -> Result<(), Error> {

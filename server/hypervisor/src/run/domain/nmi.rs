@@ -1,10 +1,9 @@
 //! `virDomainInjectNMI`.
 
-use crate::ffi;
 use model::command::Nmi;
 use virt::domain::Domain;
 
-use crate::{error::Error, run::Run};
+use crate::{error::Error, ffi, run::Run};
 
 impl Run<&Domain> for Nmi {
     fn run(&self, domain: &Domain) -> Result<(), Error> {

@@ -1,11 +1,9 @@
 //! `virDomainResume`, or `virDomainPMWakeup` of a guest that sleeps.
 
-use crate::{domain, ffi};
-use model::DomainState;
-use model::command::Resume;
+use model::{DomainState, command::Resume};
 use virt::domain::Domain;
 
-use crate::{error::Error, run::Run};
+use crate::{domain, error::Error, ffi, run::Run};
 
 impl Run<&Domain> for Resume {
     fn run(&self, domain: &Domain) -> Result<(), Error> {

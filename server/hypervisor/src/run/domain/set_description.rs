@@ -1,10 +1,9 @@
 //! `virDomainSetMetadata`, the description.
 
-use super::set_text;
 use model::command::SetDescription;
-use virt::domain::Domain;
-use virt::sys;
+use virt::{domain::Domain, sys};
 
+use super::set_text;
 use crate::{error::Error, run::Run};
 
 impl Run<&Domain> for SetDescription {

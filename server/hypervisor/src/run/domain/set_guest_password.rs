@@ -1,10 +1,9 @@
 //! `virDomainSetUserPassword`.
 
-use crate::ffi;
 use model::command::SetGuestPassword;
 use virt::domain::Domain;
 
-use crate::{error::Error, run::Run};
+use crate::{error::Error, ffi, run::Run};
 
 impl Run<&Domain> for SetGuestPassword {
     fn run(&self, domain: &Domain) -> Result<(), Error> {

@@ -1,13 +1,10 @@
 //! `virDomainSetMetadata`, an element of our own.
 
-use super::affected;
-use crate::xml;
-use model::command::SetTags;
-use model::domain::normal_tags;
-use virt::domain::Domain;
-use virt::{error::ErrorNumber, sys};
+use model::{command::SetTags, domain::normal_tags};
+use virt::{domain::Domain, error::ErrorNumber, sys};
 
-use crate::{error::Error, run::Run};
+use super::affected;
+use crate::{error::Error, run::Run, xml};
 
 impl Run<&Domain> for SetTags {
     fn run(&self, domain: &Domain) -> Result<(), Error> {

@@ -1,10 +1,9 @@
 //! `virDomainSetMetadata`, the title.
 
-use super::set_text;
 use model::command::SetTitle;
-use virt::domain::Domain;
-use virt::sys;
+use virt::{domain::Domain, sys};
 
+use super::set_text;
 use crate::{error::Error, run::Run};
 
 impl Run<&Domain> for SetTitle {

@@ -1,13 +1,10 @@
 //! `virDomainShutdownFlags`: the power button first, the agent later.
 
-use crate::{domain::state_of, ffi};
-use model::DomainState;
-use model::command::Shutdown;
+use model::{DomainState, command::Shutdown};
 use uuid::Uuid;
-use virt::domain::Domain;
-use virt::{connect::Connect, sys};
+use virt::{connect::Connect, domain::Domain, sys};
 
-use crate::{error::Error, run::Run};
+use crate::{domain::state_of, error::Error, ffi, run::Run};
 
 impl Run<&Domain> for Shutdown {
     fn run(&self, domain: &Domain) -> Result<(), Error> {

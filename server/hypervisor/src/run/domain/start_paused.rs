@@ -1,8 +1,7 @@
 //! `virDomainCreateWithFlags`.
 
 use model::command::StartPaused;
-use virt::domain::Domain;
-use virt::sys;
+use virt::{domain::Domain, sys};
 
 use crate::{error::Error, run::Run};
 

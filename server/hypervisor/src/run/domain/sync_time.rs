@@ -1,11 +1,11 @@
 //! `virDomainSetTime`.
 
-use crate::ffi;
-use model::command::SyncTime;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use model::command::SyncTime;
 use virt::domain::Domain;
 
-use crate::{error::Error, run::Run};
+use crate::{error::Error, ffi, run::Run};
 
 impl Run<&Domain> for SyncTime {
     fn run(&self, domain: &Domain) -> Result<(), Error> {

@@ -1,10 +1,9 @@
 //! `virDomainFSThaw`.
 
-use crate::ffi;
 use model::command::ThawFileSystems;
 use virt::domain::Domain;
 
-use crate::{error::Error, run::Run};
+use crate::{error::Error, ffi, run::Run};
 
 impl Run<&Domain> for ThawFileSystems {
     fn run(&self, domain: &Domain) -> Result<(), Error> {

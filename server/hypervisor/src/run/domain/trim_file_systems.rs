@@ -1,10 +1,9 @@
 //! `virDomainFSTrim`.
 
-use crate::ffi;
 use model::command::TrimFileSystems;
 use virt::domain::Domain;
 
-use crate::{error::Error, run::Run};
+use crate::{error::Error, ffi, run::Run};
 
 impl Run<&Domain> for TrimFileSystems {
     fn run(&self, domain: &Domain) -> Result<(), Error> {

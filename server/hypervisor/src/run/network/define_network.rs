@@ -1,13 +1,11 @@
 //! `virNetworkDefineXML`, and starts it.
 
-use crate::{nics, xml};
-use model::command::DefineNetwork;
-use model::{Fault, FaultKind, network::NetworkSpec};
+use model::{Fault, FaultKind, command::DefineNetwork, network::NetworkSpec};
 use uuid::Uuid;
 use virt::connect::Connect;
 
 use super::OnNetwork;
-use crate::{error::Error, run::Run};
+use crate::{error::Error, nics, run::Run, xml};
 
 impl Run<&OnNetwork<'_>> for DefineNetwork {
     fn run(&self, on: &OnNetwork<'_>) -> Result<(), Error> {

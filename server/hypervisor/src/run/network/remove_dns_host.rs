@@ -1,9 +1,8 @@
 //! `virNetworkUpdate`, a host of its DNS server.
 
-use super::forget_names;
 use model::command::RemoveDnsHost;
 
-use super::OnNetwork;
+use super::{OnNetwork, forget_names};
 use crate::{error::Error, run::Run};
 
 impl Run<&OnNetwork<'_>> for RemoveDnsHost {

@@ -1,12 +1,10 @@
 //! `virNetworkUpdate`, a host of its DHCP server.
 
-use super::update_host;
-use crate::xml;
 use model::command::RemoveStaticHost;
 use virt::sys;
 
-use super::OnNetwork;
-use crate::{error::Error, run::Run};
+use super::{OnNetwork, update_host};
+use crate::{error::Error, run::Run, xml};
 
 impl Run<&OnNetwork<'_>> for RemoveStaticHost {
     fn run(&self, on: &OnNetwork<'_>) -> Result<(), Error> {

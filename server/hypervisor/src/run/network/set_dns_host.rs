@@ -1,13 +1,10 @@
 //! `virNetworkUpdate`, a host of its DNS server.
 
-use super::{forget_names, update};
-use crate::xml;
-use model::command::SetDnsHost;
-use model::network::DnsHost;
+use model::{command::SetDnsHost, network::DnsHost};
 use virt::{network::Network, sys};
 
-use super::OnNetwork;
-use crate::{error::Error, run::Run};
+use super::{OnNetwork, forget_names, update};
+use crate::{error::Error, run::Run, xml};
 
 impl Run<&OnNetwork<'_>> for SetDnsHost {
     fn run(&self, on: &OnNetwork<'_>) -> Result<(), Error> {

@@ -1,11 +1,10 @@
 //! `virStoragePoolBuild`.
 
-use crate::xml;
 use model::command::BuildPool;
 use virt::{storage_pool::StoragePool, sys};
 
 use super::OnPool;
-use crate::{error::Error, run::Run};
+use crate::{error::Error, run::Run, xml};
 
 impl Run<OnPool<'_>> for BuildPool {
     fn run(&self, on: OnPool<'_>) -> Result<(), Error> {

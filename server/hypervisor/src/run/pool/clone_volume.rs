@@ -1,10 +1,9 @@
 //! `virStorageVolCreateXMLFrom`.
 
-use crate::storage::images;
 use model::command::CloneVolume;
 
 use super::OnPool;
-use crate::{error::Error, run::Run};
+use crate::{error::Error, run::Run, storage::images};
 
 impl Run<OnPool<'_>> for CloneVolume {
     fn run(&self, on: OnPool<'_>) -> Result<(), Error> {

@@ -1,10 +1,9 @@
 //! `virStorageVolCreateXML`.
 
-use crate::storage::images;
 use model::command::CreateVolume;
 
 use super::OnPool;
-use crate::{error::Error, run::Run};
+use crate::{error::Error, run::Run, storage::images};
 
 impl Run<OnPool<'_>> for CreateVolume {
     fn run(&self, on: OnPool<'_>) -> Result<(), Error> {

@@ -1,14 +1,11 @@
 //! `virStoragePoolDefineXML`, and starts it.
 
-use super::build_pool::build;
-use crate::xml;
-use model::command::DefinePool;
-use model::{Fault, FaultKind, storage::PoolSpec};
+use model::{Fault, FaultKind, command::DefinePool, storage::PoolSpec};
 use uuid::Uuid;
 use virt::{connect::Connect, error::ErrorNumber};
 
-use super::OnPool;
-use crate::{error::Error, run::Run};
+use super::{OnPool, build_pool::build};
+use crate::{error::Error, run::Run, xml};
 
 impl Run<OnPool<'_>> for DefinePool {
     fn run(&self, on: OnPool<'_>) -> Result<(), Error> {

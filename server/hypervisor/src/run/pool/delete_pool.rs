@@ -1,12 +1,14 @@
 //! `virStoragePoolUndefine`, with all in it where that is asked for.
 
-use crate::storage::{Look, images};
-use model::Fault;
-use model::command::DeletePool;
+use model::{Fault, command::DeletePool};
 use virt::{storage_pool::StoragePool, sys};
 
 use super::OnPool;
-use crate::{error::Error, run::Run};
+use crate::{
+    error::Error,
+    run::Run,
+    storage::{Look, images},
+};
 
 impl Run<OnPool<'_>> for DeletePool {
     fn run(&self, on: OnPool<'_>) -> Result<(), Error> {

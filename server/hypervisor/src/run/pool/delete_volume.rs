@@ -1,10 +1,9 @@
 //! `virStorageVolDelete`.
 
-use crate::storage::images;
 use model::command::DeleteVolume;
 
 use super::OnPool;
-use crate::{error::Error, run::Run};
+use crate::{error::Error, run::Run, storage::images};
 
 impl Run<OnPool<'_>> for DeleteVolume {
     fn run(&self, on: OnPool<'_>) -> Result<(), Error> {

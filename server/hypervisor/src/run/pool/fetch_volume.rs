@@ -1,7 +1,6 @@
 //! Nothing of libvirt's: the server fetches, and asks for an upload.
 
-use model::command::FetchVolume;
-use model::{Fault, FaultKind};
+use model::{Fault, FaultKind, command::FetchVolume};
 
 use super::OnPool;
 use crate::{error::Error, run::Run};

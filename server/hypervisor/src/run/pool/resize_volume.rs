@@ -1,10 +1,9 @@
 //! `virStorageVolResize`, or `virDomainBlockResize`.
 
-use crate::storage::images;
 use model::command::ResizeVolume;
 
 use super::OnPool;
-use crate::{error::Error, run::Run};
+use crate::{error::Error, run::Run, storage::images};
 
 impl Run<OnPool<'_>> for ResizeVolume {
     fn run(&self, on: OnPool<'_>) -> Result<(), Error> {

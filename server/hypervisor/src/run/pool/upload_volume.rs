@@ -1,11 +1,9 @@
 //! `virStorageVolCreateXML`; the content follows.
 
-use crate::storage::images;
-use model::command::UploadVolume;
-use model::storage::VolumeSpec;
+use model::{command::UploadVolume, storage::VolumeSpec};
 
 use super::OnPool;
-use crate::{error::Error, run::Run};
+use crate::{error::Error, run::Run, storage::images};
 
 impl Run<OnPool<'_>> for UploadVolume {
     fn run(&self, on: OnPool<'_>) -> Result<(), Error> {

@@ -1,10 +1,9 @@
 //! `virStorageVolWipe`.
 
-use crate::storage::images;
 use model::command::WipeVolume;
 
 use super::OnPool;
-use crate::{error::Error, run::Run};
+use crate::{error::Error, run::Run, storage::images};
 
 impl Run<OnPool<'_>> for WipeVolume {
     fn run(&self, on: OnPool<'_>) -> Result<(), Error> {
