@@ -277,7 +277,7 @@ async fn an_agent_that_lies_floods_or_talks_nonsense_harms_nobody() {
         format!("{}\n", json!({ "return": {} })).into_bytes()
     });
     let set = json!({ "kind": "setGuestPassword", "user": "root", "password": "geheim" });
-    for command in [json!({ "kind": "syncTime" }), set] {
+    for command in [json!({ "kind": "syncTime" }), set, json!({ "kind": "rebootByAgent" })] {
         let (_, _, id) = server.command(&site.id, command).await;
         let task = server.ended_task(&id).await;
         assert!(task["outcome"] == "succeeded" && !task.to_string().contains("geheim"), "{task}");
@@ -288,6 +288,7 @@ async fn an_agent_that_lies_floods_or_talks_nonsense_harms_nobody() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as f64;
     let set = said("guest-set-time")["time"].as_f64().expect("a number");
     assert!((now - set).abs() < 60e9, "{now} {set}");
+    assert_eq!(said("guest-shutdown")["mode"], "reboot");
     let password = said("guest-set-user-password");
     assert_eq!((&password["username"], &password["password"]), (&json!("root"), &json!("Z2VoZWlt")), "in base64");
     let (_, audit) = server.json("GET", "/api/v1/audit", &Value::Null).await.expect("answers");

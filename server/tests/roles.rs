@@ -19,6 +19,7 @@ fn of_machines() -> Vec<Value> {
         json!({ "kind": "shutdown" }),
         json!({ "kind": "forceOff" }),
         json!({ "kind": "reboot" }),
+        json!({ "kind": "rebootByAgent" }),
         json!({ "kind": "reset" }),
         json!({ "kind": "pause" }),
         json!({ "kind": "resume" }),

@@ -7,6 +7,7 @@ mod freeze_file_systems;
 mod nmi;
 mod pause;
 mod reboot;
+mod reboot_by_agent;
 mod remove_ssh_key;
 mod rename;
 mod reset;
@@ -36,6 +37,7 @@ commands! {
         pause::Pause,
         shutdown::Shutdown,
         reboot::Reboot,
+        reboot_by_agent::RebootByAgent,
         save::Save,
         discard_save::DiscardSave,
         nmi::Nmi,

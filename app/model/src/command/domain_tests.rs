@@ -1,8 +1,7 @@
 //! The state × action table, written out, and the rules for arguments.
 
 use super::*;
-use crate::{CommandRequest, command::Secret};
-use crate::{HostInfo, Link};
+use crate::{CommandRequest, HostInfo, Link, command::Secret};
 
 fn host(driver: &str) -> Host {
     Host {
@@ -14,11 +13,11 @@ fn host(driver: &str) -> Host {
 }
 
 fn domain(state: DomainState) -> Domain {
-    Domain { name: "web-01".into(), state, persistent: true, ..Domain::default() }
+    Domain { name: "web-01".into(), state, persistent: true, agent: Agent::Connected, ..Domain::default() }
 }
 
 /// One row per action, one column per state in the order of `STATES`; `x` is allowed.
-const TABLE: [(&str, &str); 13] = [
+const TABLE: [(&str, &str); 14] = [
     //              RPSsCHU
     ("start", ".....xx"),
     ("startPaused", ".....xx"),
@@ -26,6 +25,7 @@ const TABLE: [(&str, &str); 13] = [
     ("pause", "x..x..."),
     ("shutdown", "x..x..."),
     ("reboot", "x......"),
+    ("rebootByAgent", "x......"),
     ("save", "xx....."),
     ("discardSave", "......."),
     ("nmi", "xxxx..."),

@@ -7,6 +7,7 @@ mod freeze_file_systems;
 mod nmi;
 mod pause;
 mod reboot;
+mod reboot_by_agent;
 mod remove_ssh_key;
 mod rename;
 mod reset;
@@ -36,6 +37,7 @@ runs! { DomainCommand on &Domain {
     Pause,
     Shutdown,
     Reboot,
+    RebootByAgent,
     Save,
     DiscardSave,
     Nmi,
