@@ -49,7 +49,7 @@ test("the tab tells what the guest says, and why it does not", async ({ page, de
     await page.getByLabel("User in the guest").fill("ro:ot");
     await page.getByLabel("New password").fill("tiny-secret-8");
     await press(page, "Set password");
-    await refused(page, true, /it is the name of somebody in the guest/);
+    await refused(page, true, /a guest user name has 1 to 64 characters/);
     // A page waits for whoever types; nobody does any more.
     for (const field of ["User in the guest", "New password"]) await page.getByLabel(field).fill("");
     const seconds = page.getByLabel("Seconds at most");

@@ -14,12 +14,13 @@ for (const width of [1440, 390]) {
     for (const name of [/^Resize /, /^Clone /, /^Wipe /, /^Delete /]) {
       const button = row.getByRole("button", { name });
       // Playwright's click would scroll; a mouse is where the picture is.
-      const seen = await button.evaluate((element) => {
+      const seen = () => button.evaluate((element) => {
         const box = element.getBoundingClientRect();
         const at = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
         return element.contains(at) && box.left >= 0 && box.right <= innerWidth && box.bottom <= innerHeight;
       });
-      expect(seen, String(name)).toBe(true);
+      // The browser tells that a menu is open a moment later, and only then it is put in its place.
+      await expect.poll(seen, String(name)).toBe(true);
     }
     const menu = row.locator("details.menu");
     await page.keyboard.press("Escape");

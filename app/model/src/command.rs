@@ -113,7 +113,7 @@ impl Command {
         Self::about_kind(kind).map_or(kind, |about| about.label).to_owned()
     }
 
-    /// What somebody needs to ask for it.
+    /// The permission that it needs.
     pub fn permission(&self) -> Permission {
         match self {
             Self::Domain(command) => command.permission(),

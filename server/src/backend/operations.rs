@@ -42,10 +42,13 @@ pub(super) trait Operation: Sync {
         Ok(())
     }
 
-    /// Puts right what a call of libvirt that failed may have left behind.
-    async fn undo(&self, _backend: &Backend, _record: &Record, _fault: &Fault) {}
+    /// Puts right what a failed call of libvirt may have left behind. Says whether it did, so that
+    /// nothing remains to be settled.
+    async fn undo(&self, _backend: &Backend, _record: &Record, _fault: &Fault) -> bool {
+        false
+    }
 
-    /// Takes up a request of a former process whose end nobody saw; none when the object itself has
+    /// Takes up a request of a former process that has no outcome yet; none when the object itself has
     /// to show whether it was done.
     async fn recover(&self, _backend: &Backend, _record: &Record) -> Option<Result<(), Fault>> {
         None

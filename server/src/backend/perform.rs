@@ -72,9 +72,9 @@ impl Backend {
         drop(slot);
         failpoint::reach("after-libvirt");
         let Err(fault) = result else { return seen(operation.go_on(self, record).await) };
-        operation.undo(self, record, &fault).await;
-        // Nobody knows whether libvirt did it, so the object is asked.
-        if fault.kind == FaultKind::TimedOut || is_lost(&fault) {
+        let undone = operation.undo(self, record, &fault).await;
+        // Whether libvirt did it is not known, so the object is asked.
+        if !undone && (fault.kind == FaultKind::TimedOut || is_lost(&fault)) {
             self.tasks.progress(record, |task| {
                 task.state = TaskState::Unknown;
                 task.note(now(), fault.sentence());

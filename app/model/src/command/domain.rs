@@ -86,28 +86,13 @@ impl DomainCommand {
         let several = self.about().several.or((machines > MANY).then_some(many));
         self.loses().or(several.filter(|_| machines > 1))
     }
-
-    /// Whether this is possible with a machine that is there; the error is the sentence for the
-    /// tooltip.
-    ///
-    /// # Errors
-    /// `Denied` with the reason, or `Invalid` when an argument is at fault.
-    pub fn check_on(&self, domain: &Domain, host: &Host) -> Result<(), Fault> {
-        self.check(Some(domain), host, || Fault::denied("There is no such machine"))
-    }
-
-    /// Whether it is the guest's agent that does it.
-    pub fn asks_agent(&self) -> bool {
-        self.about().agent
-    }
 }
 
 const NOT_RUNNING: &str = "is not running";
 
 /// Whether a machine shows the state that a command leads to.
-fn shows(on: Option<&Domain>, state: Option<DomainState>) -> Option<bool> {
-    let on = on.filter(|on| on.state != DomainState::Unknown)?;
-    Some(on.state == state?)
+fn shows(on: Option<&Domain>, state: DomainState) -> Option<bool> {
+    on.filter(|on| on.state != DomainState::Unknown).map(|on| on.state == state)
 }
 
 /// Why a machine that has a process cannot be started.
@@ -145,10 +130,10 @@ fn needs_agent(on: &Domain) -> Result<(), Fault> {
         match (on.state, on.agent) {
             (DomainState::Running, Agent::Connected) => None,
             (DomainState::Running, Agent::Disconnected) => {
-                Some("has no guest agent that answers; start qemu-guest-agent in it")
+                Some("has no connected guest agent; start qemu-guest-agent in the guest")
             }
             (DomainState::Running, Agent::Absent) => Some("has no channel for a guest agent"),
-            _ => Some("is not running, so nobody in it answers"),
+            _ => Some("is not running, so its guest agent is unavailable"),
         },
     )
 }
@@ -159,7 +144,11 @@ fn needs_agent(on: &Domain) -> Result<(), Fault> {
 /// `Invalid`.
 fn check_user(text: &str) -> Result<(), Fault> {
     let fits = !text.is_empty() && text.len() <= 64 && text.chars().all(|c| is_plain(c) && !"/:\"".contains(c));
-    if fits { Ok(()) } else { Err(Fault::invalid("user", "it is the name of somebody in the guest")) }
+    if fits {
+        Ok(())
+    } else {
+        Err(Fault::invalid("user", "a guest user name has 1 to 64 characters and none of / : \""))
+    }
 }
 
 /// Longest public key in bytes.

@@ -84,6 +84,16 @@ fn of_volumes(users: &[User]) -> impl Iterator<Item = &User> {
     users.iter().filter(|user| user.vm_id.is_none())
 }
 
+/// Every use is in the way of what destroys a volume's content; machines are named first.
+fn any_use(users: &[User], so: &'static str) -> Hindrance {
+    let machines: Vec<User> = of_machines(users).cloned().collect();
+    if machines.is_empty() {
+        let (users, next) = (of_volumes(users).cloned().collect(), "Delete those first");
+        return Hindrance { users, so: "so it cannot be taken away", next };
+    }
+    Hindrance { users: machines, so, next: "Take the disk away from the machine first" }
+}
+
 /// A volume's name with that of its pool.
 fn to_volume(pool: Option<&Pool>, name: &str) -> Option<String> {
     pool.map(|pool| format!("{}/{name}", pool.name))

@@ -5,7 +5,7 @@
 //! decisions that depend on its arguments. Menus, forms, confirmations, records, the API's schema and
 //! the dispatch to libvirt read the registry. What libvirt does with it, `hypervisor` knows.
 
-use crate::{DomainState, Fault, Host, Permission, storage::User};
+use crate::{Fault, Host, Permission, storage::User};
 
 /// What is true of a command whatever its arguments are.
 #[derive(Clone, Copy, Debug)]
@@ -16,16 +16,14 @@ pub struct About {
     pub label: &'static str,
     /// What it did, to follow the object's name: "web-01 …".
     pub done: &'static str,
-    /// What it is doing meanwhile, to stand beside the object; empty when nobody waits for it.
+    /// What it is doing meanwhile, to stand beside the object; empty for a command that is over at once.
     pub doing: &'static str,
     /// The name of its picture, if it has one.
     pub icon: Option<&'static str>,
-    /// What a role needs to ask for it.
+    /// The permission that it needs.
     pub permission: Permission,
     /// Which calls to libvirt it waits behind.
     pub lane: Lane,
-    /// Whether the agent of the guest does it.
-    pub agent: bool,
     /// How long what happens to its object counts as its effect, in seconds.
     pub window: u32,
     /// What is lost by it, for a confirmation; none when nothing is.
@@ -41,8 +39,6 @@ pub struct About {
     pub others_stay: bool,
     /// Whether it makes a new object, which has the target's UUID then.
     pub makes: bool,
-    /// The state in which a machine is once it has worked; none when the state does not tell.
-    pub leads_to: Option<DomainState>,
 }
 
 impl About {
@@ -55,7 +51,6 @@ impl About {
         icon: None,
         permission: Permission::Operate,
         lane: Lane::Quick,
-        agent: false,
         window: 120,
         loses: None,
         several: None,
@@ -63,7 +58,6 @@ impl About {
         harmless: false,
         others_stay: false,
         makes: false,
-        leads_to: None,
     };
 }
 
@@ -162,7 +156,7 @@ pub(super) fn connected<On: Object>(around: &On::Around, name: &str) -> Result<(
 /// What stands in the way of a command: those who use what it is about.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hindrance {
-    /// Who; nobody hinders when there is none.
+    /// The users; an empty list hinders nothing.
     pub users: Vec<User>,
     /// What cannot be done for that reason, to follow "is in use by …, so".
     pub so: &'static str,
@@ -204,7 +198,7 @@ pub trait Verb: Plain {
         Self::ABOUT.done
     }
 
-    /// What a role needs to ask for it.
+    /// The permission that it needs.
     fn permission(&self) -> Permission {
         Self::ABOUT.permission
     }
@@ -363,7 +357,7 @@ macro_rules! commands {
                 match self { $(Self::$Name(verb) => verb.done()),* }
             }
 
-            /// What a role needs to ask for it.
+            /// The permission that it needs.
             pub fn permission(&self) -> crate::Permission {
                 match self { $(Self::$Name(verb) => verb.permission()),* }
             }
@@ -395,7 +389,14 @@ macro_rules! commands {
                 if self.about().makes {
                     return match self { $(Self::$Name(verb) => verb.check_new(on.is_some(), around)),* };
                 }
-                let on = on.ok_or_else(missing)?;
+                self.check_on(on.ok_or_else(missing)?, around)
+            }
+
+            /// Whether this is possible now with an object that is there.
+            ///
+            /// # Errors
+            /// `Denied` with the reason, `Invalid` with the argument.
+            pub fn check_on(&self, on: &$On, around: &<$On as Object>::Around) -> Result<(), Fault> {
                 $crate::command::verb::connected::<$On>(around, on.name())?;
                 match self { $(Self::$Name(verb) => verb.check(on, around)),* }
             }

@@ -39,11 +39,13 @@ impl Operation for Freeze {
         Ok(())
     }
 
-    async fn undo(&self, backend: &Backend, record: &Record, fault: &Fault) {
+    async fn undo(&self, backend: &Backend, record: &Record, fault: &Fault) -> bool {
         // It may be frozen all the same.
-        if fault.kind != FaultKind::Refused {
+        let may_be_frozen = fault.kind != FaultKind::Refused;
+        if may_be_frozen {
             backend.thaw(record).await;
         }
+        may_be_frozen
     }
 
     async fn recover(&self, backend: &Backend, record: &Record) -> Option<Result<(), Fault>> {

@@ -4,10 +4,10 @@ use super::{About, Domain, Fault, Field, Host, Input, Verb, needs_agent, verb};
 use super::{check_public_key, check_user};
 
 verb! {
-    /// Let somebody log in to the guest with a key, by its agent
+    /// Add a public key to a guest user's `authorized_keys`, through the guest agent
     /// (`virDomainAuthorizedSSHKeysSet`).
     pub struct AddSshKey {
-        /// Who.
+        /// The guest user.
         pub user: String,
         /// The public key, as a line of `authorized_keys`.
         pub key: String,
@@ -18,7 +18,7 @@ impl Verb for AddSshKey {
     type On = Domain;
 
     const ABOUT: About =
-        About { kind: "addSshKey", label: "Add SSH key", done: "takes one more key", agent: true, ..About::DEFAULT };
+        About { kind: "addSshKey", label: "Add SSH key", done: "had an SSH key added", ..About::DEFAULT };
 
     const FIELDS: &'static [Field] = &[
         Field::new("user", "User", Input::Line(64)).required(),

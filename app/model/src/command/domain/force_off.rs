@@ -16,7 +16,6 @@ impl Verb for ForceOff {
         done: "is off",
         doing: "being forced off",
         menu: true,
-        leads_to: Some(DomainState::Stopped),
         loses: Some(
             "The guest is not asked. Unsaved data is lost and file systems may be damaged, as if the plug were pulled.",
         ),
@@ -29,6 +28,6 @@ impl Verb for ForceOff {
 
     fn evidence(&self, on: Option<&Domain>) -> Option<bool> {
         // A transient machine goes when it stops.
-        on.map_or(Some(true), |on| shows(Some(on), Self::ABOUT.leads_to))
+        on.map_or(Some(true), |on| shows(Some(on), DomainState::Stopped))
     }
 }

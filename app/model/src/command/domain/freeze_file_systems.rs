@@ -6,8 +6,8 @@ use super::{About, Domain, Fault, Field, Host, Input, Verb, needs_agent, verb};
 const MAX_FROZEN: u32 = 600;
 
 verb! {
-    /// Hold the guest's file systems still, as for a copy of its disks, and let them go on after
-    /// so many seconds at the latest, by its agent (`virDomainFSFreeze`, `virDomainFSThaw`).
+    /// Freeze the guest's file systems, as for a copy of its disks, and thaw them after
+    /// so many seconds at the latest, through the guest agent (`virDomainFSFreeze`, `virDomainFSThaw`).
     pub struct FreezeFileSystems {
         /// How long at most.
         pub seconds: u32,
@@ -20,8 +20,7 @@ impl Verb for FreezeFileSystems {
     const ABOUT: About = About {
         kind: "freezeFileSystems",
         label: "Freeze file systems",
-        done: "was frozen and goes on",
-        agent: true,
+        done: "was frozen and thawed",
         ..About::DEFAULT
     };
 

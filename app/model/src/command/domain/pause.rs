@@ -18,7 +18,6 @@ impl Verb for Pause {
         icon: Some("pause"),
         menu: true,
         harmless: true,
-        leads_to: Some(DomainState::Paused),
         ..About::DEFAULT
     };
 
@@ -36,6 +35,6 @@ impl Verb for Pause {
     }
 
     fn evidence(&self, on: Option<&Domain>) -> Option<bool> {
-        shows(on, Self::ABOUT.leads_to)
+        shows(on, DomainState::Paused)
     }
 }

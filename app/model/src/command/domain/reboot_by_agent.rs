@@ -16,7 +16,6 @@ impl Verb for RebootByAgent {
         done: "was asked to reboot",
         doing: "rebooting",
         menu: true,
-        agent: true,
         several: Some(
             "The guest operating system is asked to reboot. Its services are unavailable until it is up again.",
         ),

@@ -4,10 +4,10 @@ use super::{About, Domain, Fault, Field, Host, Input, Verb, needs_agent, verb};
 use super::{check_public_key, check_user};
 
 verb! {
-    /// Take a key away with which somebody may log in to the guest, by its agent
+    /// Remove a public key from a guest user's `authorized_keys`, through the guest agent
     /// (`virDomainAuthorizedSSHKeysSet`).
     pub struct RemoveSshKey {
-        /// Who.
+        /// The guest user.
         pub user: String,
         /// The public key, as it stands there.
         pub key: String,
@@ -17,13 +17,8 @@ verb! {
 impl Verb for RemoveSshKey {
     type On = Domain;
 
-    const ABOUT: About = About {
-        kind: "removeSshKey",
-        label: "Remove SSH key",
-        done: "takes one key less",
-        agent: true,
-        ..About::DEFAULT
-    };
+    const ABOUT: About =
+        About { kind: "removeSshKey", label: "Remove SSH key", done: "had an SSH key removed", ..About::DEFAULT };
 
     const FIELDS: &'static [Field] = &[
         Field::new("user", "User", Input::Line(64)).required(),

@@ -18,7 +18,6 @@ impl Verb for Resume {
         icon: Some("resume"),
         menu: true,
         harmless: true,
-        leads_to: Some(DomainState::Running),
         ..About::DEFAULT
     };
 
@@ -36,6 +35,6 @@ impl Verb for Resume {
     }
 
     fn evidence(&self, on: Option<&Domain>) -> Option<bool> {
-        shows(on, Self::ABOUT.leads_to)
+        shows(on, DomainState::Running)
     }
 }

@@ -17,7 +17,6 @@ impl Verb for Save {
         doing: "suspending to disk",
         menu: true,
         lane: Lane::Slow,
-        leads_to: Some(DomainState::Stopped),
         several: Some("Guest memory is written to disk. The guest's services are unavailable until the next start."),
         ..About::DEFAULT
     };

@@ -1,12 +1,12 @@
-//! Gives a user in a guest another password.
+//! Sets the password of a guest user.
 
 use super::{About, Domain, Fault, Field, Host, Input, Verb, check_user, needs_agent, verb};
 use crate::command::Secret;
 
 verb! {
-    /// Give somebody in the guest another password, by its agent (`virDomainSetUserPassword`).
+    /// Set the password of a guest user, through the guest agent (`virDomainSetUserPassword`).
     pub struct SetGuestPassword {
-        /// Who.
+        /// The guest user.
         pub user: String,
         /// The new password.
         pub password: Secret,
@@ -16,13 +16,8 @@ verb! {
 impl Verb for SetGuestPassword {
     type On = Domain;
 
-    const ABOUT: About = About {
-        kind: "setGuestPassword",
-        label: "Set password",
-        done: "has a new password",
-        agent: true,
-        ..About::DEFAULT
-    };
+    const ABOUT: About =
+        About { kind: "setGuestPassword", label: "Set password", done: "has a new password", ..About::DEFAULT };
 
     const FIELDS: &'static [Field] = &[
         Field::new("user", "User in the guest", Input::Line(64)).required(),

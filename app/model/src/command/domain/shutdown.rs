@@ -18,7 +18,6 @@ impl Verb for Shutdown {
         icon: Some("shutdown"),
         window: 300,
         menu: true,
-        leads_to: Some(DomainState::Stopped),
         several: Some(
             "The guest operating system is asked to shut down. Its services are unavailable until the next start.",
         ),
@@ -31,6 +30,6 @@ impl Verb for Shutdown {
 
     fn evidence(&self, on: Option<&Domain>) -> Option<bool> {
         // A transient machine goes when it stops.
-        on.map_or(Some(true), |on| shows(Some(on), Self::ABOUT.leads_to))
+        on.map_or(Some(true), |on| shows(Some(on), DomainState::Stopped))
     }
 }

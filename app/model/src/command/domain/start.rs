@@ -18,7 +18,6 @@ impl Verb for Start {
         icon: Some("start"),
         menu: true,
         harmless: true,
-        leads_to: Some(DomainState::Running),
         ..About::DEFAULT
     };
 
@@ -27,6 +26,6 @@ impl Verb for Start {
     }
 
     fn evidence(&self, on: Option<&Domain>) -> Option<bool> {
-        shows(on, Self::ABOUT.leads_to)
+        shows(on, DomainState::Running)
     }
 }

@@ -15,7 +15,6 @@ impl Verb for StartPaused {
         label: "Start paused",
         done: "is started and paused",
         menu: true,
-        leads_to: Some(DomainState::Paused),
         ..About::DEFAULT
     };
 
@@ -26,6 +25,6 @@ impl Verb for StartPaused {
     }
 
     fn evidence(&self, on: Option<&Domain>) -> Option<bool> {
-        shows(on, Self::ABOUT.leads_to)
+        shows(on, DomainState::Paused)
     }
 }

@@ -3,7 +3,7 @@
 use super::{About, Domain, Fault, Host, Verb, needs_agent, verb};
 
 verb! {
-    /// Set the guest's clock to the time of now, by its agent (`virDomainSetTime`).
+    /// Set the guest's clock to the server's time, through the guest agent (`virDomainSetTime`).
     pub struct SyncTime {}
 }
 
@@ -11,7 +11,7 @@ impl Verb for SyncTime {
     type On = Domain;
 
     const ABOUT: About =
-        About { kind: "syncTime", label: "Set clock", done: "has the time of now", agent: true, ..About::DEFAULT };
+        About { kind: "syncTime", label: "Set clock", done: "had its clock synchronised", ..About::DEFAULT };
 
     fn check(&self, on: &Domain, _: &Host) -> Result<(), Fault> {
         needs_agent(on)

@@ -1,9 +1,9 @@
-//! Lets the file systems of a guest go on.
+//! Thaws the file systems of a guest.
 
 use super::{About, Domain, Fault, Host, Lane, Verb, needs_agent, verb};
 
 verb! {
-    /// Let the guest's file systems go on, by its agent (`virDomainFSThaw`).
+    /// Thaw the guest's file systems, through the guest agent (`virDomainFSThaw`).
     pub struct ThawFileSystems {}
 }
 
@@ -13,9 +13,8 @@ impl Verb for ThawFileSystems {
     const ABOUT: About = About {
         kind: "thawFileSystems",
         label: "Thaw file systems",
-        done: "is not frozen",
+        done: "is thawed",
         lane: Lane::Thaw,
-        agent: true,
         ..About::DEFAULT
     };
 

@@ -1,9 +1,9 @@
-//! Gives back what the file systems of a guest do not use.
+//! Discards unused blocks of a guest's file systems.
 
 use super::{About, Domain, Fault, Host, Lane, Verb, needs_agent, verb};
 
 verb! {
-    /// Give room that the guest's file systems do not use back, by its agent (`virDomainFSTrim`).
+    /// Discard unused blocks of the guest's file systems, through the guest agent (`virDomainFSTrim`).
     pub struct TrimFileSystems {}
 }
 
@@ -13,9 +13,8 @@ impl Verb for TrimFileSystems {
     const ABOUT: About = About {
         kind: "trimFileSystems",
         label: "Trim file systems",
-        done: "gave back what it does not use",
+        done: "had its file systems trimmed",
         lane: Lane::Slow,
-        agent: true,
         ..About::DEFAULT
     };
 

@@ -20,7 +20,7 @@ impl Verb for DefineNetwork {
         About { kind: "defineNetwork", label: "Create network", done: "is created", makes: true, ..About::DEFAULT };
 
     const FIELDS: &'static [Field] = &[
-        Field::new("network.name", "Name", Input::Line(200)).required(),
+        Field::new("network.name", "Name", Input::Line(50)).required(),
         Field::new("network.mode", "Mode", Input::Choice),
         Field::new("network.bridge", "Bridge of the host", Input::Line(0)),
         Field::new("network.device", "Device of the host", Input::Line(0)),

@@ -16,7 +16,7 @@ impl Verb for RemoveDnsHost {
     type On = Network;
 
     const ABOUT: About =
-        About { kind: "removeDnsHost", label: "Remove DNS names", done: "knows other names", ..About::DEFAULT };
+        About { kind: "removeDnsHost", label: "Remove DNS names", done: "has new DNS names", ..About::DEFAULT };
 
     const FIELDS: &'static [Field] = &[Field::new("address", "Address of the names", Input::Ip).required()];
 

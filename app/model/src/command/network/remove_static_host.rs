@@ -20,7 +20,7 @@ impl Verb for RemoveStaticHost {
     const ABOUT: About = About {
         kind: "removeStaticHost",
         label: "Remove static address",
-        done: "has other static addresses",
+        done: "has new static addresses",
         ..About::DEFAULT
     };
 

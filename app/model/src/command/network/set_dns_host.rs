@@ -20,7 +20,7 @@ impl Verb for SetDnsHost {
     type On = Network;
 
     const ABOUT: About =
-        About { kind: "setDnsHost", label: "Set DNS names", done: "knows other names", ..About::DEFAULT };
+        About { kind: "setDnsHost", label: "Set DNS names", done: "has new DNS names", ..About::DEFAULT };
 
     const FIELDS: &'static [Field] = &[
         Field::new("address", "Address of the names", Input::Ip).required(),

@@ -24,7 +24,7 @@ impl Verb for SetStaticHost {
     const ABOUT: About = About {
         kind: "setStaticHost",
         label: "Set static address",
-        done: "has other static addresses",
+        done: "has new static addresses",
         ..About::DEFAULT
     };
 

@@ -29,7 +29,7 @@ impl Verb for DefinePool {
     };
 
     const FIELDS: &'static [Field] = &[
-        Field::new("pool.name", "Name", Input::Line(200)).required(),
+        Field::new("pool.name", "Name", Input::Line(50)).required(),
         Field::new("pool.kind", "Type", Input::Choice),
         Field::new("pool.host", "Server", Input::Line(0)),
         Field::new("pool.folder", "Exported folder", Input::Line(0)),

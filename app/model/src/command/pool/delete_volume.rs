@@ -1,8 +1,7 @@
 //! Deletes a volume.
 
 use super::{
-    About, Fault, Field, Hindrance, HostInventory, Input, Lane, Pool, User, Verb, active, of_machines, of_volumes,
-    to_volume, verb,
+    About, Fault, Field, Hindrance, HostInventory, Input, Lane, Pool, User, Verb, active, any_use, to_volume, verb,
 };
 use crate::storage::check_known_volume;
 
@@ -42,19 +41,7 @@ impl Verb for DeleteVolume {
     }
 
     fn hindrance(&self, users: &[User]) -> Option<Hindrance> {
-        let machines: Vec<User> = of_machines(users).cloned().collect();
-        Some(match machines.is_empty() {
-            true => Hindrance {
-                users: of_volumes(users).cloned().collect(),
-                so: "so it cannot be taken away",
-                next: "Delete those first",
-            },
-            false => Hindrance {
-                users: machines,
-                so: "so it cannot be deleted",
-                next: "Take the disk away from the machine first",
-            },
-        })
+        Some(any_use(users, "so it cannot be deleted"))
     }
 
     fn check(&self, on: &Pool, _: &HostInventory) -> Result<(), Fault> {

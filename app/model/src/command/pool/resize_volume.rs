@@ -1,4 +1,4 @@
-//! Gives a volume another size.
+//! Resizes a volume.
 
 use super::{
     About, Fault, Field, Hindrance, HostInventory, Input, Lane, Pool, User, Verb, active, not_on_test_driver,
@@ -7,7 +7,7 @@ use super::{
 use crate::storage::{check_capacity, check_known_volume};
 
 verb! {
-    /// Give a volume another size (`virStorageVolResize`, or `virDomainBlockResize` when a
+    /// Resize a volume (`virStorageVolResize`, or `virDomainBlockResize` when a
     /// running machine has it).
     pub struct ResizeVolume {
         /// Its name.
@@ -20,13 +20,8 @@ verb! {
 impl Verb for ResizeVolume {
     type On = Pool;
 
-    const ABOUT: About = About {
-        kind: "resizeVolume",
-        label: "Resize volume",
-        done: "has another size",
-        lane: Lane::Slow,
-        ..About::DEFAULT
-    };
+    const ABOUT: About =
+        About { kind: "resizeVolume", label: "Resize volume", done: "is resized", lane: Lane::Slow, ..About::DEFAULT };
 
     const FIELDS: &'static [Field] = &[
         Field::new("name", "Name", Input::Exact).required(),
