@@ -58,7 +58,7 @@ test("B12 HTML to the first handled click", async ({ browser }) => {
 
 test("B12 logging in to the first paint", async ({ browser }) => {
   await inFolder(async (folder) => {
-    const server = await new Server(["--connect", `bench=${manyMachines(1000, folder)}`]).start();
+    const server = await new Server(["--auth", "on", "--connect", `bench=${manyMachines(1000, folder)}`]).start();
     await server.account("root", "admin");
     const [painted, whole, bytes]: number[][] = [[], [], []];
     for (let round = 0; round < 2 * rounds; round++) {

@@ -29,9 +29,14 @@ test("B10 the list of 1,000 machines, rendered on the server", async () => {
   await inFolder(async (folder) => {
     const copy = join(results, "site");
     cpSync(site, copy, { recursive: true });
-    const server = await new Server(["--connect", `bench=${manyMachines(1000, folder)}`], 0, copy).start();
-    const html = await (await fetch(`${server.url}/vms`, { headers: { "accept-encoding": "identity" } })).text();
-    writeFileSync(join(copy, "pkg/list.html"), html);
+    const start = () => new Server(["--connect", `bench=${manyMachines(1000, folder)}`], 0, copy).start();
+    const list = async (server: Server) => (await fetch(`${server.url}/vms`, { headers: { "accept-encoding": "identity" } })).text();
+    // A server knows the files that are there when it starts.
+    const before = await start();
+    writeFileSync(join(copy, "pkg/list.html"), await list(before));
+    await before.stop();
+    const server = await start();
+    const html = await list(server);
     const still = `${/"(\/pkg\/\w+)\//.exec(html)![1]}/list.html`;
     const packed = await new Promise<number>((resolve, reject) => {
       let bytes = 0;
@@ -76,7 +81,8 @@ test("B14 a command is accepted", async () => {
         sent.once("error", reject).end(body);
       });
     const [accepted, virsh]: number[][] = [[], []];
-    const share = Math.floor(domains.length / rounds);
+    // As many as an account may send at once.
+    const share = Math.floor(300 / rounds);
     for (let round = 0; round < rounds; round++) {
       for (const domain of domains.slice(round * share, (round + 1) * share)) accepted.push(await post(domain.id));
       for (let n = 0; n < 20; n++) virsh.push(await timed("virsh", ["-q", "-c", single, "start", "vm-0000"]));
