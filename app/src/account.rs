@@ -3,60 +3,54 @@
 
 #[cfg(feature = "ssr")]
 mod drawn;
+#[cfg(feature = "ssr")]
+pub(crate) use drawn::load;
 
 use leptos::prelude::*;
 use leptos_meta::Title;
-use leptos_router::hooks::use_location;
 use model::{Permission, Viewer};
 
 use crate::{
-    layout::NotFound,
-    routes,
+    routes::{self, Page},
     store::use_store,
     ui::{icons::icon, served::served},
 };
 
-/// The pages, with what they need: address, title, what they are.
-const PAGES: [(&str, &str, &str, Permission); 4] = [
-    (routes::ACCOUNT, "Your account", "Password, second factor, and where you are logged in.", Permission::OwnAccount),
-    (routes::USERS, "Accounts", "Who may log in, and what they may do.", Permission::ManageAccounts),
+/// The pages: title, what they are.
+const PAGES: [(Page, &str, &str); 4] = [
+    (Page::Account, "Your account", "Password, second factor, and where you are logged in."),
+    (Page::Users, "Accounts", "Who may log in, and what they may do."),
+    (Page::Tokens, "Tokens", "What programs send as \"Authorization: Bearer\". Each is shown once, when it is made."),
     (
-        routes::TOKENS,
-        "Tokens",
-        "What programs send as \"Authorization: Bearer\". Each is shown once, when it is made.",
-        Permission::ManageAccounts,
-    ),
-    (
-        routes::SESSIONS,
+        Page::Sessions,
         "Sessions",
         "Who is logged in. A session ends after 8 hours without a request, and after 24 hours in any case.",
-        Permission::ManageAccounts,
     ),
 ];
 
 /// One of the pages about accounts.
 #[component]
-pub(crate) fn AccountPage() -> impl IntoView {
-    let path = use_location().pathname.get_untracked();
-    let Some((here, title, about, _)) =
-        PAGES.into_iter().find(|page| page.0 == routes::inner(&path).trim_end_matches('/'))
-    else {
-        return view! { <NotFound/> }.into_any();
-    };
+pub(crate) fn AccountPage(page: Page) -> impl IntoView {
+    let (mut title, mut about) = ("", "");
     let store = use_store();
-    let shown = PAGES.into_iter().filter(|page| store.may(page.3).is_ok());
-    let tabs = shown.map(|(href, label, ..)| {
-        view! { <a href=routes::at(href) rel="external" aria-current=(href == here).then_some("page")>{label}</a> }
-            .into_any()
+    let tabs = PAGES.map(|(one, label, words)| {
+        let here = one == page;
+        if here {
+            (title, about) = (label, words);
+        }
+        let shown = store.may(one.permission()).is_ok();
+        shown.then(|| {
+            view! { <a href=one.href() rel="external" aria-current=here.then_some("page")>{label}</a> }.into_any()
+        })
     });
     #[cfg(feature = "ssr")]
-    let drawn = drawn::draw(here);
+    let drawn = drawn::draw(&page);
     #[cfg(not(feature = "ssr"))]
     let drawn = ();
     view! {
         <Title text=title/>
         <div class="head"><h1>{title}</h1></div>
-        <nav class="tabs" aria-label="Accounts">{tabs.collect_view()}</nav>
+        <nav class="tabs" aria-label="Accounts">{tabs.into_iter().flatten().collect_view()}</nav>
         <p class="about muted">{about}</p>
         {served(drawn)}
     }

@@ -1,6 +1,7 @@
 //! What the browser reads beside the stream. On the server the same was read
 //! before the page was rendered.
 
+#[cfg(feature = "hydrate")]
 use model::Fault;
 
 #[cfg(feature = "hydrate")]
@@ -30,14 +31,6 @@ pub(crate) async fn definition(id: &model::DomainRef) -> Result<String, Fault> {
     let response = gloo_net::http::Request::get(&address).send().await.map_err(|_| no_answer())?;
     let text = response.text().await.map_err(|_| no_answer())?;
     if response.ok() { Ok(text) } else { Err(fault(&text)) }
-}
-
-/// A machine's definition, when the page that is rendered shows one.
-pub(crate) fn definition_beforehand() -> Option<Result<String, Fault>> {
-    #[cfg(feature = "ssr")]
-    return leptos::prelude::use_context::<crate::backend::Beforehand>().and_then(|read| read.definition);
-    #[cfg(not(feature = "ssr"))]
-    None
 }
 
 /// Runs a `Refresh` in the browser: keeps its time and reads when it says so.

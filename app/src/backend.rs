@@ -2,6 +2,7 @@
 //! request brings with it. The server implements and provides it as context.
 
 use std::{
+    any::Any,
     collections::BTreeMap,
     sync::{
         Arc,
@@ -10,13 +11,15 @@ use std::{
 };
 
 use async_trait::async_trait;
+use leptos::prelude::use_context;
 use model::{
-    AuditRecord, Command, DomainRef, DomainState, Fault, HostId, HostStats, RequestId, Role, Scope, Task, Viewer,
-    VmStats, Volume, domain::GuestDetails, hardware::Hardware, inventory::Snapshot, network::Lease, stats::Usage,
+    AuditRecord, Command, DomainRef, DomainState, Fault, FaultKind, HostId, HostStats, ObjectRef, RequestId, Role,
+    Scope, Task, Viewer, VmStats,
+    inventory::Snapshot,
+    query::{Answer, Listed, Question},
+    stats::Usage,
     storage::User,
 };
-
-use crate::routes::{self, Shelf};
 
 /// The server as pages see it. Commands do not go through here: they are
 /// requests of their own.
@@ -38,36 +41,26 @@ pub trait Backend: Send + Sync {
     /// How an answered request ended.
     fn done(&self, id: RequestId) -> Option<Done>;
 
-    /// A machine's definition as libvirt writes it, without secrets.
-    async fn definition(&self, id: &DomainRef) -> Result<String, Fault>;
-
-    /// What the guest of a machine says of itself.
-    async fn guest(&self, id: &DomainRef) -> Result<GuestDetails, Fault>;
-
-    /// The keys with which somebody may log in to the guest of a machine; none unless the query
-    /// of the page names them (`keysOf`).
-    async fn ssh_keys(&self, id: &DomainRef, query: &str) -> Result<Option<Vec<String>>, Fault>;
-
-    /// What a host is made of, with the machines that have its devices.
-    async fn hardware(&self, host: &HostId) -> Result<Hardware, Fault>;
-
-    /// The volumes of a pool, with who uses each, by name.
-    async fn volumes(&self, pool: &DomainRef) -> Result<Vec<Volume>, Fault>;
+    /// The answer to a question about an object; `ask` asks one of a kind.
+    async fn ask(&self, on: &ObjectRef, question: Question) -> Result<Answer, Fault>;
 
     /// Who uses each pool.
     async fn users_of_pools(&self, one: Option<&DomainRef>) -> BTreeMap<DomainRef, Vec<User>>;
-
-    /// What the DHCP server of a network has given away.
-    async fn leases(&self, network: &DomainRef) -> Result<Vec<Lease>, Fault>;
-
-    /// A network's definition as libvirt keeps it.
-    async fn network_definition(&self, network: &DomainRef) -> Result<String, Fault>;
 
     /// A piece of the past; `query` is the address's, without the question mark.
     async fn past(&self, wish: &PastWish, query: &str) -> Result<Past, Fault>;
 
     /// What a page about accounts shows to somebody who may see it.
     async fn accounts(&self, wish: AccountsWish, visit: &Visit) -> Result<Accounts, Fault>;
+}
+
+/// The answer to a question of one kind.
+///
+/// # Errors
+/// When there is no such object, it cannot be asked now, or libvirt does not answer.
+pub async fn ask<Q: Listed>(backend: &dyn Backend, on: &ObjectRef, question: Q) -> Result<Q::Answer, Fault> {
+    let answer = backend.ask(on, question.question()).await?;
+    Q::answer(answer).ok_or_else(|| Fault::new(FaultKind::Internal, "A question was given the answer to another one"))
 }
 
 /// Who looks at a page, and through which session.
@@ -252,86 +245,20 @@ pub struct PastEvent {
     pub data: String,
 }
 
-/// What takes time to read and is therefore read before a page is rendered;
-/// rendering itself never waits.
-#[derive(Clone, Debug, Default)]
-pub struct Beforehand {
-    /// The definition that the page shows, if it shows one.
-    pub(crate) definition: Option<Result<String, Fault>>,
-    /// What the machine of the page used, if a range of time was asked for.
-    pub(crate) usage: Option<Result<Usage, Fault>>,
-    /// The piece of the past that the page shows, if it shows one.
-    pub(crate) past: Option<Result<Arc<Past>, Fault>>,
-    /// What the page shows of accounts, if it does.
-    pub(crate) accounts: Option<Result<Arc<Accounts>, Fault>>,
-    /// What the guest of the machine says, if the page shows it.
-    pub(crate) guest: Option<Result<GuestDetails, Fault>>,
-    /// The keys of somebody in the guest, when they are asked for.
-    pub(crate) ssh_keys: Option<Result<Vec<String>, Fault>>,
-    /// What the host of the page is made of.
-    pub(crate) hardware: Option<Result<Hardware, Fault>>,
-    /// The volumes of the pool that the page is about.
-    pub(crate) volumes: Option<Result<Arc<Vec<Volume>>, Fault>>,
-    /// Who uses each pool, if the page shows pools.
-    pub(crate) users_of_pools: BTreeMap<DomainRef, Vec<User>>,
-    /// The leases of the network that the page is about.
-    pub(crate) leases: Option<Result<Vec<Lease>, Fault>>,
-    /// What the address asks for beside its path.
-    pub(crate) query: String,
+/// What a page has read before it is rendered; rendering itself never waits.
+#[derive(Clone, Default)]
+pub struct Loaded(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Loaded {
+    /// What a page's own `load` has read.
+    pub(crate) fn of<T: Send + Sync + 'static>(read: T) -> Self {
+        Self(Some(Arc::new(read)))
+    }
 }
 
-impl Beforehand {
-    /// The same for somebody who may not read the records: without where people were.
-    pub fn without_records(mut self) -> Self {
-        if let Some(Ok(past)) = &mut self.past {
-            for record in &mut Arc::make_mut(past).records {
-                (record.origin.address, record.origin.session, record.origin.tab) = (None, None, None);
-            }
-        }
-        self
-    }
-
-    /// What the page at an address needs.
-    pub async fn read(backend: &dyn Backend, address: &str, visit: &Visit) -> Self {
-        let mut read = Self::default();
-        let query = address.split_once('?').map_or("", |(_, query)| query);
-        if let Some(id) = routes::tab_at(address, routes::DEFINITION_TAB) {
-            read.definition = Some(backend.definition(&id).await);
-        }
-        if let Some(id) = routes::tab_at(address, routes::GUEST_TAB) {
-            read.guest = Some(backend.guest(&id).await);
-            read.ssh_keys = backend.ssh_keys(&id, query).await.transpose();
-        }
-        if let Some(id) = routes::vm_at(address) {
-            read.usage = backend.usage(&id, query).await.transpose();
-        }
-        if let Some(wish) = routes::past_at(address) {
-            read.past = Some(backend.past(&wish, query).await.map(Arc::new));
-        }
-        if let Some(id) = routes::host_at(address) {
-            read.hardware = Some(backend.hardware(&id).await);
-        }
-        match routes::shelf_at(address, routes::STORAGE) {
-            Some(Shelf::One(id)) => {
-                read.volumes = Some(backend.volumes(&id).await.map(Arc::new));
-                read.users_of_pools = backend.users_of_pools(Some(&id)).await;
-            }
-            Some(Shelf::All) => read.users_of_pools = backend.users_of_pools(None).await,
-            Some(Shelf::New) | None => {}
-        }
-        if let Some(id) = routes::pool_to_empty(address) {
-            read.volumes = Some(backend.volumes(&id).await.map(Arc::new));
-        }
-        if let Some(Shelf::One(id)) = routes::shelf_at(address, routes::NETWORKS) {
-            read.leases = Some(backend.leases(&id).await);
-            read.definition = Some(backend.network_definition(&id).await);
-        }
-        query.clone_into(&mut read.query);
-        if let Some(wish) = routes::accounts_at(address) {
-            read.accounts = Some(backend.accounts(wish, visit).await.map(Arc::new));
-        }
-        read
-    }
+/// What the page that is rendered has read; none where it is rendered without.
+pub(crate) fn loaded<T: Send + Sync + 'static>() -> Option<Arc<T>> {
+    use_context::<Loaded>()?.0?.downcast().ok()
 }
 
 /// How a request ended.
@@ -382,9 +309,9 @@ pub struct FormToken(pub String);
 
 /// What a page says of itself beside its text.
 #[derive(Clone, Debug, Default)]
-pub struct Answer(Arc<AtomicBool>);
+pub struct PageStatus(Arc<AtomicBool>);
 
-impl Answer {
+impl PageStatus {
     /// What the page shows does not exist.
     pub(crate) fn not_found(&self) {
         self.0.store(true, Ordering::Relaxed);

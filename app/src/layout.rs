@@ -452,7 +452,7 @@ pub(crate) fn NotFound() -> impl IntoView {
 /// The status of a page that shows something that does not exist.
 pub(crate) fn answer_not_found() {
     #[cfg(feature = "ssr")]
-    if let Some(answer) = use_context::<crate::backend::Answer>() {
+    if let Some(answer) = use_context::<crate::backend::PageStatus>() {
         answer.not_found();
     }
 }

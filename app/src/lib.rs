@@ -65,20 +65,13 @@ mod task;
 
 mod past;
 
-mod lazy;
+mod router;
 
 use leptos::prelude::*;
 use leptos_meta::provide_meta_context;
-use leptos_router::{
-    components::{ParentRoute, Route, Router, Routes},
-    path,
-};
+use leptos_router::components::Router;
 
-use crate::{
-    layout::{Frame, NotFound},
-    lazy::{Machine, Other},
-    pages::domains::DomainsPage,
-};
+use crate::{layout::Frame, router::CurrentPage};
 
 #[cfg(feature = "hydrate")]
 pub use crate::store::feed::stream_worker;
@@ -133,7 +126,7 @@ pub fn shell() -> impl IntoView {
 #[cfg(feature = "hydrate")]
 pub fn hydrate() {
     wasm_bindgen_futures::spawn_local(async {
-        lazy::ready().await;
+        router::ready().await;
         // Who went back meanwhile is at another address than the one that was drawn.
         if drawn_at().is_none_or(|drawn| drawn == here()) {
             leptos::mount::hydrate_body(App);
@@ -160,32 +153,11 @@ fn here() -> String {
 pub fn App() -> impl IntoView {
     provide_meta_context();
     store::provide();
-    lazy::fetch_rest();
+    router::fetch_rest();
     view! {
         <Router base=routes::base()>
             <Frame>
-                <Routes fallback=NotFound transition=false>
-                    <Route path=path!("/") view=Other::Overview/>
-                    <Route path=path!("/vms") view=DomainsPage/>
-                    <ParentRoute path=path!("/vms/:host/:uuid") view=Machine::Frame>
-                        <Route path=path!("") view=Machine::Overview/>
-                        <Route path=path!("devices") view=Machine::Devices/>
-                        <Route path=path!("console") view=Machine::Console/>
-                        <Route path=path!("guest") view=Machine::Guest/>
-                        <Route path=path!("history") view=Machine::History/>
-                        <Route path=path!("xml") view=Machine::Definition/>
-                    </ParentRoute>
-                    <Route path=path!("/hosts") view=Other::Hosts/>
-                    <Route path=path!("/hosts/:host") view=Other::Host/>
-                    <Route path=path!("/storage/:host?/:id?") view=Other::Storage/>
-                    <Route path=path!("/networks/:host?/:id?") view=Other::Networks/>
-                    <Route path=path!("/tasks") view=Other::Tasks/>
-                    <Route path=path!("/tasks/:id") view=Other::Task/>
-                    <Route path=path!("/audit") view=Other::Audit/>
-                    <Route path=path!("/history/:part?") view=Other::History/>
-                    <Route path=path!("/confirm") view=Other::Confirm/>
-                    <Route path=path!("/account/:part?") view=Other::Account/>
-                </Routes>
+                <CurrentPage/>
             </Frame>
         </Router>
     }

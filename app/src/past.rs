@@ -16,7 +16,7 @@ mod words;
 use leptos::prelude::*;
 
 #[cfg(feature = "ssr")]
-pub(crate) use self::drawn::time;
+pub(crate) use self::drawn::{load, time};
 use crate::ui::served::served;
 
 /// Ranges of time that charts offer: the name in the address, the label, the length in

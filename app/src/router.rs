@@ -1,25 +1,31 @@
-//! The pages that a browser fetches when it first needs them, in two parts: those of one
-//! machine, and the others. The list of machines is not among them: it comes at once.
+//! Which view shows which page, and what each page reads beforehand.
 //!
-//! The server has all of them. What pages show is theirs; here is only how they come.
+//! The browser fetches pages when it first needs them, in two parts: those of one machine, and the
+//! others. The list of machines is not among them: it comes at once. The server has all of them.
 
 #![allow(unsafe_code, reason = "the macro that splits the module declares what it imports from the parts")]
 
+use futures_util::FutureExt;
 use leptos::{
     prelude::*,
     wasm_split::{SplitLoaderError, wasm_split},
 };
-use leptos_router::{ChooseView, hooks::use_location};
+use leptos_router::{
+    components::{FlatRoutes, Route},
+    hooks::{use_location, use_url},
+    location::Url,
+    path,
+};
+use model::DomainRef;
 
 use crate::{
     account::AccountPage,
+    layout::NotFound,
     pages::{
         audit::{AuditPage, HistoryPage},
         confirm::ConfirmPage,
-        domain::{
-            DomainPage, console::ConsoleTab, definition::DefinitionTab, devices::DevicesTab, guest::GuestTab,
-            history::HistoryTab, overview::OverviewTab,
-        },
+        domain::DomainPage,
+        domains::DomainsPage,
         host::HostPage,
         hosts::HostsPage,
         networks::NetworksPage,
@@ -27,81 +33,139 @@ use crate::{
         storage::StoragePage,
         tasks::{TaskPage, TasksPage},
     },
-    ui::controls::Empty,
+    routes::{Page, Tab},
+    ui::{controls::Empty, live::live},
+};
+#[cfg(feature = "ssr")]
+use crate::{
+    backend::{AccountsWish, Backend, Loaded, PastWish, Visit},
+    pages,
 };
 
-/// A page of one machine: the frame around its tabs, and the tabs.
-#[derive(Clone, Copy)]
-pub(crate) enum Machine {
-    Frame,
-    Overview,
-    Devices,
-    Console,
-    Guest,
-    History,
-    Definition,
-}
-
-/// Another page.
-#[derive(Clone, Copy)]
-pub(crate) enum Other {
-    Overview,
-    Hosts,
-    Host,
-    Storage,
-    Networks,
-    Tasks,
-    Task,
-    Audit,
-    History,
-    Confirm,
-    Account,
-}
-
-impl ChooseView for Machine {
-    async fn choose(self) -> AnyView {
-        machine(self).await.unwrap_or_else(|_| missing())
+/// The page at the address, and the one that comes after it.
+///
+/// The library's router follows links and keeps the history; which page an address is, `Page` says.
+#[component]
+pub(crate) fn CurrentPage() -> impl IntoView {
+    let here = use_url();
+    let view = move || view! { <Pages here/> };
+    view! {
+        <FlatRoutes fallback=NotFound transition=false>
+            <Route path=path!("/*any") view=view/>
+        </FlatRoutes>
     }
-
-    async fn preload(&self) {}
 }
 
-impl ChooseView for Other {
-    async fn choose(self) -> AnyView {
-        other(self).await.unwrap_or_else(|_| missing())
-    }
+/// Shows the page at an address once it has come.
+#[component]
+fn Pages(here: ReadSignal<Url>) -> impl IntoView {
+    let wanted = move || here.with(|url| Page::parse(url.path()));
+    let shown = RwSignal::new(untrack(wanted));
+    let url = StoredValue::new(ArcRwSignal::new(here.get_untracked()));
+    Effect::new(move |followed: Option<()>| {
+        let (page, at) = (wanted(), here.get());
+        if followed.is_none() {
+            return;
+        }
+        leptos::task::spawn_local(async move {
+            // What does not come is said where it would stand.
+            fetch(page.as_ref()).await;
+            if here.try_get_untracked().as_ref() != Some(&at) {
+                return;
+            }
+            let stays = shown.with_untracked(|before| frame(before.as_ref()) == frame(page.as_ref()));
+            if stays {
+                url.with_value(|url| url.set(at));
+            }
+            if shown.with_untracked(|before| *before != page) {
+                shown.set(page);
+            }
+        });
+    });
+    let tab = Memo::new(move |_| match shown.get() {
+        Some(Page::Vm(_, tab)) => tab,
+        _ => Tab::default(),
+    });
+    let framed = Memo::new(move |_| frame(shown.get().as_ref()));
+    live(move || {
+        // What a page asks of its address is its own: one that is left does not follow the next.
+        let own = ArcRwSignal::new(here.get_untracked());
+        url.set_value(own.clone());
+        provide_context(own);
+        view_of(framed.get(), tab)
+    })
+}
 
-    async fn preload(&self) {}
+/// A page without what may change while it stays: the tab of a machine.
+fn frame(page: Option<&Page>) -> Option<Page> {
+    match page? {
+        Page::Vm(id, _) => Some(Page::Vm(id.clone(), Tab::default())),
+        page => Some(page.clone()),
+    }
+}
+
+/// The view of a page whose part of the program is there.
+fn view_of(page: Option<Page>, tab: Memo<Tab>) -> AnyView {
+    let part = match page {
+        None => return view! { <NotFound/> }.into_any(),
+        Some(Page::Vms) => return view! { <DomainsPage/> }.into_any(),
+        Some(Page::Vm(id, _)) => machine(id, tab).now_or_never(),
+        Some(page) => other(page).now_or_never(),
+    };
+    part.and_then(Result::ok).unwrap_or_else(missing)
 }
 
 #[wasm_split(machine, wasm_split_path = ::leptos::wasm_split, preload(fetch_machine), fallible)]
-fn machine(page: Machine) -> Result<AnyView, SplitLoaderError> {
-    Ok(match page {
-        Machine::Frame => view! { <DomainPage/> }.into_any(),
-        Machine::Overview => view! { <OverviewTab/> }.into_any(),
-        Machine::Devices => view! { <DevicesTab/> }.into_any(),
-        Machine::Console => view! { <ConsoleTab/> }.into_any(),
-        Machine::Guest => view! { <GuestTab/> }.into_any(),
-        Machine::History => view! { <HistoryTab/> }.into_any(),
-        Machine::Definition => view! { <DefinitionTab/> }.into_any(),
-    })
+fn machine(id: DomainRef, tab: Memo<Tab>) -> Result<AnyView, SplitLoaderError> {
+    Ok(view! { <DomainPage id tab/> }.into_any())
 }
 
 #[wasm_split(other, wasm_split_path = ::leptos::wasm_split, preload(fetch_other), fallible)]
-fn other(page: Other) -> Result<AnyView, SplitLoaderError> {
+fn other(page: Page) -> Result<AnyView, SplitLoaderError> {
     Ok(match page {
-        Other::Overview => view! { <OverviewPage/> }.into_any(),
-        Other::Hosts => view! { <HostsPage/> }.into_any(),
-        Other::Host => view! { <HostPage/> }.into_any(),
-        Other::Storage => view! { <StoragePage/> }.into_any(),
-        Other::Networks => view! { <NetworksPage/> }.into_any(),
-        Other::Tasks => view! { <TasksPage/> }.into_any(),
-        Other::Task => view! { <TaskPage/> }.into_any(),
-        Other::Audit => view! { <AuditPage/> }.into_any(),
-        Other::History => view! { <HistoryPage/> }.into_any(),
-        Other::Confirm => view! { <ConfirmPage/> }.into_any(),
-        Other::Account => view! { <AccountPage/> }.into_any(),
+        Page::Overview => view! { <OverviewPage/> }.into_any(),
+        Page::Hosts => view! { <HostsPage/> }.into_any(),
+        Page::Host(id) => view! { <HostPage id/> }.into_any(),
+        Page::Storage | Page::NewPool | Page::Pool(_) => view! { <StoragePage page/> }.into_any(),
+        Page::Networks | Page::NewNetwork | Page::Network(_) => view! { <NetworksPage page/> }.into_any(),
+        Page::Tasks => view! { <TasksPage/> }.into_any(),
+        Page::Task(id) => view! { <TaskPage id/> }.into_any(),
+        Page::Audit => view! { <AuditPage/> }.into_any(),
+        Page::History | Page::Errors | Page::Replay => view! { <HistoryPage page/> }.into_any(),
+        Page::Confirm => view! { <ConfirmPage/> }.into_any(),
+        Page::Account | Page::Users | Page::Tokens | Page::Sessions => view! { <AccountPage page/> }.into_any(),
+        // They are in the other parts.
+        Page::Vms | Page::Vm(..) => view! { <NotFound/> }.into_any(),
     })
+}
+
+#[cfg(feature = "ssr")]
+impl Page {
+    /// Reads what the page shows and takes time to read; `query` is that of its address.
+    pub async fn load(&self, query: &str, backend: &dyn Backend, visit: &Visit) -> Loaded {
+        let past = async |wish| crate::past::load(backend, &wish, query).await;
+        let accounts = async |wish| crate::account::load(backend, wish, visit).await;
+        match self {
+            Self::Overview => past(PastWish::Recent).await,
+            Self::Vm(id, tab) => pages::domain::load(id, *tab, query, backend).await,
+            Self::Host(id) => pages::host::load(id, backend).await,
+            Self::Storage => pages::storage::load(None, backend).await,
+            Self::Pool(id) => pages::storage::load(Some(id), backend).await,
+            Self::Network(id) => pages::networks::load(id, backend).await,
+            Self::Tasks => past(PastWish::Tasks).await,
+            Self::Task(id) => past(PastWish::Task(*id)).await,
+            Self::Audit => past(PastWish::Audit).await,
+            Self::History => past(PastWish::History).await,
+            Self::Errors => past(PastWish::Errors).await,
+            Self::Replay => past(PastWish::Replay).await,
+            Self::Confirm => pages::confirm::load(query, backend).await,
+            Self::Account => accounts(AccountsWish::Own).await,
+            Self::Users => accounts(AccountsWish::Users).await,
+            Self::Tokens => accounts(AccountsWish::Tokens).await,
+            Self::Sessions => accounts(AccountsWish::Sessions).await,
+            Self::Vms | Self::Hosts | Self::NewPool | Self::Networks | Self::NewNetwork => Loaded::default(),
+        }
+    }
 }
 
 /// What stands there instead when it did not come.
@@ -109,7 +173,7 @@ fn missing() -> AnyView {
     let here = use_location();
     let again = move || format!("{}{}", here.pathname.get(), here.search.with(|words| question(words)));
     view! {
-        <Empty title="This page did not come">
+        <Empty title="This page failed to load">
             "The server may be away, or have been replaced by a newer one. "
             <a href=again rel="external">"Load the page again"</a>
         </Empty>
@@ -122,6 +186,15 @@ fn question(words: &str) -> String {
     if words.is_empty() { String::new() } else { format!("?{words}") }
 }
 
+/// Fetches the part of the program that a page is in; whether it is there now.
+async fn fetch(page: Option<&Page>) -> bool {
+    match page {
+        None | Some(Page::Vms) => true,
+        Some(Page::Vm(..)) => fetch_machine().await.is_ok(),
+        Some(_) => fetch_other().await.is_ok(),
+    }
+}
+
 /// Fetches what the page needs that the server has drawn: it is taken over in one go, before
 /// anything that happens can change what it is compared with.
 ///
@@ -130,12 +203,7 @@ fn question(words: &str) -> String {
 #[cfg(feature = "hydrate")]
 pub(crate) async fn ready() {
     let path = window().location().pathname().unwrap_or_default();
-    let come = match crate::routes::inner(&path).trim_end_matches('/').strip_prefix(crate::routes::VMS) {
-        Some("") => Ok(()),
-        Some(below) if below.starts_with('/') => fetch_machine().await,
-        _ => fetch_other().await,
-    };
-    come.expect("a part of the program comes");
+    assert!(fetch(Page::parse(&path).as_ref()).await, "a part of the program did not come");
 }
 
 /// Fetches the rest some moments after the page is live, so that pages are there at once when

@@ -1,11 +1,16 @@
 //! The only place where an address is spelled.
+//! Pages are in `page`; here are the rest, and what all addresses share.
 //!
 //! The constants are paths within Belvedere. Browsers find them with `at`, which puts the
 //! path in front below which a proxy shows it; the functions that make addresses do that.
 
+mod page;
+
 use std::sync::OnceLock;
 
 use model::{DomainRef, HostId, NetworkCommand, PoolCommand, RequestId};
+
+pub use self::page::{Page, Tab};
 
 static BASE: OnceLock<String> = OnceLock::new();
 
@@ -59,12 +64,9 @@ pub fn within<'a>(base: &str, address: &'a str) -> &'a str {
 /// Whether a path of Belvedere begins with this segment.
 #[cfg(feature = "ssr")]
 pub fn is_own(segment: &str) -> bool {
-    const OTHERS: [&str; 6] = ["api", "confirm", "events", "manage", "pkg", "setup"];
-    let pages = [
-        VMS, HOSTS, STORAGE, NETWORKS, TASKS, AUDIT, HISTORY, COMMANDS, RECONNECT, CANCEL, THEME, LOG_IN, LOG_OUT,
-        ACCOUNT,
-    ];
-    OTHERS.contains(&segment) || pages.iter().any(|page| page[1..] == *segment)
+    const OTHERS: [&str; 5] = ["api", "events", "manage", "pkg", "setup"];
+    let more = [COMMANDS, RECONNECT, CANCEL, THEME, LOG_IN, LOG_OUT];
+    OTHERS.contains(&segment) || more.iter().any(|path| path[1..] == *segment) || page::is_first_segment(segment)
 }
 
 /// The header of what an open page reads by itself: it keeps no session alive.
@@ -77,8 +79,12 @@ pub const VMS: &str = "/vms";
 pub const HOSTS: &str = "/hosts";
 /// All storage pools.
 pub const STORAGE: &str = "/storage";
+/// The form for a new pool.
+pub const NEW_POOL: &str = "/storage/new";
 /// All networks.
 pub const NETWORKS: &str = "/networks";
+/// The form for a new network.
+pub const NEW_NETWORK: &str = "/networks/new";
 /// What was done and is being done.
 pub const TASKS: &str = "/tasks";
 /// Who did what.
@@ -89,6 +95,8 @@ pub const HISTORY: &str = "/history";
 pub const ERRORS: &str = "/history/errors";
 /// What happened, step by step.
 pub const REPLAY: &str = "/history/replay";
+/// The question before something is lost.
+pub const CONFIRM: &str = "/confirm";
 /// Where forms with commands go.
 pub const COMMANDS: &str = "/commands";
 /// Where the wish to try a host again goes.
@@ -140,28 +148,32 @@ pub const ICON: &str = "/favicon.svg";
 
 /// One machine.
 pub fn vm(id: &DomainRef) -> String {
-    format!("{}/{}/{}", at(VMS), id.host, id.id)
+    vm_tab(id, Tab::Overview)
 }
 
-/// One host.
-pub fn host(id: &HostId) -> String {
-    format!("{}/{id}", at(HOSTS))
-}
-
-/// The host that the page at an address is about.
-#[cfg(any(feature = "ssr", test))]
-pub(crate) fn host_at(address: &str) -> Option<HostId> {
-    inner(address).split('?').next()?.trim_end_matches('/').strip_prefix(HOSTS)?.strip_prefix('/')?.parse().ok()
+/// A tab of one machine.
+pub fn vm_tab(id: &DomainRef, tab: Tab) -> String {
+    Page::Vm(id.clone(), tab).href()
 }
 
 /// One storage pool.
 pub fn pool(id: &DomainRef) -> String {
-    format!("{}/{}/{}", at(STORAGE), id.host, id.id)
+    Page::Pool(id.clone()).href()
 }
 
 /// One network.
 pub fn network(id: &DomainRef) -> String {
-    format!("{}/{}/{}", at(NETWORKS), id.host, id.id)
+    Page::Network(id.clone()).href()
+}
+
+/// One host.
+pub fn host(id: &HostId) -> String {
+    Page::Host(id.clone()).href()
+}
+
+/// One task.
+pub fn task(id: RequestId) -> String {
+    Page::Task(id).href()
 }
 
 /// The page of what a command of a kind is about.
@@ -175,48 +187,9 @@ pub fn object(kind: &str, id: &DomainRef) -> String {
     }
 }
 
-/// A page about pools or about networks.
-#[cfg(feature = "ssr")]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Shelf {
-    /// All of them.
-    All,
-    /// The form for a new one.
-    New,
-    /// One of them.
-    One(DomainRef),
-}
-
-/// Which of the pages below a path an address is.
-#[cfg(feature = "ssr")]
-pub(crate) fn shelf_at(address: &str, below: &str) -> Option<Shelf> {
-    let path = inner(address).split('?').next()?.trim_end_matches('/').strip_prefix(below)?;
-    match path {
-        "" => Some(Shelf::All),
-        "/new" => Some(Shelf::New),
-        one => one.strip_prefix('/')?.parse().ok().map(Shelf::One),
-    }
-}
-
 /// A machine's page with what it used in a range of time.
 pub fn vm_range(id: &DomainRef, range: &str) -> String {
     if range.is_empty() { vm(id) } else { format!("{}?range={range}", vm(id)) }
-}
-
-/// The machine whose first tab the page at an address shows.
-#[cfg(any(feature = "ssr", test))]
-pub(crate) fn vm_at(address: &str) -> Option<DomainRef> {
-    inner(address).split('?').next()?.trim_end_matches('/').strip_prefix(VMS)?.strip_prefix('/')?.parse().ok()
-}
-
-/// A tab of one machine; the empty name is the first one.
-pub fn vm_tab(id: &DomainRef, tab: &str) -> String {
-    if tab.is_empty() { vm(id) } else { format!("{}/{tab}", vm(id)) }
-}
-
-/// One task.
-pub fn task(id: RequestId) -> String {
-    format!("{}/{id}", at(TASKS))
 }
 
 /// Where the wish to end a task goes.
@@ -233,59 +206,12 @@ pub const API_JOURNAL: &str = "/api/v1/journal/check";
 /// All records as JSON lines.
 pub const AUDIT_EXPORT: &str = "/api/v1/audit.jsonl";
 
-/// The tab of a machine that shows what was done with it.
-pub const HISTORY_TAB: &str = "history";
-/// The tab of a machine that shows its definition.
-pub const DEFINITION_TAB: &str = "xml";
-
-/// The tab of a machine that shows what its guest says of itself.
-pub const GUEST_TAB: &str = "guest";
-
-/// The tab of a machine that shows its consoles.
-pub const CONSOLE_TAB: &str = "console";
 /// What names the console in the address of that tab.
 pub const CONSOLE_OF: &str = "show";
 
 /// One console of a machine.
 pub fn console(id: &DomainRef, name: &str) -> String {
-    format!("{}?{CONSOLE_OF}={}", vm_tab(id, CONSOLE_TAB), escape(name))
-}
-
-/// The machine whose tab of that name the page at an address shows.
-#[cfg(any(feature = "ssr", test))]
-pub(crate) fn tab_at(address: &str, tab: &str) -> Option<DomainRef> {
-    let path = inner(address).split('?').next()?.trim_end_matches('/');
-    path.strip_prefix(VMS)?.strip_prefix('/')?.strip_suffix(tab)?.strip_suffix('/')?.parse().ok()
-}
-
-/// What of the past the page at an address shows.
-#[cfg(any(feature = "ssr", test))]
-pub(crate) fn past_at(address: &str) -> Option<crate::backend::PastWish> {
-    use crate::backend::PastWish;
-    let path = inner(address).split('?').next()?.trim_end_matches('/');
-    let task = || path.strip_prefix(TASKS)?.strip_prefix('/')?.parse().ok().map(PastWish::Task);
-    match path {
-        TASKS => Some(PastWish::Tasks),
-        AUDIT => Some(PastWish::Audit),
-        "" => Some(PastWish::Recent),
-        HISTORY => Some(PastWish::History),
-        ERRORS => Some(PastWish::Errors),
-        REPLAY => Some(PastWish::Replay),
-        _ => task().or_else(|| tab_at(address, HISTORY_TAB).map(PastWish::Machine)),
-    }
-}
-
-/// What of the accounts the page at an address shows.
-#[cfg(any(feature = "ssr", test))]
-pub(crate) fn accounts_at(address: &str) -> Option<crate::backend::AccountsWish> {
-    use crate::backend::AccountsWish;
-    match inner(address).split('?').next()?.trim_end_matches('/') {
-        ACCOUNT => Some(AccountsWish::Own),
-        USERS => Some(AccountsWish::Users),
-        TOKENS => Some(AccountsWish::Tokens),
-        SESSIONS => Some(AccountsWish::Sessions),
-        _ => None,
-    }
+    format!("{}?{CONSOLE_OF}={}", vm_tab(id, Tab::Console), escape(name))
 }
 
 /// The page that asks who somebody is and leads on to another one.
@@ -349,12 +275,13 @@ pub fn confirm(kind: &str, targets: &[DomainRef], back: &str, fields: &[(&str, &
     let targets: Vec<String> = targets.iter().map(DomainRef::to_string).collect();
     let fields: String =
         fields.iter().map(|(name, value)| format!("&{FIELD}{}={}", escape(name), escape(value))).collect();
-    at(&format!("/confirm?do={kind}&on={}&back={}{fields}", targets.join(","), escape(back)))
+    at(&format!("{CONFIRM}?do={kind}&on={}&back={}{fields}", targets.join(","), escape(back)))
 }
 
-/// The pool that the question at an address is about, where all that it holds would go with it.
-pub fn pool_to_empty(address: &str) -> Option<DomainRef> {
-    let query = address.strip_prefix(&at("/confirm?"))?;
+/// The pool that a question is about, by the query of its address, where all that it holds would go
+/// with it.
+#[cfg(any(feature = "ssr", test))]
+pub(crate) fn pool_to_empty(query: &str) -> Option<DomainRef> {
     let value = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
     let whole = value("do") == Some("deletePool") && value("field-content").is_some();
     value("on").filter(|_| whole)?.parse().ok()
@@ -376,6 +303,13 @@ pub fn with_results(back: &str, ids: &[RequestId]) -> String {
 /// Whether an address leads back to this server and nowhere else.
 pub fn is_local(address: &str) -> bool {
     address.starts_with('/') && !address.starts_with("//") && !address.contains(|c: char| c == '\\' || c.is_control())
+}
+
+/// The value of a name in a query, the first one.
+#[cfg(feature = "ssr")]
+pub(crate) fn value_of(query: &str, name: &str) -> Option<String> {
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
 /// A text as it may stand in a query (RFC 3986, 2.1).
@@ -414,15 +348,6 @@ mod tests {
         let id: RequestId = "9d5815f3-0942-43f7-bd25-8c0cb4800b49".parse().expect("an id");
         let there = with_results("/vms?q=a&result=old&host=b", &[id]);
         assert_eq!(there, "/vms?q=a&host=b&result=9d5815f3-0942-43f7-bd25-8c0cb4800b49");
-    }
-
-    #[test]
-    fn the_address_of_a_definition_names_its_machine() {
-        let id: DomainRef = "atlas/9d5815f3-0942-43f7-bd25-8c0cb4800b49".parse().expect("a machine");
-        let tab = vm_tab(&id, DEFINITION_TAB);
-        assert_eq!(tab_at(&format!("{tab}?result=x"), DEFINITION_TAB), Some(id.clone()));
-        assert_eq!(tab_at(&vm_tab(&id, "devices"), DEFINITION_TAB), None);
-        assert_eq!(tab_at("/vms/atlas/nonsense/xml", DEFINITION_TAB), None);
     }
 
     #[test]

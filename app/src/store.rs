@@ -121,7 +121,9 @@ impl Initial {
         let (mut stats, hosts) = backend.stats();
         // The page of a machine begins with what it used until now.
         let url = use_context::<leptos_router::location::RequestUrl>();
-        if let Some(id) = url.and_then(|url| crate::routes::vm_at(url.as_ref())) {
+        if let Some(crate::routes::Page::Vm(id, crate::routes::Tab::Overview)) =
+            url.and_then(|url| crate::routes::Page::parse(url.as_ref()))
+        {
             stats.splice(0..0, backend.recent(&id));
         }
         // Whoever is not known sees what the least may.

@@ -24,7 +24,7 @@ test("a page whose part does not come says so, and what to do", async ({ page, d
   await page.goto(`${demo.url}/vms`);
   await live(page);
   await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: /^Hosts/ }).click();
-  await expect(page.getByRole("heading", { name: "This page did not come" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: "This page failed to load" })).toBeVisible();
   await page.unroute(part);
   await page.getByRole("link", { name: "Load the page again" }).click();
   await expect(page.getByRole("heading", { name: "Hosts", level: 1 })).toBeVisible();

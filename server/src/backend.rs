@@ -19,12 +19,9 @@ use std::{
 use app::backend::{Accounts, AccountsWish, Done, Visit};
 use hypervisor::{HostConfig, Hypervisor, LastStates, Sink};
 use model::{
-    Command, CommandRequest, Domain, DomainCommand, DomainRef, Event, Fault, FaultKind, HostId, HostInventory,
-    HostStats, Network, Origin, Receipt, RequestId, Task, VmStats,
-    command::SyncTime,
-    domain::GuestDetails,
-    hardware::Hardware,
-    network::Lease,
+    Command, CommandRequest, Domain, DomainRef, Event, Fault, HostId, HostInventory, HostStats, ObjectKind, ObjectRef,
+    Origin, Receipt, RequestId, Task, VmStats,
+    query::{Answer, Question},
     stats::{LATEST, Sweep, Usage},
 };
 use tokio::{task::JoinSet, time::timeout};
@@ -55,11 +52,8 @@ pub struct Backend {
     pub(crate) journal: Arc<Journal>,
     /// What machines used lately.
     pub(crate) history: Arc<History>,
-    /// What guests said a moment ago, and which leases there were.
-    guests: Recent<DomainRef, GuestDetails>,
-    leases: Recent<DomainRef, Vec<Lease>>,
-    /// And what hosts are made of.
-    hardware: Recent<(HostId, u64), Hardware>,
+    /// What was answered a moment ago, by the object, the question and the state of the host.
+    answers: Recent<(ObjectRef, Question, u64), Answer>,
     /// Uploads that wait for their content.
     pub(crate) uploads: Uploads,
     /// What fetches files for them.
@@ -150,9 +144,7 @@ impl Backend {
             tasks,
             journal,
             history,
-            guests: Recent::default(),
-            leases: Recent::default(),
-            hardware: Recent::default(),
+            answers: Recent::default(),
             uploads: Uploads::default(),
             fetcher,
             consoles: Arc::default(),
@@ -356,13 +348,13 @@ impl Backend {
         let (host, name) = self.machine(id)?;
         let note = Note::of("passwordsRead", &format!("{name} on {}", id.host), origin.clone());
         self.journal.accounts.write(move |connection| accounts::note(connection, &note)).await?;
-        host.definition(id.id, &name, true).await
+        host.definition_with_secrets(id.id, &name).await
     }
 
     /// The host of a machine, and its name.
     fn machine(&self, id: &DomainRef) -> Result<(&Hypervisor, String), Fault> {
         let name = self.feed.snapshot().hosts.domain(id).map(|domain| domain.name.clone());
-        let name = name.ok_or_else(|| Fault::new(FaultKind::NotFound, format!("There is no machine {id}")))?;
+        let name = name.ok_or_else(|| ObjectRef::new(ObjectKind::Domain, id).missing())?;
         Ok((self.hosts.get(&id.host).ok_or_else(|| no_host(&id.host))?, name))
     }
 
@@ -410,82 +402,23 @@ impl Backend {
         Some(Done { name: record.intent.name.clone(), command: record.intent.command.clone(), outcome })
     }
 
-    /// A machine's definition as libvirt writes it, without secrets.
+    /// The answer to a question about an object.
     ///
     /// # Errors
-    /// When there is no such machine, or libvirt does not give it.
-    pub(crate) async fn definition(&self, id: &DomainRef) -> Result<String, Fault> {
-        let (host, name) = self.machine(id)?;
-        host.definition(id.id, &name, false).await
-    }
-
-    /// What the guest of a machine says of itself.
-    ///
-    /// # Errors
-    /// When there is no such machine, or nobody in it answers.
-    pub(crate) async fn guest(&self, id: &DomainRef) -> Result<GuestDetails, Fault> {
-        let (host, name) = self.machine(id)?;
-        self.may_ask_agent(id)?;
-        let asked = self.guests.get(id, || host.guest_details(id.id, &name));
-        asked.await
-    }
-
-    /// The keys with which somebody may log in to the guest of a machine.
-    ///
-    /// # Errors
-    /// When there is no such machine or user, or nobody in it answers.
-    pub(crate) async fn ssh_keys(&self, id: &DomainRef, user: &str) -> Result<Vec<String>, Fault> {
-        let (host, name) = self.machine(id)?;
-        self.may_ask_agent(id)?;
-        host.ssh_keys(id.id, &name, user).await
-    }
-
-    /// Whether the agent of a machine can be asked: the same that forbids what only it can do.
-    fn may_ask_agent(&self, id: &DomainRef) -> Result<(), Fault> {
+    /// When there is no such object, it cannot be asked now, or libvirt does not answer.
+    pub(crate) async fn ask(&self, on: &ObjectRef, question: Question) -> Result<Answer, Fault> {
         let hosts = self.feed.snapshot().hosts;
-        let host = hosts.hosts.get(&id.host).ok_or_else(|| no_host(&id.host))?;
-        Command::Domain(DomainCommand::SyncTime(SyncTime {})).check(host, id.id, None)
-    }
-
-    /// What a host is made of, with who has its devices.
-    ///
-    /// # Errors
-    /// When there is no such host, or libvirt does not tell.
-    pub(crate) async fn hardware(&self, id: &HostId) -> Result<Hardware, Fault> {
-        let host = self.hosts.get(id).ok_or_else(|| no_host(id))?;
-        let hosts = self.feed.snapshot().hosts;
-        let known = hosts.hosts.get(id).ok_or_else(|| no_host(id))?;
-        // What was read before its devices changed is not fresh.
-        self.hardware.get(&(id.clone(), host.device_changes()), || host.hardware(known)).await
-    }
-
-    /// What the DHCP server of a network has given away.
-    ///
-    /// # Errors
-    /// When there is no such network, or libvirt does not tell.
-    pub(crate) async fn leases(&self, id: &DomainRef) -> Result<Vec<Lease>, Fault> {
-        let (host, network) = self.network(id)?;
-        if !network.active {
-            return Ok(Vec::new());
+        let known = hosts.hosts.get(&on.host).filter(|known| known.name_of(on.kind, on.id).is_some());
+        let (known, host) = known.zip(self.hosts.get(&on.host)).ok_or_else(|| on.missing())?;
+        question.check(known, on.id)?;
+        if let Some(answer) = question.known(known, on.id) {
+            return Ok(answer);
         }
-        self.leases.get(id, || host.leases(id.id, &network.name)).await
-    }
-
-    /// A network's definition as libvirt keeps it.
-    ///
-    /// # Errors
-    /// When there is no such network, or libvirt does not give it.
-    pub(crate) async fn network_definition(&self, id: &DomainRef) -> Result<String, Fault> {
-        let (host, network) = self.network(id)?;
-        host.network_definition(id.id, &network.name).await
-    }
-
-    /// A network with its host.
-    fn network(&self, id: &DomainRef) -> Result<(&Hypervisor, Arc<Network>), Fault> {
-        let hosts = self.feed.snapshot().hosts;
-        let network = hosts.hosts.get(&id.host).and_then(|host| host.networks.get(&id.id)).cloned();
-        let missing = || Fault::new(FaultKind::NotFound, format!("There is no network {id}"));
-        Ok((self.hosts.get(&id.host).ok_or_else(missing)?, network.ok_or_else(missing)?))
+        let ask = || host.ask(known, on, question.clone());
+        if !question.about().kept {
+            return ask().await;
+        }
+        self.answers.get(&(on.clone(), question.clone(), host.generation()), ask).await
     }
 
     /// What a page about accounts shows.
@@ -499,7 +432,7 @@ impl Backend {
 }
 
 fn no_host(id: &HostId) -> Fault {
-    Fault::new(FaultKind::NotFound, format!("There is no host {id}")).with_next("See the list of hosts")
+    ObjectRef::host(id).missing()
 }
 
 /// Longest name that a browser may give its session or tab.

@@ -4,14 +4,15 @@
 
 mod api;
 mod assets;
+mod authorize;
 pub(crate) mod connection;
 mod consoles;
 mod content;
-mod door;
 mod events;
 mod forms;
 mod guard;
 pub(crate) mod held;
+mod login;
 mod manage;
 mod metrics;
 mod origin;
@@ -20,6 +21,7 @@ mod past;
 #[cfg(feature = "oidc")]
 mod provider;
 mod reports;
+mod table;
 pub(crate) mod takeover;
 mod trace;
 
@@ -32,9 +34,13 @@ use axum::{
     http::{StatusCode, Uri},
     middleware,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing,
 };
-use model::{DomainRef, Fault, FaultKind};
+use model::{
+    DomainRef, Fault, FaultKind,
+    Permission::{ManageAccounts, Operate, OwnAccount, ReadAudit, ReadSecrets, View},
+    query,
+};
 use tower::ServiceExt;
 use tower_http::{
     CompressionLevel,
@@ -45,7 +51,12 @@ use tower_http::{
 };
 
 pub(crate) use self::assets::Assets;
-use self::{door::Door, guard::Guard, pages::Pages};
+use self::{
+    guard::Guard,
+    login::Door,
+    pages::Pages,
+    table::{Table, get, post, put},
+};
 use crate::{
     Backend,
     auth::{Asking, Auth},
@@ -76,29 +87,37 @@ pub(crate) fn router(
     let doors = Arc::new(origin::Doors { behind_proxy: config.behind_proxy, trusted });
     let auth = Arc::new(Auth::new(backend.clone(), config, asking, set_up));
     let door = Arc::new(Door::new(auth, assets.names.clone(), config));
-    let answers = answers()
+    let (answers, a) = answers().split();
+    let (files, b) = assets::table(&assets).split();
+    let (sign_in, c) = sign_in().split();
+    let (streams, d) = streams().split();
+    let (consoles, e) = consoles().split();
+    let (contents, f) = contents().split();
+    let decisions = Arc::new(a.and(b).and(c).and(d).and(e).and(f));
+    let answers = answers
         .with_state(backend.clone())
         .layer(Extension(assets.names.clone()))
+        .layer(Extension(Arc::new(reports::Reports::default())))
         // For browsers.
-        .merge(assets::routes(&assets))
-        .merge(doorway().with_state(door.clone()))
+        .merge(files)
+        .merge(sign_in.with_state(door.clone()))
         .layer(Extension(pages.clone()))
-        .fallback(get(pages::render).with_state(pages))
+        .fallback(routing::get(pages::render).with_state(pages))
         .layer(CatchPanicLayer::custom(panicked))
         // A third less than one step below, which the library would take, for the same time.
         .layer(CompressionLayer::new().quality(CompressionLevel::Precise(5)))
         // Of a body that comes drop by drop, too.
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, ANSWER_WITHIN));
     // A stream is never compressed, so it does not carry the room for it, either.
-    let streams = Router::new().route("/events", get(events::stream)).with_state(backend.clone());
-    let consoles = Router::new().route("/api/v1/consoles", get(consoles::open).post(consoles::ticket));
+    let endless = streams.with_state(backend.clone()).merge(consoles);
+    let contents = contents.layer(RequestBodyLimitLayer::new(content::MAX_PIECE));
     let all = answers
-        .merge(streams.merge(consoles).layer(CatchPanicLayer::custom(panicked)))
+        .merge(endless.layer(CatchPanicLayer::custom(panicked)))
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
-        .merge(contents().with_state(backend.clone()).layer(CatchPanicLayer::custom(panicked)))
+        .merge(contents.with_state(backend.clone()).layer(CatchPanicLayer::custom(panicked)))
         // The outermost layer stands last.
         .layer(middleware::from_fn_with_state(doors, origin::note))
-        .layer(middleware::from_fn_with_state(door, door::check))
+        .layer(middleware::from_fn_with_state((door, decisions), authorize::check))
         .layer(middleware::from_fn_with_state(guard, guard::check))
         .layer(RequestBodyTimeoutLayer::new(BODY_WITHIN))
         .layer(middleware::from_fn_with_state(matches!(config.tls, Tls::Files { .. }), guard::headers))
@@ -124,69 +143,85 @@ fn without_base(mut request: Request) -> Request {
     request
 }
 
-/// Coming in and going, and what people do with accounts.
-fn doorway() -> Router<Arc<Door>> {
-    let doorway = Router::new()
-        .route("/login", get(door::log_in_page).post(door::log_in))
-        .route("/login/code", post(door::log_in_by_code))
-        .route("/login/{secret}", get(door::link_page).post(door::log_in_by_link))
-        .route("/setup/{secret}", get(door::set_up_page).post(door::set_up))
-        .route("/logout", post(door::log_out))
-        .route("/manage/password", post(manage::password))
-        .route("/manage/factor", post(manage::factor))
-        .route("/manage/sessions", post(manage::sessions))
-        .route("/manage/users", post(manage::users))
-        .route("/manage/tokens", post(manage::tokens))
-        .route("/manage/definition", post(manage::definition));
+/// Signing in and out, and what people do with accounts.
+fn sign_in() -> Table<Arc<Door>> {
+    let table = Table::new([
+        get("/login", login::log_in_page).public(),
+        post("/login", login::log_in).public(),
+        post("/login/code", login::log_in_by_code).public(),
+        get("/login/{secret}", login::link_page).public(),
+        post("/login/{secret}", login::log_in_by_link).public(),
+        get("/setup/{secret}", login::set_up_page).public(),
+        post("/setup/{secret}", login::set_up).public(),
+        post("/logout", login::log_out).public(),
+        post("/manage/password", manage::password).needs(OwnAccount),
+        post("/manage/factor", manage::factor).needs(OwnAccount),
+        post("/manage/sessions", manage::sessions).needs(OwnAccount),
+        post("/manage/users", manage::users).needs(ManageAccounts),
+        post("/manage/tokens", manage::tokens).needs(ManageAccounts),
+        post("/manage/definition", manage::definition).needs(ReadSecrets),
+    ]);
     #[cfg(feature = "oidc")]
-    let doorway =
-        doorway.route("/login/provider", get(provider::begin)).route("/login/provider/back", get(provider::back));
-    doorway
+    let table = table
+        .with(get("/login/provider", provider::begin).public())
+        .with(get("/login/provider/back", provider::back).public());
+    table
+}
+
+/// The stream of events.
+fn streams() -> Table<Arc<Backend>> {
+    Table::new([get("/events", events::stream).needs(View)])
+}
+
+/// Consoles: tickets, and what they open.
+fn consoles() -> Table<()> {
+    let path = "/api/v1/consoles";
+    Table::new([get(path, consoles::open).needs(Operate), post(path, consoles::ticket).needs(Operate)])
 }
 
 /// The content of volumes, which is larger than anything else and takes its time.
-fn contents() -> Router<Arc<Backend>> {
-    Router::new()
-        .route("/api/v1/uploads/{id}", get(content::offset).put(content::piece))
-        .route("/api/v1/pools/{host}/{uuid}/content", get(content::download))
-        .layer(RequestBodyLimitLayer::new(content::MAX_PIECE))
+fn contents() -> Table<Arc<Backend>> {
+    Table::new([
+        get("/api/v1/uploads/{id}", content::offset).needs(Operate),
+        put("/api/v1/uploads/{id}", content::piece).needs(Operate),
+        // What lies in a volume is read by those who may use it.
+        get("/api/v1/pools/{host}/{uuid}/content", content::download).needs(Operate),
+    ])
 }
 
-/// What is answered of the hosts.
-fn answers() -> Router<Arc<Backend>> {
-    Router::new()
-        // For programs and for our own client.
-        .route("/api/v1/inventory", get(api::inventory))
-        .route("/api/v1/commands", post(api::command))
-        .route("/api/v1/batches", post(api::batch))
-        .route("/api/v1/tasks", get(past::tasks))
-        .route("/api/v1/tasks/{id}", get(past::task))
-        .route("/api/v1/tasks/{id}/cancel", post(past::cancel))
-        .route("/api/v1/audit", get(past::audit))
-        .route("/api/v1/audit.jsonl", get(past::export))
-        .route("/api/v1/events", get(past::events))
-        .route("/api/v1/stats", get(past::trends))
-        .route("/api/v1/stats/{host}/{uuid}", get(past::stats))
-        .route("/api/v1/journal/check", post(api::check_journal))
-        .route("/api/v1/hosts/{host}/reconnect", post(api::reconnect))
-        .route("/api/v1/domains/{host}/{uuid}/definition", get(api::definition))
-        .route("/api/v1/domains/{host}/{uuid}/guest", get(api::guest))
-        .route("/api/v1/domains/{host}/{uuid}/ssh-keys", get(api::ssh_keys))
-        .route("/api/v1/pools/{host}/{uuid}/volumes", get(api::volumes))
-        .route("/api/v1/hosts/{host}/hardware", get(api::hardware))
-        .route("/api/v1/networks/{host}/{uuid}/leases", get(api::leases))
-        .route("/api/v1/networks/{host}/{uuid}/definition", get(api::network_definition))
-        .route("/api/{*unknown}", get(api::unknown).post(api::unknown))
-        .route("/api/v1/reports", post(reports::report).with_state(Arc::new(reports::Reports::default())))
-        // For forms.
-        .route("/commands", post(forms::form))
-        .route("/cancel", post(past::cancel_form))
-        .route("/reconnect", post(api::reconnect_form))
-        .route("/theme", post(api::theme))
-        // For those who watch the server.
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(api::ready))
-        .route("/metrics", get(metrics::metrics))
+/// What is answered of the hosts: for programs and our own client, for forms, and for those who
+/// watch the server.
+fn answers() -> Table<Arc<Backend>> {
+    let table = Table::new([
+        get("/api/v1/inventory", api::inventory).needs(View),
+        post("/api/v1/commands", api::command).needs(Operate),
+        post("/api/v1/batches", api::batch).needs(Operate),
+        get("/api/v1/tasks", past::tasks).needs(View),
+        get("/api/v1/tasks/{id}", past::task).needs(View),
+        post("/api/v1/tasks/{id}/cancel", past::cancel).needs(Operate),
+        get("/api/v1/audit", past::audit).needs(ReadAudit),
+        get("/api/v1/audit.jsonl", past::export).needs(ReadAudit),
+        get("/api/v1/events", past::events).needs(View),
+        get("/api/v1/stats", past::trends).needs(View),
+        get("/api/v1/stats/{host}/{uuid}", past::stats).needs(View),
+        post("/api/v1/journal/check", api::check_journal).needs(Operate),
+        post("/api/v1/hosts/{host}/reconnect", api::reconnect).needs(Operate),
+        // What browsers complain of.
+        post("/api/v1/reports", reports::report).needs(View),
+        get("/api/{*unknown}", api::unknown).needs(View),
+        post("/api/{*unknown}", api::unknown).needs(View),
+        post("/commands", forms::form).needs(Operate),
+        post("/cancel", past::cancel_form).needs(Operate),
+        post("/reconnect", api::reconnect_form).needs(Operate),
+        post("/theme", api::theme).public(),
+        get("/healthz", async || "ok\n").public(),
+        get("/readyz", api::ready).public(),
+        get("/metrics", metrics::metrics).needs_all(View),
+    ]);
+    query::ALL.iter().fold(table, |table, about| {
+        let ask = async move |sight, on, fields| api::ask(about, sight, on, fields).await;
+        table.with(get(about.path(), ask).needs(about.permission))
+    })
 }
 
 /// A panic in one request is that request's alone; its text stays in the log.
@@ -229,5 +264,19 @@ impl IntoResponse for Failed {
 impl From<Fault> for Failed {
     fn from(fault: Fault) -> Self {
         Self(fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_has_a_decision() {
+        let (_, decisions) = answers().split();
+        let more = [sign_in().split().1, streams().split().1, consoles().split().1, contents().split().1];
+        let decisions = more.into_iter().fold(decisions, table::Decisions::and);
+        let (undecided, all) = decisions.undecided();
+        assert!(undecided.is_empty() && all > 40, "closed to everybody: {undecided:?} of {all}");
     }
 }

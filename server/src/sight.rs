@@ -9,17 +9,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use app::backend::{Accounts, AccountsWish, Backend as Interface, Done, Past, PastWish, Visit};
 use async_trait::async_trait;
 use model::{
-    Command, DomainRef, Event, Fault, FaultKind, HostId, HostStats, Inventory, Origin, Permission, RequestId, Task,
-    Viewer, VmStats, Volume,
-    domain::GuestDetails,
+    Command, DomainRef, Event, Fault, FaultKind, HostId, HostStats, Inventory, ObjectKind, ObjectRef, Origin,
+    Permission, RequestId, Task, Viewer, VmStats,
     event::Change,
-    hardware::Hardware,
     inventory::Snapshot,
-    network::Lease,
+    query::{Answer, Question},
     stats::{Trend, Usage},
     storage::User,
 };
-use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
@@ -68,26 +65,30 @@ impl Sight {
         host.is_some_and(|host| self.sees(hosts, &DomainRef { host, id }))
     }
 
-    /// What is not seen is not there.
+    /// What is not seen is not there: a machine by its tags, what is around machines only by those
+    /// who see all of its host.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub(crate) fn object(&self, on: &ObjectRef) -> Result<(), Fault> {
+        let scope = &self.viewer.scope;
+        let seen = match on.kind {
+            ObjectKind::Domain => {
+                let id = DomainRef { host: on.host.clone(), id: on.id };
+                scope.is_everything() || self.sees(&self.backend.feed().snapshot().hosts, &id)
+            }
+            ObjectKind::Pool | ObjectKind::Network => scope.sees_all_of(&on.host),
+            ObjectKind::Host => scope.sees_host(&on.host),
+        };
+        if seen { Ok(()) } else { Err(on.missing()) }
+    }
+
+    /// Whether a machine is seen.
     ///
     /// # Errors
     /// `NotFound`.
     pub(crate) fn machine(&self, id: &DomainRef) -> Result<(), Fault> {
-        if self.viewer.scope.is_everything() || self.sees(&self.backend.feed().snapshot().hosts, id) {
-            return Ok(());
-        }
-        Err(Fault::new(FaultKind::NotFound, format!("There is no machine {id}")).with_next("Look at the list"))
-    }
-
-    /// The same for what is around machines: it tells of all of a host.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub(crate) fn around(&self, id: &DomainRef, what: &str) -> Result<(), Fault> {
-        if self.viewer.scope.sees_all_of(&id.host) {
-            return Ok(());
-        }
-        Err(Fault::new(FaultKind::NotFound, format!("There is no {what} {id}")).with_next("Look at the list"))
+        self.object(&ObjectRef::new(ObjectKind::Domain, id))
     }
 
     /// The same for what a command is about, if it may be asked for at all.
@@ -96,22 +97,15 @@ impl Sight {
     /// `NotFound`, or `NotAllowed`.
     pub(crate) fn target(&self, command: &Command, id: &DomainRef) -> Result<(), Fault> {
         self.viewer.role.may(command.permission())?;
-        match command {
-            Command::Domain(_) => self.machine(id),
-            Command::Pool(_) => self.around(id, "storage pool"),
-            Command::Network(_) => self.around(id, "network"),
-        }
+        self.object(&ObjectRef::new(command.object(), id))
     }
 
-    /// The same for a host.
+    /// Whether a host is seen.
     ///
     /// # Errors
     /// `NotFound`.
     pub(crate) fn host(&self, id: &HostId) -> Result<(), Fault> {
-        if self.viewer.scope.sees_host(id) {
-            return Ok(());
-        }
-        Err(Fault::new(FaultKind::NotFound, format!("There is no host {id}")).with_next("See the list of hosts"))
+        self.object(&ObjectRef::host(id))
     }
 
     fn sees_task(&self, hosts: &Inventory, task: &Task) -> bool {
@@ -184,19 +178,6 @@ impl Eyes for Now {
     }
 }
 
-impl Sight {
-    /// The keys with which somebody may log in to the guest of a machine, for those who may
-    /// change them.
-    ///
-    /// # Errors
-    /// When one may not, there is no such machine or user, or nobody in it answers.
-    pub(crate) async fn keys_of(&self, id: &DomainRef, user: &str) -> Result<Vec<String>, Fault> {
-        self.viewer.role.may(Permission::Operate)?;
-        self.machine(id)?;
-        self.backend.ssh_keys(id, user).await
-    }
-}
-
 #[async_trait]
 impl Interface for Sight {
     fn snapshot(&self) -> Snapshot {
@@ -231,56 +212,20 @@ impl Interface for Sight {
         seen.then(|| self.backend.done(id)).flatten()
     }
 
-    async fn definition(&self, id: &DomainRef) -> Result<String, Fault> {
-        self.machine(id)?;
-        self.backend.definition(id).await
-    }
-
-    async fn guest(&self, id: &DomainRef) -> Result<GuestDetails, Fault> {
-        self.machine(id)?;
-        self.backend.guest(id).await
-    }
-
-    async fn ssh_keys(&self, id: &DomainRef, query: &str) -> Result<Option<Vec<String>>, Fault> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Asked {
-            keys_of: Option<String>,
-        }
-        let Ok(Asked { keys_of: Some(user) }) = serde_urlencoded::from_str(query) else { return Ok(None) };
-        self.keys_of(id, &user).await.map(Some)
-    }
-
-    async fn hardware(&self, id: &HostId) -> Result<Hardware, Fault> {
-        self.host(id)?;
-        let mut hardware = self.backend.hardware(id).await?;
-        if !self.viewer.scope.sees_all_of(id) {
+    async fn ask(&self, on: &ObjectRef, question: Question) -> Result<Answer, Fault> {
+        self.viewer.role.may(question.about().permission)?;
+        self.object(on)?;
+        let mut answer = self.backend.ask(on, question).await?;
+        if !self.viewer.scope.sees_all_of(&on.host) {
             let hosts = self.backend.feed().snapshot().hosts;
-            let seen = |vm: Uuid| self.sees(&hosts, &DomainRef { host: id.clone(), id: vm });
-            let devices = hardware.devices.iter_mut().flatten();
-            devices.for_each(|device| device.users.retain(|user| seen(user.vm_id)));
+            answer.narrow(&|vm| self.sees(&hosts, &DomainRef { host: on.host.clone(), id: vm }));
         }
-        Ok(hardware)
-    }
-
-    async fn volumes(&self, pool: &DomainRef) -> Result<Vec<Volume>, Fault> {
-        self.around(pool, "storage pool")?;
-        self.backend.volumes(pool).await
+        Ok(answer)
     }
 
     async fn users_of_pools(&self, one: Option<&DomainRef>) -> BTreeMap<DomainRef, Vec<User>> {
         let sees = |pool: &DomainRef| self.viewer.scope.sees_all_of(&pool.host);
         self.backend.users_of_pools(|pool| sees(pool) && one.is_none_or(|one| one == pool)).await
-    }
-
-    async fn network_definition(&self, network: &DomainRef) -> Result<String, Fault> {
-        self.around(network, "network")?;
-        self.backend.network_definition(network).await
-    }
-
-    async fn leases(&self, network: &DomainRef) -> Result<Vec<Lease>, Fault> {
-        self.around(network, "network")?;
-        self.backend.leases(network).await
     }
 
     async fn past(&self, wish: &PastWish, query: &str) -> Result<Past, Fault> {
@@ -297,6 +242,12 @@ impl Interface for Sight {
         let eyes = self.eyes();
         let _turn = self.turn().await?;
         let mut past = past::for_page(&self.backend, wish, query, &eyes).await?;
+        if self.viewer.role.may(Permission::ReadAudit).is_err() {
+            // Where people were is for those who read the records.
+            for record in &mut past.records {
+                (record.origin.address, record.origin.session, record.origin.tab) = (None, None, None);
+            }
+        }
         if !eyes.see_all() {
             // Tasks were looked at above; a machine's own page also reads what is no longer its.
             past.events.retain(|event| eyes.see_event(&event.kind, &event.data));

@@ -23,7 +23,7 @@ pub use self::{
     secret::{Address, Secret},
     verb::{About, Field, Hindrance, Input, Lane, Verb},
 };
-use crate::{DomainRef, Fault, FaultKind, HostId, HostInventory, Permission, RequestId};
+use crate::{DomainRef, Fault, FaultKind, HostId, HostInventory, ObjectKind, Permission, RequestId};
 
 /// What can be asked of an object of a host; on the wire its kind says of which.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -156,6 +156,15 @@ impl Command {
             Self::Domain(command) => command.typed(name),
             Self::Pool(command) => command.typed(name),
             Self::Network(command) => command.typed(name),
+        }
+    }
+
+    /// What kind of object it is about.
+    pub fn object(&self) -> ObjectKind {
+        match self {
+            Self::Domain(_) => ObjectKind::Domain,
+            Self::Pool(_) => ObjectKind::Pool,
+            Self::Network(_) => ObjectKind::Network,
         }
     }
 

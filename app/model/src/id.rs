@@ -7,7 +7,7 @@ use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::natural;
+use crate::{Fault, FaultKind, natural};
 
 /// A short name of a host, chosen by whoever configured it: 1 to 63 letters,
 /// digits, `-`, `_` or `.`, starting with a letter or digit, so that it can
@@ -82,6 +82,80 @@ impl FromStr for DomainRef {
             host: host.parse()?,
             id: id.parse().map_err(|_| format!("\"{}\" is not a UUID", id.escape_debug()))?,
         })
+    }
+}
+
+/// What kind of object something is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ObjectKind {
+    /// A virtual machine.
+    Domain,
+    /// A storage pool.
+    Pool,
+    /// A virtual network.
+    Network,
+    /// A host.
+    Host,
+}
+
+impl ObjectKind {
+    /// What stands for it in addresses of the API.
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Self::Domain => "domains",
+            Self::Pool => "pools",
+            Self::Network => "networks",
+            Self::Host => "hosts",
+        }
+    }
+
+    /// What people call it.
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Domain => "machine",
+            Self::Pool => "storage pool",
+            Self::Network => "network",
+            Self::Host => "host",
+        }
+    }
+}
+
+/// One object of any kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectRef {
+    /// The host that has it, or is it.
+    pub host: HostId,
+    /// What it is.
+    pub kind: ObjectKind,
+    /// libvirt's UUID of it; nil for a host, which its name tells apart.
+    pub id: Uuid,
+}
+
+impl ObjectRef {
+    /// One that a UUID tells apart.
+    pub fn new(kind: ObjectKind, id: &DomainRef) -> Self {
+        Self { host: id.host.clone(), kind, id: id.id }
+    }
+
+    /// A host.
+    pub fn host(host: &HostId) -> Self {
+        Self { host: host.clone(), kind: ObjectKind::Host, id: Uuid::nil() }
+    }
+
+    /// What is said of an object that does not exist, or is out of sight.
+    pub fn missing(&self) -> Fault {
+        let list = if self.kind == ObjectKind::Host { "See the list of hosts" } else { "Look at the list" };
+        Fault::new(FaultKind::NotFound, format!("There is no {} {self}", self.kind.noun())).with_next(list)
+    }
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            ObjectKind::Host => self.host.fmt(f),
+            _ => write!(f, "{}/{}", self.host, self.id),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeStru
 use uuid::Uuid;
 
 use crate::{
-    Domain, DomainRef, Event, Host, HostId, HostInfo, Link, Network, Pool, RequestId,
+    Domain, DomainRef, Event, Host, HostId, HostInfo, Link, Network, ObjectKind, Pool, RequestId,
     domain::Agent,
     event::{
         Action, Change, ConnectionStatusChanged, GuestAgentConnected, GuestInfoUpdated, NetworkChanged,
@@ -133,6 +133,16 @@ impl HostInventory {
     /// A host without anything on it.
     pub fn of(host: Host) -> Self {
         Self { host, domains: BTreeMap::new(), pools: BTreeMap::new(), networks: BTreeMap::new() }
+    }
+
+    /// The name of an object of this host, if there is such an object.
+    pub fn name_of(&self, kind: ObjectKind, id: Uuid) -> Option<&str> {
+        match kind {
+            ObjectKind::Domain => self.domains.get(&id).map(|domain| &*domain.name),
+            ObjectKind::Pool => self.pools.get(&id).map(|pool| &*pool.name),
+            ObjectKind::Network => self.networks.get(&id).map(|network| &*network.name),
+            ObjectKind::Host => Some(self.host.id.as_str()),
+        }
     }
 
     /// The events that turn `self` into `next`.

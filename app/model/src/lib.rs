@@ -37,6 +37,8 @@ pub mod event;
 
 pub mod inventory;
 
+pub mod query;
+
 pub mod read;
 
 pub mod write;
@@ -47,7 +49,7 @@ pub use domain::{Domain, DomainState};
 pub use event::Event;
 pub use fault::{Fault, FaultKind};
 pub use host::{Host, HostInfo, Link};
-pub use id::{Cursor, DomainRef, HostId, RequestId};
+pub use id::{Cursor, DomainRef, HostId, ObjectKind, ObjectRef, RequestId};
 pub use inventory::{HostInventory, Inventory};
 pub use natural::{by_address, natural};
 pub use network::Network;

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 use model::{
-    Role, Scope,
+    Fault, Role, Scope,
     command::{Field, Input},
 };
 
@@ -11,10 +11,10 @@ use crate::{
         drawn::hosts,
         form::{Form, With},
     },
-    backend::{Accounts, Beforehand, SessionLine, TokenLine, UserLine},
+    backend::{Accounts, AccountsWish, Backend, Loaded, SessionLine, TokenLine, UserLine, Visit, loaded},
     format,
     past::time,
-    routes,
+    routes::{self, Page},
     ui::{
         controls::{Empty, or_dash},
         moment::utc_note,
@@ -24,14 +24,22 @@ use crate::{
 /// What an account or a token is called.
 const NAME: &[Field] = &[Field::new("name", "Name", Input::Line(64)).required()];
 
-/// Draws what was read for the page at an address.
-pub(super) fn draw(page: &str) -> AnyView {
-    match use_context::<Beforehand>().and_then(|read| read.accounts) {
+/// What is read of accounts for a page.
+type Read = Result<Accounts, Fault>;
+
+/// Reads what a page about accounts shows.
+pub(crate) async fn load(backend: &dyn Backend, wish: AccountsWish, visit: &Visit) -> Loaded {
+    Loaded::of::<Read>(backend.accounts(wish, visit).await)
+}
+
+/// Draws what was read for a page.
+pub(super) fn draw(page: &Page) -> AnyView {
+    match loaded::<Read>().as_deref() {
         Some(Ok(accounts)) => match page {
-            routes::USERS => users(&accounts),
-            routes::TOKENS => tokens(&accounts),
-            routes::SESSIONS => sessions(true, &accounts.sessions),
-            _ => own(&accounts),
+            Page::Users => users(accounts),
+            Page::Tokens => tokens(accounts),
+            Page::Sessions => sessions(true, &accounts.sessions),
+            _ => own(accounts),
         },
         Some(Err(fault)) => {
             let why = fault.sentence();

@@ -2,12 +2,10 @@
 
 use leptos::prelude::*;
 use leptos_meta::Title;
-use leptos_router::hooks::use_location;
 
 use crate::{
-    layout::NotFound,
     past::{Part, newer, past},
-    routes,
+    routes::{self, Page},
     store::use_store,
     ui::live::live,
 };
@@ -25,28 +23,28 @@ pub(crate) fn AuditPage() -> impl IntoView {
             <a class="btn small" href=routes::at(routes::AUDIT_EXPORT) download="">"Export as JSON lines"</a>
         </div>
         <p class="hint muted">"Each record is on disk before anything is done, and chained to the one before it: \"belvedere audit verify\" shows whether one was changed or taken out."</p>
-        {live(move || newer(store.appended.get() - first, "record was added", "records were added", use_location().pathname.get_untracked()))}
+        {live(move || newer(store.appended.get() - first, "record was added", "records were added", routes::at(routes::AUDIT)))}
         {past(Part::Audit)}
     }
 }
 
 /// The readings of what happened: their addresses, titles, and what they are.
-const READINGS: [(Part, &str, &str, &str); 3] = [
+const READINGS: [(Part, Page, &str, &str); 3] = [
     (
         Part::History,
-        routes::HISTORY,
+        Page::History,
         "History",
         "What happened on all hosts in the last seven days, also while nobody looked. Reading it changes nothing.",
     ),
     (
         Part::Replay,
-        routes::REPLAY,
+        Page::Replay,
         "Replay",
         "Every machine as it was after each event of the last seven days. Stepping through it changes nothing.",
     ),
     (
         Part::Errors,
-        routes::ERRORS,
+        Page::Errors,
         "Error log",
         "What went wrong in the background in the last seven days. What you asked for and did not work is under Tasks.",
     ),
@@ -54,19 +52,18 @@ const READINGS: [(Part, &str, &str, &str); 3] = [
 
 /// What happened, in one of three readings.
 #[component]
-pub(crate) fn HistoryPage() -> impl IntoView {
+pub(crate) fn HistoryPage(page: Page) -> impl IntoView {
     let store = use_store();
     let first = store.errors.get_untracked();
-    let path = use_location().pathname.get_untracked();
-    let Some((part, here, title, about)) =
-        READINGS.into_iter().find(|reading| reading.1 == routes::inner(&path).trim_end_matches('/'))
-    else {
-        return view! { <NotFound/> }.into_any();
-    };
-    let tabs = READINGS.map(|(_, href, label, _)| {
-        view! { <a href=routes::at(href) rel="external" aria-current=(href == here).then_some("page")>{label}</a> }
-            .into_any()
+    let mut shown = (Part::History, "", "");
+    let tabs = READINGS.map(|(part, one, label, about)| {
+        let here = one == page;
+        if here {
+            shown = (part, label, about);
+        }
+        view! { <a href=one.href() rel="external" aria-current=here.then_some("page")>{label}</a> }.into_any()
     });
+    let (part, title, about) = shown;
     view! {
         <Title text=title/>
         <div class="head"><h1>{title}</h1></div>
@@ -74,7 +71,7 @@ pub(crate) fn HistoryPage() -> impl IntoView {
         <p class="hint muted">{about}</p>
         {live(move || {
             let fresh = if part == Part::Errors { store.errors.get() - first } else { 0 };
-            newer(fresh, "error was added", "errors were added", routes::at(here))
+            newer(fresh, "error was added", "errors were added", page.href())
         })}
         {past(part)}
     }

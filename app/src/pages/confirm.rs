@@ -4,6 +4,8 @@
 use leptos::prelude::*;
 use leptos_meta::Title;
 
+#[cfg(feature = "ssr")]
+pub(crate) use self::drawn::load;
 use crate::ui::served::served;
 
 /// The page. With scripts a dialog asks, so the browser needs no code for it.
@@ -20,16 +22,34 @@ pub(crate) fn ConfirmPage() -> impl IntoView {
 mod drawn {
     use leptos::prelude::*;
     use leptos_router::hooks::use_query_map;
-    use model::{Command, DomainCommand, DomainRef, PoolCommand, command::DeletePool};
+    use model::{
+        Command, DomainCommand, DomainRef, Fault, ObjectKind, ObjectRef, PoolCommand,
+        command::DeletePool,
+        query::{VolumeList, Volumes},
+    };
 
     use crate::{
         around::drawn::hosts,
-        backend::Beforehand,
+        backend::{Backend, Loaded, ask, loaded},
         format, routes,
         store::{Store, use_store},
         ui::controls::Empty,
         vm::form_token,
     };
+
+    /// The volumes that would go with their pool.
+    type Read = Result<VolumeList, Fault>;
+
+    /// Reads what the question names.
+    pub(crate) async fn load(query: &str, backend: &dyn Backend) -> Loaded {
+        match routes::pool_to_empty(query) {
+            Some(pool) => {
+                let on = ObjectRef::new(ObjectKind::Pool, &pool);
+                Loaded::of::<Read>(ask(backend, &on, Volumes {}).await)
+            }
+            None => Loaded::default(),
+        }
+    }
 
     /// The question, or that there is none.
     pub(super) fn asked() -> AnyView {
@@ -104,9 +124,9 @@ mod drawn {
         if !matches!(command, Command::Pool(PoolCommand::DeletePool(DeletePool { content: true }))) {
             return ().into_any();
         }
-        match use_context::<Beforehand>().and_then(|read| read.volumes) {
-            Some(Ok(volumes)) if volumes.is_empty() => view! { <p>"The pool has no volumes."</p> }.into_any(),
-            Some(Ok(volumes)) => {
+        match loaded::<Read>().as_deref() {
+            Some(Ok(list)) if list.volumes.is_empty() => view! { <p>"The pool has no volumes."</p> }.into_any(),
+            Some(Ok(VolumeList { volumes })) => {
                 let more = volumes.len().saturating_sub(20);
                 let more = (more > 0).then(|| view! { <li>{format!("and {more} more")}</li> }.into_any());
                 let list = volumes.iter().take(20).map(|volume| {

@@ -1,28 +1,31 @@
 //! One virtual machine: header, actions, tabs.
 
-pub(crate) mod console;
-pub(crate) mod definition;
-pub(crate) mod devices;
-pub(crate) mod guest;
-pub(crate) mod history;
-pub(crate) mod overview;
+mod console;
+mod definition;
+mod devices;
+mod guest;
+mod history;
+mod overview;
 mod usage;
 
 use std::sync::Arc;
 
 use leptos::prelude::*;
 use leptos_meta::Title;
-use leptos_router::{
-    components::Outlet,
-    hooks::{use_location, use_navigate, use_params_map},
-};
+use leptos_router::hooks::use_navigate;
 use model::{Domain, DomainCommand, DomainRef};
 
+use self::{
+    console::ConsoleTab, definition::DefinitionTab, devices::DevicesTab, guest::GuestTab, history::HistoryTab,
+    overview::OverviewTab,
+};
+#[cfg(feature = "ssr")]
+use crate::backend::{Backend, Loaded, PastWish};
 use crate::{
     act::Acts,
     format,
     layout::answer_not_found,
-    routes,
+    routes::{self, Tab},
     store::{
         Store,
         rows::{Pending, Row},
@@ -50,24 +53,16 @@ pub(super) struct Subject {
 
 /// The page around the tabs.
 #[component]
-pub(crate) fn DomainPage() -> impl IntoView {
+pub(crate) fn DomainPage(id: DomainRef, tab: Memo<Tab>) -> impl IntoView {
     let (store, acts) = (use_store(), expect_context::<Acts>());
-    let params = use_params_map();
-    let id = Memo::new(move |_| {
-        params.with(|params| {
-            format!("{}/{}", params.get("host").unwrap_or_default(), params.get("uuid").unwrap_or_default())
-                .parse::<DomainRef>()
-                .ok()
-        })
-    });
-    leave_when_deleted(store, acts, id);
-    live(move || match id.get().and_then(|id| untrack(|| store.rows.get(&id))) {
-        Some(row) => page(store, row).into_any(),
+    leave_when_deleted(store, acts, id.clone());
+    live(move || match untrack(|| store.rows.get(&id)) {
+        Some(row) => page(store, row, tab).into_any(),
         None => {
             answer_not_found();
             // It may be on its way: the page turns into its own when it comes.
-            id.with(|id| id.as_ref().map(|id| store.rows.get(id).is_some()));
-            let unread = id.get().and_then(|id| store.host(&id.host)).filter(|host| host.info.is_none());
+            store.rows.get(&id);
+            let unread = store.host(&id.host).filter(|host| host.info.is_none());
             let (title, text) = match unread {
                 Some(host) => (
                     format!("Host {} has not connected yet", host.id),
@@ -102,27 +97,24 @@ fn ask_for_details(id: &DomainRef) {
 }
 
 /// When the machine that is looked at is deleted, the list is shown instead.
-fn leave_when_deleted(store: Store, acts: Acts, id: Memo<Option<DomainRef>>) {
+fn leave_when_deleted(store: Store, acts: Acts, id: DomainRef) {
     let navigate = use_navigate();
-    Effect::new(move |known: Option<Option<(DomainRef, String)>>| {
-        let id = id.get()?;
-        match store.rows.get(&id) {
-            Some(row) => Some((id, row.domain.with_untracked(|domain| domain.name.clone()))),
-            None => {
-                if let Some((_, name)) = known.flatten().filter(|(known, _)| *known == id) {
-                    acts.tell("Deleted", format!("{name} was deleted."), false);
-                    navigate(
-                        &routes::at(routes::VMS),
-                        leptos_router::NavigateOptions { resolve: false, replace: true, ..Default::default() },
-                    );
-                }
-                None
+    Effect::new(move |known: Option<Option<String>>| match store.rows.get(&id) {
+        Some(row) => Some(row.domain.with_untracked(|domain| domain.name.clone())),
+        None => {
+            if let Some(name) = known.flatten() {
+                acts.tell("Deleted", format!("{name} was deleted."), false);
+                navigate(
+                    &routes::at(routes::VMS),
+                    leptos_router::NavigateOptions { resolve: false, replace: true, ..Default::default() },
+                );
             }
+            None
         }
     });
 }
 
-fn page(store: Store, row: Row) -> impl IntoView {
+fn page(store: Store, row: Row, tab: Memo<Tab>) -> impl IntoView {
     let Row { id, domain, stats, pending, .. } = row;
     provide_context(Subject { id: id.clone(), domain: domain.clone(), stats });
     ask_for_details(&id);
@@ -141,8 +133,8 @@ fn page(store: Store, row: Row) -> impl IntoView {
                 let (id, domain) = (id.clone(), domain.clone());
                 live(move || header(store, &id, &domain.get(), pending.get().as_ref()))
             }</div>
-            {tabs(&id)}
-            <Outlet/>
+            {tabs(&id, tab)}
+            {live(move || content(tab.get()))}
         </div>
     }
 }
@@ -196,23 +188,36 @@ fn actions(store: Store, id: &DomainRef, domain: &Domain, pending: Option<&Pendi
     .into_any()
 }
 
-fn tabs(id: &DomainRef) -> impl IntoView + use<> {
-    let location = use_location();
-    let all = [
-        ("Overview", ""),
-        ("Devices", "devices"),
-        ("Console", routes::CONSOLE_TAB),
-        ("Guest", routes::GUEST_TAB),
-        ("History", routes::HISTORY_TAB),
-        ("XML", routes::DEFINITION_TAB),
-    ];
-    let tabs = all.map(|(label, name)| {
+/// What a tab shows.
+fn content(tab: Tab) -> AnyView {
+    match tab {
+        Tab::Overview => view! { <OverviewTab/> }.into_any(),
+        Tab::Devices => view! { <DevicesTab/> }.into_any(),
+        Tab::Console => view! { <ConsoleTab/> }.into_any(),
+        Tab::Guest => view! { <GuestTab/> }.into_any(),
+        Tab::History => view! { <HistoryTab/> }.into_any(),
+        Tab::Definition => view! { <DefinitionTab/> }.into_any(),
+    }
+}
+
+fn tabs(id: &DomainRef, shown: Memo<Tab>) -> impl IntoView + use<> {
+    let tabs = Tab::ALL.map(|(tab, _, label)| {
         // These are drawn by the server.
-        let rel = [routes::HISTORY_TAB, routes::GUEST_TAB].contains(&name).then_some("external");
-        let href = routes::vm_tab(id, name);
-        let here = href.clone();
-        let current = move || location.pathname.with(|path| path.trim_end_matches('/') == here).then_some("page");
-        view! { <a href=href rel=rel aria-current=current>{label}</a> }.into_any()
+        let rel = [Tab::History, Tab::Guest].contains(&tab).then_some("external");
+        let current = move || (shown.get() == tab).then_some("page");
+        view! { <a href=routes::vm_tab(id, tab) rel=rel aria-current=current>{label}</a> }.into_any()
     });
     view! { <nav class="tabs" aria-label="Machine">{tabs.into_iter().collect_view()}</nav> }
+}
+
+/// What a tab of a machine reads before it is rendered.
+#[cfg(feature = "ssr")]
+pub(crate) async fn load(id: &DomainRef, tab: Tab, query: &str, backend: &dyn Backend) -> Loaded {
+    match tab {
+        Tab::Overview => usage::load(id, query, backend).await,
+        Tab::Guest => guest::load(id, query, backend).await,
+        Tab::History => crate::past::load(backend, &PastWish::Machine(id.clone()), query).await,
+        Tab::Definition => definition::load(id, backend).await,
+        Tab::Devices | Tab::Console => Loaded::default(),
+    }
 }

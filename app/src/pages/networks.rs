@@ -9,12 +9,19 @@ mod picture;
 
 use leptos::prelude::*;
 
-/// All networks, one of them, or the form for a new one, by the address.
+#[cfg(feature = "ssr")]
+pub(crate) use self::drawn::load;
+use crate::routes::Page;
+
+/// All networks, one of them, or the form for a new one.
 #[component]
-pub(crate) fn NetworksPage() -> impl IntoView {
+pub(crate) fn NetworksPage(page: Page) -> impl IntoView {
     #[cfg(feature = "ssr")]
-    let drawn = drawn::draw();
+    let drawn = drawn::draw(&page);
     #[cfg(not(feature = "ssr"))]
-    let drawn = ((), ());
+    let drawn = {
+        drop(page);
+        ((), ())
+    };
     crate::around::page(drawn, None)
 }

@@ -9,12 +9,19 @@ mod volumes;
 
 use leptos::prelude::*;
 
-/// All pools, one of them, or the form for a new one, by the address.
+#[cfg(feature = "ssr")]
+pub(crate) use self::drawn::load;
+use crate::routes::Page;
+
+/// All pools, one of them, or the form for a new one.
 #[component]
-pub(crate) fn StoragePage() -> impl IntoView {
+pub(crate) fn StoragePage(page: Page) -> impl IntoView {
     #[cfg(feature = "ssr")]
-    let drawn = drawn::draw();
+    let drawn = drawn::draw(&page);
     #[cfg(not(feature = "ssr"))]
-    let drawn = ((), ());
+    let drawn = {
+        drop(page);
+        ((), ())
+    };
     crate::around::page(drawn, None)
 }

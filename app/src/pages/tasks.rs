@@ -2,7 +2,6 @@
 
 use leptos::prelude::*;
 use leptos_meta::Title;
-use leptos_router::hooks::{use_location, use_params_map};
 use model::RequestId;
 
 use crate::{
@@ -24,7 +23,7 @@ pub(crate) fn TasksPage() -> impl IntoView {
         {live(move || under_way(store, None))}
         {live(move || {
             let fresh = ended(store).into_iter().filter(|id| !at_first.contains(id)).count();
-            newer(fresh, "task has ended", "tasks have ended", use_location().pathname.get_untracked())
+            newer(fresh, "task has ended", "tasks have ended", routes::at(routes::TASKS))
         })}
         {past(Part::Tasks)}
     }
@@ -37,11 +36,9 @@ fn ended(store: Store) -> Vec<RequestId> {
 
 /// One task.
 #[component]
-pub(crate) fn TaskPage() -> impl IntoView {
+pub(crate) fn TaskPage(id: RequestId) -> impl IntoView {
     let store = use_store();
-    let id: Option<RequestId> =
-        use_params_map().with_untracked(|params| params.get("id")).and_then(|id| id.parse().ok());
-    let find = move || store.tasks.with(|tasks| tasks.iter().find(|task| Some(task.task_id) == id).cloned());
+    let find = move || store.tasks.with(|tasks| tasks.iter().find(|task| task.task_id == id).cloned());
     let first = untrack(find);
     let was_running = first.as_ref().is_some_and(|task| task.outcome.is_none());
     view! {
@@ -50,7 +47,7 @@ pub(crate) fn TaskPage() -> impl IntoView {
         <div class="head"><h1>{first.as_ref().map_or_else(|| "Task".to_owned(), |task| format!("{} {}", task.label(), task.target_name))}</h1></div>
         {live(move || match find() {
             Some(task) if task.outcome.is_none() => under_way(store, Some(task.task_id)),
-            Some(_) if was_running => newer(1, "end was recorded", "", use_location().pathname.get_untracked()),
+            Some(_) if was_running => newer(1, "end was recorded", "", routes::task(id)),
             _ => ().into_any(),
         })}
         {past(Part::Task)}

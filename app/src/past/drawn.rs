@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use leptos::{either::Either, prelude::*};
 use model::{
-    AuditRecord, Command, DomainCommand, DomainRef, Event, HostId, NetworkCommand, PoolCommand, Task, TaskState,
+    AuditRecord, Command, DomainCommand, DomainRef, Event, Fault, HostId, NetworkCommand, PoolCommand, Task, TaskState,
     command::{CloneVolume, RemoveStaticHost, Rename, ResizeVolume, SetStaticHost, SetTags, SetTitle},
     event::Severity,
 };
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{Part, words};
 use crate::{
-    backend::{Beforehand, Past, PastEvent},
+    backend::{Backend, Loaded, Past, PastEvent, PastWish, loaded},
     format, routes,
     ui::{
         controls::{Empty, fact, or_dash},
@@ -21,18 +21,26 @@ use crate::{
     },
 };
 
+/// What is read of the past for a page.
+type Read = Result<Past, Fault>;
+
+/// Reads a piece of the past for a page.
+pub(crate) async fn load(backend: &dyn Backend, wish: &PastWish, query: &str) -> Loaded {
+    Loaded::of::<Read>(backend.past(wish, query).await)
+}
+
 /// Draws what was read for the page.
 pub(super) fn draw(part: Part) -> AnyView {
-    match use_context::<Beforehand>().and_then(|read| read.past) {
+    match loaded::<Read>().as_deref() {
         Some(Ok(past)) => match part {
-            Part::Tasks => tasks(&past),
-            Part::Task => task(&past),
-            Part::Audit => audit(&past),
-            Part::History => history(&past),
-            Part::Recent => recent(&past),
-            Part::Errors => errors(&past),
-            Part::Replay => super::replay::draw(&past),
-            Part::Machine => machine(&past),
+            Part::Tasks => tasks(past),
+            Part::Task => task(past),
+            Part::Audit => audit(past),
+            Part::History => history(past),
+            Part::Recent => recent(past),
+            Part::Errors => errors(past),
+            Part::Replay => super::replay::draw(past),
+            Part::Machine => machine(past),
         },
         Some(Err(fault)) => {
             if fault.kind == model::FaultKind::NotFound {

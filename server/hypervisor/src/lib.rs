@@ -27,6 +27,7 @@ mod places;
 mod raw;
 mod uses;
 
+mod query;
 mod run;
 
 mod folders;
@@ -38,18 +39,16 @@ mod demo;
 use std::{
     collections::{BTreeMap, HashMap},
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
 use model::{
     Command, Console, Domain, DomainCommand, DomainState, Event, Fault, FaultKind, HostId, HostInventory,
-    NetworkCommand, Pool, PoolCommand, RequestId, Volume,
+    NetworkCommand, Pool, PoolCommand, RequestId,
     command::{DefinePool, Shutdown},
-    domain::{Agent, GuestDetails},
-    hardware::Hardware,
-    network::Lease,
+    domain::Agent,
     stats::Sweep,
     storage::User,
     task::Progress,
@@ -350,37 +349,13 @@ impl Hypervisor {
         asked.map_err(|error| error.of_command(name, self.config.id.as_str()))
     }
 
-    /// The machine's definition as libvirt writes it, without secrets unless they are asked
-    /// for (`VIR_DOMAIN_XML_SECURE`).
+    /// The machine's definition with its passwords (`VIR_DOMAIN_XML_SECURE`).
     ///
     /// # Errors
     /// What libvirt refused, in words; `Unreachable` while the link is down.
-    pub async fn definition(&self, id: Uuid, name: &str, secrets: bool) -> Result<String, Fault> {
-        let Some(session) = self.shared.session() else {
-            return Err(self.not_connected());
-        };
-        let read = session.ask(id, move |connect| domain::definition(connect, id, secrets)).await;
-        read.map_err(|error| error.of_command(name, self.config.id.as_str()))
-    }
-
-    /// What the guest of a machine says of itself, all of it.
-    ///
-    /// # Errors
-    /// What libvirt refused, in words; `Unreachable` while the link is down.
-    pub async fn guest_details(&self, id: Uuid, name: &str) -> Result<GuestDetails, Fault> {
+    pub async fn definition_with_secrets(&self, id: Uuid, name: &str) -> Result<String, Fault> {
         let session = self.shared.session().ok_or_else(|| self.not_connected())?;
-        let read = session.call(Lane::Guest, move |connect| guest::details(connect, id)).await;
-        read.map_err(|error| error.of_command(name, self.config.id.as_str()))
-    }
-
-    /// The keys with which somebody may log in to the guest of a machine.
-    ///
-    /// # Errors
-    /// What libvirt refused, in words; `Unreachable` while the link is down.
-    pub async fn ssh_keys(&self, id: Uuid, name: &str, user: &str) -> Result<Vec<String>, Fault> {
-        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
-        let user = user.to_owned();
-        let read = session.call(Lane::Guest, move |connect| guest::ssh_keys(connect, id, &user)).await;
+        let read = session.ask(id, move |connect| domain::definition(connect, id, true)).await;
         read.map_err(|error| error.of_command(name, self.config.id.as_str()))
     }
 
@@ -395,23 +370,6 @@ impl Hypervisor {
         opened.map_err(|error| error.of_command(&domain.name, self.config.id.as_str()))
     }
 
-    /// How often devices of the host came, went or changed since the start.
-    pub fn device_changes(&self) -> u64 {
-        self.shared.devices.load(Ordering::Relaxed)
-    }
-
-    /// What the host is made of, with who has its devices by what is known of the machines.
-    ///
-    /// # Errors
-    /// What libvirt refused, in words; `Unreachable` while the link is down.
-    pub async fn hardware(&self, host: &HostInventory) -> Result<Hardware, Fault> {
-        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
-        let read = session.call(Lane::Around, host::hardware).await;
-        let mut hardware = read.map_err(|error| error.of_command(self.config.id.as_str(), self.config.id.as_str()))?;
-        host::note_users(&mut hardware, host, &self.shared.sources);
-        Ok(hardware)
-    }
-
     /// How long the host's processors have been busy or idle since it was started, in
     /// nanoseconds together (`virNodeGetCPUStats`): what is less than before is another start.
     ///
@@ -423,37 +381,21 @@ impl Hypervisor {
         read.await.map_err(|error| error.of_command(self.config.id.as_str(), self.config.id.as_str()))
     }
 
-    /// The volumes of a pool as they were a moment ago, with who uses each. `host` is what is known
-    /// of this one.
-    ///
-    /// # Errors
-    /// What libvirt refused, in words; `Unreachable` while the link is down.
-    pub async fn volumes(&self, host: &HostInventory, id: Uuid) -> Result<Vec<Volume>, Fault> {
-        let (pool, volumes, mut uses) = self.look(host, id).await?;
-        let raw = self.shared.raw.clone();
-        let told = link::blocking(move || volumes.iter().map(|volume| uses.tell(&raw, &pool, volume)).collect());
-        told.await.map_err(|_| Error::Panicked.of_command("", self.config.id.as_str()))
-    }
-
     /// The users of one volume, as they were a moment ago; none of a volume that does not exist.
     ///
     /// # Errors
     /// What libvirt refused, in words; `Unreachable` while the link is down.
     pub async fn users_of_volume(&self, host: &HostInventory, id: Uuid, name: &str) -> Result<Vec<User>, Fault> {
-        let (pool, volumes, mut uses) = self.look(host, id).await?;
+        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
+        let look = uses::read::of_pool(&session, &self.shared, host, id).await;
+        let refused = |error: Error| {
+            let pool = host.name_of(model::ObjectKind::Pool, id).unwrap_or_default();
+            keeper::refused(&error, pool, &self.config.id)
+        };
+        let (pool, volumes, mut uses) = look.map_err(refused)?;
         let Some(volume) = volumes.iter().find(|volume| volume.name == name).cloned() else { return Ok(Vec::new()) };
         let users = link::blocking(move || uses.of_volume(&pool, &volume));
         users.await.map_err(|_| Error::Panicked.of_command(name, self.config.id.as_str()))
-    }
-
-    /// A pool with its volumes and everything that is used on its host, as it was a moment ago.
-    async fn look(&self, host: &HostInventory, id: Uuid) -> Result<(Arc<Pool>, Arc<Vec<Volume>>, uses::Uses), Fault> {
-        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
-        let pool = host.pools.get(&id).cloned().unwrap_or_default();
-        let refused = |error: Error| keeper::refused(&error, &pool.name, &self.config.id);
-        let volumes = self.shared.volumes.read(&session, id).await.map_err(refused)?;
-        let uses = uses::read::known(&session, &self.shared, host).await.map_err(refused)?;
-        Ok((pool, volumes, uses))
     }
 
     /// Who uses each of the wanted pools, by what is known; nothing while the link is down.
@@ -546,26 +488,6 @@ impl Hypervisor {
             }
         });
         Ok(taken)
-    }
-
-    /// What the DHCP server of a network has given away.
-    ///
-    /// # Errors
-    /// What libvirt refused, in words; `Unreachable` while the link is down.
-    pub async fn leases(&self, id: Uuid, name: &str) -> Result<Vec<Lease>, Fault> {
-        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
-        let read = session.call(Lane::Around, move |connect| network::leases(connect, id)).await;
-        read.map_err(|error| keeper::refused(&error, name, &self.config.id))
-    }
-
-    /// The definition of a network as libvirt keeps it.
-    ///
-    /// # Errors
-    /// What libvirt refused, in words; `Unreachable` while the link is down.
-    pub async fn network_definition(&self, id: Uuid, name: &str) -> Result<String, Fault> {
-        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
-        let read = session.call(Lane::Around, move |connect| network::definition(connect, id)).await;
-        read.map_err(|error| keeper::refused(&error, name, &self.config.id))
     }
 
     fn not_connected(&self) -> Fault {

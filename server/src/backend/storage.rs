@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::join_all;
 use model::{
-    Command, CommandRequest, DomainCommand, DomainRef, Fault, FaultKind, PoolCommand, Volume,
+    Command, CommandRequest, DomainCommand, DomainRef, Fault, PoolCommand,
     command::{Start, StartPaused},
     storage::User,
 };
@@ -19,21 +19,6 @@ use super::Backend;
 const LOOK_WITHIN: Duration = Duration::from_secs(3);
 
 impl Backend {
-    /// The volumes of a pool, with who uses each.
-    ///
-    /// # Errors
-    /// When there is no such pool, or libvirt does not tell.
-    pub(crate) async fn volumes(&self, id: &DomainRef) -> Result<Vec<Volume>, Fault> {
-        let hosts = self.feed.snapshot().hosts;
-        let missing = || Fault::new(FaultKind::NotFound, format!("There is no storage pool {id}"));
-        let host = hosts.hosts.get(&id.host).ok_or_else(missing)?;
-        let pool = host.pools.get(&id.id).ok_or_else(missing)?;
-        if !pool.state.is_active() {
-            return Ok(Vec::new());
-        }
-        self.hosts.get(&id.host).ok_or_else(missing)?.volumes(host, id.id).await
-    }
-
     /// Who uses each of the wanted pools; all hosts are asked at the same time.
     pub(crate) async fn users_of_pools(&self, wanted: impl Fn(&DomainRef) -> bool) -> BTreeMap<DomainRef, Vec<User>> {
         let (hosts, wanted) = (self.feed.snapshot().hosts, &wanted);

@@ -1,19 +1,19 @@
 //! The JSON routes. Forms that do the same are in `forms`.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use app::{backend::Backend as _, routes};
 use axum::{
     Extension, Form, Json,
-    extract::{Path, Query, State, rejection::JsonRejection},
+    extract::{Path, RawQuery, State, rejection::JsonRejection},
     http::{StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
 use model::{
-    BatchRequest, CommandRequest, DomainRef, Fault, FaultKind, HostId, Origin, Receipt, domain::GuestDetails,
-    hardware::Hardware, inventory::Snapshot,
+    BatchRequest, CommandRequest, DomainRef, Fault, FaultKind, HostId, ObjectRef, Origin, Receipt,
+    inventory::Snapshot,
+    query::{self, Question},
 };
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Failed;
@@ -92,80 +92,31 @@ pub(crate) async fn reconnect_form(
     Ok(Redirect::to(&super::back_to(field("back"), routes::HOSTS)))
 }
 
-/// `GET /api/v1/domains/{host}/{uuid}/definition`
-pub(crate) async fn definition(
+/// A question about an object, such as `GET /api/v1/domains/{host}/{uuid}/guest`.
+pub(crate) async fn ask(
+    about: &query::About,
     Extension(sight): Extension<Sight>,
-    Path((host, uuid)): Path<(String, String)>,
+    Path(on): Path<BTreeMap<String, String>>,
+    RawQuery(fields): RawQuery,
 ) -> Result<Response, Failed> {
-    let id = super::object(&host, &uuid)?;
-    let text = sight.definition(&id).await?;
+    let host = host_of(on.get("host").map(String::as_str).unwrap_or_default())?;
+    let on = match on.get("uuid") {
+        Some(uuid) => ObjectRef::new(about.on, &super::object(host.as_str(), uuid)?),
+        None => ObjectRef::host(&host),
+    };
+    let fields = fields.unwrap_or_default();
+    let fields = serde_urlencoded::Deserializer::new(form_urlencoded::parse(fields.as_bytes()));
+    let question = Question::read(about, fields).ok_or_else(|| on.missing())?;
+    let question = question.map_err(|error| Fault::invalid("query", &one_line(&error.to_string())))?;
+    let answer = sight.ask(&on, question).await?;
+    if !about.text {
+        return Ok(Json(answer).into_response());
+    }
+    let text = match serde_json::to_value(answer) {
+        Ok(Value::String(text)) => text,
+        other => return Err(Fault::new(FaultKind::Internal, format!("{} is no text: {other:?}", about.name)).into()),
+    };
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
-}
-
-/// `GET /api/v1/networks/{host}/{uuid}/definition`
-pub(crate) async fn network_definition(
-    Extension(sight): Extension<Sight>,
-    Path((host, uuid)): Path<(String, String)>,
-) -> Result<Response, Failed> {
-    let id = super::object(&host, &uuid)?;
-    let text = sight.network_definition(&id).await?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
-}
-
-/// `GET /api/v1/domains/{host}/{uuid}/guest`
-pub(crate) async fn guest(
-    Extension(sight): Extension<Sight>,
-    Path((host, uuid)): Path<(String, String)>,
-) -> Result<Json<GuestDetails>, Failed> {
-    let id = super::object(&host, &uuid)?;
-    Ok(Json(sight.guest(&id).await?))
-}
-
-/// Whose keys are asked for.
-#[derive(Deserialize)]
-pub(crate) struct KeysOf {
-    #[serde(default = "root")]
-    user: String,
-}
-
-fn root() -> String {
-    "root".into()
-}
-
-/// `GET /api/v1/domains/{host}/{uuid}/ssh-keys?user=`
-pub(crate) async fn ssh_keys(
-    Extension(sight): Extension<Sight>,
-    Path((host, uuid)): Path<(String, String)>,
-    Query(KeysOf { user }): Query<KeysOf>,
-) -> Result<Json<Value>, Failed> {
-    let id = super::object(&host, &uuid)?;
-    Ok(Json(json!({ "keys": sight.keys_of(&id, &user).await? })))
-}
-
-/// `GET /api/v1/pools/{host}/{uuid}/volumes`
-pub(crate) async fn volumes(
-    Extension(sight): Extension<Sight>,
-    Path((host, uuid)): Path<(String, String)>,
-) -> Result<Json<Value>, Failed> {
-    let id = super::object(&host, &uuid)?;
-    Ok(Json(json!({ "volumes": sight.volumes(&id).await? })))
-}
-
-/// `GET /api/v1/hosts/{host}/hardware`
-pub(crate) async fn hardware(
-    Extension(sight): Extension<Sight>,
-    Path(host): Path<String>,
-) -> Result<Json<Hardware>, Failed> {
-    Ok(Json(sight.hardware(&host_of(&host)?).await?))
-}
-
-/// `GET /api/v1/networks/{host}/{uuid}/leases`
-pub(crate) async fn leases(
-    Extension(sight): Extension<Sight>,
-    Path((host, uuid)): Path<(String, String)>,
-) -> Result<Json<Value>, Failed> {
-    let id = super::object(&host, &uuid)?;
-    Ok(Json(json!({ "leases": sight.leases(&id).await? })))
 }
 
 /// `POST /api/v1/journal/check`: tries now whether the journal can be written.

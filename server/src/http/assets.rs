@@ -5,15 +5,14 @@ use std::{collections::HashMap, fs, io, path::Path, sync::Arc, time::SystemTime}
 
 use app::{backend::AssetNames, routes};
 use axum::{
-    Router,
     body::Bytes,
     extract::Request,
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::any,
 };
 use sha2::{Digest, Sha256};
 
+use super::table::{Table, get};
 use crate::hex::hex;
 
 /// The files that the build left in the site folder.
@@ -202,23 +201,24 @@ fn accepts(headers: &HeaderMap, encoding: &str) -> bool {
     })
 }
 
-/// The routes of the files.
-pub(crate) fn routes(assets: &Arc<Assets>) -> Router {
+/// The routes of the files, which are the same for everybody.
+pub(super) fn table(assets: &Arc<Assets>) -> Table<()> {
     let package = {
         let assets = assets.clone();
         let at = format!("/{PACKAGE}/{}/", assets.build);
-        any(async move |request: Request| {
+        async move |request: Request| {
             let name = request.uri().path().strip_prefix(&at).unwrap_or_default();
             let path = if name.starts_with("console/") { name.to_owned() } else { format!("{PACKAGE}/{name}") };
             assets.answer(&path, request.method(), request.headers(), true)
-        })
+        }
     };
     let (worker, icon) = (assets.clone(), assets.clone());
-    let routes = Router::new().route("/worker.js", any(async move || worker.worker())).route(
-        "/favicon.svg",
-        any(async move |request: Request| icon.answer(ICON, request.method(), request.headers(), false)),
-    );
-    routes.route(ROUTE, package)
+    let icon = async move |request: Request| icon.answer(ICON, request.method(), request.headers(), false);
+    Table::new([
+        get("/worker.js", async move || worker.worker()).public(),
+        get("/favicon.svg", icon).public(),
+        get(ROUTE, package).public(),
+    ])
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{Failed, api::unreadable, door::Admitted};
+use super::{Failed, api::unreadable, authorize::Admitted};
 use crate::{
     auth::By,
     backend::console::{Attached, Place},

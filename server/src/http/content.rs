@@ -11,7 +11,7 @@ use axum::{
 };
 use futures_util::{StreamExt, stream};
 use http_body_util::BodyExt;
-use model::{DomainRef, Fault, FaultKind, Origin};
+use model::{DomainRef, Fault, FaultKind, ObjectKind, ObjectRef, Origin};
 use serde_json::{Value, json};
 use tokio::{
     sync::mpsc::{self, error::SendError},
@@ -20,7 +20,8 @@ use tokio::{
 
 use super::{
     Failed,
-    door::{Admitted, field, while_allowed},
+    authorize::{Admitted, while_allowed},
+    login::field,
     past::request_id,
 };
 use crate::{auth::By, backend::operations::upload::WAITING, limits::Place, sight::Sight};
@@ -67,7 +68,7 @@ pub(crate) async fn piece(
     let length = number(length).ok_or_else(|| Fault::invalid("Content-Length", "a piece says how long it is"))?;
     let id = request_id(&id)?;
     let pool = sight.backend.uploads.pool(id, &origin)?;
-    sight.around(&pool, "storage pool")?;
+    sight.object(&ObjectRef::new(ObjectKind::Pool, &pool))?;
     let _place = place(&sight, &pool)?;
     let (parts, taken) = mpsc::channel(WAITING);
     let written = sight.backend.write_piece(id, &origin, (from, length), taken);
@@ -118,7 +119,7 @@ pub(crate) async fn download(
     Query(fields): Query<BTreeMap<String, String>>,
 ) -> Result<Response, Failed> {
     let id = super::object(&host, &uuid)?;
-    sight.around(&id, "storage pool")?;
+    sight.object(&ObjectRef::new(ObjectKind::Pool, &id))?;
     let place = place(&sight, &id)?;
     let name = field(&fields, "volume").to_owned();
     let parts = sight.backend.volume_content(&id, &name, &origin).await?;

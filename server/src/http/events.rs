@@ -16,7 +16,7 @@ use futures_util::stream;
 use model::{Cursor, Event, Fault, FaultKind, Role};
 use serde::Deserialize;
 
-use super::{Failed, door::Admitted, held::Connection, takeover::Endless};
+use super::{Failed, authorize::Admitted, held::Connection, takeover::Endless};
 use crate::{Backend, auth::By, feed::Filter, sight::Sight};
 
 /// The query of a stream.

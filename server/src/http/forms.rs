@@ -18,7 +18,7 @@ use model::{
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Failed, door::Admitted, pages::Pages};
+use super::{Failed, authorize::Admitted, pages::Pages};
 use crate::sight::Sight;
 
 /// How long a form waits for its command to end before the page comes back.

@@ -14,8 +14,9 @@ use model::{DomainRef, Fault, Origin, Permission, Role, Scope};
 use qrcodegen::{QrCode, QrCodeEcc};
 
 use super::{
-    door::{Admitted, Door, field},
+    authorize::Admitted,
     guard::Addressed,
+    login::{Door, field},
     pages::Pages,
     status,
 };

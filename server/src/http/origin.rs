@@ -13,7 +13,7 @@ use axum::{
 };
 use model::{Origin, Source};
 
-use super::door::Admitted;
+use super::authorize::Admitted;
 
 /// What is known of all requests.
 #[derive(Clone, Debug)]

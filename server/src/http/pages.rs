@@ -14,7 +14,7 @@ use std::{
 };
 
 use app::{
-    backend::{Answer, Backend as Interface, Beforehand, FormToken, Refused, Theme, Visit},
+    backend::{Backend as Interface, FormToken, Loaded, PageStatus, Refused, Theme, Visit},
     plain, routes, shell,
 };
 use axum::{
@@ -28,13 +28,14 @@ use futures_util::stream;
 use http_body_util::BodyExt;
 use leptos::{nonce::Nonce, prelude::provide_context};
 use memchr::memmem;
-use model::{FaultKind, Permission, Viewer};
+use model::{FaultKind, Viewer};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::{
     assets::Assets,
-    door::{self, Admitted},
+    authorize::{self, Admitted},
+    login,
 };
 use crate::{Backend, sight::Sight};
 
@@ -127,9 +128,9 @@ impl Pages {
         let (status, kind) = (super::status(&refused.fault), refused.fault.kind);
         let too_many = matches!(kind, FaultKind::TooMany | FaultKind::Busy);
         let is_page = address.len() <= MAX_ADDRESS && address.parse::<Uri>().is_ok();
-        if too_many || !is_page || !door::may_see(&visit.viewer, address) {
+        if too_many || !is_page || !authorize::may_see(&visit.viewer, address) {
             let page = plain::Page::Refused { why: refused.fault.sentence(), back };
-            let mut answer = door::plain_page(status, headers, &self.assets.names, page);
+            let mut answer = login::plain_page(status, headers, &self.assets.names, page);
             if kind == FaultKind::TooMany {
                 answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
             }
@@ -149,15 +150,17 @@ impl Pages {
         };
         let backend: Arc<dyn Interface> = Arc::new(Sight::new(self.backend.clone(), visit.viewer.clone()));
         let (nonce, token) = (Nonce::from_value(self.nonce_mark.clone()), FormToken(self.token_mark.clone()));
-        let (mut names, answer) = (self.assets.names.clone(), Answer::default());
+        let (mut names, answer) = (self.assets.names.clone(), PageStatus::default());
         if refused.is_some() {
             (names.script, names.module) = (None, None);
         }
         let said = answer.clone();
-        let (viewer, beforehand) = (&visit.viewer, Beforehand::read(&*backend, address, visit).await);
-        let may_read = viewer.role.may(Permission::ReadAudit).is_ok();
-        let beforehand = if may_read { beforehand } else { beforehand.without_records() };
-        let viewer = viewer.clone();
+        let query = address.split_once('?').map_or("", |(_, query)| query);
+        let loaded = match routes::Page::parse(address) {
+            Some(page) => page.load(query, &*backend, visit).await,
+            None => Loaded::default(),
+        };
+        let viewer = visit.viewer.clone();
         let context = move || {
             provide_context(viewer.clone());
             provide_context(backend.clone());
@@ -166,7 +169,7 @@ impl Pages {
             provide_context(answer.clone());
             provide_context(token.clone());
             provide_context(nonce.clone());
-            provide_context(beforehand.clone());
+            provide_context(loaded.clone());
             refused.clone().into_iter().for_each(provide_context);
         };
         let handler = leptos_axum::render_app_async_with_context(context, shell);

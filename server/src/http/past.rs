@@ -17,7 +17,7 @@ use serde_json::{json, value::RawValue};
 
 use super::{
     Failed,
-    door::{Admitted, while_allowed},
+    authorize::{Admitted, while_allowed},
 };
 use crate::{
     Backend,

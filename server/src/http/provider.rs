@@ -12,8 +12,8 @@ use axum::{
 use model::{Fault, FaultKind, Origin};
 
 use super::{
-    door::{Door, cookie, field, next_page, peer},
     guard::Addressed,
+    login::{Door, cookie, field, next_page, peer},
 };
 
 /// The cookie of who is away. It comes along when the provider sends the browser back, which

@@ -4,15 +4,11 @@
 //! are few of them.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use axum::{
-    Extension, Json,
-    extract::{State, rejection::JsonRejection},
-    http::StatusCode,
-};
+use axum::{Extension, Json, extract::rejection::JsonRejection, http::StatusCode};
 use model::{Fault, FaultKind, Origin};
 use serde::Deserialize;
 
@@ -60,7 +56,7 @@ pub(crate) struct Report {
 
 /// `POST /api/v1/reports`
 pub(crate) async fn report(
-    State(reports): State<std::sync::Arc<Reports>>,
+    Extension(reports): Extension<Arc<Reports>>,
     Extension(origin): Extension<Origin>,
     report: Result<Json<Report>, JsonRejection>,
 ) -> Result<StatusCode, Failed> {

@@ -1,11 +1,17 @@
 //! The machine's definition as libvirt writes it, to read and copy.
 
 use leptos::prelude::*;
+#[cfg(feature = "ssr")]
+use model::{DomainRef, ObjectKind, ObjectRef, query::Definition};
 use model::{Fault, Permission};
 
 use super::Subject;
+#[cfg(feature = "hydrate")]
+use crate::api;
+#[cfg(feature = "ssr")]
+use crate::backend::{Backend, Loaded, ask};
 use crate::{
-    api, routes,
+    routes,
     store::use_store,
     ui::{controls::Empty, live::live},
 };
@@ -14,7 +20,7 @@ use crate::{
 #[component]
 pub(crate) fn DefinitionTab() -> impl IntoView {
     let subject: Subject = expect_context();
-    let text = RwSignal::new(SharedValue::new(api::definition_beforehand).into_inner());
+    let text = RwSignal::new(SharedValue::new(beforehand).into_inner());
     let id = subject.id.to_string();
     let secrets = use_store().may(Permission::ReadSecrets).is_ok().then(|| {
         view! {
@@ -40,10 +46,28 @@ pub(crate) fn DefinitionTab() -> impl IntoView {
     }
 }
 
+/// What is read of the definition.
+type Read = Result<String, Fault>;
+
+/// Reads the definition for the page.
+#[cfg(feature = "ssr")]
+pub(super) async fn load(id: &DomainRef, backend: &dyn Backend) -> Loaded {
+    let on = ObjectRef::new(ObjectKind::Domain, id);
+    Loaded::of::<Read>(ask(backend, &on, Definition {}).await)
+}
+
+/// What the server has read for the page.
+fn beforehand() -> Option<Read> {
+    #[cfg(feature = "ssr")]
+    return crate::backend::loaded::<Read>().as_deref().cloned();
+    #[cfg(not(feature = "ssr"))]
+    None
+}
+
 /// Reads the definition when there is none yet, and again after the machine has
 /// changed, which may have changed it.
 #[cfg(feature = "hydrate")]
-fn follow(Subject { id, domain, .. }: Subject, text: RwSignal<Option<Result<String, Fault>>>) {
+fn follow(Subject { id, domain, .. }: Subject, text: RwSignal<Option<Read>>) {
     let patience = crate::store::refresh::Patience { quiet: 100.0, most: 1_000.0 };
     let refresher = api::Refresher::new(patience, move || {
         let id = id.clone();
@@ -66,4 +90,4 @@ fn follow(Subject { id, domain, .. }: Subject, text: RwSignal<Option<Result<Stri
 }
 
 #[cfg(not(feature = "hydrate"))]
-fn follow(_: Subject, _: RwSignal<Option<Result<String, Fault>>>) {}
+fn follow(_: Subject, _: RwSignal<Option<Read>>) {}

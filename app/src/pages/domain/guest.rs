@@ -6,6 +6,8 @@ mod agent;
 
 use leptos::prelude::*;
 
+#[cfg(feature = "ssr")]
+pub(super) use self::drawn::load;
 use crate::ui::served::served;
 
 /// The tab.
@@ -23,34 +25,54 @@ pub(crate) fn GuestTab() -> impl IntoView {
 mod drawn {
     use leptos::prelude::*;
     use model::{
-        Domain, DomainRef, Fault, Task,
+        Domain, DomainRef, Fault, ObjectKind, ObjectRef, Task,
         domain::{Agent, FileSystem, GuestDetails},
+        query::{Guest, SshKeyList, SshKeys},
     };
 
     use crate::{
         around::drawn::bar,
-        backend::Beforehand,
+        backend::{Backend, Loaded, ask, loaded},
         format,
         pages::domain::Subject,
+        routes,
         store::use_store,
         ui::controls::{Empty, fact, or_dash},
     };
+
+    /// What is read of a guest: what it says of itself, and the SSH keys of a user in it, if the
+    /// address names one (`keysOf`).
+    struct Read {
+        guest: Result<GuestDetails, Fault>,
+        keys: Option<Result<SshKeyList, Fault>>,
+    }
+
+    /// Reads what the tab shows.
+    pub(crate) async fn load(id: &DomainRef, query: &str, backend: &dyn Backend) -> Loaded {
+        let on = ObjectRef::new(ObjectKind::Domain, id);
+        let guest = ask(backend, &on, Guest {}).await;
+        let keys = match routes::value_of(query, "keysOf") {
+            Some(user) => Some(ask(backend, &on, SshKeys { user }).await),
+            None => None,
+        };
+        Loaded::of(Read { guest, keys })
+    }
 
     /// The tab's content.
     pub(super) fn draw() -> AnyView {
         let Subject { id, domain, .. } = expect_context();
         let domain = domain.get_untracked();
-        let read = use_context::<Beforehand>().and_then(|read| read.guest);
+        let read = loaded::<Read>();
         view! {
-            {match read {
+            {match read.as_deref().map(|read| &read.guest) {
                 _ if is_frozen(&id) => frozen(),
                 // One that is frozen by others, too, answers and tells nothing.
-                Some(Ok(guest)) if guest == GuestDetails::default() => silent(),
-                Some(Ok(guest)) => details(&domain, &guest),
-                Some(Err(fault)) => nothing(&domain, &fault),
+                Some(Ok(guest)) if *guest == GuestDetails::default() => silent(),
+                Some(Ok(guest)) => details(&domain, guest),
+                Some(Err(fault)) => nothing(&domain, fault),
                 None => ().into_any(),
             }}
-            {super::agent::draw(&id)}
+            {super::agent::draw(&id, read.and_then(|read| read.keys.clone()))}
         }
         .into_any()
     }

@@ -5,7 +5,7 @@ use leptos::prelude::*;
 use super::Subject;
 use crate::{
     past::{Part, newer, past},
-    routes,
+    routes::{self, Tab},
     ui::live::live,
 };
 
@@ -17,7 +17,7 @@ pub(crate) fn HistoryTab() -> impl IntoView {
     view! {
         {live(move || {
             let changed = usize::from(domain.with(|domain| domain.version != first));
-            newer(changed, "change or more happened", "", routes::vm_tab(&id, routes::HISTORY_TAB))
+            newer(changed, "change or more happened", "", routes::vm_tab(&id, Tab::History))
         })}
         {past(Part::Machine)}
     }

@@ -47,13 +47,23 @@ type Kept = fn(&UsagePoint) -> Option<f32>;
 /// What was asked of the past, put into the page by the server.
 type Past = Option<Result<Usage, Fault>>;
 
+/// Reads what the machine used in the range that the address asks for.
+#[cfg(feature = "ssr")]
+pub(super) async fn load(
+    id: &model::DomainRef,
+    query: &str,
+    backend: &dyn crate::backend::Backend,
+) -> crate::backend::Loaded {
+    crate::backend::Loaded::of::<Past>(backend.usage(id, query).await.transpose())
+}
+
 /// The ranges to choose from, and the charts of the chosen one.
 pub(super) fn charts() -> AnyView {
     let Subject { id, .. } = expect_context();
     provide_context(Pointer(RwSignal::new(None)));
     let past: Past = SharedValue::new(|| {
         #[cfg(feature = "ssr")]
-        return use_context::<crate::backend::Beforehand>().and_then(|read| read.usage);
+        return crate::backend::loaded::<Past>().as_deref().cloned().flatten();
         #[cfg(not(feature = "ssr"))]
         None
     })

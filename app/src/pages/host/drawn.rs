@@ -1,15 +1,15 @@
 //! Draws one host. On the server only.
 
 use leptos::prelude::*;
-use leptos_router::hooks::use_location;
 use model::{
-    DomainRef, HostId, HostInventory,
+    DomainRef, Fault, HostId, HostInventory, ObjectRef,
     hardware::{Cell, GuestKind, Hardware, HostDevice},
+    query::HostHardware,
 };
 
 use crate::{
     around::drawn::{List, hosts, missing, state},
-    backend::Beforehand,
+    backend::{Backend, Loaded, ask, loaded},
     format, routes,
     ui::controls::{Empty, fact, or_dash},
 };
@@ -17,23 +17,32 @@ use crate::{
 /// All hosts.
 const LIST: List = List("Hosts", routes::HOSTS);
 
-/// The page at the address, with its title.
-pub(super) fn draw() -> (String, AnyView) {
-    let (hosts, id) = (hosts(), routes::host_at(&use_location().pathname.get_untracked()));
-    let Some(host) = id.and_then(|id| hosts.hosts.get(&id)) else {
+/// What is read of a host.
+type Read = Result<Hardware, Fault>;
+
+/// Reads what the page shows.
+pub(crate) async fn load(id: &HostId, backend: &dyn Backend) -> Loaded {
+    Loaded::of::<Read>(ask(backend, &ObjectRef::host(id), HostHardware {}).await)
+}
+
+/// The page with its title.
+pub(super) fn draw(id: &HostId) -> (String, AnyView) {
+    let hosts = hosts();
+    let Some(host) = hosts.hosts.get(id) else {
         return ("Not found".into(), missing("host", routes::HOSTS));
     };
     let connected = host.host.connection.connected;
     let link = state(connected, connected, if connected { "Connected" } else { "Not connected" });
-    let read = use_context::<Beforehand>().and_then(|read| read.hardware);
-    let page = view! {
-        {LIST.head_of(&host.host, host.host.id.as_str(), link, Vec::new())}
-        {match read {
-            Some(Ok(hardware)) => all(host, &hardware),
-            Some(Err(fault)) => view! { <Empty title="What this host is made of is not known">{fault.sentence()}</Empty> }.into_any(),
-            None => ().into_any(),
-        }}
+    let read = loaded::<Read>();
+    let content = match read.as_deref() {
+        Some(Ok(hardware)) => all(host, hardware),
+        Some(Err(fault)) => {
+            let why = fault.sentence();
+            view! { <Empty title="What this host is made of is not known">{why}</Empty> }.into_any()
+        }
+        None => ().into_any(),
     };
+    let page = view! { {LIST.head_of(&host.host, host.host.id.as_str(), link, Vec::new())} {content} };
     (host.host.id.to_string(), page.into_any())
 }
 

@@ -1,21 +1,20 @@
 //! Draws the list of networks, and one network. On the server only.
 
 use leptos::{either::Either, prelude::*};
-use leptos_router::hooks::use_location;
 use model::{
-    Domain, DomainRef, FaultKind, HostInventory, Network, NetworkCommand, by_address,
+    Domain, DomainRef, Fault, FaultKind, HostInventory, Network, NetworkCommand, ObjectKind, ObjectRef, by_address,
     command::{DeleteNetwork, SetNetworkAutostart, StartNetwork, StopNetwork},
     natural,
     network::{Lease, Subnet, attached},
+    query::{LeaseList, Leases, NetworkDefinition},
 };
 
 use super::{forms, picture};
 use crate::{
     around::drawn::{Action, List, hosts, missing, on_hosts, state},
-    backend::Beforehand,
+    backend::{Backend, Loaded, ask, loaded},
     format,
-    layout::NotFound,
-    routes::{self, Shelf},
+    routes::{self, Page},
     store::use_store,
     ui::{
         controls::{Empty, fact, or_dash},
@@ -26,14 +25,25 @@ use crate::{
 /// All networks.
 pub(super) const LIST: List = List("Networks", routes::NETWORKS);
 
-/// The page at the address, with its title.
-pub(super) fn draw() -> (String, AnyView) {
-    let address = use_location().pathname.get_untracked();
-    match routes::shelf_at(&address, routes::NETWORKS) {
-        Some(Shelf::All) => ("Networks".into(), list()),
-        Some(Shelf::New) => ("New network".into(), forms::new_network()),
-        Some(Shelf::One(id)) => one(&id),
-        None => ("Not found".into(), view! { <NotFound/> }.into_any()),
+/// What is read of one network.
+struct Read {
+    leases: Result<LeaseList, Fault>,
+    definition: Result<String, Fault>,
+}
+
+/// Reads what the page of a network shows.
+pub(crate) async fn load(id: &DomainRef, backend: &dyn Backend) -> Loaded {
+    let on = ObjectRef::new(ObjectKind::Network, id);
+    let leases = ask(backend, &on, Leases {}).await;
+    Loaded::of(Read { leases, definition: ask(backend, &on, NetworkDefinition {}).await })
+}
+
+/// A page about networks, with its title.
+pub(super) fn draw(page: &Page) -> (String, AnyView) {
+    match page {
+        Page::NewNetwork => ("New network".into(), forms::new_network()),
+        Page::Network(id) => one(id),
+        _ => ("Networks".into(), list()),
     }
 }
 
@@ -154,8 +164,10 @@ fn one(id: &DomainRef) -> (String, AnyView) {
 
 /// How libvirt keeps it, folded.
 fn definition() -> AnyView {
-    let content = match use_context::<Beforehand>().and_then(|read| read.definition) {
-        Some(Ok(text)) => view! { <pre class="xml" tabindex="0" aria-label="Definition">{text}</pre> }.into_any(),
+    let content = match loaded::<Read>().as_deref().map(|read| &read.definition) {
+        Some(Ok(text)) => {
+            view! { <pre class="xml" tabindex="0" aria-label="Definition">{text.clone()}</pre> }.into_any()
+        }
         Some(Err(fault)) => view! { <p class="muted">{fault.sentence()}</p> }.into_any(),
         None => return ().into_any(),
     };
@@ -193,12 +205,12 @@ fn leases(network: &Network, machines: &[&Domain], id: &DomainRef) -> AnyView {
     if !network.active || !network.has_dhcp() {
         return ().into_any();
     }
-    let read = use_context::<Beforehand>().and_then(|read| read.leases);
-    let content = match read {
-        Some(Ok(leases)) if leases.is_empty() => {
+    let read = loaded::<Read>();
+    let content = match read.as_deref().map(|read| &read.leases) {
+        Some(Ok(list)) if list.leases.is_empty() => {
             view! { <p class="muted calm">"No address is given away now."</p> }.into_any()
         }
-        Some(Ok(leases)) => lease_table(&leases, machines, id),
+        Some(Ok(list)) => lease_table(&list.leases, machines, id),
         Some(Err(fault)) if fault.kind == FaultKind::Unsupported => {
             view! { <p class="muted calm">"libvirt on this host does not tell which addresses are given away."</p> }
                 .into_any()

@@ -1,20 +1,21 @@
 //! Draws the list of pools, and one pool. On the server only.
 
+use std::collections::BTreeMap;
+
 use leptos::{either::Either, prelude::*};
-use leptos_router::hooks::use_location;
 use model::{
-    DomainRef, HostInventory, Pool, PoolCommand,
+    DomainRef, Fault, HostInventory, ObjectKind, ObjectRef, Pool, PoolCommand,
     command::{BuildPool, DeletePool, RefreshPool, SetPoolAutostart, StartPool, StopPool},
+    query::{VolumeList, Volumes},
     storage::{PoolState, User},
 };
 
 use super::{forms, volumes};
 use crate::{
     around::drawn::{Action, List, bar, hosts, missing, on_hosts, state},
-    backend::Beforehand,
+    backend::{Backend, Loaded, ask, loaded},
     format,
-    layout::NotFound,
-    routes::{self, Shelf},
+    routes::{self, Page},
     store::use_store,
     ui::controls::{Empty, fact, or_dash},
 };
@@ -22,14 +23,27 @@ use crate::{
 /// All pools.
 pub(super) const LIST: List = List("Storage", routes::STORAGE);
 
-/// The page at the address, with its title.
-pub(super) fn draw() -> (String, AnyView) {
-    let address = use_location().pathname.get_untracked();
-    match routes::shelf_at(&address, routes::STORAGE) {
-        Some(Shelf::All) => ("Storage".into(), list()),
-        Some(Shelf::New) => ("New storage pool".into(), forms::new_pool()),
-        Some(Shelf::One(id)) => one(&id),
-        None => ("Not found".into(), view! { <NotFound/> }.into_any()),
+/// What is read of pools: the volumes of the one that the page is about, and what uses each pool.
+pub(super) struct Read {
+    pub(super) volumes: Option<Result<VolumeList, Fault>>,
+    users: BTreeMap<DomainRef, Vec<User>>,
+}
+
+/// Reads what a page about pools shows.
+pub(crate) async fn load(one: Option<&DomainRef>, backend: &dyn Backend) -> Loaded {
+    let volumes = match one {
+        Some(id) => Some(ask(backend, &ObjectRef::new(ObjectKind::Pool, id), Volumes {}).await),
+        None => None,
+    };
+    Loaded::of(Read { volumes, users: backend.users_of_pools(one).await })
+}
+
+/// A page about pools, with its title.
+pub(super) fn draw(page: &Page) -> (String, AnyView) {
+    match page {
+        Page::NewPool => ("New storage pool".into(), forms::new_pool()),
+        Page::Pool(id) => one(id),
+        _ => ("Storage".into(), list()),
     }
 }
 
@@ -95,7 +109,7 @@ fn room(pool: &Pool) -> AnyView {
 
 /// Who uses a pool.
 fn users_of(id: &DomainRef) -> Vec<User> {
-    use_context::<Beforehand>().and_then(|mut read| read.users_of_pools.remove(id)).unwrap_or_default()
+    loaded::<Read>().and_then(|read| read.users.get(id).cloned()).unwrap_or_default()
 }
 
 /// The buttons of a pool.

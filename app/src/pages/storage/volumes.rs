@@ -4,16 +4,17 @@ use leptos::prelude::*;
 use model::{
     DomainRef, HostInventory, Pool, PoolCommand, Volume,
     command::{CloneVolume, DeleteVolume, ResizeVolume, WipeVolume},
+    query::VolumeList,
     storage::User,
 };
 
-use super::forms;
+use super::{drawn::Read, forms};
 use crate::{
     around::{
         drawn::{Action, asked},
         form::Form,
     },
-    backend::Beforehand,
+    backend::loaded,
     format, routes,
     store::use_store,
     ui::{
@@ -36,15 +37,15 @@ const COLUMNS: [Column; 5] = [
 
 /// The volumes of the pool of this page.
 pub(super) fn section(host: &HostInventory, pool: &Pool) -> AnyView {
-    let read = use_context::<Beforehand>().and_then(|read| read.volumes);
+    let read = loaded::<Read>();
     let id = DomainRef { host: host.host.id.clone(), id: pool.id };
     if !pool.state.is_active() {
         return view! { <Empty title="The pool is stopped">"Start it to see its volumes."</Empty> }.into_any();
     }
-    match read {
-        Some(Ok(volumes)) => view! {
-            {forms::new_volume(host, pool, &volumes)}
-            {listed(host, pool, &volumes, &id)}
+    match read.as_deref().and_then(|read| read.volumes.as_ref()) {
+        Some(Ok(VolumeList { volumes })) => view! {
+            {forms::new_volume(host, pool, volumes)}
+            {listed(host, pool, volumes, &id)}
         }
         .into_any(),
         Some(Err(fault)) => {

@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use model::{Command, Fault, HostInventory, Pool, PoolCommand, command::ResizeVolume};
+use model::{Command, Fault, HostInventory, Pool, PoolCommand, Volume, command::ResizeVolume};
 use rustix::{
     fs::{Mode, OFlags},
     net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket, sockopt::socket_peercred},
@@ -89,6 +89,18 @@ pub(crate) async fn known(session: &Arc<Session>, shared: &Shared, host: &HostIn
     let shelves: Vec<Shelf> = host.pools.values().map(shelf).collect();
     let root = session.root.clone();
     blocking(move || Uses::of(Places::new(root), &shelves, &machines)).await.map_err(|_| Error::Panicked)
+}
+
+/// A pool with its volumes and everything that is used on its host, as it was a moment ago.
+pub(crate) async fn of_pool(
+    session: &Arc<Session>,
+    shared: &Shared,
+    host: &HostInventory,
+    id: Uuid,
+) -> Result<(Arc<Pool>, Arc<Vec<Volume>>, Uses), Error> {
+    let pool = host.pools.get(&id).cloned().unwrap_or_default();
+    let volumes = shared.volumes.read(session, id).await?;
+    Ok((pool, volumes, known(session, shared, host).await?))
 }
 
 /// What has to be known before a command, and the claim that keeps others off until it is done.

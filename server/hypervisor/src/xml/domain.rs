@@ -95,10 +95,10 @@ fn is_uefi(os: Node<'_, '_>) -> bool {
 }
 
 /// Where the data of a `<source>` lies, in one text; empty when nothing is said at all.
-fn source_of(source: Node<'_, '_>) -> String {
+pub(super) fn source_of(source: Node<'_, '_>) -> String {
     let get = |name| source.attribute(name).map(str::to_owned);
     let volume = || Some(format!("{}/{}", source.attribute("pool")?, source.attribute("volume")?));
-    let plain = get("file").or_else(|| get("dev")).or_else(|| get("dir")).or_else(volume).or_else(|| get("path"));
+    let plain = ["file", "dev", "dir"].into_iter().find_map(get).or_else(volume).or_else(|| get("path"));
     if let Some(plain) = plain {
         return plain;
     }

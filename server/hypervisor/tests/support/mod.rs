@@ -13,7 +13,12 @@ use std::{
 use hypervisor::{Claim, HostConfig, Hypervisor, OpenConsole, Sink, StorageRoots, demo_host};
 use model::{
     Command, Console, Domain, DomainCommand, Event, Fault, FaultKind, Host, HostId, HostInventory, Inventory, Network,
-    Pool, RequestId, Volume, command::Start, domain::GuestDetails, hardware::Hardware, network::Lease,
+    ObjectKind, ObjectRef, Pool, RequestId, Volume,
+    command::Start,
+    domain::GuestDetails,
+    hardware::Hardware,
+    network::Lease,
+    query::{Definition, Guest, HostHardware, Leases, Listed, Volumes},
 };
 use tempfile::TempDir;
 use tokio::{sync::watch, time::timeout};
@@ -162,12 +167,20 @@ impl World {
         self.hypervisor().open_console(&domain, console).await
     }
 
+    /// Asks a question about an object of the host.
+    pub async fn ask<Q: Listed>(&self, kind: ObjectKind, id: Uuid, question: Q) -> Result<Q::Answer, Fault> {
+        let known = self.host_inventory();
+        let on = ObjectRef { host: known.host.id.clone(), kind, id };
+        self.hypervisor().answer(&known, &on, question).await
+    }
+
     pub async fn hardware(&self) -> Result<Hardware, Fault> {
-        self.hypervisor().hardware(&self.host_inventory()).await
+        self.ask(ObjectKind::Host, Uuid::nil(), HostHardware {}).await
     }
 
     pub async fn volumes(&self, pool: &str) -> Result<Vec<Volume>, Fault> {
-        self.hypervisor().volumes(&self.host_inventory(), self.pool(pool).expect("it is there").id).await
+        let id = self.pool(pool).expect("it is there").id;
+        Ok(self.ask(ObjectKind::Pool, id, Volumes {}).await?.volumes)
     }
 
     /// The names of those who use a volume, by what is known.
@@ -187,11 +200,12 @@ impl World {
     }
 
     pub async fn guest(&self, name: &str) -> Result<GuestDetails, Fault> {
-        self.hypervisor().guest_details(self.domain(name).id, name).await
+        self.ask(ObjectKind::Domain, self.domain(name).id, Guest {}).await
     }
 
     pub async fn leases(&self, network: &str) -> Result<Vec<Lease>, Fault> {
-        self.hypervisor().leases(self.network(network).expect("it is there").id, network).await
+        let id = self.network(network).expect("it is there").id;
+        Ok(self.ask(ObjectKind::Network, id, Leases {}).await?.leases)
     }
 
     pub async fn run_unknown(&self) -> Result<(), Fault> {
@@ -202,7 +216,7 @@ impl World {
     }
 
     pub async fn definition(&self, name: &str) -> Result<String, Fault> {
-        self.hypervisor().definition(self.domain(name).id, name, false).await
+        self.ask(ObjectKind::Domain, self.domain(name).id, Definition {}).await
     }
 
     /// From now on somebody has the pages of these machines open.

@@ -15,9 +15,10 @@ use async_trait::async_trait;
 use axum::body::Bytes;
 use hypervisor::Hypervisor;
 use model::{
-    Command, DomainRef, Fault, FaultKind, HostId, Origin, PoolCommand, RequestId,
+    Command, DomainRef, Fault, FaultKind, HostId, ObjectKind, ObjectRef, Origin, PoolCommand, RequestId,
     command::{DeleteVolume, RefreshPool, UploadVolume, Verb},
     domain::Agent,
+    query::{Listed, Volumes},
     task::Progress,
 };
 use tokio::{
@@ -329,7 +330,8 @@ impl Backend {
         name: &str,
         origin: &Origin,
     ) -> Result<mpsc::Receiver<Result<Vec<u8>, Fault>>, Fault> {
-        let volumes = self.volumes(id).await?;
+        let answer = self.ask(&ObjectRef::new(ObjectKind::Pool, id), Volumes {}.question()).await?;
+        let volumes = Volumes::answer(answer).unwrap_or_default().volumes;
         let missing = || Fault::new(FaultKind::NotFound, format!("There is no volume {}", name.escape_debug()));
         volumes.iter().find(|volume| volume.name == name).ok_or_else(missing)?;
         // What the host itself keeps in it is nobody else's to read.

@@ -3,11 +3,12 @@
 
 use leptos::prelude::*;
 use model::{
-    Command, DomainCommand, DomainRef, HostInventory,
+    Command, DomainCommand, DomainRef, Fault, HostInventory,
     command::{
         AddSshKey, FreezeFileSystems, RemoveSshKey, Secret, SetGuestPassword, SyncTime, ThawFileSystems,
         TrimFileSystems,
     },
+    query::SshKeyList,
 };
 
 use crate::{
@@ -15,20 +16,19 @@ use crate::{
         drawn::{Action, asked, denied, here, hosts},
         form::{Form, With},
     },
-    backend::Beforehand,
-    routes,
+    routes::{self, Tab},
 };
 
 /// How long file systems are frozen when nobody says otherwise.
 const FROZEN: u32 = 30;
 
 /// Both cards.
-pub(super) fn draw(id: &DomainRef) -> AnyView {
+pub(super) fn draw(id: &DomainRef, keys_of: Option<Result<SshKeyList, Fault>>) -> AnyView {
     let hosts = hosts();
     let Some(host) = hosts.hosts.get(&id.host) else { return ().into_any() };
     view! {
         {actions(id, host)}
-        {keys(id, host)}
+        {keys(id, host, keys_of)}
     }
     .into_any()
 }
@@ -57,16 +57,15 @@ fn actions(id: &DomainRef, host: &HostInventory) -> AnyView {
 }
 
 /// The keys of whom the address names, and a form to name somebody.
-fn keys(id: &DomainRef, host: &HostInventory) -> AnyView {
+fn keys(id: &DomainRef, host: &HostInventory, read: Option<Result<SshKeyList, Fault>>) -> AnyView {
     let wished = asked("keysOf");
     let user = if wished.is_empty() { "root".to_owned() } else { wished.clone() };
-    let read = use_context::<Beforehand>().and_then(|read| read.ssh_keys);
     let list = read.map(|read| match read {
-        Ok(keys) if keys.is_empty() => {
+        Ok(list) if list.keys.is_empty() => {
             view! { <p class="muted calm">{format!("No key lets anybody in as {user}.")}</p> }.into_any()
         }
-        Ok(keys) => {
-            let lines = keys.iter().map(|key| line(id, host, &user, key)).collect_view();
+        Ok(list) => {
+            let lines = list.keys.iter().map(|key| line(id, host, &user, key)).collect_view();
             view! { <ul class="log apart" aria-label=format!("Keys of {user}")>{lines}</ul> }.into_any()
         }
         Err(fault) => view! { <p class="muted calm" role="alert">{fault.sentence()}</p> }.into_any(),
@@ -84,7 +83,7 @@ fn keys(id: &DomainRef, host: &HostInventory) -> AnyView {
     view! {
         <section class="card spaced" aria-label="SSH keys">
             <header><h2>"SSH keys"</h2></header>
-            <form class="fields across" method="get" action=routes::vm_tab(id, routes::GUEST_TAB)>
+            <form class="fields across" method="get" action=routes::vm_tab(id, Tab::Guest)>
                 <label>"Keys of" <input name="keysOf" required value=user autocomplete="off" autocapitalize="none" spellcheck="false"/></label>
                 <button class="btn">"Show keys"</button>
             </form>

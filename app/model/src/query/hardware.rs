@@ -1,0 +1,29 @@
+//! What a host is made of.
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{About, Query};
+use crate::{ObjectKind, hardware::Hardware};
+
+/// What a host is made of and which machines have its devices (`virConnectGetCapabilities`,
+/// `virConnectListAllNodeDevices`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+pub struct HostHardware {}
+
+impl Query for HostHardware {
+    type Answer = Hardware;
+
+    const ABOUT: About = About {
+        on: ObjectKind::Host,
+        name: "hardware",
+        summary: "What a host is made of, which machines have its PCI and USB devices, and what machines it can run",
+        kept: true,
+        ..About::DEFAULT
+    };
+
+    fn narrow(answer: &mut Hardware, sees: &dyn Fn(Uuid) -> bool) {
+        let devices = answer.devices.iter_mut().flatten();
+        devices.for_each(|device| device.users.retain(|user| sees(user.vm_id)));
+    }
+}

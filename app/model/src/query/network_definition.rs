@@ -1,0 +1,22 @@
+//! A network's definition.
+
+use serde::Deserialize;
+
+use super::{About, Query};
+use crate::ObjectKind;
+
+/// A network's definition as libvirt keeps it (`virNetworkGetXMLDesc`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+pub struct NetworkDefinition {}
+
+impl Query for NetworkDefinition {
+    type Answer = String;
+
+    const ABOUT: About = About {
+        on: ObjectKind::Network,
+        name: "definition",
+        summary: "The XML of a network",
+        text: true,
+        ..About::DEFAULT
+    };
+}

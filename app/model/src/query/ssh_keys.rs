@@ -1,0 +1,42 @@
+//! The SSH keys of a user in a guest.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{About, Query, guest::agent};
+use crate::{Fault, HostInventory, Permission};
+
+/// The SSH keys with which a user can sign in to the guest
+/// (`virDomainAuthorizedSSHKeysGet`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+pub struct SshKeys {
+    /// The user in the guest.
+    #[serde(default = "root")]
+    pub user: String,
+}
+
+fn root() -> String {
+    "root".into()
+}
+
+/// SSH keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SshKeyList {
+    /// The lines of `authorized_keys`.
+    pub keys: Vec<String>,
+}
+
+impl Query for SshKeys {
+    type Answer = SshKeyList;
+
+    const ABOUT: About = About {
+        name: "ssh-keys",
+        permission: Permission::Operate,
+        summary: "The SSH keys of a user of the guest",
+        ..About::DEFAULT
+    };
+
+    fn check(&self, host: &HostInventory, id: Uuid) -> Result<(), Fault> {
+        agent(host, id)
+    }
+}

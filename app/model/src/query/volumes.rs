@@ -1,0 +1,34 @@
+//! The volumes of a pool.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{About, Query};
+use crate::{HostInventory, ObjectKind, Volume};
+
+/// The volumes of a pool with what uses each (`virStoragePoolListAllVolumes`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+pub struct Volumes {}
+
+/// Volumes by name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct VolumeList {
+    /// The volumes.
+    pub volumes: Vec<Volume>,
+}
+
+impl Query for Volumes {
+    type Answer = VolumeList;
+
+    const ABOUT: About = About {
+        on: ObjectKind::Pool,
+        name: "volumes",
+        summary: "The volumes of a pool, and what uses each",
+        ..About::DEFAULT
+    };
+
+    fn known(&self, host: &HostInventory, id: Uuid) -> Option<VolumeList> {
+        let active = host.pools.get(&id).is_some_and(|pool| pool.state.is_active());
+        (!active).then(VolumeList::default)
+    }
+}

@@ -1,0 +1,223 @@
+//! Every page: its address, read and written in one place, and the permission that it needs.
+//!
+//! What a page shows and what it reads beforehand is in `pages`; which view that is, in `router`.
+
+use model::{DomainRef, HostId, Permission, RequestId};
+
+use super::{
+    ACCOUNT, AUDIT, CONFIRM, ERRORS, HISTORY, HOSTS, NETWORKS, NEW_NETWORK, NEW_POOL, OVERVIEW, REPLAY, SESSIONS,
+    STORAGE, TASKS, TOKENS, USERS, VMS, at, inner,
+};
+
+/// A page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// Everything at a glance.
+    Overview,
+    /// All virtual machines.
+    Vms,
+    /// A tab of one machine.
+    Vm(DomainRef, Tab),
+    /// All hosts.
+    Hosts,
+    /// One host.
+    Host(HostId),
+    /// All storage pools.
+    Storage,
+    /// The form for a new pool.
+    NewPool,
+    /// One pool.
+    Pool(DomainRef),
+    /// All networks.
+    Networks,
+    /// The form for a new network.
+    NewNetwork,
+    /// One network.
+    Network(DomainRef),
+    /// What was done and is being done.
+    Tasks,
+    /// One task.
+    Task(RequestId),
+    /// Who did what.
+    Audit,
+    /// What happened.
+    History,
+    /// What went wrong.
+    Errors,
+    /// What happened, step by step.
+    Replay,
+    /// The question before something is lost, for browsers without JavaScript.
+    Confirm,
+    /// One's own account.
+    Account,
+    /// All accounts.
+    Users,
+    /// What programs sign in with.
+    Tokens,
+    /// Who is signed in.
+    Sessions,
+}
+
+/// A tab of a machine's page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tab {
+    /// Charts, facts and disks.
+    #[default]
+    Overview,
+    /// Its hardware.
+    Devices,
+    /// Its consoles.
+    Console,
+    /// What its guest says of itself.
+    Guest,
+    /// What was done with it and what happened to it.
+    History,
+    /// Its definition.
+    Definition,
+}
+
+impl Tab {
+    /// All of them in their order, with the last segment of their address and their label.
+    pub const ALL: [(Self, &str, &str); 6] = [
+        (Self::Overview, "", "Overview"),
+        (Self::Devices, "devices", "Devices"),
+        (Self::Console, "console", "Console"),
+        (Self::Guest, "guest", "Guest"),
+        (Self::History, "history", "History"),
+        (Self::Definition, "xml", "XML"),
+    ];
+
+    /// The last segment of its address.
+    fn segment(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+}
+
+/// Pages at one address each.
+const FIXED: [(&str, Page); 17] = [
+    (OVERVIEW, Page::Overview),
+    (VMS, Page::Vms),
+    (HOSTS, Page::Hosts),
+    (STORAGE, Page::Storage),
+    (NEW_POOL, Page::NewPool),
+    (NETWORKS, Page::Networks),
+    (NEW_NETWORK, Page::NewNetwork),
+    (TASKS, Page::Tasks),
+    (AUDIT, Page::Audit),
+    (HISTORY, Page::History),
+    (ERRORS, Page::Errors),
+    (REPLAY, Page::Replay),
+    (CONFIRM, Page::Confirm),
+    (ACCOUNT, Page::Account),
+    (USERS, Page::Users),
+    (TOKENS, Page::Tokens),
+    (SESSIONS, Page::Sessions),
+];
+
+impl Page {
+    /// The page at an address, whatever it asks for beside its path; none where there is no page.
+    pub fn parse(address: &str) -> Option<Self> {
+        let path = inner(address).split(['?', '#']).next()?.trim_end_matches('/');
+        let path = if path.is_empty() { OVERVIEW } else { path };
+        if let Some((_, page)) = FIXED.into_iter().find(|(fixed, _)| *fixed == path) {
+            return Some(page);
+        }
+        let below = |page: &str| path.strip_prefix(page)?.strip_prefix('/');
+        if let Some(rest) = below(VMS) {
+            let (id, tab) =
+                rest.match_indices('/').nth(1).map_or((rest, ""), |(cut, _)| (&rest[..cut], &rest[cut + 1..]));
+            let (tab, ..) = Tab::ALL.into_iter().find(|(_, segment, _)| *segment == tab)?;
+            return Some(Self::Vm(id.parse().ok()?, tab));
+        }
+        if let Some(id) = below(HOSTS) {
+            return id.parse().ok().map(Self::Host);
+        }
+        if let Some(id) = below(STORAGE) {
+            return id.parse().ok().map(Self::Pool);
+        }
+        if let Some(id) = below(NETWORKS) {
+            return id.parse().ok().map(Self::Network);
+        }
+        below(TASKS)?.parse().ok().map(Self::Task)
+    }
+
+    /// Its path within this server.
+    pub fn path(&self) -> String {
+        match self {
+            Self::Vm(id, Tab::Overview) => format!("{VMS}/{id}"),
+            Self::Vm(id, tab) => format!("{VMS}/{id}/{}", tab.segment()),
+            Self::Host(id) => format!("{HOSTS}/{id}"),
+            Self::Pool(id) => format!("{STORAGE}/{id}"),
+            Self::Network(id) => format!("{NETWORKS}/{id}"),
+            Self::Task(id) => format!("{TASKS}/{id}"),
+            fixed => FIXED.into_iter().find(|(_, page)| page == fixed).map_or(OVERVIEW, |(path, _)| path).to_owned(),
+        }
+    }
+
+    /// Where browsers find it.
+    pub fn href(&self) -> String {
+        at(&self.path())
+    }
+
+    /// The permission that it needs.
+    pub fn permission(&self) -> Permission {
+        match self {
+            Self::Audit => Permission::ReadAudit,
+            Self::Account => Permission::OwnAccount,
+            Self::Users | Self::Tokens | Self::Sessions => Permission::ManageAccounts,
+            _ => Permission::View,
+        }
+    }
+}
+
+/// Whether a path of Belvedere that is a page begins with this segment.
+#[cfg(feature = "ssr")]
+pub(super) fn is_first_segment(segment: &str) -> bool {
+    FIXED.iter().any(|(path, _)| path.split('/').nth(1) == Some(segment))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_is_found_where_it_says_that_it_is() {
+        let id: DomainRef = "atlas/9d5815f3-0942-43f7-bd25-8c0cb4800b49".parse().expect("an object");
+        let mut pages: Vec<Page> = FIXED.into_iter().map(|(_, page)| page).collect();
+        pages.extend(Tab::ALL.map(|(tab, ..)| Page::Vm(id.clone(), tab)));
+        pages.extend([Page::Pool(id.clone()), Page::Network(id.clone()), Page::Host(id.host.clone())]);
+        pages.push(Page::Task(RequestId(id.id)));
+        for page in pages {
+            let href = page.href();
+            for address in [href.clone(), format!("{href}/"), format!("{href}?range=1h&q=/vms"), format!("{href}#x")] {
+                assert_eq!(Page::parse(&address), Some(page.clone()), "{address}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_tabs_is_that_of_their_enum() {
+        for (n, (tab, ..)) in Tab::ALL.into_iter().enumerate() {
+            assert_eq!(tab as usize, n);
+        }
+    }
+
+    #[test]
+    fn what_is_no_page_leads_nowhere() {
+        for path in [
+            "/vm",
+            "/vmsx",
+            "/vms/atlas",
+            "/vms/atlas/nonsense/xml",
+            "/vms/atlas/9d5815f3-0942-43f7-bd25-8c0cb4800b49/nonsense",
+            "/vms/atlas/9d5815f3-0942-43f7-bd25-8c0cb4800b49/xml/more",
+            "/hosts/-a",
+            "/storage/atlas",
+            "/tasks/1",
+            "/account/x/y",
+            "/history/x",
+        ] {
+            assert_eq!(Page::parse(path), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Routes as one table: method, path, what each needs of who asks, and its handler. A route
+//! without that need is closed.
+//!
+//! Who asks, `authorize` knows.
+
+use std::collections::HashMap;
+
+use axum::{
+    Router,
+    handler::Handler,
+    http::Method,
+    routing::{self, MethodFilter, MethodRouter},
+};
+use model::Permission;
+
+/// What a route needs of who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Nothing: it tells and changes nothing of any host.
+    Public,
+    /// A viewer with this permission.
+    Needs(Permission),
+    /// A viewer with this permission whose scope is everything.
+    NeedsAll(Permission),
+}
+
+/// One route.
+pub(super) struct Route<S> {
+    method: Method,
+    path: String,
+    access: Option<Access>,
+    handler: MethodRouter<S>,
+}
+
+impl<S: Clone + Send + Sync + 'static> Route<S> {
+    fn new<H: Handler<T, S>, T: 'static>(
+        method: Method,
+        filter: MethodFilter,
+        path: impl Into<String>,
+        handler: H,
+    ) -> Self {
+        Self { method, path: path.into(), access: None, handler: routing::on(filter, handler) }
+    }
+
+    /// It is open to viewers with this permission.
+    pub(super) fn needs(self, permission: Permission) -> Self {
+        Self { access: Some(Access::Needs(permission)), ..self }
+    }
+
+    /// It is open to viewers with this permission who see everything.
+    pub(super) fn needs_all(self, permission: Permission) -> Self {
+        Self { access: Some(Access::NeedsAll(permission)), ..self }
+    }
+
+    /// It is open to everybody.
+    pub(super) fn public(self) -> Self {
+        Self { access: Some(Access::Public), ..self }
+    }
+}
+
+/// A route that reads, with `GET` or `HEAD`.
+pub(super) fn get<S, H, T>(path: impl Into<String>, handler: H) -> Route<S>
+where
+    S: Clone + Send + Sync + 'static,
+    H: Handler<T, S>,
+    T: 'static,
+{
+    Route::new(Method::GET, MethodFilter::GET, path, handler)
+}
+
+/// A route that takes something.
+pub(super) fn post<S, H, T>(path: impl Into<String>, handler: H) -> Route<S>
+where
+    S: Clone + Send + Sync + 'static,
+    H: Handler<T, S>,
+    T: 'static,
+{
+    Route::new(Method::POST, MethodFilter::POST, path, handler)
+}
+
+/// A route that puts content in a place.
+pub(super) fn put<S, H, T>(path: impl Into<String>, handler: H) -> Route<S>
+where
+    S: Clone + Send + Sync + 'static,
+    H: Handler<T, S>,
+    T: 'static,
+{
+    Route::new(Method::PUT, MethodFilter::PUT, path, handler)
+}
+
+/// What each route needs, by path and method.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Decisions(HashMap<String, Vec<(Method, Option<Access>)>>);
+
+impl Decisions {
+    /// What a route needs; none closes it. A method that it does not have needs what another one
+    /// needs, and is then answered 405 by the router.
+    pub(super) fn of(&self, method: &Method, route: &str) -> Option<Access> {
+        // HEAD is GET without a body (RFC 9110, 9.3.2).
+        let method = if *method == Method::HEAD { &Method::GET } else { method };
+        let methods = self.0.get(route)?;
+        let (_, access) = methods.iter().find(|(known, _)| known == method).or(methods.first())?;
+        *access
+    }
+
+    /// Those of two tables.
+    pub(super) fn and(mut self, more: Self) -> Self {
+        self.0.extend(more.0);
+        self
+    }
+
+    /// The routes that nobody may use because nothing was decided, and how many there are in all.
+    #[cfg(test)]
+    pub(super) fn undecided(&self) -> (Vec<&str>, usize) {
+        let all = || self.0.iter().flat_map(|(path, methods)| methods.iter().map(move |(_, access)| (path, access)));
+        (all().filter(|(_, access)| access.is_none()).map(|(path, _)| path.as_str()).collect(), all().count())
+    }
+}
+
+/// Routes that share a state.
+pub(super) struct Table<S> {
+    router: Router<S>,
+    decisions: Decisions,
+}
+
+impl<S: Clone + Send + Sync + 'static> Table<S> {
+    /// The routes.
+    pub(super) fn new(routes: impl IntoIterator<Item = Route<S>>) -> Self {
+        routes.into_iter().fold(Self { router: Router::new(), decisions: Decisions::default() }, Self::with)
+    }
+
+    /// One more route.
+    pub(super) fn with(mut self, Route { method, path, access, handler }: Route<S>) -> Self {
+        self.router = self.router.route(&path, handler);
+        self.decisions.0.entry(path).or_default().push((method, access));
+        self
+    }
+
+    /// The router, and what its routes need.
+    pub(super) fn split(self) -> (Router<S>, Decisions) {
+        (self.router, self.decisions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_is_closed_to_other_methods_and_without_a_decision() {
+        let table = Table::<()>::new([
+            get("/open", async || "").public(),
+            post("/open", async || "").needs(Permission::Operate),
+            get("/forgotten", async || ""),
+        ]);
+        let (_, decisions) = table.split();
+        let of = |method, path| decisions.of(&method, path);
+        assert_eq!(of(Method::HEAD, "/open"), Some(Access::Public));
+        assert_eq!(of(Method::POST, "/open"), Some(Access::Needs(Permission::Operate)));
+        assert_eq!(of(Method::PUT, "/open"), Some(Access::Public), "the router says that there is no such method");
+        assert_eq!(of(Method::GET, "/forgotten"), None);
+        assert_eq!(of(Method::GET, "/unknown"), None);
+        assert_eq!(decisions.undecided(), (vec!["/forgotten"], 3));
+    }
+}
