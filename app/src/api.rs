@@ -24,15 +24,6 @@ pub(crate) fn fault(text: &str) -> Fault {
     model::read::read(text).unwrap_or_else(|_| no_answer())
 }
 
-/// A machine's definition as libvirt writes it.
-#[cfg(feature = "hydrate")]
-pub(crate) async fn definition(id: &model::DomainRef) -> Result<String, Fault> {
-    let address = crate::routes::api_definition(id);
-    let response = gloo_net::http::Request::get(&address).send().await.map_err(|_| no_answer())?;
-    let text = response.text().await.map_err(|_| no_answer())?;
-    if response.ok() { Ok(text) } else { Err(fault(&text)) }
-}
-
 /// Runs a `Refresh` in the browser: keeps its time and reads when it says so.
 #[cfg(feature = "hydrate")]
 pub(crate) struct Refresher {

@@ -23,6 +23,8 @@ pub mod store;
 
 mod act;
 
+mod question;
+
 mod layout;
 
 mod ui {

@@ -224,9 +224,10 @@ pub fn vms_of(host: &HostId) -> String {
     format!("{}?host={host}", at(VMS))
 }
 
-/// The definition of a machine, as text.
-pub fn api_definition(id: &DomainRef) -> String {
-    at(&format!("/api/v1/domains/{}/{}/definition", id.host, id.id))
+/// A question about a machine.
+#[cfg(feature = "hydrate")]
+pub(crate) fn api_question(id: &DomainRef, about: &model::query::About) -> String {
+    at(&format!("/api/v1/{}/{id}/{}", about.on.plural(), about.name))
 }
 
 /// A volume as a file.

@@ -175,8 +175,10 @@ fn streams() -> Table<Arc<Backend>> {
 
 /// Consoles: tickets, and what they open.
 fn consoles() -> Table<()> {
-    let path = "/api/v1/consoles";
-    Table::new([get(path, consoles::open).needs(Operate), post(path, consoles::ticket).needs(Operate)])
+    Table::new([
+        get("/api/v1/consoles", consoles::open).needs(Operate),
+        post("/api/v1/consoles", consoles::ticket).needs(Operate),
+    ])
 }
 
 /// The content of volumes, which is larger than anything else and takes its time.

@@ -60,9 +60,9 @@ impl About {
 }
 
 /// A question: its fields are what the query of its address may hold.
-pub trait Query: Clone + Debug + Eq + Hash + DeserializeOwned {
+pub trait Query: Clone + Debug + Eq + Hash + DeserializeOwned + 'static {
     /// What it is answered with.
-    type Answer: Clone + Debug + PartialEq + Serialize;
+    type Answer: Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static;
 
     /// What is fixed.
     const ABOUT: About;

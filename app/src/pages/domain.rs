@@ -13,6 +13,8 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::hooks::use_navigate;
+#[cfg(feature = "ssr")]
+use model::query::Definition;
 use model::{Domain, DomainCommand, DomainRef};
 
 use self::{
@@ -217,7 +219,7 @@ pub(crate) async fn load(id: &DomainRef, tab: Tab, query: &str, backend: &dyn Ba
         Tab::Overview => usage::load(id, query, backend).await,
         Tab::Guest => guest::load(id, query, backend).await,
         Tab::History => crate::past::load(backend, &PastWish::Machine(id.clone()), query).await,
-        Tab::Definition => definition::load(id, backend).await,
+        Tab::Definition => crate::question::load(id, Definition {}, backend).await,
         Tab::Devices | Tab::Console => Loaded::default(),
     }
 }
