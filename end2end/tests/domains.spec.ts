@@ -111,6 +111,7 @@ test("devices and definition have pages of their own", async ({ page, demo }) =>
   await row(page, "win11-build").getByRole("link", { name: "win11-build" }).click();
   await page.getByRole("link", { name: "Devices" }).click();
   await expect(page.getByRole("table", { name: "Disks" }).getByRole("row", { name: /virtio-win\.iso/ })).toContainText("read-only");
+  await expect(page.getByRole("table", { name: "Boot order" }).getByRole("row", { name: "1 hd" })).toBeVisible();
   await page.getByRole("link", { name: "XML" }).click();
   await expect(page.locator("pre.xml")).toContainText("<name>win11-build</name>");
 });

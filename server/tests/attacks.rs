@@ -33,6 +33,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/stats/{host}/{uuid}", "viewer"),
     ("POST", "/api/v1/journal/check", "operator"),
     ("POST", "/api/v1/hosts/{host}/reconnect", "operator"),
+    ("GET", "/api/v1/domains/{host}/{uuid}/boot-order", "viewer"),
     ("GET", "/api/v1/domains/{host}/{uuid}/definition", "viewer"),
     ("GET", "/api/v1/domains/{host}/{uuid}/guest", "viewer"),
     ("GET", "/api/v1/domains/{host}/{uuid}/ssh-keys", "operator"),

@@ -4,6 +4,7 @@
 //! What is always known, and changes by events, is in the inventory. How libvirt is asked,
 //! `hypervisor` knows.
 
+mod boot_order;
 mod definition;
 mod guest;
 mod hardware;
@@ -19,6 +20,7 @@ use uuid::Uuid;
 
 use crate::{Fault, HostInventory, ObjectKind, Permission};
 
+pub use boot_order::{Boot, BootDevice, BootOrder};
 pub use definition::Definition;
 pub use guest::Guest;
 pub use hardware::HostHardware;
@@ -175,6 +177,7 @@ macro_rules! queries {
 }
 
 queries! {
+    BootOrder,
     Definition,
     Guest,
     HostHardware,

@@ -14,7 +14,7 @@ use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::hooks::use_navigate;
 #[cfg(feature = "ssr")]
-use model::query::Definition;
+use model::query::{BootOrder, Definition};
 use model::{Domain, DomainCommand, DomainRef};
 
 use self::{
@@ -220,6 +220,7 @@ pub(crate) async fn load(id: &DomainRef, tab: Tab, query: &str, backend: &dyn Ba
         Tab::Guest => guest::load(id, query, backend).await,
         Tab::History => crate::past::load(backend, &PastWish::Machine(id.clone()), query).await,
         Tab::Definition => crate::question::load(id, Definition {}, backend).await,
-        Tab::Devices | Tab::Console => Loaded::default(),
+        Tab::Devices => crate::question::load(id, BootOrder {}, backend).await,
+        Tab::Console => Loaded::default(),
     }
 }

@@ -1,6 +1,7 @@
 //! Answers questions: each is a file of its own below, which says how libvirt is asked and which
 //! calls it waits behind. Who may ask, and whether there is anything to ask, others have decided.
 
+mod boot_order;
 mod definition;
 mod guest;
 mod hardware;
@@ -75,6 +76,7 @@ macro_rules! asks {
 }
 
 asks! {
+    BootOrder,
     Definition,
     Guest,
     HostHardware,

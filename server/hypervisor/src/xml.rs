@@ -1,6 +1,8 @@
 //! Text to model. It hides the parser, and is the only place where XML is
 //! spelled; unknown content is left alone.
 
+pub(crate) mod boot;
+
 pub(crate) mod domain;
 
 pub(crate) mod host;

@@ -135,6 +135,14 @@ async fn the_definition_is_libvirts_text() {
 }
 
 #[tokio::test]
+async fn the_boot_order_is_that_of_the_stored_definition() {
+    let world = World::demo().await;
+    let boot = world.boot_order("web-01").await.expect("readable");
+    let kinds: Vec<_> = boot.devices.iter().map(|device| device.kind.as_str()).collect();
+    assert_eq!((kinds, boot.kernel), (vec!["hd"], None));
+}
+
+#[tokio::test]
 async fn two_hosts_of_which_one_is_dead_do_not_wait_for_each_other() {
     let world = World::demo_and_dead().await;
     world.settled().await;

@@ -1,18 +1,28 @@
-//! Disks, network interfaces and graphical consoles of a machine.
+//! Disks, network interfaces, graphical consoles and boot order of a machine.
 
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use model::Domain;
+use model::{
+    Domain, Fault,
+    query::{Boot, BootOrder},
+};
 
 use super::Subject;
-use crate::ui::{controls::or_dash, live::live};
+use crate::{
+    question::answer,
+    ui::{
+        controls::{Empty, or_dash},
+        live::live,
+    },
+};
 
 /// The tab.
 #[component]
 pub(crate) fn DevicesTab() -> impl IntoView {
-    let Subject { domain, .. } = expect_context();
-    live(move || {
+    let Subject { id, domain, .. } = expect_context();
+    let boot = answer::<BootOrder>(id, domain.clone());
+    let devices = live(move || {
         let domain = domain.get();
         view! {
             {disks(&domain)}
@@ -20,7 +30,40 @@ pub(crate) fn DevicesTab() -> impl IntoView {
             {graphics(&domain)}
         }
         .into_any()
-    })
+    });
+    view! { {devices} {live(move || boot.with(|boot| boot_order(boot.as_ref())))} }
+}
+
+/// What the machine boots from at its next start.
+fn boot_order(boot: Option<&Result<Boot, Fault>>) -> AnyView {
+    let boot = match boot {
+        None => return ().into_any(),
+        Some(Ok(boot)) => boot,
+        Some(Err(fault)) => {
+            let why = fault.sentence();
+            return view! { <Empty title="Boot order unavailable">{why}</Empty> }.into_any();
+        }
+    };
+    let kernel = boot.kernel.iter().map(|kernel| ("kernel", kernel.as_str(), ""));
+    let devices =
+        boot.devices.iter().map(|device| (device.kind.as_str(), device.name.as_str(), device.source.as_str()));
+    let rows = kernel.chain(devices).enumerate().map(|(n, (kind, name, source))| {
+        view! {
+            <tr>
+                <th scope="row" class="num">{(n + 1).to_string()}</th>
+                <td>{kind.to_owned()}</td>
+                <td class="mono">{or_dash(name)}</td>
+                <td class="mono wrap">{or_dash(source)}</td>
+            </tr>
+        }
+        .into_any()
+    });
+    table(
+        "Boot order",
+        &["Order", "Device", "Name", "Source"],
+        "No boot device is set. The firmware decides.",
+        rows.collect(),
+    )
 }
 
 /// A titled table, or a sentence where there is nothing.

@@ -136,16 +136,22 @@ fn disk(disk: Node<'_, '_>) -> Disk {
     }
 }
 
-fn interface(interface: Node<'_, '_>) -> Interface {
+/// What an interface is attached to; empty where that is not said.
+pub(super) fn interface_source(interface: Node<'_, '_>) -> String {
     let source = child(interface, "source").and_then(|source| {
         ["network", "bridge", "dev", "path", "name"].into_iter().find_map(|name| source.attribute(name))
     });
+    source.unwrap_or_default().to_owned()
+}
+
+fn interface(interface: Node<'_, '_>) -> Interface {
+    let source = interface_source(interface);
     // One that runs is shown as what libvirt made of it; what it was asked for is its network.
     let of_network = child(interface, "source").is_some_and(|source| source.has_attribute("network"));
     Interface {
         mac: child_attribute(interface, "mac", "address"),
         kind: if of_network { "network" } else { interface.attribute("type").unwrap_or_default() }.to_owned(),
-        source: source.unwrap_or_default().to_owned(),
+        source,
         model: child_attribute(interface, "model", "type"),
         host_device: child_attribute(interface, "target", "dev"),
         addresses: Vec::new(),

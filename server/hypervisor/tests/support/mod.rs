@@ -18,7 +18,7 @@ use model::{
     domain::GuestDetails,
     hardware::Hardware,
     network::Lease,
-    query::{Definition, Guest, HostHardware, Leases, Listed, Volumes},
+    query::{Boot, BootOrder, Definition, Guest, HostHardware, Leases, Listed, Volumes},
 };
 use tempfile::TempDir;
 use tokio::{sync::watch, time::timeout};
@@ -201,6 +201,10 @@ impl World {
 
     pub async fn guest(&self, name: &str) -> Result<GuestDetails, Fault> {
         self.ask(ObjectKind::Domain, self.domain(name).id, Guest {}).await
+    }
+
+    pub async fn boot_order(&self, name: &str) -> Result<Boot, Fault> {
+        self.ask(ObjectKind::Domain, self.domain(name).id, BootOrder {}).await
     }
 
     pub async fn leases(&self, network: &str) -> Result<Vec<Lease>, Fault> {
