@@ -50,6 +50,9 @@ pub trait Backend: Send + Sync {
     /// A piece of the past; `query` is the address's, without the question mark.
     async fn past(&self, wish: &PastWish, query: &str) -> Result<Past, Fault>;
 
+    /// What the server can be built with.
+    fn features(&self) -> Vec<Feature>;
+
     /// What a page about accounts shows to somebody who may see it.
     async fn accounts(&self, wish: AccountsWish, visit: &Visit) -> Result<Accounts, Fault>;
 }
@@ -61,6 +64,17 @@ pub trait Backend: Send + Sync {
 pub async fn ask<Q: Listed>(backend: &dyn Backend, on: &ObjectRef, question: Q) -> Result<Q::Answer, Fault> {
     let answer = backend.ask(on, question.question()).await?;
     Q::answer(answer).ok_or_else(|| Fault::new(FaultKind::Internal, "A question was given the answer to another one"))
+}
+
+/// Something that a server can be built with.
+#[derive(Clone, Copy, Debug)]
+pub struct Feature {
+    /// What it is.
+    pub name: &'static str,
+    /// Whether this server was.
+    pub built: bool,
+    /// What it is called when the server is built.
+    pub flag: &'static str,
 }
 
 /// Who looks at a page, and through which session.

@@ -79,6 +79,7 @@ fn Top() -> impl IntoView {
                     <a href=routes::at(routes::TASKS) rel="external">"Tasks"</a>
                     <a href=routes::at(routes::HISTORY) rel="external">"History"</a>
                     {use_store().may(Permission::ReadAudit).is_ok().then(|| view! { <a href=routes::at(routes::AUDIT) rel="external">"Audit"</a> }.into_any())}
+                    <a href=routes::at(routes::ABOUT) rel="external">"About"</a>
                 </nav>
             </details>
             <form class="search" role="search" method="get" action=routes::at(routes::VMS)>
@@ -228,6 +229,7 @@ fn Navigation() -> impl IntoView {
                 }
                 .into_any()
             }).collect_view().into_any()}
+            <a class="faint" href=routes::at(routes::ABOUT) rel="external" aria-current=current(routes::ABOUT)>"About"</a>
         </nav>
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     account::AccountPage,
     layout::NotFound,
     pages::{
+        about::AboutPage,
         audit::{AuditPage, HistoryPage},
         confirm::ConfirmPage,
         domain::DomainPage,
@@ -134,6 +135,7 @@ fn other(page: Page) -> Result<AnyView, SplitLoaderError> {
         Page::History | Page::Errors | Page::Replay => view! { <HistoryPage page/> }.into_any(),
         Page::Confirm => view! { <ConfirmPage/> }.into_any(),
         Page::Account | Page::Users | Page::Tokens | Page::Sessions => view! { <AccountPage page/> }.into_any(),
+        Page::About => view! { <AboutPage/> }.into_any(),
         // They are in the other parts.
         Page::Vms | Page::Vm(..) => view! { <NotFound/> }.into_any(),
     })
@@ -163,6 +165,7 @@ impl Page {
             Self::Users => accounts(AccountsWish::Users).await,
             Self::Tokens => accounts(AccountsWish::Tokens).await,
             Self::Sessions => accounts(AccountsWish::Sessions).await,
+            Self::About => pages::about::load(backend),
             Self::Vms | Self::Hosts | Self::NewPool | Self::Networks | Self::NewNetwork => Loaded::default(),
         }
     }

@@ -97,6 +97,8 @@ pub const ERRORS: &str = "/history/errors";
 pub const REPLAY: &str = "/history/replay";
 /// The question before something is lost.
 pub const CONFIRM: &str = "/confirm";
+/// What this server is.
+pub const ABOUT: &str = "/about";
 /// Where forms with commands go.
 pub const COMMANDS: &str = "/commands";
 /// Where the wish to try a host again goes.

@@ -59,3 +59,11 @@ async function comesAndGoes(page: Page): Promise<void> {
     if (ours) execFileSync("pkill", ["-x", "systemd-udevd"]);
   }
 }
+
+test("the page about the server names its version, its hosts' abilities and licences", async ({ page, demo }) => {
+  await page.goto(`${demo.url}/about`);
+  await expect(page).toHaveTitle("About · Belvedere");
+  await expect(page.getByRole("region", { name: "Server" })).toContainText(/Version\s*\d+\.\d+\.\d+/);
+  await expect(page.getByRole("table", { name: "Hosts" }).getByRole("row", { name: /demo/ })).toContainText("TEST");
+  await expect(page.getByRole("table", { name: "Third-party components" })).toContainText("LGPL-2.1-or-later");
+});

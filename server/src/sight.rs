@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use app::backend::{Accounts, AccountsWish, Backend as Interface, Done, Past, PastWish, Visit};
+use app::backend::{Accounts, AccountsWish, Backend as Interface, Done, Feature, Past, PastWish, Visit};
 use async_trait::async_trait;
 use model::{
     Command, DomainRef, Event, Fault, FaultKind, HostId, HostStats, Inventory, ObjectKind, ObjectRef, Origin,
@@ -255,6 +255,15 @@ impl Interface for Sight {
                 .retain(|record| record.target.is_some_and(|id| self.sees_of(&eyes.hosts, record.host_id.clone(), id)));
         }
         Ok(past)
+    }
+
+    fn features(&self) -> Vec<Feature> {
+        let feature = |name, flag, built| Feature { name, built, flag };
+        vec![
+            feature("OpenID Connect", "oidc", cfg!(feature = "oidc")),
+            feature("PAM", "pam", cfg!(feature = "pam")),
+            feature("OpenTelemetry", "otel", cfg!(feature = "otel")),
+        ]
     }
 
     async fn accounts(&self, wish: AccountsWish, visit: &Visit) -> Result<Accounts, Fault> {

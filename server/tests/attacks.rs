@@ -86,6 +86,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/history", "viewer"),
     ("GET", "/history/errors", "viewer"),
     ("GET", "/history/replay", "viewer"),
+    ("GET", "/about", "viewer"),
     ("GET", "/confirm", "viewer"),
     ("GET", "/account", "viewer"),
     ("GET", "/account/users", "admin"),

@@ -5,8 +5,8 @@
 use model::{DomainRef, HostId, Permission, RequestId};
 
 use super::{
-    ACCOUNT, AUDIT, CONFIRM, ERRORS, HISTORY, HOSTS, NETWORKS, NEW_NETWORK, NEW_POOL, OVERVIEW, REPLAY, SESSIONS,
-    STORAGE, TASKS, TOKENS, USERS, VMS, at, inner,
+    ABOUT, ACCOUNT, AUDIT, CONFIRM, ERRORS, HISTORY, HOSTS, NETWORKS, NEW_NETWORK, NEW_POOL, OVERVIEW, REPLAY,
+    SESSIONS, STORAGE, TASKS, TOKENS, USERS, VMS, at, inner,
 };
 
 /// A page.
@@ -56,6 +56,8 @@ pub enum Page {
     Tokens,
     /// Who is signed in.
     Sessions,
+    /// What this server is.
+    About,
 }
 
 /// A tab of a machine's page.
@@ -94,7 +96,7 @@ impl Tab {
 }
 
 /// Pages at one address each.
-const FIXED: [(&str, Page); 17] = [
+const FIXED: [(&str, Page); 18] = [
     (OVERVIEW, Page::Overview),
     (VMS, Page::Vms),
     (HOSTS, Page::Hosts),
@@ -112,6 +114,7 @@ const FIXED: [(&str, Page); 17] = [
     (USERS, Page::Users),
     (TOKENS, Page::Tokens),
     (SESSIONS, Page::Sessions),
+    (ABOUT, Page::About),
 ];
 
 impl Page {
