@@ -1,12 +1,15 @@
 //! What pages about hosts, pools and networks share. They are drawn by the server, so that they
 //! cost the browser's module next to nothing, and read again when something has changed.
 
+use std::sync::Arc;
+
 use leptos::prelude::*;
 use leptos_meta::Title;
+use model::Domain;
 
 #[cfg(feature = "hydrate")]
 use crate::store::use_store;
-use crate::ui::served::served;
+use crate::{store::shown::Shown, ui::served::served};
 
 #[cfg(feature = "ssr")]
 pub(crate) mod drawn;
@@ -30,7 +33,8 @@ pub(crate) fn page((_, drawn): ((), ()), every: Option<u32>) -> AnyView {
     #[cfg(feature = "hydrate")]
     {
         let acts = expect_context::<crate::act::Acts>();
-        fresh::keep(use_store(), acts, every);
+        let store = use_store();
+        fresh::keep(store, acts, every, move || store.changed.get());
         upload::listen(acts);
     }
     // The server knows the title, which is the heading, too.
@@ -43,10 +47,14 @@ pub(crate) fn page((_, drawn): ((), ()), every: Option<u32>) -> AnyView {
     view! { <Title text=title/> {served(drawn)} }.into_any()
 }
 
-/// Keeps what the server has drawn of a page fresh, at least every so many milliseconds.
-pub(crate) fn keep_fresh(every: Option<u32>) {
+/// Keeps what the server has drawn of a machine's page fresh: it is read again when the machine has
+/// changed, and at least every so many milliseconds.
+pub(crate) fn keep_fresh(domain: Shown<Arc<Domain>>, every: Option<u32>) {
     #[cfg(feature = "hydrate")]
-    fresh::keep(use_store(), expect_context::<crate::act::Acts>(), every);
+    {
+        let acts = expect_context::<crate::act::Acts>();
+        fresh::keep(use_store(), acts, every, move || domain.with(|domain| domain.version));
+    }
     #[cfg(not(feature = "hydrate"))]
-    let _ = every;
+    let _ = (domain, every);
 }

@@ -78,7 +78,7 @@ pub(crate) struct Store {
     /// How many records were added since the page was drawn.
     pub(crate) appended: RwSignal<usize>,
     /// How often anything on the hosts changed since the page was drawn.
-    pub(crate) changed: RwSignal<usize>,
+    pub(crate) changed: RwSignal<u64>,
     /// How many errors were told since the page was drawn.
     pub(crate) errors: RwSignal<usize>,
     /// The critical error that nobody has taken note of yet.

@@ -112,6 +112,7 @@ test("devices and definition have pages of their own", async ({ page, demo }) =>
   await page.getByRole("link", { name: "Devices" }).click();
   await expect(page.getByRole("table", { name: "Disks" }).getByRole("row", { name: /virtio-win\.iso/ })).toContainText("read-only");
   await expect(page.getByRole("table", { name: "Boot order" }).getByRole("row", { name: "1 hd" })).toBeVisible();
+  await expect(page.getByRole("table", { name: "Other devices" }).getByRole("rowheader", { name: "Video" })).toBeVisible();
   await page.getByRole("link", { name: "XML" }).click();
   await expect(page.locator("pre.xml")).toContainText("<name>win11-build</name>");
 });

@@ -35,6 +35,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "/api/v1/hosts/{host}/reconnect", "operator"),
     ("GET", "/api/v1/domains/{host}/{uuid}/boot-order", "viewer"),
     ("GET", "/api/v1/domains/{host}/{uuid}/definition", "viewer"),
+    ("GET", "/api/v1/domains/{host}/{uuid}/hardware", "viewer"),
     ("GET", "/api/v1/domains/{host}/{uuid}/guest", "viewer"),
     ("GET", "/api/v1/domains/{host}/{uuid}/ssh-keys", "operator"),
     ("GET", "/api/v1/pools/{host}/{uuid}/volumes", "viewer"),

@@ -13,6 +13,10 @@ pub mod natural;
 
 pub mod domain;
 
+pub mod device;
+
+pub mod definition;
+
 pub mod hardware;
 
 pub mod host;

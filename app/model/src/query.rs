@@ -6,6 +6,7 @@
 
 mod boot_order;
 mod definition;
+mod domain_hardware;
 mod guest;
 mod hardware;
 mod leases;
@@ -22,6 +23,7 @@ use crate::{Fault, HostInventory, ObjectKind, Permission};
 
 pub use boot_order::{Boot, BootDevice, BootOrder};
 pub use definition::Definition;
+pub use domain_hardware::DomainHardware;
 pub use guest::Guest;
 pub use hardware::HostHardware;
 pub use leases::{LeaseList, Leases};
@@ -179,6 +181,7 @@ macro_rules! queries {
 queries! {
     BootOrder,
     Definition,
+    DomainHardware,
     Guest,
     HostHardware,
     Leases,

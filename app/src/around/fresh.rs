@@ -20,8 +20,9 @@ use crate::{
 /// What the server has drawn of this page.
 const DRAWN: &str = ".served";
 
-/// Begins to keep the page fresh, until it is left; `every` is in milliseconds.
-pub(super) fn keep(store: Store, acts: Acts, every: Option<u32>) {
+/// Begins to keep the page fresh, until it is left: it is read again when `changed` gives another
+/// number. `every` is in milliseconds.
+pub(super) fn keep(store: Store, acts: Acts, every: Option<u32>, changed: impl Fn() -> u64 + 'static) {
     let patience = Patience { quiet: 150.0, most: 1_000.0 };
     let missed = StoredValue::new(false);
     let refresher = Refresher::new(patience, move || async move {
@@ -55,7 +56,7 @@ pub(super) fn keep(store: Store, acts: Acts, every: Option<u32>) {
         })
     };
     Effect::new(move |before: Option<_>| {
-        let now = (store.changed.get(), tasks(), location.search.get());
+        let now = (changed(), tasks(), location.search.get());
         if before.is_some_and(|before| before != now) {
             refresher.event();
         }

@@ -14,7 +14,7 @@ use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::hooks::use_navigate;
 #[cfg(feature = "ssr")]
-use model::query::{BootOrder, Definition};
+use model::query::Definition;
 use model::{Domain, DomainCommand, DomainRef};
 
 use self::{
@@ -205,7 +205,7 @@ fn content(tab: Tab) -> AnyView {
 fn tabs(id: &DomainRef, shown: Memo<Tab>) -> impl IntoView + use<> {
     let tabs = Tab::ALL.map(|(tab, _, label)| {
         // These are drawn by the server.
-        let rel = [Tab::History, Tab::Guest].contains(&tab).then_some("external");
+        let rel = [Tab::Devices, Tab::History, Tab::Guest].contains(&tab).then_some("external");
         let current = move || (shown.get() == tab).then_some("page");
         view! { <a href=routes::vm_tab(id, tab) rel=rel aria-current=current>{label}</a> }.into_any()
     });
@@ -220,7 +220,7 @@ pub(crate) async fn load(id: &DomainRef, tab: Tab, query: &str, backend: &dyn Ba
         Tab::Guest => guest::load(id, query, backend).await,
         Tab::History => crate::past::load(backend, &PastWish::Machine(id.clone()), query).await,
         Tab::Definition => crate::question::load(id, Definition {}, backend).await,
-        Tab::Devices => crate::question::load(id, BootOrder {}, backend).await,
+        Tab::Devices => devices::load(id, backend).await,
         Tab::Console => Loaded::default(),
     }
 }

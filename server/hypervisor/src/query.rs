@@ -3,6 +3,7 @@
 
 mod boot_order;
 mod definition;
+mod domain_hardware;
 mod guest;
 mod hardware;
 mod leases;
@@ -78,6 +79,7 @@ macro_rules! asks {
 asks! {
     BootOrder,
     Definition,
+    DomainHardware,
     Guest,
     HostHardware,
     Leases,

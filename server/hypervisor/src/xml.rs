@@ -3,7 +3,12 @@
 
 pub(crate) mod boot;
 
+#[cfg_attr(not(test), expect(dead_code, reason = "devices are read; the commands that change them come with editing"))]
+pub(crate) mod device;
+
 pub(crate) mod domain;
+
+pub(crate) mod edit;
 
 pub(crate) mod host;
 
@@ -14,13 +19,20 @@ pub(crate) mod sources;
 pub(crate) mod storage;
 
 #[cfg(test)]
+mod edit_tests;
+#[cfg(test)]
 mod schema_tests;
 
 use roxmltree::Node;
 
+/// Whether a node is libvirt's own element of that name: those of others have a namespace.
+fn is_own(node: Node<'_, '_>, name: &str) -> bool {
+    node.tag_name().namespace().is_none() && node.tag_name().name() == name
+}
+
 /// The first child element of that name.
 fn child<'a, 'i>(node: Node<'a, 'i>, name: &str) -> Option<Node<'a, 'i>> {
-    node.children().find(|child| child.tag_name().name() == name)
+    node.children().find(|child| is_own(*child, name))
 }
 
 /// The text of the first child element of that name, trimmed, or empty.

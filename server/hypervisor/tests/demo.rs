@@ -11,6 +11,7 @@ use model::{
         DiscardSave, ForceOff, Pause, Reboot, Rename, Reset, Resume, Save, SetAutostart, SetDescription, SetTags,
         SetTitle, Shutdown, Start, StartPaused,
     },
+    definition::Definition,
 };
 use support::World;
 
@@ -132,6 +133,19 @@ async fn the_definition_is_libvirts_text() {
     let world = World::demo().await;
     let text = world.definition("web-01").await.expect("readable");
     assert!(text.contains("web-01") && text.contains("urn:belvedere:tags:1"));
+}
+
+#[tokio::test]
+async fn a_machine_is_told_as_it_runs_and_as_it_is_stored() {
+    let world = World::demo().await;
+    let running = world.made_of("web-01").await.expect("readable");
+    let (live, inactive) = (running.live.expect("it runs"), running.inactive.expect("it is stored"));
+    let keys = |definition: &Definition| definition.devices.iter().map(|one| one.key.clone()).collect::<Vec<_>>();
+    assert!(keys(&live).contains(&"disk:vda".to_owned()), "{:?}", keys(&live));
+    assert_eq!(keys(&live), keys(&inactive));
+    assert_eq!(running.pending, []);
+    world.run("web-01", DomainCommand::ForceOff(ForceOff {})).await.expect("off");
+    assert_eq!(world.made_of("web-01").await.expect("readable").live, None);
 }
 
 #[tokio::test]

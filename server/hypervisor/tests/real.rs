@@ -96,6 +96,13 @@ async fn what_others_do_is_told_without_being_asked() {
     let has_disk = |all: &Inventory| tiny(all)?.disks.iter().any(|disk| disk.target == "vdz").then_some(());
     world.until("the new disk", has_disk).await;
 
+    // It is there until the machine stops: what is stored does not have it. And the other way round.
+    daemon.virsh(&["attach-disk", "tiny", &disk.display().to_string(), "vdy", "--config"]);
+    let made = world.made_of("tiny").await.expect("told");
+    let paths: Vec<_> =
+        made.pending.iter().map(|one| (one.path.as_str(), one.live.is_null(), one.next.is_null())).collect();
+    assert_eq!(paths, [("devices/disk:vdz", false, true), ("devices/disk:vdy", true, false)]);
+
     daemon.virsh(&["desc", "tiny", "--title", "A <b>title</b>"]);
     world.until("the title", |all| (tiny(all)?.title == "A <b>title</b>").then_some(())).await;
 

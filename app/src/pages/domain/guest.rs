@@ -8,6 +8,7 @@ use leptos::prelude::*;
 
 #[cfg(feature = "ssr")]
 pub(super) use self::drawn::load;
+use super::Subject;
 use crate::ui::served::served;
 
 /// The tab.
@@ -17,7 +18,8 @@ pub(crate) fn GuestTab() -> impl IntoView {
     let drawn = drawn::draw();
     #[cfg(not(feature = "ssr"))]
     let drawn = ();
-    crate::around::keep_fresh(Some(30_000));
+    let Subject { domain, .. } = expect_context();
+    crate::around::keep_fresh(domain, Some(30_000));
     served(drawn)
 }
 

@@ -15,10 +15,11 @@ use model::{
     Command, Console, Domain, DomainCommand, Event, Fault, FaultKind, Host, HostId, HostInventory, Inventory, Network,
     ObjectKind, ObjectRef, Pool, RequestId, Volume,
     command::Start,
+    definition::Definitions,
     domain::GuestDetails,
     hardware::Hardware,
     network::Lease,
-    query::{Boot, BootOrder, Definition, Guest, HostHardware, Leases, Listed, Volumes},
+    query::{Boot, BootOrder, Definition, DomainHardware, Guest, HostHardware, Leases, Listed, Volumes},
 };
 use tempfile::TempDir;
 use tokio::{sync::watch, time::timeout};
@@ -201,6 +202,10 @@ impl World {
 
     pub async fn guest(&self, name: &str) -> Result<GuestDetails, Fault> {
         self.ask(ObjectKind::Domain, self.domain(name).id, Guest {}).await
+    }
+
+    pub async fn made_of(&self, name: &str) -> Result<Definitions, Fault> {
+        self.ask(ObjectKind::Domain, self.domain(name).id, DomainHardware {}).await
     }
 
     pub async fn boot_order(&self, name: &str) -> Result<Boot, Fault> {

@@ -1,0 +1,156 @@
+//! Disks, CD-ROM and floppy drives (formatdomain, "Hard drives, floppy disks, CDROMs").
+
+use serde::{Deserialize, Serialize};
+
+use super::{Kind, is_default, words};
+
+/// A disk, CD-ROM or floppy drive.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Disk {
+    /// What its source is.
+    #[serde(rename = "type")]
+    pub disk_type: DiskType,
+    /// What the guest sees.
+    pub device: DiskDevice,
+    /// The name of the device, such as `vda`.
+    pub target: String,
+    /// How it is attached.
+    pub bus: DiskBus,
+    /// The format of its image: `qcow2`, `raw`, …; empty where libvirt decides.
+    #[serde(skip_serializing_if = "is_default")]
+    pub format: String,
+    /// How the host caches it; empty where QEMU decides.
+    #[serde(skip_serializing_if = "is_default")]
+    pub cache: DiskCache,
+    /// How it is read and written: `threads`, `native`, `io_uring`; empty where QEMU decides.
+    #[serde(skip_serializing_if = "is_default")]
+    pub io: String,
+    /// What happens to what the guest discards: `unmap` or `ignore`; empty where QEMU decides.
+    #[serde(skip_serializing_if = "is_default")]
+    pub discard: String,
+    /// The source of a `file`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub file: String,
+    /// The source of a `block` device.
+    #[serde(skip_serializing_if = "is_default")]
+    pub dev: String,
+    /// The pool of a `volume`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub pool: String,
+    /// The name of a `volume`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub volume: String,
+    /// The protocol of a `network` source: `rbd`, `iscsi`, `nbd`, `https`, …
+    #[serde(skip_serializing_if = "is_default")]
+    pub protocol: String,
+    /// What a `network` source is called there.
+    #[serde(skip_serializing_if = "is_default")]
+    pub source_name: String,
+    /// The serial number that the guest sees.
+    #[serde(skip_serializing_if = "is_default")]
+    pub serial: String,
+    /// Its place in the boot order.
+    #[serde(skip_serializing_if = "is_default")]
+    pub boot_order: Option<u32>,
+    /// Whether the guest may not write.
+    #[serde(skip_serializing_if = "is_default")]
+    pub read_only: bool,
+    /// Whether several machines may use it at the same time.
+    #[serde(skip_serializing_if = "is_default")]
+    pub shareable: bool,
+}
+
+words! {
+    /// What the source of a disk is.
+    DiskType {
+        /// A file of the host.
+        File = "file",
+        /// A block device of the host.
+        Block = "block",
+        /// A volume of a pool.
+        Volume = "volume",
+        /// Storage on the network.
+        Network = "network",
+    }
+}
+
+words! {
+    /// What the guest sees of a disk.
+    DiskDevice {
+        /// A disk.
+        Disk = "disk",
+        /// A CD-ROM drive.
+        Cdrom = "cdrom",
+        /// A floppy drive.
+        Floppy = "floppy",
+        /// A SCSI device with its own commands.
+        Lun = "lun",
+    }
+}
+
+words! {
+    /// How a disk is attached.
+    DiskBus {
+        /// virtio-blk.
+        Virtio = "virtio",
+        /// SCSI, also virtio-scsi.
+        Scsi = "scsi",
+        /// SATA.
+        Sata = "sata",
+        /// IDE.
+        Ide = "ide",
+        /// USB.
+        Usb = "usb",
+        /// A floppy controller.
+        Fdc = "fdc",
+        /// NVMe.
+        Nvme = "nvme",
+        /// An SD card.
+        Sd = "sd",
+    }
+}
+
+words! {
+    /// How the host caches a disk.
+    DiskCache {
+        /// The host's cache is not used.
+        None = "none",
+        /// Written through to the disk.
+        Writethrough = "writethrough",
+        /// Written when the guest flushes.
+        Writeback = "writeback",
+        /// Like `none`, and each write is flushed.
+        Directsync = "directsync",
+        /// Flushes of the guest are ignored: a crash of the host loses data.
+        Unsafe = "unsafe",
+    }
+}
+
+impl Disk {
+    /// Where its data lies, in one text; empty when no medium is in.
+    pub fn source(&self) -> String {
+        let volume = if self.pool.is_empty() { String::new() } else { format!("{}/{}", self.pool, self.volume) };
+        let all = [self.file.clone(), self.dev.clone(), volume, self.source_name.clone(), self.protocol.clone()];
+        all.into_iter().find(|source| !source.is_empty()).unwrap_or_default()
+    }
+
+    /// Whether its medium can be changed.
+    pub fn is_removable(&self) -> bool {
+        matches!(self.device, DiskDevice::Cdrom | DiskDevice::Floppy)
+    }
+}
+
+impl Kind for Disk {
+    const LABEL: &'static str = "Disk";
+
+    fn identity(&self) -> Option<&str> {
+        Some(&self.target)
+    }
+
+    fn summary(&self) -> String {
+        let source = self.source();
+        let medium = if source.is_empty() { "no medium".to_owned() } else { source };
+        format!("{} {}: {medium}", self.target, self.bus.as_str())
+    }
+}

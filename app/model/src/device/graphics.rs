@@ -1,0 +1,56 @@
+//! Graphical consoles (formatdomain, "Graphical framebuffers").
+
+use serde::{Deserialize, Serialize};
+
+use super::{Kind, is_default, words};
+
+/// A graphical console.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Graphics {
+    /// The protocol.
+    #[serde(rename = "type")]
+    pub graphics_type: GraphicsType,
+    /// The port; -1 while none is assigned.
+    #[serde(skip_serializing_if = "is_default")]
+    pub port: Option<i32>,
+    /// Whether libvirt chooses the port.
+    #[serde(skip_serializing_if = "is_default")]
+    pub autoport: Option<bool>,
+    /// The address that it listens on; empty where the host's configuration decides.
+    #[serde(skip_serializing_if = "is_default")]
+    pub listen: String,
+    /// The keyboard layout; empty for the client's.
+    #[serde(skip_serializing_if = "is_default")]
+    pub keymap: String,
+}
+
+words! {
+    /// The protocol of a graphical console.
+    GraphicsType {
+        /// VNC.
+        Vnc = "vnc",
+        /// SPICE.
+        Spice = "spice",
+        /// A window on the host.
+        Sdl = "sdl",
+        /// A display without any console.
+        Headless = "egl-headless",
+        /// D-Bus.
+        Dbus = "dbus",
+    }
+}
+
+impl Kind for Graphics {
+    const LABEL: &'static str = "Graphics";
+    const FILLED_IN: &'static [&'static str] = &["port", "listen"];
+
+    fn identity(&self) -> Option<&str> {
+        Some(self.graphics_type.as_str())
+    }
+
+    fn summary(&self) -> String {
+        let port = self.port.filter(|port| *port > 0).map(|port| format!("{}:{port}", self.listen));
+        format!("{} {}", self.graphics_type.as_str(), port.unwrap_or_default()).trim().to_owned()
+    }
+}

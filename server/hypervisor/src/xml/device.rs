@@ -1,0 +1,225 @@
+//! Devices of a definition, read and written: one file for each kind, which says where in the XML
+//! each field stands, and the registry. What a kind does not name is left as it is.
+
+mod disk;
+mod graphics;
+mod interface;
+mod video;
+
+use model::device::{Device, Disk, Entry, Graphics, Interface, Other, Video};
+use roxmltree::{Document, Node};
+
+use super::{
+    child, child_attribute,
+    edit::{At, Edit, Refused},
+    is_own,
+};
+
+/// A kind of device in XML.
+trait DeviceXml: Sized {
+    /// The name of its element.
+    const ELEMENT: &'static str;
+
+    /// Reads it.
+    fn read(node: Node<'_, '_>) -> Self;
+
+    /// Writes what differs into its element.
+    ///
+    /// # Errors
+    /// See `Edit::set`.
+    fn patch(&self, edit: &mut Edit, at: &At) -> Result<(), Refused>;
+}
+
+/// A value of a field: how it stands in XML.
+trait Value: Sized {
+    fn read(text: Option<&str>) -> Self;
+    fn write(&self) -> Option<String>;
+}
+
+/// A text; what is not there is empty.
+impl Value for String {
+    fn read(text: Option<&str>) -> Self {
+        text.unwrap_or_default().to_owned()
+    }
+
+    fn write(&self) -> Option<String> {
+        (!self.is_empty()).then(|| self.clone())
+    }
+}
+
+/// Whether an element is there that has no content, such as `<readonly/>`.
+impl Value for bool {
+    fn read(text: Option<&str>) -> Self {
+        text.is_some()
+    }
+
+    fn write(&self) -> Option<String> {
+        self.then(String::new)
+    }
+}
+
+/// `yes` or `no`.
+impl Value for Option<bool> {
+    fn read(text: Option<&str>) -> Self {
+        match text {
+            Some("yes" | "on") => Some(true),
+            Some("no" | "off") => Some(false),
+            _ => None,
+        }
+    }
+
+    fn write(&self) -> Option<String> {
+        self.map(|yes| if yes { "yes" } else { "no" }.to_owned())
+    }
+}
+
+/// Numbers.
+macro_rules! numbers {
+    ($($Number:ty),*) => {$(
+        impl Value for Option<$Number> {
+            fn read(text: Option<&str>) -> Self {
+                text?.trim().parse().ok()
+            }
+
+            fn write(&self) -> Option<String> {
+                self.map(|number| number.to_string())
+            }
+        }
+    )*};
+}
+
+numbers!(u32, u64, i32);
+
+/// Words of libvirt's; none stands where nothing is said.
+macro_rules! words {
+    ($($Word:ty),*) => {$(
+        impl super::Value for $Word {
+            fn read(text: Option<&str>) -> Self {
+                text.map(Self::from).unwrap_or_default()
+            }
+
+            fn write(&self) -> Option<String> {
+                Some(self.as_str().to_owned()).filter(|word| !word.is_empty())
+            }
+        }
+    )*};
+}
+
+/// Where the fields of a kind stand; see `edit::value` for paths. All fields are named, so none is
+/// forgotten.
+macro_rules! device {
+    ($Name:ident in $element:literal { $($field:ident: $path:literal),* $(,)? }) => {
+        impl super::DeviceXml for $Name {
+            const ELEMENT: &'static str = $element;
+
+            fn read(node: roxmltree::Node<'_, '_>) -> Self {
+                Self { $($field: super::Value::read($crate::xml::edit::value(node, $path))),* }
+            }
+
+            fn patch(
+                &self,
+                edit: &mut $crate::xml::edit::Edit,
+                at: &$crate::xml::edit::At,
+            ) -> Result<(), $crate::xml::edit::Refused> {
+                let before = edit.read(at, <Self as super::DeviceXml>::read)?;
+                $(if self.$field != before.$field {
+                    edit.set(at, $path, super::Value::write(&self.$field).as_deref())?;
+                })*
+                Ok(())
+            }
+        }
+    };
+}
+
+use device;
+use words;
+
+/// Reads and writes any device; each kind is named once.
+macro_rules! devices {
+    ($($Name:ident),* $(,)?) => {
+        /// Reads a device.
+        fn read(node: Node<'_, '_>, text: &str) -> Device {
+            $(if is_own(node, $Name::ELEMENT) {
+                return Device::$Name($Name::read(node));
+            })*
+            Device::Other(Other {
+                element: node.tag_name().name().to_owned(),
+                xml: text.get(node.range()).unwrap_or_default().to_owned(),
+            })
+        }
+
+        /// The name of the element of a device.
+        fn element(device: &Device) -> &str {
+            match device {
+                $(Device::$Name(_) => $Name::ELEMENT,)*
+                Device::Other(other) => &other.element,
+            }
+        }
+
+        /// Writes what differs of a device into its element.
+        fn patch(device: &Device, edit: &mut Edit, at: &At) -> Result<(), Refused> {
+            match device {
+                $(Device::$Name(device) => device.patch(edit, at),)*
+                Device::Other(_) => Ok(()),
+            }
+        }
+    };
+}
+
+devices! {
+    Disk,
+    Graphics,
+    Interface,
+    Video,
+}
+
+/// The device elements of a definition.
+fn nodes<'a, 'i>(document: &'a Document<'i>) -> impl Iterator<Item = Node<'a, 'i>> {
+    let devices = child(document.root_element(), "devices");
+    let elements = devices.into_iter().flat_map(|devices| devices.children());
+    // The program that is the machine is no device of it.
+    elements.filter(|node| node.is_element() && !is_own(*node, "emulator"))
+}
+
+/// The devices of a definition in its order, each with its key.
+pub(crate) fn all(document: &Document<'_>) -> Vec<Entry> {
+    keyed(document).into_iter().map(|(entry, _)| entry).collect()
+}
+
+fn keyed<'a, 'i>(document: &'a Document<'i>) -> Vec<(Entry, Node<'a, 'i>)> {
+    let mut entries: Vec<(Entry, Node<'a, 'i>)> = Vec::new();
+    for node in nodes(document) {
+        let device = read(node, document.input_text());
+        let alias = child_attribute(node, "alias", "name");
+        let kind = element(&device);
+        let number = entries.iter().filter(|(entry, _)| element(&entry.device) == kind).count();
+        let numbered = format!("{kind}:{number}");
+        let key = match device.identity().filter(|identity| !identity.is_empty()) {
+            // Names of people's own stand in what runs and in what is stored.
+            _ if alias.starts_with("ua-") => alias,
+            Some(identity) => format!("{kind}:{identity}"),
+            None => numbered.clone(),
+        };
+        // Whatever a definition says twice, no key is there twice.
+        let taken = entries.iter().any(|(entry, _)| entry.key == key);
+        entries.push((Entry { key: if taken { format!("{key}#{number}") } else { key }, device }, node));
+    }
+    entries
+}
+
+/// A definition with a device as it is given, in the place of the one with that key.
+///
+/// # Errors
+/// `Missing` when there is no such device, or it is of another kind.
+pub(crate) fn updated(text: &str, key: &str, device: &Device) -> Result<String, Refused> {
+    let mut edit = Edit::new(text)?;
+    let document = Document::parse(text).map_err(|error| Refused::NotXml(error.to_string()))?;
+    let found = keyed(&document).into_iter().find(|(entry, _)| entry.key == key);
+    let (_, node) = found.filter(|(entry, _)| element(&entry.device) == element(device)).ok_or(Refused::Missing)?;
+    patch(device, &mut edit, &At::of(node))?;
+    Ok(edit.text().to_owned())
+}
+
+#[cfg(test)]
+#[path = "device_tests.rs"]
+mod tests;
