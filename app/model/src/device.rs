@@ -8,6 +8,7 @@ mod disk;
 mod graphics;
 mod interface;
 mod video;
+mod watchdog;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,7 @@ pub use disk::{Disk, DiskBus, DiskCache, DiskDevice, DiskType};
 pub use graphics::{Graphics, GraphicsType};
 pub use interface::{Interface, InterfaceType};
 pub use video::Video;
+pub use watchdog::{Watchdog, WatchdogAction, WatchdogModel};
 
 /// An enum of the words that libvirt uses in one place; a word of later versions stays as it is.
 macro_rules! words {
@@ -149,6 +151,7 @@ devices! {
     Graphics,
     Interface,
     Video,
+    Watchdog,
 }
 
 /// A device of a kind that this version does not know.

@@ -5,8 +5,9 @@ mod disk;
 mod graphics;
 mod interface;
 mod video;
+mod watchdog;
 
-use model::device::{Device, Disk, Entry, Graphics, Interface, Other, Video};
+use model::device::{Device, Disk, Entry, Graphics, Interface, Other, Video, Watchdog};
 use roxmltree::{Document, Node};
 
 use super::{
@@ -171,6 +172,7 @@ devices! {
     Graphics,
     Interface,
     Video,
+    Watchdog,
 }
 
 /// The device elements of a definition.

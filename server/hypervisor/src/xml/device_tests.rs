@@ -1,6 +1,6 @@
 //! Devices as libvirt, people and its grammar write them.
 
-use model::device::{DiskBus, DiskCache};
+use model::device::{DiskBus, DiskCache, WatchdogAction};
 use proptest::prelude::*;
 
 use super::*;
@@ -49,6 +49,16 @@ fn a_change_of_a_device_touches_what_was_changed_and_nothing_else() {
     let gone = updated(WRITTEN, "disk:vdz", &entries(WRITTEN)[0].device);
     assert_eq!(gone, Err(Refused::Missing));
     assert_eq!(updated(WRITTEN, "disk:vda", &entries(WRITTEN)[3].device), Err(Refused::Missing), "of another kind");
+}
+
+#[test]
+fn a_watchdog_is_read_and_changed() {
+    let written =
+        "<domain><devices><watchdog model='itco' action='reset'><alias name='w'/></watchdog></devices></domain>";
+    let Device::Watchdog(mut watchdog) = entries(written)[0].device.clone() else { panic!("a watchdog") };
+    assert_eq!((watchdog.model.as_str(), &watchdog.action), ("itco", &WatchdogAction::Reset));
+    watchdog.action = WatchdogAction::InjectNmi;
+    assert_eq!(updated(written, "watchdog:0", &watchdog.into()), Ok(written.replace("'reset'", "'inject-nmi'")));
 }
 
 proptest! {
