@@ -7,6 +7,17 @@ TOOLS := $(CACHE)/tools
 export PATH := $(CURDIR)/scripts/path:$(CURDIR)/end2end/node_modules/.bin:$(TOOLS)/bin:$(HOME)/.cargo/bin:$(PATH)
 SETUP := CACHE="$(CACHE)" TOOLS="$(TOOLS)" scripts/setup.sh
 
+# What the last build was made with, and from: folders, too, so that a file that is gone counts.
+BUILT := target/release/.built
+SOURCES := $(shell find .cargo app frontend public scripts style server -not -path '*/tests*') \
+	Cargo.toml Cargo.lock rust-toolchain.toml end2end/package-lock.json
+ifneq ($(FEATURES),$(shell cat $(BUILT) 2>/dev/null))
+.PHONY: $(BUILT)
+endif
+ifeq ($(and $(wildcard target/release/belvedere),$(wildcard target/site/pkg/*.wasm)),)
+.PHONY: $(BUILT)
+endif
+
 .PHONY: run build dev test soak bench setup
 
 run: build
@@ -14,7 +25,13 @@ run: build
 
 build:
 	@$(SETUP) libvirt rust npm consoles cargo-leptos
+	@$(MAKE) --no-print-directory $(BUILT)
+
+# Its time is when the build began, so that what is changed meanwhile is built the next time.
+$(BUILT): $(SOURCES)
+	@mkdir -p $(@D) && echo "$(FEATURES)" > $@.new
 	cargo leptos build --release --precompress --split $(if $(FEATURES),--bin-features $(FEATURES))
+	@mv $@.new $@
 
 dev:
 	@$(SETUP) libvirt rust npm consoles cargo-leptos
