@@ -157,6 +157,7 @@ async fn every_kind_of_event_is_told_to_whom_it_shall_and_to_nobody_else() {
         "host-stats-updated",
         "guest-agent-connected",
         "guest-info-updated",
+        "snapshot-changed",
         "storage-pool-changed",
         "volume-changed",
         "network-changed",

@@ -15,7 +15,9 @@ use uuid::Uuid;
 
 pub use self::{
     around::{Action, HostDevicesChanged, NetworkChanged, StoragePoolChanged, VolumeChanged},
-    machine::{GuestAgentConnected, GuestInfoUpdated, VmCreated, VmDeleted, VmStateChanged, VmUpdated},
+    machine::{
+        GuestAgentConnected, GuestInfoUpdated, SnapshotChanged, VmCreated, VmDeleted, VmStateChanged, VmUpdated,
+    },
     trouble::{ConnectionStatusChanged, Error, Severity},
 };
 pub use crate::task::AuditAppended;
@@ -179,6 +181,8 @@ events! {
     GuestAgentConnected = "guest-agent-connected" for View: Machine, Silent;
     /// Operating system, host name or addresses of a guest changed.
     GuestInfoUpdated = "guest-info-updated" for View: Machine, Silent;
+    /// A snapshot of a machine came or is gone.
+    SnapshotChanged = "snapshot-changed" for View: Stale, Silent;
     /// A storage pool was created, deleted, started, stopped, refreshed or changed.
     StoragePoolChanged = "storage-pool-changed" for View: Stale, Silent;
     /// A volume came, went or changed; which ones there are is to be read again.

@@ -16,6 +16,7 @@ use crate::{
     error::{Error, gone_is_none},
     ffi,
     uses::read::Named,
+    watcher::snapshots::Names,
     xml,
 };
 
@@ -149,6 +150,19 @@ pub(crate) fn define(handle: &Handle) -> Result<Option<Definition>, Error> {
             named: Named { sources: xml::sources::of(root), devices: xml::host::given(root) },
         }
     }))
+}
+
+/// The names of the snapshots of machines, in one call and one more for each machine that has some
+/// (`virDomainListAllSnapshots`).
+pub(crate) fn snapshots(connect: &Connect) -> Result<Names, Error> {
+    let machines = connect.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT)?;
+    let names = |machine: &Handle| -> Result<_, Error> {
+        // One that is gone meanwhile has none.
+        let all = gone_is_none(machine.list_all_snapshots(0).map_err(Error::from))?.unwrap_or_default();
+        let names = all.iter().map(virt::domain_snapshot::DomainSnapshot::name);
+        Ok((machine.uuid()?, names.collect::<Result<_, _>>()?))
+    };
+    machines.iter().map(names).collect()
 }
 
 /// Asks the process of a machine something that only it can answer (`virDomainMemoryStats`).

@@ -20,6 +20,7 @@
 
 mod questions;
 mod readings;
+pub(crate) mod snapshots;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -46,10 +47,12 @@ use uuid::Uuid;
 use self::{
     questions::{Answer, Questions, Step},
     readings::Reading,
+    snapshots::Snapshots,
 };
 use crate::{
     HostConfig, Sink,
     claims::Claims,
+    domain,
     events::{Depth, Pending},
     folders::PoolFolders,
     guest,
@@ -194,6 +197,8 @@ pub(crate) struct Watcher {
     questions: Questions,
     /// State change times of machines that existed before this process.
     remembered: HashMap<Uuid, u64>,
+    /// Which snapshots machines have.
+    snapshots: Snapshots,
     /// Which reading of everything failed last, until one works.
     failing: Option<&'static str>,
 }
@@ -219,7 +224,8 @@ impl Watcher {
     pub(crate) fn new(config: HostConfig, shared: Arc<Shared>, sink: Arc<dyn Sink>) -> Self {
         let inventory = config.unread();
         let questions = Questions::new(config.id.clone(), sink.clone());
-        Self { config, shared, sink, inventory, questions, remembered: HashMap::new(), failing: None }
+        let (remembered, snapshots) = (HashMap::new(), Snapshots::default());
+        Self { config, shared, sink, inventory, questions, remembered, snapshots, failing: None }
     }
 
     /// Watches for ever.
@@ -345,7 +351,20 @@ impl Watcher {
                 self.questions.ask(id, false);
             }
         }
+        self.compare_snapshots(session).await;
         Ok(())
+    }
+
+    /// Tells which snapshots came and which are gone: libvirt has no event for them.
+    async fn compare_snapshots(&mut self, session: &Arc<Session>) {
+        let next = match session.call(Lane::Read, domain::snapshots).await {
+            Ok(next) => next,
+            // Some drivers have none. What hinders others hinders the listing of machines, too.
+            Err(_) => return,
+        };
+        let (shared, host) = (self.shared.clone(), &self.config.id);
+        let events = self.snapshots.take(next, host, &self.inventory.domains, |id| shared.cause(id));
+        self.publish(events);
     }
 
     /// Since when machines that are new to us have been as they are: what the journal knows from

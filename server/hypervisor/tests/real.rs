@@ -10,6 +10,7 @@ use hypervisor::OpenConsole;
 use model::{
     Console, Domain, DomainCommand, DomainState, Event, FaultKind, Inventory,
     command::{ForceOff, Nmi, Pause, Reset, Resume, Save, Shutdown, Start, StartPaused},
+    event::Action,
 };
 use support::{
     World,
@@ -126,6 +127,31 @@ async fn what_others_do_is_told_without_being_asked() {
     assert_eq!(told.iter().filter(|kind| **kind == "vm-deleted").count(), 2, "{told:?}");
     // Once it was found, once it was created.
     assert_eq!(told.iter().filter(|kind| **kind == "vm-created").count(), 2, "{told:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs root, libvirtd and QEMU; make test runs it"]
+async fn snapshots_that_others_take_and_delete_are_told() {
+    let daemon = Daemon::start();
+    let disk = daemon.file("disk.qcow2", "").display().to_string();
+    run(Program::new("qemu-img").args(["create", "-q", "-f", "qcow2", &disk, "1M"]));
+    daemon.virsh(&["attach-disk", "tiny", &disk, "vdz", "--config", "--subdriver", "qcow2"]);
+    daemon.virsh(&["snapshot-create-as", "tiny", "before"]);
+    let world = World::of_uri(&daemon.uri).await;
+    daemon.virsh(&["snapshot-create-as", "tiny", "<b>after"]);
+    daemon.virsh(&["snapshot-delete", "tiny", "before"]);
+    let changed = |wanted: Action| {
+        move |event: &Event| match event {
+            Event::SnapshotChanged(told) if told.action == wanted => {
+                Some((told.vm_name.clone(), told.snapshot.clone()))
+            }
+            _ => None,
+        }
+    };
+    let came = world.until_event("the new one", changed(Action::Created)).await;
+    assert_eq!(came, ("tiny".into(), "<b>after".into()));
+    let gone = world.until_event("the deleted one", changed(Action::Deleted)).await;
+    assert_eq!(gone, ("tiny".into(), "before".into()), "what was there at first is told when it goes");
 }
 
 /// What a console shows until a text is among it.

@@ -28,7 +28,7 @@ pub enum Action {
 
 impl Action {
     /// Its picture.
-    fn mark(self) -> &'static str {
+    pub(super) fn mark(self) -> &'static str {
         match self {
             Self::Started => "running",
             Self::Stopped => "stopped",
@@ -38,7 +38,7 @@ impl Action {
     }
 
     /// It in words.
-    fn words(self) -> &'static str {
+    pub(super) fn words(self) -> &'static str {
         match self {
             Self::Created => "appeared",
             Self::Deleted => "is gone",

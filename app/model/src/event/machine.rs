@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Change, Line, Payload};
+use super::{Action, Change, Line, Payload};
 use crate::{Domain, DomainState, HostId, RequestId};
 
 /// Payload of `vm-state-changed`.
@@ -227,5 +227,37 @@ impl Payload for GuestInfoUpdated {
     fn line(&self) -> Option<Line> {
         let addresses = if self.ip_addresses.is_empty() { "none".into() } else { self.ip_addresses.join(", ") };
         Some(("check", format!("{} has these addresses: {addresses}", self.vm.name)))
+    }
+}
+
+/// Payload of `snapshot-changed`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotChanged {
+    /// The host that has the machine.
+    pub host_id: HostId,
+    /// The machine's UUID.
+    pub vm_id: Uuid,
+    /// The machine's name.
+    pub vm_name: String,
+    /// The snapshot's name, unique among those of its machine.
+    pub snapshot: String,
+    /// Whether it came or is gone.
+    pub action: Action,
+    /// When it was seen, in Unix milliseconds.
+    pub timestamp: u64,
+    /// The command that caused it, if one of ours did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<RequestId>,
+}
+
+impl Payload for SnapshotChanged {
+    fn change(&self) -> Change {
+        Change::Stale
+    }
+
+    fn line(&self) -> Option<Line> {
+        let words = format!("Snapshot {} of {} {}", self.snapshot, self.vm_name, self.action.words());
+        Some((self.action.mark(), words))
     }
 }
