@@ -122,8 +122,10 @@ pub struct Domain {
     pub virt_type: String,
     /// Whether the guest boots through UEFI.
     pub uefi: bool,
-    /// Disks in the order of the definition.
-    pub disks: Vec<Disk>,
+    /// Another number when the definition of what runs is another, in whatever it says: what it says
+    /// is read on demand (`definition`). It makes another version and stays on the server.
+    #[serde(skip)]
+    pub definition_hash: u32,
     /// Network interfaces in the order of the definition.
     pub interfaces: Vec<Interface>,
     /// Graphical consoles.
@@ -142,24 +144,6 @@ pub struct Domain {
     /// When the state was entered, in Unix milliseconds; none when that was
     /// before this server looked.
     pub since: Option<u64>,
-}
-
-/// A disk, CD-ROM or floppy drive.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Disk {
-    /// The name inside the guest, such as `vda`.
-    pub target: String,
-    /// `disk`, `cdrom`, `floppy` or `lun`.
-    pub device: String,
-    /// `virtio`, `sata`, `scsi`, `usb`, …
-    pub bus: String,
-    /// `qcow2`, `raw`, …
-    pub format: String,
-    /// File, block device, `pool/volume` or network name; empty when no medium is in.
-    pub source: String,
-    /// Whether the guest may not write.
-    pub read_only: bool,
 }
 
 /// A network interface.

@@ -4,9 +4,10 @@
 use std::{
     collections::{HashMap, HashSet},
     ffi::c_int,
+    hash::{DefaultHasher, Hash, Hasher},
 };
 
-use model::{Domain, DomainState, task::Progress};
+use model::{Domain, DomainState, device::Device, task::Progress};
 use roxmltree::Document;
 use uuid::Uuid;
 use virt::{connect::Connect, domain::Domain as Handle};
@@ -145,11 +146,30 @@ pub(crate) fn define(handle: &Handle) -> Result<Option<Definition>, Error> {
     Ok(text.map(|text| {
         let Ok(document) = Document::parse(&text) else { return Definition::default() };
         let root = document.root_element();
+        let domain = xml::domain::of(root).unwrap_or_default();
         Definition {
-            domain: xml::domain::of(root).unwrap_or_default(),
+            domain: Domain { definition_hash: hash(&text), ..domain },
             named: Named { sources: xml::sources::of(root), devices: xml::host::given(root) },
         }
     }))
+}
+
+/// The disks of a machine by their targets.
+pub(crate) fn disk_targets(handle: &Handle) -> Result<Vec<String>, Error> {
+    let text = handle.xml_desc(0)?;
+    let Ok(document) = Document::parse(&text) else { return Ok(Vec::new()) };
+    let targets = xml::device::all(&document).into_iter().filter_map(|entry| match entry.device {
+        Device::Disk(disk) => Some(disk.target),
+        _ => None,
+    });
+    Ok(targets.collect())
+}
+
+/// A number that another text has another of, as good as always.
+fn hash(text: &str) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    (hasher.finish() >> 32) as u32
 }
 
 /// The names of the snapshots of machines, in one call and one more for each machine that has some

@@ -47,6 +47,9 @@ pub struct Disk {
     /// What a `network` source is called there.
     #[serde(skip_serializing_if = "is_default")]
     pub source_name: String,
+    /// Where its data lies, in words, whatever its source is; empty when no medium is in. It follows
+    /// from the definition and is not written.
+    pub source: String,
     /// The serial number that the guest sees.
     #[serde(skip_serializing_if = "is_default")]
     pub serial: String,
@@ -128,13 +131,6 @@ words! {
 }
 
 impl Disk {
-    /// Where its data lies, in one text; empty when no medium is in.
-    pub fn source(&self) -> String {
-        let volume = if self.pool.is_empty() { String::new() } else { format!("{}/{}", self.pool, self.volume) };
-        let all = [self.file.clone(), self.dev.clone(), volume, self.source_name.clone(), self.protocol.clone()];
-        all.into_iter().find(|source| !source.is_empty()).unwrap_or_default()
-    }
-
     /// Whether its medium can be changed.
     pub fn is_removable(&self) -> bool {
         matches!(self.device, DiskDevice::Cdrom | DiskDevice::Floppy)
@@ -149,8 +145,7 @@ impl Kind for Disk {
     }
 
     fn summary(&self) -> String {
-        let source = self.source();
-        let medium = if source.is_empty() { "no medium".to_owned() } else { source };
+        let medium = if self.source.is_empty() { "no medium" } else { &self.source };
         format!("{} {}: {medium}", self.target, self.bus.as_str())
     }
 }

@@ -165,14 +165,11 @@ fn by_hand(connect: &Connect, running: &HashMap<Uuid, Arc<Domain>>) -> HashMap<U
             let stats = handle.interface_stats(&interface.mac).ok()?;
             Some((interface.mac.clone(), flow(stats.rx_bytes, stats.tx_bytes)?))
         });
-        let disks: BTreeMap<_, _> = domain
-            .disks
-            .iter()
-            .filter_map(|disk| {
-                let stats = handle.block_stats(&disk.target).ok()?;
-                Some((disk.target.clone(), flow(stats.rd_bytes, stats.wr_bytes)?))
-            })
-            .collect();
+        let disks = crate::domain::disk_targets(&handle).ok()?.into_iter().filter_map(|target| {
+            let stats = handle.block_stats(&target).ok()?;
+            Some((target, flow(stats.rd_bytes, stats.wr_bytes)?))
+        });
+        let disks: BTreeMap<_, _> = disks.collect();
         let info = handle.info().ok()?;
         let interfaces: BTreeMap<_, _> = interfaces.collect();
         let network = sum(&interfaces);

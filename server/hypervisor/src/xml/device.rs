@@ -106,15 +106,18 @@ macro_rules! words {
     )*};
 }
 
-/// Where the fields of a kind stand; see `edit::value` for paths. All fields are named, so none is
-/// forgotten.
+/// Where the fields of a kind stand; see `edit::value` for paths. What stands behind `and` follows
+/// from the element and is not written. All fields are named, so none is forgotten.
 macro_rules! device {
-    ($Name:ident in $element:literal { $($field:ident: $path:literal),* $(,)? }) => {
+    ($Name:ident in $element:literal { $($field:ident: $path:literal),* $(,)? } $(and { $($told:ident: $tell:path),* $(,)? })?) => {
         impl super::DeviceXml for $Name {
             const ELEMENT: &'static str = $element;
 
             fn read(node: roxmltree::Node<'_, '_>) -> Self {
-                Self { $($field: super::Value::read($crate::xml::edit::value(node, $path))),* }
+                Self {
+                    $($field: super::Value::read($crate::xml::edit::value(node, $path)),)*
+                    $($($told: $tell(node),)*)?
+                }
             }
 
             fn patch(

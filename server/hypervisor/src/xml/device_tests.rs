@@ -25,7 +25,7 @@ fn every_device_is_read_with_a_key_of_its_own() {
     assert_eq!(keys, ["disk:vda", "disk:sda", macs, "graphics:vnc", "ua-card", "tpm:0", "tpm:1", "disk:2"]);
     let Device::Disk(disk) = &read[0].device else { panic!("a disk") };
     assert_eq!(
-        (disk.bus.clone(), disk.source(), disk.cache.clone()),
+        (disk.bus.clone(), disk.source.clone(), disk.cache.clone()),
         (DiskBus::Virtio, "/a.qcow2".into(), DiskCache::default())
     );
     let Device::Other(tpm) = &read[5].device else { panic!("not known yet") };

@@ -32,12 +32,13 @@ pub(crate) async fn load(id: &DomainRef, backend: &dyn Backend) -> Loaded {
 pub(super) fn draw(domain: &Arc<Domain>) -> AnyView {
     let read = loaded::<Read>();
     let read = read.as_deref();
+    let definitions = read.and_then(|read| read.hardware.as_ref().ok());
     view! {
-        {read.and_then(|read| read.hardware.as_ref().ok()).map(pending)}
-        {disks(domain)}
+        {definitions.map(pending)}
+        {read.map(|read| disks(&read.hardware))}
         {interfaces(domain)}
         {graphics(domain)}
-        {read.map(|read| others(&read.hardware))}
+        {definitions.map(others)}
         {read.map(|read| boot_order(&read.boot))}
     }
     .into_any()
@@ -61,19 +62,22 @@ fn pending(Definitions { pending, .. }: &Definitions) -> AnyView {
     table("Changes at the next start", &["Setting", "Now", "After the next start"], "", rows.collect())
 }
 
-/// The devices that have no table of their own: of what runs, or of what is stored.
-fn others(read: &Result<Definitions, Fault>) -> AnyView {
-    let definitions = match read {
-        Ok(definitions) => definitions,
-        Err(fault) => {
-            let why = fault.sentence();
-            return view! { <Empty title="Other devices unavailable">{why}</Empty> }.into_any();
-        }
-    };
+/// The devices of what runs, or of what is stored.
+fn shown(definitions: &Definitions) -> impl Iterator<Item = &Entry> {
     let shown = definitions.live.as_ref().or(definitions.inactive.as_ref());
-    let devices = shown.into_iter().flat_map(|shown| &shown.devices);
-    let devices =
-        devices.filter(|one| !matches!(one.device, Device::Disk(_) | Device::Interface(_) | Device::Graphics(_)));
+    shown.into_iter().flat_map(|shown| &shown.devices)
+}
+
+/// What stands there instead of what could not be read.
+fn unavailable(title: &'static str, fault: &Fault) -> AnyView {
+    let why = fault.sentence();
+    view! { <Empty title>{why}</Empty> }.into_any()
+}
+
+/// The devices that have no table of their own.
+fn others(definitions: &Definitions) -> AnyView {
+    let has_table = |one: &&Entry| matches!(one.device, Device::Disk(_) | Device::Interface(_) | Device::Graphics(_));
+    let devices = shown(definitions).filter(|one| !has_table(one));
     let rows = devices.map(|Entry { key, device }| {
         view! {
             <tr>
@@ -101,10 +105,7 @@ fn details(device: &Device) -> AnyView {
 fn boot_order(read: &Result<Boot, Fault>) -> AnyView {
     let boot = match read {
         Ok(boot) => boot,
-        Err(fault) => {
-            let why = fault.sentence();
-            return view! { <Empty title="Boot order unavailable">{why}</Empty> }.into_any();
-        }
+        Err(fault) => return unavailable("Boot order unavailable", fault),
     };
     let kernel = boot.kernel.iter().map(|kernel| ("kernel", kernel.as_str(), ""));
     let devices =
@@ -146,11 +147,18 @@ fn table(title: &'static str, heads: &'static [&'static str], none: &'static str
     view! { <section class="card spaced"><header><h2>{title}</h2></header>{body}</section> }.into_any()
 }
 
-fn disks(domain: &Arc<Domain>) -> AnyView {
-    let rows = domain.disks.iter().map(|disk| {
-        let removable = matches!(disk.device.as_str(), "cdrom" | "floppy");
+fn disks(read: &Result<Definitions, Fault>) -> AnyView {
+    let definitions = match read {
+        Ok(definitions) => definitions,
+        Err(fault) => return unavailable("Devices unavailable", fault),
+    };
+    let disks = shown(definitions).filter_map(|entry| match &entry.device {
+        Device::Disk(disk) => Some(disk),
+        _ => None,
+    });
+    let rows = disks.map(|disk| {
         let medium = if disk.source.is_empty() {
-            let nothing = if removable { "no medium" } else { "no source" };
+            let nothing = if disk.is_removable() { "no medium" } else { "no source" };
             view! { <span class="faint">{nothing}</span> }.into_any()
         } else {
             disk.source.clone().into_any()
@@ -158,8 +166,8 @@ fn disks(domain: &Arc<Domain>) -> AnyView {
         view! {
             <tr>
                 <th scope="row" class="mono">{disk.target.clone()}</th>
-                <td>{disk.device.clone()}</td>
-                <td>{or_dash(&disk.bus)}</td>
+                <td>{disk.device.as_str().to_owned()}</td>
+                <td>{or_dash(disk.bus.as_str())}</td>
                 <td>{or_dash(&disk.format)}</td>
                 <td class="mono wrap">{medium}</td>
                 <td>{if disk.read_only { "read-only" } else { "" }}</td>

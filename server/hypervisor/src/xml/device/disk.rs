@@ -3,6 +3,7 @@
 use model::device::{Disk, DiskBus, DiskCache, DiskDevice, DiskType};
 
 use super::{device, words};
+use crate::xml::domain::disk_source;
 
 words!(DiskType, DiskDevice, DiskBus, DiskCache);
 
@@ -26,5 +27,7 @@ device! {
         boot_order: "boot@order",
         read_only: "readonly?",
         shareable: "shareable?",
+    } and {
+        source: disk_source,
     }
 }
