@@ -122,8 +122,8 @@ pub struct Domain {
     pub virt_type: String,
     /// Whether the guest boots through UEFI.
     pub uefi: bool,
-    /// Another number when the definition of what runs is another, in whatever it says: what it says
-    /// is read on demand (`definition`). It makes another version and stays on the server.
+    /// A hash of the live XML, so that any change of the definition makes a new version. It stays on
+    /// the server; the definition itself is read on demand (`definition`).
     #[serde(skip)]
     pub definition_hash: u32,
     /// Network interfaces in the order of the definition.

@@ -165,7 +165,7 @@ pub(crate) fn disk_targets(handle: &Handle) -> Result<Vec<String>, Error> {
     Ok(targets.collect())
 }
 
-/// A number that another text has another of, as good as always.
+/// A hash of a text; equal texts have equal hashes.
 fn hash(text: &str) -> u32 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);

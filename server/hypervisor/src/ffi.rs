@@ -352,7 +352,7 @@ pub(crate) fn stats_of(domain: &Domain, groups: u32, flags: u32) -> Result<Value
 /// Copies records and frees them.
 ///
 /// # Safety
-/// `records` is null or a list of `count` valid records that nobody uses afterwards.
+/// `records` is null or a list of `count` valid records that are not used afterwards.
 unsafe fn take_records(records: *mut sys::virDomainStatsRecordPtr, count: c_int) -> HashMap<Uuid, Values> {
     let mut stats = HashMap::with_capacity(count as usize);
     if records.is_null() {

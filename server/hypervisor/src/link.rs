@@ -52,7 +52,7 @@ pub(crate) enum Lane {
     Content,
     /// Readings of pools, volumes and leases, which may wait for a file server.
     Around,
-    /// What lets a guest's file systems go on, which must wait for nobody else.
+    /// Thawing a guest's file systems, which must not wait for other calls.
     Thaw,
     /// Consoles, whose streams stay on its connection once they are open.
     Console,

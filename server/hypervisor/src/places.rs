@@ -240,7 +240,7 @@ impl Places {
         fs::symlink_metadata(self.real(resolved)?).ok()
     }
 
-    /// A path of the daemon's in our own file systems; none where nobody answers.
+    /// A path of the daemon's in our own file systems; none if the daemon runs elsewhere.
     pub(crate) fn real(&self, path: &Path) -> Option<PathBuf> {
         let root = self.root.as_ref()?;
         if self.servers.iter().any(|(mount, answers)| !answers && path.starts_with(mount)) {

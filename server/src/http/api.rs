@@ -114,7 +114,7 @@ pub(crate) async fn ask(
     }
     let text = match serde_json::to_value(answer) {
         Ok(Value::String(text)) => text,
-        other => return Err(Fault::new(FaultKind::Internal, format!("{} is no text: {other:?}", about.name)).into()),
+        other => return Err(Fault::new(FaultKind::Internal, format!("{} is not text: {other:?}", about.name)).into()),
     };
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }

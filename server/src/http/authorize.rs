@@ -103,7 +103,7 @@ impl Admitted {
     pub(crate) fn person(&self) -> Result<(&str, &Shown), Fault> {
         match (&self.viewer.name, &self.shown) {
             (Some(name), Some(shown @ Shown::Session(_))) => Ok((name, shown)),
-            _ => Err(Fault::denied("Only who is logged in as a person has an account of their own")),
+            _ => Err(Fault::denied("Only a person who is signed in has an account")),
         }
     }
 }
@@ -139,7 +139,7 @@ pub(super) async fn check(
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let is_page = route.is_none();
     let Some(access) = access(&decisions, request.method(), route.as_deref(), request.uri().path()) else {
-        let fault = Fault::new(FaultKind::NotAllowed, "Nobody may do this");
+        let fault = Fault::new(FaultKind::NotAllowed, "This route is not allowed");
         return Failed(fault).into_response();
     };
     let shown = door.shown(request.headers());

@@ -58,34 +58,28 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
     }
 }
 
-/// A route that reads, with `GET` or `HEAD`.
-pub(super) fn get<S, H, T>(path: impl Into<String>, handler: H) -> Route<S>
-where
-    S: Clone + Send + Sync + 'static,
-    H: Handler<T, S>,
-    T: 'static,
-{
-    Route::new(Method::GET, MethodFilter::GET, path, handler)
+/// The constructors of routes.
+macro_rules! methods {
+    ($($(#[$doc:meta])* $name:ident: $METHOD:ident;)*) => {$(
+        $(#[$doc])*
+        pub(super) fn $name<S, H, T>(path: impl Into<String>, handler: H) -> Route<S>
+        where
+            S: Clone + Send + Sync + 'static,
+            H: Handler<T, S>,
+            T: 'static,
+        {
+            Route::new(Method::$METHOD, MethodFilter::$METHOD, path, handler)
+        }
+    )*};
 }
 
-/// A route that takes something.
-pub(super) fn post<S, H, T>(path: impl Into<String>, handler: H) -> Route<S>
-where
-    S: Clone + Send + Sync + 'static,
-    H: Handler<T, S>,
-    T: 'static,
-{
-    Route::new(Method::POST, MethodFilter::POST, path, handler)
-}
-
-/// A route that puts content in a place.
-pub(super) fn put<S, H, T>(path: impl Into<String>, handler: H) -> Route<S>
-where
-    S: Clone + Send + Sync + 'static,
-    H: Handler<T, S>,
-    T: 'static,
-{
-    Route::new(Method::PUT, MethodFilter::PUT, path, handler)
+methods! {
+    /// A route that reads, with `GET` or `HEAD`.
+    get: GET;
+    /// A route that changes something.
+    post: POST;
+    /// A route that stores content.
+    put: PUT;
 }
 
 /// What each route needs, by path and method.
@@ -105,7 +99,8 @@ impl Decisions {
 
     /// Those of two tables.
     pub(super) fn and(mut self, more: Self) -> Self {
-        self.0.extend(more.0);
+        // A path may have one method in each.
+        more.0.into_iter().for_each(|(path, methods)| self.0.entry(path).or_default().extend(methods));
         self
     }
 

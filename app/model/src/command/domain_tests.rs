@@ -198,7 +198,7 @@ fn keys_and_times_are_checked_before_a_guest_is_asked() {
     let silent = Domain { agent: Agent::Disconnected, ..ready.clone() };
     let denied = DomainCommand::ThawFileSystems(ThawFileSystems {})
         .check_on(&silent, &host("QEMU"))
-        .expect_err("nobody answers");
+        .expect_err("the guest agent is not connected");
     assert!(denied.reason.contains("qemu-guest-agent"), "{}", denied.reason);
 }
 

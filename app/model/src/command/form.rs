@@ -17,7 +17,7 @@ impl Command {
     /// # Errors
     /// `Invalid`, with the field.
     pub fn from_form<'a>(kind: &str, get: impl Fn(&str) -> Option<&'a str>) -> Result<Self, Fault> {
-        let fields = fields_of(kind).ok_or_else(|| Fault::invalid("do", "there is no such action"))?;
+        let fields = fields_of(kind).ok_or_else(|| Fault::invalid("do", "unknown command"))?;
         let mut all = Map::new();
         all.insert("kind".into(), kind.into());
         for field in fields {

@@ -79,7 +79,7 @@ fn of_machines(users: &[User]) -> impl Iterator<Item = &User> {
     users.iter().filter(|user| user.vm_id.is_some())
 }
 
-/// The volumes among users, and what else is no machine.
+/// The users that are not machines: volumes, and the host itself.
 fn of_volumes(users: &[User]) -> impl Iterator<Item = &User> {
     users.iter().filter(|user| user.vm_id.is_none())
 }

@@ -73,7 +73,7 @@ fn a_volume_that_is_there_can_be_named_whatever_it_is_called() {
     assert_eq!(
         check(PoolCommand::DeleteVolume(DeleteVolume { name }), &started),
         Err(FaultKind::Denied),
-        "it is no text"
+        "the name is not valid UTF-8"
     );
     for name in [r"a\x", r"a\xe", r"a\x41", r"\\share"] {
         assert_eq!(check(PoolCommand::DeleteVolume(DeleteVolume { name: name.into() }), &started), Ok(()), "{name}");

@@ -68,7 +68,7 @@ pub enum Lane {
     Quick,
     /// Those that wait for a disk, a file server or a guest.
     Slow,
-    /// What lets a guest's file systems go on, which must wait for nobody else.
+    /// Thawing a guest's file systems, which must not wait for other calls.
     Thaw,
 }
 

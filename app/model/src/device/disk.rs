@@ -47,8 +47,8 @@ pub struct Disk {
     /// What a `network` source is called there.
     #[serde(skip_serializing_if = "is_default")]
     pub source_name: String,
-    /// Where its data lies, in words, whatever its source is; empty when no medium is in. It follows
-    /// from the definition and is not written.
+    /// A description of its source, whatever the type; empty without a medium. Read only: derived
+    /// from the definition.
     pub source: String,
     /// The serial number that the guest sees.
     #[serde(skip_serializing_if = "is_default")]

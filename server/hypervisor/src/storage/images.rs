@@ -108,7 +108,7 @@ fn make(pool: &StoragePool, spec: &VolumeSpec, files: bool) -> Result<StorageVol
     Ok(StorageVol::create_xml(pool, &text, flags)?)
 }
 
-/// Deletes a volume that nobody uses.
+/// Deletes a volume that is not in use.
 pub(crate) fn delete(volume: &StorageVol, look: &mut Look) -> Result<(), Error> {
     let identity = look.identity(&super::name_of(volume)?, &volume.path()?);
     volume.delete(0)?;

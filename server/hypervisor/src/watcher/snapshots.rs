@@ -29,7 +29,8 @@ impl Snapshots {
         machines: &BTreeMap<Uuid, Arc<Domain>>,
         cause: impl Fn(Uuid) -> Option<RequestId>,
     ) -> Vec<Event> {
-        let Some(had) = self.0.replace(next.clone()) else { return Vec::new() };
+        let had = self.0.replace(next);
+        let (Some(had), Some(next)) = (had, &self.0) else { return Vec::new() };
         let none = BTreeSet::new();
         let mut events = Vec::new();
         for (id, machine) in machines {

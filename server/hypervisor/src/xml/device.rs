@@ -7,7 +7,7 @@ mod interface;
 mod video;
 mod watchdog;
 
-use model::device::{Device, Disk, Entry, Graphics, Interface, Other, Video, Watchdog};
+use model::device::{Device, Entry, Other};
 use roxmltree::{Document, Node};
 
 use super::{
@@ -143,8 +143,8 @@ macro_rules! devices {
     ($($Name:ident),* $(,)?) => {
         /// Reads a device.
         fn read(node: Node<'_, '_>, text: &str) -> Device {
-            $(if is_own(node, $Name::ELEMENT) {
-                return Device::$Name($Name::read(node));
+            $(if is_own(node, <model::device::$Name>::ELEMENT) {
+                return Device::$Name(DeviceXml::read(node));
             })*
             Device::Other(Other {
                 element: node.tag_name().name().to_owned(),
@@ -155,7 +155,7 @@ macro_rules! devices {
         /// The name of the element of a device.
         fn element(device: &Device) -> &str {
             match device {
-                $(Device::$Name(_) => $Name::ELEMENT,)*
+                $(Device::$Name(_) => <model::device::$Name>::ELEMENT,)*
                 Device::Other(other) => &other.element,
             }
         }

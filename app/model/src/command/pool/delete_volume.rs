@@ -6,7 +6,7 @@ use super::{
 use crate::storage::check_known_volume;
 
 verb! {
-    /// Delete a volume that nobody uses (`virStorageVolDelete`).
+    /// Delete a volume that is not in use (`virStorageVolDelete`).
     pub struct DeleteVolume {
         /// Its name.
         pub name: String,

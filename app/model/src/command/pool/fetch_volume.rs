@@ -58,17 +58,17 @@ fn check_url(address: &Address) -> Result<(), Fault> {
     let url = &address.0;
     let wrong = |why: &str| Err(Fault::invalid("url", why));
     let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
-        return wrong("it begins with https:// or http://");
+        return wrong("must begin with https:// or http://");
     };
     let place = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if place.is_empty() || url.len() > MAX_URL || url.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return wrong("it is no address of a file");
+        return wrong("not the URL of a file");
     }
     if place.contains('@') {
-        return wrong("it names somebody or a password, which would be written down; use an address without");
+        return wrong("contains a user name or password, which would be recorded; use a URL without credentials");
     }
     if address.is_starred() {
-        return wrong("what followed the question mark was not written down; name the whole address");
+        return wrong("the query of this URL was not recorded; enter the whole URL");
     }
     Ok(())
 }
