@@ -84,7 +84,7 @@ test("a file is fetched from an address, with its progress, and what is wrong is
     await fetchFile("http://169.254.169.254/latest", "");
     await refused(page, true, /169\.254\.169\.254, which is a cloud metadata address/);
     await fetchFile("https://jane:secret@example.org/a.iso", "");
-    await refused(page, true, /use an address without/);
+    await refused(page, true, /without credentials/);
     await fetchFile(`${address}/small%20disk.raw`, "small.raw", createHash("sha256").update(content).digest("hex"));
     await expect(notices).toContainText("images/small.raw is fetched");
     await expect(page.getByRole("table", { name: "Volumes" }).getByRole("row", { name: /small\.raw/ })).toBeVisible();
