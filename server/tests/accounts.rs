@@ -12,7 +12,7 @@ use support::{
     read,
     site::{PASSWORD, Site, cookie},
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,6 +106,40 @@ async fn a_token_does_what_its_role_may_and_stands_in_the_records() {
         assert!(began.elapsed() < Duration::from_secs(10), "it is not known any more");
         sleep(Duration::from_millis(50)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_of_the_audit_ends_with_the_right_to_it() {
+    let site = Site::new().await;
+    let token = site.run(&["token", "create", "reads", "--role", "admin"], "").expect("made");
+    site.add("root", "admin").await;
+    // As many records as years would bring, behind those of the server: 120 MB.
+    let file = rusqlite::Connection::open(site.data.join("audit.db")).expect("the records");
+    let many = "INSERT INTO entries(seq, body, hash)
+        WITH RECURSIVE n(i) AS (SELECT 1000000 UNION ALL SELECT i + 1 FROM n WHERE i < 1120000)
+        SELECT i, json_object('entry', 'note', 'text', hex(zeroblob(500))), zeroblob(32) FROM n";
+    assert_eq!(file.execute(many, ()).expect("written"), 120_001);
+    let bearer = format!("Bearer {token}");
+    let answer = site.server.send("GET", "/api/v1/audit.jsonl", &[("authorization", &bearer)], "").await;
+    assert_eq!(answer.status(), 200);
+    let mut body = answer.into_body();
+    let next = async |body: &mut hyper::body::Incoming| {
+        let frame = timeout(Duration::from_secs(10), http_body_util::BodyExt::frame(body)).await.expect("it goes on");
+        // Slow enough that it lasts.
+        sleep(Duration::from_millis(20)).await;
+        frame.map(|frame| frame.map(|frame| frame.into_data().map_or(0, |data| data.len())))
+    };
+    assert!(matches!(next(&mut body).await, Some(Ok(length)) if length > 0));
+    site.run(&["token", "revoke", "reads"], "").expect("revoked");
+    let (began, mut more) = (Instant::now(), 0);
+    let end = loop {
+        match next(&mut body).await {
+            Some(Ok(length)) => more += length,
+            end => break end,
+        }
+        assert!(began.elapsed() < Duration::from_secs(6), "it goes on: {more} bytes after {:?}", began.elapsed());
+    };
+    assert!(matches!(end, Some(Err(_))) && more < 100_000_000, "cut short, not complete: {end:?} after {more} bytes");
 }
 
 #[tokio::test(flavor = "multi_thread")]

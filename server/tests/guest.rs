@@ -104,6 +104,21 @@ impl Site {
         }
     }
 
+    /// Waits until the guest shows a file system mounted there.
+    async fn file_system(&self, server: &Process, mount_point: &str) -> Value {
+        let path = format!("/api/v1/domains/atlas/{}/guest", self.id);
+        let began = Instant::now();
+        loop {
+            let (_, guest) = server.json("GET", &path, &Value::Null).await.expect("answers");
+            let systems = guest["fileSystems"].as_array().cloned().unwrap_or_default();
+            if let Some(found) = systems.into_iter().find(|system| system["mountPoint"] == mount_point) {
+                return found;
+            }
+            assert!(began.elapsed() < Duration::from_secs(60), "{mount_point} is mounted: {guest}");
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     async fn freeze(&self, server: &Process, seconds: u32) -> String {
         let wish = json!({ "kind": "freezeFileSystems", "seconds": seconds });
         let (status, answer, id) = server.command(&self.id, wish).await;
@@ -199,6 +214,24 @@ async fn a_disk_that_runs_full_inside_is_told_and_keys_come_and_go() {
     assert_eq!(domain["guest"]["agentVersion"], version, "{domain}");
     assert!(server.text(&format!("/vms/atlas/{}/guest", site.id)).await.contains(version));
     site.daemon.in_guest("app", "dd if=/dev/zero of=/mnt/disk/file bs=1M; true").await;
+    // What is full on a read-only disk stays so.
+    let image = site.daemon.folder.path().join("sealed.raw");
+    fs::File::create(&image).and_then(|file| file.set_len(8 << 20)).expect("a disk");
+    let content = TempDir::new().expect("a folder");
+    fs::write(content.path().join("file"), vec![7; 7_400_000]).expect("a file");
+    run(Command::new("mkfs.ext4").args(["-q", "-m", "0", "-O", "^has_journal", "-d"]).arg(content.path()).arg(&image));
+    let xml = site.daemon.folder.path().join("sealed.xml");
+    let text = format!(
+        "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{}'/><target dev='vdb' bus='virtio'/><readonly/></disk>",
+        image.display()
+    );
+    fs::write(&xml, text).expect("a file");
+    site.daemon.virsh(&["attach-device", "app", xml.to_str().expect("text"), "--live"]);
+    let mount = "mkdir -p /mnt/sealed; while ! mount -t ext4 -o ro /dev/vdb /mnt/sealed; do sleep 0.1; done";
+    site.daemon.in_guest("app", mount).await;
+    let sealed = site.file_system(&server, "/mnt/sealed").await;
+    let part = |name: &str| sealed[name].as_f64().expect("a number");
+    assert!(part("usedBytes") / part("totalBytes") >= 0.9 && sealed["readOnly"] == true, "{sealed}");
     // It is asked again while somebody listens.
     let _listening = server.stream("/events?topics=guest-info-updated").await;
     let full = site.domain_when(&server, "it is full", |domain| domain["guest"]["nearlyFull"].is_array()).await;
@@ -333,7 +366,8 @@ async fn an_agent_that_lies_floods_or_talks_nonsense_harms_nobody() {
         (details.0, keys.expect("answers").0, server.ended_task(&id).await["outcome"].clone())
     };
     let (details, keys, added) = timeout(Duration::from_secs(60), silence).await.expect("nobody waits forever");
-    assert!(details >= 400 && keys >= 400 && added == "failed", "{details} {keys} {added}");
+    // The key may have been added all the same.
+    assert!(details >= 400 && keys >= 400 && added == "unknown", "{details} {keys} {added}");
 
     // Then all that it hears is noise.
     between.lie(|_| noise());
@@ -342,4 +376,38 @@ async fn an_agent_that_lies_floods_or_talks_nonsense_harms_nobody() {
     assert_eq!(task["outcome"], "failed", "{task}");
     let (status, fault) = ask().await;
     assert!(status >= 400 && fault["reason"].to_string().contains("app"), "{status} {fault}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root, libvirtd and QEMU; make test runs it"]
+async fn a_freeze_without_an_answer_may_have_worked_and_is_thawed_before_it_fails() {
+    let _alone = ALONE.lock().await;
+    let daemon = Daemon::start();
+    daemon.guest("app");
+    let between = Between::new(&daemon, "app");
+    daemon.virsh(&["start", "app"]);
+    daemon.in_guest("app", "true").await;
+    let id = daemon.virsh(&["domuuid", "app"]);
+    let site = Site { daemon, data: TempDir::new().expect("a folder"), id };
+    let server = site.serve().await;
+    // The freeze reaches the guest, its answer does not come back.
+    let (tell, heard) = mpsc::channel();
+    between.lie(move |question| {
+        let asked: Value = serde_json::from_str(question).expect("libvirt asks in JSON");
+        let asked = asked["execute"].as_str().expect("a command").to_owned();
+        tell.send(asked.clone()).ok();
+        match asked.as_str() {
+            "guest-fsfreeze-freeze" => Vec::new(),
+            "guest-fsfreeze-thaw" => b"{\"return\": 1}\n".to_vec(),
+            _ => b"{\"return\": {}}\n".to_vec(),
+        }
+    });
+    let (status, answer, id) = server.command(&site.id, json!({ "kind": "freezeFileSystems", "seconds": 600 })).await;
+    assert_eq!(status, 202, "{answer}");
+    let task = server.task_when(&id, 150, |task| !task["outcome"].is_null()).await;
+    assert_eq!(task["outcome"], "failed", "{task}");
+    assert!(task["fault"]["reason"].to_string().contains("app"), "{task}");
+    let heard: Vec<String> = heard.try_iter().filter(|asked| asked.starts_with("guest-fsfreeze-")).collect();
+    let freeze = heard.iter().position(|asked| asked == "guest-fsfreeze-freeze").expect("it was frozen");
+    assert!(heard[freeze..].iter().any(|asked| asked == "guest-fsfreeze-thaw"), "{heard:?}");
 }

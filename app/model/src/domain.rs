@@ -247,19 +247,20 @@ pub struct FileSystem {
     pub kind: String,
     /// Its size in bytes; none when it does not tell.
     pub total_bytes: Option<u64>,
-    /// How much of it is taken, in bytes.
+    /// Its used space in bytes; none when the agent does not report it.
     pub used_bytes: Option<u64>,
+    /// Whether the guest cannot write to it: by its type, or because all of its disks are
+    /// read-only. The agent does not report mount options.
+    #[serde(skip_serializing_if = "crate::device::is_default")]
+    pub read_only: bool,
 }
 
 impl FileSystem {
-    /// Whether somebody should make room: 90 percent are taken. What nobody can write to is
-    /// always full.
+    /// Whether 90 percent are used. A file system that cannot be written to is always full and
+    /// never counts.
     pub fn is_nearly_full(&self) -> bool {
-        const READ_ONLY: [&str; 9] =
-            ["squashfs", "iso9660", "cd9660", "cdfs", "udf", "erofs", "cramfs", "romfs", "hsfs"];
-        let read_only = READ_ONLY.iter().any(|kind| self.kind.eq_ignore_ascii_case(kind));
         match (self.used_bytes, self.total_bytes) {
-            (Some(used), Some(total)) if total > 0 && !read_only => used as f64 / total as f64 >= 0.9,
+            (Some(used), Some(total)) if total > 0 && !self.read_only => used as f64 / total as f64 >= 0.9,
             _ => false,
         }
     }

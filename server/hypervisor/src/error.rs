@@ -222,7 +222,14 @@ fn refused(number: Option<ErrorNumber>, message: &str, name: &str, host: &str) -
         Some(N::NoSupport | N::ConfigUnsupported | N::ArgumentUnsupported | N::OperationUnsupported) => unsupported(),
         Some(N::DomExist) => Fault::new(FaultKind::Conflict, format!("{host} has a machine of that name already"))
             .with_next("Choose another name"),
-        Some(N::AgentUnresponsive | N::AgentCommandTimeout) => {
+        // The agent took the command; libvirt waited for its answer in vain.
+        Some(N::AgentCommandTimeout) => Fault::new(
+            FaultKind::TimedOut,
+            format!("The guest agent of {name} did not answer in time, so the result is not known"),
+        )
+        .with_next("Check that qemu-guest-agent runs in the guest; the command is not repeated"),
+        // It did not even answer the greeting that libvirt sends before each command.
+        Some(N::AgentUnresponsive) => {
             Fault::new(FaultKind::Refused, format!("The guest agent of {name} does not answer"))
                 .with_next("Check that qemu-guest-agent runs in the guest")
         }
@@ -437,7 +444,13 @@ mod tests {
         use ErrorNumber as N;
         // As libvirt 11.3 and QEMU 10.0 said it.
         let monitor = "internal error: process exited while connecting to monitor: 2026-11-28T20:25:08.908314Z qemu-system-x86_64: ";
-        let cases: [(N, String, &str, &str); 13] = [
+        let cases: [(N, String, &str, &str); 14] = [
+            (
+                N::AgentCommandTimeout,
+                "Guest agent command timed out".into(),
+                "The guest agent of web-1 did not answer in time, so the result is not known",
+                "not repeated",
+            ),
             (
                 N::NoNetwork,
                 "Network not found: no network with matching name 'lab'".into(),

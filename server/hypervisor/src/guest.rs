@@ -76,7 +76,11 @@ pub(crate) fn read(connect: &Connect, known: &Domain, how: How) -> Result<GuestR
     if known.agent == Agent::Connected && !silent {
         // An agent that does not know of file systems is asked for the rest.
         let told = ffi::guest_info(&handle, ffi::GUEST_NAMES | ffi::GUEST_FILE_SYSTEMS);
-        reading.guest = told.or_else(|_| ffi::guest_info(&handle, ffi::GUEST_NAMES)).ok().map(|values| guest(&values));
+        reading.guest = told.or_else(|_| ffi::guest_info(&handle, ffi::GUEST_NAMES)).ok().map(|values| {
+            let full = file_systems(&values, &BTreeSet::new()).any(|system| system.is_nearly_full());
+            // The definition is read only where it may change the answer.
+            guest(&values, &if full { read_only_disks(&handle) } else { BTreeSet::new() })
+        });
         if let Some(guest) = &mut reading.guest {
             guest.agent_version = match &known.guest {
                 // One that is another came anew, and nothing is known of it.
@@ -293,7 +297,12 @@ const MAX_FULL: usize = 4;
 pub(crate) fn details(connect: &Connect, id: Uuid) -> Result<GuestDetails, Error> {
     let handle = connect.lookup_domain_by_uuid(id)?;
     greet(&handle)?;
-    Ok(read_details(&ffi::guest_info(&handle, 0)?))
+    Ok(read_details(&ffi::guest_info(&handle, 0)?, &read_only_disks(&handle)))
+}
+
+/// The targets of disks that the guest cannot write to; none when the definition cannot be read.
+fn read_only_disks(handle: &Handle) -> BTreeSet<String> {
+    handle.xml_desc(0).map(|text| xml::device::read_only_disks(&text)).unwrap_or_default()
 }
 
 /// The keys with which somebody may log in to a guest. Lines that are not text are left out.
@@ -310,7 +319,7 @@ pub(crate) fn ssh_keys(connect: &Connect, id: Uuid, user: &str) -> Result<Vec<St
     Ok(keys)
 }
 
-fn read_details(values: &HashMap<String, Value>) -> GuestDetails {
+fn read_details(values: &HashMap<String, Value>, read_only: &BTreeSet<String>) -> GuestDetails {
     let text = |name: &str| clean(values, name);
     let load = |minutes: &str| match values.get(&format!("load.{minutes}m")) {
         Some(Value::Float(load)) if load.is_finite() && *load >= 0.0 => Some(*load),
@@ -320,7 +329,7 @@ fn read_details(values: &HashMap<String, Value>) -> GuestDetails {
         let since = number(values, &format!("user.{n}.login-time")).and_then(|at| u64::try_from(at).ok());
         GuestUser { name: text(&format!("user.{n}.name")), since: since.filter(|at| *at < 1 << 53) }
     };
-    let Guest { hostname, os_version, .. } = guest(values);
+    let Guest { hostname, os_version, .. } = guest(values, read_only);
     GuestDetails {
         hostname,
         os_version,
@@ -329,7 +338,7 @@ fn read_details(values: &HashMap<String, Value>) -> GuestDetails {
         timezone_offset: number(values, "timezone.offset").filter(|offset| (-86_400..=86_400).contains(offset)),
         load: load("1").zip(load("5")).zip(load("15")).map(|((one, five), fifteen)| [one, five, fifteen]),
         users: lines(values, "user").map(user).filter(|user| !user.name.is_empty()).collect(),
-        file_systems: file_systems(values).collect(),
+        file_systems: file_systems(values, read_only).collect(),
     }
 }
 
@@ -338,19 +347,32 @@ fn lines(values: &HashMap<String, Value>, group: &str) -> std::ops::Range<i64> {
     0..number(values, &format!("{group}.count")).unwrap_or_default().clamp(0, MAX_LINES)
 }
 
-fn file_systems(values: &HashMap<String, Value>) -> impl Iterator<Item = FileSystem> {
+/// Types of file systems that cannot be written to, in lower case.
+const READ_ONLY: [&str; 9] = ["squashfs", "iso9660", "cd9660", "cdfs", "udf", "erofs", "cramfs", "romfs", "hsfs"];
+
+/// The file systems of a guest; `read_only` are the targets of its disks that it cannot write to.
+fn file_systems(values: &HashMap<String, Value>, read_only: &BTreeSet<String>) -> impl Iterator<Item = FileSystem> {
     let text = |name: &str| clean(values, name);
     let bytes = |name: String| number(values, &name).and_then(|number| u64::try_from(number).ok());
-    let file_system = move |n: i64| FileSystem {
-        mount_point: text(&format!("fs.{n}.mountpoint")),
-        kind: text(&format!("fs.{n}.fstype")),
-        total_bytes: bytes(format!("fs.{n}.total-bytes")),
-        used_bytes: bytes(format!("fs.{n}.used-bytes")),
+    let on_read_only_disks = move |n: i64| {
+        let mut disks =
+            lines(values, &format!("fs.{n}.disk")).map(|m| text(&format!("fs.{n}.disk.{m}.alias"))).peekable();
+        disks.peek().is_some() && disks.all(|disk| read_only.contains(&disk))
+    };
+    let file_system = move |n: i64| {
+        let kind = text(&format!("fs.{n}.fstype"));
+        FileSystem {
+            mount_point: text(&format!("fs.{n}.mountpoint")),
+            read_only: READ_ONLY.contains(&kind.to_lowercase().as_str()) || on_read_only_disks(n),
+            kind,
+            total_bytes: bytes(format!("fs.{n}.total-bytes")),
+            used_bytes: bytes(format!("fs.{n}.used-bytes")),
+        }
     };
     lines(values, "fs").map(file_system).filter(|system| !system.mount_point.is_empty())
 }
 
-fn guest(values: &HashMap<String, Value>) -> Guest {
+fn guest(values: &HashMap<String, Value>, read_only: &BTreeSet<String>) -> Guest {
     let clean = |name: &str| clean(values, name);
     let pretty = clean("os.pretty-name");
     let os_version = if pretty.is_empty() {
@@ -358,7 +380,7 @@ fn guest(values: &HashMap<String, Value>) -> Guest {
     } else {
         pretty
     };
-    let nearly_full = file_systems(values).filter(FileSystem::is_nearly_full).take(MAX_FULL);
+    let nearly_full = file_systems(values, read_only).filter(FileSystem::is_nearly_full).take(MAX_FULL);
     let nearly_full: BTreeSet<String> = nearly_full.map(|system| system.mount_point).collect();
     let nearly_full = nearly_full.into_iter().collect();
     Guest { hostname: clean("hostname"), os_version, nearly_full, agent_version: String::new() }
@@ -409,13 +431,13 @@ mod tests {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
-        let details = read_details(&values);
+        let details = read_details(&values, &BTreeSet::new());
         assert_eq!((details.hostname.as_str(), details.os_version.len()), ("<b>a</b>", MAX_TEXT));
         assert_eq!(details.users, [GuestUser { name: "jane".into(), since: None }]);
         assert!(details.file_systems.is_empty() && details.timezone_offset.is_none() && details.load.is_none());
         values.insert("fs.count".into(), Value::Int(i64::MAX));
         values.extend((0..1_000).map(|n| (format!("fs.{n}.mountpoint"), text("/"))));
-        assert_eq!(read_details(&values).file_systems.len(), 64);
+        assert_eq!(read_details(&values, &BTreeSet::new()).file_systems.len(), 64);
     }
 
     #[test]
@@ -455,6 +477,19 @@ mod tests {
         let mut values: HashMap<String, Value> =
             all.into_iter().enumerate().flat_map(|(n, each)| line(n, each)).collect();
         values.insert("fs.count".into(), Value::Int(9));
-        assert_eq!(guest(&values).nearly_full, ["/", "/var"]);
+        let full = |values: &HashMap<String, Value>, read_only: &[&str]| {
+            guest(values, &read_only.iter().map(|&disk| disk.to_owned()).collect()).nearly_full
+        };
+        assert_eq!(full(&values, &[]), ["/", "/var"]);
+        // An ext4 on a disk that is read-only in the definition; one on two disks needs both.
+        values.extend([
+            ("fs.0.disk.count".to_owned(), Value::Int(1)),
+            ("fs.0.disk.0.alias".to_owned(), Value::Text("vdb".into())),
+            ("fs.1.disk.count".to_owned(), Value::Int(2)),
+            ("fs.1.disk.0.alias".to_owned(), Value::Text("vdb".into())),
+            ("fs.1.disk.1.alias".to_owned(), Value::Text("vda".into())),
+        ]);
+        assert_eq!(full(&values, &["vdb"]), ["/"]);
+        assert_eq!(full(&values, &["vda", "vdb"]), [""; 0]);
     }
 }

@@ -169,7 +169,7 @@ mod drawn {
                 }
                 _ => or_dash(""),
             };
-            view! { <tr><th scope="row" class="mono">{system.mount_point.clone()}</th><td data-label="Type">{or_dash(&system.kind)}</td><td data-label="Taken">{room}</td></tr> }.into_any()
+            view! { <tr><th scope="row" class="mono">{system.mount_point.clone()}</th><td data-label="Type">{or_dash(&system.kind)}{system.read_only.then_some(", read-only")}</td><td data-label="Taken">{room}</td></tr> }.into_any()
         });
         view! {
             <section class="card list" aria-label="File systems"><div class="scroll"><table aria-label="File systems">

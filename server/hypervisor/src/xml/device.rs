@@ -7,7 +7,9 @@ mod interface;
 mod video;
 mod watchdog;
 
-use model::device::{Device, Entry, Other};
+use std::collections::BTreeSet;
+
+use model::device::{Device, DiskDevice, Entry, Other};
 use roxmltree::{Document, Node};
 
 use super::{
@@ -184,6 +186,16 @@ fn nodes<'a, 'i>(document: &'a Document<'i>) -> impl Iterator<Item = Node<'a, 'i
     let elements = devices.into_iter().flat_map(|devices| devices.children());
     // The program that is the machine is no device of it.
     elements.filter(|node| node.is_element() && !is_own(*node, "emulator"))
+}
+
+/// The targets of the disks of a definition that a guest cannot write to; none if it is not XML.
+pub(crate) fn read_only_disks(text: &str) -> BTreeSet<String> {
+    let Ok(document) = Document::parse(text) else { return BTreeSet::new() };
+    let disks = all(&document).into_iter().filter_map(|entry| match entry.device {
+        Device::Disk(disk) if disk.read_only || disk.device == DiskDevice::Cdrom => Some(disk.target),
+        _ => None,
+    });
+    disks.collect()
 }
 
 /// The devices of a definition in its order, each with its key.
