@@ -4,6 +4,7 @@
 SHELL := /bin/bash
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/belvedere
 TOOLS := $(CACHE)/tools
+export TOOLS
 export PATH := $(CURDIR)/scripts/path:$(CURDIR)/end2end/node_modules/.bin:$(TOOLS)/bin:$(HOME)/.cargo/bin:$(PATH)
 SETUP := CACHE="$(CACHE)" TOOLS="$(TOOLS)" scripts/setup.sh
 
@@ -18,7 +19,7 @@ ifeq ($(and $(wildcard target/release/belvedere),$(wildcard target/site/pkg/*.wa
 .PHONY: $(BUILT)
 endif
 
-.PHONY: run build dev test soak bench setup
+.PHONY: run build dev test soak bench openapi setup
 
 run: build
 	exec target/release/belvedere serve $(ARGS)
@@ -38,8 +39,13 @@ dev:
 	cargo leptos watch --split
 
 test:
-	@$(SETUP) libvirt rust npm consoles cargo-leptos browser daemon pam
+	@$(SETUP) libvirt rust npm consoles cargo-leptos browser daemon pam contract
 	@scripts/test.sh
+
+# Writes the document of the API, which is part of the repository, after a change of it.
+openapi:
+	@$(SETUP) libvirt rust
+	WRITE_OPENAPI=1 cargo test --quiet -p server --lib openapi
 
 # The doses of a night: make soak SEEDS=10000 KILLS=500
 soak:

@@ -62,6 +62,19 @@ daemon() {
 
 bench() { apt_install wrk coreutils nats-server; }
 
+# What reads the document of the API as programs do.
+contract() {
+  apt_install python3 python3-venv curl
+  local folder=$TOOLS/contract stamp
+  stamp=$folder/.$(sha256sum scripts/contract.txt | cut -c1-16)
+  [ -f "$stamp" ] && return
+  say "installing the readers of the API's document"
+  rm -rf "$folder"
+  python3 -m venv "$folder"
+  "$folder/bin/pip" install --quiet --disable-pip-version-check --requirement scripts/contract.txt
+  touch "$stamp"
+}
+
 # For the feature of that name.
 pam() { apt_install libpam0g-dev passwd; }
 

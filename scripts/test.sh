@@ -62,6 +62,7 @@ else
 fi
 check "site" cargo leptos build --release --precompress --split --frontend-only
 check "server" cargo build --quiet -p server --features oidc,otel,pam
+check "the document of the API" scripts/contract.sh
 browser
 
 [ "$skipped" = 0 ] || echo "$skipped skipped, each with its reason above"

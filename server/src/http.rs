@@ -2,12 +2,14 @@
 //!
 //! A handler translates between HTTP and the backend and decides nothing else.
 
+mod answers;
 mod api;
 mod assets;
 mod authorize;
 pub(crate) mod connection;
 mod consoles;
 mod content;
+mod domains;
 mod events;
 mod forms;
 mod guard;
@@ -15,6 +17,7 @@ pub(crate) mod held;
 mod login;
 mod manage;
 mod metrics;
+pub(crate) mod openapi;
 mod origin;
 mod pages;
 mod past;
@@ -25,21 +28,24 @@ mod table;
 pub(crate) mod takeover;
 mod trace;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use app::routes;
 use axum::{
     Extension, Json, Router,
     extract::Request,
-    http::{StatusCode, Uri},
+    http::{HeaderValue, StatusCode, Uri, header},
     middleware,
     response::{IntoResponse, Response},
     routing,
 };
 use model::{
-    DomainRef, Fault, FaultKind,
+    BatchRequest, CommandRequest, Cursor, DomainRef, DomainState, Fault, FaultKind, HostId,
     Permission::{ManageAccounts, Operate, OwnAccount, ReadAudit, ReadSecrets, View},
-    query,
+    Receipt, RequestId, query,
 };
 use tower::ServiceExt;
 use tower_http::{
@@ -52,10 +58,14 @@ use tower_http::{
 
 pub(crate) use self::assets::Assets;
 use self::{
+    answers::{Abilities, Accepted, EventPage, Offset, Problem, Readiness, RecordPage, TaskPage, Ticket, Trends},
     guard::Guard,
     login::Door,
+    openapi::{
+        Content, Hosts, Machines, Moment, PageKey, PageSize, Seconds, Sort, Step, Topics, VersionName, WindowKey,
+    },
     pages::Pages,
-    table::{Table, get, post, put},
+    table::{Described, Route, Table, get, post, put},
 };
 use crate::{
     Backend,
@@ -170,60 +180,226 @@ fn sign_in() -> Table<Arc<Door>> {
 
 /// The stream of events.
 fn streams() -> Table<Arc<Backend>> {
-    Table::new([get("/events", events::stream).needs(View)])
+    Table::new([get("/events", events::stream)
+        .needs(View)
+        .says("The stream of events (server-sent events); it begins with `inventory` without a usable cursor")
+        .query::<Cursor>("since", "The position to continue from; the header Last-Event-ID wins over it")
+        .query::<Topics>("topics", "Event names with commas between; all without it")
+        .query::<Hosts>("hosts", "Hosts with commas between; all without it")
+        .query::<Machines>("watch", "Machines as host/uuid with commas between whose detailed statistics are wanted")
+        .query::<Seconds>(
+            "poll",
+            "Answer once with what there is within so many seconds, at most 25, instead of a stream",
+        )
+        .answers_with(200, Content::Stream)])
 }
 
 /// Consoles: tickets, and what they open.
 fn consoles() -> Table<()> {
     Table::new([
-        get("/api/v1/consoles", consoles::open).needs(Operate),
-        post("/api/v1/consoles", consoles::ticket).needs(Operate),
+        get("/api/v1/consoles", consoles::open)
+            .needs(Operate)
+            .says("The WebSocket of a console; it is opened by the protocols of a ticket")
+            .answers_with(101, Content::Nothing),
+        post("/api/v1/consoles", consoles::ticket)
+            .needs(Operate)
+            .says("A ticket that opens a console once within 30 s")
+            .takes::<consoles::Wish>()
+            .answers::<Ticket>(201),
     ])
 }
 
 /// The content of volumes, which is larger than anything else and takes its time.
 fn contents() -> Table<Arc<Backend>> {
+    const BYTES: &str = "application/octet-stream";
     Table::new([
-        get("/api/v1/uploads/{id}", content::offset).needs(Operate),
-        put("/api/v1/uploads/{id}", content::piece).needs(Operate),
+        get("/api/v1/uploads/{id}", content::offset)
+            .needs(Operate)
+            .says("How many bytes of an upload are written")
+            .answers::<Offset>(200),
+        put("/api/v1/uploads/{id}", content::piece)
+            .needs(Operate)
+            .says("The next piece of an upload, at most 64 MiB")
+            .needs_query::<u64>("offset", "Where the piece begins, in bytes")
+            .takes_other(BYTES)
+            .answers::<Offset>(200),
         // What lies in a volume is read by those who may use it.
-        get("/api/v1/pools/{host}/{uuid}/content", content::download).needs(Operate),
+        get("/api/v1/pools/{host}/{uuid}/content", content::download)
+            .needs(Operate)
+            .says("The content of a volume; the download is recorded")
+            .needs_query::<String>("volume", "The name of the volume")
+            .answers_with(200, Content::Other(BYTES)),
     ])
 }
 
 /// What is answered of the hosts: for programs and our own client, for forms, and for those who
 /// watch the server.
 fn answers() -> Table<Arc<Backend>> {
-    let table = Table::new([
-        get("/api/v1/inventory", api::inventory).needs(View),
-        post("/api/v1/commands", api::command).needs(Operate),
-        post("/api/v1/batches", api::batch).needs(Operate),
-        get("/api/v1/tasks", past::tasks).needs(View),
-        get("/api/v1/tasks/{id}", past::task).needs(View),
-        post("/api/v1/tasks/{id}/cancel", past::cancel).needs(Operate),
-        get("/api/v1/audit", past::audit).needs(ReadAudit),
-        get("/api/v1/audit.jsonl", past::export).needs(ReadAudit),
-        get("/api/v1/events", past::events).needs(View),
-        get("/api/v1/stats", past::trends).needs(View),
-        get("/api/v1/stats/{host}/{uuid}", past::stats).needs(View),
-        post("/api/v1/journal/check", api::check_journal).needs(Operate),
-        post("/api/v1/hosts/{host}/reconnect", api::reconnect).needs(Operate),
+    let table = [state(), changes(), records(), service()].into_iter().flatten();
+    let table = Table::new(table);
+    query::ALL.iter().fold(table, |table, about| {
+        let ask = async move |sight, on, fields| api::ask(about, sight, on, fields).await;
+        table.with(get(about.path(), ask).needs(about.permission).asks(about))
+    })
+}
+
+type Routes = Vec<Route<Arc<Backend>>>;
+
+/// What there is.
+fn state() -> Routes {
+    vec![
+        get("/api/v1", api::abilities)
+            .needs(View)
+            .says("What this server can do: commands, events, questions, features")
+            .answers::<Abilities>(200),
+        get("/api/v1/openapi.json", api::document)
+            .needs(View)
+            .says("This document")
+            .query::<VersionName>("version", "3.2, or 3.1 for generators that do not know streams")
+            .answers::<serde_json::Map<String, serde_json::Value>>(200),
+        get("/api/v1/inventory", api::inventory)
+            .needs(View)
+            .says("All hosts with their machines, pools and networks, and the position that the stream continues from")
+            .answers::<model::inventory::Snapshot>(200),
+        get("/api/v1/domains", domains::list)
+            .needs(View)
+            .says("Machines that match, a window at a time, with counts")
+            .query::<String>("q", "Words that all must occur in the name, title, host, tags, addresses or guest")
+            .query::<DomainState>("state", "The only state")
+            .query::<HostId>("host", "The only host")
+            .query::<String>("tag", "The only tag")
+            .query::<Sort>("sort", "The column to order by, with `-` in front for the largest first")
+            .query::<WindowKey>("after", "`next` of the window before")
+            .query::<PageSize>("limit", "Machines of this window; at most 500, 100 without it")
+            .answers::<domains::DomainPage>(200),
+        get("/api/v1/domains/{host}/{uuid}", domains::one)
+            .needs(View)
+            .says("One machine; its version is the ETag")
+            .answers::<domains::Machine>(200)
+            .answers_with(304, Content::Nothing),
+        get("/api/v1/stats", past::trends)
+            .needs(View)
+            .says("The last two minutes of every running machine, in few points")
+            .answers::<Trends>(200),
+        get("/api/v1/stats/{host}/{uuid}", past::stats)
+            .needs(View)
+            .says("The usage of a machine over time")
+            .query::<u64>(
+                "from",
+                "The first moment, in Unix milliseconds or as 2026-11-21T08:00; an hour ago without it",
+            )
+            .query::<Moment>("to", "The last moment; now without it")
+            .query::<Step>("step", "Milliseconds between points; without it the finest that reaches back so far")
+            .answers::<model::stats::Usage>(200),
+    ]
+}
+
+/// What changes something.
+fn changes() -> Routes {
+    vec![
+        post("/api/v1/commands", api::command)
+            .needs(Operate)
+            .says("A command; the same request id again returns the same receipt and has no second effect")
+            .takes::<CommandRequest>()
+            .answers::<Receipt>(202),
+        post("/api/v1/batches", api::batch)
+            .needs(Operate)
+            .says("One command for several machines of a host: a task with one task for each")
+            .takes::<BatchRequest>()
+            .answers::<Receipt>(202),
+        post("/api/v1/tasks/{id}/cancel", past::cancel).needs(Operate).says("Cancels a task").answers::<Accepted>(202),
+        post("/api/v1/journal/check", api::check_journal)
+            .needs(Operate)
+            .says("Checks whether the journal can be written")
+            .answers_with(204, Content::Nothing),
+        post("/api/v1/hosts/{host}/reconnect", api::reconnect)
+            .needs(Operate)
+            .says("Tries to connect now")
+            .answers_with(202, Content::Nothing),
         // What browsers complain of.
-        post("/api/v1/reports", reports::report).needs(View),
+        post("/api/v1/reports", reports::report)
+            .needs(View)
+            .says("An error in a browser, for the server's log; at most 60 a minute")
+            .takes::<reports::Report>()
+            .answers_with(204, Content::Nothing),
+    ]
+}
+
+/// What was done and what happened.
+fn records() -> Routes {
+    let paged = |route: Route<Arc<Backend>>| {
+        route
+            .query::<PageKey>("after", "`next` of the page before")
+            .query::<PageSize>("limit", "Items of this page; 100 without it")
+            .query::<Moment>("from", "The first moment, in Unix milliseconds or as 2026-11-21T08:00")
+            .query::<Moment>("to", "The last moment")
+            .query::<HostId>("host", "The only host")
+            .query::<uuid::Uuid>("target", "The only object")
+    };
+    let recorded = |route: Route<Arc<Backend>>| {
+        paged(route)
+            .query::<String>("q", "Words to search for")
+            .query::<String>("kind", "The only kind of command")
+            .query::<String>("outcome", "The only outcome; `running` for tasks in progress")
+            .query::<RequestId>("requestId", "The only request")
+            .query::<RequestId>("parent", "Parts of this batch")
+    };
+    vec![
+        recorded(get("/api/v1/tasks", past::tasks).needs(View).says("Tasks, the newest first"))
+            .answers::<TaskPage>(200),
+        get("/api/v1/tasks/{id}", past::task)
+            .needs(View)
+            .says("One task with its log and its parts")
+            .answers::<model::Task>(200),
+        recorded(get("/api/v1/audit", past::audit).needs(ReadAudit).says("Audit records, the newest first"))
+            .answers::<RecordPage>(200),
+        get("/api/v1/audit.jsonl", past::export)
+            .needs(ReadAudit)
+            .says("The whole chain of audit records with its hashes, the oldest first")
+            .answers_with(200, Content::Other("application/jsonl")),
+        paged(get("/api/v1/events", past::events).needs(View).says("Past events, the oldest first"))
+            .query::<Topics>("topics", "Event names with commas between")
+            .query::<String>("severity", "The only severity of errors")
+            .query::<String>("order", "`newest` for the newest first")
+            .answers::<EventPage>(200),
+    ]
+}
+
+/// What watches the server, and what browsers need beyond pages.
+fn service() -> Routes {
+    vec![
+        get("/healthz", async || "ok\n")
+            .public()
+            .says("Whether the server runs")
+            .answers_with(200, Content::Other("text/plain")),
+        get("/readyz", api::ready)
+            .public()
+            .says("Whether the first listing of every host has finished or failed")
+            .answers::<Readiness>(200)
+            .answers::<Readiness>(503),
+        get("/metrics", metrics::metrics)
+            .needs_all(View)
+            .says("Figures for Prometheus (OpenMetrics)")
+            .answers_with(200, Content::Other("application/openmetrics-text")),
         get("/api/{*unknown}", api::unknown).needs(View),
         post("/api/{*unknown}", api::unknown).needs(View),
         post("/commands", forms::form).needs(Operate),
         post("/cancel", past::cancel_form).needs(Operate),
         post("/reconnect", api::reconnect_form).needs(Operate),
         post("/theme", api::theme).public(),
-        get("/healthz", async || "ok\n").public(),
-        get("/readyz", api::ready).public(),
-        get("/metrics", metrics::metrics).needs_all(View),
-    ]);
-    query::ALL.iter().fold(table, |table, about| {
-        let ask = async move |sight, on, fields| api::ask(about, sight, on, fields).await;
-        table.with(get(about.path(), ask).needs(about.permission))
-    })
+    ]
+}
+
+/// All routes as the document of the API needs them.
+fn described() -> Vec<Described> {
+    let rest = [streams().described(), consoles().described(), contents().described()];
+    answers().described().into_iter().chain(rest.into_iter().flatten()).collect()
+}
+
+/// The document of the API, made once for each version of OpenAPI.
+pub(crate) fn document(version: openapi::Version) -> &'static serde_json::Value {
+    static DOCUMENTS: [OnceLock<serde_json::Value>; 2] = [const { OnceLock::new() }; 2];
+    DOCUMENTS[version as usize].get_or_init(|| openapi::document(&described(), version))
 }
 
 /// A panic in one request is that request's alone; its text stays in the log.
@@ -245,7 +421,7 @@ fn back_to(wished: Option<&str>, page: &str) -> String {
     wished.filter(|back| routes::is_local(back)).map_or_else(|| routes::at(page), str::to_owned)
 }
 
-/// A fault as an answer: its status, and `{fault, reason, next}`.
+/// A fault as an answer: its status, and a problem (RFC 9457) with `{fault, reason, next}`.
 pub(crate) struct Failed(pub(crate) Fault);
 
 /// The status that a fault is answered with.
@@ -253,13 +429,22 @@ fn status(fault: &Fault) -> StatusCode {
     StatusCode::from_u16(fault.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
+/// A fault as an answer of this status.
+fn failed(fault: Fault, status: StatusCode) -> Response {
+    let waits = matches!(fault.kind, FaultKind::Busy | FaultKind::Unreachable | FaultKind::TooMany);
+    let mut response = (status, Json(Problem::of(fault, status))).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(openapi::PROBLEM));
+    if waits {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("3"));
+    }
+    response
+}
+
 impl IntoResponse for Failed {
     fn into_response(self) -> Response {
-        let mut response = (status(&self.0), Json(&self.0)).into_response();
-        if matches!(self.0.kind, FaultKind::Busy | FaultKind::Unreachable | FaultKind::TooMany) {
-            response.headers_mut().insert(axum::http::header::RETRY_AFTER, axum::http::HeaderValue::from_static("3"));
-        }
-        response
+        let status = status(&self.0);
+        failed(self.0, status)
     }
 }
 
@@ -272,6 +457,18 @@ impl From<Fault> for Failed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_route_of_the_api_is_in_its_document() {
+        let known = ["/events", "/healthz", "/readyz", "/metrics"];
+        let of_api = |path: &str| path.starts_with("/api/v1") || known.contains(&path);
+        let missing: Vec<String> = described()
+            .into_iter()
+            .filter(|route| of_api(&route.path) != route.operation.is_some())
+            .map(|route| format!("{} {}", route.method, route.path))
+            .collect();
+        assert!(missing.is_empty(), "without a word in the document, or with one too many: {missing:?}");
+    }
 
     #[test]
     fn every_route_has_a_decision() {

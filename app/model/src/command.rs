@@ -25,8 +25,12 @@ pub use self::{
 };
 use crate::{DomainRef, Fault, FaultKind, HostId, HostInventory, ObjectKind, Permission, RequestId};
 
+/// The code of a fault: the object is not the version that the command was meant for.
+pub const CHANGED: &str = "version-changed";
+
 /// What can be asked of an object of a host; on the wire its kind says of which.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Command {
     /// Of a machine.
@@ -194,10 +198,12 @@ impl Command {
             && expected != version
         {
             let reason = format!("{name} has changed since you looked at it");
-            return Err(Fault::new(FaultKind::Conflict, reason).with_next("Look at it again, then decide"));
+            let changed = Fault::new(FaultKind::Conflict, reason).with_code(CHANGED, [("name", name)]);
+            return Err(changed.with_next("Look at it again, then decide"));
         }
         let missing = |what: &str| {
             Fault::new(FaultKind::NotFound, format!("{id} has no {what} with the UUID {target}"))
+                .with_code("object-not-found", [("host", id.as_str()), ("uuid", &target.to_string())])
                 .with_next("It may have been deleted; look at the list")
         };
         match self {
@@ -226,6 +232,7 @@ impl Command {
 
 /// A command on its way: who made which wish about what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CommandRequest<C = Command> {
     /// Made by the client; the same id never has a second effect.
@@ -238,13 +245,13 @@ pub struct CommandRequest<C = Command> {
     /// The wish.
     pub command: C,
     /// The version of the object that the wish was made for; another one is a conflict.
-    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    #[serde(default = "none::<u64>", skip_serializing_if = "Option::is_none")]
     pub expected_version: Option<u64>,
     /// The browser's session, as it names itself.
-    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    #[serde(default = "none::<String>", skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
     /// The tab, as it names itself.
-    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    #[serde(default = "none::<String>", skip_serializing_if = "Option::is_none")]
     pub tab: Option<String>,
 }
 
@@ -255,6 +262,7 @@ fn none<T>() -> Option<T> {
 
 /// One command for several machines of a host: a task with one task for each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BatchRequest {
     /// Made by the client; the same id never has a second effect.
@@ -288,6 +296,7 @@ impl<C> CommandRequest<C> {
 
 /// The answer to an accepted command. How it ended comes as an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Receipt {
     /// The id the client made.

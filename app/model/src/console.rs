@@ -8,6 +8,7 @@ use crate::{Domain, Fault, FaultKind, Host, host::is_local};
 
 /// A serial port or a console of virtio (libvirt: `<serial>`, `<console>`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Serial {
     /// libvirt's name of the device, such as `serial0`.

@@ -8,6 +8,7 @@ use crate::device::Entry;
 
 /// What a machine is made of, by one of its definitions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Definition {
     /// Virtual processors.
@@ -30,6 +31,7 @@ pub struct Definition {
 
 /// The definitions of a machine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Definitions {
     /// As it runs; none while it does not.
@@ -42,6 +44,7 @@ pub struct Definitions {
 
 /// A value that changes with the next start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Pending {
     /// Where it stands: `memoryMb`, `devices/disk:vda/cache`, or `devices/disk:vdb` for all of a
     /// device that comes or goes.

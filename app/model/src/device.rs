@@ -58,6 +58,18 @@ macro_rules! words {
             }
         }
 
+        #[cfg(feature = "schema")]
+        impl schemars::JsonSchema for $Name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($Name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                // Later versions of libvirt may have more words.
+                schemars::json_schema!({ "anyOf": [{ "type": "string", "enum": Self::WORDS }, { "type": "string" }] })
+            }
+        }
+
         impl serde::Serialize for $Name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(self.as_str())
@@ -96,6 +108,7 @@ macro_rules! devices {
     ($($Name:ident),* $(,)?) => {
         /// A device of any kind.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[serde(tag = "kind", rename_all = "camelCase")]
         pub enum Device {
             $(#[doc = concat!("See `", stringify!($Name), "`.")] $Name($Name),)*
@@ -156,6 +169,7 @@ devices! {
 
 /// A device of a kind that this version does not know.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Other {
     /// The name of its element, such as `tpm`.
@@ -166,6 +180,7 @@ pub struct Other {
 
 /// A device of a definition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
     /// What it is known by, in the running machine and in the stored definition alike: its alias if

@@ -10,6 +10,7 @@ use crate::console::Serial;
 
 /// What a machine is doing (libvirt: `virDomainState`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum DomainState {
     /// Executing, or blocked on a resource.
@@ -79,6 +80,7 @@ impl DomainState {
 
 /// One virtual machine of a host, whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Domain {
     /// libvirt's UUID of it.
@@ -148,6 +150,7 @@ pub struct Domain {
 
 /// A network interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Interface {
     /// Hardware address.
@@ -166,6 +169,7 @@ pub struct Interface {
 
 /// A graphical console.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Graphics {
     /// `vnc`, `spice`, …
@@ -178,6 +182,7 @@ pub struct Graphics {
 
 /// The guest agent's channel, `org.qemu.guest_agent.0`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Agent {
     /// The definition has no such channel.
@@ -191,6 +196,7 @@ pub enum Agent {
 
 /// What the guest says of itself through its agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Guest {
     /// Its host name, or empty.
@@ -207,6 +213,7 @@ pub struct Guest {
 
 /// What a guest says of itself when somebody asks; all of it is the guest's word.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct GuestDetails {
     /// Its host name, or empty.
@@ -229,6 +236,7 @@ pub struct GuestDetails {
 
 /// Somebody who is logged in to a guest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct GuestUser {
     /// The name.
@@ -239,6 +247,7 @@ pub struct GuestUser {
 
 /// A file system of a guest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct FileSystem {
     /// Where it is mounted in the guest.

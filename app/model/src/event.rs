@@ -154,6 +154,12 @@ macro_rules! events {
                 match self { $(Self::$variant(event) => event.machine(after),)* }
             }
 
+            /// The schema of each kind's payload.
+            #[cfg(feature = "schema")]
+            pub fn schemas(generator: &mut schemars::SchemaGenerator) -> Vec<(&'static str, schemars::Schema)> {
+                vec![$(($name, generator.subschema_for::<$variant>())),*]
+            }
+
             /// Reads a payload of the named kind; none for a kind this version does not know.
             ///
             /// # Errors

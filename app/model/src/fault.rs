@@ -3,10 +3,13 @@
 //!
 //! It never holds secrets or internals; those belong to the server's log.
 
+use std::{borrow::Cow, collections::BTreeMap};
+
 use serde::{Deserialize, Serialize};
 
 /// What kind of thing went wrong; it decides the HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum FaultKind {
     /// The object does not exist (any more).
@@ -46,6 +49,50 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::NotFound,
+        Self::Denied,
+        Self::Conflict,
+        Self::Invalid,
+        Self::Unreachable,
+        Self::Unsupported,
+        Self::TimedOut,
+        Self::Forbidden,
+        Self::SignedOut,
+        Self::NotAllowed,
+        Self::TooMany,
+        Self::Busy,
+        Self::Refused,
+        Self::Cancelled,
+        Self::Interrupted,
+        Self::InsufficientStorage,
+        Self::Internal,
+    ];
+
+    /// The code of a fault whose kind says all.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::NotFound => "not-found",
+            Self::Denied => "denied",
+            Self::Conflict => "conflict",
+            Self::Invalid => "invalid",
+            Self::Unreachable => "unreachable",
+            Self::Unsupported => "unsupported",
+            Self::TimedOut => "timed-out",
+            Self::Forbidden => "forbidden",
+            Self::SignedOut => "signed-out",
+            Self::NotAllowed => "not-allowed",
+            Self::TooMany => "too-many",
+            Self::Busy => "busy",
+            Self::Refused => "refused",
+            Self::Cancelled => "cancelled",
+            Self::Interrupted => "interrupted",
+            Self::InsufficientStorage => "insufficient-storage",
+            Self::Internal => "internal",
+        }
+    }
+
     /// The HTTP status code that carries it (RFC 9110).
     pub fn status(self) -> u16 {
         match self {
@@ -65,6 +112,7 @@ impl FaultKind {
 
 /// One thing that went wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Fault {
     /// What kind of thing.
     #[serde(rename = "fault")]
@@ -77,17 +125,30 @@ pub struct Fault {
     /// The argument at fault, as it is called in commands; its name begins the reason, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// The reason as a stable code for programs and translations; empty where its kind says all.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub code: Cow<'static, str>,
+    /// What the code is about, by name: what a translation would fill in.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub arguments: BTreeMap<Cow<'static, str>, String>,
 }
 
 impl Fault {
     /// A fault without a next step.
     pub fn new(kind: FaultKind, reason: impl Into<String>) -> Self {
-        Self { kind, reason: reason.into(), next: None, field: None }
+        Self { kind, reason: reason.into(), next: None, field: None, code: "".into(), arguments: BTreeMap::new() }
     }
 
     /// The same fault with its next step.
     pub fn with_next(mut self, next: impl Into<String>) -> Self {
         self.next = Some(next.into());
+        self
+    }
+
+    /// This fault with the stable code of its reason, and what that is about.
+    pub fn with_code<const N: usize>(mut self, code: &'static str, arguments: [(&'static str, &str); N]) -> Self {
+        self.code = code.into();
+        self.arguments = arguments.into_iter().map(|(name, value)| (name.into(), value.to_owned())).collect();
         self
     }
 

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 /// What a host is made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Hardware {
     /// Sockets of processors.
@@ -37,6 +38,7 @@ impl Hardware {
 
 /// Processors and memory that are near each other (NUMA).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Cell {
     /// Its number.
@@ -53,6 +55,7 @@ pub struct Cell {
 
 /// Large pages of memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct HugePages {
     /// The size of each, in KiB.
@@ -65,6 +68,7 @@ pub struct HugePages {
 
 /// What machines of an architecture can be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct GuestKind {
     /// The architecture, such as `x86_64`.
@@ -81,6 +85,7 @@ pub struct GuestKind {
 
 /// A device of a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct HostDevice {
     /// libvirt's name for it.
@@ -109,6 +114,7 @@ pub struct HostDevice {
 
 /// A machine that a device is given to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct DeviceUser {
     /// The machine.

@@ -6,6 +6,7 @@ use crate::HostId;
 
 /// The link to one host's libvirt.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Link {
     /// Whether libvirt answers now.
@@ -28,6 +29,7 @@ pub fn is_local(uri: &str) -> bool {
 
 /// What a host says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct HostInfo {
     /// Its own host name (`virConnectGetHostname`).
@@ -68,6 +70,7 @@ impl HostInfo {
 
 /// One host without its machines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Host {
     /// Its name here.

@@ -87,6 +87,7 @@ impl FromStr for DomainRef {
 
 /// What kind of object something is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum ObjectKind {
     /// A virtual machine.
@@ -162,6 +163,7 @@ impl fmt::Display for ObjectRef {
 /// Made by the client for each command: tracking, idempotency, and the link
 /// from cause to effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct RequestId(pub Uuid);
 
@@ -227,6 +229,40 @@ macro_rules! as_text {
 }
 
 as_text!(HostId, DomainRef, Cursor);
+
+/// Schemas of what travels as text.
+#[cfg(feature = "schema")]
+mod schemas {
+    use std::borrow::Cow;
+
+    use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+    use super::{Cursor, DomainRef, HostId};
+
+    macro_rules! text_schemas {
+        ($($name:ident: $schema:tt),* $(,)?) => {$(
+            impl JsonSchema for $name {
+                fn schema_name() -> Cow<'static, str> {
+                    stringify!($name).into()
+                }
+
+                fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                    json_schema!($schema)
+                }
+            }
+        )*};
+    }
+
+    text_schemas! {
+        HostId: {
+            "type": "string",
+            "description": "The short name of a host",
+            "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
+        },
+        DomainRef: { "type": "string", "description": "A host and a UUID with a slash between" },
+        Cursor: { "type": "string", "description": "A position in the stream; opaque to clients" },
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -23,6 +23,7 @@ use crate::{
 
 /// All hosts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Inventory {
     /// The hosts by name.
@@ -375,6 +376,30 @@ impl Serialize for HostInventory {
     }
 }
 
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for HostInventory {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "HostInventory".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "One host with its machines, pools and networks",
+            "type": "object",
+            "required": ["id", "connection", "info", "demo", "domains", "pools", "networks"],
+            "properties": {
+                "id": generator.subschema_for::<HostId>(),
+                "connection": generator.subschema_for::<Link>(),
+                "info": generator.subschema_for::<Option<HostInfo>>(),
+                "demo": { "type": "boolean" },
+                "domains": generator.subschema_for::<Vec<Domain>>(),
+                "pools": generator.subschema_for::<Vec<Pool>>(),
+                "networks": generator.subschema_for::<Vec<Network>>(),
+            },
+        })
+    }
+}
+
 /// Reads what browsers mirror. They ask for pools and networks when they show them, so they
 /// neither read nor keep them.
 impl<'de> Deserialize<'de> for HostInventory {
@@ -401,6 +426,7 @@ impl<'de> Deserialize<'de> for HostInventory {
 /// The inventory with the position it was read at; the position is taken first,
 /// so what follows may repeat but never miss an event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Snapshot {
     /// The position.
     pub cursor: crate::Cursor,

@@ -43,6 +43,8 @@ pub mod inventory;
 
 pub mod query;
 
+pub mod selection;
+
 pub mod read;
 
 pub mod write;

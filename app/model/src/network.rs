@@ -12,6 +12,7 @@ use crate::{Fault, HostInventory, domain::Interface, storage::check_object_name}
 
 /// A network that machines are plugged into.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Network {
     /// libvirt's UUID of it.
@@ -82,6 +83,7 @@ fn mode_words(forward: &str) -> &str {
 
 /// A subnet of a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Subnet {
     /// The host's own address in it.
@@ -98,6 +100,7 @@ pub struct Subnet {
 
 /// A machine that always gets the same address by DHCP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct StaticHost {
     /// Its hardware address, or its DHCP identifier.
@@ -110,6 +113,7 @@ pub struct StaticHost {
 
 /// An address with names that the network's DNS server gives it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct DnsHost {
     /// The address; it may be anywhere.
@@ -120,6 +124,7 @@ pub struct DnsHost {
 
 /// A lease that DHCP has given (`virNetworkGetDHCPLeases`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Lease {
     /// The hardware address.
@@ -225,6 +230,7 @@ fn mask(prefix: u8, width: u8) -> u128 {
 
 /// A new network as somebody wishes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct NetworkSpec {
     /// Its name.

@@ -144,6 +144,20 @@ macro_rules! queries {
                 None
             }
 
+            /// The schemas of a question's fields and of its answer.
+            #[cfg(feature = "schema")]
+            pub fn schemas(
+                about: &About,
+                generator: &mut schemars::SchemaGenerator,
+            ) -> Option<(schemars::Schema, schemars::Schema)> {
+                $(if about.name == $Name::ABOUT.name && about.on == $Name::ABOUT.on {
+                    let fields = schemars::generate::SchemaSettings::draft2020_12().for_deserialize().into_generator();
+                    let fields = fields.into_root_schema_for::<$Name>();
+                    return Some((fields, generator.subschema_for::<<$Name as Query>::Answer>()));
+                })*
+                None
+            }
+
             /// What is fixed of it.
             pub fn about(&self) -> &'static About {
                 match self { $(Self::$Name(_) => &$Name::ABOUT),* }

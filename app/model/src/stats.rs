@@ -85,6 +85,7 @@ impl Meter {
 
 /// What goes through one disk or interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Flow {
     /// Its target name, such as `vda`, or the interface's on the host.
@@ -97,6 +98,7 @@ pub struct Flow {
 
 /// Who tells how much memory is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum MemorySource {
     /// The guest itself, through its balloon driver: what its programs use.
@@ -111,6 +113,7 @@ pub enum MemorySource {
 /// Payload of `vm-stats-updated`: one running machine. What cannot be read on this
 /// host is none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct VmStats {
     /// The host that has the machine; every event names it.
@@ -255,6 +258,7 @@ impl Bucket {
 
 /// One series in a span of time.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Spread {
     /// The least.
     pub min: f32,
@@ -266,6 +270,7 @@ pub struct Spread {
 
 /// A machine in a span of time; what was not measured is none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct UsagePoint {
     /// When it began, in Unix milliseconds.
@@ -323,6 +328,7 @@ impl From<&UsagePoint> for VmStats {
 
 /// What a machine used in the past, the oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
     /// Time between two points, in milliseconds.
@@ -338,6 +344,7 @@ pub struct Usage {
 /// The last minutes of one machine in few points, the oldest first: what the small lines
 /// of the list begin with.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Trend {
     /// The host that has it.
@@ -368,6 +375,7 @@ impl Trend {
 
 /// Payload of `host-stats-updated`: one host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct HostStats {
     /// The host.
@@ -389,6 +397,7 @@ pub struct HostStats {
 
 /// How much room a storage pool has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Room {
     /// The pool's name.

@@ -12,6 +12,7 @@ use crate::{Fault, text::is_plain};
 
 /// What a pool does now (`virStoragePoolState`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum PoolState {
     /// It is not started.
@@ -47,6 +48,7 @@ impl PoolState {
 
 /// A place that volumes are kept in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Pool {
     /// libvirt's UUID of it.
@@ -101,6 +103,7 @@ impl Pool {
 
 /// A piece of storage in a pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Volume {
     /// Its name, unique in its pool.
@@ -123,6 +126,7 @@ pub struct Volume {
 
 /// What uses a volume.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct User {
     /// The machine; none of a volume that is based on it.
@@ -151,6 +155,7 @@ pub fn names(users: &[User]) -> String {
 
 /// A new pool as somebody wishes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct PoolSpec {
     /// Its name.
@@ -261,6 +266,7 @@ const MAX_VOLUME: u64 = 1 << 60;
 
 /// A new volume as somebody wishes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct VolumeSpec {
     /// Its name.

@@ -13,6 +13,7 @@ use crate::{Command, Fault, HostId, RequestId};
 
 /// How far a request is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum TaskState {
     /// It is on disk and waits for its turn.
@@ -55,6 +56,7 @@ impl TaskState {
 
 /// How much of a task is done, as far as libvirt tells (`virDomainGetJobInfo`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Progress {
     /// From 0 to 100; none when there is no measure.
@@ -65,6 +67,7 @@ pub struct Progress {
 
 /// A line of a task's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LogLine {
     /// When, in Unix milliseconds.
     pub at: u64,
@@ -74,6 +77,7 @@ pub struct LogLine {
 
 /// Through which door a request came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Source {
     /// A script's call of the API.
@@ -91,6 +95,7 @@ pub enum Source {
 
 /// Who sent a request and from where.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Origin {
     /// The account; none while there are no accounts.
@@ -107,6 +112,7 @@ pub struct Origin {
 
 /// A request and all that became of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Task {
     /// The id of the request, which is the id of the task.
@@ -176,6 +182,7 @@ impl Task {
 
 /// One record of what people did: the intent, and what became of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AuditRecord {
     /// Its number in the chain of records; grows with time.
@@ -211,6 +218,7 @@ pub struct AuditRecord {
 
 /// Payload of `audit-appended`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AuditAppended {
     /// The host it is about.

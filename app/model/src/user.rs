@@ -8,6 +8,7 @@ use crate::{DomainRef, Fault, FaultKind, HostId, Task, inventory::Snapshot};
 
 /// What an account may do; each may do what those before may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Role {
     /// Sees machines, hosts and tasks, and changes nothing.
@@ -98,6 +99,7 @@ impl Role {
 
 /// Who looks at a page or sends a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Viewer {
     /// The account's or the token's name; none while there are no accounts, when whoever
@@ -116,6 +118,7 @@ pub struct Viewer {
 /// What of all machines somebody sees: those on one of these hosts that have one of these
 /// tags. No hosts mean every host, no tags every machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Scope {
     /// The hosts.

@@ -19,11 +19,12 @@ use leptos_router::hooks::{use_navigate, use_query_map};
 use model::{
     Domain, DomainCommand, DomainRef, DomainState,
     command::{ForceOff, Pause, Reboot, Resume, Save, Shutdown, Start},
+    selection::{Used, rank},
 };
 
 use self::{
     more::More,
-    view::{COLUMNS, Used, View},
+    view::{COLUMNS, View},
 };
 use crate::{
     format, routes,
@@ -146,7 +147,7 @@ fn Filters(
                 let states = DomainState::ALL
                     .into_iter()
                     .filter_map(|state| {
-                        let count = counts.states[view::rank(state)];
+                        let count = counts.states[rank(state)];
                         (count > 0 || view.state == Some(state)).then(|| {
                             chip(
                                 state.label().into(),
@@ -447,14 +448,4 @@ mod keys {
             .and_then(|element| element.dyn_into::<web_sys::HtmlElement>().ok());
         element.is_some_and(|element| element.focus().is_ok())
     }
-}
-
-/// How many machines there are of each kind, within the rest of the filter.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Counts {
-    all: usize,
-    /// By the rank of the state.
-    states: [usize; DomainState::ALL.len()],
-    /// By name.
-    tags: Vec<(String, usize)>,
 }

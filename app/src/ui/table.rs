@@ -2,6 +2,7 @@
 //! the order is part of the address.
 
 use leptos::prelude::*;
+use model::selection::Order;
 
 /// A column that can be sorted by.
 pub(crate) struct Column {
@@ -11,24 +12,6 @@ pub(crate) struct Column {
     pub(crate) key: &'static str,
     /// Whether it holds figures.
     pub(crate) numeric: bool,
-}
-
-/// The order of a list as it stands in an address: a column, `-` in front for
-/// the largest first.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Order {
-    /// The column's key.
-    pub(crate) key: String,
-    /// Whether the largest come first.
-    pub(crate) descending: bool,
-}
-
-impl Order {
-    /// Reads it; without one the named column counts.
-    pub(crate) fn parse(text: Option<&str>, default: &str) -> Self {
-        let text = text.filter(|text| !text.is_empty()).unwrap_or(default);
-        Self { key: text.trim_start_matches('-').to_owned(), descending: text.starts_with('-') }
-    }
 }
 
 /// The head of a column; `href` gives the address of the list in another order.
@@ -49,15 +32,4 @@ pub(crate) fn head(column: &Column, order: &Order, href: impl Fn(String) -> Stri
         </th>
     }
     .into_any()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Order;
-
-    #[test]
-    fn an_order_is_read_from_an_address() {
-        assert_eq!(Order::parse(Some("-state"), "name"), Order { key: "state".into(), descending: true });
-        assert_eq!(Order::parse(None, "name"), Order { key: "name".into(), descending: false });
-    }
 }

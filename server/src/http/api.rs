@@ -5,18 +5,22 @@ use std::{collections::BTreeMap, sync::Arc};
 use app::{backend::Backend as _, routes};
 use axum::{
     Extension, Form, Json,
-    extract::{Path, RawQuery, State, rejection::JsonRejection},
-    http::{StatusCode, header},
+    extract::{Path, Query, RawQuery, State, rejection::JsonRejection},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
 use model::{
-    BatchRequest, CommandRequest, DomainRef, Fault, FaultKind, HostId, ObjectRef, Origin, Receipt,
+    BatchRequest, CommandRequest, DomainRef, Fault, FaultKind, HostId, ObjectRef, Origin, Receipt, command,
     inventory::Snapshot,
     query::{self, Question},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::Failed;
+use super::{
+    Failed,
+    answers::{Abilities, Readiness},
+    domains, openapi,
+};
 use crate::{Backend, sight::Sight};
 
 /// `GET /api/v1/inventory`
@@ -24,16 +28,62 @@ pub(crate) async fn inventory(Extension(sight): Extension<Sight>) -> Json<Snapsh
     Json(sight.snapshot())
 }
 
-/// `POST /api/v1/commands`
+/// `GET /api/v1`: what this server can do.
+pub(super) async fn abilities(Extension(sight): Extension<Sight>) -> Json<Abilities> {
+    Json(Abilities::of(sight.features()))
+}
+
+/// `GET /api/v1/openapi.json`
+pub(super) async fn document(Query(fields): Query<BTreeMap<String, String>>) -> Result<Json<&'static Value>, Failed> {
+    let version = openapi::Version::read(fields.get("version").map(String::as_str))?;
+    Ok(Json(super::document(version)))
+}
+
+/// `POST /api/v1/commands`. The headers `Idempotency-Key` and `If-Match` are other spellings of
+/// `requestId` and `expectedVersion`; another version than the header's is answered 412.
 pub(crate) async fn command(
     Extension(sight): Extension<Sight>,
     Extension(origin): Extension<Origin>,
-    request: Result<Json<CommandRequest>, JsonRejection>,
-) -> Result<(StatusCode, Json<Receipt>), Failed> {
-    sight.backend.may_send(&origin)?;
-    let Json(request) = request.map_err(unreadable)?;
-    sight.target(&request.command, &request.object())?;
-    Ok((StatusCode::ACCEPTED, Json(sight.backend.accept(request, origin).await?)))
+    headers: HeaderMap,
+    request: Result<Json<Value>, JsonRejection>,
+) -> Result<(StatusCode, Json<Receipt>), Response> {
+    let refused = |fault: Fault| Failed(fault).into_response();
+    sight.backend.may_send(&origin).map_err(refused)?;
+    let Json(request) = request.map_err(|rejection| refused(unreadable(rejection)))?;
+    let mut request = with_key(request, &headers).and_then(read).map_err(refused)?;
+    let expected = domains::expected(&headers).map_err(refused)?;
+    request.expected_version = request.expected_version.or(expected);
+    sight.target(&request.command, &request.object()).map_err(refused)?;
+    match sight.backend.accept(request, origin).await {
+        Ok(receipt) => Ok((StatusCode::ACCEPTED, Json(receipt))),
+        Err(fault) if expected.is_some() && fault.code == command::CHANGED => {
+            Err(super::failed(fault, StatusCode::PRECONDITION_FAILED))
+        }
+        Err(fault) => Err(refused(fault)),
+    }
+}
+
+/// A command request in JSON.
+///
+/// # Errors
+/// `Invalid`, with what is wrong.
+fn read(request: Value) -> Result<CommandRequest, Fault> {
+    serde_json::from_value(request).map_err(|error| Fault::invalid("body", &one_line(&error.to_string())))
+}
+
+/// A request with the id that its header names.
+///
+/// # Errors
+/// `Invalid`, when the two differ.
+fn with_key(mut request: Value, headers: &HeaderMap) -> Result<Value, Fault> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(request) };
+    // The draft has it as a string in quotes; clients send it without, too.
+    let key = key.to_str().unwrap_or_default().trim().trim_matches('"');
+    let id = request.as_object_mut().map(|fields| fields.entry("requestId").or_insert_with(|| key.into()));
+    match id {
+        Some(id) if id != key => Err(Fault::invalid("Idempotency-Key", "must equal requestId")),
+        _ => Ok(request),
+    }
 }
 
 /// `POST /api/v1/batches`
@@ -132,12 +182,12 @@ pub(crate) async fn unknown() -> Failed {
 
 /// `GET /readyz`: 200 once every host's first listing has finished or failed.
 pub(crate) async fn ready(State(backend): State<Arc<Backend>>, sight: Option<Extension<Sight>>) -> Response {
-    let mut waiting = backend.unsettled();
+    let mut waiting: Vec<_> = backend.unsettled().into_iter().cloned().collect();
     let status = if waiting.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let ready = waiting.is_empty();
     // The names of hosts are for those who see them.
     waiting.retain(|host| sight.as_ref().is_some_and(|sight| sight.host(host).is_ok()));
-    (status, Json(json!({ "ready": ready, "waitingFor": waiting }))).into_response()
+    (status, Json(Readiness { ready, waiting_for: waiting })).into_response()
 }
 
 /// `POST /theme`: remembers light or dark in a cookie, so that the server can

@@ -16,14 +16,14 @@ use axum::{
 use futures_util::StreamExt;
 use model::{DomainRef, Fault, FaultKind, HostId, Origin};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{
     sync::mpsc::error::SendTimeoutError,
     time::{MissedTickBehavior, interval},
 };
 use uuid::Uuid;
 
-use super::{Failed, api::unreadable, authorize::Admitted};
+use super::{Failed, answers::Ticket, api::unreadable, authorize::Admitted};
 use crate::{
     auth::By,
     backend::console::{Attached, Place},
@@ -45,11 +45,15 @@ const ENDED: u16 = 4000;
 const SENT_AWAY: u16 = 4001;
 
 /// Which console is meant.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ConsoleRequest")]
 pub(crate) struct Wish {
+    /// The host that has the machine.
     host: HostId,
+    /// The machine.
     target: Uuid,
+    /// `screen`, or the name of a serial line such as `serial0`.
     console: String,
 }
 
@@ -58,13 +62,13 @@ pub(crate) async fn ticket(
     Extension(sight): Extension<Sight>,
     Extension(admitted): Extension<Admitted>,
     wish: Result<Json<Wish>, JsonRejection>,
-) -> Result<(StatusCode, Json<Value>), Failed> {
+) -> Result<(StatusCode, Json<Ticket>), Failed> {
     let Json(Wish { host, target, console }) = wish.map_err(unreadable)?;
     let id = DomainRef { host, id: target };
     sight.machine(&id)?;
     let (_, console) = sight.backend.console(&id, &console)?;
     let ticket = sight.backend.consoles.ticket(admitted.holder(), (id, console))?;
-    Ok((StatusCode::CREATED, Json(json!({ "protocols": [PROTOCOL, format!("{TICKET}{ticket}")] }))))
+    Ok((StatusCode::CREATED, Json(Ticket { protocols: [PROTOCOL.to_owned(), format!("{TICKET}{ticket}")] })))
 }
 
 /// `GET /api/v1/consoles`: the console that a ticket opens.

@@ -6,13 +6,12 @@ use axum::{
     Extension, Json,
     body::Body,
     extract::{Path, Query, Request},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use futures_util::{StreamExt, stream};
 use http_body_util::BodyExt;
 use model::{DomainRef, Fault, FaultKind, ObjectKind, ObjectRef, Origin};
-use serde_json::{Value, json};
 use tokio::{
     sync::mpsc::{self, error::SendError},
     time::{Instant, timeout, timeout_at},
@@ -20,6 +19,7 @@ use tokio::{
 
 use super::{
     Failed,
+    answers::Offset,
     authorize::{Admitted, while_allowed},
     login::field,
     past::request_id,
@@ -49,8 +49,8 @@ pub(crate) async fn offset(
     Extension(sight): Extension<Sight>,
     Extension(origin): Extension<Origin>,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Failed> {
-    Ok(Json(json!({ "offset": sight.backend.uploads.offset(request_id(&id)?, &origin)? })))
+) -> Result<Json<Offset>, Failed> {
+    Ok(Json(Offset { offset: sight.backend.uploads.offset(request_id(&id)?, &origin)? }))
 }
 
 /// `PUT /api/v1/uploads/{id}?offset=`: the next piece.
@@ -61,7 +61,7 @@ pub(crate) async fn piece(
     Query(fields): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
     request: Request,
-) -> Result<(StatusCode, Json<Value>), Failed> {
+) -> Result<Json<Offset>, Failed> {
     let number = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok());
     let from = number(Some(field(&fields, "offset"))).ok_or_else(|| Fault::invalid("offset", "it is a number"))?;
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
@@ -108,7 +108,7 @@ pub(crate) async fn piece(
     let both = async { tokio::join!(written, feed) };
     let late = |_| Fault::new(FaultKind::TimedOut, "The piece took too long").with_next("Send smaller ones");
     let (written, ()) = timeout(PIECE_WITHIN, both).await.map_err(late)?;
-    Ok((StatusCode::OK, Json(json!({ "offset": written? }))))
+    Ok(Json(Offset { offset: written? }))
 }
 
 /// `GET /api/v1/pools/{host}/{uuid}/content?volume=`: a volume as a file.

@@ -34,9 +34,6 @@ pub(crate) struct Wish {
     poll: Option<u64>,
 }
 
-/// The kind that is part of the contract and whose source comes later; asking for it is no
-/// mistake.
-const ANNOUNCED: &str = "snapshot-changed";
 /// Machines that one reader may watch.
 const MAX_WATCHED: usize = 50;
 
@@ -48,7 +45,7 @@ impl Wish {
         let hidden = Event::KINDS.iter().copied().filter(|kind| may(kind).is_err());
         let mut filter = Filter { hidden: hidden.collect(), ..Filter::default() };
         for topic in self.topics.split(',').map(str::trim).filter(|topic| !topic.is_empty()) {
-            if Event::permission_of(topic).is_none() && topic != ANNOUNCED {
+            if Event::permission_of(topic).is_none() {
                 return Err(Fault::invalid("topics", &format!("there is no event \"{}\"", topic.escape_debug())));
             }
             may(topic)?;

@@ -83,10 +83,10 @@ fn is_known_content(headers: &HeaderMap) -> bool {
     ["application/json", "application/x-www-form-urlencoded"].iter().any(|known| kind.eq_ignore_ascii_case(known))
 }
 
-/// Whether a request brings a piece of a file, which other sites cannot send without asking.
+/// Whether a request brings a piece of a file, which other sites cannot send without asking. By
+/// another method than `PUT` no route takes it.
 fn is_piece(request: &Request) -> bool {
-    let kind = request.headers().get(header::CONTENT_TYPE);
-    request.method() == Method::PUT && kind.is_some_and(|kind| kind == "application/octet-stream")
+    request.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/octet-stream")
 }
 
 /// The host and port a request is addressed to (RFC 9110, 7.2).

@@ -8,19 +8,21 @@ use axum::{
     Extension, Form, Json,
     body::Body,
     extract::{Path, Query as Address, State},
-    http::header,
+    http::{StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
 use futures_util::{StreamExt, stream};
 use model::{Fault, RequestId, Task, stats::Usage};
-use serde_json::{json, value::RawValue};
+use serde_json::value::RawValue;
 
 use super::{
     Failed,
+    answers::{Accepted, EventPage, PastEvent, RecordPage, TaskPage, Trends},
     authorize::{Admitted, while_allowed},
 };
 use crate::{
     Backend,
+    journal::EventRow,
     past::{self, Wishes},
     sight::Sight,
     tasks::now,
@@ -30,10 +32,13 @@ use crate::{
 type Fields = Address<BTreeMap<String, String>>;
 
 /// `GET /api/v1/tasks`: the newest first.
-pub(crate) async fn tasks(Extension(sight): Extension<Sight>, Address(fields): Fields) -> Result<Response, Failed> {
+pub(crate) async fn tasks(
+    Extension(sight): Extension<Sight>,
+    Address(fields): Fields,
+) -> Result<Json<TaskPage>, Failed> {
     let _turn = sight.turn().await?;
     let page = past::tasks(&sight.backend, Wishes(fields).query()?, &sight.eyes()).await?;
-    Ok(Json(json!({ "tasks": page.items, "next": page.next })).into_response())
+    Ok(Json(TaskPage { tasks: page.items, next: page.next }))
 }
 
 /// `GET /api/v1/tasks/{id}`: one with its log, and with its parts.
@@ -53,11 +58,11 @@ pub(crate) async fn cancel(
     Extension(sight): Extension<Sight>,
     Extension(admitted): Extension<Admitted>,
     Path(id): Path<String>,
-) -> Result<Response, Failed> {
+) -> Result<(StatusCode, Json<Accepted>), Failed> {
     let id = request_id(&id)?;
     may_end(&sight, &admitted, id).await?;
     sight.backend.cancel(id).await?;
-    Ok((axum::http::StatusCode::ACCEPTED, Json(json!({ "taskId": id }))).into_response())
+    Ok((StatusCode::ACCEPTED, Json(Accepted { task_id: id })))
 }
 
 /// Whether a task is one's own, or one may end those of others.
@@ -86,10 +91,13 @@ pub(crate) async fn cancel_form(
 }
 
 /// `GET /api/v1/audit`: the newest first.
-pub(crate) async fn audit(Extension(sight): Extension<Sight>, Address(fields): Fields) -> Result<Response, Failed> {
+pub(crate) async fn audit(
+    Extension(sight): Extension<Sight>,
+    Address(fields): Fields,
+) -> Result<Json<RecordPage>, Failed> {
     let _turn = sight.turn().await?;
     let page = sight.backend.journal.audit.records(Wishes(fields).query()?).await?;
-    Ok(Json(json!({ "records": page.items, "next": page.next })).into_response())
+    Ok(Json(RecordPage { records: page.items, next: page.next }))
 }
 
 /// `GET /api/v1/audit.jsonl`: the whole chain, the oldest record first, as it lies
@@ -136,22 +144,21 @@ pub(crate) async fn stats(
 const LAST_MINUTES: u64 = 120_000;
 
 /// `GET /api/v1/stats`: the last two minutes of every running machine, in few points.
-pub(crate) async fn trends(Extension(sight): Extension<Sight>) -> Json<serde_json::Value> {
+pub(crate) async fn trends(Extension(sight): Extension<Sight>) -> Json<Trends> {
     let trends = sight.backend.history.trends(now().saturating_sub(LAST_MINUTES));
-    Json(json!({ "vms": sight.trends(trends) }))
+    Json(Trends { vms: sight.trends(trends) })
 }
 
 /// `GET /api/v1/events`: what happened, the oldest first.
-pub(crate) async fn events(Extension(sight): Extension<Sight>, Address(fields): Fields) -> Result<Response, Failed> {
+pub(crate) async fn events(
+    Extension(sight): Extension<Sight>,
+    Address(fields): Fields,
+) -> Result<Json<EventPage>, Failed> {
     let _turn = sight.turn().await?;
     let page = past::events(&sight.backend, Wishes(fields).span()?, &sight.eyes()).await?;
-    let events: Vec<_> = page
-        .items
-        .into_iter()
-        .filter_map(|row| {
-            let data = RawValue::from_string(row.data.clone()).ok()?;
-            Some(json!({ "id": row.cursor, "event": row.kind, "timestamp": row.at, "data": data }))
-        })
-        .collect();
-    Ok(Json(json!({ "events": events, "next": page.next })).into_response())
+    let event = |row: EventRow| {
+        let data = RawValue::from_string(row.data).ok()?;
+        Some(PastEvent { id: row.cursor, event: row.kind, timestamp: row.at, data })
+    };
+    Ok(Json(EventPage { events: page.items.into_iter().filter_map(event).collect(), next: page.next }))
 }

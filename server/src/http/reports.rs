@@ -44,12 +44,16 @@ impl Reports {
 }
 
 /// One report.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 pub(crate) struct Report {
+    /// What kind of error, such as `panic`.
     kind: String,
+    /// What the browser said.
     text: String,
+    /// The address of the page.
     #[serde(default)]
     page: String,
+    /// The browser's session, as it names itself.
     #[serde(default)]
     session: Option<String>,
 }

@@ -12,6 +12,9 @@ use axum::{
     routing::{self, MethodFilter, MethodRouter},
 };
 use model::Permission;
+use schemars::JsonSchema;
+
+use super::openapi::{Content, Operation, Parameter, schema_of};
 
 /// What a route needs of who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +32,18 @@ pub(super) struct Route<S> {
     method: Method,
     path: String,
     access: Option<Access>,
+    operation: Option<Operation>,
     handler: MethodRouter<S>,
+}
+
+/// A route as its document needs it.
+#[derive(Clone)]
+pub(super) struct Described {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) access: Option<Access>,
+    /// None of a route that is not part of the API.
+    pub(super) operation: Option<Operation>,
 }
 
 impl<S: Clone + Send + Sync + 'static> Route<S> {
@@ -39,7 +53,7 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
         path: impl Into<String>,
         handler: H,
     ) -> Self {
-        Self { method, path: path.into(), access: None, handler: routing::on(filter, handler) }
+        Self { method, path: path.into(), access: None, operation: None, handler: routing::on(filter, handler) }
     }
 
     /// It is open to viewers with this permission.
@@ -55,6 +69,57 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
     /// It is open to everybody.
     pub(super) fn public(self) -> Self {
         Self { access: Some(Access::Public), ..self }
+    }
+}
+
+/// What the document of the API says of a route.
+impl<S> Route<S> {
+    /// It is part of the API, and does this.
+    pub(super) fn says(self, summary: &'static str) -> Self {
+        Self { operation: Some(Operation { summary, ..Operation::default() }), ..self }
+    }
+
+    fn with(mut self, add: impl FnOnce(&mut Operation)) -> Self {
+        add(self.operation.get_or_insert_default());
+        self
+    }
+
+    /// Its query may hold this.
+    pub(super) fn query<T: JsonSchema>(self, name: &'static str, what: &'static str) -> Self {
+        let parameter = Parameter { name, what, required: false, schema: schema_of::<T> };
+        self.with(|operation| operation.query.push(parameter))
+    }
+
+    /// Its query holds this.
+    pub(super) fn needs_query<T: JsonSchema>(self, name: &'static str, what: &'static str) -> Self {
+        let parameter = Parameter { name, what, required: true, schema: schema_of::<T> };
+        self.with(|operation| operation.query.push(parameter))
+    }
+
+    /// It asks a question of the model.
+    pub(super) fn asks(mut self, about: &'static model::query::About) -> Self {
+        self = self.says(about.summary);
+        self.with(|operation| operation.question = Some(about))
+    }
+
+    /// It takes this as JSON.
+    pub(super) fn takes<T: JsonSchema>(self) -> Self {
+        self.with(|operation| operation.body = Some(Content::Json(schema_of::<T>)))
+    }
+
+    /// It takes something else.
+    pub(super) fn takes_other(self, kind: &'static str) -> Self {
+        self.with(|operation| operation.body = Some(Content::Other(kind)))
+    }
+
+    /// It answers this as JSON.
+    pub(super) fn answers<T: JsonSchema>(self, status: u16) -> Self {
+        self.answers_with(status, Content::Json(schema_of::<T>))
+    }
+
+    /// It answers something else.
+    pub(super) fn answers_with(self, status: u16, content: Content) -> Self {
+        self.with(|operation| operation.answers.push((status, content)))
     }
 }
 
@@ -116,19 +181,28 @@ impl Decisions {
 pub(super) struct Table<S> {
     router: Router<S>,
     decisions: Decisions,
+    described: Vec<Described>,
 }
 
 impl<S: Clone + Send + Sync + 'static> Table<S> {
     /// The routes.
     pub(super) fn new(routes: impl IntoIterator<Item = Route<S>>) -> Self {
-        routes.into_iter().fold(Self { router: Router::new(), decisions: Decisions::default() }, Self::with)
+        routes
+            .into_iter()
+            .fold(Self { router: Router::new(), decisions: Decisions::default(), described: Vec::new() }, Self::with)
     }
 
     /// One more route.
-    pub(super) fn with(mut self, Route { method, path, access, handler }: Route<S>) -> Self {
+    pub(super) fn with(mut self, Route { method, path, access, operation, handler }: Route<S>) -> Self {
+        self.described.push(Described { method: method.clone(), path: path.clone(), access, operation });
         self.router = self.router.route(&path, handler);
         self.decisions.0.entry(path).or_default().push((method, access));
         self
+    }
+
+    /// Its routes as their document needs them.
+    pub(super) fn described(&self) -> Vec<Described> {
+        self.described.clone()
     }
 
     /// The router, and what its routes need.

@@ -69,7 +69,10 @@ impl PoolCommand {
                 let reason = format!("{} does not answer, and used {what} when it last did", silent.name);
                 Err(Fault::denied(reason).with_next(format!("Force {} off, or wait until it answers", silent.name)))
             }
-            None => Err(Fault::denied(format!("{what} is in use by {}, {so}", names(&users))).with_next(next)),
+            None => {
+                let fault = Fault::denied(format!("{what} is in use by {}, {so}", names(&users))).with_next(next);
+                Err(fault.with_code("in-use", [("name", &*what), ("users", &names(&users))]))
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A text that is written nowhere: it travels in, and comes out as stars.
 #[derive(Clone, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Secret(pub String);
 
@@ -44,6 +45,7 @@ impl Serialize for Secret {
 /// Where a file lies. What follows the question mark often lets whoever knows it read the file, so
 /// it comes out as stars.
 #[derive(Clone, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Address(pub String);
 

@@ -150,7 +150,8 @@ pub(super) fn connected<On: Object>(around: &On::Around, name: &str) -> Result<(
     if host.connection.connected {
         return Ok(());
     }
-    Err(Fault::denied(format!("{} is not connected, so what {name} does now is not known", host.id)))
+    let reason = format!("{} is not connected, so what {name} does now is not known", host.id);
+    Err(Fault::denied(reason).with_code("host-not-connected", [("host", host.id.as_str()), ("name", name)]))
 }
 
 /// What stands in the way of a command: those who use what it is about.
@@ -297,6 +298,7 @@ macro_rules! verb {
     (@data $(#[$about:meta])* $Name:ident { $($(#[$doc:meta])* pub $field:ident: $Type:ty),* $(,)? }) => {
         $(#[$about])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[serde(rename_all = "camelCase", deny_unknown_fields)]
         pub struct $Name { $($(#[$doc])* pub $field: $Type),* }
     };
@@ -309,6 +311,7 @@ macro_rules! commands {
 
         $(#[$about])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[serde(tag = "kind", rename_all = "camelCase")]
         pub enum $Enum {
             $(#[doc = concat!("`", stringify!($Name), "`")] $Name($Name)),*

@@ -6,6 +6,7 @@ use super::{Kind, is_default, words};
 
 /// A graphical console.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Graphics {
     /// The protocol.

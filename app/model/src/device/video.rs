@@ -6,6 +6,7 @@ use super::{Kind, is_default};
 
 /// A video card.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Video {
     /// The card that the guest sees: `virtio`, `qxl`, `vga`, `bochs`, `none`, …

@@ -6,6 +6,7 @@ use super::{Kind, words};
 
 /// A device that the guest must touch again and again; when it does not, the host acts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Watchdog {
     /// The card that the guest sees.

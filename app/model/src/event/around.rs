@@ -10,6 +10,7 @@ use crate::{HostId, Network, Pool, RequestId};
 
 /// What happened to a pool, a volume or a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Action {
     /// It was made, or found.
@@ -52,6 +53,7 @@ impl Action {
 
 /// Payload of `storage-pool-changed`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct StoragePoolChanged {
     /// The host that has the pool.
@@ -88,6 +90,7 @@ impl Payload for StoragePoolChanged {
 
 /// Payload of `volume-changed`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct VolumeChanged {
     /// The host that has the pool.
@@ -122,6 +125,7 @@ impl Payload for VolumeChanged {
 
 /// Payload of `network-changed`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkChanged {
     /// The host that has the network.
@@ -158,6 +162,7 @@ impl Payload for NetworkChanged {
 
 /// Payload of `host-devices-changed`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct HostDevicesChanged {
     /// The host whose devices they are.

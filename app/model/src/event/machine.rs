@@ -10,6 +10,7 @@ use crate::{Domain, DomainState, HostId, RequestId};
 
 /// Payload of `vm-state-changed`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct VmStateChanged {
     /// The host that has the machine.
@@ -55,6 +56,7 @@ impl Payload for VmStateChanged {
 
 /// Payload of `vm-created`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct VmCreated {
     /// The host that has the machine.
@@ -93,6 +95,7 @@ impl Payload for VmCreated {
 
 /// Payload of `vm-deleted`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct VmDeleted {
     /// The host that had the machine.
@@ -130,6 +133,7 @@ impl Payload for VmDeleted {
 
 /// Payload of `vm-updated`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct VmUpdated {
     /// The host that has the machine.
@@ -168,6 +172,7 @@ impl Payload for VmUpdated {
 
 /// Payload of `guest-agent-connected`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct GuestAgentConnected {
     /// The host that has the machine.
@@ -199,6 +204,7 @@ impl Payload for GuestAgentConnected {
 
 /// Payload of `guest-info-updated`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct GuestInfoUpdated {
     /// The host that has the machine.
@@ -232,6 +238,7 @@ impl Payload for GuestInfoUpdated {
 
 /// Payload of `snapshot-changed`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SnapshotChanged {
     /// The host that has the machine.

@@ -7,6 +7,7 @@ use crate::{Fault, FaultKind, Host, HostId};
 
 /// Payload of `connection-status-changed`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectionStatusChanged {
     /// The host.
@@ -38,6 +39,7 @@ impl Payload for ConnectionStatusChanged {
 
 /// How bad an error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Severity {
     /// Worth knowing.
@@ -77,6 +79,7 @@ impl Severity {
 
 /// Payload of `error`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Error {
     /// The host it happened on; none when it happened to the server itself.

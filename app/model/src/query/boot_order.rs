@@ -6,10 +6,12 @@ use super::{About, Query};
 
 /// What a machine boots from at its next start, by its stored definition.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BootOrder {}
 
 /// What a machine boots from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Boot {
     /// The devices, the first one first.
@@ -24,6 +26,7 @@ pub struct Boot {
 
 /// A device to boot from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct BootDevice {
     /// What it is: an element of `<devices>` such as `disk`, or a class of `<os><boot dev>`:

@@ -6,6 +6,7 @@ use super::{About, Query};
 
 /// A machine's definition as libvirt writes it, without secrets (`virDomainGetXMLDesc`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Definition {}
 
 impl Query for Definition {

@@ -8,6 +8,7 @@ use crate::definition::Definitions;
 /// What a machine is made of as it runs and as it is stored, with typed devices, and what differs
 /// (`virDomainGetXMLDesc`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DomainHardware {}
 
 impl Query for DomainHardware {

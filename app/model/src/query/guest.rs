@@ -8,6 +8,7 @@ use crate::{Command, Fault, HostInventory, command::SyncTime, domain::GuestDetai
 
 /// What the guest agent of a machine tells (`virDomainGetGuestInfo`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Guest {}
 
 impl Query for Guest {

@@ -9,6 +9,7 @@ use crate::{ObjectKind, hardware::Hardware};
 /// What a host is made of and which machines have its devices (`virConnectGetCapabilities`,
 /// `virConnectListAllNodeDevices`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HostHardware {}
 
 impl Query for HostHardware {

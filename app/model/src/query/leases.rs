@@ -8,10 +8,12 @@ use crate::{HostInventory, ObjectKind, network::Lease};
 
 /// The leases that the DHCP server of a network has granted (`virNetworkGetDHCPLeases`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Leases {}
 
 /// Leases.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LeaseList {
     /// The leases.
     pub leases: Vec<Lease>,

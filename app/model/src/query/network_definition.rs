@@ -7,6 +7,7 @@ use crate::ObjectKind;
 
 /// A network's definition as libvirt keeps it (`virNetworkGetXMLDesc`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NetworkDefinition {}
 
 impl Query for NetworkDefinition {

@@ -9,6 +9,7 @@ use crate::{Fault, HostInventory, Permission};
 /// The SSH keys with which a user can sign in to the guest
 /// (`virDomainAuthorizedSSHKeysGet`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SshKeys {
     /// The user in the guest.
     #[serde(default = "root")]
@@ -21,6 +22,7 @@ fn root() -> String {
 
 /// SSH keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SshKeyList {
     /// The lines of `authorized_keys`.
     pub keys: Vec<String>,

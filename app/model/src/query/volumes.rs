@@ -8,10 +8,12 @@ use crate::{HostInventory, ObjectKind, Volume};
 
 /// The volumes of a pool with what uses each (`virStoragePoolListAllVolumes`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Volumes {}
 
 /// Volumes by name.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct VolumeList {
     /// The volumes.
     pub volumes: Vec<Volume>,

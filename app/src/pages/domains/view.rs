@@ -1,16 +1,18 @@
 //! What an address of the list asks for, and the addresses of its neighbours.
 
-use std::{cmp::Ordering, collections::HashMap, ops::Range, sync::Arc};
+use std::{
+    ops::{Deref, Range},
+    sync::Arc,
+};
 
 use leptos::prelude::*;
 use leptos_router::params::ParamsMap;
-use model::{Domain, DomainRef, DomainState, VmStats, by_address, natural};
-
-use super::Counts;
-use crate::{
-    format, routes,
-    ui::table::{Column, Order},
+use model::{
+    Domain, DomainRef, DomainState,
+    selection::{Counts, Order, Selection, Used},
 };
+
+use crate::{format, routes, ui::table::Column};
 
 /// The columns between the tick box and nothing, in their order.
 pub(super) const COLUMNS: [Column; 11] = [
@@ -31,29 +33,21 @@ const fn column(label: &'static str, key: &'static str, numeric: bool) -> Column
     Column { label, key, numeric }
 }
 
-/// What machines use of what a list is ordered by.
-pub(super) type Used = HashMap<DomainRef, f64>;
-
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct View {
-    /// Words that all must occur.
-    pub(super) search: String,
-    /// The only state.
-    pub(super) state: Option<DomainState>,
-    /// The only host.
-    pub(super) host: Option<String>,
-    /// The only tag.
-    pub(super) tag: Option<String>,
-    /// The order.
-    pub(super) order: Order,
+    /// Which machines, and their order.
+    pub(super) selection: Selection,
     /// How many pages of `PAGE` machines come before what is drawn.
     pub(super) page: usize,
 }
 
-/// The place of a state in the order of states.
-pub(super) fn rank(state: DomainState) -> usize {
-    DomainState::ALL.iter().position(|known| *known == state).unwrap_or_default()
+impl Deref for View {
+    type Target = Selection;
+
+    fn deref(&self) -> &Selection {
+        &self.selection
+    }
 }
 
 /// Machines that a page draws; painting more of them at every change would make a slow
@@ -64,24 +58,16 @@ impl View {
     /// Reads an address; what it does not know it leaves out.
     pub(super) fn read(query: &ParamsMap) -> Self {
         let given = |name| query.get(name).filter(|value| !value.is_empty());
-        Self {
+        let selection = Selection {
             search: given("q").unwrap_or_default(),
             state: given("state").and_then(|state| DomainState::from_key(&state)),
             host: given("host"),
             tag: given("tag"),
             order: Order::parse(given("sort").as_deref(), "name"),
+        };
+        Self {
+            selection,
             page: given("page").and_then(|page| page.parse::<usize>().ok()).map_or(0, |page| page.saturating_sub(1)),
-        }
-    }
-
-    /// The figure that the list is ordered by; none when that is no figure that is measured.
-    pub(super) fn measured(&self) -> Option<fn(&VmStats) -> Option<f64>> {
-        match self.order.key.as_str() {
-            "cpu" => Some(|stats| stats.cpu_usage_percent),
-            "memory" => Some(|stats| stats.guest_used_mb().map(|used| used as f64)),
-            "disk" => Some(|stats| sum(stats.disk_read_bytes_sec, stats.disk_write_bytes_sec)),
-            "network" => Some(|stats| sum(stats.network_rx_bytes_sec, stats.network_tx_bytes_sec)),
-            _ => None,
         }
     }
 
@@ -91,95 +77,12 @@ impl View {
         machines: &mut dyn Iterator<Item = (&DomainRef, Arc<Domain>)>,
         used: &Used,
     ) -> Vec<DomainRef> {
-        let words = self.words();
-        let mut chosen: Vec<(DomainRef, Arc<Domain>, String)> = machines
-            .filter(|(id, domain)| self.matches(id, domain, &words) && self.has_state(domain))
-            .map(|(id, domain)| {
-                let name = format::folded(&domain.name);
-                (id.clone(), domain, name)
-            })
-            .collect();
-        chosen.sort_by(|(a_id, a, a_name), (b_id, b, b_name)| {
-            let by = match self.measured() {
-                Some(_) => self.amount(a_id, a, used).total_cmp(&self.amount(b_id, b, used)),
-                None => self.compare((a_id, a, a_name), (b_id, b, b_name)),
-            };
-            let by = if self.order.descending { by.reverse() } else { by };
-            by.then_with(|| natural(a_name, b_name)).then_with(|| a_id.cmp(b_id))
-        });
-        chosen.into_iter().map(|(id, ..)| id).collect()
-    }
-
-    /// What a machine shows of the figure that the list is ordered by.
-    fn amount(&self, id: &DomainRef, domain: &Domain, used: &Used) -> f64 {
-        let otherwise = if self.order.key == "memory" { domain.memory_mb as f64 } else { -1.0 };
-        used.get(id).copied().unwrap_or(otherwise)
+        self.selection.choose(machines, used, format::folded)
     }
 
     /// How many machines of each state and tag the rest of the filter leaves.
     pub(super) fn counts(&self, machines: &mut dyn Iterator<Item = (&DomainRef, Arc<Domain>)>) -> Counts {
-        let words = self.words();
-        let untagged = Self { tag: None, ..self.clone() };
-        let mut counts = Counts::default();
-        for (id, domain) in machines {
-            if untagged.matches(id, &domain, &words) {
-                for tag in &domain.tags {
-                    match counts.tags.binary_search_by(|(known, _)| known.cmp(tag)) {
-                        Ok(at) => counts.tags[at].1 += 1,
-                        Err(at) => counts.tags.insert(at, (tag.clone(), 1)),
-                    }
-                }
-            }
-            if self.matches(id, &domain, &words) {
-                counts.all += 1;
-                counts.states[rank(domain.state)] += 1;
-            }
-        }
-        counts
-    }
-
-    fn words(&self) -> Vec<String> {
-        self.search.split_whitespace().map(format::folded).collect()
-    }
-
-    fn has_state(&self, domain: &Domain) -> bool {
-        self.state.is_none_or(|state| domain.state == state)
-    }
-
-    /// Everything but the state.
-    fn matches(&self, id: &DomainRef, domain: &Domain, words: &[String]) -> bool {
-        self.host.as_deref().is_none_or(|host| id.host.as_str() == host)
-            && self.tag.as_ref().is_none_or(|tag| domain.tags.contains(tag))
-            && words.iter().all(|word| {
-                let holds = |text: &str| format::folded(text).contains(word.as_str());
-                holds(&domain.name)
-                    || holds(&domain.title)
-                    || holds(id.host.as_str())
-                    || domain.tags.iter().any(|tag| holds(tag))
-                    || domain.addresses.iter().any(|address| holds(address))
-                    || domain.guest.as_ref().is_some_and(|guest| holds(&guest.hostname) || holds(&guest.os_version))
-                    || id.id.to_string().starts_with(word.as_str())
-            })
-    }
-
-    fn compare(
-        &self,
-        (a_id, a, a_name): (&DomainRef, &Domain, &String),
-        (b_id, b, b_name): (&DomainRef, &Domain, &String),
-    ) -> Ordering {
-        match self.order.key.as_str() {
-            "state" => rank(a.state).cmp(&rank(b.state)),
-            "host" => a_id.host.cmp(&b_id.host),
-            // The longest time first is the smallest moment.
-            "since" => b.since.cmp(&a.since),
-            "vcpus" => a.vcpus.cmp(&b.vcpus),
-            "address" => match (a.addresses.first(), b.addresses.first()) {
-                (Some(a), Some(b)) => by_address(a, b),
-                (a, b) => a.is_some().cmp(&b.is_some()),
-            },
-            "autostart" => b.autostart.cmp(&a.autostart),
-            _ => natural(a_name, b_name),
-        }
+        self.selection.counts(machines, format::folded)
     }
 
     /// Which of so many chosen machines are drawn when the page has grown by so
@@ -214,24 +117,31 @@ impl View {
         if given.is_empty() { list } else { format!("{list}?{}", given.join("&")) }
     }
 
+    /// The address of a view that differs in one part of the selection.
+    fn neighbour(&self, change: impl FnOnce(&mut Selection)) -> String {
+        let mut view = self.clone();
+        change(&mut view.selection);
+        view.address()
+    }
+
     pub(super) fn in_state(&self, state: Option<DomainState>) -> String {
-        Self { state, ..self.clone() }.address()
+        self.neighbour(|selection| selection.state = state)
     }
 
     pub(super) fn on_host(&self, host: Option<String>) -> String {
-        Self { host, ..self.clone() }.address()
+        self.neighbour(|selection| selection.host = host)
     }
 
     pub(super) fn tagged(&self, tag: Option<String>) -> String {
-        Self { tag, ..self.clone() }.address()
+        self.neighbour(|selection| selection.tag = tag)
     }
 
     pub(super) fn searching(&self, search: String) -> String {
-        Self { search, ..self.clone() }.address()
+        self.neighbour(|selection| selection.search = search)
     }
 
     pub(super) fn ordered(&self, order: String) -> String {
-        Self { order: Order::parse(Some(&order), "name"), ..self.clone() }.address()
+        self.neighbour(|selection| selection.order = Order::parse(Some(&order), "name"))
     }
 
     /// What a form that searches must keep of this view.
@@ -249,11 +159,6 @@ impl View {
             .collect_view()
             .into_any()
     }
-}
-
-/// Both ways together.
-fn sum(inward: Option<u64>, outward: Option<u64>) -> Option<f64> {
-    Some(inward? as f64 + outward? as f64)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use model::{
     DomainRef, HostInventory, Pool, PoolCommand, Volume,
     command::{CloneVolume, DeleteVolume, ResizeVolume, WipeVolume},
     query::VolumeList,
+    selection::Order,
     storage::User,
 };
 
@@ -20,7 +21,7 @@ use crate::{
     ui::{
         controls::{Empty, or_dash, tag},
         icons::icon,
-        table::{Column, Order, head},
+        table::{Column, head},
     },
 };
 
