@@ -1,5 +1,5 @@
-# The commands people need: make run, make test, make build, make dev, make soak, make bench.
-# Every set-up step is skipped when its result is already there.
+# Entry points: make run, make test, make build, make dev, make soak, make bench.
+# Every set-up step is skipped if its result exists.
 
 SHELL := /bin/bash
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/belvedere
@@ -8,7 +8,7 @@ export TOOLS
 export PATH := $(CURDIR)/scripts/path:$(CURDIR)/end2end/node_modules/.bin:$(TOOLS)/bin:$(HOME)/.cargo/bin:$(PATH)
 SETUP := CACHE="$(CACHE)" TOOLS="$(TOOLS)" scripts/setup.sh
 
-# What the last build was made with, and from: folders, too, so that a file that is gone counts.
+# Features and sources of the last build; directories as well, so that a deleted file triggers a build.
 BUILT := target/release/.built
 SOURCES := $(shell find .cargo app frontend public scripts style server -not -path '*/tests*') \
 	Cargo.toml Cargo.lock rust-toolchain.toml end2end/package-lock.json
@@ -28,7 +28,7 @@ build:
 	@$(SETUP) libvirt rust npm consoles cargo-leptos
 	@$(MAKE) --no-print-directory $(BUILT)
 
-# Its time is when the build began, so that what is changed meanwhile is built the next time.
+# Its timestamp is the start of the build, so that files changed during the build are built next time.
 $(BUILT): $(SOURCES)
 	@mkdir -p $(@D) && echo "$(FEATURES)" > $@.new
 	cargo leptos build --release --precompress --split $(if $(FEATURES),--bin-features $(FEATURES))
@@ -47,7 +47,7 @@ openapi:
 	@$(SETUP) libvirt rust
 	WRITE_OPENAPI=1 cargo test --quiet -p server --lib openapi
 
-# The doses of a night: make soak SEEDS=10000 KILLS=500
+# Overnight run: make soak SEEDS=10000 KILLS=500
 soak:
 	@$(SETUP) libvirt rust npm consoles cargo-leptos browser daemon
 	@scripts/soak.sh $(or $(SEEDS),10000) $(or $(KILLS),500)

@@ -1,10 +1,10 @@
-// Storage and networks: many volumes, many leases, and content that comes in: B19, B20, B21.
+// Storage and networks: many volumes, many leases, and uploads: B19, B20, B21.
 import { mkdirSync, openSync, ftruncateSync, closeSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Daemon, Server, test } from "../end2end/support.ts";
 import { now, report, rounds, timed } from "./measure.mts";
 
-/** A libvirtd with a pool of a folder. */
+/** A libvirtd with a directory pool. */
 function shelf(): { daemon: Daemon; folder: string } {
   const daemon = new Daemon().start();
   const folder = join(daemon.folder, "images");
@@ -14,7 +14,7 @@ function shelf(): { daemon: Daemon; folder: string } {
   return { daemon, folder };
 }
 
-/** Milliseconds until all of an address is there. */
+/** Milliseconds until the whole response has arrived. */
 async function fetched(url: string): Promise<number> {
   const began = now();
   const answer = await fetch(url);
@@ -23,11 +23,11 @@ async function fetched(url: string): Promise<number> {
   return now() - began;
 }
 
-/** The first object of a kind on the host. */
+/** The first object of a type on the host. */
 const first = async (server: Server, kind: "pools" | "networks"): Promise<string> =>
   (await server.inventory()).hosts.bench[kind][0].id;
 
-/** Asks for something, and gives the request's id. */
+/** Sends a command and returns the request's id. */
 async function send(server: Server, target: string, command: object): Promise<string> {
   const requestId = crypto.randomUUID();
   const body = JSON.stringify({ requestId, host: "bench", target, command });
@@ -36,7 +36,7 @@ async function send(server: Server, target: string, command: object): Promise<st
   return requestId;
 }
 
-/** Waits until what was asked for is done. */
+/** Waits until the request has succeeded. */
 async function ended(server: Server, id: string): Promise<void> {
   for (;;) {
     const task = await (await fetch(`${server.url}/api/v1/tasks/${id}`)).json();
@@ -60,7 +60,7 @@ test("B19 a pool of 5,000 volumes", async () => {
     const pool = await first(server, "pools");
     const page = `${server.url}/storage/bench/${pool}`;
     cold.push(await fetched(page));
-    // Each page is another one, so that none is kept whole.
+    // Each is a different page, so that none is cached.
     for (let n = 2; n <= 6; n++) warm.push(await fetched(`${page}?page=${n}`));
     const volume = { name: `new-${round}.raw`, capacityBytes: 1 << 20, format: "raw" };
     await ended(server, await send(server, pool, { kind: "createVolume", volume }));
@@ -69,11 +69,11 @@ test("B19 a pool of 5,000 volumes", async () => {
     virsh.push(await timed("virsh", ["-q", "-c", daemon.uri, "vol-list", "shelf", "--details"]));
   }
   daemon.stop();
-  report("B19", "a page of a pool of 5,000 volumes, asked for the first time", "no goal; virsh reads the same of each volume", [
+  report("B19", "page of a pool of 5,000 volumes, first request", "no goal; virsh reads the same data of each volume", [
     { name: "belvedere, first page", unit: "ms", values: cold },
     { name: "virsh vol-list --details", unit: "ms", values: virsh },
     { name: "belvedere, further pages", unit: "ms", values: warm },
-    { name: "belvedere, once another volume came", unit: "ms", values: changed },
+    { name: "belvedere, after another volume was created", unit: "ms", values: changed },
   ]);
 });
 
@@ -83,7 +83,7 @@ test("B20 a network with 200 leases", async () => {
   writeFileSync(definition, "<network><name>leases</name><bridge name='bvleases'/><ip address='10.213.99.1' netmask='255.255.255.0'><dhcp><range start='10.213.99.2' end='10.213.99.254'/></dhcp></ip></network>");
   daemon.virsh("net-define", definition);
   daemon.virsh("net-start", "leases");
-  // What libvirt's helper writes for dnsmasq, as if 200 guests had asked.
+  // What libvirt's lease helper writes for dnsmasq, as if 200 guests had requested an address.
   const expiry = Math.floor(Date.now() / 1000) + 3_600;
   const leases = Array.from({ length: 200 }, (_, n) => ({
     "ip-address": `10.213.99.${n + 10}`, "mac-address": `52:54:00:99:00:${n.toString(16).padStart(2, "0")}`, hostname: `guest-${n}`, "expiry-time": expiry,
@@ -95,23 +95,23 @@ test("B20 a network with 200 leases", async () => {
     const address = `${server.url}/networks/bench/${await first(server, "networks")}`;
     page.push(await fetched(address));
     const told = await (await fetch(`${server.url}/api/v1/networks/bench/${await first(server, "networks")}/leases`)).json();
-    if (told.leases.length !== 200) throw new Error(`${told.leases.length} leases are told`);
+    if (told.leases.length !== 200) throw new Error(`${told.leases.length} leases instead of 200`);
     await server.stop();
     virsh.push(await timed("virsh", ["-q", "-c", daemon.uri, "net-dhcp-leases", "leases"]));
   }
   daemon.stop();
-  report("B20", "the page of a network with 200 leases, asked for the first time", "no goal", [
+  report("B20", "page of a network with 200 leases, first request", "no goal", [
     { name: "belvedere", unit: "ms", values: page },
     { name: "virsh net-dhcp-leases", unit: "ms", values: virsh },
   ]);
 });
 
-test("B21 a file of 512 MiB comes in", async () => {
+test("B21 upload of a 512 MiB file", async () => {
   const { daemon } = shelf();
   const server = await new Server(["--connect", `bench=${daemon.uri}`]).start();
   const target = await first(server, "pools");
   const size = 512 << 20;
-  // What cannot be left out as a hole.
+  // Data that cannot be stored as a hole.
   const piece = Buffer.alloc(16 << 20, 0x5a);
   const file = join(daemon.folder, "file.raw");
   writeFileSync(file, Buffer.alloc(size, 0x5a));
@@ -134,7 +134,7 @@ test("B21 a file of 512 MiB comes in", async () => {
   }
   await server.stop();
   daemon.stop();
-  report("B21", "a file of 512 MiB into a volume, in pieces of 16 MiB over HTTP", "no goal", [
+  report("B21", "upload of a 512 MiB file into a volume, in pieces of 16 MiB over HTTP", "no goal", [
     { name: "belvedere", unit: "MB/s", values: ours },
     { name: "virsh vol-upload", unit: "MB/s", values: virsh },
   ]);

@@ -1,11 +1,11 @@
-// What a person at the page sees: B1, B11, B15.
+// What a user of the page sees: B1, B11, B15.
 import { spawn } from "node:child_process";
 import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 import { createInterface } from "node:readline";
 import { Daemon, expect, expectState, live, openList, press, row, Server, test } from "../end2end/support.ts";
 import { now, report, rounds, timed } from "./measure.mts";
 
-/** Notes when the state cell of a row reads otherwise, as [text, time]. */
+/** Records changes of a row's state cell, as [text, time]. */
 const watchState = (element: Element): void => {
   const noted: [string, number][] = ((window as any).noted = []);
   const read = () => element.querySelector("[data-label=State]")?.textContent?.trim() ?? "";
@@ -18,7 +18,7 @@ const watchState = (element: Element): void => {
   }).observe(element, { childList: true, subtree: true, characterData: true });
 };
 
-test("B1 a change on the host reaches the text in the page", async ({ page }) => {
+test("B1 a change on the host reaches the page", async ({ page }) => {
   const daemon = new Daemon().start();
   daemon.guest("toggled");
   daemon.virsh("start", "toggled");
@@ -45,12 +45,12 @@ test("B1 a change on the host reaches the text in the page", async ({ page }) =>
   await server.stop();
   daemon.stop();
   const later = noted.map(([, at], n) => at - told[n]);
-  report("B1", "libvirt's event to the text in the page, beside virsh's line", "goal p50 ≤ +10 ms, beyond p50 ≤ +2 ms and p99 ≤ +16 ms", [
+  report("B1", "libvirt's event to the text in the page, compared with virsh's line", "goal p50 ≤ +10 ms, beyond p50 ≤ +2 ms and p99 ≤ +16 ms", [
     { name: "later than virsh event prints it", unit: "ms", values: later },
   ]);
 });
 
-/** Counts what a browser gets from a server, headers included. */
+/** Counts the bytes that a browser receives from a server, headers included. */
 async function counting(server: Server): Promise<{ url: string; bytes: () => number; connections: () => number; close: () => void }> {
   let bytes = 0;
   const open = new Set<Socket>();

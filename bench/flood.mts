@@ -1,4 +1,4 @@
-// A thousand machines of a real libvirtd that change as often as wanted.
+// A thousand machines on a real libvirtd, changed at a given rate.
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -16,7 +16,7 @@ export class Flood {
   readonly pid: number;
   constructor(private readonly count: number, folder: string) {
     this.pid = Number(execFileSync(join(import.meta.dirname, "../end2end/host/daemon.sh"), ["pid", this.daemon.folder], { encoding: "utf8" }));
-    // The shell repeats what it is told behind its prompt; an answer begins a line.
+    // The shell echoes its input after the prompt; output starts a line.
     let text = "";
     this.shell.stdout!.on("data", (part) => {
       text = (text + part).slice(-200);
@@ -36,7 +36,7 @@ export class Flood {
     this.say(`echo mark-${wanted}`);
     await expect.poll(() => this.done, { timeout: 120_000, intervals: [20] }).toBe(wanted);
   }
-  /** Changes machines one after the other, so many in a second, and gives how many. */
+  /** Changes machines one after the other at a rate per second; returns the number of changes. */
   async flap(rate: number, forSeconds: number): Promise<number> {
     const began = now();
     let sent = 0;

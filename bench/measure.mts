@@ -1,6 +1,5 @@
-// What every bench shares: rounds, figures, a host of a thousand machines, and
-// the report. A bench states nothing by itself: it prints what was measured,
-// product and reference interleaved in one run, and keeps the raw values.
+// Shared by all benches: rounds, statistics and the report. A bench makes no claims: it prints the
+// measurements, product and reference interleaved in one run, and stores the raw values.
 import { spawn, execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
@@ -15,7 +14,7 @@ export const seed = Number(process.env.SEED ?? 1);
 /** Milliseconds with fractions, on the clock that virsh and the browser share. */
 export const now = (): number => performance.timeOrigin + performance.now();
 
-/** The value below which a share of all values lies. */
+/** The quantile of values for a share between 0 and 1. */
 export function quantile(values: number[], share: number): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
@@ -23,7 +22,7 @@ export function quantile(values: number[], share: number): number {
 
 export type Side = { name: string; unit: string; values: number[] };
 
-/** Prints one comparison and keeps its raw values. */
+/** Prints one comparison and stores its raw values. */
 export function report(id: string, what: string, goals: string, sides: Side[], facts: object = {}): void {
   const [product, reference] = sides;
   const lines = sides.map(({ name, unit, values }) => {
@@ -45,13 +44,13 @@ const round = (value: number): string => (Math.abs(value) >= 100 ? value.toFixed
 
 export const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/** Seconds of processor time that a process has used. */
+/** CPU seconds used by a process. */
 export function cpu(pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1].split(" ");
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
-/** A folder that is gone when the work in it is done. */
+/** Runs `work` with a directory that is removed afterwards. */
 export async function inFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
   const folder = mkdtempSync(join(tmpdir(), "bvb-"));
   try {
@@ -61,7 +60,7 @@ export async function inFolder<T>(work: (folder: string) => Promise<T>): Promise
   }
 }
 
-/** Runs a program to its end and gives the milliseconds it took. */
+/** Runs a program and returns its duration in milliseconds. */
 export async function timed(program: string, args: string[], input = ""): Promise<number> {
   const started = now();
   const child = spawn(program, args, { stdio: ["pipe", "ignore", "inherit"] });

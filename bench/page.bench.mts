@@ -1,10 +1,10 @@
-// How a slow browser takes a large and busy list: B12, B13.
+// A large and busy list in a slow browser: B12, B13.
 import { type Page } from "@playwright/test";
 import { expect, live, manyMachines, openList, password, Server, test } from "../end2end/support.ts";
 import { Flood } from "./flood.mts";
 import { inFolder, pause, quantile, report, rounds } from "./measure.mts";
 
-/** Makes the processor of a page so many times slower. */
+/** Slows down the CPU of a page by a factor. */
 async function slowDown(page: Page, times: number): Promise<void> {
   const session = await page.context().newCDPSession(page);
   await session.send("Emulation.setCPUThrottlingRate", { rate: times });
@@ -18,9 +18,9 @@ test("B12 HTML to the first handled click", async ({ browser }) => {
       const context = await browser.newContext();
       const page = await context.newPage();
       await slowDown(page, 4);
-      // Ticks the first machine in the picture after the first that shows it, which is when a
-      // browser hands a click over; the bar of what is ticked appears, and once the program has
-      // taken the page over it tells how many are.
+      // Selects the first machine in the frame after the one that first shows it, which is when a
+      // browser delivers a click. The batch bar appears, and after hydration it shows the number of
+      // selected machines.
       await page.addInitScript(() => {
         const state = ((window as any).state = { shown: 0, handled: 0, taken: 0 });
         const look = () => {
@@ -48,15 +48,15 @@ test("B12 HTML to the first handled click", async ({ browser }) => {
       await context.close();
     }
     await server.stop();
-    report("B12", "the whole HTML to the first click that is handled, 1,000 machines, processor slowed 4×, cold", "goal ≤ 500 ms, beyond ≤ 150 ms", [
-      { name: "first handled click: a tick and what it brings", unit: "ms", values: handled },
+    report("B12", "end of the HTML to the first handled click, 1,000 machines, CPU slowed 4×, cold", "goal ≤ 500 ms, beyond ≤ 150 ms", [
+      { name: "first handled click: selection and batch bar", unit: "ms", values: handled },
       { name: "first paint", unit: "ms", values: painted },
-      { name: "the program has the page, and the tick", unit: "ms", values: taken },
+      { name: "hydrated, with the selection", unit: "ms", values: taken },
     ]);
   });
 });
 
-test("B12 logging in to the first paint", async ({ browser }) => {
+test("B12 sign-in to the first paint", async ({ browser }) => {
   await inFolder(async (folder) => {
     const server = await new Server(["--auth", "on", "--connect", `bench=${manyMachines(1000, folder)}`]).start();
     await server.account("root", "admin");
@@ -69,7 +69,7 @@ test("B12 logging in to the first paint", async ({ browser }) => {
       await page.getByLabel("Name").fill("root");
       await page.getByLabel("Password").fill(password);
       const from = Date.now();
-      await page.getByRole("button", { name: "Log in" }).click();
+      await page.getByRole("button", { name: "Sign in" }).click();
       await live(page);
       const times = await page.evaluate(() => {
         const [page] = performance.getEntriesByType("navigation") as PerformanceNavigationTiming[];
@@ -89,15 +89,15 @@ test("B12 logging in to the first paint", async ({ browser }) => {
       await context.close();
     }
     await server.stop();
-    report("B12-log-in", "logging in to the first paint of the list, 1,000 machines, processor slowed 4×, cold", "first paint goal ≤ 500 ms after the HTML, bytes ≤ 300 kB", [
-      { name: "first paint after the whole HTML", unit: "ms", values: painted },
+    report("B12-log-in", "sign-in to the first paint of the list, 1,000 machines, CPU slowed 4×, cold", "first paint goal ≤ 500 ms after the HTML, bytes ≤ 300 kB", [
+      { name: "first paint after the end of the HTML", unit: "ms", values: painted },
       { name: "first paint after the click, password hashing included", unit: "ms", values: whole },
       { name: "bytes until then", unit: "kB", values: bytes },
     ]);
   });
 });
 
-/** Clicks 200 tick boxes and gives how long each took until the next picture, and every long task. */
+/** Clicks checkboxes; returns the time to the next frame for each click, and the durations of all long tasks. */
 async function clicks(page: Page, count: number, every: number): Promise<{ took: number[]; long: number[] }> {
   await page.evaluate(() => {
     const state = ((window as any).seen = { took: new Map<number, number>(), long: [] as number[] });
@@ -119,7 +119,7 @@ async function clicks(page: Page, count: number, every: number): Promise<{ took:
     const { took, long } = (window as any).seen;
     return { took: [...took.values()] as number[], long: long as number[] };
   });
-  // What took less than 16 ms is not told.
+  // Interactions below 16 ms are not reported.
   return { took: [...took, ...Array<number>(Math.max(0, count - took.length)).fill(8)], long };
 }
 
@@ -138,9 +138,9 @@ test("B13 clicks while 1,000 rows take 500 changes a second", async ({ page }) =
     const sent = await flapping;
     await server.stop();
     flood.stop();
-    report("B13", "a click until the next picture (INP), 1,000 machines, 500 changes/s, processor slowed 4×, 60 s", "goal p98 ≤ 100 ms and no task > 50 ms, beyond p98 ≤ 40 ms", [
+    report("B13", "click to the next frame (INP), 1,000 machines, 500 changes/s, CPU slowed 4×, 60 s", "goal p98 ≤ 100 ms and no task > 50 ms, beyond p98 ≤ 40 ms", [
       { name: "busy page", unit: "ms", values: busy.took },
       { name: "idle page", unit: "ms", values: idle.took },
-    ], { "p98 busy": quantile(busy.took, 0.98), "p98 idle": quantile(idle.took, 0.98), changes: sent, "tasks over 50 ms": busy.long.length, "longest task": Math.round(Math.max(0, ...busy.long)), "and of the idle page": Math.round(Math.max(0, ...idle.long)) });
+    ], { "p98 busy": quantile(busy.took, 0.98), "p98 idle": quantile(idle.took, 0.98), changes: sent, "tasks over 50 ms": busy.long.length, "longest task": Math.round(Math.max(0, ...busy.long)), "longest task, idle page": Math.round(Math.max(0, ...idle.long)) });
   });
 });

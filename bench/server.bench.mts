@@ -1,4 +1,4 @@
-// What the server alone can be measured by: B9, B10, B14.
+// The server alone: B9, B10, B14.
 import { cpSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:http";
 import { join } from "node:path";
@@ -31,7 +31,7 @@ test("B10 the list of 1,000 machines, rendered on the server", async () => {
     cpSync(site, copy, { recursive: true });
     const start = () => new Server(["--connect", `bench=${manyMachines(1000, folder)}`], 0, copy).start();
     const list = async (server: Server) => (await fetch(`${server.url}/vms`, { headers: { "accept-encoding": "identity" } })).text();
-    // A server knows the files that are there when it starts.
+    // A server knows only the files that exist when it starts.
     const before = await start();
     writeFileSync(join(copy, "pkg/list.html"), await list(before));
     await before.stop();
@@ -58,7 +58,7 @@ test("B10 the list of 1,000 machines, rendered on the server", async () => {
         ["rendered", "static file of the same HTML"].map((name, side) => ({ name, unit, values: values[side] }));
       const facts = { bytes: html.length, "bytes in brotli": packed };
       report(`B10-${encoding}-rate`, `list of 1,000, 25 connections, ${encoding}`, "goal ≥ 0.2×, beyond ≥ 0.5×", sides(rates, "/s"), facts);
-      report(`B10-${encoding}-p99`, "the same, slowest of a hundred answers in each round", "goal ≤ 25 ms, beyond ≤ 7 ms", sides(tails, "ms"));
+      report(`B10-${encoding}-p99`, "list of 1,000, slowest of a hundred responses in each round", "goal ≤ 25 ms, beyond ≤ 7 ms", sides(tails, "ms"));
     }
     await server.stop();
   });
@@ -89,7 +89,7 @@ test("B14 a command is accepted", async () => {
     }
     agent.destroy();
     await server.stop();
-    report("B14", "start accepted (202, intent on disk) on the test driver", "goal p99 ≤ 25 ms, beyond ≤ 5 ms", [
+    report("B14", "start accepted (202, record on disk) on the test driver", "goal p99 ≤ 25 ms, beyond ≤ 5 ms", [
       { name: "belvedere", unit: "ms", values: accepted },
       { name: "virsh start, as a process", unit: "ms", values: virsh },
     ]);

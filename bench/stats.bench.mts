@@ -1,4 +1,4 @@
-// What measuring costs: B7.
+// The cost of statistics: B7.
 import { readFileSync, readdirSync } from "node:fs";
 import { Daemon, Server, test } from "../end2end/support.ts";
 import { cpu, pause, quantile, report, rounds } from "./measure.mts";
@@ -6,19 +6,19 @@ import { cpu, pause, quantile, report, rounds } from "./measure.mts";
 const guests = Number(process.env.GUESTS ?? 10);
 const seconds = Number(process.env.SECONDS ?? 20);
 
-/** The processes of the guests of a daemon. */
+/** The QEMU processes of a daemon's guests. */
 const qemus = (daemon: Daemon): number[] =>
   readdirSync(`${daemon.folder}/run/qemu`).filter((name) => name.endsWith(".pid")).map((name) => Number(readFileSync(`${daemon.folder}/run/qemu/${name}`, "utf8")));
 
-test("B7 processor time of statistics", async () => {
+test("B7 CPU time of statistics", async () => {
   const daemon = new Daemon().start();
   const names = Array.from({ length: guests }, (_, n) => `m${n}`);
   for (const name of names) daemon.guest(name);
   for (const name of names) daemon.virsh("start", name);
-  // Until the guests have booted and rest.
+  // Until the guests have booted and are idle.
   await pause(40_000);
   const libvirtd = daemon.pid();
-  /** Percent of a core that libvirtd, all guests and `more` use while something goes on. */
+  /** Percent of a core that libvirtd, all guests and `more` use while `during` runs. */
   const used = async (more: number[], during: () => Promise<void>): Promise<number> => {
     const sum = () => [libvirtd, ...qemus(daemon), ...more].reduce((total, pid) => total + cpu(pid), 0);
     const before = sum();
@@ -38,7 +38,7 @@ test("B7 processor time of statistics", async () => {
   for (let round = 0; round < rounds; round++) {
     const idle = await used([], resting);
     const server = await new Server(["--connect", `bench=${daemon.uri}`]).start();
-    // What reading everything at the start costs is not what measuring costs.
+    // Reading everything at the start is not part of the measurement.
     await pause(20_000);
     unwatched.push(per100((await used([server.pid], resting)) - idle));
     const ids = (await server.inventory()).hosts.bench.domains.slice(0, Math.ceil(guests / 5)).map((domain: any) => `bench/${domain.id}`);
@@ -52,10 +52,10 @@ test("B7 processor time of statistics", async () => {
     virsh.push(per100((await used([], polling)) - idle));
   }
   daemon.stop();
-  const goals = "goal ≤ 0.33×, beyond ≤ 0.05× unwatched and ≤ 0.2× with a fifth watched; QEMU and libvirtd included, what they use at rest taken off";
+  const goals = "goal ≤ 0.33×, beyond ≤ 0.05× unwatched and ≤ 0.2× with a fifth watched; QEMU and libvirtd included, minus their idle usage";
   report("B7", `statistics every 2 s, for 100 running machines (measured with ${guests})`, goals, [
-    { name: "belvedere, nobody looks", unit: "% of a core", values: unwatched },
+    { name: "belvedere, unwatched", unit: "% of a core", values: unwatched },
     { name: "virsh domstats every 2 s", unit: "% of a core", values: virsh },
-    { name: "belvedere, a fifth is watched", unit: "% of a core", values: watched },
+    { name: "belvedere, a fifth watched", unit: "% of a core", values: watched },
   ], { "watched against virsh": (quantile(watched, 0.5) / quantile(virsh, 0.5)).toFixed(3) });
 });

@@ -1,4 +1,4 @@
-// What the stream costs and how fast it comes back: B2, B3, B4, B5, B6, B8, B17, B18.
+// The cost of the stream and its recovery: B2, B3, B4, B5, B6, B8, B17, B18.
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
@@ -10,10 +10,10 @@ import { Flood } from "./flood.mts";
 import { cpu, inFolder, now, pause, quantile, report, rounds } from "./measure.mts";
 
 const seconds = Number(process.env.SECONDS ?? 20);
-/** Resident memory of a process in MB. */
+/** Resident memory of a process, in MB. */
 const rss = (pid: number): number => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]) / 1024;
 
-/** A stream read as fast as it comes, without understanding it. */
+/** A stream read at full speed, without parsing. */
 class Reader {
   bytes = 0;
   frames = 0;
@@ -77,13 +77,13 @@ test("B2 1,000 machines, 500 changes a second, 100 readers", async () => {
     [watched, ...others].forEach((reader) => reader.socket.destroy());
     await server.stop();
     flood.stop();
-    report("B2", "libvirt's event to a reader, beside virsh's line; 1,000 machines, 500 changes/s, 100 readers", "goal p99 ≤ 100 ms, 0 lost; beyond p99 ≤ 20 ms", [
+    report("B2", "libvirt's event to a reader, compared with virsh's line; 1,000 machines, 500 changes/s, 100 readers", "goal p99 ≤ 100 ms, 0 lost; beyond p99 ≤ 20 ms", [
       { name: "later than virsh event prints it", unit: "ms", values: later },
     ], { sent, lost: count(told) - count(seen) });
   });
 });
 
-test("B3 intake, as fast as libvirtd can", async () => {
+test("B3 event intake at the full speed of libvirtd", async () => {
   await inFolder(async (folder) => {
     const flood = new Flood(1000, folder);
     await flood.idle();
@@ -102,14 +102,14 @@ test("B3 intake, as fast as libvirtd can", async () => {
     await expect.poll(shown, { timeout: 20_000 }).toBe(truth());
     await server.stop();
     flood.stop();
-    report("B3", "processor time for one change, Belvedere's beside libvirtd's", "goal ≤ 1.0×, beyond ≤ 0.25×; what is shown in the end is what virsh lists", [
+    report("B3", "CPU time per change, Belvedere compared with libvirtd", "goal ≤ 1.0×, beyond ≤ 0.25×; the final state equals that of virsh list", [
       { name: "belvedere", unit: "µs", values: own },
       { name: "libvirtd", unit: "µs", values: daemon },
-    ], { "changes a second": Math.round(rate) });
+    ], { "changes per second": Math.round(rate) });
   });
 });
 
-/** A NATS server with readers of one subject, spoken to in its own protocol. */
+/** A NATS server with subscribers of one subject, over its own protocol. */
 class Nats {
   frames = 0;
   private readonly port = 20_000 + Math.floor(Math.random() * 20_000);
@@ -136,7 +136,7 @@ class Nats {
     for (let n = 0; n < count; n++) await this.open("SUB ev 1\r\n");
     return this;
   }
-  /** Publishes so many messages of a size a second, for so long. */
+  /** Publishes messages of a size at a rate per second, for some seconds. */
   async publish(rate: number, size: number, seconds: number): Promise<void> {
     const payload = "x".repeat(size);
     for (let n = 0; n < rate * seconds; n++) {
@@ -167,7 +167,7 @@ test("B4 fan-out to 1,000 readers", async () => {
       await flood.flap(50, Math.max(2, seconds / 5));
       await pause(500);
       delivered.push((frames() - had) / (cpu(server.pid) - before));
-      // NATS carries messages of the same size to as many readers.
+      // NATS carries messages of the same size to as many subscribers.
       size = Math.round((all.reduce((sum, reader) => sum + reader.bytes, 0) - bytes) / (frames() - had));
       const [natsBefore, natsHad] = [cpu(nats.pid), nats.frames];
       await nats.publish(50, size, Math.max(2, seconds / 5));
@@ -178,10 +178,10 @@ test("B4 fan-out to 1,000 readers", async () => {
     all.forEach((reader) => reader.socket.destroy());
     await server.stop();
     flood.stop();
-    report("B4", "deliveries a second of the server's processor time, 1,000 readers, 50 changes/s", "goal ≥ 100,000, beyond ≥ 500,000", [
+    report("B4", "deliveries per second of the server's CPU time, 1,000 readers, 50 changes/s", "goal ≥ 100,000, beyond ≥ 500,000", [
       { name: "belvedere, reading libvirt included", unit: "/s", values: delivered },
       { name: "NATS server", unit: "/s", values: beside },
-    ], { "bytes of a message": size });
+    ], { "bytes per message": size });
   });
 });
 
@@ -209,7 +209,7 @@ test("B5 memory of an idle stream", async () => {
   });
 });
 
-test("B6 memory with 1,000 machines and 1,000 streams, and B8 processor time of doing nothing", async () => {
+test("B6 memory with 1,000 machines and 1,000 streams, and B8 CPU time when idle", async () => {
   await inFolder(async (folder) => {
     const flood = new Flood(1000, folder);
     await flood.idle();
@@ -225,7 +225,7 @@ test("B6 memory with 1,000 machines and 1,000 streams, and B8 processor time of 
     all.forEach((reader) => reader.socket.destroy());
     await server.stop();
     flood.stop();
-    report("B8", "processor time with 1,000 stable machines and 100 streams", "goal ≤ 2 % of a core, beyond ≤ 0.3 %", [{ name: "belvedere", unit: "%", values: [share] }]);
+    report("B8", "CPU time with 1,000 stable machines and 100 streams", "goal ≤ 2 % of a core, beyond ≤ 0.3 %", [{ name: "belvedere", unit: "%", values: [share] }]);
     report("B6", "resident memory with 1,000 machines and 1,000 streams", "goal ≤ 50 MB, beyond ≤ 40 MB", [
       { name: "belvedere", unit: "MB", values: [sizes[0]] },
       { name: "libvirtd", unit: "MB", values: [sizes[1]] },
@@ -254,7 +254,7 @@ test("B17 a killed daemon comes back", async () => {
     await expect.poll(() => gone, { timeout: 20_000, intervals: [5] }).toBeGreaterThan(0);
     noticed.push(gone - killed);
     at = 0;
-    // It is back for an admin when the first virsh list works, which is what this waits for.
+    // The daemon counts as back when the first virsh list works.
     daemon.restart();
     daemon.virsh("list");
     const back = now();
@@ -264,9 +264,9 @@ test("B17 a killed daemon comes back", async () => {
   reader.socket.destroy();
   await server.stop();
   daemon.stop();
-  report("B17", "libvirtd killed and started: the host is shown as connected, after the first virsh list that works", "goal ≤ +1,000 ms, beyond ≤ +200 ms", [
+  report("B17", "libvirtd killed and restarted: host shown as connected, after the first virsh list that works", "goal ≤ +1,000 ms, beyond ≤ +200 ms", [
     { name: "later than virsh list", unit: "ms", values: later },
-    { name: "told to readers that it is lost, after kill -9 (goal ≤ 250)", unit: "ms", values: noticed },
+    { name: "loss reported to readers, after kill -9 (goal ≤ 250)", unit: "ms", values: noticed },
   ]);
 });
 
@@ -280,7 +280,7 @@ test("B18 a thousand streams drop at once", async () => {
       await expect.poll(() => all.filter((reader) => !reader.closed).length).toBe(0);
       server = await server.again();
       const began = now();
-      // As browsers do: each comes back by itself after a pause of its own.
+      // As browsers do: each reconnects by itself after its own pause.
       const back = await Promise.all(all.map(async () => {
         await pause(Math.random() * 500);
         return new Reader(server.url);
@@ -290,7 +290,7 @@ test("B18 a thousand streams drop at once", async () => {
       back.forEach((reader) => reader.socket.destroy());
     }
     await server.stop();
-    report("B18", "1,000 streams dropped by a restart: until the last has the inventory again", "goal ≤ 3,000 ms, beyond ≤ 1,000 ms", [
+    report("B18", "1,000 streams dropped by a restart: until the last one has the inventory again", "goal ≤ 3,000 ms, beyond ≤ 1,000 ms", [
       { name: "belvedere", unit: "ms", values: took },
     ]);
   });

@@ -1,5 +1,5 @@
-// Benches run in the same harness as the browser tests: one at a time, against a
-// release build, and without a verdict on time.
+// Benches run in the same harness as the browser tests: one at a time, against a release build, and
+// without limits on time.
 import config from "./playwright.config.ts";
 
 export default {

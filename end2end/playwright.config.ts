@@ -1,5 +1,5 @@
-// Browser tests: every spec runs with JavaScript and, unless it is named
-// *.hydrate.spec.ts, without it, too. Each test starts the server it needs.
+// Browser tests: every spec runs with JavaScript and, unless it is named *.hydrate.spec.ts, also
+// without it. Each test starts the server it needs.
 import { defineConfig } from "@playwright/test";
 
 const launchOptions = {
@@ -7,7 +7,7 @@ const launchOptions = {
   args: [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
-    // A name that is no secure context, as an address in a network would be.
+    // A host name outside a secure context, like an address in a local network.
     "--host-resolver-rules=MAP belvedere.test 127.0.0.1",
   ],
 };

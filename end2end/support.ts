@@ -1,5 +1,5 @@
-// The language of the specs: a server of one's own, rows and buttons by their
-// names, and a page that fails the test when it complains to the console.
+// Helpers of the specs: a server per test, rows and buttons by name, and a page fixture that fails the
+// test on console errors.
 import { type ChildProcess, spawn, execFileSync, execFile } from "node:child_process";
 import { get as httpGet } from "node:http";
 import { get as httpsGet } from "node:https";
@@ -14,27 +14,27 @@ const here = dirname(fileURLToPath(import.meta.url));
 const binary = process.env.BELVEDERE ?? join(here, "../target/debug/belvedere");
 export const site = process.env.LEPTOS_SITE_ROOT ?? join(here, "../target/site");
 
-/** A folder that is gone when the tests are done. */
+/** A directory that is removed when the tests end. */
 function ownFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "bv-data-"));
   process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   return folder;
 }
 
-/** The password of every account that a test makes. */
+/** The password of all accounts created by tests. */
 export const password = "correct horse battery";
 
-/** A server of this test's own. */
+/** A server for one test. */
 export class Server {
   url = "";
-  /** What it wrote for whoever sits at the terminal. */
+  /** What it has printed to stderr. */
   said = "";
   private process?: ChildProcess;
   private readonly args: string[];
   constructor(args: string[], private readonly port = 0, private readonly folder = site) {
-    // A journal of its own, so that no test writes into the account's.
+    // A journal of its own, so that no test writes into the user's.
     const kept = args.includes("--data") ? args : [...args, "--data", ownFolder()];
-    // A real host is closed; tests that are not about that open it.
+    // With --connect, sign-in is required; tests about other things turn it off.
     const closed = args.includes("--connect") && !args.includes("--auth");
     this.args = ["--storage-root", tmpdir(), ...(closed ? ["--auth", "off"] : []), ...kept];
   }
@@ -47,8 +47,8 @@ export class Server {
     });
     this.process.stderr!.on("data", (part) => {
       this.said += part;
-      // What it says to everybody who starts it is no news.
-      process.stderr.write(String(part).replace(/^belvedere: there is no account yet.*\n/m, ""));
+      // The first-start message is expected, so it is not shown.
+      process.stderr.write(String(part).replace(/^belvedere: no account yet.*\n/m, ""));
     });
     const gone = new Promise<never>((_, reject) => {
       this.process!.once("exit", (code) => reject(new Error(`the server ended with ${code}`)));
@@ -66,7 +66,7 @@ export class Server {
     return this;
   }
 
-  /** What it answers when it is asked whether it is ready; its certificate may be its own. */
+  /** The status of /readyz, or 0 without a response; self-signed certificates are accepted. */
   private readiness(): Promise<number> {
     return new Promise((resolve) => {
       const get = this.url.startsWith("https:") ? httpsGet : httpGet;
@@ -82,7 +82,7 @@ export class Server {
     return this.process!.pid!;
   }
 
-  /** Stops it, and waits until it is gone. */
+  /** Stops the server and waits until it has exited. */
   async stop(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
     const process = this.process;
     if (!process || process.exitCode !== null || process.signalCode !== null) return;
@@ -92,7 +92,7 @@ export class Server {
     await gone;
   }
 
-  /** The same server again, at the same address. */
+  /** Starts the server again at the same address. */
   async again(): Promise<Server> {
     return new Server(this.args, Number(new URL(this.url).port), this.folder).start();
   }
@@ -101,19 +101,19 @@ export class Server {
     return (await fetch(`${this.url}/api/v1/inventory`)).json();
   }
 
-  /** Runs another verb of the program on this server's folder, as an admin would. */
+  /** Runs another subcommand on this server's data directory. */
   verb(words: string[], input = ""): string {
     const folder = this.args[this.args.indexOf("--data") + 1];
     return execFileSync(binary, [...words, "--data", folder], { input, encoding: "utf8", stdio: ["pipe", "pipe", "inherit"] }).trim();
   }
 
-  /** Makes an account, and waits until the server asks who somebody is. */
+  /** Creates an account, and waits until the server requires sign-in. */
   async account(name: string, role: string, ...scope: string[]): Promise<void> {
     this.verb(["user", "add", name, "--role", role, ...scope, "--password-stdin"], password);
     await expect.poll(async () => (await fetch(`${this.url}/api/v1/inventory`)).status).toBe(401);
   }
 
-  /** Sends a command as another client would. */
+  /** Sends a command as an API client. */
   async command(host: string, name: string, command: object): Promise<Response> {
     const domain = (await this.inventory()).hosts[host].domains.find((domain: any) => domain.name === name);
     const body = JSON.stringify({ requestId: crypto.randomUUID(), host, target: domain.id, command });
@@ -121,7 +121,7 @@ export class Server {
   }
 }
 
-/** A real libvirtd of this test's own. */
+/** A real libvirtd for one test. */
 export class Daemon {
   readonly folder = mkdtempSync(join(tmpdir(), "bv-"));
   uri = "";
@@ -144,7 +144,7 @@ export class Daemon {
     this.run("stop", this.folder);
     rmSync(this.folder, { recursive: true, force: true });
   }
-  /** Runs virsh beside the server, as an admin in a terminal would. */
+  /** Runs virsh on the daemon. */
   virsh(...args: string[]): string {
     return execFileSync("virsh", ["-q", "-c", this.uri, ...args], { encoding: "utf8" }).trim();
   }
@@ -153,7 +153,7 @@ export class Daemon {
   }
 }
 
-/** Does some things with the machines of the demo, and waits until each has ended. */
+/** Runs some commands on demo machines, and waits until each has ended. */
 export async function busy(server: Server): Promise<void> {
   for (const [name, kind] of [["web-01", "pause"], ["web-01", "resume"], ["dns-2", "start"], ["web-02", "start"]]) {
     const answer = await server.command("demo", name, { kind });
@@ -163,7 +163,7 @@ export async function busy(server: Server): Promise<void> {
   }
 }
 
-/** Writes a node file of libvirt's test driver and gives its URI. */
+/** Writes a node file for libvirt's test driver and returns its URI. */
 export function manyMachines(count: number, folder: string, stopped = false): string {
   const machine = (n: number) => {
     const name = `vm-${String(n).padStart(4, "0")}`;
@@ -195,15 +195,13 @@ export const test = base.extend<Fixtures>({
       const complaints: string[] = [];
       watch(page, complaints);
       await use(complaints);
-      expect(complaints, "the page complained to the console").toEqual([]);
+      expect(complaints, "the page logged errors to the console").toEqual([]);
     },
     { auto: true },
   ],
 });
 
-/** Collects what a page complains about, but for a server that is away on purpose (a part of the program that
- * was being fetched then is fetched again when it is wanted), and for a hint to noVNC, which reads its canvas
- * each time that a booting machine changes the size of its screen. */
+/** Collects console errors of a page, except those of an unreachable server (a part being fetched then is fetched again on demand) and a hint about noVNC, which reads its canvas whenever a booting machine changes its screen size. */
 export function watch(page: Page, complaints: string[]): void {
   const expected = /net::ERR_CONNECTION_(REFUSED|RESET|CLOSED)|net::ERR_SOCKET_NOT_CONNECTED|net::ERR_INCOMPLETE_CHUNKED|net::ERR_EMPTY_RESPONSE|Canvas2D: Multiple readback operations|^TypeError: Failed to fetch\s+at \S*\/__wasm_split|status of (40[1349]|42[29])/;
   page.on("console", (message) => {
@@ -221,12 +219,12 @@ export function row(page: Page, name: string): Locator {
   return list(page).getByRole("row").filter({ has: page.getByRole("rowheader").getByRole("link", { name, exact: true }) });
 }
 
-/** Expects a machine to be in a state, as the list words it. */
+/** Expects the list to show a machine in a state. */
 export async function expectState(page: Page, name: string, state: string, timeout?: number): Promise<void> {
   await expect(row(page, name).getByText(state, { exact: true })).toBeVisible({ timeout });
 }
 
-/** Opens the list and, with JavaScript, waits until every change arrives. */
+/** Opens the list and, with JavaScript, waits until the page is live. */
 export async function openList(page: Page, server: Server, query = ""): Promise<void> {
   await page.goto(`${server.url}/vms${query}`);
   await live(page);
@@ -241,14 +239,14 @@ export async function live(page: Page): Promise<void> {
 export const press = (within: Locator | Page, name: string): Promise<void> =>
   within.getByRole("button", { name, exact: true }).click();
 
-/** Says who one is. */
+/** Signs in. */
 export async function logIn(page: Page, name: string, secret = password): Promise<void> {
   await page.getByLabel("Name").fill(name);
   await page.getByLabel("Password").fill(secret);
-  await page.getByRole("button", { name: "Log in" }).click();
+  await page.getByRole("button", { name: "Sign in" }).click();
 }
 
-/** What a form asked for is refused: beside its field or in a notice, and without scripts on a page or as a result. */
+/** Expects a form to be refused: beside its field or in a notice, and without JavaScript on a page or as a result. */
 export async function refused(page: Page, script: boolean, why: RegExp): Promise<void> {
   const where = script
     ? page.locator("small.wrong").or(page.getByRole("region", { name: "Notices" }))

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing for the steps named as arguments, and nothing else.
+# Installs missing tools for the steps named as arguments.
 # Works on Debian 12 and 13, as root or with sudo; other systems get a clear
 # sentence about what to install.
 set -euo pipefail
@@ -15,8 +15,8 @@ as_root() {
   fi
 }
 
-# Debian machines with a QEMU from backports cannot take the one of the release:
-# then libvirt and QEMU come from backports, too.
+# Debian systems with QEMU from backports cannot install the one of the release:
+# then libvirt and QEMU come from backports as well.
 suite_options() {
   local version
   version=$(dpkg-query -W -f '${Version}' qemu-utils 2>/dev/null || true)
@@ -75,7 +75,7 @@ contract() {
   touch "$stamp"
 }
 
-# For the feature of that name.
+# For the feature pam.
 pam() { apt_install libpam0g-dev passwd; }
 
 browser() { apt_install chromium fonts-dejavu-core; }
@@ -97,7 +97,7 @@ npm() {
   touch "$stamp"
 }
 
-# What draws consoles, from our parts and two libraries, as files beside the page's own.
+# Console scripts, bundled from our parts and two libraries, next to the page's own files.
 consoles() {
   local made=public/console/console.js
   [ -f "$made" ] && [ -z "$(find app/consoles end2end/package-lock.json scripts/setup.sh -newer "$made" -print -quit)" ] && return
@@ -113,7 +113,7 @@ cargo-leptos() {
   [ "$have" = 0.3.10 ] || tool cargo-leptos 0.3.10 --features no_downloads
 }
 
-# A tool from crates.io, built for a short build instead of a fast tool.
+# A tool from crates.io, compiled for short build time instead of speed.
 tool() {
   local name=$1 version=$2
   shift 2

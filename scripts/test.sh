@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs every test and ends with one line: N passed, N failed.
-# A step that fails does not hide the ones after it.
+# A failed step does not skip the following ones.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=0 NO_COLOR=1
@@ -8,7 +8,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 passed=0 failed=0 skipped=0
 
-# A step without a count of its own counts as one test.
+# A step without its own count counts as one test.
 check() {
   local name=$1
   shift
@@ -27,7 +27,7 @@ rust() {
   local status=${PIPESTATUS[0]} p f
   p=$(grep -oE '^test result: .* [0-9]+ passed' "$log" | grep -oE '[0-9]+ passed' | awk '{n += $1} END {print n + 0}')
   f=$(grep -oE '[0-9]+ failed;' "$log" | awk '{n += $1} END {print n + 0}')
-  # A build that fails runs no test and is a failure all the same.
+  # A failed build counts as a failure.
   if [ "$status" != 0 ] && [ "$f" = 0 ]; then f=1; fi
   passed=$((passed + p)) failed=$((failed + f))
 }
@@ -53,11 +53,11 @@ rust "server: many readers, and clocks that jump" cargo test --no-fail-fast -p s
 if [ "$(id -u)" = 0 ]; then
   rust "hypervisor against real QEMU" cargo test --no-fail-fast -p hypervisor --test real --test real_around --test real_quiet --test real_storage -- --ignored
   rust "server: crashes, failing disks, figures" cargo test --no-fail-fast -p server --test crash --test calls --test disk --test flood --test stats --test content --test guest --test console --test attack_run -- --ignored
-  rust "server: people of the system" cargo test --no-fail-fast -p server --features oidc,otel,pam --test pam -- --ignored --test-threads 1
+  rust "server: system users (PAM)" cargo test --no-fail-fast -p server --features oidc,otel,pam --test pam -- --ignored --test-threads 1
 else
-  echo "skipped: hypervisor against real QEMU, because its libvirtd needs root"
-  echo "skipped: server: crashes and failing disks, because its libvirtd and its disk need root"
-  echo "skipped: server: people of the system, because making them needs root"
+  echo "skipped: hypervisor against real QEMU, because libvirtd needs root"
+  echo "skipped: server: crashes and failing disks, because libvirtd and the test disk need root"
+  echo "skipped: server: system users (PAM), because creating them needs root"
   skipped=$((skipped + 3))
 fi
 check "site" cargo leptos build --release --precompress --split --frontend-only

@@ -1,5 +1,5 @@
-// Stands before Binaryen's wasm-opt in the Makefile's PATH: makes less of what a browser loads in
-// two ways that no compiler knows, and lets the real one do the rest.
+// Wraps Binaryen's wasm-opt (first in the Makefile's PATH): shrinks the module that a browser loads in
+// two ways that no compiler knows, then runs the real wasm-opt.
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -7,11 +7,11 @@ import { fileURLToPath } from "node:url";
 import binaryen from "../end2end/node_modules/binaryen/index.js";
 
 const NEVER = /hydrate_async(28_\$u7b\$\$u7b\$closure\$u7d\$\$u7d\$)?17h[0-9a-f]{16}E/;
-/** Shortest text of a future that is like no other. */
+/** Minimum length of the text of a future that is unique. */
 const LONG = 600;
 
 /**
- * Takes out what can never run. A type-erased view of tachys holds a pointer to each way in which it
+ * Removes code that never runs. A type-erased view of tachys holds a pointer to each way in which it
  * can be made, so no compiler sees that nobody calls `hydrate_async`, which belongs to pages that are
  * taken over piece by piece. It is a twentieth of the module. What is alike was merged under either
  * name before, so only what cannot be alike anything else goes: no destructors, and no futures of a

@@ -1,5 +1,5 @@
-//! Who looks at the page, the way out, and the pages about accounts, which the server
-//! draws: they are forms and lists that change only by what is done with them.
+//! The account menu, sign-out, and the account pages. The account pages are forms and lists
+//! rendered by the server; they change only when a form is submitted.
 
 #[cfg(feature = "ssr")]
 mod drawn;
@@ -16,19 +16,23 @@ use crate::{
     ui::{icons::icon, served::served},
 };
 
-/// The pages: title, what they are.
+/// The pages: title and description.
 const PAGES: [(Page, &str, &str); 4] = [
-    (Page::Account, "Your account", "Password, second factor, and where you are logged in."),
-    (Page::Users, "Accounts", "Who may log in, and what they may do."),
-    (Page::Tokens, "Tokens", "What programs send as \"Authorization: Bearer\". Each is shown once, when it is made."),
+    (Page::Account, "Your account", "Your password, second factor and sessions."),
+    (Page::Users, "Accounts", "User accounts with their roles and scopes."),
+    (
+        Page::Tokens,
+        "Tokens",
+        "API tokens, sent as \"Authorization: Bearer TOKEN\". A token is shown only once, when it is created.",
+    ),
     (
         Page::Sessions,
         "Sessions",
-        "Who is logged in. A session ends after 8 hours without a request, and after 24 hours in any case.",
+        "Active sessions. A session expires after 8 hours without a request, and at the latest after 24 hours.",
     ),
 ];
 
-/// One of the pages about accounts.
+/// One of the account pages.
 #[component]
 pub(crate) fn AccountPage(page: Page) -> impl IntoView {
     let (mut title, mut about) = ("", "");
@@ -57,7 +61,7 @@ pub(crate) fn AccountPage(page: Page) -> impl IntoView {
     .into_any()
 }
 
-/// The account behind a button; without accounts a mark that says so.
+/// The account menu; a tag with the reason when nobody is signed in by name.
 #[component]
 pub(crate) fn AccountMenu() -> impl IntoView {
     let Viewer { name, role, scope, open } = use_store().viewer();
@@ -65,12 +69,9 @@ pub(crate) fn AccountMenu() -> impl IntoView {
         let (mark, why) = match open {
             true => (
                 "Open to everyone",
-                "Anyone who can reach this server has full access: it runs with --auth off, or shows the demonstration only",
+                "Anyone who can reach this server has full access. Cause: --auth off, or only the demo host is configured",
             ),
-            false => (
-                "No accounts",
-                "No accounts exist, so no one signs in by name. Create one: belvedere user add NAME --role admin",
-            ),
+            false => ("No accounts", "No accounts exist yet. Create one: belvedere user add NAME --role admin"),
         };
         return view! { <a class="tag" title=why href=routes::at(routes::USERS) rel="external">{mark}</a> }.into_any();
     };
@@ -80,10 +81,10 @@ pub(crate) fn AccountMenu() -> impl IntoView {
             <summary class="btn quiet" aria-label=label>{icon("user")}<span>{name}</span></summary>
             <ul>
                 <li><small>"Role: " {role.name()}</small></li>
-                {(!scope.is_everything()).then(|| view! { <li><small>"Sees: " {scope.words()}</small></li> }.into_any())}
+                {(!scope.is_everything()).then(|| view! { <li><small>"Scope: " {scope.words()}</small></li> }.into_any())}
                 <li><a class="btn item" href=routes::at(routes::ACCOUNT) rel="external">"Your account"</a></li>
                 {role.may(Permission::ManageAccounts).is_ok().then(|| view! { <li><a class="btn item" href=routes::at(routes::USERS) rel="external">"Accounts"</a></li> }.into_any())}
-                <li><form method="post" action=routes::at(routes::LOG_OUT)><button class="btn item">"Log out"</button></form></li>
+                <li><form method="post" action=routes::at(routes::LOG_OUT)><button class="btn item">"Sign out"</button></form></li>
             </ul>
         </details>
     }

@@ -1,7 +1,7 @@
-//! Carries out what a person wants: asks first where something is lost, sends
-//! the command, marks its row as pending, and tells how it ended.
+//! Runs user actions: asks for confirmation where something can be lost, sends the command, marks
+//! its row as pending and reports the result.
 //!
-//! Nothing here changes a machine in the store; the truth comes as an event.
+//! Nothing here changes a machine in the store; its state changes only by events.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,43 +19,43 @@ use crate::{
     store::{Store, rows::Pending},
 };
 
-/// What a person is asked before something is lost.
+/// A confirmation that is open.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Question {
-    /// What is to be done.
+    /// The command to confirm.
     pub(crate) command: DomainCommand,
-    /// With which machines.
+    /// The target machines.
     pub(crate) targets: Vec<(DomainRef, Arc<Domain>)>,
 }
 
 impl Question {
-    /// What it says of what happens.
+    /// The consequence to display.
     pub(crate) fn why(&self) -> &'static str {
-        // One machine is asked about only where all of several would be.
+        // With one target, the dialog opens only for commands that also confirm several.
         self.command.asks(self.targets.len().max(2)).unwrap_or_default()
     }
 
-    /// What has to be typed first, if anything.
+    /// The text to type before confirming, if any.
     pub(crate) fn typed(&self) -> Option<String> {
         Command::from(self.command.clone()).typed("", self.targets.len())
     }
 }
 
-/// How one command ended, or that it has not.
+/// The result of one command, or its progress.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Ended {
-    /// It waits for the server to be there again.
+    /// Waiting for the connection to the server.
     Held,
-    /// It runs.
+    /// Running.
     Not,
-    /// It worked, after so many milliseconds.
+    /// Succeeded, with the duration in milliseconds.
     Well(u64),
-    /// It did not.
+    /// Failed.
     Badly(Fault),
 }
 
 impl Ended {
-    /// Distinguishes how far the items of a notice are, so that it is drawn anew.
+    /// A number that differs with the progress of a notice's items, so that it is rendered again.
     pub(crate) fn rank(&self) -> usize {
         match self {
             Self::Well(_) | Self::Badly(_) => 0,
@@ -65,50 +65,50 @@ impl Ended {
     }
 }
 
-/// Something a person is told about what they did.
+/// A notice about an action of this tab.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Notice {
-    /// Distinguishes it from others.
+    /// Identifies the notice.
     pub(crate) id: u64,
-    /// What was done, as "Start".
+    /// The action, for example "Start".
     pub(crate) title: String,
     /// The command, if it was one.
     pub(crate) command: Option<DomainCommand>,
-    /// Each machine and how it ended there.
+    /// Each machine with its result.
     pub(crate) items: Vec<Item>,
 }
 
 /// One machine of a notice.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Item {
-    /// The request; one of several machines at once is the same for all of them.
+    /// The request; all machines of a batch share one.
     pub(crate) request: RequestId,
-    /// The machine, where there is one.
+    /// The machine, if any.
     pub(crate) target: Option<DomainRef>,
-    /// The machine's name, or the whole text of a notice that is about none.
+    /// The machine's name, or the whole text of a notice that is about no machine.
     pub(crate) name: String,
-    /// What is true of it once it worked.
+    /// The text for success, for example "is paused".
     pub(crate) done: String,
-    /// How it ended.
+    /// The result.
     pub(crate) ended: Ended,
 }
 
-/// What a person has done and is asked; copies are cheap and all the same.
+/// The actions of this tab. `Copy`; all copies share their state.
 #[derive(Clone, Copy)]
 pub(crate) struct Acts {
     store: Store,
-    /// The question that is open.
+    /// The open confirmation.
     pub(crate) question: RwSignal<Option<Question>>,
-    /// What is told, the newest last.
+    /// The notices, newest last.
     pub(crate) notices: RwSignal<Vec<Notice>>,
-    /// Requests of this tab that run, with their rows.
+    /// Running requests of this tab, with their rows.
     running: StoredValue<HashMap<RequestId, Vec<DomainRef>>>,
-    /// What waits for the server, and since when in milliseconds.
+    /// Requests that wait for the server, with the time they were held, in milliseconds.
     held: StoredValue<Vec<(f64, Wish)>>,
     next: StoredValue<u64>,
 }
 
-/// How long a notice without failures stays, in milliseconds.
+/// How long a notice without failures is shown, in milliseconds.
 #[cfg(feature = "hydrate")]
 const NOTICE_FOR: u32 = 6_000;
 
@@ -124,7 +124,7 @@ impl Acts {
         }
     }
 
-    /// Does something with machines, after a question where something is lost.
+    /// Runs a command on machines, after confirmation where something can be lost.
     pub(crate) fn ask(self, command: DomainCommand, targets: Vec<DomainRef>) {
         if let Err(fault) = self.store.may(Permission::Operate) {
             self.tell(command.label(), fault.sentence(), false);
@@ -137,7 +137,7 @@ impl Acts {
         self.confirm(command, targets);
     }
 
-    /// Does something with machines after a question in any case, as a key is hit by mistake.
+    /// Runs a command on machines, always after confirmation: keys are easily pressed by mistake.
     pub(crate) fn confirm(self, command: DomainCommand, targets: Vec<DomainRef>) {
         let known = targets.into_iter().filter_map(|id| {
             let domain = self.store.rows.get_untracked(&id)?.domain.get_untracked();
@@ -146,8 +146,8 @@ impl Acts {
         self.question.set(Some(Question { command, targets: known.collect() }));
     }
 
-    /// Sends a command to each machine and shows one notice for all of them. The
-    /// machines of a host travel as one batch.
+    /// Sends a command to each machine and shows one notice for all of them. The machines of a host
+    /// are sent as one batch.
     pub(crate) fn run(self, command: &DomainCommand, targets: &[DomainRef]) {
         let mut hosts: BTreeMap<HostId, Vec<DomainRef>> = BTreeMap::new();
         for id in targets.iter().filter(|id| self.store.rows.get_untracked(id).is_some()) {
@@ -182,12 +182,12 @@ impl Acts {
         }
     }
 
-    /// What to do while the server is away: what is harmless waits a while, in sight;
-    /// anything else is refused, because nobody knows what will be true then.
+    /// Handles a command while the server is unreachable: a harmless one is held and shown as
+    /// waiting, any other is refused, because the state may be different by then.
     fn hold(self, command: &DomainCommand, wishes: Vec<Wish>) {
         if !command.about().harmless {
-            let fault = Fault::denied(format!("{} was not sent: Belvedere's server is away", command.label()))
-                .with_next("Do it once the page is live");
+            let fault = Fault::denied(format!("{} was not sent: the Belvedere server is unreachable", command.label()))
+                .with_next("Try again when the page is live");
             wishes.iter().for_each(|wish| self.end(wish.id(), None, Ended::Badly(fault.clone())));
             return;
         }
@@ -197,8 +197,8 @@ impl Acts {
         self.held.update_value(|held| held.extend(wishes.into_iter().map(|wish| (now(), wish))));
     }
 
-    /// Sends what waits once the server is there, and gives up what has waited too
-    /// long. It is called every second and when the server comes back.
+    /// Sends held commands once the server is reachable, and fails those held too long. Runs every
+    /// second and when the connection returns.
     pub(crate) fn look_after_held(self) {
         let lost = self.store.is_lost();
         let (late, kept) = self
@@ -208,10 +208,10 @@ impl Acts {
             })
             .unwrap_or_default();
         for (_, wish) in late {
-            let fault = Fault::new(FaultKind::Unreachable, "It was not sent: Belvedere's server was away for a minute");
-            self.end(wish.id(), None, Ended::Badly(fault.with_next("Do it again if it is still wanted")));
+            let fault = Fault::new(FaultKind::Unreachable, "Not sent: the Belvedere server was unreachable for 1 min");
+            self.end(wish.id(), None, Ended::Badly(fault.with_next("Try again if it is still needed")));
         }
-        // A server that has just started may not have reached the host yet.
+        // A server that has just started may not have connected to the host yet.
         let reached =
             |wish: &Wish| untrack(|| self.store.host(wish.host())).is_some_and(|host| host.connection.connected);
         let (sent, kept): (Vec<_>, Vec<_>) = kept.into_iter().partition(|(_, wish)| !lost && reached(wish));
@@ -222,7 +222,7 @@ impl Acts {
         }
     }
 
-    /// Marks the machines again that something waits for, after everything was read anew.
+    /// Marks the rows of held commands as pending again, after a full reload of the inventory.
     #[cfg(feature = "hydrate")]
     pub(crate) fn mark_held(self) {
         let held: Vec<(RequestId, &'static str)> =
@@ -235,7 +235,7 @@ impl Acts {
         }
     }
 
-    /// Gives up what waits under a notice.
+    /// Cancels the held command of a notice.
     pub(crate) fn give_up(self, request: RequestId) {
         let waits = self.held.try_update_value(|held| {
             let before = held.len();
@@ -243,7 +243,7 @@ impl Acts {
             held.len() < before
         });
         if waits == Some(true) {
-            let fault = Fault::new(FaultKind::Cancelled, "It was not sent");
+            let fault = Fault::new(FaultKind::Cancelled, "Cancelled before it was sent");
             self.end(request, None, Ended::Badly(fault));
         }
     }
@@ -262,8 +262,7 @@ impl Acts {
     #[cfg(not(feature = "hydrate"))]
     fn send(self, _: Vec<Wish>) {}
 
-    /// Sees whether an event ends something that was done here, or tells
-    /// something that a person here must know.
+    /// Checks whether an event completes an action of this tab, or reports an error to show.
     pub(crate) fn happened(self, change: &Change) {
         match change {
             Change::Task(task) if task.outcome.is_some() => {
@@ -274,13 +273,13 @@ impl Acts {
                     _ => self.end(task.task_id, None, ended),
                 }
             }
-            // The journal has a banner of its own.
-            Change::Error(error) if !error.is_about_the_journal() => self.tell("Problem", error.message.clone(), true),
+            // The journal has its own banner.
+            Change::Error(error) if !error.is_about_the_journal() => self.tell("Error", error.message.clone(), true),
             _ => {}
         }
     }
 
-    /// Says how a request ended: for one of its machines, or for all that are left.
+    /// Completes a request: for one of its machines, or for all that remain.
     fn end(self, request: RequestId, part: Option<DomainRef>, ended: Ended) {
         let done = self.running.try_update_value(|running| match &part {
             Some(part) => running.get_mut(&request).map(|left| {
@@ -300,7 +299,7 @@ impl Acts {
         self.expire();
     }
 
-    /// Changes what the notices say of a request that has not ended.
+    /// Updates the notices of a request that is still open.
     fn retell(self, request: RequestId, part: &Option<DomainRef>, ended: &Ended) {
         self.notices.update(|notices| {
             let items = notices.iter_mut().flat_map(|notice| &mut notice.items);
@@ -310,7 +309,7 @@ impl Acts {
         });
     }
 
-    /// Shows how requests go that a form of the page has sent.
+    /// Follows the requests that a form of the page has sent.
     #[cfg(feature = "hydrate")]
     pub(crate) fn follow(self, requests: &[RequestId], label: String, done: String, name: &str) {
         let item = |request: &RequestId| {
@@ -319,15 +318,15 @@ impl Acts {
         };
         self.running.update_value(|running| running.extend(requests.iter().map(|request| (*request, Vec::new()))));
         self.show(label, None, requests.iter().map(item).collect());
-        // The end may have come before the answer.
+        // A request may have completed before the response arrived.
         let ended = self.store.tasks.get_untracked();
         for task in ended.iter().filter(|task| requests.contains(&task.task_id)) {
             self.happened(&Change::Task(task.clone()));
         }
     }
 
-    /// Waits a while for requests to end, and gives the fault of one that failed; none when they
-    /// still run.
+    /// Waits up to 10 s for requests to complete. Returns the fault of one that failed, or `None`
+    /// if they are still running.
     #[cfg(feature = "hydrate")]
     pub(crate) async fn ended(self, requests: &[RequestId]) -> Option<Result<(), Fault>> {
         for _ in 0..100 {
@@ -347,9 +346,9 @@ impl Acts {
         None
     }
 
-    /// Tells a sentence that is about no command.
+    /// Shows a notice that is about no command.
     pub(crate) fn tell(self, title: &str, text: String, bad: bool) {
-        // A fault ends its sentence itself.
+        // A fault adds the full stop itself.
         let reason = text.strip_suffix('.').unwrap_or(&text);
         let ended = if bad { Ended::Badly(Fault::new(FaultKind::Refused, reason)) } else { Ended::Well(0) };
         let item = Item {
@@ -374,13 +373,13 @@ impl Acts {
         let notice = Notice { id: id.unwrap_or_default(), title, command, items };
         self.notices.update(|notices| {
             notices.push(notice);
-            // Old ones give way; failures were seen or are in the log.
+            // Old notices are dropped; failures are in the log.
             let surplus = notices.len().saturating_sub(5);
             notices.drain(..surplus);
         });
     }
 
-    /// Does once more what failed under a notice.
+    /// Runs the failed part of a notice again.
     pub(crate) fn again(self, notice: &Notice) {
         let failed = notice.items.iter().filter(|item| matches!(item.ended, Ended::Badly(_)));
         let targets = failed.filter_map(|item| item.target.clone()).collect();
@@ -390,12 +389,12 @@ impl Acts {
         }
     }
 
-    /// Takes a notice away.
+    /// Removes a notice.
     pub(crate) fn dismiss(self, id: u64) {
         self.notices.update(|notices| notices.retain(|notice| notice.id != id));
     }
 
-    /// Notices that ended well go on their own.
+    /// Removes successful notices after `NOTICE_FOR`.
     fn expire(self) {
         #[cfg(feature = "hydrate")]
         {
@@ -411,11 +410,11 @@ impl Acts {
 }
 
 impl Item {
-    /// What is told of it.
+    /// The text to display.
     pub(crate) fn sentence(&self) -> String {
         match &self.ended {
             Ended::Not => self.name.clone(),
-            Ended::Held => format!("{} waits for Belvedere's server, a minute at most", self.name),
+            Ended::Held => format!("{} is waiting for the Belvedere server, up to 1 min", self.name),
             Ended::Well(0) if self.done.is_empty() => self.name.clone(),
             Ended::Well(took) => format!("{} {} ({})", self.name, self.done, format::took(*took)),
             Ended::Badly(fault) => fault.sentence(),
@@ -423,24 +422,24 @@ impl Item {
     }
 }
 
-/// A request id that no one else makes (RFC 9562, version 4).
+/// A random request id (RFC 9562, version 4).
 pub(crate) fn new_id() -> RequestId {
     let mut bytes = [0; 16];
     #[cfg(feature = "hydrate")]
     if let Ok(crypto) = window().crypto() {
-        // `randomUUID` exists in secure contexts only, this everywhere.
+        // `randomUUID` exists in secure contexts only, `getRandomValues` everywhere.
         crypto.get_random_values_with_u8_array(&mut bytes).ok();
     }
     RequestId(uuid::Builder::from_random_bytes(std::mem::take(&mut bytes)).into_uuid())
 }
 
-/// Nobody answered a request.
+/// The fault of a request without a response.
 pub(crate) fn no_answer() -> Fault {
-    Fault::new(FaultKind::Unreachable, "Belvedere's server does not answer")
-        .with_next("Try again once the page is live")
+    Fault::new(FaultKind::Unreachable, "The Belvedere server does not respond")
+        .with_next("Try again when the page is live")
 }
 
-/// What is sent for the machines of one host.
+/// The request for the machines of one host.
 #[derive(Clone)]
 enum Wish {
     One(CommandRequest<DomainCommand>),
@@ -502,7 +501,7 @@ impl Wish {
 /// How long a harmless command waits for the server, in milliseconds.
 const HELD_FOR: f64 = 60_000.0;
 
-/// Milliseconds on a clock that nobody sets.
+/// Milliseconds on a monotonic clock.
 fn now() -> f64 {
     #[cfg(feature = "hydrate")]
     return window().performance().map_or(0.0, |clock| clock.now());
@@ -510,7 +509,7 @@ fn now() -> f64 {
     0.0
 }
 
-/// The name of this tab, which lasts as long as it.
+/// The id of this tab, for its lifetime.
 fn tab() -> uuid::Uuid {
     thread_local! {
         static TAB: uuid::Uuid = new_id().0;
@@ -518,8 +517,7 @@ fn tab() -> uuid::Uuid {
     TAB.with(|tab| *tab)
 }
 
-/// The name of this browser's session, shared by its tabs; none where the browser
-/// keeps nothing.
+/// The id of this browser's session, shared by its tabs; `None` without local storage.
 fn session() -> Option<String> {
     #[cfg(feature = "hydrate")]
     {
@@ -535,6 +533,6 @@ fn session() -> Option<String> {
     None
 }
 
-/// Where the session's name is kept.
+/// The key in local storage.
 #[cfg(feature = "hydrate")]
 const SESSION: &str = "belvedere-session";

@@ -1,5 +1,5 @@
-//! The dialog for what somebody must know before they go on: critical errors, with
-//! details and a new attempt. What the server says later closes it.
+//! The dialog for critical errors, with details and a retry. A later event from the server closes
+//! it.
 
 use leptos::prelude::*;
 
@@ -12,11 +12,11 @@ use crate::{
     },
 };
 
-/// The dialog; closed while nothing is critical.
+/// The dialog; closed while there is no critical error.
 #[component]
 pub(crate) fn Alarm() -> impl IntoView {
     let store = use_store();
-    // Why the last attempt did not work either; empty while there was none.
+    // Why the last retry failed; empty before the first one.
     let again = RwSignal::new(String::new());
     let open = Signal::derive(move || store.alarm.with(Option::is_some));
     let close = move || {
@@ -32,7 +32,7 @@ pub(crate) fn Alarm() -> impl IntoView {
     let retriable = move || store.trouble.with(Option::is_some);
     view! {
         <Dialog open=open on_close=close labelled_by="alarm">
-            <h2 id="alarm">"Something needs you"</h2>
+            <h2 id="alarm">"Action required"</h2>
             {told}
             <p role="alert">{again}</p>
             <div class="buttons">
@@ -44,10 +44,10 @@ pub(crate) fn Alarm() -> impl IntoView {
     }
 }
 
-/// Lets the server try whether its journal can be written. That it can is told by an
-/// event; that it still cannot is told here.
+/// Asks the server to check whether its journal is writable. Success arrives as an event, failure
+/// is shown here.
 fn check(again: RwSignal<String>) {
-    again.set("Trying …".into());
+    again.set("Trying again…".into());
     #[cfg(feature = "hydrate")]
     leptos::task::spawn_local(async move {
         use crate::act::no_answer;

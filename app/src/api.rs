@@ -1,5 +1,5 @@
-//! What the browser reads beside the stream. On the server the same was read
-//! before the page was rendered.
+//! What the browser reads in addition to the stream. On the server the same data is read before the
+//! page is rendered.
 
 #[cfg(feature = "hydrate")]
 use model::Fault;
@@ -10,7 +10,7 @@ use crate::{
     store::refresh::{Patience, Refresh, Step},
 };
 
-/// What an answer of the server holds, which may be a fault.
+/// Decodes a response of the server.
 #[cfg(feature = "hydrate")]
 pub(crate) async fn answered<T: serde::de::DeserializeOwned>(answer: gloo_net::http::Response) -> Result<T, Fault> {
     let ok = answer.ok();
@@ -18,17 +18,17 @@ pub(crate) async fn answered<T: serde::de::DeserializeOwned>(answer: gloo_net::h
     if ok { model::read::read(&text).map_err(|_| no_answer()) } else { Err(fault(&text)) }
 }
 
-/// The fault that an answer holds which is none of success.
+/// Decodes the fault in an error response.
 #[cfg(feature = "hydrate")]
 pub(crate) fn fault(text: &str) -> Fault {
     model::read::read(text).unwrap_or_else(|_| no_answer())
 }
 
-/// Runs a `Refresh` in the browser: keeps its time and reads when it says so.
+/// Runs a `Refresh` in the browser: keeps its timers and reads when due.
 #[cfg(feature = "hydrate")]
 pub(crate) struct Refresher {
     refresh: std::cell::RefCell<Refresh>,
-    /// Reads; whether there was an answer, or none when nobody wants one any more.
+    /// Reads; returns whether there was a response, or `None` when the result is no longer needed.
     read: Box<dyn Fn() -> LocalBoxFuture<Option<bool>>>,
 }
 
@@ -37,7 +37,7 @@ type LocalBoxFuture<T> = std::pin::Pin<Box<dyn Future<Output = T>>>;
 
 #[cfg(feature = "hydrate")]
 impl Refresher {
-    /// One that reads in this way.
+    /// A refresher with this read function.
     pub(crate) fn new<F: Future<Output = Option<bool>> + 'static>(
         patience: Patience,
         read: impl Fn() -> F + 'static,
@@ -46,7 +46,7 @@ impl Refresher {
         std::rc::Rc::new(Self { refresh, read: Box::new(move || Box::pin(read())) })
     }
 
-    /// Something happened that may have changed what is read.
+    /// Reports an event that may have changed what is read.
     pub(crate) fn event(self: &std::rc::Rc<Self>) {
         self.step(&Refresh::event);
     }

@@ -1,5 +1,5 @@
-//! What pages about hosts, pools and networks share. They are drawn by the server, so that they
-//! cost the browser's module next to nothing, and read again when something has changed.
+//! Shared by the pages about hosts, pools and networks. The server renders them, so they cost the
+//! browser's module next to nothing; they are read again after a change.
 
 use std::sync::Arc;
 
@@ -20,14 +20,14 @@ mod fresh;
 #[cfg(feature = "hydrate")]
 mod upload;
 
-/// A page that the server draws with its title, kept fresh, at least every so many
+/// A server-rendered page with its title, refreshed after changes and at least every `every`
 /// milliseconds.
 #[cfg(feature = "ssr")]
 pub(crate) fn page((title, drawn): (String, AnyView), _: Option<u32>) -> AnyView {
     view! { <Title text=title/> {served(view! { <crate::vm::FormResults/> {drawn} })} }.into_any()
 }
 
-/// The same in the browser, where it is there already.
+/// The browser's half: the page is already there.
 #[cfg(not(feature = "ssr"))]
 pub(crate) fn page((_, drawn): ((), ()), every: Option<u32>) -> AnyView {
     #[cfg(feature = "hydrate")]
@@ -37,7 +37,7 @@ pub(crate) fn page((_, drawn): ((), ()), every: Option<u32>) -> AnyView {
         fresh::keep(store, acts, every, move || store.changed.get());
         upload::listen(acts);
     }
-    // The server knows the title, which is the heading, too.
+    // The title is the heading that the server rendered.
     #[cfg(feature = "hydrate")]
     let title = fresh::heading();
     #[cfg(not(feature = "hydrate"))]
@@ -47,8 +47,8 @@ pub(crate) fn page((_, drawn): ((), ()), every: Option<u32>) -> AnyView {
     view! { <Title text=title/> {served(drawn)} }.into_any()
 }
 
-/// Keeps what the server has drawn of a machine's page fresh: it is read again when the machine has
-/// changed, and at least every so many milliseconds.
+/// Refreshes the server-rendered part of a machine's page when the machine has changed, and at
+/// least every `every` milliseconds.
 pub(crate) fn keep_fresh(domain: Shown<Arc<Domain>>, every: Option<u32>) {
     #[cfg(feature = "hydrate")]
     {

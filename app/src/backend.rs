@@ -1,5 +1,5 @@
-//! What the interface may ask of the server while it renders, and what a
-//! request brings with it. The server implements and provides it as context.
+//! What the interface asks of the server while rendering, and the context of a request. The server
+//! implements the trait and provides it as context.
 
 use std::{
     any::Any,
@@ -21,75 +21,73 @@ use model::{
     storage::User,
 };
 
-/// The server as pages see it. Commands do not go through here: they are
-/// requests of their own.
+/// The server as seen by pages. Commands do not go through here; they are requests of their own.
 #[async_trait]
 pub trait Backend: Send + Sync {
-    /// Everything that is known, with the position it was read at.
+    /// The whole inventory, with the cursor it was read at.
     fn snapshot(&self) -> Snapshot;
 
-    /// What running machines and hosts used when they were measured last.
+    /// The latest usage of running machines and of hosts.
     fn stats(&self) -> (Vec<VmStats>, Vec<HostStats>);
 
-    /// What a running machine used in the last two minutes, the oldest first.
+    /// Usage of a running machine in the last two minutes, oldest first.
     fn recent(&self, id: &DomainRef) -> Vec<VmStats>;
 
-    /// What a machine used in the time that the query of its page asks for; none when
-    /// it asks for none.
+    /// Usage of a machine in the time range of the page's query; `None` if the query has no range.
     async fn usage(&self, id: &DomainRef, query: &str) -> Result<Option<Usage>, Fault>;
 
-    /// How an answered request ended.
+    /// The result of a request.
     fn done(&self, id: RequestId) -> Option<Done>;
 
-    /// The answer to a question about an object; `ask` asks one of a kind.
+    /// The answer to a query about an object; `ask` is the typed version.
     async fn ask(&self, on: &ObjectRef, question: Question) -> Result<Answer, Fault>;
 
-    /// Who uses each pool.
+    /// The users of each pool.
     async fn users_of_pools(&self, one: Option<&DomainRef>) -> BTreeMap<DomainRef, Vec<User>>;
 
-    /// A piece of the past; `query` is the address's, without the question mark.
+    /// A part of the journal; `query` is the query string without the question mark.
     async fn past(&self, wish: &PastWish, query: &str) -> Result<Past, Fault>;
 
-    /// What the server can be built with.
+    /// The optional features of the server.
     fn features(&self) -> Vec<Feature>;
 
-    /// What a page about accounts shows to somebody who may see it.
+    /// The data of an account page, for a viewer with permission.
     async fn accounts(&self, wish: AccountsWish, visit: &Visit) -> Result<Accounts, Fault>;
 }
 
-/// The answer to a question of one kind.
+/// The answer to a query of one type.
 ///
 /// # Errors
-/// When there is no such object, it cannot be asked now, or libvirt does not answer.
+/// When the object does not exist, cannot be queried now, or libvirt does not answer.
 pub async fn ask<Q: Listed>(backend: &dyn Backend, on: &ObjectRef, question: Q) -> Result<Q::Answer, Fault> {
     let answer = backend.ask(on, question.question()).await?;
-    Q::answer(answer).ok_or_else(|| Fault::new(FaultKind::Internal, "A question was given the answer to another one"))
+    Q::answer(answer).ok_or_else(|| Fault::new(FaultKind::Internal, "The answer does not match the question"))
 }
 
-/// Something that a server can be built with.
+/// An optional feature of the server.
 #[derive(Clone, Copy, Debug)]
 pub struct Feature {
-    /// What it is.
+    /// The name to display.
     pub name: &'static str,
-    /// Whether this server was.
+    /// Whether this server was built with it.
     pub built: bool,
-    /// What it is called when the server is built.
+    /// The name of the build flag.
     pub flag: &'static str,
 }
 
-/// Who looks at a page, and through which session.
+/// The viewer of a page and their session.
 #[derive(Clone, Debug)]
 pub struct Visit {
-    /// Who.
+    /// The viewer.
     pub viewer: Viewer,
-    /// What the session's secret is known by; none without one.
+    /// The hash of the session's secret; `None` without a session.
     pub session: Option<[u8; 32]>,
 }
 
-/// Which page about accounts.
+/// An account page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccountsWish {
-    /// One's own.
+    /// The viewer's own account.
     Own,
     /// All accounts.
     Users,
@@ -99,194 +97,193 @@ pub enum AccountsWish {
     Sessions,
 }
 
-/// What pages about accounts show.
+/// The data of an account page.
 #[derive(Clone, Debug, Default)]
 pub struct Accounts {
-    /// One's own account, or all of them.
+    /// The viewer's account, or all accounts.
     pub users: Vec<UserLine>,
     /// Tokens.
     pub tokens: Vec<TokenLine>,
-    /// Sessions, one's own or all.
+    /// The viewer's sessions, or all sessions.
     pub sessions: Vec<SessionLine>,
-    /// Whether a new password needs no old one.
+    /// Whether the password can be changed without the current one.
     pub needs_no_password: bool,
 }
 
-/// An account as it is listed.
+/// An account in a list.
 #[derive(Clone, Debug)]
 pub struct UserLine {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// What it may do.
+    /// Role.
     pub role: Role,
-    /// What it sees.
+    /// Scope.
     pub scope: Scope,
-    /// Whether it has a password, and is not logged in by links only.
+    /// Whether it has a password; without one it signs in with links only.
     pub has_password: bool,
-    /// How many recovery codes are left; none without a second factor.
+    /// Recovery codes left; `None` without a second factor.
     pub recovery_codes: Option<usize>,
-    /// How many sessions it has.
+    /// Number of sessions.
     pub sessions: usize,
 }
 
-/// A token as it is listed.
+/// A token in a list.
 #[derive(Clone, Debug)]
 pub struct TokenLine {
-    /// What records call it.
+    /// Name, as in audit records.
     pub name: String,
-    /// What it may do.
+    /// Role.
     pub role: Role,
-    /// What it sees.
+    /// Scope.
     pub scope: Scope,
-    /// When it was made, in Unix milliseconds.
+    /// Time of creation, in Unix milliseconds.
     pub created: u64,
-    /// When it expires, in Unix milliseconds; none if never.
+    /// Expiry, in Unix milliseconds; `None` if it does not expire.
     pub expires: Option<u64>,
 }
 
-/// A session as it is listed.
+/// A session in a list.
 #[derive(Clone, Debug)]
 pub struct SessionLine {
-    /// Its number.
+    /// Id.
     pub id: i64,
-    /// Whose it is.
+    /// Account name.
     pub user: String,
-    /// When it began, in Unix milliseconds.
+    /// Time of sign-in, in Unix milliseconds.
     pub created: u64,
-    /// When it was used last, in Unix milliseconds.
+    /// Time of last use, in Unix milliseconds.
     pub seen: u64,
-    /// From which network address it began.
+    /// IP address at sign-in.
     pub address: String,
-    /// What the browser called itself.
+    /// User agent of the browser.
     pub agent: String,
-    /// Whether it is the one that asks.
+    /// Whether it is the session of this request.
     pub current: bool,
 }
 
-/// Ranges of time that charts offer: the name in the address, the label, the length in
-/// milliseconds.
+/// Time ranges of charts: name in the query, label, length in milliseconds.
 pub use crate::past::RANGES;
 
-/// Which piece of the past a page shows.
+/// The part of the journal that a page shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PastWish {
-    /// Tasks that have ended.
+    /// Completed tasks.
     Tasks,
-    /// One task with its log and its parts.
+    /// One task with its log and parts.
     Task(RequestId),
-    /// Who did what.
+    /// Audit records.
     Audit,
-    /// What happened.
+    /// Events.
     History,
-    /// The last events, for the overview.
+    /// The latest events, for the overview.
     Recent,
-    /// What went wrong.
+    /// Errors.
     Errors,
-    /// What happened, step by step.
+    /// The replay of events.
     Replay,
-    /// What was done with one machine and happened to it.
+    /// Commands and events of one machine.
     Machine(DomainRef),
 }
 
-/// A piece of the past, the newest first.
+/// A part of the journal, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct Past {
     /// Tasks.
     pub tasks: Vec<Arc<Task>>,
-    /// Records.
+    /// Audit records.
     pub records: Vec<AuditRecord>,
     /// Events.
     pub events: Vec<PastEvent>,
-    /// A moment of the past; none while nothing was kept.
+    /// The moment of a replay; `None` without events.
     pub moment: Option<Moment>,
-    /// What `after` gives what lies further back; none at the end.
+    /// The `after` parameter for the next older part; `None` at the end.
     pub next: Option<u64>,
-    /// What the address asked for.
+    /// The parameters of the query.
     pub wishes: BTreeMap<String, String>,
 }
 
-/// How everything was right after one event of the past.
+/// The state of all machines right after one event.
 #[derive(Clone, Debug)]
 pub struct Moment {
-    /// The number of the event.
+    /// Number of the event.
     pub n: u64,
     /// The event.
     pub event: PastEvent,
-    /// The numbers of the first event, the one before, the one after, and the last.
+    /// Numbers of the first, previous, next and last event.
     pub steps: [Option<u64>; 4],
-    /// The machines as they were, by host and name.
+    /// The machines at that time, by host and name.
     pub machines: Vec<Then>,
-    /// How much happened when: equally long spans one after the other.
+    /// Event counts in consecutive time spans of equal length.
     pub bars: Vec<Bar>,
 }
 
-/// One machine as it was.
+/// A machine at a moment of the past.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Then {
-    /// Which.
+    /// The machine.
     pub id: DomainRef,
     /// Its name at that time.
     pub name: String,
-    /// Its state; none when it is not known.
+    /// Its state; `None` if unknown.
     pub state: Option<DomainState>,
-    /// Since when nothing had changed, in Unix milliseconds, as far as it is known.
+    /// Unix milliseconds of its last change before, if known.
     pub since: Option<u64>,
     /// Whether the event was about it.
     pub changed: bool,
-    /// Whether it is still there, so that its page can be opened.
+    /// Whether it still exists, so that its page can be opened.
     pub exists: bool,
 }
 
-/// How much happened in a span of time.
+/// Number of events in a time span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bar {
-    /// Its end, in Unix milliseconds.
+    /// End of the span, in Unix milliseconds.
     pub to: u64,
-    /// Events in it.
+    /// Number of events.
     pub count: u64,
 }
 
-/// An event of the past.
+/// An event from the journal.
 #[derive(Clone, Debug)]
 pub struct PastEvent {
-    /// When it was published, in Unix milliseconds.
+    /// Time of publication, in Unix milliseconds.
     pub at: u64,
-    /// Its kind.
+    /// Kind.
     pub kind: String,
-    /// The host it was about.
+    /// Host, if it is about one.
     pub host: Option<HostId>,
-    /// Its payload as JSON.
+    /// Payload as JSON.
     pub data: String,
 }
 
-/// What a page has read before it is rendered; rendering itself never waits.
+/// Data that a page has read before it is rendered; rendering itself never waits.
 #[derive(Clone, Default)]
 pub struct Loaded(Option<Arc<dyn Any + Send + Sync>>);
 
 impl Loaded {
-    /// What a page's own `load` has read.
+    /// Data read by a page's `load`.
     pub(crate) fn of<T: Send + Sync + 'static>(read: T) -> Self {
         Self(Some(Arc::new(read)))
     }
 }
 
-/// What the page that is rendered has read; none where it is rendered without.
+/// Data that the rendered page has read; `None` if it has read nothing.
 pub(crate) fn loaded<T: Send + Sync + 'static>() -> Option<Arc<T>> {
     use_context::<Loaded>()?.0?.downcast().ok()
 }
 
-/// How a request ended.
+/// The result of a request.
 #[derive(Clone, Debug)]
 pub struct Done {
-    /// The machine's name, or empty when it was not found.
+    /// Name of the machine; empty if it was not found.
     pub name: String,
-    /// What was asked.
+    /// The command.
     pub command: Command,
-    /// How it ended; none while it runs.
+    /// The result; `None` while the command runs.
     pub outcome: Option<Result<(), Fault>>,
 }
 
-/// Addresses of the files that the build made; none of a file that is missing.
+/// URLs of the build's files; `None` for a missing file.
 #[derive(Clone, Debug, Default)]
 pub struct AssetNames {
     /// The script that loads the module.
@@ -295,23 +292,23 @@ pub struct AssetNames {
     pub module: Option<String>,
     /// The style sheet.
     pub style: Option<String>,
-    /// Where all files of this build lie.
+    /// The directory of all files of this build.
     pub folder: String,
 }
 
-/// A form that was refused, for the page on which it is drawn again.
+/// A refused form, for the page that renders it again.
 #[derive(Clone, Debug)]
 pub struct Refused {
-    /// What it asked for (`kind@target`).
+    /// The command and its target (`kind@target`).
     pub wish: String,
-    /// Its fields as they were typed.
+    /// The values entered.
     pub fields: Vec<(String, String)>,
     /// Why it was refused.
     pub fault: Fault,
 }
 
 impl Refused {
-    /// What was typed into a field.
+    /// The value entered into a field.
     pub(crate) fn typed(&self, name: &str) -> Option<&str> {
         self.fields.iter().rfind(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
@@ -321,26 +318,26 @@ impl Refused {
 #[derive(Clone, Debug, Default)]
 pub struct FormToken(pub String);
 
-/// What a page says of itself beside its text.
+/// The HTTP status of a page.
 #[derive(Clone, Debug, Default)]
 pub struct PageStatus(Arc<AtomicBool>);
 
 impl PageStatus {
-    /// What the page shows does not exist.
+    /// Reports that the object of the page does not exist.
     pub(crate) fn not_found(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the page shows something that does not exist.
+    /// Whether the object of the page does not exist.
     pub fn is_not_found(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Light, dark, or what the system says.
+/// Colour theme.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Theme {
-    /// What the system says.
+    /// As set in the browser or the system.
     #[default]
     Auto,
     /// Light.
@@ -350,7 +347,7 @@ pub enum Theme {
 }
 
 impl Theme {
-    /// The choice that a `Cookie` header remembers.
+    /// The theme from a `Cookie` header.
     pub fn from_cookies(header: &str) -> Self {
         match header.split(';').find_map(|pair| pair.trim().strip_prefix("theme=")) {
             Some("light") => Self::Light,

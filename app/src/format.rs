@@ -1,6 +1,6 @@
-//! Amounts and times for people.
+//! Formats sizes, rates and times for display.
 
-/// Mebibytes in the largest unit that gives a short number.
+/// Mebibytes, in MiB or GiB.
 pub fn memory(mib: u64) -> String {
     match mib {
         0..1024 => format!("{mib} MiB"),
@@ -9,7 +9,7 @@ pub fn memory(mib: u64) -> String {
     }
 }
 
-/// Bytes in the largest unit that gives a short number.
+/// Bytes, in the largest suitable binary unit.
 pub fn size(bytes: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let (mut tenths, mut unit) = (u128::from(bytes) * 10, 0);
@@ -23,12 +23,12 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// A part of a whole, such as "14 %".
+/// A percentage, for example "14 %".
 pub fn percent(percent: f64) -> String {
     format!("{} %", percent.round() as u64)
 }
 
-/// Bytes a second in the unit that gives a short number.
+/// Bytes per second, in the largest suitable decimal unit.
 pub fn rate(bytes: u64) -> String {
     let units = ["B/s", "kB/s", "MB/s", "GB/s", "TB/s"];
     let (mut tenths, mut unit) = (u128::from(bytes) * 10, 0);
@@ -41,7 +41,7 @@ pub fn rate(bytes: u64) -> String {
     }
 }
 
-/// A span in its two largest units, such as "41 d 6 h".
+/// A duration in its two largest units, for example "41 d 6 h".
 pub fn span(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
@@ -53,7 +53,7 @@ pub fn span(milliseconds: u64) -> String {
     }
 }
 
-/// How long something took, such as "0.4 s".
+/// The duration of a command, for example "0.4 s".
 pub fn took(milliseconds: u64) -> String {
     match milliseconds {
         0..100 => format!("{milliseconds} ms"),
@@ -62,8 +62,7 @@ pub fn took(milliseconds: u64) -> String {
     }
 }
 
-/// A moment as date and time in UTC (RFC 3339), for machines and for pages
-/// without JavaScript.
+/// A time as date and time in UTC (RFC 3339), for machines and for pages without JavaScript.
 pub fn utc(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
@@ -79,8 +78,8 @@ pub fn utc(milliseconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
 }
 
-/// A moment from a text: Unix milliseconds, or a date and time in UTC as `utc`
-/// writes it and as forms send it, with or without seconds.
+/// Parses a time: Unix milliseconds, or a date and time in UTC as written by `utc` and sent by
+/// forms, with or without seconds.
 pub fn parse_utc(text: &str) -> Option<u64> {
     if let Ok(milliseconds) = text.parse() {
         return Some(milliseconds);
@@ -99,7 +98,7 @@ pub fn parse_utc(text: &str) -> Option<u64> {
     if !plausible || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    // Civil date to days, the inverse of what `utc` does.
+    // Civil date to days, the inverse of `utc`.
     let shifted = year - u64::from(month <= 2);
     let (era, year_of_era) = (shifted / 400, shifted % 400);
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
@@ -113,8 +112,8 @@ pub fn count(number: usize, one: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
-/// A text without its case, for searching and sorting. The browser asks JavaScript
-/// about letters beyond ASCII, which spares the module the tables.
+/// A text in lower case, for searching and sorting. In the browser, letters beyond ASCII are left
+/// to JavaScript, which keeps the case tables out of the module.
 #[cfg_attr(not(feature = "hydrate"), expect(clippy::disallowed_methods, reason = "this is the one place"))]
 pub fn folded(text: &str) -> String {
     if text.is_ascii() {
@@ -131,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_are_short() {
+    fn sizes_and_durations_are_short() {
         assert_eq!([memory(512), memory(4096), memory(1536)], ["512 MiB", "4 GiB", "1.5 GiB"]);
         assert_eq!(
             [span(59_999), span(61_000), span(7_260_000), span(3_560_400_000)],
@@ -151,19 +150,19 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_folded_in_every_script() {
+    fn text_is_folded_in_every_script() {
         assert_eq!([folded("Web-01"), folded("ÄÖ Ω")], ["web-01", "äö ω"]);
     }
 
     #[test]
-    fn a_moment_is_told_as_in_rfc_3339() {
+    fn a_time_is_formatted_as_in_rfc_3339() {
         assert_eq!(utc(0), "1970-01-01T00:00:00Z");
         assert_eq!(utc(1_709_210_096_000), "2024-02-29T12:34:56Z");
         assert_eq!(utc(1_795_219_199_000), "2026-11-20T23:59:59Z");
     }
 
     #[test]
-    fn a_moment_is_read_as_it_is_written() {
+    fn a_time_is_parsed_as_formatted() {
         for moment in [0, 1_709_210_096_000, 1_795_219_199_000, 951_782_400_000] {
             assert_eq!(parse_utc(&utc(moment)), Some(moment));
         }

@@ -1,4 +1,4 @@
-//! Pieces about hosts that several pages show.
+//! Parts about hosts that several pages share.
 
 use leptos::{ev::SubmitEvent, prelude::*};
 use leptos_router::hooks::use_location;
@@ -6,8 +6,8 @@ use model::{Host, HostId, HostStats};
 
 use crate::{format, routes, store::Store};
 
-/// Asks for a new attempt to reach a host now; whether it helped is told by an
-/// event, or by the page that comes back.
+/// The button that reconnects to a host now. The result arrives as an event, or with the page that
+/// is loaded next.
 #[component]
 pub(crate) fn Reconnect(
     /// The host that is not connected.
@@ -37,7 +37,7 @@ fn submitted(event: &SubmitEvent, host: &HostId) {
     let _ = host;
 }
 
-/// How busy a host is, as rows of a list of facts; live.
+/// The load of a host as rows of a fact list; live.
 pub(crate) fn load(store: Store, host: &Host) -> AnyView {
     let load = store.loads.with(|loads| loads.iter().find(|load| load.host_id == host.id).cloned());
     let installed = host.info.as_ref().map_or(0, |info| info.memory_mb);
@@ -45,7 +45,7 @@ pub(crate) fn load(store: Store, host: &Host) -> AnyView {
         let meter = percent.map(|percent| view! { <progress class=class.to_owned() max="100" value=(percent.round() as u64).to_string() aria-label=label></progress> }.into_any());
         view! { <dt>{label}</dt><dd class="bar">{meter}<span class="num">{words}</span></dd> }.into_any()
     };
-    let not_told = || "not told".to_owned();
+    let not_told = || "Unavailable".to_owned();
     let cpu = load.as_ref().and_then(|load| load.cpu_usage_percent);
     let memory = load.as_ref().and_then(|load| Some((load.memory_used_mb?, load.memory_total_mb)));
     let part = memory.map(|(used, total)| used as f64 * 100.0 / total.max(1) as f64);
@@ -57,7 +57,7 @@ pub(crate) fn load(store: Store, host: &Host) -> AnyView {
     };
     let memory_words = match memory {
         Some((used, total)) => format!("{} of {}", format::memory(used), format::memory(total)),
-        None if installed > 0 => format!("{}, its use is not told", format::memory(installed)),
+        None if installed > 0 => format!("{}, usage unavailable", format::memory(installed)),
         None => not_told(),
     };
     let room = load.as_ref().and_then(fullest).map(|room| {
@@ -68,7 +68,7 @@ pub(crate) fn load(store: Store, host: &Host) -> AnyView {
     view! { {bar("CPU", "cpu", cpu, cpu_words)} {bar("Memory", "memory", part, memory_words)} {room} }.into_any()
 }
 
-/// The storage pool that has the least room for what it is.
+/// The storage pool with the highest usage.
 fn fullest(load: &HostStats) -> Option<&model::stats::Room> {
     load.storage.iter().max_by(|a, b| a.used_percent().total_cmp(&b.used_percent()))
 }

@@ -1,5 +1,4 @@
-//! The frame around every page: navigation, freshness, theme, notices, and the
-//! question before something is lost.
+//! The frame around every page: navigation, freshness, theme, notices and the confirmation dialog.
 
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -45,7 +44,7 @@ pub(crate) fn Frame(children: Children) -> impl IntoView {
     }
 }
 
-/// Ctrl+K goes to the search from anywhere.
+/// Ctrl+K focuses the search from anywhere.
 fn search_by_key() {
     #[cfg(feature = "hydrate")]
     {
@@ -70,7 +69,7 @@ fn Top() -> impl IntoView {
         <div class="top">
             <details class="fold">
                 <summary aria-label="Menu">{icon("menu")}</summary>
-                <nav aria-label="Folded">
+                <nav aria-label="Navigation">
                     <a href=routes::at(routes::OVERVIEW) rel="external">"Overview"</a>
                     <a href=routes::at(routes::VMS)>"Virtual machines"</a>
                     <a href=routes::at(routes::STORAGE) rel="external">"Storage"</a>
@@ -106,7 +105,7 @@ fn FreshnessMark() -> impl IntoView {
         Freshness::Live { polling } => store.hosts().with(|hosts| {
             let lost = hosts.iter().filter(|host| !host.connection.connected).count();
             match lost {
-                0 if polling => ("partly", "Live".to_owned(), Some(", by polling".to_owned())),
+                0 if polling => ("partly", "Live".to_owned(), Some(", polling".to_owned())),
                 0 => ("live", "Live".to_owned(), None),
                 all if all == hosts.len() => ("stale", "Stale".to_owned(), None),
                 some => ("partly", "Live".to_owned(), Some(format!(", {} stale", format::count(some, "host")))),
@@ -123,12 +122,11 @@ fn FreshnessMark() -> impl IntoView {
     }
 }
 
-/// The tasks under way and the last ones that ended, behind a ring that turns
-/// while there are any.
+/// The drawer of running and recent tasks; its icon spins while a task runs.
 #[component]
 fn TaskDrawer() -> impl IntoView {
     let store = use_store();
-    // What is closed is not drawn, however much happens.
+    // A closed drawer is not rendered, however many events arrive.
     let open = RwSignal::new(false);
     let toggled = move |event: leptos::ev::Event| {
         open.set(event_target::<leptos::web_sys::Element>(&event).has_attribute("open"));
@@ -151,7 +149,7 @@ fn TaskDrawer() -> impl IntoView {
 fn drawer(store: Store) -> AnyView {
     let tasks = store.tasks.get();
     if tasks.is_empty() {
-        return view! { <p class="muted">"Nothing is under way."</p> }.into_any();
+        return view! { <p class="muted">"No recent tasks."</p> }.into_any();
     }
     view! { <ul class="log">{tasks.iter().rev().take(12).map(|task| task_line(store, task)).collect_view()}</ul> }
         .into_any()
@@ -170,7 +168,7 @@ fn ThemeSwitch() -> impl IntoView {
     }
 }
 
-/// Changes the theme at once and remembers it for the server's next rendering.
+/// Changes the theme at once and stores it in a cookie for the server.
 fn switch_theme(event: &leptos::ev::SubmitEvent) {
     event.prevent_default();
     #[cfg(feature = "hydrate")]
@@ -213,7 +211,7 @@ fn Navigation() -> impl IntoView {
             <a href=routes::at(routes::NETWORKS) rel="external" aria-current=current(routes::NETWORKS)>{icon("networks")}"Networks"</a>
             <a href=routes::at(routes::HOSTS) aria-current=current(routes::HOSTS)>{icon("hosts")}"Hosts" <b>{move || store.hosts().with(Vec::len).to_string()}</b></a>
             <a href=routes::at(routes::TASKS) rel="external" aria-current=current(routes::TASKS)>{icon("check")}"Tasks" <b>{move || running(store)}</b></a>
-            <a href=routes::at(routes::HISTORY) rel="external" aria-current=current(routes::HISTORY)>{icon("history")}"History" <b title="errors since this page was opened">{move || match store.errors.get() { 0 => String::new(), count => count.to_string() }}</b></a>
+            <a href=routes::at(routes::HISTORY) rel="external" aria-current=current(routes::HISTORY)>{icon("history")}"History" <b title="Errors since this page was opened">{move || match store.errors.get() { 0 => String::new(), count => count.to_string() }}</b></a>
             {store.may(Permission::ReadAudit).is_ok().then(|| view! { <a href=routes::at(routes::AUDIT) rel="external" aria-current=current(routes::AUDIT)>{icon("audit")}"Audit"</a> }.into_any())}
             <h2>"Hosts"</h2>
             {move || store.hosts().get().into_iter().map(|host| {
@@ -234,13 +232,13 @@ fn Navigation() -> impl IntoView {
     }
 }
 
-/// How many tasks are under way, as a text.
+/// The number of running tasks; empty for none.
 fn running(store: Store) -> String {
     let count = store.tasks.with(|tasks| tasks.iter().filter(|task| task.outcome.is_none()).count());
     if count == 0 { String::new() } else { count.to_string() }
 }
 
-/// The reason a form without JavaScript was refused. The form itself keeps the values entered.
+/// Why a form without JavaScript was refused. The form itself keeps the values entered.
 fn refused() -> AnyView {
     #[cfg(feature = "ssr")]
     if let Some(refused) = use_context::<std::sync::Arc<crate::backend::Refused>>() {
@@ -251,7 +249,7 @@ fn refused() -> AnyView {
     ().into_any()
 }
 
-/// What people must know before they trust the page.
+/// Warnings at the top of every page: snapshot, demo, lost connections, disabled commands.
 #[component]
 fn Banner() -> impl IntoView {
     let store = use_store();
@@ -259,12 +257,12 @@ fn Banner() -> impl IntoView {
         <p class="banner snapshot">
             <span>"This page is a snapshot taken at "
             <time datetime=format::utc(store.minute.get_untracked())>{format::utc(store.minute.get_untracked()).replace('T', " ").replace('Z', " UTC")}</time>
-            ". Load it again to see what is true now."</span>
+            ". Reload it for current data."</span>
         </p>
         {refused()}
         {move || demo_banner(store)}
         {move || store.trouble.get().map(|fault| view! { <p class="banner warn" role="alert"><span><b>"Commands are refused. "</b>{fault.sentence()}</span></p> }.into_any()).into_any()}
-        {move || store.outdated.get().then(|| view! { <p class="banner warn"><span>"Belvedere was replaced by another version while this page was open."</span><button class="btn small" on:click=|_| { window().location().reload().ok(); }>"Load again"</button></p> }.into_any()).into_any()}
+        {move || store.outdated.get().then(|| view! { <p class="banner warn"><span>"The server now runs a different version of Belvedere than this page."</span><button class="btn small" on:click=|_| { window().location().reload().ok(); }>"Reload page"</button></p> }.into_any()).into_any()}
         {move || lost_banner(store)}
         {move || store.hosts().get().into_iter().filter(|host| !host.connection.connected).map(|host| host_banner(store, host)).collect_view().into_any()}
     }
@@ -276,7 +274,7 @@ fn demo_banner(store: Store) -> AnyView {
         return ().into_any();
     }
     view! {
-        <p class="banner demo"><span><b>"Demonstration."</b>" The host demo is libvirt's own test driver: nothing in it is real, and everything is gone when Belvedere stops."</span></p>
+        <p class="banner demo"><span><b>"Demo."</b>" The host demo uses libvirt's test driver. Its machines are not real, and all changes are lost when Belvedere stops."</span></p>
     }
     .into_any()
 }
@@ -287,12 +285,12 @@ fn lost_banner(store: Store) -> AnyView {
     let (what, label) = if signed_out {
         ("You are signed out.", "Sign in again")
     } else {
-        ("The connection to Belvedere is lost.", "Reconnect now")
+        ("Connection to Belvedere lost.", "Reconnect now")
     };
     let act = move |_| if signed_out { window().location().reload().unwrap_or_default() } else { reconnect_stream() };
     view! {
         <p class="banner warn">
-            <span><b>{what}</b>" What you see is as of " {ago} " ago."</span>
+            <span><b>{what}</b>" The data shown is " {ago} " old."</span>
             <button class="btn small" on:click=act>{label}</button>
         </p>
     }
@@ -310,15 +308,15 @@ fn host_banner(store: Store, host: model::Host) -> AnyView {
     let ago = live_text(move || format::span(store.second.get().saturating_sub(since)));
     let retry = link.retry_at.map(|at| {
         live_text(move || match at.saturating_sub(store.second.get()).div_ceil(1000) {
-            0 => "trying again now".to_owned(),
-            seconds => format!("trying again in {seconds} s"),
+            0 => "retrying now".to_owned(),
+            seconds => format!("retrying in {seconds} s"),
         })
     });
     let never = host.info.is_none();
     view! {
         <div class="banner warn">
             <span>
-                <b>{id.to_string()} {if never { " is not connected" } else { " is lost" }} " for " {ago}</b> ", " {retry} ". "
+                <b>{id.to_string()} {if never { ": not connected" } else { ": connection lost" }} " for " {ago}</b> ", " {retry} ". "
                 {link.error.unwrap_or_default()}
             </span>
             <Reconnect host=id/>
@@ -327,7 +325,7 @@ fn host_banner(store: Store, host: model::Host) -> AnyView {
     .into_any()
 }
 
-/// What became of what a person did here.
+/// The notices about actions of this tab.
 #[component]
 fn Notices() -> impl IntoView {
     let (store, acts) = (use_store(), expect_context::<Acts>());
@@ -378,7 +376,7 @@ fn notice_view(store: Store, acts: Acts, notice: Notice) -> AnyView {
     .into_any()
 }
 
-/// The question before something is lost.
+/// The confirmation dialog.
 #[component]
 fn Confirmation() -> impl IntoView {
     let (store, acts) = (use_store(), expect_context::<Acts>());
@@ -438,20 +436,20 @@ fn doomed(store: Store, question: &Question) -> Vec<AnyView> {
     }).chain(more).collect_view()
 }
 
-/// A page that does not exist.
+/// The page for an unknown address.
 #[component]
 pub(crate) fn NotFound() -> impl IntoView {
     answer_not_found();
     view! {
         <Title text="Not found"/>
         <div class="empty">
-            <h1>"There is no such page"</h1>
-            <p>"The address may be old. "<a href=routes::at(routes::VMS)>"See all virtual machines"</a>"."</p>
+            <h1>"Page not found"</h1>
+            <p>"The address may be outdated. "<a href=routes::at(routes::VMS)>"See all virtual machines"</a>"."</p>
         </div>
     }
 }
 
-/// The status of a page that shows something that does not exist.
+/// Sets the HTTP status to 404.
 pub(crate) fn answer_not_found() {
     #[cfg(feature = "ssr")]
     if let Some(answer) = use_context::<crate::backend::PageStatus>() {

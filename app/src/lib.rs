@@ -1,8 +1,8 @@
 //! The user interface and its contract with the server.
 //!
-//! The same components render on the server and hydrate in the browser. Data
-//! flows one way: the server's events change the `store`, pages read it, and
-//! what a person wants leaves through `act`. Read the modules in the order below.
+//! The same components render on the server and hydrate in the browser. Data flows one way: events
+//! from the server change the `store`, pages read it, and user actions leave through `act`. Read
+//! the modules in the order below.
 
 #![allow(unreachable_pub, reason = "the component macro makes its functions public")]
 #![cfg_attr(not(feature = "hydrate"), allow(dead_code, reason = "the browser's half is compiled on the server, too"))]
@@ -88,9 +88,9 @@ pub fn shell() -> impl IntoView {
     let AssetNames { script, module, style, folder } = use_context().unwrap_or_default();
     let theme = use_context::<Theme>().unwrap_or_default();
     let start = script.as_ref().zip(module.as_ref()).map(|(script, module)| {
-        // The class is set before the body is there, so nothing flashes. Script
-        // and module are fetched while the page is still read, which a module's own
-        // tag would only begin to do at its end, and not at all without JavaScript.
+        // The class is set before the body exists, so nothing flashes. Script and module are
+        // fetched while the page is still being parsed; a module script would start at its end
+        // only. Without JavaScript they are not fetched at all.
         let source = format!(
             "{}{}{}const module = WebAssembly.compileStreaming(fetch({module:?}));\
              const read = new Promise((done) => addEventListener(\"DOMContentLoaded\", done));\
@@ -125,12 +125,12 @@ pub fn shell() -> impl IntoView {
     }
 }
 
-/// Takes over the page that the server has drawn, once all that it shows is there.
+/// Hydrates the page that the server rendered, once all its parts are loaded.
 #[cfg(feature = "hydrate")]
 pub fn hydrate() {
     wasm_bindgen_futures::spawn_local(async {
         router::ready().await;
-        // Who went back meanwhile is at another address than the one that was drawn.
+        // After Back the browser may be at another address than the rendered one.
         if drawn_at().is_none_or(|drawn| drawn == here()) {
             leptos::mount::hydrate_body(App);
         } else {
@@ -139,7 +139,7 @@ pub fn hydrate() {
     });
 }
 
-/// The path and query of the page when it was read, as `shell.js` has kept them.
+/// Path and query of the page when it was loaded, as stored by `shell.js`.
 #[cfg(feature = "hydrate")]
 fn drawn_at() -> Option<String> {
     document().document_element()?.get_attribute("data-drawn")

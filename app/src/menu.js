@@ -1,5 +1,5 @@
-// A menu lies above everything and within the window, so that no table cuts it off. Escape, a
-// click elsewhere, another menu and its own action close it.
+// Menus open above everything and within the window, so that no table clips them. Escape, a click
+// elsewhere, another menu and a menu's own action close them.
 const menus = () => [...document.querySelectorAll("details.menu[open]")];
 const place = (menu) => {
   const sheet = menu.querySelector(":scope > :not(summary)");
@@ -29,7 +29,7 @@ document.addEventListener("toggle", (event) => {
     sheet.showPopover();
     place(menu);
   } else {
-    // As the server has drawn it, so that the page finds no difference.
+    // Restore the server's markup, so that hydration finds no difference.
     if (sheet.matches(":popover-open")) sheet.hidePopover();
     sheet.removeAttribute("popover");
     sheet.removeAttribute("style");
@@ -50,7 +50,7 @@ const acted = (event) => {
   const button = event.type === "submit" ? event.submitter : event.target.closest?.("a, button");
   const menu = button?.closest("details.menu[open]");
   const stays = !menu || menu.matches(".drawer") || button.ariaDisabled === "true";
-  // A form with fields closes its menu once what it asks for is taken.
+  // A form with fields closes its menu when its command is accepted.
   const fields = button?.form?.querySelector("input:not([type=hidden]), textarea, select");
   if (stays || (fields && menu.contains(button.form)) || (event.type === "click" && button.form)) return;
   close(menu, menu.contains(document.activeElement));

@@ -1,8 +1,7 @@
-//! What was done and what happened, as the server draws it from the journal.
+//! Tasks, audit, history and replay, rendered by the server from the journal.
 //!
-//! The past does not change, so these parts are drawn once, on the server, and
-//! the browser leaves them as they came: they cost it neither code nor data. What
-//! has been added since is offered as a link.
+//! The past does not change, so these parts are rendered once, on the server. The browser needs
+//! neither code nor data for them. Newer entries are offered as a link.
 
 #[cfg(feature = "ssr")]
 mod drawn;
@@ -19,8 +18,7 @@ use leptos::prelude::*;
 pub(crate) use self::drawn::{load, time};
 use crate::ui::served::served;
 
-/// Ranges of time that charts offer: the name in the address, the label, the length in
-/// milliseconds.
+/// Time ranges of charts: name in the query, label, length in milliseconds.
 pub const RANGES: [(&str, &str, u64); 5] = [
     ("5m", "5 min", 300_000),
     ("1h", "1 h", 3_600_000),
@@ -29,28 +27,28 @@ pub const RANGES: [(&str, &str, u64); 5] = [
     ("1y", "1 y", 31_536_000_000),
 ];
 
-/// A part of a page that is drawn from the journal.
+/// A part of a page that is rendered from the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// Tasks that have ended.
+    /// Completed tasks.
     Tasks,
-    /// One task with its log and its parts.
+    /// One task with its log and parts.
     Task,
-    /// Who did what.
+    /// Audit records.
     Audit,
-    /// What happened.
+    /// Events.
     History,
-    /// The last events, for the overview.
+    /// The latest events, for the overview.
     Recent,
-    /// What went wrong.
+    /// Errors.
     Errors,
-    /// What happened, step by step.
+    /// The replay of events.
     Replay,
-    /// What was done with one machine and happened to it.
+    /// Commands and events of one machine.
     Machine,
 }
 
-/// The part of the past that the address of the page asks for.
+/// The part of the journal that the page's query selects.
 pub(crate) fn past(part: Part) -> AnyView {
     #[cfg(feature = "ssr")]
     return served(drawn::draw(part));
@@ -61,12 +59,12 @@ pub(crate) fn past(part: Part) -> AnyView {
     }
 }
 
-/// The way to what was added since the page was drawn.
+/// The link to entries newer than the page; nothing if there are none.
 pub(crate) fn newer(count: usize, one: &str, many: &str, href: String) -> AnyView {
     let words = match count {
         0 => return ().into_any(),
-        1 => format!("1 {one} since this was drawn."),
-        _ => format!("{count} {many} since this was drawn."),
+        1 => format!("1 {one} since this page was loaded."),
+        _ => format!("{count} {many} since this page was loaded."),
     };
     view! { <p class="banner">{words} <a class="btn small" href=href rel="external">"Show"</a></p> }.into_any()
 }

@@ -1,5 +1,5 @@
-//! Pages without the frame: for those of whom nothing is known yet, and for what is shown
-//! once. They tell nothing of any host, run no script, and are drawn by the server only.
+//! Pages without the frame: sign-in pages, and secrets that are shown only once. They contain no
+//! host data, run no script, and are rendered by the server only.
 
 use leptos::prelude::*;
 
@@ -9,79 +9,79 @@ use crate::{
     ui::icons::icon,
 };
 
-/// Which page.
+/// The page.
 #[derive(Clone, Debug)]
 pub enum Page {
-    /// Name and password.
+    /// Sign-in with name and password.
     LogIn {
-        /// Where to go afterwards.
+        /// Address to continue at.
         next: String,
-        /// The name that was given before.
+        /// The name entered before.
         name: String,
-        /// Why that did not work.
+        /// Why the last attempt failed.
         why: Option<String>,
-        /// Who else can log people in.
+        /// Name of the OpenID provider, if there is one.
         provider: Option<String>,
     },
-    /// The code after the password.
+    /// The second factor, after the password.
     Code {
-        /// Where to go afterwards.
+        /// Address to continue at.
         next: String,
-        /// The secret that says whose password was given.
+        /// The secret that identifies the pending sign-in.
         between: String,
-        /// Why that did not work.
+        /// Why the last attempt failed.
         why: Option<String>,
     },
-    /// One button that uses a link up.
+    /// The button that uses a sign-in link.
     ByLink {
-        /// Whom it logs in.
+        /// Account name.
         name: String,
     },
     /// Name and password of the first account.
     SetUp {
-        /// The name that was given before.
+        /// The name entered before.
         name: String,
-        /// Why that did not work.
+        /// Why the last attempt failed.
         why: Option<String>,
     },
-    /// A picture for an app that makes codes, and a field for the first one.
+    /// QR code for an authenticator app, and a field for the first code.
     Factor {
-        /// The picture: the length of its side, and a path.
+        /// The QR code: side length and SVG path.
         picture: (i32, String),
-        /// What the picture says, to type.
+        /// The key in the QR code, as text.
         letters: String,
-        /// Why that did not work.
+        /// Why the last attempt failed.
         why: Option<String>,
     },
-    /// Something that is shown only now.
+    /// Secrets that are shown only once.
     Secret {
-        /// What it is.
+        /// Title.
         title: String,
-        /// What to do with it.
+        /// What to do with them.
         text: String,
-        /// What to keep, a line each.
+        /// The secrets, one per line.
         lines: Vec<String>,
-        /// Where to go then.
+        /// Path to continue at.
         back: &'static str,
     },
-    /// A question before something is lost.
+    /// A confirmation.
     Sure {
         /// The question.
         question: String,
-        /// What is lost.
+        /// The consequence.
         text: String,
-        /// Where the answer goes, with which fields.
+        /// Path and hidden fields of the form.
         form: (&'static str, Vec<(&'static str, String)>),
-        /// What the button says.
+        /// Label of the button.
         button: String,
-        /// Where to go instead.
+        /// Path to cancel to.
         back: &'static str,
     },
-    /// A sentence that says what is not possible.
+    /// An error message.
     Refused {
-        /// The sentence.
+        /// The message.
         why: String,
-        /// Where to go then.
+        /// Path to continue at.
         back: &'static str,
     },
 }
@@ -89,9 +89,9 @@ pub enum Page {
 /// The whole document.
 pub fn html(names: &AssetNames, theme: Theme, page: Page) -> String {
     let (title, content) = match page {
-        Page::LogIn { next, name, why, provider } => ("Log in".to_owned(), log_in(next, name, why, provider)),
-        Page::Code { next, between, why } => ("Log in".to_owned(), code(next, between, why)),
-        Page::ByLink { name } => ("Log in".to_owned(), by_link(name)),
+        Page::LogIn { next, name, why, provider } => ("Sign in".to_owned(), log_in(next, name, why, provider)),
+        Page::Code { next, between, why } => ("Sign in".to_owned(), code(next, between, why)),
+        Page::ByLink { name } => ("Sign in".to_owned(), by_link(name)),
         Page::SetUp { name, why } => ("Welcome".to_owned(), set_up(name, why)),
         Page::Factor { picture, letters, why } => ("Second factor".to_owned(), factor(picture, letters, why)),
         Page::Secret { title, text, lines, back } => (title.clone(), secret(title, text, lines, back)),
@@ -128,16 +128,16 @@ pub fn html(names: &AssetNames, theme: Theme, page: Page) -> String {
 fn log_in(next: String, name: String, why: Option<String>, provider: Option<String>) -> AnyView {
     let other = provider.map(|provider| {
         let href = format!("{}?next={}", routes::at(routes::LOG_IN_BY_PROVIDER), routes::escape(&next));
-        view! { <a class="btn" href=href>"Log in with " {provider}</a> }.into_any()
+        view! { <a class="btn" href=href>"Sign in with " {provider}</a> }.into_any()
     });
     view! {
         <form class="card" method="post" action=routes::at(routes::LOG_IN)>
-            <h1>"Log in"</h1>
+            <h1>"Sign in"</h1>
             {wrong(why)}
             <input type="hidden" name="next" value=next/>
             <label>"Name" <input name="name" value=name autocomplete="username" autocapitalize="none" spellcheck="false" required autofocus/></label>
             <label>"Password" <input name="password" type="password" autocomplete="current-password" required/></label>
-            <button class="btn primary">"Log in"</button>
+            <button class="btn primary">"Sign in"</button>
             {other}
         </form>
     }
@@ -147,15 +147,15 @@ fn log_in(next: String, name: String, why: Option<String>, provider: Option<Stri
 fn by_link(name: String) -> AnyView {
     view! {
         <form class="card" method="post">
-            <h1>"Log in"</h1>
-            <p>"This link logs this browser in once."</p>
-            <button class="btn primary">"Log in as " {name}</button>
+            <h1>"Sign in"</h1>
+            <p>"This link signs in this browser and works only once."</p>
+            <button class="btn primary">"Sign in as " {name}</button>
         </form>
     }
     .into_any()
 }
 
-/// Why something did not work.
+/// The reason for a failed attempt.
 fn wrong(why: Option<String>) -> AnyView {
     why.map(|why| view! { <p class="banner warn" role="alert">{why}</p> }).into_any()
 }
@@ -167,8 +167,8 @@ fn code(next: String, between: String, why: Option<String>) -> AnyView {
             {wrong(why)}
             <input type="hidden" name="next" value=next/>
             <input type="hidden" name="between" value=between/>
-            <label>"Code of your app, or a recovery code" <input name="code" autocomplete="one-time-code" autocapitalize="none" spellcheck="false" required autofocus/></label>
-            <button class="btn primary">"Log in"</button>
+            <label>"Authenticator code or recovery code" <input name="code" autocomplete="one-time-code" autocapitalize="none" spellcheck="false" required autofocus/></label>
+            <button class="btn primary">"Sign in"</button>
         </form>
     }
     .into_any()
@@ -178,12 +178,12 @@ fn set_up(name: String, why: Option<String>) -> AnyView {
     view! {
         <form class="card" method="post">
             <h1>"Welcome"</h1>
-            <p>"This browser is signed in until the server is stopped. With an account you sign in from anywhere, by name and password: the first one is an admin's, and this link ends with it."</p>
+            <p>"This browser is signed in until the server stops. Create an account to sign in from anywhere with a name and password. The first account is an admin. Creating it disables this link."</p>
             {wrong(why)}
             <label>"Name" <input name="name" value=name autocomplete="username" autocapitalize="none" spellcheck="false" maxlength="64" required autofocus/></label>
             <label>"Password" <input name="password" type="password" autocomplete="new-password" minlength="12" maxlength="256" required aria-describedby="rule"/></label>
             <small class="muted" id="rule">"At least 12 characters."</small>
-            <button class="btn primary">"Make the account"</button>
+            <button class="btn primary">"Create account"</button>
             <a class="btn" href=routes::at(routes::OVERVIEW)>"Continue without an account"</a>
         </form>
     }
@@ -196,11 +196,11 @@ fn factor((side, path): (i32, String), letters: String, why: Option<String>) -> 
     view! {
         <form class="card" method="post" action=routes::at(routes::MANAGE_FACTOR)>
             <h1>"Second factor"</h1>
-            <p>"Scan this with an app that makes codes, or type the letters into it. Then give its code."</p>
-            <svg class="qr" viewBox=frame role="img" aria-label="Picture for the app"><path d=path/></svg>
+            <p>"Scan the QR code with an authenticator app, or type the key into it. Then enter the code that the app shows."</p>
+            <svg class="qr" viewBox=frame role="img" aria-label="QR code"><path d=path/></svg>
             <code class="break">{grouped.join(" ")}</code>
             {wrong(why)}
-            <label>"Code" <input name="code" autocomplete="one-time-code" inputmode="numeric" maxlength="7" required autofocus/></label>
+            <label>"Authenticator code" <input name="code" autocomplete="one-time-code" inputmode="numeric" maxlength="7" required autofocus/></label>
             <button class="btn primary" name="do" value="confirm">"Turn on"</button>
             <a class="btn" href=routes::at(routes::ACCOUNT)>"Cancel"</a>
         </form>
@@ -252,7 +252,7 @@ fn refused(why: String, back: &'static str) -> AnyView {
     .into_any()
 }
 
-/// A document that asks for an address of ours once more, by itself.
+/// A document that redirects to an address of this server.
 pub fn again(address: &str) -> String {
     let address =
         Owner::new().with(|| view! { <meta http-equiv="refresh" content=format!("0; url={address}")/> }.to_html());
@@ -264,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_somebody_typed_stays_text() {
+    fn user_input_stays_text() {
         let bad = "\"><script>alert(1)</script>";
         let (text, why) = (|| bad.to_owned(), Some(bad.to_owned()));
         let pages = [

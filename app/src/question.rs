@@ -1,5 +1,5 @@
-//! A question about the machine of a page, as an answer that stays on the page: the server reads it
-//! beforehand, the browser reads it again when the machine has changed.
+//! The answer to a query about the machine of a page. The server reads it before rendering, the
+//! browser reads it again when the machine has changed.
 
 use std::sync::Arc;
 
@@ -14,20 +14,20 @@ use crate::store::shown::Shown;
 #[cfg(feature = "hydrate")]
 use crate::{act::no_answer, api, routes};
 
-/// An answer as it is known; none before the first one.
+/// The current answer; `None` before the first one.
 pub(crate) type Known<Q> = RwSignal<Option<Read<Q>>>;
 
-/// What a question ended with.
+/// The result of a query.
 type Read<Q> = Result<<Q as Query>::Answer, Fault>;
 
-/// Reads the answer for the page that is rendered.
+/// Reads the answer for the page to render.
 #[cfg(feature = "ssr")]
 pub(crate) async fn load<Q: Listed>(id: &DomainRef, question: Q, backend: &dyn Backend) -> Loaded {
     let on = ObjectRef::new(ObjectKind::Domain, id);
     Loaded::of::<Read<Q>>(ask(backend, &on, question).await)
 }
 
-/// The answer to a question without fields.
+/// The answer to a query without parameters.
 pub(crate) fn answer<Q: Query>(id: DomainRef, domain: Shown<Arc<Domain>>) -> Known<Q> {
     let beforehand = || {
         #[cfg(feature = "ssr")]
@@ -40,8 +40,7 @@ pub(crate) fn answer<Q: Query>(id: DomainRef, domain: Shown<Arc<Domain>>) -> Kno
     known
 }
 
-/// Reads it when there is none yet, and again after the machine has changed, which may have changed
-/// it.
+/// Reads the answer if there is none yet, and again when the machine has changed.
 #[cfg(feature = "hydrate")]
 fn follow<Q: Query>(id: DomainRef, domain: Shown<Arc<Domain>>, known: Known<Q>) {
     let patience = crate::store::refresh::Patience { quiet: 100.0, most: 1_000.0 };
@@ -50,7 +49,7 @@ fn follow<Q: Query>(id: DomainRef, domain: Shown<Arc<Domain>>, known: Known<Q>) 
         let address = address.clone();
         async move {
             let read = read::<Q>(&address).await;
-            // A refusal is an answer, too; and nobody wants one after the page is gone.
+            // A refusal is an answer, too. After the page is left the answer is dropped.
             known.try_get_untracked().map(|_| {
                 known.set(Some(read));
                 true
@@ -69,7 +68,7 @@ fn follow<Q: Query>(id: DomainRef, domain: Shown<Arc<Domain>>, known: Known<Q>) 
 #[cfg(not(feature = "hydrate"))]
 fn follow<Q: Query>(_: DomainRef, _: Shown<Arc<Domain>>, _: Known<Q>) {}
 
-/// Asks the server.
+/// Sends the query to the server.
 #[cfg(feature = "hydrate")]
 async fn read<Q: Query>(address: &str) -> Read<Q> {
     let response = gloo_net::http::Request::get(address).send().await.map_err(|_| no_answer())?;

@@ -1,7 +1,7 @@
-//! Which view shows which page, and what each page reads beforehand.
+//! Maps pages to views and to the data they load.
 //!
-//! The browser fetches pages when it first needs them, in two parts: those of one machine, and the
-//! others. The list of machines is not among them: it comes at once. The server has all of them.
+//! The browser fetches pages on demand in two parts: those of one machine, and the others. The list
+//! of machines is part of the main module. The server has all of them.
 
 #![allow(unsafe_code, reason = "the macro that splits the module declares what it imports from the parts")]
 
@@ -43,9 +43,10 @@ use crate::{
     pages,
 };
 
-/// The page at the address, and the one that comes after it.
+/// The current page, and the next one after navigation.
 ///
-/// The library's router follows links and keeps the history; which page an address is, `Page` says.
+/// The router of the library follows links and keeps the history; `Page` decides which page an
+/// address is.
 #[component]
 pub(crate) fn CurrentPage() -> impl IntoView {
     let here = use_url();
@@ -57,7 +58,7 @@ pub(crate) fn CurrentPage() -> impl IntoView {
     }
 }
 
-/// Shows the page at an address once it has come.
+/// Shows the page at an address once its part is loaded.
 #[component]
 fn Pages(here: ReadSignal<Url>) -> impl IntoView {
     let wanted = move || here.with(|url| Page::parse(url.path()));
@@ -69,7 +70,7 @@ fn Pages(here: ReadSignal<Url>) -> impl IntoView {
             return;
         }
         leptos::task::spawn_local(async move {
-            // What does not come is said where it would stand.
+            // A part that fails to load is reported in place of the page.
             fetch(page.as_ref()).await;
             if here.try_get_untracked().as_ref() != Some(&at) {
                 return;
@@ -89,7 +90,8 @@ fn Pages(here: ReadSignal<Url>) -> impl IntoView {
     });
     let framed = Memo::new(move |_| frame(shown.get().as_ref()));
     live(move || {
-        // What a page asks of its address is its own: one that is left does not follow the next.
+        // Each page has its own copy of the address, so that a page being left does not react to
+        // the next one.
         let own = ArcRwSignal::new(here.get_untracked());
         url.set_value(own.clone());
         provide_context(own);
@@ -105,7 +107,7 @@ fn frame(page: Option<&Page>) -> Option<Page> {
     }
 }
 
-/// The view of a page whose part of the program is there.
+/// The view of a page whose part is loaded.
 fn view_of(page: Option<Page>, tab: Memo<Tab>) -> AnyView {
     let part = match page {
         None => return view! { <NotFound/> }.into_any(),
@@ -136,14 +138,14 @@ fn other(page: Page) -> Result<AnyView, SplitLoaderError> {
         Page::Confirm => view! { <ConfirmPage/> }.into_any(),
         Page::Account | Page::Users | Page::Tokens | Page::Sessions => view! { <AccountPage page/> }.into_any(),
         Page::About => view! { <AboutPage/> }.into_any(),
-        // They are in the other parts.
+        // These are in the other parts.
         Page::Vms | Page::Vm(..) => view! { <NotFound/> }.into_any(),
     })
 }
 
 #[cfg(feature = "ssr")]
 impl Page {
-    /// Reads what the page shows and takes time to read; `query` is that of its address.
+    /// Reads the data of the page; `query` is its query string.
     pub async fn load(&self, query: &str, backend: &dyn Backend, visit: &Visit) -> Loaded {
         let past = async |wish| crate::past::load(backend, &wish, query).await;
         let accounts = async |wish| crate::account::load(backend, wish, visit).await;
@@ -171,25 +173,25 @@ impl Page {
     }
 }
 
-/// What stands there instead when it did not come.
+/// Shown when a part failed to load.
 fn missing() -> AnyView {
     let here = use_location();
     let again = move || format!("{}{}", here.pathname.get(), here.search.with(|words| question(words)));
     view! {
         <Empty title="This page failed to load">
-            "The server may be away, or have been replaced by a newer one. "
-            <a href=again rel="external">"Load the page again"</a>
+            "The server may be unreachable or may have been updated. "
+            <a href=again rel="external">"Reload the page"</a>
         </Empty>
     }
     .into_any()
 }
 
-/// The part of an address that asks for something.
+/// The query string with its question mark; empty without one.
 fn question(words: &str) -> String {
     if words.is_empty() { String::new() } else { format!("?{words}") }
 }
 
-/// Fetches the part of the program that a page is in; whether it is there now.
+/// Fetches the part of the program that contains a page; returns whether it is loaded.
 async fn fetch(page: Option<&Page>) -> bool {
     match page {
         None | Some(Page::Vms) => true,
@@ -198,19 +200,19 @@ async fn fetch(page: Option<&Page>) -> bool {
     }
 }
 
-/// Fetches what the page needs that the server has drawn: it is taken over in one go, before
-/// anything that happens can change what it is compared with.
+/// Fetches the part of the current page, so that hydration runs in one go, before an event can
+/// change the data that the rendered page is compared with.
 ///
 /// # Panics
-/// When it does not come; the page's own script then says that it stopped.
+/// When the part fails to load; the page's own script then reports that the page has stopped.
 #[cfg(feature = "hydrate")]
 pub(crate) async fn ready() {
     let path = window().location().pathname().unwrap_or_default();
-    assert!(fetch(Page::parse(&path).as_ref()).await, "a part of the program did not come");
+    assert!(fetch(Page::parse(&path).as_ref()).await, "a part of the program failed to load");
 }
 
-/// Fetches the rest some moments after the page is live, so that pages are there at once when
-/// they are wanted, also while the server is away.
+/// Fetches the other parts shortly after the page is live, so that pages open at once, even while
+/// the server is unreachable.
 pub(crate) fn fetch_rest() {
     #[cfg(feature = "hydrate")]
     {
@@ -220,7 +222,7 @@ pub(crate) fn fetch_rest() {
             if asked == Some(true) || !live() {
                 return asked == Some(true);
             }
-            // What does not come now is asked for again by whoever wants it.
+            // A part that fails to load here is fetched again on demand.
             let fetch = || leptos::task::spawn_local(async { drop((fetch_machine().await, fetch_other().await)) });
             set_timeout(fetch, std::time::Duration::from_secs(2));
             true

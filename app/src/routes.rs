@@ -1,8 +1,8 @@
-//! The only place where an address is spelled.
-//! Pages are in `page`; here are the rest, and what all addresses share.
+//! The only place where addresses are spelled. Pages are in `page`; everything else and shared
+//! helpers are here.
 //!
-//! The constants are paths within Belvedere. Browsers find them with `at`, which puts the
-//! path in front below which a proxy shows it; the functions that make addresses do that.
+//! The constants are paths within Belvedere. `at` adds the base path of a reverse proxy; functions
+//! that return addresses have added it.
 
 mod page;
 
@@ -14,14 +14,14 @@ pub use self::page::{Page, Tab};
 
 static BASE: OnceLock<String> = OnceLock::new();
 
-/// Says below which path browsers find this process. It is said once, before anything is
-/// drawn; the browser reads it from the page.
+/// Sets the base path. Called once, before anything is rendered; the browser reads it from the
+/// page.
 #[cfg(feature = "ssr")]
 pub fn set_base(path: &str) {
     BASE.set(path.to_owned()).ok();
 }
 
-/// The path below which a proxy shows the server, such as `/belvedere`; empty at the root.
+/// The base path below a reverse proxy, such as `/belvedere`; empty at the root.
 pub fn base() -> &'static str {
     #[cfg(feature = "hydrate")]
     return BASE.get_or_init(browser_base);
@@ -29,7 +29,7 @@ pub fn base() -> &'static str {
     BASE.get().map_or("", String::as_str)
 }
 
-/// What the page says of it, or, in the worker that pages share, its own address.
+/// The base path from the page, or, in the shared worker, from its own address.
 #[cfg(feature = "hydrate")]
 fn browser_base() -> String {
     use wasm_bindgen::JsCast;
@@ -41,18 +41,18 @@ fn browser_base() -> String {
     address.strip_suffix(WORKER).unwrap_or_default().to_owned()
 }
 
-/// Where browsers find a path of this server.
+/// The address of a path of this server.
 pub fn at(path: &str) -> String {
     format!("{}{path}", base())
 }
 
-/// The path within this server that browsers find at an address.
+/// The path within this server for an address.
 pub fn inner(address: &str) -> &str {
     within(base(), address)
 }
 
-/// What of an address lies below a base; all of it when it does not begin so, as a proxy
-/// may take the base away.
+/// An address without the base; unchanged if it does not start with it, since a proxy may strip the
+/// base.
 pub fn within<'a>(base: &str, address: &'a str) -> &'a str {
     match address.strip_prefix(base) {
         Some("") => OVERVIEW,
@@ -61,7 +61,7 @@ pub fn within<'a>(base: &str, address: &'a str) -> &'a str {
     }
 }
 
-/// Whether a path of Belvedere begins with this segment.
+/// Whether a path of Belvedere starts with this segment.
 #[cfg(feature = "ssr")]
 pub fn is_own(segment: &str) -> bool {
     const OTHERS: [&str; 5] = ["api", "events", "manage", "pkg", "setup"];
@@ -69,9 +69,9 @@ pub fn is_own(segment: &str) -> bool {
     OTHERS.contains(&segment) || more.iter().any(|path| path[1..] == *segment) || page::is_first_segment(segment)
 }
 
-/// The header of what an open page reads by itself: it keeps no session alive.
+/// Header of automatic requests by an open page; they do not keep a session alive.
 pub const REFRESH_HEADER: &str = "x-belvedere-refresh";
-/// Everything at a glance.
+/// The overview.
 pub const OVERVIEW: &str = "/";
 /// All virtual machines.
 pub const VMS: &str = "/vms";
@@ -85,67 +85,67 @@ pub const NEW_POOL: &str = "/storage/new";
 pub const NETWORKS: &str = "/networks";
 /// The form for a new network.
 pub const NEW_NETWORK: &str = "/networks/new";
-/// What was done and is being done.
+/// All tasks.
 pub const TASKS: &str = "/tasks";
-/// Who did what.
+/// Audit records.
 pub const AUDIT: &str = "/audit";
-/// What happened.
+/// Events.
 pub const HISTORY: &str = "/history";
-/// What went wrong.
+/// Errors.
 pub const ERRORS: &str = "/history/errors";
-/// What happened, step by step.
+/// The replay of events.
 pub const REPLAY: &str = "/history/replay";
-/// The question before something is lost.
+/// The confirmation page.
 pub const CONFIRM: &str = "/confirm";
-/// What this server is.
+/// About this server.
 pub const ABOUT: &str = "/about";
-/// Where forms with commands go.
+/// Forms with commands.
 pub const COMMANDS: &str = "/commands";
-/// Where the wish to try a host again goes.
+/// Reconnect to a host.
 pub const RECONNECT: &str = "/reconnect";
-/// Where the wish to end a task goes.
+/// Cancel a task.
 pub const CANCEL: &str = "/cancel";
-/// Where the choice of light or dark goes.
+/// Set the colour theme.
 pub const THEME: &str = "/theme";
-/// Where people say who they are.
+/// Sign in.
 pub const LOG_IN: &str = "/login";
-/// Where they leave.
+/// Sign out.
 pub const LOG_OUT: &str = "/logout";
-/// Where the code after the password goes.
+/// The second factor.
 pub const CODE: &str = "/login/code";
-/// The way to the provider that logs people in.
+/// Sign in with the OpenID provider.
 pub const LOG_IN_BY_PROVIDER: &str = "/login/provider";
-/// The way back from it.
+/// The redirect back from the OpenID provider.
 pub const BACK_FROM_PROVIDER: &str = "/login/provider/back";
-/// One's own account.
+/// The viewer's own account.
 pub const ACCOUNT: &str = "/account";
 /// All accounts.
 pub const USERS: &str = "/account/users";
-/// What programs log in with.
+/// All tokens.
 pub const TOKENS: &str = "/account/tokens";
-/// Who is logged in.
+/// All sessions.
 pub const SESSIONS: &str = "/account/sessions";
-/// Where a new password goes.
+/// Change the password.
 pub const MANAGE_PASSWORD: &str = "/manage/password";
-/// Where the wish for a second factor goes.
+/// Change the second factor.
 pub const MANAGE_FACTOR: &str = "/manage/factor";
-/// Where the wish to end sessions goes.
+/// End sessions.
 pub const MANAGE_SESSIONS: &str = "/manage/sessions";
-/// Where changes of accounts go.
+/// Change accounts.
 pub const MANAGE_USERS: &str = "/manage/users";
-/// Where changes of tokens go.
+/// Change tokens.
 pub const MANAGE_TOKENS: &str = "/manage/tokens";
-/// Where the wish to read passwords of a machine goes.
+/// Show a definition with passwords.
 pub const MANAGE_DEFINITION: &str = "/manage/definition";
-/// Where commands of scripts go.
+/// Commands of API clients.
 pub const API_COMMANDS: &str = "/api/v1/commands";
-/// Everything that is known, with its position.
+/// The whole inventory with its cursor.
 pub const API_INVENTORY: &str = "/api/v1/inventory";
-/// Where tickets for consoles are, and what they open.
+/// Console tickets, and the consoles they open.
 pub const API_CONSOLES: &str = "/api/v1/consoles";
 /// The script of the shared worker.
 pub const WORKER: &str = "/worker.js";
-/// The picture of the browser's tab.
+/// The favicon.
 pub const ICON: &str = "/favicon.svg";
 
 /// One machine.
@@ -178,7 +178,7 @@ pub fn task(id: RequestId) -> String {
     Page::Task(id).href()
 }
 
-/// The page of what a command of a kind is about.
+/// The page of the object that a command of this kind is about.
 pub fn object(kind: &str, id: &DomainRef) -> String {
     if PoolCommand::about_kind(kind).is_some() {
         pool(id)
@@ -189,26 +189,26 @@ pub fn object(kind: &str, id: &DomainRef) -> String {
     }
 }
 
-/// A machine's page with what it used in a range of time.
+/// A machine's page with its usage in a time range.
 pub fn vm_range(id: &DomainRef, range: &str) -> String {
     if range.is_empty() { vm(id) } else { format!("{}?range={range}", vm(id)) }
 }
 
-/// Where the wish to end a task goes.
+/// Cancel a task.
 pub fn api_cancel(id: RequestId) -> String {
     at(&format!("/api/v1/tasks/{id}/cancel"))
 }
 
-/// What all machines used in the last minutes.
+/// Usage of all machines in the last minutes.
 pub const API_STATS: &str = "/api/v1/stats";
-/// Where several commands at once go.
+/// Batches of commands.
 pub const API_BATCHES: &str = "/api/v1/batches";
-/// Where the wish to try the journal again goes.
+/// Check whether the journal is writable again.
 pub const API_JOURNAL: &str = "/api/v1/journal/check";
-/// All records as JSON lines.
+/// All audit records as JSON Lines.
 pub const AUDIT_EXPORT: &str = "/api/v1/audit.jsonl";
 
-/// What names the console in the address of that tab.
+/// The query parameter with the console's name.
 pub const CONSOLE_OF: &str = "show";
 
 /// One console of a machine.
@@ -216,7 +216,7 @@ pub fn console(id: &DomainRef, name: &str) -> String {
     format!("{}?{CONSOLE_OF}={}", vm_tab(id, Tab::Console), escape(name))
 }
 
-/// The page that asks who somebody is and leads on to another one.
+/// The sign-in page, continuing at another address.
 pub fn log_in(next: &str) -> String {
     format!("{}?next={}", at(LOG_IN), escape(next))
 }
@@ -226,13 +226,13 @@ pub fn vms_of(host: &HostId) -> String {
     format!("{}?host={host}", at(VMS))
 }
 
-/// A question about a machine.
+/// A query about a machine.
 #[cfg(feature = "hydrate")]
 pub(crate) fn api_question(id: &DomainRef, about: &model::query::About) -> String {
     at(&format!("/api/v1/{}/{id}/{}", about.on.plural(), about.name))
 }
 
-/// A volume as a file.
+/// The content of a volume.
 #[cfg(feature = "ssr")]
 pub(crate) fn api_content(pool: &DomainRef, volume: &str) -> String {
     at(&format!("/api/v1/pools/{}/{}/content?volume={}", pool.host, pool.id, escape(volume)))
@@ -244,20 +244,19 @@ pub(crate) fn api_task(id: RequestId) -> String {
     at(&format!("/api/v1/tasks/{id}"))
 }
 
-/// Where the pieces of an upload go.
+/// Upload of a volume, in pieces.
 #[cfg(feature = "hydrate")]
 pub(crate) fn api_upload(id: RequestId, offset: Option<u64>) -> String {
     let offset = offset.map(|offset| format!("?offset={offset}")).unwrap_or_default();
     at(&format!("/api/v1/uploads/{id}{offset}"))
 }
 
-/// Asks for a new attempt to connect to a host.
+/// Reconnect to a host.
 pub fn api_reconnect(host: &HostId) -> String {
     at(&format!("/api/v1/hosts/{host}/reconnect"))
 }
 
-/// The stream of events from a position on, with details of the machines that are
-/// looked at.
+/// The event stream from a cursor on, with details of the watched machines.
 pub fn events(since: Option<&str>, watch: &str) -> String {
     let since = since.map(|since| format!("since={since}"));
     let watch = (!watch.is_empty()).then(|| format!("watch={watch}"));
@@ -265,15 +264,14 @@ pub fn events(since: Option<&str>, watch: &str) -> String {
     if parts.is_empty() { at("/events") } else { at(&format!("/events?{}", parts.join("&"))) }
 }
 
-/// The same log, answer by answer: at once, or as soon as there is something.
+/// The same log by polling: at once, or as soon as there is an event.
 pub fn poll(since: Option<&str>, at_once: bool) -> String {
     let wait = if at_once { 0 } else { 20 };
     let since = since.map(|since| format!("&since={since}")).unwrap_or_default();
     at(&format!("/events?poll={wait}{since}"))
 }
 
-/// The question before something is lost, for browsers without JavaScript. `fields` are the
-/// command's own.
+/// The confirmation page, for browsers without JavaScript. `fields` are the command's own.
 pub fn confirm(kind: &str, targets: &[DomainRef], back: &str, fields: &[(&str, &str)]) -> String {
     let targets: Vec<String> = targets.iter().map(DomainRef::to_string).collect();
     let fields: String =
@@ -281,8 +279,7 @@ pub fn confirm(kind: &str, targets: &[DomainRef], back: &str, fields: &[(&str, &
     at(&format!("{CONFIRM}?do={kind}&on={}&back={}{fields}", targets.join(","), escape(back)))
 }
 
-/// The pool that a question is about, by the query of its address, where all that it holds would go
-/// with it.
+/// The pool of a confirmation that also deletes its volumes, by the page's query.
 #[cfg(any(feature = "ssr", test))]
 pub(crate) fn pool_to_empty(query: &str) -> Option<DomainRef> {
     let value = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
@@ -290,10 +287,10 @@ pub(crate) fn pool_to_empty(query: &str) -> Option<DomainRef> {
     value("on").filter(|_| whole)?.parse().ok()
 }
 
-/// What stands before the names of a command's own fields in the address of that question.
+/// Prefix of a command's own fields in the query of the confirmation page.
 pub const FIELD: &str = "field-";
 
-/// A page that shows how requests ended.
+/// A page with the results of requests.
 pub fn with_results(back: &str, ids: &[RequestId]) -> String {
     let ids: Vec<String> = ids.iter().map(RequestId::to_string).collect();
     let (path, query) = back.split_once('?').unwrap_or((back, ""));
@@ -303,19 +300,19 @@ pub fn with_results(back: &str, ids: &[RequestId]) -> String {
     format!("{path}?{}", pairs.join("&"))
 }
 
-/// Whether an address leads back to this server and nowhere else.
+/// Whether an address leads to this server and nowhere else.
 pub fn is_local(address: &str) -> bool {
     address.starts_with('/') && !address.starts_with("//") && !address.contains(|c: char| c == '\\' || c.is_control())
 }
 
-/// The value of a name in a query, the first one.
+/// The first value of a name in a query string.
 #[cfg(feature = "ssr")]
 pub(crate) fn value_of(query: &str, name: &str) -> Option<String> {
     let mut pairs = form_urlencoded::parse(query.as_bytes());
     pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
-/// A text as it may stand in a query (RFC 3986, 2.1).
+/// Percent-encodes a text for a query string (RFC 3986, 2.1).
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -336,13 +333,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_lies_below_a_base_is_found_with_and_without_it() {
+    fn paths_are_found_with_and_without_the_base() {
         let found = |address| within("/lab/vm", address);
         assert_eq!(found("/lab/vm"), "/");
         assert_eq!(found("/lab/vm/vms?q=a"), "/vms?q=a");
         assert_eq!(found("/lab/vm?result=x"), "?result=x");
-        assert_eq!(found("/lab/vms"), "/lab/vms", "that is another path");
-        assert_eq!(found("/vms"), "/vms", "the proxy has taken the base away");
+        assert_eq!(found("/lab/vms"), "/lab/vms", "a different path");
+        assert_eq!(found("/vms"), "/vms", "the proxy has stripped the base");
         assert_eq!(within("", "/vms"), "/vms");
     }
 
@@ -354,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_leads_elsewhere_is_known() {
+    fn external_addresses_are_detected() {
         assert!(is_local("/vms?q=a") && is_local("/"));
         for elsewhere in [
             "//evil.example",
@@ -370,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_in_a_query_can_not_break_out_of_it() {
+    fn escaped_text_stays_within_its_parameter() {
         assert_eq!(escape("a b&c=ä?/#"), "a%20b%26c%3D%C3%A4%3F/%23");
     }
 }

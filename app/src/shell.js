@@ -1,5 +1,5 @@
-// Runs before the application: what goes wrong in the page reaches the server's
-// log, and a page that has stopped says so instead of looking alive.
+// Runs before the application: reports errors of the page to the server's log, and shows a notice
+// when the page has stopped.
 document.documentElement.classList.add("js");
 document.documentElement.dataset.drawn = location.pathname + location.search;
 let left = 5;
@@ -14,12 +14,12 @@ const stopped = () => {
   note.id = "stopped";
   note.className = "banner warn";
   note.setAttribute("role", "alert");
-  note.append("This page has stopped working, so what you see is not updated any more. ");
+  note.append("This page has stopped working and is no longer updated. ");
   const again = document.createElement("a");
   again.href = location.href;
   again.className = "btn small";
   again.rel = "external";
-  again.textContent = "Load again";
+  again.textContent = "Reload page";
   note.append(again);
   document.body.prepend(note);
 };
@@ -34,7 +34,7 @@ console.error = (...words) => {
   say(...words);
   report("console", words.join(" "));
 };
-// A form shows the fields that its choice needs.
+// A form shows the fields that apply to its choice.
 const shape = () => {
   for (const form of document.querySelectorAll("form[data-choice]")) {
     const chosen = form.elements[form.dataset.choice].value;
@@ -42,13 +42,13 @@ const shape = () => {
   }
 };
 for (const moment of ["DOMContentLoaded", "change", "shape"]) document.addEventListener(moment, shape);
-// Notices stay away from where one has just clicked, as the next click is often near.
+// Notices keep away from the last click, as the next one is often nearby.
 addEventListener("pointerdown", (event) => {
   if (event.target.closest?.(".notices")) return;
   const low = event.clientY > innerHeight / 2;
   document.documentElement.classList.toggle("notices-above", low);
 }, true);
-// A replay that plays goes on by itself.
+// A playing replay loads its next step.
 addEventListener("DOMContentLoaded", () => {
   const next = document.querySelector("[data-play]")?.dataset.play;
   if (next) setTimeout(() => location.replace(next), 1000);

@@ -1,7 +1,7 @@
 //! The browser's mirror of all hosts; the only source of live data for pages.
 //!
-//! It is built from the snapshot in the page and then changed by events only.
-//! Pages read it and cannot write it. On the server it holds the snapshot.
+//! Built from the snapshot in the page and then changed by events only. Pages have read access
+//! only. On the server it holds the snapshot.
 
 pub mod link;
 
@@ -42,66 +42,66 @@ use self::{
 };
 use crate::act::Acts;
 
-/// How fresh the page is.
+/// The freshness of the page.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Freshness {
-    /// The page is drawn, the stream is not there yet.
+    /// The page is rendered, the stream is not open yet.
     Connecting,
-    /// Every change arrives.
+    /// All changes arrive.
     Live {
-        /// Whether the log is read answer by answer, because the stream is held back.
+        /// Whether the log is polled, because the stream is blocked.
         polling: bool,
     },
-    /// The stream was lost then (Unix milliseconds) and is being restored.
+    /// The connection is lost and is being restored.
     Lost {
-        /// When.
+        /// Since when, in Unix milliseconds.
         since: u64,
-        /// Whether the server wants to know first who this is.
+        /// Whether the server requires a new sign-in.
         signed_out: bool,
     },
 }
 
-/// The mirror. Copies are cheap and all the same.
+/// The mirror. `Copy`; all copies share their state.
 #[derive(Clone, Copy)]
 pub(crate) struct Store {
     /// All machines.
     pub(crate) rows: Rows,
-    /// Who looks at the page.
+    /// The viewer of the page.
     viewer: StoredValue<Viewer>,
     hosts: RwSignal<Vec<Host>>,
-    /// What each host used when it was measured last.
+    /// The latest usage of each host.
     pub(crate) loads: RwSignal<Vec<HostStats>>,
     freshness: RwSignal<Freshness>,
     cursor: RwSignal<Cursor>,
-    /// The tasks under way and the last ones that ended, the oldest first.
+    /// Running tasks and the last completed ones, oldest first.
     pub(crate) tasks: RwSignal<Vec<Arc<Task>>>,
-    /// How many records were added since the page was drawn.
+    /// Audit records added since the page was rendered.
     pub(crate) appended: RwSignal<usize>,
-    /// How often anything on the hosts changed since the page was drawn.
+    /// Changes on the hosts since the page was rendered.
     pub(crate) changed: RwSignal<u64>,
-    /// How many errors were told since the page was drawn.
+    /// Errors reported since the page was rendered.
     pub(crate) errors: RwSignal<usize>,
-    /// The critical error that nobody has taken note of yet.
+    /// The critical error that has not been dismissed yet.
     pub(crate) alarm: RwSignal<Option<Box<event::Error>>>,
-    /// How often machines were measured since the page was drawn.
+    /// Statistics sweeps since the page was rendered.
     pub(crate) swept: RwSignal<usize>,
-    /// Whether it was asked what machines used before the page was drawn.
+    /// Whether the usage before the page was rendered has been requested.
     #[cfg(feature = "hydrate")]
     looked_back: StoredValue<bool>,
-    /// Why no command is carried out now.
+    /// Why commands are refused at present.
     pub(crate) trouble: RwSignal<Option<Fault>>,
-    /// Whether the server is of another version than this page.
+    /// Whether the server runs another version than this page.
     pub(crate) outdated: RwSignal<bool>,
-    /// The time, every second; read it only where seconds are shown.
+    /// The time, updated every second; read it only where seconds are shown.
     pub(crate) second: RwSignal<u64>,
-    /// The time, twice a minute.
+    /// The time, updated twice a minute.
     pub(crate) minute: RwSignal<u64>,
 }
 
-/// The element of the page that brings what the browser begins with.
+/// The id of the element with the initial data.
 const INITIAL: &str = "initial";
 
-/// What the server puts into the page.
+/// The initial data in the page.
 #[derive(Clone, Serialize, Deserialize)]
 struct Initial {
     snapshot: Snapshot,
@@ -112,21 +112,21 @@ struct Initial {
 }
 
 impl Initial {
-    /// What the server renders from.
+    /// Reads the initial data on the server.
     #[cfg(feature = "ssr")]
     fn read() -> Self {
         use std::time::{SystemTime, UNIX_EPOCH};
         let backend = expect_context::<Arc<dyn crate::backend::Backend>>();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_millis() as u64);
         let (mut stats, hosts) = backend.stats();
-        // The page of a machine begins with what it used until now.
+        // A machine's page starts with its usage of the last minutes.
         let url = use_context::<leptos_router::location::RequestUrl>();
         if let Some(crate::routes::Page::Vm(id, crate::routes::Tab::Overview)) =
             url.and_then(|url| crate::routes::Page::parse(url.as_ref()))
         {
             stats.splice(0..0, backend.recent(&id));
         }
-        // Whoever is not known sees what the least may.
+        // Unknown viewers get the lowest role.
         let viewer = use_context().unwrap_or(Viewer {
             name: None,
             role: model::Role::Viewer,
@@ -134,7 +134,7 @@ impl Initial {
             open: false,
         });
         let mut snapshot = backend.snapshot();
-        // Pages that show them are drawn by the server.
+        // Pages that show these are rendered by the server.
         for host in Arc::make_mut(&mut snapshot.hosts).hosts.values_mut() {
             host.pools.clear();
             host.networks.clear();
@@ -142,7 +142,7 @@ impl Initial {
         Self { snapshot, stats, hosts, viewer, now: now.unwrap_or_default() }
     }
 
-    /// The same, in the browser as the page brings it.
+    /// The initial data: from context on the server, from the page in the browser.
     #[cfg(feature = "ssr")]
     fn given() -> Self {
         expect_context()
@@ -152,15 +152,15 @@ impl Initial {
     fn given() -> Self {
         let Some(brought) = document().get_element_by_id(INITIAL) else { return Self::none() };
         let text = brought.text_content().unwrap_or_default();
-        // Nobody reads it again, and it is half a megabyte.
+        // Not read again, and up to half a megabyte.
         brought.remove();
         model::read::read(&text).unwrap_or_else(|error| {
-            leptos::logging::error!("the page brought what cannot be read: {error}");
+            leptos::logging::error!("the initial data in the page cannot be read: {error}");
             Self::none()
         })
     }
 
-    /// Used only when the page brought nothing, which the server never does.
+    /// Used only if the page has no initial data, which the server never omits.
     #[cfg(not(feature = "ssr"))]
     fn none() -> Self {
         let cursor = Cursor { epoch: 0, seq: 0 };
@@ -169,19 +169,18 @@ impl Initial {
     }
 }
 
-/// Reads what the page begins with, for what is drawn now and, as the element that this gives, for
-/// the browser: data that is no program, so that nothing has to be said in another language, and
-/// that is not read before it is wanted.
+/// Reads the initial data for this rendering and returns the element that carries it to the
+/// browser. It is JSON in a data block, so it is not executed and is parsed only when needed.
 #[cfg(feature = "ssr")]
 pub(crate) fn begin() -> impl IntoView {
     let initial = Initial::read();
-    // Nothing in it ends the element: what could begins with this, and only texts have it.
+    // `<` is escaped, so nothing can close the element. Only texts contain it.
     let text = model::write::sparse(&initial).expect("names are the only keys").replace('<', "\\u003c");
     provide_context(initial);
     view! { <script type="application/json" id=INITIAL inner_html=text></script> }
 }
 
-/// Builds the store and provides it as context; in the browser the stream starts.
+/// Builds the store and provides it as context; in the browser this also starts the stream.
 pub(crate) fn provide() {
     let Initial { snapshot, stats, hosts, viewer, now } = Initial::given();
     let store = Store {
@@ -225,39 +224,40 @@ impl Store {
         self.hosts.into()
     }
 
-    /// How fresh the page is.
+    /// The freshness of the page.
     pub(crate) fn freshness(self) -> Signal<Freshness> {
         self.freshness.into()
     }
 
-    /// Whether the stream was lost and is being restored.
+    /// Whether the connection is lost.
     pub(crate) fn is_lost(self) -> bool {
         matches!(self.freshness.get_untracked(), Freshness::Lost { .. })
     }
 
-    /// The text of an empty list for an account with a restricted scope; none for an unrestricted one.
+    /// The text of an empty list for an account with a restricted scope; `None` for an unrestricted
+    /// one.
     pub(crate) fn outside_scope(self) -> Option<String> {
         let words = self.viewer.with_value(|viewer| (!viewer.scope.is_everything()).then(|| viewer.scope.words()))?;
         Some(format!("Your account's scope is {words}. An admin can change it under Accounts."))
     }
 
-    /// Who looks at the page.
+    /// The viewer of the page.
     pub(crate) fn viewer(self) -> Viewer {
         self.viewer.get_value()
     }
 
-    /// Whether who looks may do something.
+    /// Whether the viewer has a permission.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason if not.
     pub(crate) fn may(self, permission: Permission) -> Result<(), Fault> {
         self.viewer.with_value(|viewer| viewer.role.may(permission))
     }
 
-    /// Whether a command is possible now for who looks.
+    /// Whether a command is possible now for the viewer.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason if not.
     pub(crate) fn check(self, command: &DomainCommand, domain: &Domain, host: &Host) -> Result<(), Fault> {
         self.may(Permission::Operate)?;
         command.check_on(domain, host)
@@ -268,7 +268,7 @@ impl Store {
         self.hosts.with(|hosts| hosts.iter().find(|host| host.id == *id).cloned())
     }
 
-    /// Takes a snapshot for everything that is known.
+    /// Replaces everything by a snapshot.
     fn replace(self, snapshot: &Snapshot) {
         let hosts = snapshot.hosts.hosts.values().map(|host| host.host.clone()).collect();
         if self.hosts.with_untracked(|had| *had != hosts) {
@@ -279,7 +279,7 @@ impl Store {
                 .values()
                 .map(|domain| (DomainRef { host: host.host.id.clone(), id: domain.id }, domain.clone()))
         });
-        // A server that has just started has read nothing of a host that does not answer yet.
+        // A server that has just started knows no machines of hosts it has not reached yet.
         let unread = snapshot.hosts.hosts.values().map(|host| &host.host).filter(|host| host.info.is_none());
         self.rows.replace(machines, &unread.map(|host| &host.id).collect::<Vec<_>>());
         snapshot.tasks.iter().for_each(|task| self.mark(task));
@@ -292,11 +292,11 @@ impl Store {
         self.cursor.set(snapshot.cursor);
     }
 
-    /// Takes what a sweep found.
+    /// Applies the usage of a statistics sweep.
     fn measured(self, all: Vec<VmStats>) {
         let fresh = all.into_iter().filter_map(|stats| {
             let row = self.rows.get_untracked(&DomainRef { host: stats.host_id.clone()?, id: stats.vm_id })?;
-            // What stopped meanwhile shows nothing any more.
+            // A machine that stopped meanwhile shows no usage.
             let runs = row.domain.with_untracked(|domain| domain.state == DomainState::Running);
             if runs { row.stats.change(|recent| recent.push(stats)) } else { None }
         });
@@ -304,7 +304,7 @@ impl Store {
         self.swept.update(|count| *count += 1);
     }
 
-    /// Asks once what machines used before this page was drawn.
+    /// Requests, once, the usage before this page was rendered.
     #[cfg(feature = "hydrate")]
     pub(crate) fn look_back(self) {
         #[derive(Deserialize)]
@@ -334,7 +334,7 @@ impl Store {
         });
     }
 
-    /// Shows on its row that a task is under way, or not any more.
+    /// Marks the row of a running task as pending, or removes the mark.
     fn mark(self, task: &Task) {
         let Some(id) = task.target.map(|id| DomainRef { host: task.host_id.clone(), id }) else { return };
         let Some(row) = self.rows.get_untracked(&id) else { return };
@@ -348,7 +348,7 @@ impl Store {
         }
     }
 
-    /// Takes the change that an event tells; once or twice is the same.
+    /// Applies the change of an event; idempotent.
     fn take(self, change: Change) {
         if !matches!(change, Change::Task(_) | Change::Error(_) | Change::Appended | Change::Nothing) {
             self.changed.update(|count| *count += 1);
@@ -371,7 +371,7 @@ impl Store {
             }
             Change::Error(error) => self.went_wrong(error),
             Change::Appended => self.appended.update(|count| *count += 1),
-            // What is not mirrored is read again by the pages that show it.
+            // Not mirrored: pages that show these read them again.
             Change::Stale | Change::Pool(..) | Change::Network(..) | Change::Nothing => {}
         }
     }
@@ -382,7 +382,7 @@ impl Store {
         }
         match error.severity {
             event::Severity::Critical => self.alarm.set(Some(error)),
-            // What was wrong works again, so nobody needs to read that it did not.
+            // The error is resolved, so its dialog is closed.
             event::Severity::Info => {
                 self.alarm.update(|alarm| drop(alarm.take_if(|alarm| alarm.context == error.context)));
                 return;
@@ -393,7 +393,7 @@ impl Store {
     }
 }
 
-/// Lets changes be drawn; on the server nothing is drawn yet when they come.
+/// Schedules updates for rendering; on the server there is nothing to schedule.
 fn draw(turns: impl Iterator<Item = Turn>) {
     #[cfg(feature = "hydrate")]
     draw::soon(turns);

@@ -1,4 +1,4 @@
-//! A task as one line, for the page of tasks and the drawer.
+//! A task as one line, for the task page and the drawer.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// A task: what, how far or how it ended, and the way to end it.
+/// A task: label, progress or result, and the cancel button.
 pub(crate) fn task_line(store: Store, task: &Arc<Task>) -> AnyView {
     let since = task.created_at;
     let took = match task.outcome {
@@ -51,7 +51,7 @@ pub(crate) fn task_line(store: Store, task: &Arc<Task>) -> AnyView {
     .into_any()
 }
 
-/// The button that ends what a request does, while it can be ended; live.
+/// The cancel button of a request, while it can be cancelled; live.
 pub(crate) fn cancel_of(store: Store, request: RequestId) -> AnyView {
     let possible = Memo::new(move |_| {
         let viewer = store.viewer();
@@ -63,14 +63,14 @@ pub(crate) fn cancel_of(store: Store, request: RequestId) -> AnyView {
     live(move || possible.get().then(|| cancel(request)).into_any())
 }
 
-/// The button that ends a task, where it can be ended.
+/// The cancel button of a task.
 fn cancel(id: RequestId) -> AnyView {
     let back = use_location().pathname.get_untracked();
     let submit = move |event: SubmitEvent| {
         event.prevent_default();
         #[cfg(feature = "hydrate")]
         leptos::task::spawn_local(async move {
-            // Whether it was ended is told by an event.
+            // The result arrives as an event.
             gloo_net::http::Request::post(&routes::api_cancel(id)).send().await.ok();
         });
     };

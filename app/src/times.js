@@ -1,5 +1,5 @@
-// Times are those of the viewer's own zone, with UTC on hover. The server, which does not know
-// the zone, writes UTC, and so does a page without scripts.
+// Times are shown in the viewer's time zone, with UTC on hover. The server does not know the zone
+// and writes UTC, as do pages without JavaScript.
 const local = (at) => new Date(at - new Date(at).getTimezoneOffset() * 60000).toISOString().replace("T", " ");
 class LocalTime extends HTMLElement {
   static observedAttributes = ["data-at"];
@@ -16,15 +16,15 @@ class LocalTime extends HTMLElement {
   }
   show() {
     const at = Number(this.dataset.at);
-    // The text itself stays: the program knows it.
+    // Keep the text node: the program holds a reference to it.
     const text = this.firstChild ?? this.appendChild(new Text());
     text.data = local(at).slice(...this.dataset.cut.split("-"));
     this.title = `${new Date(at).toISOString().slice(0, 19).replace("T", " ")} UTC`;
   }
 }
-// Once the page has been read, as an element's text comes after the element.
+// After parsing, because an element's text follows its start tag.
 document.addEventListener("DOMContentLoaded", () => customElements.define("local-time", LocalTime));
-// The days of a timeline begin at the viewer's midnight.
+// The days of a timeline start at the viewer's midnight.
 const unsorted = new Set();
 const sort = (list) => {
   unsorted.delete(list);
@@ -41,7 +41,7 @@ const sort = (list) => {
     line.before(heading);
   }
 };
-// A field for a moment shows and takes the viewer's time; UTC is what is sent.
+// A date and time field shows and takes the viewer's time, and sends UTC.
 const moments = () => {
   for (const field of document.querySelectorAll("input[type=datetime-local][data-at]")) {
     if (field.dataset.at) field.setAttribute("value", local(Number(field.dataset.at)).slice(0, 16).replace(" ", "T"));
@@ -51,7 +51,7 @@ for (const moment of ["DOMContentLoaded", "shape"]) document.addEventListener(mo
 addEventListener("formdata", (event) => {
   for (const field of event.target.querySelectorAll("input[type=datetime-local][data-at]")) {
     if (!field.value) continue;
-    // What was not changed is the same moment, also in an hour that the clock has twice.
+    // An unchanged value is the same moment, even in an hour that a clock change repeats.
     const at = field.value === field.getAttribute("value") ? Number(field.dataset.at) : new Date(field.value);
     event.formData.set(field.name, new Date(at).toISOString().slice(0, 16));
   }

@@ -1,4 +1,4 @@
-//! Pieces about machines that several pages show: state, actions, results.
+//! Parts about machines that several pages share: state, actions, results.
 
 use leptos::{ev::SubmitEvent, prelude::*};
 use leptos_router::hooks::{use_location, use_query_map};
@@ -15,22 +15,22 @@ use crate::{
     ui::{controls::Submit, icons::icon, live::live},
 };
 
-/// The id of the one form of a page whose buttons stand all over it.
+/// The id of the form that the action buttons of a page belong to.
 pub(crate) const FORM: &str = "act";
 
-/// A state as picture, word and colour.
+/// A state with icon, label and colour.
 pub(crate) fn state(state: DomainState, reason: &str) -> AnyView {
     let title = (!reason.is_empty()).then(|| format!("{}: {reason}", state.label()));
     view! { <span class=format!("state i-{0} {0}", state.key()) title=title>{state.label()}</span> }.into_any()
 }
 
-/// What must be known of a machine beside its state.
+/// A warning in addition to the state.
 pub(crate) fn warning(domain: &Domain) -> Option<AnyView> {
-    let why = "Its process does not answer libvirt, so its devices may be out of date. Look at its storage; Force off ends it if nothing else does.";
-    domain.unresponsive.then(|| view! { <small class="pending" title=why>"not answering"</small> }.into_any())
+    let why = "QEMU does not respond to libvirt, so the devices shown may be out of date. Check the machine's storage. As a last resort, use Force off.";
+    domain.unresponsive.then(|| view! { <small class="pending" title=why>"not responding"</small> }.into_any())
 }
 
-/// What is being done with a machine, as long as it takes, and the way to end that.
+/// The running command of a machine, with its cancel button.
 pub(crate) fn under_way(store: Store, pending: Option<&Pending>) -> Option<AnyView> {
     let Pending { request, kind } = pending?;
     let words = DomainCommand::about_kind(kind)?.doing;
@@ -40,7 +40,7 @@ pub(crate) fn under_way(store: Store, pending: Option<&Pending>) -> Option<AnyVi
     Some(view! { <small class="pending">{words}</small> " " {cancel_of(store, *request)} }.into_any())
 }
 
-/// The button of an action on a machine.
+/// The button of a command on a machine.
 pub(crate) fn button(
     store: Store,
     command: &DomainCommand,
@@ -52,10 +52,10 @@ pub(crate) fn button(
     let denied = match (pending, host) {
         (Some(pending), _) if !may_interrupt(command, pending) => {
             let what = model::Command::label_of(&pending.kind).to_ascii_lowercase();
-            Some(format!("{} is busy: {what} is under way", domain.name))
+            Some(format!("{} is busy: {what} is in progress", domain.name))
         }
         (_, Some(host)) => store.check(command, domain, host).err().map(|fault| fault.reason),
-        (_, None) => Some(format!("{} is not known", id.host)),
+        (_, None) => Some(format!("host {} is not configured", id.host)),
     };
     Submit {
         label: command.label().to_owned(),
@@ -68,8 +68,8 @@ pub(crate) fn button(
     }
 }
 
-/// Whether it may be wished while something else is under way: the plug can
-/// always be pulled, and a guest that was asked to shut down may be long about it.
+/// Whether a command is allowed while another one runs: Force off always is, and a shutdown may
+/// take long, so others may follow it.
 fn may_interrupt(command: &DomainCommand, pending: &Pending) -> bool {
     let other = pending.kind != command.kind();
     other
@@ -77,11 +77,11 @@ fn may_interrupt(command: &DomainCommand, pending: &Pending) -> bool {
             || pending.kind == DomainCommand::Shutdown(Shutdown {}).kind())
 }
 
-/// The form that all action buttons of a page belong to. With JavaScript it
-/// never leaves the page: a command is sent and the events tell the rest.
+/// The form that all action buttons of a page belong to. With JavaScript it never leaves the page:
+/// the command is sent, and events report the rest.
 #[component]
 pub(crate) fn ActionForm(
-    /// The machines among which those are that are ticked.
+    /// The listed machines, among which the selected ones are acted on.
     #[prop(optional)]
     shown: Option<Memo<Vec<DomainRef>>>,
 ) -> impl IntoView {
@@ -99,7 +99,7 @@ pub(crate) fn ActionForm(
     }
 }
 
-/// The hidden field that makes the requests of this rendering its own.
+/// The hidden field that makes the requests of this rendering unique.
 pub(crate) fn form_token() -> impl IntoView {
     #[cfg(feature = "ssr")]
     let token = use_context::<crate::backend::FormToken>().unwrap_or_default().0;
@@ -108,7 +108,7 @@ pub(crate) fn form_token() -> impl IntoView {
     view! { <input type="hidden" name="token" value=token/> }
 }
 
-/// Which button of the form was pressed, for which machines.
+/// Runs the command of the button that was pressed.
 fn submitted(event: &SubmitEvent, shown: Option<Memo<Vec<DomainRef>>>, store: Store, acts: Acts) {
     event.prevent_default();
     #[cfg(feature = "hydrate")]
@@ -137,7 +137,7 @@ fn submitted(event: &SubmitEvent, shown: Option<Memo<Vec<DomainRef>>>, store: St
     let _ = (shown, store, acts);
 }
 
-/// How the requests of a form ended, for pages without JavaScript.
+/// The results of a form's requests, for pages without JavaScript.
 #[component]
 pub(crate) fn FormResults() -> impl IntoView {
     let query = use_query_map();
@@ -163,14 +163,12 @@ fn results(ids: &str) -> Vec<(bool, String)> {
     done.map(|Done { name, command, outcome }| match outcome {
         Some(Ok(())) => (true, format!("{name} {}.", command.done())),
         Some(Err(fault)) => (false, fault.sentence()),
-        None => {
-            (true, format!("{}: {name} is still under way. Load the page again to see how it ended.", command.label()))
-        }
+        None => (true, format!("{}: {name} is still in progress. Reload the page to see the result.", command.label())),
     })
     .collect()
 }
 
-/// In the browser results come as events.
+/// In the browser results arrive as events.
 #[cfg(not(feature = "ssr"))]
 fn results(_: &str) -> Vec<(bool, String)> {
     Vec::new()

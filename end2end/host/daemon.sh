@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# A real libvirtd of a test's own, which may be killed and frozen without touching the system's one.
+# A private libvirtd for a test, which can be killed and frozen without touching the system's.
 #
 #   daemon.sh start DIR              starts it and prints its URI, the only line on stdout
-#   daemon.sh kill DIR               kill -9; its guests run on
-#   daemon.sh restart DIR            starts it again, killing it first if need be; prints the URI
+#   daemon.sh kill DIR               kill -9; its guests keep running
+#   daemon.sh restart DIR            kills it if it runs, starts it again and prints the URI
 #   daemon.sh freeze DIR             SIGSTOP
 #   daemon.sh thaw DIR               SIGCONT
-#   daemon.sh pid DIR                prints the pid of libvirtd, fails when there is none
+#   daemon.sh pid DIR                prints the pid of libvirtd; fails if it is not running
 #   daemon.sh guest DIR NAME [XML]   defines a tiny guest; XML is added to its devices
-#   daemon.sh stop DIR               ends libvirtd, its guests and its namespace; may be repeated
+#   daemon.sh stop DIR               stops libvirtd, its guests and its namespace; idempotent
 #
-# DIR is a short path such as /tmp/bv-x1y2z3, and several of them run side by side. A host lives in
-# mount and host name namespaces of its own, where folders of DIR stand in for those of libvirt, and
-# shares the network with the machine. All files stay in DIR after a stop; remove it when done.
-# More lines for qemu.conf come from QEMU_CONF, the guest's memory from GUEST_MIB (128), its kernel from the folder GUEST_CACHE (guest.sh).
+# DIR is a short path such as /tmp/bv-x1y2z3; several can run side by side. A host has its own mount
+# and UTS namespaces, where directories of DIR replace those of libvirt, and shares the machine's
+# network. All files stay in DIR after a stop; remove it when done. QEMU_CONF adds lines to qemu.conf,
+# GUEST_MIB sets the guest's memory (default 128), GUEST_CACHE the directory of its kernel (guest.sh).
 set -euo pipefail
 
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
@@ -34,10 +34,10 @@ wait_for() {
     done
 }
 
-# --- What runs --------------------------------------------------------------------------------
+# --- Processes --------------------------------------------------------------------------------
 
 # DIR/sock is bind-mounted onto itself in the namespace and nowhere else. So a process belongs to
-# this host exactly when it has that mount, and a pid file left from a former life cannot mislead.
+# this host exactly if it has that mount, and a stale pid file does no harm.
 is_ours() { grep -qsF " $dir/sock " "/proc/$1"/task/*/mountinfo; }
 our_pids() { grep -lsF " $dir/sock " /proc/[0-9]*/task/*/mountinfo | cut -d/ -f3 | sort -u || true; }
 
@@ -56,8 +56,8 @@ daemon_pid() {
 
 no_daemon() { ! daemon_pid >/dev/null; }
 
-# A signal reaches the threads of a process one by one, so all of them are looked at. The last one to
-# end closes the files, among them the pid file, which is locked until then.
+# A signal reaches the threads of a process one by one, so all of them are checked. The last one to
+# exit closes the files, among them the pid file, which is locked until then.
 states() { cat "/proc/$1"/task/*/status 2>/dev/null | sed -n 's/^State:\t\(.\).*/\1/p' | sort -u | tr -d '\n'; }
 is_frozen() { [[ $(states "$1") =~ ^T*$ ]]; }
 is_thawed() { [[ $(states "$1") != *T* ]]; }
@@ -65,7 +65,7 @@ is_gone() { [[ $(states "$1") =~ ^[XZ]*$ ]]; }
 
 answers() { timeout 5 virsh -q -c "$uri" version >/dev/null 2>&1; }
 
-# --- Setting up -------------------------------------------------------------------------------
+# --- Setup -------------------------------------------------------------------------------
 
 check_machine() {
     local tool
@@ -75,14 +75,14 @@ check_machine() {
     done
 }
 
-# Every host takes its own hundred of VNC ports, because two libvirts that look for a free port at
-# the same moment find the same one. The host's id is made of DIR, so it survives a stop and start.
+# Every host has its own range of 100 VNC ports, because two libvirts that look for a free port at
+# the same time find the same one. The host's UUID is derived from DIR, so it survives a restart.
 write_config() {
     local hash uuid port
     hash=$(printf '%s' "$dir" | md5sum)
     uuid=$(echo "$hash" | sed -E 's/^(.{8})(.{4})(.{4})(.{4})(.{12}).*/\1-\2-\3-\4-\5/')
     port=$((6000 + 100 * (16#${hash:0:6} % 250)))
-    # Who may use the socket is decided by the mode of DIR.
+    # The mode of DIR controls access to the socket.
     cat >"$dir/etc/libvirtd.conf" <<CONF
 unix_sock_dir = "$dir/sock"
 unix_sock_rw_perms = "0777"
@@ -96,8 +96,8 @@ CONF
     printf '%s\n' "${QEMU_CONF:-}" >>"$dir/etc/qemu.conf"
 }
 
-# Runs inside the new namespaces and stays there, so that they outlive the daemon it starts for every
-# line it reads. libvirt does not see the control groups, so it does not use them on any machine.
+# Runs inside the new namespaces and keeps them alive; starts a daemon for every line it reads. The
+# control groups are unmounted, so that libvirt uses them on no machine.
 hold() {
     local folder
     mount --bind "$dir/sock" "$dir/sock"
@@ -109,16 +109,16 @@ hold() {
     mkfifo "$dir/holder.in"
     exec 3<>"$dir/holder.in"
     echo $$ >"$dir/holder.pid"
-    # libvirt would ask a machined on the system bus to keep guests, and that one knows only one
-    # guest of a name, hence the bus that does not exist.
+    # libvirt would register guests with systemd-machined on the system bus, which allows each
+    # name only once, hence the bus that does not exist.
     while read -r -u 3; do
         DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent libvirtd \
             --config "$dir/etc/libvirtd.conf" --pid-file "$dir/libvirtd.pid" 3<&- &
     done
 }
 
-# Asking QEMU what it can do takes seconds, so the answers are kept for the next host. libvirt checks
-# that they are for this QEMU and this machine before it believes them.
+# Probing QEMU's capabilities takes seconds, so they are cached for the next host. libvirt checks
+# that they match this QEMU and this machine before it uses them.
 save_answers() {
     local new
     mkdir -p "$answers"
@@ -132,20 +132,20 @@ start_holder() {
     rm -rf "$dir"/run/* "$dir"/holder.* "$dir/libvirtd.pid" "$dir"/sock/*
     write_config
     cp -p "$answers"/*.xml "$dir/cache/qemu/capabilities/" 2>/dev/null || true
-    # A guest has ended for libvirt only when its process was collected, and the first process of a
+    # For libvirt a guest has stopped only once its process was reaped, and the first process of a
     # container does that late or never. So the holder does it: prctl (157) makes it a subreaper (36).
     setsid unshare --mount --uts --propagation private \
         perl -e 'syscall(157, 36, 1, 0, 0, 0); exec @ARGV' "$here/daemon.sh" hold "$dir" \
         </dev/null >"$dir/log/holder.log" 2>&1 &
-    wait_for 10 holder_pid >/dev/null || die "cannot make the namespace: $(cat "$dir/log/holder.log")"
+    wait_for 10 holder_pid >/dev/null || die "cannot create the namespace: $(cat "$dir/log/holder.log")"
 }
 
 start_daemon() {
-    holder_pid >/dev/null || die "nothing was started in $dir"
+    holder_pid >/dev/null || die "not started in $dir"
     echo start >"$dir/holder.in"
     wait_for 20 answers && return
     tail -n 30 "$dir/log/holder.log" "$dir/log/libvirtd.log" >&2 || true
-    die "libvirtd in $dir does not answer"
+    die "libvirtd in $dir does not respond"
 }
 
 # --- Subcommands ------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ cmd_kill() {
     local pid
     pid=$(daemon_pid) || return 0
     kill -9 "$pid"
-    wait_for 10 is_gone "$pid" || die "libvirtd ($pid) does not go away"
+    wait_for 10 is_gone "$pid" || die "libvirtd ($pid) did not exit"
 }
 
 cmd_restart() {
@@ -177,16 +177,16 @@ cmd_restart() {
 
 signal() {
     local pid
-    pid=$(daemon_pid) || die "no libvirtd runs in $dir"
+    pid=$(daemon_pid) || die "libvirtd is not running in $dir"
     kill "-$1" "$pid"
-    wait_for 5 "$2" "$pid" || die "libvirtd ($pid) takes no notice of SIG$1"
+    wait_for 5 "$2" "$pid" || die "libvirtd ($pid) did not react to SIG$1"
 }
 
 cmd_freeze() { signal STOP is_frozen; }
 cmd_thaw() { signal CONT is_thawed; }
-cmd_pid() { daemon_pid || die "no libvirtd runs in $dir"; }
+cmd_pid() { daemon_pid || die "libvirtd is not running in $dir"; }
 
-# Bridges and firewall rules belong to the whole machine, and only libvirt knows which are its own.
+# Bridges and firewall rules are machine-wide, and only libvirt knows which ones it created.
 destroy_networks() {
     local network
     [ -n "$(find "$dir/run/network" -name '*.xml' 2>/dev/null)" ] || return 0
@@ -206,14 +206,14 @@ kill_others() {
     return 1
 }
 
-# The holder goes last, as it collects the others. Nothing needs to be unmounted: the mounts go away
-# with the last process that sees them.
+# The holder is killed last, as it reaps the others. Nothing has to be unmounted: the mounts disappear
+# with the last process in the namespace.
 cmd_stop() {
     local holder
     destroy_networks
-    wait_for 10 kill_others || die "these processes do not go away:" "$(our_pids | xargs)"
+    wait_for 10 kill_others || die "these processes did not exit:" "$(our_pids | xargs)"
     if holder=$(holder_pid); then kill -9 "$holder"; fi
-    wait_for 10 nothing_runs || die "these processes do not go away:" "$(our_pids | xargs)"
+    wait_for 10 nothing_runs || die "these processes did not exit:" "$(our_pids | xargs)"
     rm -f "$dir"/holder.* "$dir/libvirtd.pid" "$dir"/sock/*
 }
 

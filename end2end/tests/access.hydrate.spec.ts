@@ -1,13 +1,12 @@
-// Every page is free of what axe finds against WCAG 2.2 AA, light and dark, wide
-// and narrow.
+// Every page passes axe's checks for WCAG 2.2 AA, light and dark, wide and narrow.
 import AxeBuilder from "@axe-core/playwright";
 import { expect, live, Server, test } from "../support.ts";
 
-/** The addresses of pages, by what they are about; a few for each test, as axe takes its time. */
+/** The addresses of pages by topic; a few per test, as axe takes its time. */
 const pages: Record<string, (machine: string, task: string) => string[]> = {
   "of all machines": () => ["/", "/vms", "/vms?q=nothing-matches", "/hosts", "/nonsense"],
   "of one machine": (machine) => ["", "?range=1h", "/devices", "/history", "/xml"].map((tab) => `/vms/${machine}${tab}`),
-  "of what is past": (machine, task) => [
+  "of tasks, history and audit": (machine, task) => [
     "/tasks", `/tasks/${task}`, "/history", "/history/replay", "/history/errors", "/audit", "/audit?q=nothing-matches",
     `/confirm?do=forceOff&on=${machine}&back=/vms`,
   ],

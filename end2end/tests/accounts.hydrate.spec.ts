@@ -1,8 +1,8 @@
-// What an open page says when its account goes away.
+// An open page whose account is removed, and accessibility of the account pages.
 import AxeBuilder from "@axe-core/playwright";
 import { expect, live, logIn, test } from "../support.ts";
 
-test("a page whose session has ended says so and leads back to logging in", async ({ page, demo }) => {
+test("a page whose session has ended reports it and leads to sign-in", async ({ page, demo }) => {
   await demo.account("jane", "operator");
   await page.goto(`${demo.url}/vms`);
   await logIn(page, "jane");
@@ -11,10 +11,10 @@ test("a page whose session has ended says so and leads back to logging in", asyn
   demo.verb(["user", "remove", "jane"]);
   await expect(page.getByRole("status")).toContainText("signed out", { timeout: 40_000 });
   await page.getByRole("button", { name: "Sign in again" }).click();
-  await expect(page.getByRole("heading", { name: "Log in" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: "Sign in" })).toBeVisible();
 });
 
-test("the page that asks who somebody is is accessible, light and dark, wide and narrow", async ({ page, demo }) => {
+test("the sign-in page is accessible, light and dark, wide and narrow", async ({ page, demo }) => {
   await demo.account("root", "admin");
   for (const colorScheme of ["light", "dark"] as const) {
     for (const width of [1400, 390]) {
@@ -28,7 +28,7 @@ test("the page that asks who somebody is is accessible, light and dark, wide and
   }
 });
 
-test("the pages about accounts are accessible, light and dark, wide and narrow", async ({ page, demo }) => {
+test("the account pages are accessible, light and dark, wide and narrow", async ({ page, demo }) => {
   test.setTimeout(120_000);
   await demo.account("root", "admin");
   demo.verb(["user", "add", "jane", "--role", "viewer", "--host", "demo", "--tag", "web"]);

@@ -1,10 +1,10 @@
-// Logging in and out, and what roles may do, with and without JavaScript.
+// Sign-in, sign-out and permissions of roles, with and without JavaScript.
 import { expect, list, logIn, row, test } from "../support.ts";
 
-test("whoever is not known logs in and arrives where they wanted to go", async ({ page, demo }) => {
+test("sign-in leads back to the requested page", async ({ page, demo }) => {
   await demo.account("root", "admin");
   await page.goto(`${demo.url}/vms?state=running`);
-  await expect(page.getByRole("heading", { name: "Log in" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: "Sign in" })).toBeVisible();
   await expect(page.getByText("web-01")).toHaveCount(0);
   await expect(page.getByLabel("Password")).toHaveAttribute("autocomplete", "current-password");
   await logIn(page, "root", "not the right one");
@@ -16,13 +16,13 @@ test("whoever is not known logs in and arrives where they wanted to go", async (
   await expect(page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Audit" })).toBeVisible();
   await page.getByLabel("Account root").click();
   await expect(page.getByText("Role: admin")).toBeVisible();
-  await page.getByRole("button", { name: "Log out" }).click();
-  await expect(page.getByRole("heading", { name: "Log in" })).toBeVisible();
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await expect(page.getByRole("heading", { name: "Sign in" })).toBeVisible();
   await page.goto(`${demo.url}/vms`);
   await expect(list(page)).toHaveCount(0);
 });
 
-test("a viewer sees everything but the records, and every action says why not", async ({ page, demo }) => {
+test("a viewer sees everything except the audit, and every action states why it is disabled", async ({ page, demo }) => {
   await demo.account("jane", "viewer");
   await page.goto(`${demo.url}/vms`);
   await logIn(page, "jane");
@@ -31,10 +31,10 @@ test("a viewer sees everything but the records, and every action says why not", 
   await expect(pause).toHaveAttribute("title", /Your role is viewer, which may not change anything/);
   await expect(page.getByRole("link", { name: "Audit" })).toHaveCount(0);
   await page.goto(`${demo.url}/audit`);
-  await expect(page.getByRole("alert")).toContainText("may not read who did what");
+  await expect(page.getByRole("alert")).toContainText("may not read the audit log");
 });
 
-test("who sees some machines only is offered what they may use", async ({ page, demo }) => {
+test("an account with a restricted scope is offered only permitted actions", async ({ page, demo }) => {
   await demo.account("jane", "operator", "--tag", "web");
   await page.goto(`${demo.url}/vms`);
   await logIn(page, "jane");
@@ -48,18 +48,18 @@ test("who sees some machines only is offered what they may use", async ({ page, 
   await expect(page.getByRole("button", { name: "Create network" })).toHaveCount(0);
 });
 
-test("a link logs in once", async ({ page, demo }) => {
+test("a sign-in link works once", async ({ page, demo }) => {
   await demo.account("root", "admin");
   const link = demo.verb(["login-link", "root"]);
   expect(link.startsWith(demo.url)).toBe(true);
   await page.goto(link);
-  await page.getByRole("button", { name: "Log in as root" }).click();
+  await page.getByRole("button", { name: "Sign in as root" }).click();
   await expect(page.getByRole("heading", { name: "Overview" })).toBeVisible();
   await page.goto(link);
-  await expect(page.getByRole("alert")).toContainText("used before");
+  await expect(page.getByRole("alert")).toContainText("has been used");
 });
 
-test("a link on another site leads into the session that is there", async ({ page, demo }) => {
+test("a link on another site opens in the existing session", async ({ page, demo }) => {
   await demo.account("root", "admin");
   await page.goto(`${demo.url}/vms`);
   await logIn(page, "root");

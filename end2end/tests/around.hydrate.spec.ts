@@ -1,4 +1,4 @@
-// Pages that the server draws stay fresh by themselves, beside virsh and other tabs.
+// Server-rendered pages update live, also after changes by virsh and other tabs.
 import AxeBuilder from "@axe-core/playwright";
 import { refused, expect, live, press, test, Daemon, Server } from "../support.ts";
 import { execFileSync } from "node:child_process";
@@ -8,7 +8,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Page } from "@playwright/test";
 
-test("what virsh does with pools, volumes and networks appears in the open page", async ({ page }) => {
+test("changes by virsh to pools, volumes and networks appear in an open page", async ({ page }) => {
   const daemon = new Daemon().start();
   const server = await new Server(["--connect", `atlas=${daemon.uri}`]).start();
   try {
@@ -29,7 +29,7 @@ test("what virsh does with pools, volumes and networks appears in the open page"
     daemon.virsh("pool-refresh", "images");
     const volumes = page.getByRole("table", { name: "Volumes" });
     await expect(volumes.getByRole("row", { name: /disk\.qcow2/ })).toContainText("1 GiB");
-    // A form that is open keeps what was typed, while the list beside it goes on.
+    // An open form keeps its input while the list beside it is updated.
     await page.getByText("New volume").click();
     await page.getByLabel("Name", { exact: true }).first().fill("half typed");
     execFileSync("qemu-img", ["create", "-f", "raw", `${folder}/late.raw`, "1M"]);
@@ -52,7 +52,7 @@ test("what virsh does with pools, volumes and networks appears in the open page"
   }
 });
 
-test("a file is fetched from an address, with its progress, and what is wrong is said", async ({ page }) => {
+test("a file is downloaded from a URL, and errors are shown", async ({ page }) => {
   const content = Buffer.alloc(3_000_000, "belvedere");
   const place = createServer((request, response) => {
     if (request.url !== "/small%20disk.raw") return response.writeHead(404).end();
@@ -73,11 +73,11 @@ test("a file is fetched from an address, with its progress, and what is wrong is
     const notices = page.getByRole("region", { name: "Notices" });
     const fetchFile = async (url: string, name: string, sha256 = "") => {
       while (await notices.getByRole("button", { name: "Dismiss" }).count()) await notices.getByRole("button", { name: "Dismiss" }).first().click();
-      if (!(await page.getByLabel("Address", { exact: true }).isVisible())) await page.getByText("Fetch from an address").click();
-      await page.getByLabel("Address", { exact: true }).fill(url);
-      await page.getByLabel("Name, if not as there").fill(name);
-      await page.getByLabel("SHA-256, to be checked").fill(sha256);
-      await page.getByRole("button", { name: "Fetch file" }).click();
+      if (!(await page.getByLabel("URL", { exact: true }).isVisible())) await page.getByText("Download from URL").click();
+      await page.getByLabel("URL", { exact: true }).fill(url);
+      await page.getByLabel("Volume name (default: file name)").fill(name);
+      await page.getByLabel("SHA-256 checksum (optional)").fill(sha256);
+      await page.getByRole("button", { name: "Start download" }).click();
     };
     await fetchFile(`${address}/none.iso`, "");
     await expect(notices).toContainText("404 Not Found");
@@ -86,7 +86,7 @@ test("a file is fetched from an address, with its progress, and what is wrong is
     await fetchFile("https://jane:secret@example.org/a.iso", "");
     await refused(page, true, /without credentials/);
     await fetchFile(`${address}/small%20disk.raw`, "small.raw", createHash("sha256").update(content).digest("hex"));
-    await expect(notices).toContainText("images/small.raw is fetched");
+    await expect(notices).toContainText("images/small.raw is downloaded");
     await expect(page.getByRole("table", { name: "Volumes" }).getByRole("row", { name: /small\.raw/ })).toBeVisible();
     expect(readFileSync(`${folder}/small.raw`).equals(content)).toBe(true);
   } finally {
@@ -96,14 +96,14 @@ test("a file is fetched from an address, with its progress, and what is wrong is
   }
 });
 
-/** Hides a page from itself, or shows it: the browser of a test keeps all of them in front. */
+/** Simulates a hidden or visible tab; the test browser keeps all tabs in front. */
 const hide = (page: Page, hidden: boolean) =>
   page.evaluate((hidden) => {
     Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
     document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
   }, hidden);
 
-test("a change from elsewhere is seen in a tab, and a hidden one catches up", async ({ page, context, demo }) => {
+test("a change from elsewhere appears in a tab, and a hidden tab catches up", async ({ page, context, demo }) => {
   await page.goto(`${demo.url}/storage`);
   await live(page);
   const other = await context.newPage();
@@ -138,7 +138,7 @@ test("pages about storage and networks are accessible in light and dark", async 
   }
 });
 
-/** The page of a pool of a folder, on a daemon of its own. */
+/** The page of a directory pool, on a daemon of its own. */
 async function shelf(page: Page): Promise<{ daemon: Daemon; server: Server }> {
   const daemon = new Daemon().start();
   daemon.virsh("pool-define-as", "images", "dir", "--target", `${daemon.folder}/pool`);
@@ -151,7 +151,7 @@ async function shelf(page: Page): Promise<{ daemon: Daemon; server: Server }> {
   return { daemon, server };
 }
 
-test("files are uploaded by choosing and by dropping, and downloaded again", async ({ page }) => {
+test("files are uploaded by selection and by drag and drop, and downloaded", async ({ page }) => {
   const { daemon, server } = await shelf(page);
   try {
     const large = Buffer.alloc(20 << 20, "belvedere ");
@@ -172,8 +172,8 @@ test("files are uploaded by choosing and by dropping, and downloaded again", asy
     const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Download large.raw" }).click()]);
     expect(download.suggestedFilename()).toBe("large.raw");
     expect(readFileSync((await download.path())!).equals(large)).toBe(true);
-    // Sizes that cannot be, last, as what is said stays over the list until somebody puts it away.
-    for (const [size, why] of [["much", /it is a number/], ["0", /it is a size greater/], ["1", /would lose what lies beyond the new end/]] as const) {
+    // Invalid sizes come last, as their notices cover the list until they are dismissed.
+    for (const [size, why] of [["much", /must be a number/], ["0", /must be greater than 0/], ["1", /data beyond the new size would be lost/]] as const) {
       if (!(await page.getByRole("button", { name: "Resize large.raw" }).isVisible())) await menu.click();
       await page.getByLabel("New size").locator("visible=true").fill(size);
       await press(page, "Resize large.raw");
@@ -186,7 +186,7 @@ test("files are uploaded by choosing and by dropping, and downloaded again", asy
   }
 });
 
-test("an upload goes on when the same file is chosen again, after a reload and after the server was killed", async ({ page }) => {
+test("an upload resumes when the same file is selected after a reload and a server crash", async ({ page }) => {
   const { daemon, server: first } = await shelf(page);
   let server = first;
   try {
@@ -194,7 +194,7 @@ test("an upload goes on when the same file is chosen again, after a reload and a
     const file = `${daemon.folder}/large.raw`;
     writeFileSync(file, content);
     let pieces = 0;
-    // The second piece is never answered.
+    // The second piece never gets a response.
     await page.route("**/api/v1/uploads/*", (route) => (route.request().method() === "PUT" && ++pieces === 2 ? undefined : route.continue()));
     await page.getByLabel("Upload files").setInputFiles(file);
     await expect.poll(() => pieces).toBe(2);

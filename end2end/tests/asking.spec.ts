@@ -1,7 +1,7 @@
-// What is asked before something stops or is lost.
+// Confirmations before something stops or is lost.
 import { expect, live, press, test } from "../support.ts";
 
-test("shutting several machines down asks with their list", async ({ page, demo, script }) => {
+test("shutting down several machines asks with their list", async ({ page, demo, script }) => {
   await page.goto(`${demo.url}/vms?state=running`);
   await live(page);
   const names = ["web-01", "web-02"];
@@ -16,12 +16,12 @@ test("shutting several machines down asks with their list", async ({ page, demo,
   for (const name of names) await expect(page.getByRole("link", { name, exact: true })).toBeVisible();
 });
 
-test("deleting a pool with its volumes lists them and wants its name", async ({ page, demo }) => {
+test("deleting a pool and its volumes lists them and requires its name", async ({ page, demo }) => {
   await page.goto(`${demo.url}/storage`);
   await page.getByRole("link", { name: "New pool" }).click();
   await page.getByLabel("Name", { exact: true }).fill("doomed");
   await page.getByLabel("Type").selectOption("dir");
-  await page.getByLabel("Path on the host").fill("/srv/doomed");
+  await page.getByLabel("Target path").fill("/srv/doomed");
   await live(page);
   await press(page, "Create pool");
   await page.getByRole("table", { name: "Storage pools" }).getByRole("link", { name: "doomed", exact: true }).click();

@@ -1,10 +1,10 @@
-// Below a path of a proxy: one that keeps the path and one that takes it away, on one
-// origin, with a server of its own behind each.
+// Base paths behind a proxy: one that keeps the path and one that strips it, on one origin, each with
+// its own server.
 import { createServer, request, type Server as HttpServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, expectState, list, logIn, password, row, Server, test } from "../support.ts";
 
-/** A proxy that shows servers below paths; some paths are taken away on the way. */
+/** A reverse proxy for servers below paths; some paths are stripped. */
 async function proxy(below: Record<string, { server: Server; strips: boolean }>): Promise<HttpServer> {
   const proxy = createServer((asked, answer) => {
     const found = Object.entries(below).find(([path]) => asked.url === path || asked.url!.startsWith(`${path}/`));
@@ -49,7 +49,7 @@ test.afterAll(async () => {
 });
 
 for (const path of ["/lab/kept", "/taken"]) {
-  test(`below ${path} people log in, act, and every address stays there`, async ({ page, script }) => {
+  test(`below ${path} sign-in, commands and all links stay within the base path`, async ({ page, script }) => {
     const outside: string[] = [];
     page.on("request", (asked) => {
       if (!new URL(asked.url()).pathname.startsWith(path)) outside.push(asked.url());
@@ -65,13 +65,13 @@ for (const path of ["/lab/kept", "/taken"]) {
     await expectState(page, "web-01", "Paused");
     await row(page, "web-01").getByRole("button", { name: "Resume" }).click();
     await expectState(page, "web-01", "Running");
-    // Each page that is linked is there, and leads nowhere else.
+    // Every linked page exists and links only below the base path.
     const seen = new Set<string>();
     const kinds = new Set<string>();
     const open = [`${path}/`];
     while (open.length > 0 && seen.size < 40) {
       const next = open.shift()!;
-      // One machine is as good as another.
+      // One machine is enough.
       const kind = next.split("?")[0].replace(/[0-9a-f-]{36}/, "ID");
       if (seen.has(next.split("?")[0]) || kinds.has(kind)) continue;
       kinds.add(kind);
@@ -91,7 +91,7 @@ for (const path of ["/lab/kept", "/taken"]) {
     }
     expect([...seen]).toEqual(expect.arrayContaining([`${path}/hosts`, `${path}/tasks`, `${path}/audit`, `${path}/account`]));
     expect(outside).toEqual([]);
-    // The way in the page, without a reload.
+    // Navigation within the page, without a reload.
     await page.goto(`${origin}${path}/vms`);
     await row(page, "web-01").getByRole("link", { name: "web-01" }).click();
     await expect(page.getByRole("heading", { name: "web-01" })).toBeVisible();
@@ -101,14 +101,14 @@ for (const path of ["/lab/kept", "/taken"]) {
   });
 }
 
-test("two servers of one origin have sessions of their own", async ({ page }) => {
+test("two servers on one origin have separate sessions", async ({ page }) => {
   await page.goto(`${origin}/lab/kept/vms`);
   await logIn(page, "root");
   await expect(list(page)).toBeVisible();
   await page.goto(`${origin}/taken/vms`);
   await logIn(page, "root");
   await expect(list(page)).toBeVisible();
-  // Neither has ended the other one's.
+  // Neither server has ended the other one's session.
   await page.goto(`${origin}/lab/kept/vms`);
   await expect(list(page)).toBeVisible();
 });

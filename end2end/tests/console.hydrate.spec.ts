@@ -1,4 +1,4 @@
-// Consoles of real guests in the page: what they show, what is typed, who looks, and how they end.
+// Consoles of real guests: output, input, sharing, and how they end.
 import { readFileSync } from "node:fs";
 import AxeBuilder from "@axe-core/playwright";
 import { type Page } from "@playwright/test";
@@ -26,16 +26,16 @@ test.describe("the console of a real guest", () => {
 
   const state = (page: Page) => page.locator(".console [data-state]");
   const terminal = (page: Page) => page.locator(".xterm-rows");
-  /** Types a line into the terminal, as a person does. */
+  /** Types a line into the terminal. */
   const type = async (page: Page, line: string) => {
-    // What is typed while nothing is connected goes nowhere, and is not kept for later.
+    // Input while disconnected is discarded.
     await expect(page.getByRole("region", { name: "Serial 0 of tiny" }).locator("[data-state]")).toContainText("Connected");
     await page.getByRole("textbox", { name: "Serial 0 of tiny" }).focus();
     await page.keyboard.type(line);
     await page.keyboard.press("Enter");
   };
 
-  test("a serial line is typed on, shared by two pages, and shows later ones what came before", async ({ page, context, complaints }) => {
+  test("a serial console takes input, is shared by two pages, and shows its history to later ones", async ({ page, context, complaints }) => {
     await page.goto(`${address}?show=serial0`);
     await expect(state(page)).toHaveText("Connected");
     await type(page, "echo $((6 * 7))-answer");
@@ -47,10 +47,10 @@ test.describe("the console of a real guest", () => {
     await expect(state(page)).toHaveText("Connected. Looking at it: somebody (2)");
     await type(second, "echo from-$((2 * 4))-other");
     await expect(terminal(page)).toContainText("from-8-other");
-    // What is pasted is typed as it is.
+    // Pasted text is sent as it is.
     await second.getByText("Type text").click();
-    await second.getByLabel("Text, typed key by key").fill("echo pasted-$((3 * 3))\n");
-    await press(second, "Type it");
+    await second.getByLabel("Text to send as keystrokes").fill("echo pasted-$((3 * 3))\n");
+    await press(second, "Send keystrokes");
     await expect(terminal(page)).toContainText("pasted-9");
     const saved = second.waitForEvent("download");
     await press(second, "Save text");
@@ -58,12 +58,12 @@ test.describe("the console of a real guest", () => {
     expect(readFileSync(file, "utf8")).toContain("pasted-9");
     await second.close();
     await expect(state(page)).toHaveText("Connected");
-    // That somebody looked is a record with the console's name.
+    // Opening a console is recorded with its name.
     const { records } = await (await fetch(`${server.url}/api/v1/audit?kind=consoleOpened`)).json();
     expect(records.map((record: any) => record.targetName)).toContain("tiny/serial0 on atlas");
   });
 
-  test("a line keeps what it showed and what came while one was elsewhere for longer than 15 s", async ({ page }) => {
+  test("a serial console keeps its output while no page is open for more than 15 s", async ({ page }) => {
     await page.goto(`${address}?show=serial0`);
     await expect(state(page)).toHaveText("Connected");
     await type(page, "echo $((6 * 7))-early; sleep 17; echo late-$((3 * 5))");
@@ -77,24 +77,25 @@ test.describe("the console of a real guest", () => {
     await expect(terminal(page)).toContainText("late-15");
   });
 
-  test("what a line asked the terminal earlier is answered once, and not by those who come later", async ({ page, context, complaints }) => {
+  test("terminal queries are answered once, and not by pages that join later", async ({ page, context, complaints }) => {
     await page.goto(`${address}?show=serial0`);
     await expect(state(page)).toHaveText("Connected");
-    // It asks where the cursor is, and shows the answer as what was typed.
+    // The guest asks for the cursor position and echoes the response as input.
     await type(page, "printf 'asked\\033[6n'; read -r answer; echo told-$((4 * 4))");
     await expect(terminal(page)).toContainText(/asked\^\[\[\d+;\d+R/);
     await page.keyboard.press("Enter");
     await expect(terminal(page)).toContainText("told-16");
     const second = await context.newPage();
     watch(second, complaints);
-    // What its terminal says by itself is a text, what is typed is not.
+    // Responses by the terminal itself are text frames, typed input is not.
     const said: string[] = [];
     second.on("websocket", (socket) => socket.on("framesent", ({ payload }) => typeof payload === "string" && said.push(payload)));
     await second.goto(`${address}?show=serial0`);
     await expect(terminal(second)).toContainText("told-16");
     await page.bringToFront();
     expect(said).toEqual([]);
-    // The shell asks with each prompt, both answer, and one is heard: the next line is what was typed.
+    // The shell queries the terminal with each prompt; both tabs respond, only one is heard, so the
+    // next line is exactly what was typed.
     for (const n of [5, 6, 7]) {
       await type(page, `echo typed-$((${n} * ${n}))`);
       await expect(terminal(second)).toContainText(`typed-${n * n}`);
@@ -102,13 +103,13 @@ test.describe("the console of a real guest", () => {
     await expect(terminal(page)).not.toContainText("not found");
   });
 
-  test("leaving a screen by its keys leaves none of them held down", async ({ page }) => {
+  test("releasing the keyboard of a screen leaves no key pressed", async ({ page }) => {
     const sent: Buffer[] = [];
     page.on("websocket", (socket) => socket.on("framesent", (frame) => sent.push(Buffer.from(frame.payload as Buffer))));
     await page.goto(address);
     await expect(state(page)).toHaveText("Connected");
     await page.getByRole("img", { name: "Screen of tiny" }).click();
-    /** What became of a key: whether it went down each time (QEMU's extended key event). */
+    /** The events of a key: true for pressed (QEMU's extended key event). */
     const moves = (keysym: number) => {
       const events = sent.filter((part) => part.length === 12 && part[0] === 255 && part.readUInt32BE(4) === keysym);
       return events.map((part) => part.readUInt16BE(2) === 1);
@@ -123,12 +124,12 @@ test.describe("the console of a real guest", () => {
     await page.keyboard.up("ControlLeft");
   });
 
-  test("a screen is shown and takes keys, is saved as a picture, and comes again after a restart of the machine", async ({ page }) => {
+  test("a screen takes keys, is saved as a screenshot, and reconnects after a restart of the machine", async ({ page }) => {
     await page.goto(address);
     await expect(page.getByRole("link", { name: "Screen" })).toHaveAttribute("aria-current", "true");
     await expect(state(page)).toHaveText("Connected");
     const screen = page.getByRole("img", { name: "Screen of tiny" });
-    /** How many colours the picture has: one of a machine that shows something has more than one. */
+    /** The number of colours of the screen; a screen with content has more than one. */
     const colours = () =>
       screen.evaluate((canvas: HTMLCanvasElement) => {
         const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true })!;
@@ -137,14 +138,14 @@ test.describe("the console of a real guest", () => {
         return new Set(new Uint32Array(data.buffer)).size;
       });
     await expect.poll(colours, { timeout: 30_000 }).toBeGreaterThan(1);
-    // The shell on the screen writes to a file that the one on the line reads.
+    // The shell on the screen writes a file, which the shell on the serial line reads.
     await page.getByText("Type text").click();
-    await page.getByLabel("Text, typed key by key").fill("echo Up-$((7 * 7)) > /tmp/typed\n");
-    await press(page, "Type it");
-    // It says "Typing" from the click on until the last key.
+    await page.getByLabel("Text to send as keystrokes").fill("echo Up-$((7 * 7)) > /tmp/typed\n");
+    await press(page, "Send keystrokes");
+    // The state is "Typing" until the last key was sent.
     await expect(state(page)).toHaveText("Connected");
     const saved = page.waitForEvent("download");
-    await press(page, "Save picture");
+    await press(page, "Save screenshot");
     expect(readFileSync(await (await saved).path()).subarray(1, 4).toString()).toBe("PNG");
     await page.getByRole("link", { name: "Serial 0" }).click();
     await expect(state(page)).toHaveText("Connected");
@@ -159,8 +160,8 @@ test.describe("the console of a real guest", () => {
     await expect.poll(colours, { timeout: 30_000 }).toBeGreaterThan(1);
   });
 
-  test("a console that is held elsewhere, or whose server is away, is opened as soon as it can be", async ({ page }) => {
-    // Somebody has it in a terminal.
+  test("a console in use elsewhere, or of an unreachable server, opens as soon as possible", async ({ page }) => {
+    // The console is in use in a terminal.
     const other = daemon.virshLater("console", "tiny").catch(() => "");
     await page.goto(`${address}?show=serial0`);
     await expect(state(page)).toContainText("Connected");
@@ -173,7 +174,7 @@ test.describe("the console of a real guest", () => {
     void other;
   });
 
-  test("without JavaScript it says how a line is opened by hand", async ({ browser }) => {
+  test("without JavaScript the virsh command for the console is shown", async ({ browser }) => {
     const context = await browser.newContext({ javaScriptEnabled: false });
     const page = await context.newPage();
     await page.goto(`${address}?show=serial0`);
@@ -181,7 +182,7 @@ test.describe("the console of a real guest", () => {
     await context.close();
   });
 
-  test("a viewer opens no console, and who loses their account is sent away", async ({ page }) => {
+  test("a viewer cannot open a console, and removing the account closes it", async ({ page }) => {
     await server.stop();
     const folder = daemon.folder;
     server = await new Server(["--connect", `atlas=${daemon.uri}`, "--auth", "auto", "--data", `${folder}/data`]).start();
@@ -192,7 +193,7 @@ test.describe("the console of a real guest", () => {
     await logIn(page, "jane");
     await expect(state(page)).toHaveText("Connected");
     server.verb(["user", "remove", "jane"]);
-    await expect(state(page)).toContainText("You may not look at this console any more", { timeout: 15_000 });
+    await expect(state(page)).toContainText("You no longer have access to this console", { timeout: 15_000 });
     await page.goto(`${server.url}${path}?show=serial0`);
     await logIn(page, "vera");
     await expect(page.getByRole("heading", { name: "You may not open consoles" })).toBeVisible();
@@ -200,7 +201,7 @@ test.describe("the console of a real guest", () => {
   });
 
   for (const colorScheme of ["light", "dark"] as const) {
-    test(`the page of a console has no barriers (${colorScheme})`, async ({ page }) => {
+    test(`the console page is accessible (${colorScheme})`, async ({ page }) => {
       await page.emulateMedia({ colorScheme });
       for (const show of ["screen", "serial0"]) {
         await page.goto(`${address}?show=${show}`);
@@ -208,7 +209,7 @@ test.describe("the console of a real guest", () => {
         const { violations } = await new AxeBuilder({ page }).analyze();
         expect(violations.map((violation) => `${show}: ${violation.id} ${violation.nodes.map((node) => node.html)}`)).toEqual([]);
       }
-      // A console is no trap for the keyboard.
+      // The console is no keyboard trap.
       await page.getByRole("textbox", { name: "Serial 0 of tiny" }).focus();
       await page.keyboard.press("Control+Alt+End");
       await expect(page.getByText("Type text")).toBeFocused();

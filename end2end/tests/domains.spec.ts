@@ -1,5 +1,4 @@
-// Lifecycle, filter and details, from the list and the detail page; with and
-// without JavaScript.
+// Lifecycle, filter and details, from the list and the detail page; with and without JavaScript.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -27,13 +26,13 @@ test("a disabled action says why and does nothing", async ({ page, demo }) => {
   const start = row(page, "web-01").getByRole("button", { name: "Start", exact: true });
   await expect(start).toHaveAttribute("aria-disabled", "true");
   await expect(start).toHaveAttribute("title", /web-01 is already running/);
-  // Playwright itself would wait for the button to become possible.
+  // Playwright itself would wait until the button is enabled.
   await start.click({ force: true });
   await expect(page.getByText("web-01 is already running").first()).toBeVisible();
   await expectState(page, "web-01", "Running");
 });
 
-test("forcing off asks first, with the name and what is lost", async ({ page, demo, script }) => {
+test("force off asks first, with the name and the consequence", async ({ page, demo, script }) => {
   await openList(page, demo);
   await row(page, "web-02").getByRole("link", { name: "web-02" }).click();
   await live(page);
@@ -46,7 +45,7 @@ test("forcing off asks first, with the name and what is lost", async ({ page, de
   await expect(page.locator(".head .state")).toHaveText("Stopped");
 });
 
-test("filter, search and order are part of the address", async ({ page, demo }) => {
+test("filter, search and sort order are part of the address", async ({ page, demo }) => {
   await openList(page, demo);
   await page.getByRole("link", { name: /^Stopped/ }).click();
   await expect(page).toHaveURL(/state=stopped/);
@@ -67,10 +66,10 @@ test("searching narrows the list", async ({ page, demo }) => {
   await expect(list(page).getByRole("rowheader")).toHaveText([/k3s-a/, /k3s-b/, /k3s-c/]);
   await filter.fill("no such machine");
   await filter.press("Enter");
-  await expect(page.getByRole("heading", { name: "No machine matches" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: "No matching machines" })).toBeVisible();
 });
 
-test("several machines are run at once, with a result for each", async ({ page, demo }) => {
+test("a command runs on several machines, with a result for each", async ({ page, demo }) => {
   await openList(page, demo);
   for (const name of ["web-01", "web-02", "dns-2"]) {
     await page.getByRole("checkbox", { name: `Select ${name}`, exact: true }).check();
@@ -80,7 +79,7 @@ test("several machines are run at once, with a result for each", async ({ page, 
   await expectState(page, "web-02", "Paused");
   await expectState(page, "dns-2", "Stopped");
   await expect(page.getByText("dns-2 is not running").first()).toBeVisible();
-  // The same again would be refused again.
+  // The same command would be refused again.
   await expect(page.getByRole("button", { name: "Try again" })).toHaveCount(0);
 });
 
@@ -106,7 +105,7 @@ test("title, description, tags and name are changed on the machine's page", asyn
   await expect(page.getByRole("button", { name: "Turn autostart off" })).toBeVisible();
 });
 
-test("devices and definition have pages of their own", async ({ page, demo }) => {
+test("devices and definition have their own pages", async ({ page, demo }) => {
   await openList(page, demo);
   await row(page, "win11-build").getByRole("link", { name: "win11-build" }).click();
   await page.getByRole("link", { name: "Devices" }).click();
@@ -140,7 +139,7 @@ test("the theme is changed and remembered", async ({ page, demo }) => {
   await expect(page.getByRole("button", { name: "Light theme" })).toBeVisible();
 });
 
-test("the page says what it is: a snapshot without scripts, live with them", async ({ page, demo, script }) => {
+test("the page is marked as a snapshot without JavaScript and as live with it", async ({ page, demo, script }) => {
   await openList(page, demo);
   const snapshot = page.getByText("This page is a snapshot taken at");
   if (script) {
@@ -149,17 +148,17 @@ test("the page says what it is: a snapshot without scripts, live with them", asy
   } else {
     await expect(snapshot).toBeVisible();
   }
-  await expect(page.getByText("The host demo is libvirt's own test driver")).toBeVisible();
+  await expect(page.getByText("The host demo uses libvirt's test driver")).toBeVisible();
 });
 
-test("a page that does not exist says so and leads back", async ({ page, demo }) => {
+test("an unknown page shows an error and a link back", async ({ page, demo }) => {
   await page.goto(`${demo.url}/nonsense`);
-  await expect(page.getByRole("heading", { name: "There is no such page" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: "Page not found" })).toBeVisible();
   await page.getByRole("link", { name: "See all virtual machines" }).click();
   await expect(list(page)).toBeVisible();
 });
 
-test("a long list is drawn in parts, and none is out of reach", async ({ page, script }) => {
+test("a long list is rendered in pages, and every row is reachable", async ({ page, script }) => {
   const folder = mkdtempSync(join(tmpdir(), "bv-"));
   const server = await new Server(["--connect", `many=${manyMachines(225, folder)}`]).start();
   await openList(page, server);
@@ -167,13 +166,13 @@ test("a long list is drawn in parts, and none is out of reach", async ({ page, s
   await expect(rows).toHaveCount(30);
   const more = page.getByRole("link", { name: "Show more" });
   if (script) {
-    // It grows on its own when its end comes near, up to the whole.
+    // It grows as its end is approached, up to the whole list.
     for (const drawn of [60, 90, 120, 150, 180, 210, 225]) {
-      await page.getByRole("navigation", { name: "Parts of the list" }).scrollIntoViewIfNeeded();
+      await page.getByRole("navigation", { name: "Pagination" }).scrollIntoViewIfNeeded();
       await expect(rows).toHaveCount(drawn);
     }
     await expect(more).toHaveCount(0);
-    // Back is back to the same place, by the page's own links and after loading it again.
+    // Back restores the position, after navigation and after a reload.
     const place = rows.nth(170);
     await place.scrollIntoViewIfNeeded();
     await expect(place).toBeInViewport();
@@ -184,12 +183,12 @@ test("a long list is drawn in parts, and none is out of reach", async ({ page, s
       await page.goBack();
       await expect(place).toBeInViewport();
     }
-    // Another view begins at its top.
+    // Another view starts at its top.
     await page.getByRole("link", { name: /^Running/ }).click();
     await expect(page).toHaveURL(/state=running/);
     await expect(rows).toHaveCount(30);
     await page.goBack();
-    await expect(rows, "as much as was drawn before").toHaveCount(225);
+    await expect(rows, "as many rows as before").toHaveCount(225);
     await page.getByRole("checkbox", { name: "Select all shown machines" }).check();
     await expect(page.getByText("225 selected", { exact: true })).toBeVisible();
   } else {
@@ -207,15 +206,15 @@ test("a long list is drawn in parts, and none is out of reach", async ({ page, s
   rmSync(folder, { recursive: true });
 });
 
-test("a lost host is tried again from the page", async ({ page, script }) => {
+test("a lost host is reconnected from the page", async ({ page, script }) => {
   const folder = mkdtempSync(join(tmpdir(), "bv-"));
   const server = await new Server(["--demo", "--connect", `late=test://${folder}/node-3.xml`]).start();
   await openList(page, server);
   const answer = page.waitForResponse((response) => response.request().method() === "POST");
   await press(page, "Reconnect now");
   expect((await answer).status()).toBe(script ? 202 : 303);
-  await expect(page.getByText("late is not connected")).toBeVisible();
-  // The error log knows it, once, however often it was tried.
+  await expect(page.getByText("late: not connected")).toBeVisible();
+  // The error log has one entry, however often it was tried.
   const log = page.getByRole("table", { name: "Errors" }).getByRole("row", { name: /late is not connected: Failed to open file/ });
   await expect(async () => {
     await page.goto(`${server.url}/history/errors?severity=error`);
@@ -223,7 +222,7 @@ test("a lost host is tried again from the page", async ({ page, script }) => {
   }).toPass({ timeout: 10_000 });
   await openList(page, server);
   manyMachines(3, folder);
-  // The server's own next attempt may be faster than the hand; then the button is gone.
+  // The server's own next attempt may come first; then the button is gone.
   const button = page.getByRole("button", { name: "Reconnect now", exact: true });
   await button.click({ timeout: 5_000 }).catch(() => "it is back already");
   await expectState(page, "vm-0001", "Running");
@@ -231,8 +230,8 @@ test("a lost host is tried again from the page", async ({ page, script }) => {
   rmSync(folder, { recursive: true });
 });
 
-test("a machine of the demonstration says why its console cannot be opened", async ({ page, demo }) => {
+test("a demo machine states why its console is unavailable", async ({ page, demo }) => {
   const { id } = (await demo.inventory()).hosts.demo.domains.find((domain: any) => domain.name === "web-01");
   await page.goto(`${demo.url}/vms/demo/${id}/console`);
-  await expect(page.getByText("whose machines have no consoles")).toBeVisible();
+  await expect(page.getByText("which provides no consoles")).toBeVisible();
 });

@@ -1,19 +1,19 @@
-// One host: what it is made of, with and without JavaScript.
+// The host page, with and without JavaScript.
 import { execFileSync, spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import AxeBuilder from "@axe-core/playwright";
 import type { Page } from "@playwright/test";
 import { expect, Daemon, live, Server, test } from "../support.ts";
 
-test("the page of a host tells its parts, devices and what it can run", async ({ page, demo, script }) => {
+test("the host page shows hardware, devices and guest capabilities", async ({ page, demo, script }) => {
   await page.goto(`${demo.url}/hosts`);
   await page.getByRole("main").getByRole("link", { name: "demo" }).click();
   await expect(page).toHaveURL(/\/hosts\/demo$/);
   await expect(page.getByRole("heading", { name: "demo", level: 1 })).toBeVisible();
   const devices = page.getByRole("table", { name: "Devices" });
   await expect(devices.getByRole("row", { name: /0000:01:00\.0/ })).toContainText("NVIDIA GP104");
-  await expect(page.getByRole("region", { name: "About the host" })).toContainText("off: turn it on");
-  await expect(page.getByRole("heading", { name: "Machines it can run" })).toBeVisible();
+  await expect(page.getByRole("region", { name: "About the host" })).toContainText("off: for device passthrough");
+  await expect(page.getByRole("heading", { name: "Guest capabilities" })).toBeVisible();
   if (script) {
     await live(page);
     for (const colorScheme of ["light", "dark"] as const) {
@@ -23,15 +23,15 @@ test("the page of a host tells its parts, devices and what it can run", async ({
     }
   }
   await page.goto(`${demo.url}/hosts/none`);
-  await expect(page.getByRole("heading", { name: "This host is not there" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: "Host not found" })).toBeVisible();
 });
 
-test("a real host tells its devices and NUMA cells", async ({ page, script }) => {
+test("a real host reports its devices and NUMA nodes", async ({ page, script }) => {
   const daemon = new Daemon().start();
   const server = await new Server(["--connect", `atlas=${daemon.uri}`]).start();
   try {
     await page.goto(`${server.url}/hosts/atlas`);
-    await expect(page.getByRole("table", { name: "NUMA cells" }).getByRole("row")).not.toHaveCount(1);
+    await expect(page.getByRole("table", { name: "NUMA nodes" }).getByRole("row")).not.toHaveCount(1);
     await expect(page.getByRole("table", { name: "Devices" }).getByRole("row", { name: /pci 0000:/ }).first()).toBeVisible();
     await expect(page.getByRole("region", { name: "x86_64" })).toContainText("qemu");
     await page.getByRole("region", { name: "x86_64" }).getByText(/types$/).click();
@@ -43,7 +43,7 @@ test("a real host tells its devices and NUMA cells", async ({ page, script }) =>
   }
 });
 
-/** The last device goes, as the kernel tells, and is back again; long before the page is read anyway. */
+/** The last device is removed and added again, as reported by the kernel, before the page is refreshed anyway. */
 async function comesAndGoes(page: Page): Promise<void> {
   await live(page);
   const ours = spawnSync("pgrep", ["-x", "-r", "D,R,S", "systemd-udevd"]).status !== 0;
@@ -60,7 +60,7 @@ async function comesAndGoes(page: Page): Promise<void> {
   }
 }
 
-test("the page about the server names its version, its hosts' abilities and licences", async ({ page, demo }) => {
+test("the About page shows version, host capabilities and licences", async ({ page, demo }) => {
   await page.goto(`${demo.url}/about`);
   await expect(page).toHaveTitle("About · Belvedere");
   await expect(page.getByRole("region", { name: "Server" })).toContainText(/Version\s*\d+\.\d+\.\d+/);

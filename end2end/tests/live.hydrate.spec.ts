@@ -1,9 +1,8 @@
-// What only a live page can do: changes from elsewhere, tabs, lost streams,
-// keyboard.
+// Live pages: changes from elsewhere, tabs, lost streams, keyboard.
 import { type Page } from "@playwright/test";
 import { expect, expectState, list, live, openList, press, row, Server, test, watch } from "../support.ts";
 
-test("a change made elsewhere appears without a reload, and only its row is drawn anew", async ({ page, demo }) => {
+test("a change made elsewhere appears without a reload, and only its row is updated", async ({ page, demo }) => {
   await openList(page, demo);
   await page.evaluate(() => {
     const changed: string[] = ((window as any).changed = []);
@@ -20,7 +19,7 @@ test("a change made elsewhere appears without a reload, and only its row is draw
   expect([...changed]).toEqual(["web-01"]);
 });
 
-test("what is done with ticked machines is done with those that are shown", async ({ page, demo }) => {
+test("a batch command runs only on selected machines that are shown", async ({ page, demo }) => {
   await openList(page, demo);
   await row(page, "web-01").getByRole("checkbox").check();
   await page.getByLabel("Filter machines").fill("db-primary");
@@ -30,18 +29,18 @@ test("what is done with ticked machines is done with those that are shown", asyn
   await press(page.getByRole("group", { name: "Selected machines" }), "Pause");
   await expectState(page, "db-primary", "Paused");
   await page.getByLabel("Filter machines").fill("");
-  // What was ticked before still is, and nothing was done with it.
+  // The earlier selection is kept, and the command did not run on it.
   await expect(page.getByText("2 selected", { exact: true })).toBeVisible();
   await expectState(page, "web-01", "Running");
 });
 
-test("a toast tells how one's own action ended", async ({ page, demo }) => {
+test("a notice reports the result of an action", async ({ page, demo }) => {
   await openList(page, demo);
   await press(row(page, "web-01"), "Pause");
   await expect(page.getByRole("region", { name: "Notices" }).getByText(/web-01 is paused \(\d/)).toBeVisible();
 });
 
-test("an action that libvirt refuses says so with its reason", async ({ page, demo }) => {
+test("an action refused by libvirt is reported with the reason", async ({ page, demo }) => {
   await openList(page, demo);
   await row(page, "dns-2").getByRole("link", { name: "dns-2" }).click();
   const box = page.locator("details.edit").filter({ hasText: "Change name" });
@@ -52,7 +51,7 @@ test("an action that libvirt refuses says so with its reason", async ({ page, de
   await expect(page.getByRole("heading", { level: 1 })).toHaveText("dns-2");
 });
 
-test("what failed can be tried again once its reason is gone", async ({ page, demo }) => {
+test("a failed action can be retried once its cause is resolved", async ({ page, demo }) => {
   await openList(page, demo);
   await row(page, "dns-2").getByRole("link", { name: "dns-2" }).click();
   const box = page.locator("details.edit").filter({ hasText: "Change name" });
@@ -85,8 +84,8 @@ test("many tabs over HTTP/1.1 share one stream and are all live", async ({ brows
 });
 
 for (const missing of [[], ["SharedWorker"], ["SharedWorker", "BroadcastChannel"]]) {
-  const without = missing.length ? `without ${missing.join(" and ")}` : "with everything a browser has";
-  test(`tabs are live at an address that is no secure context, ${without}`, async ({ browser, complaints }) => {
+  const without = missing.length ? `without ${missing.join(" and ")}` : "with all browser features";
+  test(`tabs are live outside a secure context, ${without}`, async ({ browser, complaints }) => {
     const server = await new Server(["--demo", "--allow-host", "belvedere.test"]).start();
     const context = await browser.newContext();
     await context.addInitScript((names: string[]) => names.forEach((name) => delete (window as any)[name]), missing);
@@ -107,7 +106,7 @@ for (const missing of [[], ["SharedWorker"], ["SharedWorker", "BroadcastChannel"
   });
 }
 
-test("without shared workers a leading tab serves the others, and another takes over", async ({ browser, demo, complaints }) => {
+test("without shared workers a leading tab serves the others, and another tab takes over", async ({ browser, demo, complaints }) => {
   const context = await browser.newContext();
   await context.addInitScript(() => delete (window as any).SharedWorker);
   const pages: Page[] = [];
@@ -125,25 +124,25 @@ test("without shared workers a leading tab serves the others, and another takes 
   await context.close();
 });
 
-test("a lost server is told, and the page catches up without a reload when it is back", async ({ page }) => {
+test("a lost server is reported, and the page catches up without a reload", async ({ page }) => {
   const server = await new Server(["--demo"]).start();
   await openList(page, server);
   await page.evaluate(() => ((window as any).same = true));
   await server.stop();
   await expect(page.getByRole("status")).toHaveText("Reconnecting");
-  await expect(page.getByText("The connection to Belvedere is lost.")).toBeVisible();
+  await expect(page.getByText("Connection to Belvedere lost.")).toBeVisible();
   await press(page, "Reconnect now");
   await expect(page.getByRole("status")).toHaveText("Reconnecting");
   const again = await server.again();
   await again.command("demo", "web-01", { kind: "pause" });
   await expect(page.getByRole("status")).toHaveText("Live", { timeout: 30_000 });
   await expectState(page, "web-01", "Paused");
-  expect(await page.evaluate(() => (window as any).same), "the page was not loaded again").toBe(true);
+  expect(await page.evaluate(() => (window as any).same), "the page was not reloaded").toBe(true);
   await again.stop();
 });
 
 test("a stream that drops resumes after the last event, without gap or duplicate", async ({ page, demo }) => {
-  // The tab's own stream, so that the test can see and cut it.
+  // A stream of this tab alone, so that the test can watch and cut it.
   await page.addInitScript(() => {
     delete (window as any).SharedWorker;
     delete (window as any).BroadcastChannel;
@@ -182,8 +181,8 @@ test("a stream that drops resumes after the last event, without gap or duplicate
   numbers.forEach((number, at) => at && expect(number).toBe(numbers[at - 1] + 1));
 });
 
-test("the page of a machine that is deleted leads back to the list", async ({ page }) => {
-  // A host whose only machine is transient: it is gone when it ends.
+test("the page of a deleted machine leads back to the list", async ({ page }) => {
+  // A host whose only machine is transient: it is removed when it stops.
   const { mkdtempSync, writeFileSync } = await import("node:fs");
   const folder = mkdtempSync("/tmp/bv-node-");
   const domain = `<domain type='test' xmlns:test='http://libvirt.org/schemas/domain/test/1.0'><test:transient/><name>fleeting</name><memory>1024</memory><os><type>hvm</type></os></domain>`;
@@ -199,12 +198,12 @@ test("the page of a machine that is deleted leads back to the list", async ({ pa
   await server.stop();
 });
 
-test("two hosts, one of them dead: the living one works and the dead one says why", async ({ page }) => {
+test("with two hosts, the reachable one works and the other one states why it is down", async ({ page }) => {
   const server = await new Server(["--demo", "--connect", "dead=qemu+unix:///system?socket=/nonexistent"]).start();
   await openList(page, server);
   await expect(page.getByRole("status")).toHaveText("Live, 1 host stale");
-  await expect(page.getByText(/dead is not connected/)).toBeVisible();
-  await expect(page.getByText(/trying again/)).toBeVisible();
+  await expect(page.getByText(/dead: not connected/)).toBeVisible();
+  await expect(page.getByText(/retrying/)).toBeVisible();
   await press(row(page, "web-01"), "Pause");
   await expectState(page, "web-01", "Paused");
   await page.goto(`${server.url}/hosts`);
@@ -212,7 +211,7 @@ test("two hosts, one of them dead: the living one works and the dead one says wh
   await server.stop();
 });
 
-test("what none of the selected machines can do is disabled and says why", async ({ page, demo }) => {
+test("a command that no selected machine allows is disabled with the reason", async ({ page, demo }) => {
   await openList(page, demo);
   const batch = page.getByRole("group", { name: "Selected machines" }).getByRole("button", { name: "Pause" });
   const tick = (name: string) => page.getByRole("checkbox", { name: `Select ${name}`, exact: true });
@@ -220,13 +219,13 @@ test("what none of the selected machines can do is disabled and says why", async
   await expect(batch).toHaveAttribute("aria-disabled", "true");
   await expect(batch).toHaveAttribute("title", "dns-2 is not running");
   await tick("web-01").check();
-  await expect(batch, "one of them can").not.toHaveAttribute("aria-disabled");
-  // It follows what happens.
+  await expect(batch, "one of them allows it").not.toHaveAttribute("aria-disabled");
+  // The button follows state changes.
   await demo.command("demo", "web-01", { kind: "pause" });
   await expect(batch).toHaveAttribute("title", /any of the 2 selected/);
 });
 
-test("the list is run by keyboard alone", async ({ page, demo }) => {
+test("the list can be used with the keyboard alone", async ({ page, demo }) => {
   await openList(page, demo);
   await page.keyboard.press("/");
   await page.keyboard.type("web");
@@ -239,7 +238,8 @@ test("the list is run by keyboard alone", async ({ page, demo }) => {
   await expectState(page, "web-02", "Paused");
   await expect(row(page, "web-02").getByRole("link", { name: "web-02" }), "a live update keeps the focus").toBeFocused();
   await page.keyboard.press("k");
-  // A letter is typed by mistake where a search was meant, so what stops a machine asks.
+  // A letter is easily typed by mistake instead of in the search, so a command that stops a machine
+  // asks.
   await page.keyboard.press("d");
   await expect(page.getByRole("dialog")).toContainText("Shut down web-01?");
   await page.keyboard.press("Escape");
@@ -250,7 +250,7 @@ test("the list is run by keyboard alone", async ({ page, demo }) => {
   await expect(page.getByRole("heading", { level: 1 })).toHaveText("web-01");
 });
 
-test("what is being typed is not overwritten by a change from elsewhere", async ({ page, demo }) => {
+test("text being edited is not overwritten by a change from elsewhere", async ({ page, demo }) => {
   await openList(page, demo);
   await row(page, "mail").getByRole("link", { name: "mail" }).click();
   const box = page.locator("details.edit").filter({ hasText: "Change title" });
@@ -261,7 +261,7 @@ test("what is being typed is not overwritten by a change from elsewhere", async 
   await expect(box.getByRole("textbox")).toHaveValue("My half-typed ti");
 });
 
-test("a page of a restarted server wakes the stream that older tabs share", async ({ context, complaints }) => {
+test("a page from a restarted server reconnects the stream of older tabs", async ({ context, complaints }) => {
   const server = await new Server(["--demo"]).start();
   const older = await context.newPage();
   watch(older, complaints);
@@ -278,6 +278,6 @@ test("a page of a restarted server wakes the stream that older tabs share", asyn
   await again.command("demo", "web-01", { kind: "pause" });
   await expectState(newer, "web-01", "Paused");
   await expectState(older, "web-01", "Paused");
-  expect(readings, "a tab that is behind asks with pauses").toBeLessThan(4);
+  expect(readings, "a tab that is behind pauses between reads").toBeLessThan(4);
   await again.stop();
 });

@@ -1,4 +1,4 @@
-// Logging in by a real OpenID Connect provider, which runs in this test.
+// Sign-in with a real OpenID Connect provider, which runs in this test.
 import { createServer, type Server as HttpServer } from "node:http";
 import { type AddressInfo } from "node:net";
 import { mkdtempSync, writeFileSync } from "node:fs";
@@ -8,10 +8,10 @@ import { type Page } from "@playwright/test";
 import { Provider } from "oidc-provider";
 import { expect, list, logIn, Server, test } from "../support.ts";
 
-/** Whom the provider knows, and in which groups they are. */
+/** The provider's users and their groups. */
 const people: Record<string, string[]> = { jane: ["staff"], root: ["staff", "vm-admins"], eve: ["visitors"] };
 
-/** A provider for a server at an address; it asks for a name and believes it. */
+/** A provider for a server at an address; it accepts any user name. */
 async function provider(back: () => string): Promise<{ issuer: string; stop: () => void }> {
   let inner: Provider;
   const http: HttpServer = createServer((request, response) => inner.callback()(request, response));
@@ -28,13 +28,13 @@ async function provider(back: () => string): Promise<{ issuer: string; stop: () 
   return { issuer, stop: () => http.close() };
 }
 
-/** A page that does without the letters that the provider's own pages fetch from elsewhere. */
+/** Blocks the web fonts of the provider's own pages. */
 async function withoutFonts(page: Page): Promise<Page> {
   await page.route(/fonts/, (route) => route.fulfill({ contentType: "text/css", body: "" }));
   return page;
 }
 
-/** Says to the provider who somebody is, and lets it tell. */
+/** Signs in at the provider and gives consent. */
 async function sayToProvider(page: Page, name: string): Promise<void> {
   await page.getByPlaceholder("Enter any login").fill(name);
   await page.getByPlaceholder("and password").fill("anything");
@@ -42,11 +42,11 @@ async function sayToProvider(page: Page, name: string): Promise<void> {
   await page.getByRole("button", { name: "Continue" }).click();
 }
 
-test("people whom a provider knows come in with the role of their groups, and others do not", async ({ page, browser, script }) => {
+test("sign-in with a provider assigns the role of the user's groups and refuses others", async ({ page, browser, script }) => {
   const folder = mkdtempSync(join(tmpdir(), "bv-"));
   const secret = join(folder, "secret");
   writeFileSync(secret, "very secret\n", { mode: 0o600 });
-  // The provider wants to know the way back before it starts, and the server the provider.
+  // The provider needs the redirect URI before it starts, and the server needs the provider.
   const port = 20_000 + Math.floor(Math.random() * 10_000);
   const { issuer, stop } = await provider(() => `http://127.0.0.1:${port}/login/provider/back`);
   const server = await new Server(
@@ -57,36 +57,36 @@ test("people whom a provider knows come in with the role of their groups, and ot
 
   await withoutFonts(page);
   await page.goto(`${server.url}/vms?state=running`);
-  await page.getByRole("link", { name: /Log in with 127/ }).click();
+  await page.getByRole("link", { name: /Sign in with 127/ }).click();
   await sayToProvider(page, "jane");
   await expect(page).toHaveURL(`${server.url}/vms?state=running`);
   await expect(list(page)).toBeVisible();
   await page.locator("details.account summary").click();
   await expect(page.getByText("Role: viewer")).toBeVisible();
 
-  // Another browser, in which eve has no role and root is somebody else's name.
-  for (const [name, why] of [["eve", "eve has no role here"], ["root", "belongs to another account here"]]) {
+  // In another browser, eve has no role, and root is the name of another account.
+  for (const [name, why] of [["eve", "eve has no role"], ["root", "is used by another account"]]) {
     const other = await withoutFonts(await (await browser.newContext({ javaScriptEnabled: script })).newPage());
     await other.goto(`${server.url}/login`);
-    await other.getByRole("link", { name: /Log in with/ }).click();
+    await other.getByRole("link", { name: /Sign in with/ }).click();
     await sayToProvider(other, name);
     await expect(other.getByRole("alert")).toContainText(why);
     await other.goto(`${server.url}/vms`);
-    await expect(other.getByRole("heading", { name: "Log in" })).toBeVisible();
+    await expect(other.getByRole("heading", { name: "Sign in" })).toBeVisible();
     await other.context().close();
   }
 
-  // Nobody ends what another browser began, and no answer counts twice.
+  // A sign-in cannot be completed by another browser, nor twice.
   const stranger = await (await browser.newContext({ javaScriptEnabled: script })).newPage();
   await stranger.goto(`${server.url}/login/provider/back?code=x&state=${"0".repeat(64)}`);
-  await expect(stranger.getByRole("alert")).toContainText("This browser did not begin that");
+  await expect(stranger.getByRole("alert")).toContainText("was not started in this browser");
   await stranger.goto(`${server.url}/login`);
   await logIn(stranger, "root");
   await stranger.goto(`${server.url}/audit`);
-  await expect(stranger.getByRole("row").filter({ hasText: "Logged in by a provider" }).filter({ hasText: "jane" })).toBeVisible();
+  await expect(stranger.getByRole("row").filter({ hasText: "Signed in with a provider" }).filter({ hasText: "jane" })).toBeVisible();
   await stranger.context().close();
 
-  // Without the provider people say so, and passwords go on.
+  // Without the provider, sign-in with a password still works.
   stop();
   await server.stop();
 });

@@ -1,11 +1,10 @@
-// What was done and what happened: tasks, audit, history; with and without
-// JavaScript.
+// Tasks, audit and history, with and without JavaScript.
 import { busy, expect, live, openList, row, Server, test } from "../support.ts";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-test("what was done is listed as tasks, each with a page of its own", async ({ page, demo }) => {
+test("commands are listed as tasks, each with its own page", async ({ page, demo }) => {
   await busy(demo);
   await openList(page, demo);
   await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Tasks" }).click();
@@ -15,10 +14,10 @@ test("what was done is listed as tasks, each with a page of its own", async ({ p
   await expect(tasks.getByRole("row").nth(1)).toContainText("Succeeded");
   await tasks.getByRole("link", { name: "Pause" }).click();
   await expect(page.getByRole("heading", { name: "Pause web-01" })).toBeVisible();
-  await expect(page.getByText("Asked for")).toBeVisible();
+  await expect(page.getByText("Requested")).toBeVisible();
 });
 
-test("the audit tells who did what with which outcome, and can be searched", async ({ page, demo }) => {
+test("the audit shows user, action and outcome, and can be searched", async ({ page, demo }) => {
   await busy(demo);
   await page.goto(`${demo.url}/audit`);
   await live(page);
@@ -37,23 +36,23 @@ test("the audit tells who did what with which outcome, and can be searched", asy
   await expect(audit.getByRole("row").nth(1)).toContainText("dns-2");
   await expect(audit.getByRole("rowheader")).toHaveCount(1);
   await page.goto(`${demo.url}/audit?q=no-such-thing`);
-  await expect(page.getByRole("heading", { name: "Nothing matches" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: "No matches" })).toBeVisible();
 });
 
-test("the history of a machine shows what was done with it and what happened to it", async ({ page, demo }) => {
+test("the history of a machine shows its commands and events", async ({ page, demo }) => {
   await busy(demo);
   await openList(page, demo);
   await row(page, "web-01").getByRole("link", { name: "web-01" }).click();
   await live(page);
   await page.getByRole("navigation", { name: "Machine" }).getByRole("link", { name: "History" }).click();
-  const lines = page.getByRole("list", { name: "What happened" });
+  const lines = page.getByRole("list", { name: "Events" });
   await expect(lines).toContainText("Pause: succeeded");
   await expect(lines).toContainText("web-01: Running → Paused");
   await expect(lines).toContainText("web-01: Paused → Running");
   await expect(lines).not.toContainText("dns-2");
 });
 
-test("what happened is still known after a restart, and reading it carries nothing out", async ({ page }) => {
+test("events survive a restart, and reading them runs no commands", async ({ page }) => {
   const data = mkdtempSync(join(tmpdir(), "bv-data-"));
   const first = await new Server(["--demo", "--data", data]).start();
   await busy(first);
@@ -61,7 +60,7 @@ test("what happened is still known after a restart, and reading it carries nothi
   const server = await new Server(["--demo", "--data", data]).start();
   await page.goto(`${server.url}/history`);
   await live(page);
-  const lines = page.getByRole("list", { name: "What happened" });
+  const lines = page.getByRole("list", { name: "Events" });
   await expect(lines).toContainText("web-01: Running → Paused");
   await page.getByRole("combobox").selectOption("States");
   await page.getByRole("button", { name: "Filter" }).click();
@@ -69,18 +68,18 @@ test("what happened is still known after a restart, and reading it carries nothi
   await expect(lines).not.toContainText("is connected");
   expect((await server.inventory()).hosts.demo.domains.find((domain: any) => domain.name === "dns-2").state).toBe("stopped");
   await page.goto(`${server.url}/history?from=2001-01-01T00:00&to=2001-01-02T00:00`);
-  await expect(page.getByRole("heading", { name: "Nothing matches" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: "No matches" })).toBeVisible();
   await server.stop();
   rmSync(data, { recursive: true });
 });
 
-test("the past can be stepped through: every machine as it was after each event", async ({ page, demo }) => {
+test("replay shows every machine after each event", async ({ page, demo }) => {
   await busy(demo);
   await page.goto(`${demo.url}/history`);
   await page.getByRole("navigation", { name: "History" }).getByRole("link", { name: "Replay" }).click();
   const then = page.getByRole("table", { name: "Machines at that time" });
   const machine = (name: string) => then.getByRole("row").filter({ has: page.getByRole("rowheader", { name, exact: true }) });
-  // The latest is what is true now; what comes last is not yet on disk at once.
+  // The latest moment is the current state; the last event may not be on disk at once.
   await expect(async () => {
     await page.goto(`${demo.url}/history/replay`);
     await expect(machine("dns-2")).toContainText("Running", { timeout: 500 });
@@ -97,18 +96,18 @@ test("the past can be stepped through: every machine as it was after each event"
   await expect(machine("grafana")).toContainText("Paused");
   await page.getByRole("link", { name: "Next" }).click();
   await expect(machine("web-01")).toContainText("Running");
-  await expect(page.getByRole("navigation", { name: "How much happened when" }).getByRole("link").first()).toBeVisible();
+  await expect(page.getByRole("navigation", { name: "Events over time" }).getByRole("link").first()).toBeVisible();
   await page.getByRole("link", { name: "First", exact: true }).click();
   await expect(page.getByText("Previous", { exact: true })).toHaveAttribute("aria-disabled", "true");
-  // A moment can be shared, and one long before everything is the first one.
+  // A moment can be shared, and a time before all events is the first one.
   await page.goto(`${demo.url}/history/replay?at=2001-01-01T00:00`);
   await expect(page.getByText("Previous", { exact: true })).toHaveAttribute("aria-disabled", "true");
   await page.goto(`${demo.url}/history/replay?at=yesterday`);
-  await expect(page.getByText("is no time")).toBeVisible();
-  expect((await demo.inventory()).hosts.demo.domains.find((domain: any) => domain.name === "dns-2").state, "nothing was carried out").toBe("running");
+  await expect(page.getByText("is not a time")).toBeVisible();
+  expect((await demo.inventory()).hosts.demo.domains.find((domain: any) => domain.name === "dns-2").state, "no command was run").toBe("running");
 });
 
-test("names with markup are text in the past, too", async ({ page, demo }) => {
+test("names with markup are shown as text in audit, history and tasks", async ({ page, demo }) => {
   const hostile = `<img src=x onerror="window.pwned=1">`;
   await demo.command("demo", "dns-2", { kind: "rename", name: hostile });
   await expect.poll(async () => (await demo.inventory()).hosts.demo.domains.some((domain: any) => domain.name === hostile)).toBe(true);

@@ -1,5 +1,4 @@
-// A real libvirtd with real QEMU guests: what happens in a terminal or inside a
-// guest is seen in an open page.
+// A real libvirtd with real QEMU guests: changes by virsh and by guests appear in an open page.
 import { execFileSync } from "node:child_process";
 import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { type Page } from "@playwright/test";
@@ -7,7 +6,7 @@ import { Daemon, expect, expectState, list, openList, press, row, Server, test }
 
 const daemonWorks = process.getuid?.() === 0;
 
-/** How often a daemon is killed under changing machines. */
+/** How often the daemon is killed while machines change. */
 const kills = Number(process.env.KILLS ?? 20);
 
 test.describe("on a real host", () => {
@@ -25,7 +24,7 @@ test.describe("on a real host", () => {
   });
   const serve = async () => (server = await new Server(["--connect", `atlas=${daemon.uri}`]).start());
 
-  /** Waits until the guest inside has booted. */
+  /** Waits until the guest has booted. */
   const booted = (name: string) =>
     expect.poll(() => {
       try {
@@ -35,7 +34,7 @@ test.describe("on a real host", () => {
       }
     }, { timeout: 60_000 }).toContain("guest is ready");
 
-  test("a guest is started, paused, resumed and shut down from the page, and its agent is seen", async ({ page }) => {
+  test("a guest is started, paused, resumed and shut down from the page, and its agent data is shown", async ({ page }) => {
     daemon.guest("tiny");
     await openList(page, await serve());
     await expectState(page, "tiny", "Stopped");
@@ -51,12 +50,12 @@ test.describe("on a real host", () => {
     await expect(page.locator("dd", { hasText: "Tiny Linux" })).toBeVisible({ timeout: 60_000 });
     await press(page, "Shut down");
     await expect(page.locator(".head .state")).toHaveText("Stopped", { timeout: 30_000 });
-    await expect(page.locator(".head")).toContainText("shut down by its guest");
+    await expect(page.locator(".head")).toContainText("shut down by guest");
     expect(daemon.virsh("domstate", "tiny")).toBe("shut off");
   });
 
-  test("a shutdown that the guest is long about shows in list and header, and can be cancelled", async ({ page }) => {
-    // Nothing to boot: its firmware knows no power button.
+  test("a slow shutdown is shown in list and header and can be cancelled", async ({ page }) => {
+    // Nothing to boot: its firmware ignores the power button.
     daemon.guest("deaf");
     const file = `${daemon.folder}/deaf.xml`;
     writeFileSync(file, daemon.virsh("dumpxml", "deaf").replace(/<(kernel|initrd|cmdline)>.*\n/g, ""));
@@ -65,7 +64,7 @@ test.describe("on a real host", () => {
     await openList(page, await serve());
     await press(row(page, "deaf"), "Shut down");
     await expect(row(page, "deaf")).toContainText("shutting down");
-    // Where it was asked for, and in every other page.
+    // In the page that sent it, and in every other page.
     await expect(page.getByRole("region", { name: "Notices" }).getByRole("button", { name: "Cancel" })).toBeVisible();
     const other = await page.context().newPage();
     await openList(other, server);
@@ -74,11 +73,11 @@ test.describe("on a real host", () => {
     await press(other.locator(".head"), "Cancel");
     await expect(other.locator(".head")).not.toContainText("shutting down");
     await expect(row(page, "deaf")).not.toContainText("shutting down");
-    await expect(page.getByText("Nobody waits for deaf to shut down any more")).toBeVisible();
+    await expect(page.getByText("Waiting for deaf to shut down was cancelled")).toBeVisible();
     await expectState(page, "deaf", "Running");
   });
 
-  test("what is done with virsh or inside the guest appears at once", async ({ page }) => {
+  test("changes by virsh or inside the guest appear at once", async ({ page }) => {
     daemon.guest("tiny");
     await openList(page, await serve());
     daemon.virsh("start", "tiny");
@@ -88,7 +87,7 @@ test.describe("on a real host", () => {
     daemon.virsh("resume", "tiny");
     await expectState(page, "tiny", "Running", 2_000);
     await booted("tiny");
-    // The guest itself decides to go.
+    // The guest powers itself off.
     const console = openSync(daemon.virsh("ttyconsole", "tiny"), "r+");
     writeSync(console, "poweroff -f\r");
     await expectState(page, "tiny", "Stopped", 30_000);
@@ -103,7 +102,7 @@ test.describe("on a real host", () => {
     await expect(row(page, "tiny")).toHaveCount(0);
   });
 
-  test("a machine that crashes is seen with its reason", async ({ page }) => {
+  test("a crashed machine is shown with its reason", async ({ page }) => {
     daemon.guest("tiny");
     await openList(page, await serve());
     daemon.virsh("start", "tiny");
@@ -113,19 +112,19 @@ test.describe("on a real host", () => {
     await expect(row(page, "tiny").locator(".state")).toHaveAttribute("title", "Stopped: crashed");
   });
 
-  test("an address that leads to nothing yet turns into the machine's page", async ({ page }) => {
+  test("the address of a machine that is defined later turns into its page", async ({ page }) => {
     daemon.guest("tiny");
     const id = "6d6f6e61-0000-4000-8000-00000000ab1e";
     const late = daemon.virsh("dumpxml", "tiny").replace(/<uuid>.*<\/uuid>/, `<uuid>${id}</uuid>`).replaceAll("tiny", "late");
     writeFileSync(`${daemon.folder}/late.xml`, late);
     await openList(page, await serve());
     await page.goto(`${server.url}/vms/atlas/${id}`);
-    await expect(page.getByText("This machine is not there")).toBeVisible();
+    await expect(page.getByText("Machine not found")).toBeVisible();
     daemon.virsh("define", `${daemon.folder}/late.xml`);
     await expect(page.getByRole("heading", { level: 1 })).toHaveText("late");
   });
 
-  test("a command that fails on the host is told in words, with the name", async ({ page }) => {
+  test("a command that fails on the host is reported with the machine's name", async ({ page }) => {
     daemon.guest("tiny");
     const broken = daemon.virsh("dumpxml", "tiny").replace(/<uuid>.*<\/uuid>/, "").replaceAll("tiny", "broken")
       .replace(/<kernel>.*<\/kernel>/, "<kernel>/nonexistent/kernel</kernel>");
@@ -138,7 +137,7 @@ test.describe("on a real host", () => {
     await expectState(page, "broken", "Stopped");
   });
 
-  test("a killed daemon is told at once, and what changed meanwhile is caught up, twenty times", async ({ page }) => {
+  test("a killed daemon is reported at once, and missed changes are caught up, twenty times", async ({ page }) => {
     const names = ["one", "two", "three"];
     names.forEach((name) => daemon.guest(name));
     await openList(page, await serve());
@@ -155,7 +154,7 @@ test.describe("on a real host", () => {
       daemon.kill();
       await Promise.all(flapping);
       await expect(page.getByRole("status"), `round ${round}`).toHaveText("Stale");
-      // A guest dies while nobody watches.
+      // A guest dies while Belvedere is not connected.
       if (round % 4 === 3) {
         try {
           execFileSync("pkill", ["-9", "-f", `guest=${pick(names)},`]);
@@ -169,7 +168,7 @@ test.describe("on a real host", () => {
     expect(await rows(page)).toEqual(truth());
   });
 
-  test("a start that dies with the daemon leaves the host in reach", async ({ page }) => {
+  test("a start that dies with the daemon leaves the host usable", async ({ page }) => {
     ["half", "whole"].forEach((name) => daemon.guest(name));
     daemon.virsh("start", "whole");
     await openList(page, await serve());
@@ -183,14 +182,14 @@ test.describe("on a real host", () => {
     await expectState(page, "whole", "Paused");
   });
 
-  test("a machine whose process hangs is marked, and hinders no other", async ({ page }) => {
+  test("a hung QEMU process is marked and does not affect other machines", async ({ page }) => {
     ["stuck", "other"].forEach((name) => daemon.guest(name));
     ["stuck", "other"].forEach((name) => daemon.virsh("start", name));
     await openList(page, await serve());
     await expectState(page, "stuck", "Running");
     const signal = (name: string) => execFileSync("pkill", [`-${name}`, "-f", "guest=stuck,"]);
     signal("STOP");
-    // Somebody's question to the machine waits for an answer that does not come.
+    // Another client's query to the machine waits for a reply that does not come.
     const waiting = daemon.virshLater("dommemstat", "stuck").catch(() => "");
     await server.stop();
     server = await server.again();
@@ -201,12 +200,12 @@ test.describe("on a real host", () => {
     expect((await server.inventory()).hosts.atlas.connection.connected).toBe(true);
     signal("CONT");
     await waiting;
-    await expect(row(page, "stuck")).not.toContainText("not answering");
+    await expect(row(page, "stuck")).not.toContainText("not responding");
     await press(row(page, "stuck"), "Pause");
     await expectState(page, "stuck", "Paused");
   });
 
-  test("a frozen daemon is noticed and shown, and nothing hangs", async ({ page }) => {
+  test("a frozen daemon is detected and shown, and nothing hangs", async ({ page }) => {
     daemon.guest("tiny");
     await openList(page, await serve());
     daemon.freeze();

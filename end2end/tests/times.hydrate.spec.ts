@@ -1,15 +1,15 @@
-// Charts are in the viewer's own time, also after the page was taken over from the server.
+// Charts use the viewer's time zone, also after hydration.
 import { expect, live, openList, row, test } from "../support.ts";
 
 test.use({ timezoneId: "Asia/Kolkata" });
 const OFFSET = 5.5 * 3600_000;
 const clock = (at: number) => new Date(at).toISOString().slice(11, 19);
 
-test("charts are in the viewer's zone", async ({ page, demo }) => {
+test("charts use the viewer's time zone", async ({ page, demo }) => {
   await openList(page, demo);
   await row(page, "web-01").getByRole("link", { name: "web-01" }).click();
   await live(page);
-  // The server's own drawing is taken over, too.
+  // The server's rendering is converted as well.
   await page.reload();
   await live(page);
   const end = page.locator(".plot .times local-time").last();

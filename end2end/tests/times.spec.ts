@@ -1,4 +1,5 @@
-// Times are the viewer's own, with UTC on hover; without JavaScript they are UTC and say so.
+// Times are shown in the viewer's time zone, with UTC on hover; without JavaScript they are marked as
+// UTC.
 import { busy, expect, test } from "../support.ts";
 
 // Half an hour off, and another day for much of the time.
@@ -6,7 +7,7 @@ test.use({ timezoneId: "Asia/Kolkata" });
 const OFFSET = 5.5 * 3600_000;
 const text = (at: number, from = 0, to = 19) => new Date(at).toISOString().replace("T", " ").slice(from, to);
 
-test("lists, timelines and the fields that search them are in the viewer's zone", async ({ page, demo, script }) => {
+test("lists, timelines and date filters use the viewer's time zone", async ({ page, demo, script }) => {
   await busy(demo);
   await page.goto(`${demo.url}/audit`);
   const time = page.getByRole("table", { name: "Audit" }).locator("time").first();
@@ -17,7 +18,7 @@ test("lists, timelines and the fields that search them are in the viewer's zone"
   await expect(page.getByRole("columnheader", { name: "Time" })).toHaveText(script ? "Time" : "Time (UTC)", { useInnerText: true });
   if (script) await expect(time.locator("local-time")).toHaveAttribute("title", `${text(at)} UTC`);
 
-  // What is typed is the viewer's time, the address holds UTC, and the field shows it as typed.
+  // Input is in the viewer's time zone, the address holds UTC, and the field shows the input again.
   const wished = text((script ? at + OFFSET : at) - 3600_000, 0, 16).replace(" ", "T");
   await page.getByLabel(script ? "From" : "From (UTC)").fill(wished);
   await page.getByRole("button", { name: "Filter" }).click();
@@ -26,7 +27,7 @@ test("lists, timelines and the fields that search them are in the viewer's zone"
   await expect(page.getByRole("table", { name: "Audit" }).getByRole("row")).toHaveCount(6);
 
   await page.goto(`${demo.url}/history`);
-  const lines = page.getByRole("list", { name: "What happened" });
+  const lines = page.getByRole("list", { name: "Events" });
   const last = Number(await lines.locator("local-time").first().getAttribute("data-at"));
   await expect(lines.locator(".day").first()).toHaveText(text(script ? last + OFFSET : last, 0, 10));
   await expect(lines.locator("local-time").first()).toHaveText(text(script ? last + OFFSET : last, 11, 19));

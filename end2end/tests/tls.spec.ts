@@ -1,5 +1,5 @@
-// TLS as browsers meet it: a certificate made at the first start, HTTP/2, cookies that
-// never travel without it, and certificates that are replaced while the server runs.
+// TLS in browsers: a certificate created at the first start, HTTP/2, cookies that are never sent
+// without TLS, and certificates replaced at run time.
 import { copyFileSync, mkdtempSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,7 +8,7 @@ import { expect, expectState, list, logIn, password, row, Server, test } from ".
 
 test.use({ ignoreHTTPSErrors: true });
 
-/** The fingerprint that a server shows now. */
+/** The fingerprint of the certificate that a server presents. */
 function fingerprint(url: string): Promise<string> {
   const { hostname, port } = new URL(url);
   return new Promise((resolve, reject) => {
@@ -20,13 +20,13 @@ function fingerprint(url: string): Promise<string> {
   });
 }
 
-/** A server with a certificate of its own, and its folder. */
+/** A server with its own certificate, and its data directory. */
 async function encrypted(...more: string[]): Promise<{ server: Server; folder: string }> {
   const folder = mkdtempSync(join(tmpdir(), "bv-"));
   return { server: await new Server(["--demo", "--data", folder, ...more]).start(), folder };
 }
 
-test("a certificate is made at the first start, its fingerprint is told, and it stays", async () => {
+test("a certificate is created at the first start, its fingerprint is printed, and it is kept", async () => {
   const { server, folder } = await encrypted("--tls");
   expect(server.url).toMatch(/^https:/);
   const told = /fingerprint is (\S+)/.exec(server.said)![1];
@@ -38,15 +38,15 @@ test("a certificate is made at the first start, its fingerprint is told, and it 
   await again.stop();
 });
 
-test("over TLS everything comes by HTTP/2, and the session only over TLS", async ({ page, script }) => {
+test("over TLS everything uses HTTP/2, and the session cookie is sent only over TLS", async ({ page, script }) => {
   const { server } = await encrypted("--tls", "--auth", "on");
   const link = /(https\S+\/setup\/\w+)/.exec(server.said)![1];
   await page.goto(`${server.url}/vms`);
-  await expect(page.getByRole("heading", { name: "Log in" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: "Sign in" })).toBeVisible();
   await page.goto(link);
   await page.getByLabel("Name").fill("root");
   await page.getByLabel("Password").fill(password);
-  await page.getByRole("button", { name: "Make the account" }).click();
+  await page.getByRole("button", { name: "Create account" }).click();
   await page.goto(`${server.url}/vms`);
   await expect(list(page)).toBeVisible();
   const [cookie] = (await page.context().cookies()).filter((cookie) => cookie.httpOnly);
@@ -57,19 +57,19 @@ test("over TLS everything comes by HTTP/2, and the session only over TLS", async
     await row(page, "web-01").getByRole("button", { name: "Pause" }).click();
     await expectState(page, "web-01", "Paused");
   }
-  // A link that is made over HTTP/2, where no header names the host, leads here.
+  // A link created over HTTP/2, without a Host header, has the right address.
   await page.goto(`${server.url}/account/users`);
   await page.getByLabel("Name").fill("jane");
   await page.getByRole("button", { name: "Add" }).click();
   const invitation = (await page.getByText(/\/login\//).textContent())!;
   expect(invitation.startsWith(`${server.url}/login/`), invitation).toBe(true);
-  // With a certificate that was made here nobody is locked out for a year.
+  // With a self-signed certificate there is no HSTS, which would lock users out for a year.
   const answer = await page.request.get(`${server.url}/login`, { maxRedirects: 0 });
   expect(answer.headers()["strict-transport-security"]).toBeUndefined();
   await server.stop();
 });
 
-test("a certificate that is replaced is used without a restart, and one that is wrong is not", async ({ page }) => {
+test("a replaced certificate is used without a restart, and an invalid one is ignored", async ({ page }) => {
   const [{ server: first, folder: one }, { server: second, folder: two }] = [await encrypted("--tls"), await encrypted("--tls")];
   const [old, renewed] = [await fingerprint(first.url), await fingerprint(second.url)];
   await first.stop();
@@ -86,7 +86,7 @@ test("a certificate that is replaced is used without a restart, and one that is 
   const answer = await page.request.get(`${server.url}/healthz`);
   expect(answer.headers()["strict-transport-security"]).toContain("max-age=");
   writeFileSync(certificate, "half a certificate");
-  await expect.poll(() => server.said, { timeout: 20_000 }).toContain("so the old one stays");
+  await expect.poll(() => server.said, { timeout: 20_000 }).toContain("keeping the old one");
   expect(await fingerprint(server.url)).toBe(old);
   put(two);
   await expect.poll(() => fingerprint(server.url), { timeout: 20_000 }).toBe(renewed);
@@ -95,14 +95,14 @@ test("a certificate that is replaced is used without a restart, and one that is 
   await server.stop();
 });
 
-test("what others can reach asks who they are and speaks TLS by itself", async ({ page }) => {
+test("a server on a public address requires sign-in and enables TLS", async ({ page }) => {
   const folder = mkdtempSync(join(tmpdir(), "bv-"));
   const server = await new Server(["--demo", "--data", folder, "--listen", "0.0.0.0:0"]).start();
   const url = server.url.replace("0.0.0.0", "127.0.0.1");
   expect(url).toMatch(/^https:/);
   expect((await page.request.get(`${url}/api/v1/inventory`)).status()).toBe(401);
   await page.goto(`${url}/vms`);
-  await expect(page.getByRole("heading", { name: "Log in" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: "Sign in" })).toBeVisible();
   server.verb(["user", "add", "root", "--role", "admin", "--password-stdin"], password);
   await logIn(page, "root");
   await expect(list(page)).toBeVisible();

@@ -1,5 +1,4 @@
-//! The reference of bench B5: axum's own server-sent events with a keep-alive and
-//! nothing else, as any application would write them.
+//! The reference of benchmark B5: axum's server-sent events with a keep-alive and nothing else.
 
 use std::{convert::Infallible, io, time::Duration};
 

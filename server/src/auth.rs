@@ -1,8 +1,7 @@
-//! Who somebody is: passwords, second factors, sessions, tokens, and how often it may be
-//! tried.
+//! Authentication: passwords, second factors, sessions, tokens, and throttling.
 //!
-//! It knows nothing of HTTP. What a role may do is decided in `model::user`; what people
-//! do with accounts is in `manage`.
+//! It is independent of HTTP. Permissions of roles are in `model::user`; account management is in
+//! `manage`.
 
 mod attempts;
 mod factor;
@@ -46,54 +45,54 @@ use crate::{
     tasks::now,
 };
 
-/// What is known of a secret is looked up again after this.
+/// How long the identity of a secret is cached.
 const KNOWN_FOR: Duration = Duration::from_secs(1);
-/// Secrets that are remembered for that long.
+/// Maximum cached secrets.
 const MAX_KNOWN: usize = 10_000;
-/// A session notes that it is used at most this often, in milliseconds.
+/// Minimum interval between updates of a session's last use, in milliseconds.
 const TOUCH_EVERY: u64 = 60_000;
 /// How long an attempt waits for its turn.
 const TURN: Duration = Duration::from_secs(5);
-/// How long a link to log in works, in milliseconds.
+/// Validity of a sign-in link in milliseconds.
 pub(crate) const LINK_FOR: u64 = 15 * 60_000;
-/// How long a code may take after the password.
+/// Time limit for the code after the password.
 const CODE_WITHIN: Duration = Duration::from_secs(300);
 /// An hour.
 const HOUR: Duration = Duration::from_secs(3_600);
-/// Failures that are recorded in an hour; the log has all.
+/// Maximum failures recorded per hour; the log contains all.
 const MAX_RECORDED: u32 = 1_000;
-/// Browsers that are between password and code.
+/// Maximum browsers between password and code.
 const MAX_BETWEEN: usize = 1_000;
-/// Those of one account.
+/// Maximum per account.
 const MAX_BETWEEN_OF_ONE: usize = 10;
 
-/// When everybody has to say who they are.
+/// When sign-in is required.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Asking {
-    /// Always, but where there is nothing but the demonstration: there from the first account on.
+    /// Always, except for the demonstration by itself: there once an account exists.
     #[default]
     Auto,
-    /// Always; without an account only the link of the start leads in.
+    /// Always; without an account only the link printed at start works.
     Always,
-    /// Never, whatever accounts there are.
+    /// Never, even with accounts.
     Never,
 }
 
-/// What a request says of the one who sends it.
+/// The origin of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum By {
-    /// Somebody is there.
+    /// A user action.
     Person,
-    /// An open page asks by itself, however long nobody looks at it.
+    /// An automatic request of an open page.
     Page,
 }
 
-/// What somebody shows to say who they are.
+/// The credentials of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Shown {
-    /// The secret of a browser's session.
+    /// The session secret of a browser.
     Session(Hash),
-    /// A program's token.
+    /// An API token.
     Token(Hash),
 }
 
@@ -105,12 +104,12 @@ impl Shown {
     }
 }
 
-/// From where somebody logs in.
+/// The client of a sign-in.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Peer {
-    /// Who sent the request, as far as it is known.
+    /// The origin, as far as known.
     pub(crate) origin: Origin,
-    /// What the browser calls itself.
+    /// The browser's user agent.
     pub(crate) agent: String,
 }
 
@@ -120,59 +119,58 @@ impl Peer {
     }
 }
 
-/// How far somebody with the right password is.
+/// The state of a sign-in with the right password.
 pub(crate) enum LoggedIn {
-    /// The secret of the session that has begun.
+    /// The secret of the new session.
     Whole(String),
-    /// The secret with which a code is to be given.
+    /// The secret that must accompany the code.
     NeedsCode(String),
 }
 
-/// Somebody between password and code.
+/// A sign-in between password and code.
 #[derive(Clone)]
 struct Between {
     name: String,
-    /// The hash that the password was right for.
+    /// The hash that the password matched.
     password: Option<String>,
     since: Instant,
 }
 
-/// How a session begins.
+/// How a session starts.
 #[derive(Default)]
 struct Beginning {
-    /// What the record calls it.
+    /// The record kind.
     kind: &'static str,
     /// Whether by a link.
     by_link: bool,
-    /// The hash that a password was right for; a new password makes it worth nothing.
+    /// The hash that the password matched; a password change invalidates it.
     password: Option<String>,
 }
 
-/// What is known of who is who.
+/// Authentication state.
 pub(crate) struct Auth {
     backend: Arc<Backend>,
     asking: Asking,
-    /// How the system is asked for people that have no account here, if it is.
+    /// PAM, if configured.
     #[cfg(feature = "pam")]
     system: Option<system::System>,
-    /// Whether there are accounts, and who showed which secret, as of a moment ago.
+    /// Cached: whether there are accounts, and the identities of secrets.
     required: Mutex<Option<(Instant, bool)>>,
     known: Mutex<HashMap<Hash, (Instant, Option<Viewer>)>>,
     attempts: Attempts,
-    /// When failures were begun to be counted for the records, and how many there were.
+    /// Start of the period in which failures are counted for records, and their number.
     recorded: Mutex<Option<(Instant, u32)>>,
     between: Mutex<HashMap<Hash, Between>>,
-    /// Secrets of second factors that no code was given for yet, by session.
+    /// Second factor secrets not confirmed by a code, by session.
     unconfirmed: Mutex<HashMap<Hash, (Vec<u8>, Instant)>>,
-    /// What the link of the start is known by, and the session that it leads into, while there is
-    /// no account.
+    /// The hashes of the setup link and its session, while there is no account.
     set_up: Option<[Hash; 2]>,
-    /// Passwords that are checked at the same time; each takes 19 MiB.
+    /// Limits concurrent password checks; each takes 19 MiB.
     checks: Arc<Semaphore>,
 }
 
 impl Auth {
-    /// `asking` is decided by what there is to see; `set_up` is the secret of the link of the start.
+    /// `asking` is decided by the available hosts; `set_up` is the secret of the setup link.
     pub(crate) fn new(backend: Arc<Backend>, config: &Config, asking: Asking, set_up: Option<&str>) -> Self {
         #[cfg(not(feature = "pam"))]
         let _ = config;
@@ -192,15 +190,15 @@ impl Auth {
         }
     }
 
-    /// Whose accounts these are.
+    /// The backend of these accounts.
     pub(crate) fn backend(&self) -> &Arc<Backend> {
         &self.backend
     }
 
-    /// Whether everybody has to say who they are.
+    /// Whether sign-in is required.
     ///
     /// # Errors
-    /// When the accounts cannot be read; then nobody gets in.
+    /// If the accounts cannot be read; then no access is granted.
     async fn is_required(&self) -> Result<bool, Fault> {
         match self.asking {
             Asking::Always => return Ok(true),
@@ -216,10 +214,10 @@ impl Auth {
         Ok(required)
     }
 
-    /// Who shows this; none for a stranger.
+    /// The viewer of credentials; none for unknown ones.
     ///
     /// # Errors
-    /// When the accounts cannot be read; then nobody gets in.
+    /// If the accounts cannot be read; then no access is granted.
     pub(crate) async fn viewer(&self, shown: Option<&Shown>, by: By) -> Result<Option<Viewer>, Fault> {
         if !self.is_required().await? {
             return Ok(Some(Viewer { open: true, ..Viewer::anybody() }));
@@ -241,7 +239,7 @@ impl Auth {
     async fn look_up(&self, shown: Shown, by: By) -> Result<Option<Viewer>, Fault> {
         let (accounts, now) = (&self.backend.journal.accounts, now());
         match shown {
-            // Who came by the link of the start may do everything until there is an account.
+            // A session of the setup link has all permissions until there is an account.
             Shown::Session(hash) if self.set_up.is_some_and(|[_, session]| session == hash) => {
                 Ok((!accounts.read(accounts::any).await?).then(Viewer::anybody))
             }
@@ -258,7 +256,7 @@ impl Auth {
                 let found = accounts.read(move |connection| accounts::session(connection, &hash, now)).await?;
                 let Some((user, seen)) = found else { return Ok(None) };
                 if by == By::Person && seen + TOUCH_EVERY < now {
-                    // A disk that is full ends no session that is in use.
+                    // A full disk does not end an active session.
                     accounts.write(move |connection| accounts::touch_session(connection, &hash, now)).await.ok();
                 }
                 Ok(Some(Viewer { name: Some(user.name), role: user.role, scope: user.scope, open: false }))
@@ -266,17 +264,17 @@ impl Auth {
         }
     }
 
-    /// What was known a moment ago is asked anew.
+    /// Drops the cache.
     fn forget_known(&self) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
         *self.required.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Checks a name and its password; a session begins, unless a code is needed.
+    /// Checks a name and password; starts a session, unless a code is needed.
     ///
     /// # Errors
-    /// `SignedOut` when they do not belong together, `TooMany` after many failures. Neither
-    /// says whether there is such an account, nor does the time it takes.
+    /// `SignedOut` if they do not match, `TooMany` after many failures. Neither the error nor the
+    /// time reveals whether the account exists.
     pub(crate) async fn log_in(&self, name: &str, password: &str, from: &Peer) -> Result<LoggedIn, Fault> {
         let suspects = Suspect::of(name, from.address());
         let place = self.place().await?;
@@ -290,7 +288,7 @@ impl Auth {
         let began = Instant::now();
         let account = user.as_ref().map(|_| subject.as_deref());
         if self.is_the_systems(name, account) {
-            // PAM may wait for a network, and nobody else shall.
+            // PAM may wait for a network and must not block others.
             drop(place);
             let Some(known) = self.ask_system(name, password).await? else {
                 return Err(self.wrong_password(user, began, from).await);
@@ -311,22 +309,22 @@ impl Auth {
         self.begin(&name, from, how).await.map(LoggedIn::Whole)
     }
 
-    /// Records that a password was wrong; gives what is said of it.
+    /// Records a wrong password and returns the error.
     async fn wrong_password(&self, user: Option<User>, began: Instant, from: &Peer) -> Fault {
         self.wait_like_the_system(began).await;
-        // What nobody is called may be a password in the wrong field, so it is not kept.
+        // An unknown name may be a password in the wrong field, so it is not stored.
         let known = user.map(|user| user.name).unwrap_or_default();
-        let fault = Fault::new(FaultKind::SignedOut, "This name and this password do not belong together")
-            .with_next("Try again, or ask an admin for a link to log in");
+        let fault = Fault::new(FaultKind::SignedOut, "Wrong user name or password")
+            .with_next("Try again, or ask an admin for a sign-in link");
         self.failed(known, from, fault).await
     }
 
-    /// Remembers who has given the password; gives the secret to come back with.
+    /// Stores a sign-in after the password; returns the secret for the code.
     fn between(&self, name: String, password: Option<String>) -> String {
         let secret = secret();
         let mut between = self.between.lock().unwrap_or_else(PoisonError::into_inner);
         between.retain(|_, known| known.since.elapsed() < CODE_WITHIN);
-        // Whoever begins again and again takes the place of their own beginnings.
+        // A client that starts repeatedly replaces its own attempts.
         let of_one = between.values().filter(|known| known.name == name).count();
         let crowded = of_one >= MAX_BETWEEN_OF_ONE || between.len() >= MAX_BETWEEN;
         let own = |known: &Between| of_one == 0 || known.name == name;
@@ -338,21 +336,21 @@ impl Auth {
         secret
     }
 
-    /// Checks the code after the password, or a recovery code in its place.
+    /// Checks the code after the password, or a recovery code.
     ///
     /// # Errors
-    /// `SignedOut` when it is wrong or too late, `TooMany` after many failures.
+    /// `SignedOut` if it is wrong or late, `TooMany` after many failures.
     pub(crate) async fn log_in_by_code(&self, secret: &str, code: &str, from: &Peer) -> Result<String, Fault> {
-        let Between { name, password, .. } = self.who_is_between(secret).ok_or_else(|| {
-            Fault::new(FaultKind::SignedOut, "That took too long").with_next("Log in again, with the password first")
-        })?;
+        let Between { name, password, .. } = self
+            .who_is_between(secret)
+            .ok_or_else(|| Fault::new(FaultKind::SignedOut, "The sign-in timed out").with_next("Sign in again"))?;
         let suspect = Suspect::Code(name.clone());
         self.attempts.count(std::slice::from_ref(&suspect))?;
         let kind = match self.take_code(&name, code).await? {
             Some(kind) => kind,
             None => {
-                let fault = Fault::new(FaultKind::SignedOut, "This code is wrong, or was used before")
-                    .with_next("Wait for the next one, or take a recovery code");
+                let fault = Fault::new(FaultKind::SignedOut, "Wrong or already used code")
+                    .with_next("Wait for the next code, or use a recovery code");
                 return Err(self.failed(name, from, fault).await);
             }
         };
@@ -361,14 +359,14 @@ impl Auth {
         self.begin(&name, from, Beginning { kind, password, ..Beginning::default() }).await
     }
 
-    /// Who has given the password and comes back in time.
+    /// The sign-in of a secret, if in time.
     fn who_is_between(&self, secret: &str) -> Option<Between> {
         let between = self.between.lock().unwrap_or_else(PoisonError::into_inner);
         let known = between.get(&hash(secret)).filter(|known| known.since.elapsed() < CODE_WITHIN)?;
         Some(known.clone())
     }
 
-    /// Uses a code up; says what the log-in is called then, none when the code is wrong.
+    /// Uses a code; returns the record kind of the sign-in, none if the code is wrong.
     async fn take_code(&self, name: &str, code: &str) -> Result<Option<&'static str>, Fault> {
         let accounts = &self.backend.journal.accounts;
         let (user, recovery) = (name.to_owned(), factor::recovery_hash(code));
@@ -385,7 +383,7 @@ impl Auth {
             .await
     }
 
-    /// Whether one more failure belongs into the records: guesses must not fill a disk.
+    /// Whether another failure may be recorded: attempts must not fill the disk.
     fn may_record(&self) -> bool {
         let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, count) = recorded.filter(|(since, _)| since.elapsed() < HOUR).unwrap_or((Instant::now(), 0));
@@ -393,44 +391,44 @@ impl Auth {
         count < MAX_RECORDED
     }
 
-    /// Records a failure; gives it back.
+    /// Records a failure and returns it.
     async fn failed(&self, name: String, from: &Peer, fault: Fault) -> Fault {
-        tracing::warn!(address = from.address(), why = fault.sentence(), "not logged in");
+        tracing::warn!(address = from.address(), why = fault.sentence(), "sign-in failed");
         let why = Some(Fault { next: None, ..fault.clone() });
         let note = Note { fault: why, ..Note::of("logInFailed", &name, from.origin.clone()) };
         if !self.may_record() {
             return fault;
         }
-        // A disk that is full is nothing to tell a stranger; the log says it.
+        // A full disk is only logged, not reported to the client.
         self.backend.journal.accounts.write(move |connection| accounts::note(connection, &note)).await.ok();
         fault
     }
 
-    /// Whom a link would log in; none when it was used or is too old.
+    /// The account of a link; none if used or expired.
     ///
     /// # Errors
-    /// When the accounts cannot be read.
+    /// If the accounts cannot be read.
     pub(crate) async fn link(&self, secret: &str) -> Result<Option<String>, Fault> {
         let (hash, now) = (hash(secret), now());
         self.backend.journal.accounts.read(move |connection| accounts::link(connection, &hash, now)).await
     }
 
-    /// Uses a link up and begins a session; gives its secret. A link needs no code: it is
-    /// the way back for who has lost what makes them.
+    /// Uses a link and starts a session; returns its secret. A link needs no code, because it is
+    /// the recovery for a lost second factor.
     ///
     /// # Errors
-    /// When it was used, or is too old.
+    /// If it was used or has expired.
     pub(crate) async fn log_in_by_link(&self, secret: &str, from: &Peer) -> Result<String, Fault> {
         let (hash, now) = (hash(secret), now());
         let taken = move |connection: &rusqlite::Connection| accounts::take_link(connection, &hash, now);
         let name = self.backend.journal.accounts.write(taken).await?.ok_or_else(|| {
-            Fault::new(FaultKind::SignedOut, "This link was used before or is too old")
-                .with_next("Make a new one with belvedere login-link")
+            Fault::new(FaultKind::SignedOut, "This sign-in link has been used or has expired")
+                .with_next("Create a new one with belvedere login-link")
         })?;
         self.begin(&name, from, Beginning { kind: "loggedInByLink", by_link: true, password: None }).await
     }
 
-    /// Begins a session and records it; gives its secret.
+    /// Starts and records a session; returns its secret.
     async fn begin(&self, name: &str, from: &Peer, how: Beginning) -> Result<String, Fault> {
         let (secret, now) = (secret(), now());
         let (hash, owner) = (hash(&secret), name.to_owned());
@@ -438,7 +436,7 @@ impl Auth {
         let new = NewSession { user: name.to_owned(), address, agent, by_link: how.by_link };
         let note = note_of(how.kind, name, &from.origin);
         let begun = self.backend.journal.accounts.write(move |connection| {
-            // The account or its password may have gone while the password was checked.
+            // The account or its password may have changed during the check.
             let user = accounts::user(connection, &owner)?;
             if user.is_none_or(|user| how.password.is_some() && user.password != how.password) {
                 return Ok(false);
@@ -447,17 +445,17 @@ impl Auth {
             accounts::note(connection, &note).map(|()| true)
         });
         if !begun.await? {
-            let fault = Fault::new(FaultKind::SignedOut, "This account was changed meanwhile");
-            return Err(fault.with_next("Log in again"));
+            let fault = Fault::new(FaultKind::SignedOut, "This account was changed during the sign-in");
+            return Err(fault.with_next("Sign in again"));
         }
-        tracing::info!(name, address = from.address(), "logged in");
+        tracing::info!(name, address = from.address(), "signed in");
         Ok(secret)
     }
 
-    /// Ends a session at once.
+    /// Ends a session immediately.
     ///
     /// # Errors
-    /// When that cannot be written.
+    /// If it cannot be written.
     pub(crate) async fn log_out(&self, shown: &Shown, name: &str, origin: &Origin) -> Result<(), Fault> {
         let hash = shown.hash();
         let note = note_of("loggedOut", name, origin);
@@ -472,10 +470,10 @@ impl Auth {
         Ok(())
     }
 
-    /// Whether the link of the start makes the first account.
+    /// Whether the setup link can create the first account.
     ///
     /// # Errors
-    /// When the accounts cannot be read.
+    /// If the accounts cannot be read.
     pub(crate) async fn may_set_up(&self, secret: &str) -> Result<bool, Fault> {
         if self.set_up.is_none_or(|[link, _]| link != hash(secret)) {
             return Ok(false);
@@ -483,12 +481,12 @@ impl Auth {
         self.backend.journal.accounts.read(accounts::any).await.map(|any| !any)
     }
 
-    /// Makes the first account, an admin, and begins its session; gives its secret.
+    /// Creates the first account, an admin, and starts its session; returns its secret.
     ///
     /// # Errors
-    /// When there is an account already, or the name or the password is none.
+    /// If an account exists, or the name or password is invalid.
     pub(crate) async fn set_up(&self, secret: &str, name: &str, password: &str, from: &Peer) -> Result<String, Fault> {
-        let used = || Fault::new(FaultKind::SignedOut, "There is an account already").with_next("Log in with it");
+        let used = || Fault::new(FaultKind::SignedOut, "An account already exists").with_next("Sign in with it");
         if !self.may_set_up(secret).await? {
             return Err(used());
         }
@@ -498,7 +496,7 @@ impl Auth {
         let user = User { name: name.to_owned(), role: Role::Admin, password: Some(hashed), scope: Scope::default() };
         let note = note_of("userAdded", name, &from.origin);
         let added = self.backend.journal.accounts.write(move |connection| {
-            // Only one of two at the same time is the first one.
+            // Only one of two concurrent requests creates the first account.
             let added = !accounts::any(connection)? && accounts::add_user(connection, &user, now())?;
             if added {
                 accounts::note(connection, &note)?;
@@ -512,7 +510,7 @@ impl Auth {
         self.begin(name, from, Beginning { kind: "loggedIn", ..Beginning::default() }).await
     }
 
-    /// The session that is shown; none of a token.
+    /// The session of credentials; none for a token.
     async fn own_session(&self, shown: &Shown, name: &str) -> Result<Option<Session>, Fault> {
         let (Shown::Session(hash), name, now) = (shown.clone(), name.to_owned(), now()) else { return Ok(None) };
         let own =
@@ -520,15 +518,15 @@ impl Auth {
         Ok(own.await?.into_iter().find(|known| known.hash == hash))
     }
 
-    /// A place among the checks of passwords.
+    /// A slot for a password check.
     async fn place(&self) -> Result<OwnedSemaphorePermit, Fault> {
         let place = self.checks.clone().acquire_owned();
         timeout(TURN, place).await.ok().and_then(Result::ok).ok_or_else(|| {
-            Fault::new(FaultKind::Busy, "Too many people log in at the same time").with_next("Try again in a moment")
+            Fault::new(FaultKind::Busy, "Too many concurrent sign-ins").with_next("Try again in a moment")
         })
     }
 
-    /// Whether a password is the one that was hashed. Without a hash it takes as long.
+    /// Whether a password matches a hash. Without a hash it takes as long.
     async fn verify(&self, place: OwnedSemaphorePermit, password: &str, kept: Option<String>) -> bool {
         if password.len() > secrets::LONGEST {
             return false;
@@ -541,18 +539,18 @@ impl Auth {
     async fn hash(&self, place: OwnedSemaphorePermit, password: &str) -> Result<String, Fault> {
         let password = password.to_owned();
         let hashed = beside(place, move || hash_password(&password)).await;
-        hashed.unwrap_or_else(|| Err("it cannot be hashed".into())).map_err(|why| Fault::invalid("password", &why))
+        hashed.unwrap_or_else(|| Err("hashing failed".into())).map_err(|why| Fault::invalid("password", &why))
     }
 }
 
-/// The secret of the session that the link of the start leads into. It stands in no address, and
-/// looking at the link twice makes no second one.
+/// The secret of the session of the setup link. It is in no URL, and opening the link twice creates
+/// no second session.
 pub(crate) fn set_up_session(link: &str) -> String {
     hex(&hash(&format!("session of {link}")))
 }
 
-/// Runs what takes a tenth of a second of a processor on a thread of its own. Whoever goes
-/// away keeps the place until the work is done.
+/// Runs work of a tenth of a CPU second on a separate thread. If the client leaves, the slot stays
+/// occupied until the work is done.
 async fn beside<T: Send + 'static>(
     place: OwnedSemaphorePermit,
     work: impl FnOnce() -> T + Send + 'static,
@@ -567,7 +565,7 @@ async fn beside<T: Send + 'static>(
     answer.await.ok()
 }
 
-/// The record of something that an account's owner did with it.
+/// The record of an action on the own account.
 fn note_of(kind: &str, name: &str, origin: &Origin) -> Note {
     Note::of(kind, name, Origin { who: Some(name.to_owned()), ..origin.clone() })
 }

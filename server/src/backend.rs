@@ -1,5 +1,5 @@
-//! Carries out what the interface asks: check, record, run, tell how it ended.
-//! It owns the hosts and stands between HTTP and libvirt.
+//! Runs requests of the interface: check, record, run, report the result. It owns the hosts and
+//! connects HTTP with libvirt.
 
 mod batch;
 pub(crate) mod console;
@@ -50,41 +50,42 @@ pub struct Backend {
     hosts: BTreeMap<HostId, Hypervisor>,
     tasks: Arc<Tasks>,
     pub(crate) journal: Arc<Journal>,
-    /// What machines used lately.
+    /// Recent usage of machines.
     pub(crate) history: Arc<History>,
-    /// What was answered a moment ago, by the object, the question and the state of the host.
+    /// Recent answers, by object, query and state of the host.
     answers: Recent<(ObjectRef, Question, u64), Answer>,
-    /// Uploads that wait for their content.
+    /// Uploads waiting for content.
     pub(crate) uploads: Uploads,
-    /// What fetches files for them.
+    /// Downloads files for volumes.
     fetcher: Fetcher,
-    /// Consoles that people look at.
+    /// Open consoles.
     pub(crate) consoles: Arc<Consoles>,
-    /// How many commands each account may send.
+    /// The command rate limit per account.
     commands: Rate,
-    /// Files that each account may read or write on a host at the same time.
+    /// Concurrent volume transfers per account and host.
     pub(crate) contents: Places,
-    /// Streams that each account may have.
+    /// Streams per account.
     pub(crate) streams: Places,
-    /// Questions to the journal, one after the other for each account.
+    /// Journal queries, serialised per account.
     pub(crate) questions: Turns,
-    /// What goes on beside commands, until the server stops.
+    /// Background tasks until the server stops.
     beside: Mutex<JoinSet<()>>,
 }
 
-/// Commands that an account may send at once, and in each second after that. A batch counts once more for every ten parts.
+/// The burst of commands per account, and commands per second after that. A batch counts once more
+/// for every ten machines.
 const COMMANDS_AT_ONCE: u32 = 300;
 const COMMANDS_PER_SECOND: u32 = 30;
-/// Parts of a batch that count as one more command.
+/// Machines of a batch that count as one more command.
 const PARTS_OF_ONE: usize = 10;
-/// Files that an account may read or write on a host at a time: libvirt's connection for them
-/// has four places, and one is left for others.
+/// Concurrent volume transfers per account and host: libvirt's connection for them has four slots,
+/// and one is left for others.
 const CONTENTS_OF_ONE: usize = 3;
-/// Streams that an account may have: a browser has one, a program one each.
+/// Streams per account: one per browser or program.
 const STREAMS_OF_ONE: usize = 200;
 
-/// Hands a host's events to the feed, its figures to the history, too, and keeps what it has to
-/// remember in the journal.
+/// Passes a host's events to the feed, its statistics also to the history, and its raw images to
+/// the journal.
 struct ToFeed(Arc<Feed>, Arc<History>, Weak<Journal>);
 
 impl Sink for ToFeed {
@@ -98,7 +99,7 @@ impl Sink for ToFeed {
 
     fn measured(&self, host: &HostId, sweep: Sweep) {
         let [machines, itself] = LATEST;
-        // An empty list is told, too: nothing runs any more.
+        // An empty list is published as well: nothing runs any more.
         self.0.tell(machines, host, &serde_json::to_string(&sweep.machines).expect("names are the only keys"));
         match &sweep.host {
             Some(stats) => self.0.tell(itself, host, &serde_json::to_string(stats).expect("names are the only keys")),
@@ -115,7 +116,7 @@ impl Sink for ToFeed {
         let journal = self.2.upgrade();
         Box::pin(async move {
             let Some(journal) = journal else { return HashMap::new() };
-            // A journal that cannot be read is told elsewhere.
+            // Errors of the journal are reported elsewhere.
             journal.events.last_states(host, ids).await.unwrap_or_default()
         })
     }
@@ -125,7 +126,7 @@ impl Sink for ToFeed {
     }
 
     fn note_raw_images(&self, host: &HostId, images: Vec<String>, raw: bool) {
-        // A journal that is closed takes nothing more.
+        // A closed journal accepts nothing.
         if let Some(journal) = self.2.upgrade() {
             journal.audit.note_raw_images(host, images, raw);
         }
@@ -160,7 +161,7 @@ impl Backend {
         backend
     }
 
-    /// Whether somebody may send one more command.
+    /// Whether a sender may send another command.
     ///
     /// # Errors
     /// `TooMany`.
@@ -168,8 +169,7 @@ impl Backend {
         self.commands.take(&limits::account(origin), 1)
     }
 
-    /// Whether it may be for so many machines: each is recorded, and costs less than a command by
-    /// itself.
+    /// Whether a batch may have so many machines: each is recorded, at a lower cost than a command.
     ///
     /// # Errors
     /// `TooMany`.
@@ -178,12 +178,12 @@ impl Backend {
         self.commands.take(&limits::account(origin), count)
     }
 
-    /// The log of events.
+    /// The event feed.
     pub fn feed(&self) -> &Feed {
         &self.feed
     }
 
-    /// Ends what is under way in order: no new commands, outcomes on disk.
+    /// Stops in order: no new commands, outcomes on disk.
     pub(crate) async fn stop(&self, limit: Duration) {
         for record in self.tasks.open() {
             if operations::of(&record.intent.command).at_stop() == AtStop::Cancel {
@@ -211,16 +211,16 @@ impl Backend {
     /// Tries to connect to a host now.
     ///
     /// # Errors
-    /// `NotFound` when there is no such host.
+    /// `NotFound` if there is no such host.
     pub fn reconnect(&self, id: &HostId) -> Result<(), Fault> {
         self.hosts.get(id).ok_or_else(|| no_host(id))?.reconnect();
         Ok(())
     }
 
-    /// The same, and waits until the attempt has ended, but not longer than `limit`.
+    /// Tries to connect to a host now, and waits until the attempt has ended, at most `limit`.
     ///
     /// # Errors
-    /// `NotFound` when there is no such host.
+    /// `NotFound` if there is no such host.
     pub async fn reconnect_and_wait(&self, id: &HostId, limit: Duration) -> Result<(), Fault> {
         let connection = || self.feed.snapshot().hosts.hosts.get(id).map(|host| host.host.connection.clone());
         let before = connection();
@@ -228,16 +228,16 @@ impl Backend {
         let reader = self.feed.subscribe(Some(self.feed.cursor()), filter);
         self.reconnect(id)?;
         let Some(mut reader) = reader else { return Ok(()) };
-        // How it ended is shown by the page, whether in time or not.
+        // The page shows the result.
         let changed = async { while connection() == before && reader.next().await.is_some() {} };
         timeout(limit, changed).await.ok();
         Ok(())
     }
 
-    /// Tries now whether the journal can be written, when it could not.
+    /// Checks whether the journal can be written again.
     ///
     /// # Errors
-    /// `InsufficientStorage` when it still cannot.
+    /// `InsufficientStorage` if it cannot.
     pub async fn check_journal(&self) -> Result<(), Fault> {
         if self.journal.trouble().borrow().is_none() {
             return Ok(());
@@ -245,11 +245,12 @@ impl Backend {
         self.journal.audit.note(now(), "journalWorksAgain", String::new()).await
     }
 
-    /// Accepts a command, or says why not. It runs on; how it ends is an event.
+    /// Accepts a command or refuses it with the reason. It continues to run; the result is an
+    /// event.
     ///
     /// # Errors
-    /// When the target is unknown, the command is not possible now, its id was
-    /// used for another wish, or it cannot be recorded.
+    /// If the target is unknown, the command is not possible now, its id was used for another
+    /// command, or it cannot be recorded.
     pub async fn accept(self: &Arc<Self>, request: CommandRequest, origin: Origin) -> Result<Receipt, Fault> {
         let used = self.check_use(&request).await;
         let (intent, domain) = self.intent(request, origin, None, used);
@@ -267,8 +268,8 @@ impl Backend {
         }
     }
 
-    /// A request as it is put on disk, with the reason why it is refused, if it is. `used` says
-    /// whether somebody uses what it is about.
+    /// The record of a request, with the reason of a refusal. `used` is the result of the use
+    /// check.
     fn intent(
         &self,
         request: CommandRequest,
@@ -284,13 +285,13 @@ impl Backend {
             let known = matches!(request.command, Command::Domain(_))
                 || self.hosts.get(&request.host).is_some_and(Hypervisor::is_listed);
             if !known {
-                let reason = format!("The pools and networks of {} are not known yet", request.host);
+                let reason = format!("The pools and networks of {} have not been read yet", request.host);
                 return Err(Fault::denied(reason).with_next("Try again in a moment"));
             }
             let (target, name) = (request.object(), name.as_deref().unwrap_or_default());
             operations::ALL.iter().try_for_each(|one| one.admits(self, &target, &request.command, name))
         };
-        // Why it is not possible at all is said before who hinders it.
+        // General reasons are reported before uses.
         let refused = host.and_then(check).and(used).err();
         let domain = hosts.domain(&request.object()).cloned();
         let CommandRequest { request_id, host, target, command, session, tab, .. } = request;
@@ -310,10 +311,10 @@ impl Backend {
         (intent, domain)
     }
 
-    /// Asks a task to end. Whether it did is an event.
+    /// Cancels a task. The result is an event.
     ///
     /// # Errors
-    /// `NotFound` when there is no such task, `Denied` when it cannot be cancelled.
+    /// `NotFound` if there is no such task, `Denied` if it cannot be cancelled.
     pub async fn cancel(&self, id: RequestId) -> Result<(), Fault> {
         let task = self.tasks.find(id).await?;
         let name = format!("{} of {}", task.label(), task.target_name);
@@ -322,28 +323,28 @@ impl Backend {
                 record.cancel.notify_one();
                 Ok(())
             }
-            Some(_) => Err(Fault::denied(format!("{name} cannot be cancelled: libvirt finishes what it has begun"))),
-            None => Err(Fault::denied(format!("{name} has ended already"))),
+            Some(_) => Err(Fault::denied(format!("{name} cannot be cancelled: libvirt cannot interrupt it"))),
+            None => Err(Fault::denied(format!("{name} has already finished"))),
         }
     }
 
     /// One task with its log.
     ///
     /// # Errors
-    /// `NotFound` when there is no such task.
+    /// `NotFound` if there is no such task.
     pub async fn task(&self, id: RequestId) -> Result<Arc<Task>, Fault> {
         self.tasks.find(id).await
     }
 
-    /// Waits until an accepted request has ended, but not longer than `limit`.
+    /// Waits until an accepted request has ended, at most `limit`.
     pub async fn wait(&self, id: RequestId, limit: Duration) {
         self.tasks.wait(id, limit).await;
     }
 
-    /// The definition of a machine with its passwords. That it was read is on disk before.
+    /// The domain XML with passwords. The access is recorded before.
     ///
     /// # Errors
-    /// When there is no such machine, libvirt does not give it, or that cannot be recorded.
+    /// If the machine does not exist, libvirt fails, or the access cannot be recorded.
     pub(crate) async fn definition_with_secrets(&self, id: &DomainRef, origin: &Origin) -> Result<String, Fault> {
         let (host, name) = self.machine(id)?;
         let note = Note::of("passwordsRead", &format!("{name} on {}", id.host), origin.clone());
@@ -358,20 +359,20 @@ impl Backend {
         Ok((self.hosts.get(&id.host).ok_or_else(|| no_host(&id.host))?, name))
     }
 
-    /// How a request is going as it is known here, for lists that come from disk.
+    /// The current task of a request, for lists from disk.
     pub(crate) fn live(&self, id: RequestId) -> Option<Arc<Task>> {
         self.tasks.get(id).map(|record| record.task.borrow().clone())
     }
 }
 
-/// What pages show; `sight` decides to whom.
+/// Data for pages; `sight` decides the visibility.
 impl Backend {
-    /// What running machines and hosts used when they were measured last.
+    /// The latest statistics of running machines and hosts.
     pub(crate) fn stats(&self) -> (Vec<VmStats>, Vec<HostStats>) {
         self.history.latest()
     }
 
-    /// What a running machine used in the last two minutes, the oldest first.
+    /// The statistics of a running machine in the last two minutes, the oldest first.
     pub(crate) fn recent(&self, id: &DomainRef) -> Vec<VmStats> {
         const RECENT: u64 = 120_000;
         let points = self.history.readings(id, now().saturating_sub(RECENT), now());
@@ -381,15 +382,15 @@ impl Backend {
             .collect()
     }
 
-    /// What a machine used in the time that the query of its page asks for.
+    /// The usage of a machine in the range of its page's query.
     ///
     /// # Errors
-    /// When the query is wrong, or what is on disk cannot be read.
+    /// If the query is invalid, or the history cannot be read.
     pub(crate) async fn usage(&self, id: &DomainRef, query: &str) -> Result<Option<Usage>, Fault> {
         past::usage_for_page(self, id, query).await
     }
 
-    /// How an answered request ended.
+    /// The result of a request.
     pub(crate) fn done(&self, id: RequestId) -> Option<Done> {
         let record = self.tasks.get(id)?;
         let task = record.task.borrow().clone();
@@ -402,10 +403,10 @@ impl Backend {
         Some(Done { name: record.intent.name.clone(), command: record.intent.command.clone(), outcome })
     }
 
-    /// The answer to a question about an object.
+    /// The answer to a query about an object.
     ///
     /// # Errors
-    /// When there is no such object, it cannot be asked now, or libvirt does not answer.
+    /// If the object does not exist, the query is not possible now, or libvirt fails.
     pub(crate) async fn ask(&self, on: &ObjectRef, question: Question) -> Result<Answer, Fault> {
         let hosts = self.feed.snapshot().hosts;
         let known = hosts.hosts.get(&on.host).filter(|known| known.name_of(on.kind, on.id).is_some());
@@ -421,10 +422,10 @@ impl Backend {
         self.answers.get(&(on.clone(), question.clone(), host.generation()), ask).await
     }
 
-    /// What a page about accounts shows.
+    /// The data of an account page.
     ///
     /// # Errors
-    /// When the accounts cannot be read.
+    /// If the accounts cannot be read.
     pub(crate) async fn accounts(&self, wish: AccountsWish, visit: &Visit) -> Result<Accounts, Fault> {
         let visit = visit.clone();
         self.journal.accounts.read(move |connection| auth::listed(connection, wish, &visit)).await
@@ -435,10 +436,10 @@ fn no_host(id: &HostId) -> Fault {
     ObjectRef::host(id).missing()
 }
 
-/// Longest name that a browser may give its session or tab.
+/// Maximum length of a browser's session or tab id.
 const MAX_NAME: usize = 64;
 
-/// A name that a browser gave itself, if it is one.
+/// A session or tab id, if valid.
 fn named(text: Option<String>) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
     text.filter(|text| !text.is_empty() && text.len() <= MAX_NAME && text.chars().all(plain))

@@ -1,7 +1,7 @@
-//! What can be set: by flag, by environment variable `BELVEDERE_…`, by key of a
-//! TOML file, in this order of precedence.
+//! The configuration: flags, environment variables `BELVEDERE_…` and keys of a TOML file, in this
+//! order of precedence.
 //!
-//! It checks everything before anything starts; a mistake is one clear sentence.
+//! It is checked completely before anything starts; an error is one clear sentence.
 
 mod edge;
 
@@ -30,48 +30,48 @@ use crate::{
 /// The checked configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen.
+    /// The listen address.
     pub listen: SocketAddr,
-    /// Hosts to watch; empty means the local one or the demonstration.
+    /// Hosts to watch; empty for the local one or the demonstration.
     pub connect: Vec<(HostId, String)>,
-    /// Whether to show the demonstration host.
+    /// Whether to add the demonstration host.
     pub demo: bool,
-    /// The folder for what must survive.
+    /// The data directory.
     pub data: Option<PathBuf>,
-    /// Further names under which browsers may reach this server.
+    /// Additional host names for browsers.
     pub allow_host: Vec<String>,
-    /// Whether a proxy in front does TLS.
+    /// Whether a proxy terminates TLS.
     pub behind_proxy: bool,
-    /// The path below which a proxy shows the server, such as `/belvedere`; empty at the root.
+    /// The path below which a proxy serves the server, such as `/belvedere`; empty at the root.
     pub base_path: String,
-    /// Proxies whose word is taken for where a request comes from, beside those on this machine.
+    /// Remote proxies whose address headers are trusted, besides local ones.
     pub trusted_proxies: Vec<IpAddr>,
-    /// When everybody has to say who they are.
+    /// When sign-in is required.
     pub auth: Asking,
-    /// How the server speaks TLS.
+    /// The TLS mode.
     pub tls: Tls,
-    /// The provider that knows people, if there is one.
+    /// The OpenID Connect provider, if any.
     pub oidc: Option<Oidc>,
-    /// How the system is asked for people, if it is.
+    /// PAM, if configured.
     pub pam: Option<Pam>,
-    /// Networks that are not public and may be fetched from all the same.
+    /// Private networks allowed for downloads.
     pub fetch_from: Vec<IpNet>,
-    /// Folders in which new storage pools may lie, beside the usual ones.
+    /// Additional directories for new storage pools.
     pub storage_roots: Vec<PathBuf>,
-    /// Whether guests' agents are asked for their version.
+    /// Whether guest agents are queried for their version.
     pub agent_version: bool,
-    /// The folder of scripts, styles and images.
+    /// The directory of scripts, styles and images.
     pub site: PathBuf,
 }
 
-/// Why there is no configuration.
+/// Why the program ends without serving.
 #[derive(Debug)]
 pub enum Stop {
-    /// Help or version was asked for; this is it.
+    /// The requested output.
     Said(String),
-    /// Something is wrong with what was asked; one sentence.
+    /// An invalid argument; one sentence.
     Wrong(String),
-    /// What was asked was done and did not turn out well; one sentence.
+    /// A failed command; one sentence.
     Failed(String),
 }
 
@@ -88,24 +88,24 @@ struct Arguments {
 enum Verb {
     /// Serve the page (the default)
     Serve(Box<Flags>),
-    /// Look after the records of who did what
+    /// Manage the audit log
     Audit {
         #[command(subcommand)]
         verb: AuditVerb,
     },
-    /// Look after accounts; works while the server runs
+    /// Manage accounts; works while the server runs
     User {
         #[command(subcommand)]
         verb: UserVerb,
     },
-    /// Look after tokens for programs; works while the server runs
+    /// Manage API tokens; works while the server runs
     Token {
         #[command(subcommand)]
         verb: TokenVerb,
     },
-    /// Print a link that logs a browser in once, within a quarter of an hour
+    /// Print a link that signs a browser in once within 15 minutes
     LoginLink {
-        /// The account
+        /// Account name
         name: String,
         #[command(flatten)]
         folder: Folder,
@@ -114,12 +114,12 @@ enum Verb {
 
 #[derive(Subcommand)]
 enum AuditVerb {
-    /// Check that no record was changed, moved or taken out; works while the server runs
+    /// Verify that no record was changed, moved or removed; works while the server runs
     Verify {
-        /// Folder of the records
+        /// Data directory
         #[arg(long, value_name = "DIR", env = "BELVEDERE_DATA")]
         data: Option<PathBuf>,
-        /// A hash that was noted before and must still be in the chain
+        /// A hash noted earlier that must still be in the chain
         #[arg(long, value_name = "HASH")]
         noted: Option<String>,
     },
@@ -130,81 +130,81 @@ struct Flags {
     /// Address and port to listen on [default: 127.0.0.1:3000]
     #[arg(long, value_name = "ADDR:PORT", env = "BELVEDERE_LISTEN")]
     listen: Option<String>,
-    /// A libvirt host, such as qemu:///system or atlas=qemu+ssh://root@atlas/system; may be repeated
+    /// libvirt host, such as qemu:///system or atlas=qemu+ssh://root@atlas/system; may be repeated
     #[arg(long, value_name = "[NAME=]URI", env = "BELVEDERE_CONNECT", value_delimiter = ' ')]
     connect: Vec<String>,
-    /// Show the demonstration host, which is libvirt's own test driver
+    /// Add the demonstration host, which uses libvirt's test driver
     #[arg(long, env = "BELVEDERE_DEMO", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     demo: Option<bool>,
-    /// Folder for what must survive a restart
+    /// Data directory for the journal, accounts and history
     #[arg(long, value_name = "DIR", env = "BELVEDERE_DATA")]
     data: Option<PathBuf>,
-    /// A TOML file with these settings as keys
+    /// TOML file with these settings as keys
     #[arg(long, value_name = "FILE", env = "BELVEDERE_CONFIG")]
     config: Option<PathBuf>,
-    /// A further host name under which browsers may reach this server; may be repeated
+    /// Additional host name that browsers may use for this server; may be repeated
     #[arg(long, value_name = "NAME", env = "BELVEDERE_ALLOW_HOST", value_delimiter = ' ')]
     allow_host: Vec<String>,
-    /// A proxy in front of this server does TLS and accounts, so that it may listen beyond loopback
+    /// A proxy in front of this server terminates TLS; allows listening beyond loopback without TLS
     #[arg(long, env = "BELVEDERE_BEHIND_PROXY", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     behind_proxy: Option<bool>,
-    /// Path below which a proxy shows this server, such as /belvedere
+    /// Path below which a proxy serves this server, such as /belvedere
     #[arg(long, value_name = "PATH", env = "BELVEDERE_BASE_PATH")]
     base_path: Option<String>,
-    /// Address of a proxy on another machine that says where requests come from; may be repeated
+    /// Address of a remote proxy whose X-Forwarded-For is trusted; may be repeated
     #[arg(long, value_name = "ADDR", env = "BELVEDERE_TRUSTED_PROXY", value_delimiter = ' ')]
     trusted_proxy: Vec<String>,
-    /// Network that is not public, such as 10.1.0.0/16, from which files may be fetched into pools; may be repeated
+    /// Private network, such as 10.1.0.0/16, from which files may be downloaded into pools; may be repeated
     #[arg(long, value_name = "NET", env = "BELVEDERE_FETCH_FROM", value_delimiter = ' ')]
     fetch_from: Vec<String>,
-    /// Folder in which new storage pools may lie, beside libvirt's own, /srv, /mnt, /media and what is mounted; may be repeated
+    /// Directory in which new storage pools are allowed, besides libvirt's own, /srv, /mnt, /media and mounted file systems; may be repeated
     #[arg(long, value_name = "DIR", env = "BELVEDERE_STORAGE_ROOT", value_delimiter = ' ')]
     storage_root: Vec<PathBuf>,
-    /// Ask each guest's agent for its version; libvirt then calls the machine tainted (custom-ga-command)
+    /// Query the version of each guest agent; libvirt then marks the machine as tainted (custom-ga-command)
     #[arg(long, env = "BELVEDERE_AGENT_VERSION", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     agent_version: Option<bool>,
-    /// Who has to sign in: everyone, except for the demonstration alone without accounts (auto); everyone (on); or no one, on loopback only (off)
+    /// Require sign-in: always, except for the demonstration by itself without accounts (auto); always (on); never, on loopback only (off)
     #[arg(long, value_name = "auto|on|off", env = "BELVEDERE_AUTH")]
     auth: Option<String>,
-    /// Speak TLS with a certificate made at the first start, also on loopback; beyond it this is the default
+    /// Serve TLS with a self-signed certificate created at the first start; default beyond loopback
     #[arg(long, env = "BELVEDERE_TLS", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     tls: Option<bool>,
-    /// PEM file of the certificate to speak TLS with; read again when it changes
+    /// PEM file with the TLS certificate chain; reloaded when it changes
     #[arg(long, value_name = "FILE", env = "BELVEDERE_TLS_CERT")]
     tls_cert: Option<PathBuf>,
-    /// PEM file of its private key
+    /// PEM file with the private key of the certificate
     #[arg(long, value_name = "FILE", env = "BELVEDERE_TLS_KEY")]
     tls_key: Option<PathBuf>,
-    /// Address of an OpenID Connect provider that logs people in
+    /// Issuer URL of an OpenID Connect provider
     #[arg(long, value_name = "URL", env = "BELVEDERE_OIDC_ISSUER")]
     oidc_issuer: Option<String>,
-    /// What the provider calls this server
+    /// Client ID of this server at the provider
     #[arg(long, value_name = "ID", env = "BELVEDERE_OIDC_CLIENT")]
     oidc_client: Option<String>,
-    /// File of the secret that the provider knows this server by
+    /// File with the client secret
     #[arg(long, value_name = "FILE", env = "BELVEDERE_OIDC_SECRET_FILE")]
     oidc_secret_file: Option<PathBuf>,
-    /// Claim that roles are read from [default: groups]
+    /// Claim that contains the roles [default: groups]
     #[arg(long, value_name = "NAME", env = "BELVEDERE_OIDC_CLAIM")]
     oidc_claim: Option<String>,
-    /// A role, and the value of the claim that gives it, such as admin=vm-admins; may be repeated
+    /// Role and the claim value that grants it, such as admin=vm-admins; may be repeated
     #[arg(long, value_name = "ROLE=VALUE", env = "BELVEDERE_OIDC_ROLE", value_delimiter = ' ')]
     oidc_role: Vec<String>,
-    /// A claim value and a host or #tag in its scope, such as staff=atlas; may be repeated; without any, admins set scopes under Accounts
+    /// Claim value and a host or #tag in its scope, such as staff=atlas; may be repeated; without any, admins set scopes under Accounts
     #[arg(long, value_name = "VALUE=HOST|#TAG", env = "BELVEDERE_OIDC_SCOPE", value_delimiter = ' ')]
     oidc_scope: Vec<String>,
-    /// A role, and the group of this system whose members have it, such as admin=libvirt; they log in with the system's password (PAM); may be repeated
+    /// Role and the system group whose members get it, such as admin=libvirt; members sign in with their system password (PAM); may be repeated
     #[arg(long, value_name = "ROLE=GROUP", env = "BELVEDERE_PAM_ROLE", value_delimiter = ' ')]
     pam_role: Vec<String>,
-    /// A group of this system, and a host or a #tag that its members see; without any they see everything; may be repeated
+    /// System group and a host or #tag in the scope of its members; without any they see everything; may be repeated
     #[arg(long, value_name = "GROUP=HOST|#TAG", env = "BELVEDERE_PAM_SCOPE", value_delimiter = ' ')]
     pam_scope: Vec<String>,
-    /// Service of PAM whose rules apply [default: belvedere]
+    /// PAM service name [default: belvedere]
     #[arg(long, value_name = "NAME", env = "BELVEDERE_PAM_SERVICE")]
     pam_service: Option<String>,
 }
 
-/// The TOML file; the keys are the flags without dashes in front.
+/// The TOML file; its keys are the flags without leading dashes.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct File {
@@ -238,7 +238,7 @@ impl Config {
     /// Reads arguments, environment and file.
     ///
     /// # Errors
-    /// When help was asked for, or anything is wrong.
+    /// If help was requested, or something is invalid.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, Stop> {
         let arguments = Arguments::try_parse_from(arguments).map_err(|error| match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Stop::Said(error.to_string()),
@@ -260,19 +260,18 @@ impl Config {
             Some(path) => {
                 let unreadable = |error: io::Error| format!("cannot read {}: {error}", path.display());
                 let text = fs::read_to_string(path).map_err(unreadable)?;
-                // Whoever changes it decides what the server trusts.
+                // Its author decides what the server trusts.
                 if path.metadata().map_err(unreadable)?.permissions().mode() & 0o002 != 0 {
-                    return Err(format!("everybody can change {0}; say chmod o-w {0}", path.display()));
+                    return Err(format!("{0} is world-writable; run chmod o-w {0}", path.display()));
                 }
-                toml::from_str(&text).map_err(|error| {
-                    format!("{} is not right: {}", path.display(), first_sentence(&error.to_string()))
-                })?
+                toml::from_str(&text)
+                    .map_err(|error| format!("{} is invalid: {}", path.display(), first_sentence(&error.to_string())))?
             }
             None => File::default(),
         };
         let listen = flags.listen.or(file.listen).unwrap_or_else(|| "127.0.0.1:3000".into());
         let listen: SocketAddr = listen.parse().map_err(|_| {
-            format!("\"{}\" is no address to listen on; it looks like 127.0.0.1:3000", listen.escape_debug())
+            format!("\"{}\" is not a listen address; expected ADDR:PORT such as 127.0.0.1:3000", listen.escape_debug())
         })?;
         let behind_proxy = flags.behind_proxy.or(file.behind_proxy).unwrap_or(false);
         let base_path = base_path(flags.base_path.or(file.base_path).as_deref().unwrap_or_default())?;
@@ -293,11 +292,12 @@ impl Config {
         let pam = pam(&pam_roles, &pam_scopes, flags.pam_service.or(file.pam_service))?;
         let trusted = if flags.trusted_proxy.is_empty() { file.trusted_proxy } else { flags.trusted_proxy };
         let trusted_proxies = trusted.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
-        let address =
-            |text: &str| text.parse().map_err(|_| format!("\"{}\" is no address of a proxy", text.escape_debug()));
+        let address = |text: &str| {
+            text.parse().map_err(|_| format!("\"{}\" is not an IP address for --trusted-proxy", text.escape_debug()))
+        };
         let trusted_proxies: Vec<IpAddr> = trusted_proxies.map(address).collect::<Result<_, _>>()?;
         if !trusted_proxies.is_empty() && !behind_proxy {
-            return Err("--trusted-proxy says nothing without --behind-proxy".into());
+            return Err("--trusted-proxy requires --behind-proxy".into());
         }
         let fetch_from = if flags.fetch_from.is_empty() { file.fetch_from } else { flags.fetch_from };
         let fetch_from = fetch_from.iter().map(|text| network(text.trim())).collect::<Result<_, _>>()?;
@@ -309,13 +309,13 @@ impl Config {
         let data = flags.data.or(file.data);
         if let Some(data) = &data {
             journal::own_folder(data).map_err(|error| {
-                format!("cannot use {} for data: {error}; choose another folder with --data", data.display())
+                format!("cannot use data directory {}: {error}; choose another one with --data", data.display())
             })?;
         }
         let agent_version = flags.agent_version.or(file.agent_version).unwrap_or(false);
         let demo = flags.demo.or(file.demo).unwrap_or(false);
         if demo && connect.iter().any(|(id, _)| id.as_str() == "demo") {
-            return Err("the name demo belongs to the demonstration host; give yours another name with NAME=URI".into());
+            return Err("the name demo is reserved for the demonstration host; use another name with NAME=URI".into());
         }
         Ok(Self {
             listen,
@@ -337,8 +337,8 @@ impl Config {
         })
     }
 
-    /// The folder for what must survive: the configured one, else the account's own.
-    /// A demonstration without a configured folder keeps nothing.
+    /// The data directory: the configured one, otherwise the account's default. A demonstration
+    /// without a configured directory keeps nothing.
     pub(crate) fn data_folder(&self, demo: bool) -> Option<PathBuf> {
         if self.data.is_some() || demo {
             return self.data.clone();
@@ -346,7 +346,7 @@ impl Config {
         default_data()
     }
 
-    /// The names under which browsers reach the server, for its certificate.
+    /// The host names of the server, for its certificate.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
         names.push(own_name().to_string());
@@ -359,7 +359,7 @@ impl Config {
         names
     }
 
-    /// The hosts to watch, and the folder that must live as long as they do.
+    /// The hosts to watch, and a temporary directory that must live as long.
     pub(crate) async fn hosts(&self) -> io::Result<(Vec<HostConfig>, Option<tempfile::TempDir>)> {
         let storage_roots = StorageRoots { named: self.storage_roots.clone(), own: self.data_folder(false) };
         let host = |id: HostId, uri: String| HostConfig {
@@ -376,7 +376,7 @@ impl Config {
             match hypervisor::probe(local).await {
                 Ok(()) => hosts.push(host(own_name(), local.into())),
                 Err(why) => {
-                    tracing::warn!("{local} does not answer, so the demonstration host is shown instead. {why}");
+                    tracing::warn!("cannot connect to {local}; using the demonstration host instead. {why}");
                     demo = true;
                 }
             }
@@ -393,7 +393,7 @@ impl Config {
     }
 }
 
-/// The hosts, each with a name of its own.
+/// The hosts, each with a unique name.
 fn named_hosts(uris: &[String]) -> Result<Vec<(HostId, String)>, String> {
     let mut named: Vec<(HostId, String)> = Vec::new();
     let texts = uris.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
@@ -401,16 +401,16 @@ fn named_hosts(uris: &[String]) -> Result<Vec<(HostId, String)>, String> {
         texts.map(named_uri).collect::<Result<Vec<_>, _>>()?.into_iter().partition(|(_, given, _)| *given);
     for (id, _, uri) in given {
         if named.iter().any(|(other, _)| *other == id) {
-            return Err(format!("two hosts are named {id}; give one another name with NAME=URI"));
+            return Err(format!("two hosts are named {id}; set another name with NAME=URI"));
         }
         named.push((id, uri));
     }
-    // Names that nobody gave make way for those that somebody did.
+    // Derived names give way to configured ones.
     for (id, _, uri) in derived {
         let taken = |id: &HostId| named.iter().any(|(other, _)| other == id);
         let further = (2..).map_while(|n| format!("{id}-{n}").parse().ok());
         let free = std::iter::once(id.clone()).chain(further).find(|id| !taken(id));
-        let id = free.ok_or_else(|| format!("two hosts are named {id}; give one another name with NAME=URI"))?;
+        let id = free.ok_or_else(|| format!("two hosts are named {id}; set another name with NAME=URI"))?;
         named.push((id, uri));
     }
     Ok(named)
@@ -420,10 +420,10 @@ fn said(said: Result<String, String>) -> Stop {
     said.map_or_else(Stop::Failed, Stop::Said)
 }
 
-/// What `belvedere audit verify` says.
+/// Runs `belvedere audit verify`.
 fn verify(data: Option<PathBuf>, noted: Option<String>) -> Stop {
     let Some(folder) = data.or_else(default_data) else {
-        return Stop::Wrong("name the folder of the records with --data".into());
+        return Stop::Wrong("set the data directory with --data".into());
     };
     match journal::verify(&journal::audit_file(&folder), noted.as_deref()) {
         Ok(said) => Stop::Said(format!("{said}\n")),
@@ -431,14 +431,14 @@ fn verify(data: Option<PathBuf>, noted: Option<String>) -> Stop {
     }
 }
 
-/// Where programs keep what must survive (XDG Base Directory Specification).
+/// The default data directory (XDG Base Directory Specification).
 pub(crate) fn default_data() -> Option<PathBuf> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let data = absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")))?;
     Some(data.join("belvedere"))
 }
 
-/// `NAME=URI`, or a URI whose name is derived from it; says whether the name was given.
+/// Parses `NAME=URI`, or a URI with a derived name; returns whether the name was given.
 fn named_uri(text: &str) -> Result<(HostId, bool, String), String> {
     let (name, uri) = match text.split_once('=') {
         Some((name, uri)) if !name.contains(['/', ':', '?']) => (Some(name), uri),
@@ -450,7 +450,7 @@ fn named_uri(text: &str) -> Result<(HostId, bool, String), String> {
         && rest.starts_with("//");
     if !plausible || uri.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(format!(
-            "\"{}\" is no libvirt URI; it looks like qemu:///system or qemu+ssh://root@host/system",
+            "\"{}\" is not a libvirt URI; expected one such as qemu:///system or qemu+ssh://root@host/system",
             text.escape_debug()
         ));
     }
@@ -461,11 +461,11 @@ fn named_uri(text: &str) -> Result<(HostId, bool, String), String> {
     Ok((id, name.is_some(), uri.to_owned()))
 }
 
-/// The remote host's name, or what the local connection is.
+/// The remote host name, or a name for a local connection.
 fn derived_name(scheme: &str, rest: &str) -> HostId {
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default();
-    // An address of IPv6 stands in brackets, and its colons in no name.
+    // IPv6 addresses are in brackets, and their colons are not allowed in names.
     let host = match host.strip_prefix('[').and_then(|six| six.split_once(']')) {
         Some((six, _)) => six.split(':').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-"),
         None => host.split(':').next().unwrap_or_default().to_owned(),
@@ -486,7 +486,7 @@ fn fallback(name: &str) -> HostId {
     name.parse().expect("our own names are host names")
 }
 
-/// Where the scripts are: beside the executable, or where the build puts them.
+/// The directory of the browser assets: next to the executable, or the build output.
 fn site() -> PathBuf {
     if let Some(set) = std::env::var_os("LEPTOS_SITE_ROOT") {
         return set.into();
@@ -496,13 +496,13 @@ fn site() -> PathBuf {
     candidates.into_iter().find(|folder| folder.join("pkg").is_dir()).unwrap_or_else(|| "target/site".into())
 }
 
-/// The first sentence of a longer message, without the tool's own prefix.
+/// The first sentence of a message, without clap's prefix.
 fn first_sentence(text: &str) -> String {
     let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or(text);
     line.trim_start_matches("error: ").trim().to_owned()
 }
 
-/// Whether a name in a `Host` header cannot have been rebound by a stranger's DNS.
+/// Whether a name in a `Host` header cannot be the result of DNS rebinding.
 pub(crate) fn is_own_name(name: &str, allowed: &[String]) -> bool {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     let bare = name.trim_start_matches('[').trim_end_matches(']');

@@ -1,4 +1,4 @@
-//! Tests of the settings.
+//! Tests of the configuration.
 
 use super::*;
 
@@ -41,24 +41,24 @@ fn a_host_may_be_named_or_takes_its_name_from_the_uri() {
 #[test]
 fn a_mistake_is_one_clear_sentence() {
     let cases: [(&[&str], &str); 18] = [
-        (&["--listen", "here"], "\"here\" is no address"),
-        (&["--listen", "0.0.0.0:80", "--tls=false"], "read along"),
-        (&["--listen", "0.0.0.0:80", "--auth", "off"], "everybody on the network"),
-        (&["--auth", "maybe"], "--auth is auto, on or off"),
-        (&["--tls-cert", "/x.pem"], "go together"),
-        (&["--base-path", "belvedere"], "is no path for --base-path"),
-        (&["--base-path", "/a//<b>"], "is no path for --base-path"),
-        (&["--base-path", "/vms/x"], "is a page of Belvedere itself"),
-        (&["--pam-role", "admin"], "gives no role"),
+        (&["--listen", "here"], "\"here\" is not a listen address"),
+        (&["--listen", "0.0.0.0:80", "--tls=false"], "expose all traffic"),
+        (&["--listen", "0.0.0.0:80", "--auth", "off"], "everyone on the network"),
+        (&["--auth", "maybe"], "--auth must be auto, on or off"),
+        (&["--tls-cert", "/x.pem"], "must be used together"),
+        (&["--base-path", "belvedere"], "is not a path for --base-path"),
+        (&["--base-path", "/a//<b>"], "is not a path for --base-path"),
+        (&["--base-path", "/vms/x"], "is used by Belvedere itself"),
+        (&["--pam-role", "admin"], "is not a role mapping"),
         (&["--pam-scope", "staff="], "is not a scope"),
-        (&["--trusted-proxy", "proxy"], "is no address of a proxy"),
-        (&["--fetch-from", "intranet"], "is no network"),
-        (&["--storage-root", "images"], "is not an absolute path; --storage-root"),
-        (&["--connect", "nonsense"], "is no libvirt URI"),
+        (&["--trusted-proxy", "proxy"], "is not an IP address for --trusted-proxy"),
+        (&["--fetch-from", "intranet"], "is not a network for --fetch-from"),
+        (&["--storage-root", "images"], "is not an absolute path for --storage-root"),
+        (&["--connect", "nonsense"], "is not a libvirt URI"),
         (&["--connect", "a=test:///default", "--connect", "a=qemu:///system"], "two hosts are named a"),
         (&["--config", "/nonexistent"], "cannot read /nonexistent"),
         (&["--frobnicate"], "unexpected argument"),
-        (&["--connect", "a b=qemu:///system"], "is no libvirt URI"),
+        (&["--connect", "a b=qemu:///system"], "is not a libvirt URI"),
     ];
     for (arguments, expected) in cases {
         let why = read(arguments).expect_err("must be refused");
@@ -89,10 +89,10 @@ fn the_file_holds_the_same_settings_and_flags_win() {
     assert_eq!((config.listen.port(), config.demo, config.connect.len()), (5, true, 1));
     let open = |mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
     open(0o666);
-    assert!(read(&["--config", path]).expect_err("open to all").contains("everybody can change"));
+    assert!(read(&["--config", path]).expect_err("open to all").contains("is world-writable"));
     open(0o644);
     fs::write(path, "lisen = 3\n").expect("written");
-    assert!(read(&["--config", path]).expect_err("a typing error").contains("belvedere.toml is not right"));
+    assert!(read(&["--config", path]).expect_err("a typing error").contains("belvedere.toml is invalid"));
 }
 
 #[test]

@@ -1,9 +1,8 @@
-//! Places at which tests let the process die, to see that nothing is lost and
-//! nothing happens twice. A release has none of them.
+//! Points at which tests crash the process, to verify that nothing is lost or repeated. Release
+//! builds have none.
 
-/// Ends the process at once when the environment variable `BELVEDERE_FAILPOINT`
-/// names this place, as a crash or a power cut would; `place:3` means the third
-/// time that it is reached.
+/// Exits immediately if the environment variable `BELVEDERE_FAILPOINT` names this point, like a
+/// crash or power failure; `point:3` means the third time it is reached.
 #[cfg(debug_assertions)]
 pub(crate) fn reach(place: &str) {
     use std::sync::{

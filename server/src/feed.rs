@@ -1,14 +1,14 @@
-//! The one log of events: numbers them, remembers the recent ones, and hands
-//! each reader what follows its position.
+//! The event log: numbers events, keeps recent ones, and gives each reader what follows its
+//! position.
 //!
 //! ```text
 //! publish ─▶ seq += 1 ─▶ encode once ─▶ ring ─▶ wake readers
 //!                    └─▶ apply to the inventory
 //! ```
 //!
-//! A reader is a position in the shared ring, not a queue, so it costs the same
-//! however far behind it is. It knows nothing of HTTP but the frame format of
-//! server-sent events, because frames are encoded here, once for all readers.
+//! A reader is a position in the shared ring, not a queue, so its cost is independent of its lag.
+//! Except for the frame format of server-sent events it is independent of HTTP; frames are encoded
+//! here, once for all readers.
 
 mod reader;
 mod sieve;
@@ -34,31 +34,30 @@ use uuid::Uuid;
 pub use self::reader::Reader;
 use self::sieve::Sieve;
 
-/// How much of the past is kept in memory, and for whom.
+/// Limits of the log in memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// Events that are kept at most.
+    /// Maximum events.
     pub(crate) events: usize,
-    /// Bytes that are kept even when they are old.
+    /// Bytes kept even if they are old.
     pub(crate) bytes: usize,
-    /// Events are kept at least this long, as far as `events` and `most_bytes` allow.
+    /// Minimum age of kept events, as far as `events` and `most_bytes` allow.
     pub(crate) age: Duration,
-    /// Bytes that are kept at most, however young they are.
+    /// Maximum bytes, regardless of age.
     pub(crate) most_bytes: usize,
-    /// A reader that has more bytes than this before it starts over.
+    /// Maximum bytes a reader may lag behind before it starts over.
     pub(crate) behind: usize,
 }
 
-/// The bounds of a server.
+/// The limits of a server.
 const BOUNDS: Bounds =
     Bounds { events: 65_536, bytes: 16 << 20, age: Duration::from_secs(75), most_bytes: 64 << 20, behind: 1 << 20 };
-/// Time between bookmarks; clients give up after 40 s of silence.
+/// Interval of bookmarks; clients reconnect after 40 s of silence.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(10);
-/// Readers at the same time.
+/// Maximum readers.
 const MAX_READERS: usize = 16_384;
-/// A reader is closed after this long, or up to a quarter longer, and resumes: so
-/// no stream outlives what proxies allow, and after a restart of a proxy they
-/// spread over its servers again.
+/// A reader is closed after this time, or up to a quarter later, and resumes: so no stream exceeds
+/// the limits of proxies, and after a restart of a proxy streams are balanced again.
 const ROTATE_AFTER: Duration = Duration::from_secs(3_600);
 
 /// One encoded event.
@@ -66,35 +65,35 @@ struct Frame {
     kind: &'static str,
     host: Option<HostId>,
     subject: Option<Uuid>,
-    /// What tags its machine had before, when they were others or it was not there.
+    /// The previous tags of its machine, if they differed or it did not exist.
     before: Option<Box<Before>>,
     at: Instant,
-    /// The wall clock in Unix milliseconds; a label.
+    /// The wall clock in Unix milliseconds; for display.
     wall: u64,
     bytes: Bytes,
 }
 
-/// What a machine was before an event.
+/// The previous state of a machine.
 #[derive(Clone, Debug, PartialEq)]
 enum Before {
-    /// It was not there.
+    /// It did not exist.
     Absent,
     /// It had these tags.
     Tagged(Vec<String>),
 }
 
-/// An event of the log as the journal keeps it.
+/// An event of the log for the journal.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Past {
     /// Its position.
     pub(crate) cursor: Cursor,
     /// Its kind.
     pub(crate) kind: &'static str,
-    /// The host it is about.
+    /// Its host.
     pub(crate) host: Option<HostId>,
-    /// The machine it is about.
+    /// Its machine.
     pub(crate) subject: Option<Uuid>,
-    /// When it was published, in Unix milliseconds.
+    /// Publication time in Unix milliseconds.
     pub(crate) at: u64,
     /// Its payload as JSON.
     pub(crate) data: String,
@@ -102,28 +101,28 @@ pub(crate) struct Past {
 
 struct Log {
     inventory: Arc<Inventory>,
-    /// Commands under way and the last ones that ended.
+    /// Commands in progress and recently ended ones.
     tasks: Vec<Arc<Task>>,
     /// Why nothing can be recorded now.
     trouble: Option<Fault>,
-    /// The frame with number `seq` is the last one.
+    /// The number of the last frame.
     seq: u64,
     ring: VecDeque<Frame>,
     bytes: usize,
-    /// The inventory frame of this position, encoded when first asked for.
+    /// The inventory frame of this position, encoded on demand.
     snapshot: Option<(u64, Bytes)>,
 }
 
-/// What has no place in the log, of which only the latest counts: for each kind and
-/// host the number of the last telling, and its frame.
+/// Values outside of the log, of which only the latest counts: for each kind and host a number and
+/// the frame.
 type Latest = BTreeMap<(&'static str, HostId), (u64, Bytes)>;
 
-/// What wakes readers.
+/// Wakes readers.
 #[derive(Clone, Copy, Default, PartialEq)]
 struct Signal {
     seq: u64,
     beat: u64,
-    /// The number of the last telling outside of the log.
+    /// The number of the last value outside of the log.
     told: u64,
     draining: bool,
 }
@@ -135,40 +134,40 @@ struct Shared {
     latest: Mutex<Latest>,
     signal: watch::Sender<Signal>,
     readers: AtomicUsize,
-    /// Who looks at which machine, and how many do.
+    /// Watched machines, and the number of their readers.
     watched: Mutex<BTreeMap<DomainRef, usize>>,
-    /// How many readers take each kind; those that take all stand under "".
+    /// Number of readers per kind; readers of all kinds count for "".
     wanted: Mutex<BTreeMap<String, usize>>,
 }
 
-/// The log and its readers. Cloning it is cheap.
+/// The log and its readers. Cheap to clone.
 #[derive(Clone)]
 pub struct Feed {
     shared: Arc<Shared>,
 }
 
-/// Which events a reader wants; empty sets mean all.
+/// The events a reader wants; empty sets mean all.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     /// Kinds of events.
     pub topics: BTreeSet<String>,
     /// Hosts.
     pub hosts: BTreeSet<HostId>,
-    /// Machines of which details are wanted; it narrows nothing.
+    /// Machines with detailed statistics; this does not filter events.
     pub watch: BTreeSet<DomainRef>,
-    /// Kinds that whoever reads may not see.
+    /// Kinds hidden from the reader.
     pub hidden: BTreeSet<&'static str>,
-    /// Who reads, when they do not see everything.
+    /// The viewer, if its scope is limited.
     pub viewer: Option<Viewer>,
 }
 
 impl Filter {
-    /// What makes positions of this reader's own.
+    /// The salt of this reader's positions.
     fn salt(&self) -> u64 {
         self.viewer.as_ref().map_or(0, |viewer| viewer.scope.salt())
     }
 
-    /// Whether the inventory is the same as for everybody.
+    /// Whether the inventory is unfiltered.
     fn sees_all(&self) -> bool {
         self.hosts.is_empty() && self.viewer.is_none()
     }
@@ -182,12 +181,12 @@ impl Filter {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Log> {
-        // Nothing inside the lock can leave the log half changed but a panic in
-        // serialisation, and then the log is still consistent.
+        // Only a panic in serialisation can happen while locked, and then the log is still
+        // consistent.
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a reader in or out of the kinds that it takes.
+    /// Adds or removes a reader from the counts of its kinds.
     fn count(&self, filter: &Filter, change: impl Fn(&mut usize)) {
         let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
         let all = filter.topics.is_empty().then(String::new);
@@ -205,12 +204,12 @@ impl Shared {
 }
 
 impl Feed {
-    /// An empty log over hosts of which nothing is known yet.
+    /// An empty log over unread hosts.
     pub fn new(hosts: impl IntoIterator<Item = HostInventory>) -> Self {
         Self::within(BOUNDS, hosts)
     }
 
-    /// The same with other bounds.
+    /// Creates a log with other limits.
     pub(crate) fn within(bounds: Bounds, hosts: impl IntoIterator<Item = HostInventory>) -> Self {
         let hosts: BTreeMap<_, _> = hosts.into_iter().map(|host| (host.host.id.clone(), host)).collect();
         let log = Log {
@@ -235,7 +234,7 @@ impl Feed {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Numbers events and makes them visible. Never blocks on a reader.
+    /// Numbers and publishes events. Never blocks on a reader.
     pub fn publish(&self, events: Vec<Event>) {
         let mut log = self.shared.lock();
         let (now, wall) = (Instant::now(), crate::tasks::now());
@@ -255,8 +254,8 @@ impl Feed {
         self.shared.signal.send_modify(|signal| signal.seq = seq);
     }
 
-    /// Tells something that has no place in the log and replaces what was told of this
-    /// kind and host before. Whoever is slow gets only the latest.
+    /// Publishes a value outside of the log, which replaces the previous one of this kind and host.
+    /// Slow readers get only the latest.
     pub fn tell(&self, kind: &'static str, host: &HostId, data: &str) {
         let frame = Bytes::from(format!("event: {kind}\ndata: {data}\n\n"));
         let mut latest = self.shared.latest.lock().unwrap_or_else(PoisonError::into_inner);
@@ -267,24 +266,24 @@ impl Feed {
         });
     }
 
-    /// What was told of this kind and host does not count any more.
+    /// Removes the value of this kind and host.
     pub fn untell(&self, kind: &'static str, host: &HostId) {
         self.shared.latest.lock().unwrap_or_else(PoisonError::into_inner).remove(&(kind, host.clone()));
     }
 
-    /// The machines of a host of which somebody wants details.
+    /// The watched machines of a host.
     pub(crate) fn watched(&self, host: &HostId) -> Vec<Uuid> {
         let watched = self.shared.watched.lock().unwrap_or_else(PoisonError::into_inner);
         watched.keys().filter(|id| id.host == *host).map(|id| id.id).collect()
     }
 
-    /// All hosts with the position they were read at.
+    /// All hosts with their position.
     pub fn snapshot(&self) -> Snapshot {
         let log = self.shared.lock();
         log.snapshot(self.shared.cursor(log.seq))
     }
 
-    /// Waits until a look at everything gives something.
+    /// Waits until `look` returns a value.
     pub(crate) async fn until<T>(&self, mut look: impl FnMut(&Inventory) -> Option<T>) -> T {
         let mut signal = self.shared.signal.subscribe();
         loop {
@@ -298,14 +297,14 @@ impl Feed {
         }
     }
 
-    /// Waits until there is more after a position.
+    /// Waits for events after a position.
     pub(crate) async fn beyond(&self, seq: u64) {
         let mut signal = self.shared.signal.subscribe();
         // The sender lives in `shared`, so the wait cannot fail.
         signal.wait_for(|signal| signal.seq > seq).await.ok();
     }
 
-    /// At most so many events after a position; none when some of them are gone.
+    /// Up to `limit` events after a position; none if some of them were dropped.
     pub(crate) fn past(&self, seq: u64, limit: usize) -> Option<Vec<Past>> {
         let log = self.shared.lock();
         let frames = log.reaches(seq).then(|| log.after(seq).take(limit))?;
@@ -320,13 +319,13 @@ impl Feed {
         Some(past.collect())
     }
 
-    /// The position now.
+    /// The current position.
     pub fn cursor(&self) -> Cursor {
         self.shared.cursor(self.shared.lock().seq)
     }
 
-    /// A reader from a position on; without a usable one it begins with the
-    /// inventory. None when there are too many readers already.
+    /// A reader from a position; without a usable one it starts with the inventory. None if there
+    /// are too many readers.
     pub fn subscribe(&self, cursor: Option<Cursor>, filter: Filter) -> Option<Reader> {
         if self.shared.readers.fetch_add(1, Ordering::Relaxed) >= MAX_READERS {
             self.shared.readers.fetch_sub(1, Ordering::Relaxed);
@@ -345,7 +344,7 @@ impl Feed {
         let whole = (anew && filter.sees_all()).then(|| log.inventory_frame(epoch));
         let snapshot = (anew && whole.is_none()).then(|| log.snapshot(self.shared.cursor(log.seq)));
         drop(log);
-        // What is made for one reader alone is made outside of the lock.
+        // Data for one reader is prepared outside of the lock.
         let first = whole.or_else(|| snapshot.map(|snapshot| narrowed_frame(snapshot, &filter)));
         self.shared.count(&filter, |count| *count += 1);
         let ends = Instant::now() + part_of(ROTATE_AFTER / 4) + ROTATE_AFTER;
@@ -353,23 +352,23 @@ impl Feed {
         Some(Reader::new(shared, signal, position, (filter, sieve), first, ends))
     }
 
-    /// Whether any reader takes this kind of event.
+    /// Whether any reader wants this kind of event.
     pub(crate) fn wants(&self, kind: &str) -> bool {
         let wanted = self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner);
         wanted.contains_key("") || wanted.contains_key(kind)
     }
 
-    /// How many readers there are.
+    /// The number of readers.
     pub fn readers(&self) -> usize {
         self.shared.readers.load(Ordering::Relaxed)
     }
 
-    /// Ends all readers; each is told to come back after a moment of its own.
+    /// Ends all readers; each is told to reconnect after a random delay.
     pub fn drain(&self) {
         self.shared.signal.send_modify(|signal| signal.draining = true);
     }
 
-    /// Sends bookmarks for ever; one ticker for all readers.
+    /// Sends bookmarks; one ticker for all readers.
     pub async fn beat(self) {
         let mut ticks = tokio::time::interval(BOOKMARK_EVERY);
         loop {
@@ -380,7 +379,7 @@ impl Feed {
 }
 
 impl Log {
-    /// What is to be remembered of a machine, so that it is known later who saw it.
+    /// The previous state of a machine, to decide later who saw it.
     fn before(&self, change: &Change) -> Option<Box<Before>> {
         let (host, id, tags) = match change {
             Change::Set(host, domain) => (host, domain.id, Some(&domain.tags)),
@@ -408,7 +407,7 @@ impl Log {
         Snapshot { cursor, hosts, tasks, trouble }
     }
 
-    /// Forgets what is old, within the bounds.
+    /// Drops old events within the limits.
     fn trim(&mut self, now: Instant, bounds: &Bounds) {
         while let Some(oldest) = self.ring.front() {
             let old = now.duration_since(oldest.at) > bounds.age && self.bytes > bounds.bytes;
@@ -420,7 +419,7 @@ impl Log {
         }
     }
 
-    /// Whether everything after that position is still here.
+    /// Whether all events after a position are available.
     fn reaches(&self, seq: u64) -> bool {
         seq <= self.seq && self.seq - seq <= self.ring.len() as u64
     }
@@ -431,12 +430,12 @@ impl Log {
         self.ring.range((Bound::Included(skip), Bound::Unbounded))
     }
 
-    /// How many bytes a reader at that position has before it.
+    /// The bytes between a position and the end.
     fn behind(&self, seq: u64) -> usize {
         self.after(seq).map(|frame| frame.bytes.len()).sum()
     }
 
-    /// The frame that replaces everything a reader knows.
+    /// The frame that replaces a reader's state.
     fn inventory_frame(&mut self, epoch: u64) -> Bytes {
         if let Some((seq, bytes)) = &self.snapshot
             && *seq == self.seq
@@ -454,7 +453,7 @@ fn inventory_frame(snapshot: &Snapshot) -> Bytes {
     encode(snapshot.cursor, "inventory", &data)
 }
 
-/// The same for a reader of some hosts or machines.
+/// The inventory frame for a limited scope or some hosts.
 fn narrowed_frame(mut snapshot: Snapshot, filter: &Filter) -> Bytes {
     if !filter.hosts.is_empty() {
         Arc::make_mut(&mut snapshot.hosts).hosts.retain(|id, _| filter.hosts.contains(id));
@@ -466,8 +465,8 @@ fn narrowed_frame(mut snapshot: Snapshot, filter: &Filter) -> Bytes {
     inventory_frame(&snapshot)
 }
 
-/// A frame of server-sent events (HTML standard, "Server-sent events"). The data
-/// is JSON and so holds no line break that could split it.
+/// Encodes a frame of server-sent events (HTML standard, "Server-sent events"). JSON data contains
+/// no line breaks.
 fn encode(cursor: Cursor, kind: &str, data: &str) -> Bytes {
     let mut frame = String::with_capacity(data.len() + kind.len() + 64);
     // Writing to a string cannot fail.
@@ -475,13 +474,13 @@ fn encode(cursor: Cursor, kind: &str, data: &str) -> Bytes {
     frame.into()
 }
 
-/// The data of a frame that `encode` made.
+/// The data of an encoded frame.
 fn payload(frame: &Bytes) -> &str {
     let text = std::str::from_utf8(frame).expect("frames are made of text");
     text.split_once("\ndata: ").map_or("", |(_, data)| data.trim_end_matches('\n'))
 }
 
-/// A random part of a time, so that not all do something at once.
+/// A random part of a duration, to spread actions.
 fn part_of(whole: Duration) -> Duration {
     whole.mul_f64((random_u64() % 1_000) as f64 / 1_000.0)
 }

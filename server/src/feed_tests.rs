@@ -1,4 +1,4 @@
-//! The promises of the log, held as a value without a network.
+//! The guarantees of the log, tested as a value without a network.
 
 use std::time::Duration;
 
@@ -250,8 +250,8 @@ fn memory_of_the_log_is_bounded() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
-    /// Readers that come, go and resume at any time see every event once, in
-    /// order, and end with the server's inventory.
+    /// Readers that connect, disconnect and resume at any time see every event once, in order, and
+    /// end with the server's inventory.
     #[test]
     fn every_reader_sees_everything_after_its_position_once(steps in prop::collection::vec((0_u8..4, 0_u128..8), 1..80)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
@@ -264,7 +264,7 @@ proptest! {
                     0 | 1 => feed.publish(created("atlas", number)),
                     2 => feed.publish(vec![state(number)]),
                     _ => {
-                        // The stream drops here and resumes by the last id seen.
+                        // The stream drops here and resumes by the last id.
                         reader = feed.subscribe(Some(position), Filter::default()).expect("room");
                     }
                 }
@@ -313,7 +313,7 @@ async fn of_what_has_no_place_in_the_log_a_slow_reader_gets_the_latest_only() {
     assert!(both.starts_with("id: ") && both.contains("event: vm-created"), "{both}");
     assert!(both.ends_with("\n\nevent: vm-stats-updated\ndata: [999]\n\n"), "it has no id: {both}");
     assert!(!text(&mut elsewhere).await.contains("vm-stats-updated"), "it is of another host");
-    // Who comes later gets the latest at once, and nobody gets it twice.
+    // A later reader gets the latest value immediately, and none gets it twice.
     let mut late = feed.subscribe(Some(feed.cursor()), Filter::default()).expect("room");
     assert!(text(&mut late).await.contains("[999]"));
     feed.publish(created("borea", 2));

@@ -1,4 +1,4 @@
-//! Bytes as hexadecimal digits, two for each. It reads none.
+//! Encodes bytes as hexadecimal digits.
 
 use std::fmt::Write as _;
 

@@ -1,13 +1,13 @@
-//! What machines used in the past: the last hour reading by reading in memory, and
-//! minutes on their way to the disk.
+//! The usage history of machines: readings of the last hour in memory, and minutes until they are
+//! on disk.
 //!
 //! ```text
 //!  sweep ─▶ ring of the last hour
 //!        └▶ bucket of this minute ─▶ journal::usage: 1 min × 24 h, 10 min × 14 d, 1 h × 1 y
 //! ```
 //!
-//! A crash loses the present minute. Times are the wall clock's and only labels: a
-//! clock that jumps puts readings elsewhere and breaks nothing.
+//! A crash loses the current minute. Times are wall-clock times for display: a clock that jumps
+//! shifts readings and breaks nothing.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -19,51 +19,51 @@ use model::{
     stats::{Bucket, SERIES, Sweep, Trend, UsagePoint},
 };
 
-/// Width of the finest buckets on disk, in milliseconds.
+/// Width of the smallest buckets on disk, in milliseconds.
 pub(crate) const MINUTE: u64 = 60_000;
-/// How long readings are kept in memory, in milliseconds.
+/// Retention of readings in memory, in milliseconds.
 pub(crate) const HOUR: u64 = 3_600_000;
-/// Readings in memory of all machines together; many machines share them.
+/// Maximum readings in memory, shared by all machines.
 const MAX_READINGS: usize = 400_000;
-/// Minutes that wait for a disk that cannot be written.
+/// Maximum minutes waiting for a disk that cannot be written.
 const MAX_WAITING: usize = 10;
 
 /// One machine's minute.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Minute {
-    /// Which machine.
+    /// The machine.
     pub(crate) id: DomainRef,
-    /// The minute's beginning, in Unix milliseconds.
+    /// The start of the minute, in Unix milliseconds.
     pub(crate) at: u64,
-    /// What it used.
+    /// Its usage.
     pub(crate) bucket: Bucket,
 }
 
 #[derive(Debug, Default)]
 struct Machine {
-    /// When, and what; what was not told is not a number, which halves the room.
+    /// Time and values; missing values are NaN, which halves the memory.
     readings: VecDeque<(u64, [f32; SERIES])>,
-    /// Minutes that are not on disk yet, by their beginning.
+    /// Minutes that are not on disk yet, by start.
     minutes: BTreeMap<u64, Bucket>,
 }
 
-/// The past of all machines, as far as it is in memory.
+/// The usage history in memory.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     machines: Mutex<HashMap<DomainRef, Machine>>,
-    /// The last sweep over each host.
+    /// The last sweep of each host.
     latest: Mutex<BTreeMap<HostId, Sweep>>,
 }
 
 impl History {
-    /// What the last sweep over each host found.
+    /// The results of the last sweep of each host.
     pub(crate) fn latest(&self) -> (Vec<VmStats>, Vec<HostStats>) {
         let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         let machines = latest.values().flat_map(|sweep| sweep.machines.iter().cloned()).collect();
         (machines, latest.values().filter_map(|sweep| sweep.host.clone()).collect())
     }
 
-    /// Takes a sweep.
+    /// Adds a sweep.
     pub(crate) fn measured(&self, host: &HostId, sweep: Sweep) {
         self.keep(host, &sweep.machines);
         self.latest.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone(), sweep);
@@ -88,8 +88,7 @@ impl History {
         }
     }
 
-    /// Takes the minutes out that have ended, or all of them, and forgets machines of
-    /// which nothing is left.
+    /// Takes completed minutes, or all of them, and drops machines without data.
     pub(crate) fn take_minutes(&self, now: u64, all: bool) -> Vec<Minute> {
         let mut machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
         let mut taken = Vec::new();
@@ -107,7 +106,7 @@ impl History {
         taken
     }
 
-    /// Puts minutes back that could not be written.
+    /// Puts back minutes that could not be written.
     pub(crate) fn put_back(&self, minutes: Vec<Minute>) {
         let mut machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
         for Minute { id, at, bucket } in minutes {
@@ -135,7 +134,7 @@ impl History {
         points
     }
 
-    /// Every machine since a time, every third reading of it.
+    /// Every machine since a time, with every third reading.
     pub(crate) fn trends(&self, from: u64) -> Vec<Trend> {
         let machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
         let trends = machines.iter().map(|(id, machine)| {

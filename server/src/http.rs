@@ -1,6 +1,6 @@
-//! The routes and the middleware, each as one list.
+//! The routes and middleware, each as one list.
 //!
-//! A handler translates between HTTP and the backend and decides nothing else.
+//! A handler only translates between HTTP and the backend.
 
 mod answers;
 mod api;
@@ -73,13 +73,13 @@ use crate::{
     config::{Config, Tls},
 };
 
-/// Largest request body; the longest command is a description of 16 KiB.
+/// Maximum size of a request body; the longest command is a description of 16 KiB.
 const MAX_BODY: usize = 64 * 1024;
 
-/// How long a body may bring nothing.
+/// Time limit without data of a request body.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long an answer may take to begin; forms wait for commands some seconds.
+/// Time limit for the start of a response; forms wait some seconds for commands.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
 /// The whole server as a router.
@@ -114,18 +114,18 @@ pub(crate) fn router(
         .layer(Extension(pages.clone()))
         .fallback(routing::get(pages::render).with_state(pages))
         .layer(CatchPanicLayer::custom(panicked))
-        // A third less than one step below, which the library would take, for the same time.
+        // A third smaller than one level lower, the library's default, in the same time.
         .layer(CompressionLayer::new().quality(CompressionLevel::Precise(5)))
-        // Of a body that comes drop by drop, too.
+        // For slow bodies as well.
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, ANSWER_WITHIN));
-    // A stream is never compressed, so it does not carry the room for it, either.
+    // A stream is never compressed, so it does not need the buffers.
     let endless = streams.with_state(backend.clone()).merge(consoles);
     let contents = contents.layer(RequestBodyLimitLayer::new(content::MAX_PIECE));
     let all = answers
         .merge(endless.layer(CatchPanicLayer::custom(panicked)))
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
         .merge(contents.with_state(backend.clone()).layer(CatchPanicLayer::custom(panicked)))
-        // The outermost layer stands last.
+        // The outermost layer is last.
         .layer(middleware::from_fn_with_state(doors, origin::note))
         .layer(middleware::from_fn_with_state((door, decisions), authorize::check))
         .layer(middleware::from_fn_with_state(guard, guard::check))
@@ -135,12 +135,11 @@ pub(crate) fn router(
     if routes::base().is_empty() {
         return all;
     }
-    // Layers of a router run once a route is chosen, so this one is around it.
+    // Router layers run after routing, so this one wraps the router.
     Router::new().fallback_service(all.map_request(without_base))
 }
 
-/// A request as it is without the path below which a proxy shows the server; the proxy may
-/// have taken it away already.
+/// A request without the base path; the proxy may have stripped it already.
 fn without_base(mut request: Request) -> Request {
     let uri = request.uri();
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
@@ -153,7 +152,7 @@ fn without_base(mut request: Request) -> Request {
     request
 }
 
-/// Signing in and out, and what people do with accounts.
+/// Sign-in, sign-out and account management.
 fn sign_in() -> Table<Arc<Door>> {
     let table = Table::new([
         get("/login", login::log_in_page).public(),
@@ -178,7 +177,7 @@ fn sign_in() -> Table<Arc<Door>> {
     table
 }
 
-/// The stream of events.
+/// The event stream.
 fn streams() -> Table<Arc<Backend>> {
     Table::new([get("/events", events::stream)
         .needs(View)
@@ -194,7 +193,7 @@ fn streams() -> Table<Arc<Backend>> {
         .answers_with(200, Content::Stream)])
 }
 
-/// Consoles: tickets, and what they open.
+/// Consoles: tickets and WebSockets.
 fn consoles() -> Table<()> {
     Table::new([
         get("/api/v1/consoles", consoles::open)
@@ -209,7 +208,7 @@ fn consoles() -> Table<()> {
     ])
 }
 
-/// The content of volumes, which is larger than anything else and takes its time.
+/// Volume content, which is larger and slower than anything else.
 fn contents() -> Table<Arc<Backend>> {
     const BYTES: &str = "application/octet-stream";
     Table::new([
@@ -232,8 +231,7 @@ fn contents() -> Table<Arc<Backend>> {
     ])
 }
 
-/// What is answered of the hosts: for programs and our own client, for forms, and for those who
-/// watch the server.
+/// API routes, form routes, and monitoring.
 fn answers() -> Table<Arc<Backend>> {
     let table = [state(), changes(), records(), service()].into_iter().flatten();
     let table = Table::new(table);
@@ -284,7 +282,7 @@ fn state() -> Routes {
         get("/api/v1/stats/{host}/{uuid}", past::stats)
             .needs(View)
             .says("The usage of a machine over time")
-            .query::<u64>(
+            .query::<Moment>(
                 "from",
                 "The first moment, in Unix milliseconds or as 2026-11-21T08:00; an hour ago without it",
             )
@@ -402,13 +400,13 @@ pub(crate) fn document(version: openapi::Version) -> &'static serde_json::Value 
     DOCUMENTS[version as usize].get_or_init(|| openapi::document(&described(), version))
 }
 
-/// A panic in one request is that request's alone; its text stays in the log.
+/// A panic in one request affects only that request; its message is logged.
 fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
-    let fault = Fault::new(FaultKind::Internal, "Belvedere made a mistake with this request");
+    let fault = Fault::new(FaultKind::Internal, "Internal error");
     Failed(fault.with_next("See the server's log")).into_response()
 }
 
-/// What the host and the UUID of an address mean.
+/// The object of a host and UUID in a path.
 ///
 /// # Errors
 /// `Invalid`.
@@ -416,7 +414,7 @@ fn object(host: &str, uuid: &str) -> Result<DomainRef, Fault> {
     format!("{host}/{uuid}").parse().map_err(|why: String| Fault::invalid("address", &why))
 }
 
-/// Where a form wants to go back to, or the page it belongs to.
+/// The target page of a form, or its default page.
 fn back_to(wished: Option<&str>, page: &str) -> String {
     wished.filter(|back| routes::is_local(back)).map_or_else(|| routes::at(page), str::to_owned)
 }
@@ -424,7 +422,7 @@ fn back_to(wished: Option<&str>, page: &str) -> String {
 /// A fault as an answer: its status, and a problem (RFC 9457) with `{fault, reason, next}`.
 pub(crate) struct Failed(pub(crate) Fault);
 
-/// The status that a fault is answered with.
+/// The HTTP status of a fault.
 fn status(fault: &Fault) -> StatusCode {
     StatusCode::from_u16(fault.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -1,15 +1,14 @@
-//! What must survive: who asked for what and what became of it, and what
-//! happened on the hosts in the last days.
+//! The persistent data: audit records, events of the last days, and usage statistics.
 //!
 //! ```text
 //!              ┌─▶ audit.db    chained records, each on disk before it is answered
-//!  DIR/lock ───┼─▶ events.db   the log of the stream, written some moments later
-//!              └─▶ usage.db    what machines used, a minute at a time
-//!  DIR/accounts.db             who may do what; others may write it, too
+//!  DIR/lock ───┼─▶ events.db   the event log, written with a delay
+//!              └─▶ usage.db    usage statistics, per minute
+//!  DIR/accounts.db             accounts; also written by the command line
 //! ```
 //!
-//! One thread writes each file and commits many wishes at once (group commit);
-//! others read. It knows nothing of HTTP, of libvirt, or of what a command means.
+//! One thread writes each file in group commits; others read. It is independent of HTTP, of
+//! libvirt, and of the meaning of commands.
 
 pub(crate) mod accounts;
 mod audit;
@@ -40,36 +39,36 @@ pub(crate) use self::{
     usage::UsageFile,
 };
 
-/// The file of chained records.
+/// The file of audit records.
 const AUDIT: &str = "audit.db";
 /// The file of past events.
 const EVENTS: &str = "events.db";
-/// The file of what machines used.
+/// The file of usage statistics.
 const USAGE: &str = "usage.db";
 /// The file of accounts, sessions and tokens.
 const ACCOUNTS: &str = "accounts.db";
-/// The file that says that somebody uses the folder.
+/// The lock file of the data directory.
 const LOCK: &str = "lock";
 
 /// The journal of a server.
 pub(crate) struct Journal {
-    /// Who did what.
+    /// Audit records.
     pub(crate) audit: Audit,
-    /// What happened.
+    /// Past events.
     pub(crate) events: Events,
-    /// What machines used.
+    /// Usage statistics.
     pub(crate) usage: UsageFile,
-    /// Who may do what.
+    /// Accounts.
     pub(crate) accounts: Accounts,
     _lock: Arc<Mutex<File>>,
 }
 
-/// A page of a list, and where the next one begins.
+/// A page of a list, and the start of the next one.
 #[derive(Debug)]
 pub(crate) struct Paged<T> {
     /// The items.
     pub(crate) items: Vec<T>,
-    /// What `after` gives the next ones; none at the end.
+    /// The `after` value of the next page; none at the end.
     pub(crate) next: Option<u64>,
 }
 
@@ -79,21 +78,21 @@ pub(crate) type Records = Paged<AuditRecord>;
 /// Why a journal could not be opened.
 #[derive(Debug)]
 pub(crate) enum Trouble {
-    /// Another server uses the folder.
+    /// Another server uses the directory.
     InUse(PathBuf),
-    /// Something else; one sentence with the next step.
+    /// Another error; one sentence with the next step.
     Other(String),
 }
 
 impl Journal {
-    /// Opens or makes the journal in a folder, for this process alone.
+    /// Opens or creates the journal in a directory, for this process alone.
     ///
     /// # Errors
-    /// When somebody else uses it, it is damaged, or it cannot be written.
+    /// If another process uses it, it is corrupt, or it cannot be written.
     pub(crate) fn open(folder: &Path) -> Result<Self, Trouble> {
         let unusable = |error: io::Error| {
             Trouble::Other(format!(
-                "cannot use {} for data: {error}; choose another folder with --data",
+                "cannot use data directory {}: {error}; choose another one with --data",
                 folder.display()
             ))
         };
@@ -103,7 +102,7 @@ impl Journal {
             Err(TryLockError::WouldBlock) => return Err(Trouble::InUse(folder.to_owned())),
             Err(TryLockError::Error(error)) => return Err(unusable(error)),
         };
-        // A file that cannot even be closed to others cannot be written, which is told below.
+        // A file whose mode cannot be changed cannot be written either, which is reported below.
         [AUDIT, EVENTS, USAGE, ACCOUNTS].iter().for_each(|name| only_for_us(&folder.join(name)).unwrap_or_default());
         let (held, place) = (Arc::downgrade(&lock), folder.to_owned());
         let renew = move || held.upgrade().map_or(Ok(()), |held| renew(&held, &place).map_err(cannot_open));
@@ -114,16 +113,16 @@ impl Journal {
         Ok(Self { audit, events, usage, accounts, _lock: lock })
     }
 
-    /// Why nothing can be recorded now; none while it can.
+    /// Why nothing can be recorded now; none while it works.
     pub(crate) fn trouble(&self) -> watch::Receiver<Option<Fault>> {
         self.audit.trouble()
     }
 }
 
-/// Makes a folder if need be, which nobody else may look into.
+/// Creates a directory if needed, accessible only to this account.
 ///
 /// # Errors
-/// When it cannot be made, or closed to others.
+/// If it cannot be created or protected.
 pub(crate) fn own_folder(folder: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let mode = fs::metadata(folder)?.permissions().mode();
@@ -131,14 +130,14 @@ pub(crate) fn own_folder(folder: &Path) -> io::Result<()> {
         return Ok(());
     }
     match fs::set_permissions(folder, fs::Permissions::from_mode(mode & !0o077)) {
-        // What cannot be written at all is told when it is written.
+        // A read-only file system is reported when it is written.
         Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Ok(()),
         closed => closed,
     }
 }
 
-/// Makes a folder this process's own as long as the file is open. Nobody else may open the file,
-/// as whoever can read it could lock it.
+/// Locks a directory for this process while the file is open. No other account may open the file,
+/// because any reader could lock it.
 fn lock(folder: &Path) -> Result<File, TryLockError> {
     let path = folder.join(LOCK);
     let file = File::options().create(true).append(true).mode(0o600).open(&path).map_err(TryLockError::Error)?;
@@ -147,7 +146,7 @@ fn lock(folder: &Path) -> Result<File, TryLockError> {
     Ok(file)
 }
 
-/// Locks the folder again where another disk lies now.
+/// Locks the directory again after another disk was mounted.
 fn renew(held: &Mutex<File>, folder: &Path) -> io::Result<()> {
     let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
     let (ours, there) = (held.metadata()?, fs::metadata(folder.join(LOCK))?);
@@ -162,38 +161,38 @@ fn cannot_open(error: io::Error) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(code, Some(error.to_string()))
 }
 
-/// Records name people and machines, so the files are nobody else's business.
-/// SQLite gives the files beside them the same mode.
+/// Records contain names of accounts and machines, so the files are private. SQLite creates its
+/// additional files with the same mode.
 fn only_for_us(file: &Path) -> io::Result<()> {
     File::options().create(true).append(true).mode(0o600).open(file)?;
     fs::set_permissions(file, fs::Permissions::from_mode(0o600))
 }
 
-/// Opens or makes the accounts of a folder, for `belvedere user` and its like.
+/// Opens or creates the accounts of a directory, for `belvedere user` and similar commands.
 ///
 /// # Errors
-/// When it cannot be used; one sentence.
+/// If it cannot be used; one sentence.
 pub(crate) fn open_accounts(folder: &Path) -> Result<rusqlite::Connection, String> {
-    let unusable = |error: io::Error| format!("cannot use {} for data: {error}", folder.display());
+    let unusable = |error: io::Error| format!("cannot use data directory {}: {error}", folder.display());
     own_folder(folder).map_err(unusable)?;
     only_for_us(&folder.join(ACCOUNTS)).map_err(unusable)?;
     accounts::open(&folder.join(ACCOUNTS))
 }
 
-/// Whether a server uses a folder.
+/// Whether a server uses a directory.
 pub(crate) fn is_in_use(folder: &Path) -> bool {
     let lock = File::open(folder.join(LOCK));
     lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
-/// Whether the accounts of a folder ask who somebody is, or cannot be read.
+/// Whether the accounts of a directory require sign-in, or cannot be read.
 pub(crate) fn is_closed(folder: &Path) -> bool {
     let known =
         accounts::open(&folder.join(ACCOUNTS)).and_then(|file| accounts::any(&file).map_err(|error| error.to_string()));
     known.unwrap_or(true)
 }
 
-/// The file of records in a folder, for `belvedere audit`.
+/// The record file of a directory, for `belvedere audit`.
 pub(crate) fn audit_file(folder: &Path) -> PathBuf {
     folder.join(AUDIT)
 }

@@ -1,4 +1,4 @@
-//! The promises of the journal, on real files.
+//! The guarantees of the journal, on real files.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ fn open(folder: &TempDir) -> Journal {
     Journal::open(folder.path()).unwrap_or_else(|trouble| panic!("{trouble:?}"))
 }
 
-/// Changes a file behind the journal's back, when nobody has it open.
+/// Changes a file directly while it is not open.
 fn tamper(folder: &TempDir, sql: &str) {
     Connection::open(folder.path().join(AUDIT)).expect("opens").execute_batch(sql).expect("changed");
 }
@@ -93,7 +93,7 @@ async fn a_record_that_was_changed_moved_or_taken_out_is_found() {
         let wrong = verify(&file, None).expect_err("it shows");
         assert!(wrong.contains(expected), "{wrong}");
         let Err(Trouble::Other(why)) = Journal::open(folder.path()) else { panic!("{sql}: it must not start") };
-        assert!(why.contains(expected) && why.contains("put a copy back"), "{why}");
+        assert!(why.contains(expected) && why.contains("restore a backup"), "{why}");
     }
 }
 
@@ -117,7 +117,10 @@ async fn a_file_that_is_damaged_or_foreign_is_refused_and_left_as_it_is() {
     for bytes in [b"this is a letter, not a database. ".repeat(40), torn, foreign] {
         std::fs::write(&file, &bytes).expect("written");
         let Err(Trouble::Other(why)) = Journal::open(folder.path()) else { panic!("it must not start") };
-        assert!(why.contains("audit.db") && why.contains("nothing was changed") && why.contains("put a copy"), "{why}");
+        assert!(
+            why.contains("audit.db") && why.contains("nothing was changed") && why.contains("restore a backup"),
+            "{why}"
+        );
         assert_eq!(std::fs::read(&file).expect("readable"), bytes, "it was not touched");
     }
     std::fs::write(&file, good).expect("written");
@@ -145,7 +148,7 @@ async fn a_full_disk_refuses_at_every_write_and_goes_on_when_there_is_room() {
             }
             Ok(_) => assert_eq!(refused, 0, "once full it stays full"),
         }
-        // Reading goes on, and shows no half of what was refused.
+        // Reading still works, and shows no part of refused writes.
         let all = journal.audit.records(Query { limit: 100, ..Query::default() }).await.expect("readable");
         assert_eq!(all.items.len() as u128, 1 + number - refused);
     }
@@ -355,7 +358,7 @@ async fn which_images_are_raw_is_known_to_the_next_process() {
     journal.audit.note_raw_images(&atlas, vec!["/srv/a".into(), "images/b".into()], true);
     journal.audit.note_raw_images(&atlas, vec!["/srv/a".into()], false);
     assert_eq!(journal.audit.raw_images(&atlas), ["images/b"]);
-    // What was posted before is on disk with what is waited for.
+    // Earlier posts are on disk with this write.
     journal.audit.admit(intent(1, "web")).await.expect("written");
     drop(journal);
     let journal = open(&folder);

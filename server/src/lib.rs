@@ -1,8 +1,7 @@
 //! The process: HTTP, the event feed, and the hosts.
 //!
-//! `main` and the tests use the same seam: `Server::start(Config)` gives the
-//! router, `serve` runs it on a listener until a future says stop. Read the
-//! modules in the order below.
+//! `main` and the tests use the same interface: `Server::start(Config)` creates the router, `serve`
+//! runs it on a listener until a future completes. Read the modules in the order below.
 
 pub mod config;
 
@@ -76,57 +75,55 @@ pub struct Server {
     backend: Arc<Backend>,
     router: Router,
     certificate: Option<Certificate>,
-    /// The secret of the link that signs in while there is no account, and makes the first one.
+    /// The secret of the setup link, which signs in and creates the first account while there is
+    /// none.
     set_up: Option<String>,
-    /// The connections that are open.
+    /// Open connections.
     connections: Connections,
-    /// The socket of this machine's root.
+    /// The local socket.
     local: Option<LocalSocket>,
-    /// Keeps what goes with the process: the demonstration's node file and journal.
+    /// Temporary directories of the process: the demonstration's node file, and the journal.
     _scratch: [Option<TempDir>; 2],
 }
 
-/// What answers the requests of one connection.
+/// The service of one connection.
 type Served = AddExtension<Router, ConnectInfo<SocketAddr>>;
 
-/// How long requests in flight may take after the signal to stop.
+/// Time limit of requests in progress after the stop signal.
 const DRAIN: Duration = Duration::from_secs(5);
-/// How long a client may take to send the head of a request.
+/// Time limit for the header of a request.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
-/// Requests at the same time over one connection of HTTP/2; a browser's tabs share one.
+/// Maximum concurrent requests per HTTP/2 connection; the tabs of a browser share one.
 const STREAMS_OF_A_CONNECTION: u32 = 128;
-/// Largest read buffer of a connection; hyper's own would grow to 400 KiB.
+/// Maximum read buffer of a connection; hyper's default grows to 400 KiB.
 const READ_BUFFER: usize = 16 * 1024;
-/// Connections that the kernel keeps until they are accepted, as far as `net.core.somaxconn` lets
-/// it. After a restart all browsers come back at once, and whom the kernel forgets is reset
-/// without a word from us.
+/// Listen backlog, limited by `net.core.somaxconn`. After a restart all browsers reconnect at the
+/// same time, and the kernel resets connections beyond the backlog.
 const BACKLOG: u32 = 4096;
 
-/// Listens where a server is to be reached.
+/// Opens the listener.
 ///
 /// # Errors
-/// When the address is in use or not ours.
+/// If the address is in use or not local.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }?;
-    // Ends of connections of a server before us do not keep its port.
+    // Old connections of an earlier server must not block its port.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)?.into_std()
 }
 
 impl Server {
-    /// Opens the journal and starts watching all hosts of the configuration; none of
-    /// them delays this.
+    /// Opens the journal and starts watching all configured hosts, without waiting for them.
     ///
     /// # Errors
-    /// When the journal cannot be used, or the demonstration's node file cannot be
-    /// written.
+    /// If the journal cannot be used, or the demonstration's node file cannot be written.
     pub async fn start(config: &Config) -> io::Result<Self> {
         app::routes::set_base(&config.base_path);
         let assets = match http::Assets::load(&config.site) {
-            // Tests of the server run before there is a build of the pages' half.
+            // Tests of the server run before the browser assets are built.
             Err(error) if cfg!(debug_assertions) => {
-                tracing::warn!(%error, "pages work without JavaScript only");
+                tracing::warn!(%error, "no browser assets found; pages work without JavaScript only");
                 http::Assets::none()
             }
             loaded => loaded?,
@@ -134,7 +131,7 @@ impl Server {
         let (hosts, demo) = config.hosts().await?;
         let (journal, temporary) = open_journal(config, hosts.iter().all(|host| host.demo))?;
         let asking = match config.auth {
-            // A real host is open to nobody.
+            // A real host always requires sign-in.
             Asking::Auto if hosts.iter().any(|host| !host.demo) => Asking::Always,
             asking => asking,
         };
@@ -150,7 +147,7 @@ impl Server {
         let router = http::router(&backend, config, assets, asking, set_up.as_deref());
         let local = folder.and_then(|folder| {
             let served = LocalSocket::serve(&folder, router.clone());
-            served.inspect_err(|error| tracing::warn!(%error, "there is no socket for this machine's root")).ok()
+            served.inspect_err(|error| tracing::warn!(%error, "cannot create the local socket")).ok()
         });
         let mut through = config.trusted_proxies.clone();
         if config.behind_proxy {
@@ -160,29 +157,26 @@ impl Server {
         Ok(Self { backend, router, certificate, set_up, connections, local, _scratch: [demo, temporary] })
     }
 
-    /// Where the server is once it listens there.
+    /// The URL of the server.
     pub fn address(&self, listening: SocketAddr) -> String {
         let scheme = if self.certificate.is_some() { "https" } else { "http" };
         format!("{scheme}://{listening}{}", app::routes::base())
     }
 
-    /// What a person at the terminal has to know: the certificate's fingerprint, and the
-    /// link that makes the first account.
+    /// Messages for the terminal: the certificate's fingerprint, and the setup link.
     pub fn greeting(&self, config: &Config, listening: SocketAddr) -> Vec<String> {
         let certificate = self.certificate.as_ref().filter(|_| config.tls == Tls::SelfSigned);
         let fingerprint = certificate.map(|certificate| {
-            format!("the certificate was made here; its SHA-256 fingerprint is {}", certificate.fingerprint)
+            format!("self-signed certificate; its SHA-256 fingerprint is {}", certificate.fingerprint)
         });
         let link = self.set_up.as_ref().map(|secret| {
             let address = self.outer_address(config, listening);
-            format!(
-                "there is no account yet; this link signs you in, and makes the first one: {address}/setup/{secret}"
-            )
+            format!("no account yet; this link signs you in and creates the first one: {address}/setup/{secret}")
         });
         fingerprint.into_iter().chain(link).collect()
     }
 
-    /// How browsers reach it: by the proxy's name, or by one that a machine has.
+    /// The URL for browsers: with the proxy's name, or a name of this machine.
     fn outer_address(&self, config: &Config, listening: SocketAddr) -> String {
         match config.allow_host.first() {
             Some(name) if config.behind_proxy => format!("https://{name}{}", config.base_path),
@@ -194,33 +188,32 @@ impl Server {
         }
     }
 
-    /// Notes for links to log in where it can be reached, when there is a folder for what
-    /// survives.
+    /// Stores the URL for sign-in links in the data directory, if there is one.
     pub fn listens_at(&self, config: &Config, listening: SocketAddr) {
         let demo = self.backend.feed().snapshot().hosts.hosts.values().all(|host| host.host.demo);
         let [_, temporary] = &self._scratch;
         if let Some(folder) = config.data_folder(demo).filter(|_| temporary.is_none()) {
             verbs::note_address(&folder, &self.outer_address(config, listening))
-                .unwrap_or_else(|error| tracing::warn!(%error, "links to log in may name another address"));
+                .unwrap_or_else(|error| tracing::warn!(%error, "sign-in links may contain a wrong address"));
         }
     }
 
-    /// What the routes stand on, for tests.
+    /// The backend, for tests.
     pub fn backend(&self) -> &Arc<Backend> {
         &self.backend
     }
 
-    /// Serves until `stop` is ready, then lets streams and requests end.
+    /// Serves until `stop` completes, then lets streams and requests end.
     ///
     /// # Errors
-    /// When the listener breaks.
+    /// If the listener fails.
     pub async fn serve(mut self, listener: TcpListener, stop: impl Future<Output = ()>) -> io::Result<()> {
         let (under_way, mut ended) = mpsc::channel(1);
         match self.certificate.take() {
             None => {
                 let acceptor = Counted(Prompt(Seated(under_way)), self.connections.clone());
                 let served = self.serve_by(acceptor, listener, stop).await;
-                // Nothing is sent: it is over when all who could are gone.
+                // No message is sent: the receiver ends when all senders are dropped.
                 timeout(DRAIN, ended.recv()).await.ok();
                 served
             }
@@ -275,8 +268,8 @@ impl Server {
     }
 }
 
-/// The secret of the link that makes the first account; none when there is one, or none is
-/// asked for. What is forgotten at the end needs no account, unless others can reach it.
+/// The secret of the setup link; none if an account exists or sign-in is not required. A temporary
+/// journal needs no account, unless the server is reachable by others.
 async fn first_link(asking: Asking, journal: &Journal, temporary: bool) -> io::Result<Option<String>> {
     let wanted = match asking {
         Asking::Always => true,
@@ -288,8 +281,7 @@ async fn first_link(asking: Asking, journal: &Journal, temporary: bool) -> io::R
     Ok((wanted && !closed).then(auth::secret))
 }
 
-/// The journal in the configured folder, and a folder that goes with the process
-/// where there is none to keep it in.
+/// The journal in the data directory, and a temporary directory if there is none.
 fn open_journal(config: &Config, demo: bool) -> io::Result<(Journal, Option<TempDir>)> {
     let temporary = || -> io::Result<(Journal, Option<TempDir>)> {
         let folder = TempDir::with_prefix("belvedere-")?;
@@ -299,11 +291,11 @@ fn open_journal(config: &Config, demo: bool) -> io::Result<(Journal, Option<Temp
     let Some(folder) = config.data_folder(demo) else { return temporary() };
     match Journal::open(&folder) {
         Ok(journal) => Ok((journal, None)),
-        // Nobody chose the folder, so a second server does without it.
+        // The directory is the default, so a second server uses a temporary one.
         Err(Trouble::InUse(folder)) if config.data.is_none() && !journal::is_closed(&folder) => {
             tracing::warn!(
-                "{} belongs to another Belvedere that runs, so what happens here is forgotten at the end; \
-                 choose a folder with --data",
+                "data directory {} is used by another running Belvedere, so nothing is kept after the stop; \
+                 choose another one with --data",
                 folder.display()
             );
             temporary()
@@ -315,7 +307,10 @@ fn open_journal(config: &Config, demo: bool) -> io::Result<(Journal, Option<Temp
 fn told(trouble: Trouble) -> io::Error {
     io::Error::other(match trouble {
         Trouble::InUse(folder) => {
-            format!("{} belongs to another Belvedere that runs; choose another folder with --data", folder.display())
+            format!(
+                "data directory {} is used by another running Belvedere; choose another one with --data",
+                folder.display()
+            )
         }
         Trouble::Other(why) => why,
     })

@@ -1,5 +1,5 @@
-//! What one account may take of what all share: so many commands a second, so many places at a
-//! time. Who has no account counts by the address; it is forgotten with the process.
+//! Limits of one account on shared resources: rates and concurrency. Clients without an account are
+//! counted by address; counts are not kept across restarts.
 
 use std::{
     collections::HashMap,
@@ -13,10 +13,10 @@ use tokio::{
     time::timeout,
 };
 
-/// Accounts and addresses that are remembered at the same time.
+/// Maximum accounts and addresses remembered.
 const MAX_KNOWN: usize = 10_000;
 
-/// By what somebody is counted.
+/// The key of a sender.
 pub(crate) fn account(origin: &Origin) -> String {
     match (&origin.who, &origin.address) {
         (Some(who), _) => format!("account {who}"),
@@ -25,16 +25,16 @@ pub(crate) fn account(origin: &Origin) -> String {
     }
 }
 
-/// Locks what no panic can leave half-changed.
+/// Locks a mutex whose data no panic can leave inconsistent.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How often something may be done: a bucket that holds some, and fills again.
+/// A rate limit: a token bucket.
 pub(crate) struct Rate {
     most: f64,
     per_second: f64,
-    /// What is left for each, and when that was.
+    /// The remaining tokens of each key, and their time.
     left: Mutex<HashMap<String, (f64, Instant)>>,
 }
 
@@ -43,14 +43,14 @@ impl Rate {
         Self { most: most.into(), per_second: per_second.into(), left: Mutex::default() }
     }
 
-    /// Takes so many for somebody.
+    /// Takes tokens for a key.
     ///
     /// # Errors
     /// `TooMany`.
     pub(crate) fn take(&self, who: &str, count: u32) -> Result<(), Fault> {
         let (mut all, now) = (lock(&self.left), Instant::now());
         if all.len() >= MAX_KNOWN {
-            // Who has not come for so long has a full bucket again.
+            // After this time a bucket is full again.
             let full = Duration::from_secs_f64(self.most / self.per_second);
             all.retain(|_, (_, at)| now.duration_since(*at) < full);
         }
@@ -59,21 +59,21 @@ impl Rate {
         *at = now;
         if *left < f64::from(count) {
             let fault = Fault::new(FaultKind::TooMany, "Too many commands in a short time");
-            return Err(fault.with_next("Wait some seconds; send one batch for many machines"));
+            return Err(fault.with_next("Wait some seconds, or send one batch for many machines"));
         }
         *left -= f64::from(count);
         Ok(())
     }
 }
 
-/// Places of which each may hold some at a time.
+/// A concurrency limit per key.
 #[derive(Clone)]
 pub(crate) struct Places {
     most: usize,
     held: Arc<Mutex<HashMap<String, usize>>>,
 }
 
-/// A place that somebody holds, which is free again when this is dropped.
+/// A slot, released when dropped.
 pub(crate) struct Place {
     who: String,
     held: Arc<Mutex<HashMap<String, usize>>>,
@@ -84,7 +84,7 @@ impl Places {
         Self { most, held: Arc::default() }
     }
 
-    /// A place for somebody; none when they hold all that they may.
+    /// A slot for a key; none if all are in use.
     pub(crate) fn take(&self, who: String) -> Option<Place> {
         let mut held = lock(&self.held);
         let count = held.entry(who.clone()).or_default();
@@ -108,15 +108,15 @@ impl Drop for Place {
     }
 }
 
-/// Turns: what somebody asks is done one after the other, beside what others ask.
+/// Serialises the work of each key, in parallel to other keys.
 #[derive(Default)]
 pub(crate) struct Turns(Mutex<HashMap<String, Arc<Semaphore>>>);
 
-/// How long somebody waits for what they asked before.
+/// How long a key waits for its earlier work.
 const TURN_WITHIN: Duration = Duration::from_secs(20);
 
 impl Turns {
-    /// Waits until somebody's earlier questions are answered.
+    /// Waits until the earlier work of a key is done.
     ///
     /// # Errors
     /// `TooMany`.
@@ -130,7 +130,7 @@ impl Turns {
         };
         timeout(TURN_WITHIN, turn.acquire_owned()).await.ok().and_then(Result::ok).ok_or_else(|| {
             Fault::new(FaultKind::TooMany, "Your earlier journal queries are still running")
-                .with_next("Wait for them, or narrow them by a time or a host")
+                .with_next("Wait for them, or limit them by time or host")
         })
     }
 }

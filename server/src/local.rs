@@ -1,7 +1,7 @@
-//! A socket of this machine's own: whoever is root here, or the account that the server runs as,
-//! needs no secret. The kernel says who is at the other end (`SO_PEERCRED`).
+//! The local socket: root and the server's own account need no credentials. The kernel identifies
+//! the peer (`SO_PEERCRED`).
 //!
-//! It lies in the data folder as `belvedere.sock` and serves the same routes as the port.
+//! It is `belvedere.sock` in the data directory and serves the same routes as the port.
 
 use std::{
     fs, io,
@@ -21,10 +21,10 @@ use tokio::{net::UnixListener, task::JoinHandle};
 
 use crate::http::Failed;
 
-/// The socket's name in the data folder.
+/// The socket's name in the data directory.
 const NAME: &str = "belvedere.sock";
 
-/// Who is at the other end of a connection of this machine's own socket.
+/// The peer of a connection to the local socket.
 #[derive(Clone, Debug)]
 pub(crate) struct LocalPeer(Option<u32>);
 
@@ -35,7 +35,7 @@ impl Connected<IncomingStream<'_, UnixListener>> for LocalPeer {
 }
 
 impl LocalPeer {
-    /// Who that is here; none for anybody but root and our own account.
+    /// The viewer of a peer; none except for root and our own account.
     pub(crate) fn viewer(&self) -> Option<Viewer> {
         let uid = self.0.filter(|uid| *uid == 0 || *uid == nix::unistd::Uid::effective().as_raw())?;
         let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
@@ -51,13 +51,13 @@ pub(crate) struct LocalSocket {
 }
 
 impl LocalSocket {
-    /// Serves the routes on the socket of a folder that is locked by this process.
+    /// Serves the routes on the socket of a directory locked by this process.
     ///
     /// # Errors
-    /// When the socket cannot be made.
+    /// If the socket cannot be created.
     pub(crate) fn serve(folder: &Path, router: Router) -> io::Result<Self> {
         let path = folder.join(NAME);
-        // A process before us left it; the folder is ours alone.
+        // Left by an earlier process; the directory is locked.
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -68,7 +68,7 @@ impl LocalSocket {
         let service = router.into_make_service_with_connect_info::<LocalPeer>();
         let serving = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, service).await {
-                tracing::warn!(%error, "the socket of this machine's own is not served any more");
+                tracing::warn!(%error, "the local socket is no longer served");
             }
         });
         Ok(Self { path, serving })
@@ -76,7 +76,7 @@ impl LocalSocket {
 }
 
 impl LocalSocket {
-    /// Serves nobody any more, and lets go of what the routes stand on.
+    /// Stops serving and releases the routes.
     pub(crate) async fn stop(mut self) {
         self.serving.abort();
         (&mut self.serving).await.ok();
@@ -90,18 +90,18 @@ impl Drop for LocalSocket {
     }
 }
 
-/// Middleware: lets in whom the kernel knows as root or as us, as that one.
+/// Middleware: admits root and our own account.
 async fn known(mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<ConnectInfo<LocalPeer>>().map(|ConnectInfo(peer)| peer.clone());
     let Some(viewer) = peer.and_then(|peer| peer.viewer()) else {
-        let fault = Fault::new(FaultKind::NotAllowed, "This socket is for root and for the account of the server");
+        let fault = Fault::new(FaultKind::NotAllowed, "This socket is only for root and the account of the server");
         return Failed(fault).into_response();
     };
     request.extensions_mut().insert(LocalViewer(viewer));
     next.run(request).await
 }
 
-/// Who the kernel says it is.
+/// The viewer identified by the kernel.
 #[derive(Clone, Debug)]
 pub(crate) struct LocalViewer(pub(crate) Viewer);
 

@@ -1,4 +1,4 @@
-//! Reads the configuration and runs until it is told to stop.
+//! Reads the configuration and runs until stopped.
 
 use std::{
     io::{self, Write},
@@ -8,14 +8,14 @@ use std::{
 use server::{Server, config::Config, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Open files at the same time: the streams that are allowed, and room for the rest.
+/// Open files: the maximum number of streams, and a reserve.
 const FILES: u64 = 20_000;
 
 fn main() -> ExitCode {
     let config = match Config::read(std::env::args_os()) {
         Ok(config) => config,
         Err(config::Stop::Said(text)) => {
-            // Help and version were asked for; a closed pipe is nobody's problem.
+            // Help or version was requested; a closed pipe is ignored.
             io::stdout().write_all(text.as_bytes()).ok();
             return ExitCode::SUCCESS;
         }
@@ -29,9 +29,9 @@ fn main() -> ExitCode {
         }
     };
     let _telemetry = telemetry::start();
-    // Every stream is a file; what accounts are given at first is too few of them.
+    // Every stream is a file; the default limit of accounts is too low.
     if let Err(error) = rlimit::increase_nofile_limit(FILES) {
-        tracing::warn!(%error, "the limit of open files cannot be raised, so fewer streams can be open");
+        tracing::warn!(%error, "cannot raise the limit of open files; fewer streams are possible");
     }
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
@@ -52,11 +52,11 @@ async fn run(config: &Config) -> io::Result<()> {
     let address = listener.local_addr()?;
     let server = Server::start(config).await?;
     server.listens_at(config, address);
-    // For whoever sits at the terminal, and not part of the log.
+    // For the terminal, not part of the log.
     let greeting: String = server.greeting(config, address).iter().map(|line| format!("belvedere: {line}\n")).collect();
     io::stderr().write_all(greeting.as_bytes()).ok();
     let mut stdout = io::stdout();
-    // Whoever closed our standard output does not wait for this line.
+    // With a closed standard output this line is not needed.
     writeln!(stdout, "belvedere is ready at {}", server.address(address)).and_then(|()| stdout.flush()).ok();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let stop = async move {

@@ -1,5 +1,4 @@
-//! The past as pages and programs read it: what is on disk, with what is known
-//! of it in memory laid over it.
+//! History queries of pages and API: data on disk, merged with current data in memory.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,14 +16,14 @@ use crate::{
     tasks::{now, task_of_record},
 };
 
-/// Time between two readings, in milliseconds.
+/// Interval of readings, in milliseconds.
 const READ_EVERY: u64 = 2_000;
-/// Points of an answer that nobody asked to be finer.
+/// Maximum points of an answer with the default resolution.
 const MAX_POINTS: u64 = 2_200;
-/// Items of a page when nobody says how many.
+/// Default number of items per page.
 const PAGE: u32 = 100;
 
-/// Reads the fields of a query.
+/// Parses the fields of a query.
 pub(crate) struct Wishes(pub(crate) BTreeMap<String, String>);
 
 impl Wishes {
@@ -33,14 +32,16 @@ impl Wishes {
     }
 
     pub(crate) fn parsed<T: std::str::FromStr>(&self, name: &str, what: &str) -> Result<Option<T>, Fault> {
-        let wrong = |text: &str| Fault::invalid(name, &format!("\"{}\" is no {what}", text.escape_debug()));
+        let wrong = |text: &str| Fault::invalid(name, &format!("\"{}\" is not a {what}", text.escape_debug()));
         self.text(name).map(|text| text.parse().map_err(|_| wrong(text))).transpose()
     }
 
     pub(crate) fn moment(&self, name: &str) -> Result<Option<u64>, Fault> {
         let wrong = |text: &str| {
-            let why =
-                format!("\"{}\" is no time; it looks like 2026-11-21T08:00 or Unix milliseconds", text.escape_debug());
+            let why = format!(
+                "\"{}\" is not a time; expected one such as 2026-11-21T08:00, or Unix milliseconds",
+                text.escape_debug()
+            );
             Fault::invalid(name, &why)
         };
         self.text(name).map(|text| app::format::parse_utc(text).ok_or_else(|| wrong(text))).transpose()
@@ -54,7 +55,7 @@ impl Wishes {
         Ok(self.parsed("limit", "number")?.unwrap_or(PAGE))
     }
 
-    /// Which records are meant.
+    /// The record query.
     pub(crate) fn query(&self) -> Result<Query, Fault> {
         Ok(Query {
             after: self.parsed("after", "position")?,
@@ -65,7 +66,7 @@ impl Wishes {
             host: self.host()?,
             target: self.parsed("target", "UUID")?,
             kind: self.text("kind").map(str::to_owned),
-            // On disk what is under way has no outcome yet, whether it runs or waits.
+            // On disk an unfinished command has no outcome, whether it runs or waits.
             outcome: self.text("outcome").or(self.text("state")).map(|word| match word {
                 "running" => "accepted".to_owned(),
                 word => word.to_owned(),
@@ -76,7 +77,7 @@ impl Wishes {
         })
     }
 
-    /// Which events are meant.
+    /// The event query.
     pub(crate) fn span(&self) -> Result<Span, Fault> {
         Ok(Span {
             after: self.parsed("after", "position")?,
@@ -95,30 +96,30 @@ impl Wishes {
         })
     }
 
-    /// Which moment is meant.
+    /// The moment of a replay.
     fn at(&self) -> Result<At, Fault> {
         let event = self.parsed("n", "position")?.map(At::Event);
         Ok(event.or(self.moment("at")?.map(At::Time)).unwrap_or(At::Latest))
     }
 }
 
-/// What of the past somebody sees.
+/// The visibility of history for a viewer.
 pub(crate) trait Eyes: Send + Sync {
-    /// Whether everything.
+    /// Whether everything is visible.
     fn see_all(&self) -> bool;
-    /// Whether a task.
+    /// Whether a task is visible.
     fn see_task(&self, task: &Task) -> bool;
-    /// Whether an event.
+    /// Whether an event is visible.
     fn see_event(&self, kind: &str, data: &str) -> bool;
 }
 
-/// Rows that are looked at in one piece for somebody who sees some of them.
+/// Rows read at a time for a limited scope.
 const PIECE: u32 = 1_000;
-/// Pieces that are looked at for one page.
+/// Maximum reads per page.
 const PIECES: usize = 20;
 
-/// Fills a page with what is seen. For who does not see all it reads on behind what is hidden,
-/// so that neither the number of rows nor the way to the next page tells of it.
+/// Fills a page with visible items. For a limited scope it reads on past hidden ones, so that
+/// neither the number of rows nor the next page reveals them.
 async fn seen<T, F: Future<Output = Result<Paged<T>, Fault>>>(
     eyes: &dyn Eyes,
     (after, limit): (Option<u64>, u32),
@@ -147,7 +148,7 @@ async fn seen<T, F: Future<Output = Result<Paged<T>, Fault>>>(
     Ok(Paged { items, next: after })
 }
 
-/// The tasks that are wanted, the newest first; those under way as they are now.
+/// The tasks of a query, the newest first; unfinished ones with their current state.
 pub(crate) async fn tasks(backend: &Backend, query: Query, eyes: &dyn Eyes) -> Result<Paged<Arc<Task>>, Fault> {
     let read = |after, limit| backend.journal.audit.records(Query { tasks: true, after, limit, ..query.clone() });
     let sees = |record: &AuditRecord| task_of_record(record.clone()).is_some_and(|task| eyes.see_task(&task));
@@ -159,24 +160,24 @@ pub(crate) async fn tasks(backend: &Backend, query: Query, eyes: &dyn Eyes) -> R
     Ok(Paged { items: tasks.collect(), next: page.next })
 }
 
-/// The events that are wanted.
+/// The events of a query.
 pub(crate) async fn events(backend: &Backend, span: Span, eyes: &dyn Eyes) -> Result<Paged<EventRow>, Fault> {
     let read = |after, limit| backend.journal.events.read(Span { after, limit, ..span.clone() });
     let sees = |row: &EventRow| eyes.see_event(&row.kind, &row.data);
     seen(eyes, (span.after, span.limit), read, |row| row.n, sees).await
 }
 
-/// What a page shows; `query` is the address's.
+/// The data of a page; `query` is the URL's.
 pub(crate) async fn for_page(backend: &Backend, wish: &PastWish, query: &str, eyes: &dyn Eyes) -> Result<Past, Fault> {
     let pairs: Vec<(String, String)> =
-        serde_urlencoded::from_str(query).map_err(|_| Fault::invalid("address", "it cannot be read"))?;
+        serde_urlencoded::from_str(query).map_err(|_| Fault::invalid("address", "invalid query"))?;
     let fields: BTreeMap<String, String> = pairs.into_iter().filter(|(_, value)| !value.trim().is_empty()).collect();
     let asked = Wishes(fields.clone());
     let mut past = Past { wishes: fields, ..Past::default() };
     match wish {
         PastWish::Tasks => {
             let page = tasks(backend, asked.query()?, eyes).await?;
-            // What is under way is drawn by the page itself, live.
+            // Unfinished tasks are rendered live by the page.
             past.tasks = page.items.into_iter().filter(|task| task.outcome.is_some()).collect();
             past.next = page.next;
         }
@@ -208,7 +209,7 @@ pub(crate) async fn for_page(backend: &Backend, wish: &PastWish, query: &str, ey
         PastWish::Machine(id) => {
             let (host, target) = (Some(id.host.clone()), Some(id.id));
             let query = Query { host: host.clone(), target, limit: PAGE, ..Query::default() };
-            // What was done stands in the records already, with who did it.
+            // Commands are in the records, with their sender.
             let kinds =
                 model::Event::KINDS.iter().filter(|kind| !kind.starts_with("task-") && !kind.starts_with("audit-"));
             let kinds = kinds.map(|kind| (*kind).to_owned()).collect();
@@ -222,9 +223,9 @@ pub(crate) async fn for_page(backend: &Backend, wish: &PastWish, query: &str, ey
     Ok(past)
 }
 
-/// What a machine used between two times. Readings are told as long as they reach back,
-/// or nothing older is on disk; else the finest width that reaches back so far, or spans
-/// of `step` made of the widest one that is not wider.
+/// The usage of a machine between two times. Readings are used if they reach back far enough, or
+/// nothing older is on disk; otherwise the finest width that does, or buckets of `step` from the
+/// widest one that is not wider.
 pub(crate) async fn usage(
     backend: &Backend,
     id: DomainRef,
@@ -232,7 +233,7 @@ pub(crate) async fn usage(
     step: Option<u64>,
 ) -> Result<Usage, Fault> {
     let (now, to) = (now(), to.max(from));
-    // Whoever counts back from now is some moments late.
+    // A start relative to now is slightly late.
     let reaches = |(width, kept): &(u64, u64)| from + width >= now.saturating_sub(width * kept);
     let many = |(width, _): &(u64, u64)| (to - from) / width <= MAX_POINTS;
     let on_disk =
@@ -252,7 +253,7 @@ pub(crate) async fn usage(
     for (at, bucket) in on_disk(width, to).await? {
         spans.entry(at - at % step).or_default().merge(&bucket);
     }
-    // What is on its way to the disk counts, too.
+    // Minutes not on disk yet are included.
     for (at, bucket) in backend.history.minutes(&id) {
         spans.entry(at - at % step).or_default().merge(&bucket);
     }
@@ -260,20 +261,20 @@ pub(crate) async fn usage(
     Ok(Usage { step, from, to, points: within.map(|(at, bucket)| UsagePoint::of(at, &bucket)).collect() })
 }
 
-/// Points of a chart; more are ink and no picture.
+/// Maximum points of a chart.
 const CHART_POINTS: u64 = 365;
 
-/// What the page of a machine shows: a range that ends now, or a time that was marked in
-/// a chart; none when neither was asked for.
+/// The usage for a machine's page: a range that ends now, or a range selected in a chart; none if
+/// neither was requested.
 pub(crate) async fn usage_for_page(backend: &Backend, id: &DomainRef, query: &str) -> Result<Option<Usage>, Fault> {
     let pairs: BTreeMap<String, String> =
-        serde_urlencoded::from_str(query).map_err(|_| Fault::invalid("address", "it cannot be read"))?;
+        serde_urlencoded::from_str(query).map_err(|_| Fault::invalid("address", "invalid query"))?;
     let asked = Wishes(pairs);
     let now = now();
     let (from, to) = match (asked.text("range"), asked.moment("from")?) {
         (Some(range), _) => {
             let known = app::backend::RANGES.iter().find(|(name, ..)| *name == range);
-            let (.., length) = known.ok_or_else(|| Fault::invalid("range", "there is no such range"))?;
+            let (.., length) = known.ok_or_else(|| Fault::invalid("range", "unknown range"))?;
             (now.saturating_sub(*length), now)
         }
         (None, Some(from)) => (from, asked.moment("to")?.unwrap_or(now)),
@@ -289,8 +290,8 @@ async fn parts(backend: &Backend, id: RequestId) -> Result<Vec<model::AuditRecor
     Ok(backend.journal.audit.records(query).await?.items)
 }
 
-/// How everything was at a moment. What the log does not mention has not changed since,
-/// so it was as it is now.
+/// The state of everything at a moment. Machines without events have not changed, so their current
+/// state is used.
 fn moment(now: &Inventory, traces: Traces) -> Moment {
     let Traces { here, steps, machines, bars } = traces;
     let mut then: BTreeMap<DomainRef, Then> = now
@@ -314,8 +315,7 @@ fn moment(now: &Inventory, traces: Traces) -> Moment {
     Moment { n: here.n, event: shown(here), steps, machines, bars }
 }
 
-/// What an event tells of a machine after it, or before it; none when there was no
-/// machine.
+/// Name and state of a machine after or before an event; none if it did not exist.
 fn told(row: &EventRow, after: bool) -> Option<(String, Option<DomainState>)> {
     let event = Event::parse(&row.kind, &row.data).ok()??;
     event.machine(after).map(|(name, state)| (name.to_owned(), state))

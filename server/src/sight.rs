@@ -1,8 +1,7 @@
-//! What one viewer sees of everything: pages, the API and commands go through here, so
-//! that lists and what they lead to are narrowed by the same look.
+//! The view of one viewer: pages, API and commands use it, so that lists and their objects have the
+//! same visibility.
 //!
-//! What is out of sight is answered like what is not there. The stream is narrowed by
-//! `feed::sieve`.
+//! Invisible objects are reported as not found. The stream is filtered by `feed::sieve`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -25,7 +24,7 @@ use crate::{
     past::{self, Eyes},
 };
 
-/// The backend as somebody sees it.
+/// The backend with the visibility of a viewer.
 #[derive(Clone)]
 pub(crate) struct Sight {
     pub(crate) backend: Arc<Backend>,
@@ -37,36 +36,36 @@ impl Sight {
         Self { backend, viewer }
     }
 
-    /// By what this viewer is counted where all share something.
+    /// The key of this viewer for limits.
     pub(crate) fn account(&self) -> String {
         limits::account(&Origin { who: self.viewer.name.clone(), ..Origin::default() })
     }
 
-    /// A turn among the questions to the journal: those of one account come one after the other.
+    /// A turn for journal queries: those of one account are serialised.
     ///
     /// # Errors
-    /// `TooMany` when the earlier ones take too long.
+    /// `TooMany` if the earlier ones take too long.
     pub(crate) async fn turn(&self) -> Result<OwnedSemaphorePermit, Fault> {
         self.backend.questions.wait(&self.account()).await
     }
 
-    /// Who looks, for the stream; none when they see everything.
+    /// The viewer, for the stream; none with an unlimited scope.
     pub(crate) fn narrowed(&self) -> Option<Viewer> {
         (!self.viewer.scope.is_everything()).then(|| self.viewer.clone())
     }
 
-    /// Whether a machine is there and seen.
+    /// Whether a machine exists and is visible.
     fn sees(&self, hosts: &Inventory, id: &DomainRef) -> bool {
         hosts.domain(id).is_some_and(|domain| self.viewer.scope.sees(&id.host, &domain.tags))
     }
 
-    /// The same of what may name no host.
+    /// Whether a machine exists and is visible; false without a host.
     fn sees_of(&self, hosts: &Inventory, host: Option<HostId>, id: Uuid) -> bool {
         host.is_some_and(|host| self.sees(hosts, &DomainRef { host, id }))
     }
 
-    /// What is not seen is not there: a machine by its tags, what is around machines only by those
-    /// who see all of its host.
+    /// Whether an object is visible: a machine by its tags, other objects only with a scope of the
+    /// whole host.
     ///
     /// # Errors
     /// `NotFound`.
@@ -83,7 +82,7 @@ impl Sight {
         if seen { Ok(()) } else { Err(on.missing()) }
     }
 
-    /// Whether a machine is seen.
+    /// Whether a machine is visible.
     ///
     /// # Errors
     /// `NotFound`.
@@ -91,7 +90,7 @@ impl Sight {
         self.object(&ObjectRef::new(ObjectKind::Domain, id))
     }
 
-    /// The same for what a command is about, if it may be asked for at all.
+    /// Whether the target of a command is visible, and the command allowed.
     ///
     /// # Errors
     /// `NotFound`, or `NotAllowed`.
@@ -100,7 +99,7 @@ impl Sight {
         self.object(&ObjectRef::new(command.object(), id))
     }
 
-    /// Whether a host is seen.
+    /// Whether a host is visible.
     ///
     /// # Errors
     /// `NotFound`.
@@ -115,16 +114,16 @@ impl Sight {
     /// One task with its log.
     ///
     /// # Errors
-    /// `NotFound` when there is no such task, or it is not seen.
+    /// `NotFound` if it does not exist or is not visible.
     pub(crate) async fn task(&self, id: RequestId) -> Result<Arc<Task>, Fault> {
         let task = self.backend.task(id).await?;
         if self.narrowed().is_none() || self.sees_task(&self.backend.feed().snapshot().hosts, &task) {
             return Ok(task);
         }
-        Err(Fault::new(FaultKind::NotFound, format!("There is no task {id}")))
+        Err(Fault::new(FaultKind::NotFound, format!("Task {id} does not exist")))
     }
 
-    /// The eyes for what is past: they see what is about machines that are seen now.
+    /// The visibility of history: data about currently visible machines.
     pub(crate) fn eyes(&self) -> Now {
         Now { hosts: self.backend.feed().snapshot().hosts, sight: self.clone() }
     }
@@ -139,14 +138,14 @@ impl Sight {
             Change::Set(host, domain) => self.sees(hosts, &DomainRef { host, id: domain.id }),
             Change::Task(task) => self.sees_task(hosts, &task),
             Change::Host(_) => true,
-            // Of what is gone nobody knows its tags; errors and records name machines in words.
+            // The tags of removed machines are unknown; errors and records contain machine names.
             Change::Removed(..) | Change::Error(_) | Change::Appended => false,
             // So do pools and networks.
             Change::Pool(..) | Change::Network(..) | Change::Stale | Change::Nothing => false,
         }
     }
 
-    /// Those of the last figures that are seen.
+    /// The visible trends.
     pub(crate) fn trends(&self, mut trends: Vec<Trend>) -> Vec<Trend> {
         if self.narrowed().is_some() {
             let hosts = self.backend.feed().snapshot().hosts;
@@ -156,7 +155,7 @@ impl Sight {
     }
 }
 
-/// Somebody's eyes at a moment.
+/// The visibility at a moment.
 pub(crate) struct Now {
     sight: Sight,
     hosts: Arc<Inventory>,
@@ -172,7 +171,7 @@ impl Eyes for Now {
     }
 
     fn see_event(&self, kind: &str, data: &str) -> bool {
-        // That something is missing is said to everybody.
+        // Gaps are visible to everyone.
         kind == "gap"
             || Event::parse(kind, data).ok().flatten().is_some_and(|event| self.sight.sees_event(&self.hosts, &event))
     }
@@ -234,8 +233,8 @@ impl Interface for Sight {
             PastWish::Task(id) => drop(self.task(*id).await?),
             PastWish::Audit => self.viewer.role.may(Permission::ReadAudit)?,
             PastWish::Replay if self.narrowed().is_some() => {
-                let fault = Fault::new(FaultKind::NotAllowed, "Replay shows all machines, and you see some of them");
-                return Err(fault.with_next("Look at the history instead"));
+                let fault = Fault::new(FaultKind::NotAllowed, "Replay covers all machines, but your scope is limited");
+                return Err(fault.with_next("Use the history instead"));
             }
             _ => {}
         }
@@ -243,13 +242,13 @@ impl Interface for Sight {
         let _turn = self.turn().await?;
         let mut past = past::for_page(&self.backend, wish, query, &eyes).await?;
         if self.viewer.role.may(Permission::ReadAudit).is_err() {
-            // Where people were is for those who read the records.
+            // Client addresses are only for readers of the audit log.
             for record in &mut past.records {
                 (record.origin.address, record.origin.session, record.origin.tab) = (None, None, None);
             }
         }
         if !eyes.see_all() {
-            // Tasks were looked at above; a machine's own page also reads what is no longer its.
+            // Tasks were filtered above; a machine's page also reads events of removed objects.
             past.events.retain(|event| eyes.see_event(&event.kind, &event.data));
             past.records
                 .retain(|record| record.target.is_some_and(|id| self.sees_of(&eyes.hosts, record.host_id.clone(), id)));

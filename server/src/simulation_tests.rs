@@ -1,7 +1,6 @@
-//! A whole server's memory under a fake libvirt, with clients that come, go and
-//! lose what was on its way, and a process that dies at any moment. Every run is
-//! decided by its seed: `BELVEDERE_SEED=7` repeats one, `BELVEDERE_SEEDS=10000`
-//! runs so many; 200 are the rule.
+//! A server with a fake libvirt, with clients that connect, disconnect and lose data in transit,
+//! and a process that crashes at any moment. Every run is determined by its seed:
+//! `BELVEDERE_SEED=7` repeats one, `BELVEDERE_SEEDS=10000` runs that many; the default is 200.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -27,7 +26,7 @@ use crate::{
     tasks::{Admission, Tasks},
 };
 
-/// A stream of numbers from a seed (SplitMix64).
+/// Random numbers from a seed (SplitMix64).
 struct Dice(u64);
 
 impl Dice {
@@ -48,7 +47,7 @@ impl Dice {
     }
 }
 
-/// The machines as they really are.
+/// The real state of the machines.
 struct FakeLibvirt {
     hosts: Inventory,
     version: u64,
@@ -67,7 +66,7 @@ fn empty() -> Inventory {
 }
 
 impl FakeLibvirt {
-    /// Something happens on a host; the events that a watcher would publish.
+    /// Changes a host; returns the events a watcher would publish.
     fn happens(&mut self, dice: &mut Dice) -> Vec<Event> {
         let mut next = self.hosts.clone();
         let host = next.hosts.get_mut(&host_id(dice.below(2))).expect("it exists");
@@ -94,7 +93,7 @@ impl FakeLibvirt {
     }
 }
 
-/// A browser: what it has seen, and its stream.
+/// A browser: its state, and its stream.
 struct Client {
     mirror: Option<Inventory>,
     position: Option<Cursor>,
@@ -108,13 +107,13 @@ impl Client {
         Self { mirror: None, position: None, reader: None, text: String::new(), resets: 0 }
     }
 
-    /// The stream breaks; what was on its way is lost.
+    /// The stream breaks; data in transit is lost.
     fn lose(&mut self) {
         self.reader = None;
         self.text.clear();
     }
 
-    /// Reads what there is, in pieces of any size, as a network brings it.
+    /// Reads available data in pieces of any size, like a network.
     async fn read(&mut self, feed: &Feed, dice: &mut Dice) {
         let position = self.position;
         let reader = self.reader.get_or_insert_with(|| feed.subscribe(position, Filter::default()).expect("room"));
@@ -122,7 +121,7 @@ impl Client {
         let Some(chunk) = chunk else { return self.lose() };
         let torn = dice.one_in(6);
         let arrived = if torn { dice.below(chunk.len() as u64) as usize } else { chunk.len() };
-        // The alphabet of these runs is ASCII, so any place is a place between characters.
+        // These runs use only ASCII, so any position is between characters.
         self.text.push_str(std::str::from_utf8(&chunk[..arrived]).expect("text"));
         while let Some((frame, rest)) = self.text.split_once("\n\n") {
             let frame = frame.to_owned();
@@ -157,7 +156,7 @@ impl Client {
     }
 }
 
-/// One process: its log, its requests, its journal.
+/// One process: log, requests, journal.
 struct Incarnation {
     feed: Arc<Feed>,
     tasks: Arc<Tasks>,
@@ -174,12 +173,12 @@ impl Incarnation {
     }
 }
 
-/// What the fake libvirt and the people know of commands.
+/// What the fake libvirt and the users know about commands.
 #[derive(Default)]
 struct Ledger {
     /// How often each request had its effect.
     effects: HashMap<u64, usize>,
-    /// Requests whose acceptance was told.
+    /// Requests reported as accepted.
     accepted: Vec<u64>,
 }
 
@@ -199,8 +198,7 @@ fn intent(number: u64) -> Intent {
     }
 }
 
-/// Sends a request once or several times; the process may die on the way. True
-/// when it did.
+/// Sends a request once or several times; the process may crash meanwhile. True if it did.
 async fn command(process: &Incarnation, ledger: &mut Ledger, dice: &mut Dice, number: u64) -> bool {
     let times = 1 + dice.below(5);
     let sent = (0..times).map(|_| process.tasks.admit(intent(number)));
@@ -224,7 +222,7 @@ async fn command(process: &Incarnation, ledger: &mut Ledger, dice: &mut Dice, nu
     dice.one_in(8)
 }
 
-/// A new process settles what the old one left open, by what the machines show.
+/// A new process settles the requests left open by the old one, from the state of the machines.
 async fn settle(process: &Incarnation, ledger: &Ledger) {
     for stored in process.journal.audit.open_ends().await.expect("readable") {
         let number = stored.intent.at;
@@ -264,7 +262,7 @@ async fn live(seed: u64) {
                 clients[client].read(&process.feed, dice).await;
             }
             8 => {
-                // Some requests are new, some come again, also from before a crash.
+                // Some requests are new, some are repeated, also from before a crash.
                 number += dice.below(2);
                 dies = command(&process, &mut ledger, dice, number).await;
             }
@@ -272,7 +270,7 @@ async fn live(seed: u64) {
                 if dice.one_in(2) {
                     clients[dice.below(4) as usize].lose();
                 } else {
-                    // Long enough for the ring to forget.
+                    // Long enough for the ring to drop events.
                     tokio::time::sleep(Duration::from_millis(dice.below(200))).await;
                 }
             }

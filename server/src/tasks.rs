@@ -1,5 +1,4 @@
-//! Which requests there are, so that none has a second effect, and how each is
-//! going.
+//! All requests, so that none has a second effect, and their progress.
 //!
 //! ```text
 //!            check fails            the server stops in between
@@ -8,8 +7,8 @@
 //!           └─▶ Accepted ─▶ Running ─▶ outcome on disk ─▶ Succeeded, Failed, Unknown
 //! ```
 //!
-//! The journal judges whether a request is new; what is kept here is the part of
-//! it that somebody may wait for. It knows nothing of libvirt.
+//! The journal decides whether a request is new; requests in memory are those that a client may
+//! wait for. It does not depend on libvirt.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -34,33 +33,32 @@ use crate::{
     limits,
 };
 
-/// Requests that are kept at most; the oldest ended ones go first, the journal
-/// still knows them.
+/// Maximum requests in memory; the oldest ended ones are dropped first, and stay in the journal.
 const MAX_KEPT: usize = 2_000;
-/// What ended requests may take of the memory, in bytes.
+/// Maximum memory of ended requests in bytes.
 const MAX_KEPT_BYTES: usize = 16 << 20;
-/// What all requests may take of it; beyond, none is taken until some have ended.
+/// Maximum memory of all requests; beyond it none is accepted until some have ended.
 const MAX_BYTES: usize = 64 << 20;
-/// Requests that may be under way at the same time.
+/// Maximum requests in progress.
 const MAX_RUNNING: usize = 2_000;
-/// Requests of one account that may be under way once half of all places are taken, so that one
-/// account leaves others theirs.
+/// Maximum requests in progress of one account once half of all slots are in use, so that one
+/// account leaves slots to others.
 const MAX_SHARE: usize = MAX_RUNNING / 4;
-/// Pause before an outcome that could not be written is tried again.
+/// Pause before an outcome that could not be written is retried.
 const WRITE_AGAIN: Duration = Duration::from_millis(500);
 
 /// One request.
 #[derive(Debug)]
 pub(crate) struct Record {
-    /// What was asked.
+    /// The intent.
     pub(crate) intent: Intent,
-    /// How it is going.
+    /// Its current task.
     pub(crate) task: watch::Sender<Arc<Task>>,
-    /// Somebody wants it to end.
+    /// Notified to cancel it.
     pub(crate) cancel: Notify,
-    /// Whether it was taken: none while that is being written.
+    /// Whether it was accepted; none while it is being written.
     taken: watch::Sender<Option<Result<(), Fault>>>,
-    /// About what it takes of the memory, in bytes.
+    /// Approximate memory in bytes.
     size: usize,
 }
 
@@ -71,7 +69,7 @@ impl Record {
         Self { intent, task, cancel: Notify::new(), taken: watch::Sender::new(None), size }
     }
 
-    /// What it is about; none of a batch.
+    /// Its target; none for a batch.
     pub(crate) fn target(&self) -> Option<DomainRef> {
         Some(DomainRef { host: self.intent.host.clone(), id: self.intent.target? })
     }
@@ -81,7 +79,7 @@ impl Record {
         self.task.borrow().outcome.is_none() && self.refusal().is_none()
     }
 
-    /// Whether it was taken and has not ended.
+    /// Whether it was accepted and has not ended.
     fn is_under_way(&self) -> bool {
         self.task.borrow().outcome.is_none() && matches!(*self.taken.borrow(), Some(Ok(())))
     }
@@ -96,15 +94,15 @@ impl Record {
 struct Table {
     records: HashMap<RequestId, Arc<Record>>,
     order: VecDeque<RequestId>,
-    /// What all records take, in bytes.
+    /// The memory of all records in bytes.
     bytes: usize,
     running: usize,
     stopping: bool,
 }
 
-/// What to do with a request.
+/// The result of admitting a request.
 pub(crate) enum Admission {
-    /// It is new and on disk: carry it out, then `end` it.
+    /// It is new and stored: run it, then `end` it.
     New(Arc<Record>),
     /// It was accepted before: the same receipt, no second effect.
     Again(Receipt),
@@ -115,7 +113,7 @@ pub(crate) struct Tasks {
     journal: Arc<Journal>,
     feed: Arc<Feed>,
     table: Mutex<Table>,
-    /// How many are under way.
+    /// The number of requests in progress.
     running: watch::Sender<usize>,
 }
 
@@ -128,11 +126,11 @@ impl Tasks {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a request once, however often and however close together it comes.
+    /// Admits a request once, however often and however concurrently it arrives.
     ///
     /// # Errors
-    /// The intent's own refusal; `Conflict` when its id was used for another wish;
-    /// `InsufficientStorage` when it cannot be written; `Busy` when too many run.
+    /// The intent's own refusal; `Conflict` if its id was used for another command;
+    /// `InsufficientStorage` if it cannot be written; `Busy` if too many are running.
     pub(crate) async fn admit(self: &Arc<Self>, intent: Intent) -> Result<Admission, Fault> {
         let id = intent.request_id;
         let intent = if intent.refused.is_some() { intent.shortened() } else { intent };
@@ -149,20 +147,20 @@ impl Tasks {
         match mine {
             Err(known) => again(&known, &intent).await,
             Ok(record) => {
-                // Whoever asked may go away meanwhile; the writing goes on.
+                // If the caller is cancelled, the write continues.
                 let tasks = self.clone();
                 let taking = tokio::spawn(async move { tasks.take(record).await });
-                taking.await.unwrap_or_else(|_| Err(Fault::new(FaultKind::Internal, "Belvedere made a mistake")))
+                taking.await.unwrap_or_else(|_| Err(Fault::new(FaultKind::Internal, "Internal error")))
             }
         }
     }
 
-    /// Puts a new request on disk, or learns that the disk knows it.
+    /// Stores a new request, or finds it on disk.
     async fn take(&self, record: Arc<Record>) -> Result<Admission, Fault> {
         let intent = &record.intent;
         let refusal = intent.refused.clone();
         failpoint::reach("before-intent");
-        // What is about nothing that exists leaves no trace, but in a batch.
+        // A refused request for a missing object is not stored, except in a batch.
         let known_only =
             intent.parent.is_none() && refusal.as_ref().is_some_and(|fault| fault.kind == FaultKind::NotFound);
         let written = if known_only {
@@ -194,7 +192,7 @@ impl Tasks {
                 if let Ok(Some(Admitted::New(written))) = &written {
                     self.feed.publish(vec![appended(AuditRecord::clone(written))]);
                 } else {
-                    // Nothing was written, so the same id may come again.
+                    // Nothing was written, so the id may be used again.
                     self.lock().forget(intent.request_id);
                 }
                 let fault = refusal.or(written.err()).unwrap_or_else(stopping);
@@ -204,13 +202,13 @@ impl Tasks {
         }
     }
 
-    /// Takes up a request of a former process whose end nobody saw.
+    /// Resumes a request of an earlier process without an observed end.
     pub(crate) fn resume(&self, stored: Stored) -> Arc<Record> {
         let record = Record::new(*stored.intent);
         record.taken.send_replace(Some(Ok(())));
         let mut task = task_of(&record.intent);
         (task.state, task.timestamp) = (TaskState::Unknown, now());
-        task.note(now(), "Belvedere was started again and does not know how this ended");
+        task.note(now(), "Belvedere was restarted; the result is unknown");
         let task = Arc::new(task);
         record.task.send_replace(task.clone());
         let mut table = self.lock();
@@ -222,7 +220,7 @@ impl Tasks {
         record
     }
 
-    /// Tells that a request got further.
+    /// Updates the progress of a request.
     pub(crate) fn progress(&self, record: &Record, change: impl FnOnce(&mut Task)) {
         let mut changed = false;
         record.task.send_if_modified(|task| {
@@ -241,7 +239,7 @@ impl Tasks {
         }
     }
 
-    /// Says how a request ended, first on disk, then to everybody.
+    /// Ends a request: first on disk, then as an event.
     pub(crate) async fn end(&self, record: &Record, outcome: TaskState, fault: Option<Fault>, settled: Settled) {
         let mut task = Task::clone(&record.task.borrow());
         task.end(outcome, fault, now());
@@ -252,7 +250,7 @@ impl Tasks {
         let written = loop {
             match self.journal.audit.ended(said.clone()).await {
                 Ok(written) => break written,
-                // A journal that is gone with the process is told by the next one.
+                // With a closed journal the next process reports it.
                 Err(fault) if fault.kind == FaultKind::Interrupted => return,
                 Err(_) => sleep(WRITE_AGAIN).await,
             }
@@ -271,56 +269,55 @@ impl Tasks {
         self.running.send_replace(running);
     }
 
-    /// Tells that a part of a batch was refused, so that each part has a result.
+    /// Publishes a refused part of a batch, so that each part has a result.
     pub(crate) fn refuse_part(&self, intent: &Intent, fault: Fault) {
         let mut task = task_of(intent);
         task.end(TaskState::Failed, Some(fault), now());
         self.feed.publish(vec![Event::TaskCompleted(Arc::new(task))]);
     }
 
-    /// The request with that id, if it is kept here.
+    /// The request with an id, if in memory.
     pub(crate) fn get(&self, id: RequestId) -> Option<Arc<Record>> {
         self.lock().records.get(&id).cloned()
     }
 
-    /// The requests of a kind about a machine, a pool or a network that have not ended.
+    /// The unfinished requests of a kind for a machine, pool or network.
     pub(crate) fn under_way(&self, target: &DomainRef, kind: &str) -> Vec<Arc<Record>> {
         let mut all = self.open();
         all.retain(|record| record.intent.kind == kind && record.target().as_ref() == Some(target));
         all
     }
 
-    /// The requests that have not ended.
+    /// The unfinished requests.
     pub(crate) fn open(&self) -> Vec<Arc<Record>> {
         self.lock().records.values().filter(|record| record.is_under_way()).cloned().collect()
     }
 
-    /// How a request is going, wherever that is known.
+    /// The current task of a request, from memory or disk.
     ///
     /// # Errors
-    /// `NotFound` when there is no such request.
+    /// `NotFound` if there is no such request.
     pub(crate) async fn find(&self, id: RequestId) -> Result<Arc<Task>, Fault> {
         if let Some(record) = self.get(id) {
             return Ok(record.task.borrow().clone());
         }
         let stored = self.journal.audit.stored(id).await?;
         let stored = stored.filter(|stored| stored.intent.refused.is_none());
-        let stored = stored.ok_or_else(|| Fault::new(FaultKind::NotFound, format!("There is no task {id}")))?;
+        let stored = stored.ok_or_else(|| Fault::new(FaultKind::NotFound, format!("Task {id} does not exist")))?;
         Ok(known(stored).task.borrow().clone())
     }
 
-    /// Waits until a request has ended, but not longer than `limit`.
+    /// Waits until a request has ended, at most `limit`.
     pub(crate) async fn wait(&self, id: RequestId, limit: Duration) {
         if let Some(record) = self.get(id).filter(|record| record.refusal().is_none()) {
             let mut task = record.task.subscribe();
-            // Whether it ended in time is read where the result is shown.
+            // The result is read by the caller.
             timeout(limit, task.wait_for(|task| task.outcome.is_some())).await.ok();
         }
     }
 
-    /// Takes no more requests, waits for those under way, and writes down those
-    /// that do not end in time, for the next process to settle. What `goes_on` there is not
-    /// waited for.
+    /// Accepts no more requests, waits for running ones, and stores those that do not end in time,
+    /// for the next process to settle. Requests in `goes_on` are not waited for.
     pub(crate) async fn drain(&self, limit: Duration, goes_on: impl Fn(&Record) -> bool) {
         self.lock().stopping = true;
         let mut running = self.running.subscribe();
@@ -328,15 +325,15 @@ impl Tasks {
             let table = self.lock();
             !table.records.values().any(|record| record.is_under_way() && !goes_on(record))
         };
-        // What has not ended by then is written down below.
+        // Requests that did not end are stored below.
         timeout(limit, running.wait_for(ended)).await.ok();
         let left: Vec<Arc<Record>> = {
             let table = self.lock();
             table.records.values().filter(|record| record.is_under_way()).cloned().collect()
         };
         for record in left {
-            tracing::warn!(request.id = %record.intent.request_id, kind = record.intent.kind, "stopped before its end is known");
-            let reason = format!("Belvedere stopped before the end of this was known for {}", record.intent.name);
+            tracing::warn!(request.id = %record.intent.request_id, kind = record.intent.kind, "stopped before the result is known");
+            let reason = format!("Belvedere stopped before the result for {} was known", record.intent.name);
             let said = Said {
                 at: now(),
                 request_id: record.intent.request_id,
@@ -346,21 +343,21 @@ impl Tasks {
                 log: Vec::new(),
             };
             if let Err(fault) = self.journal.audit.ended(said).await {
-                tracing::error!(reason = fault.reason, "it could not be written down");
+                tracing::error!(reason = fault.reason, "cannot write a record");
             }
         }
     }
 }
 
-/// Answers a request that is known already.
+/// The answer to a known request.
 async fn again(known: &Record, intent: &Intent) -> Result<Admission, Fault> {
     let id = intent.request_id;
     if known.intent.origin.who != intent.origin.who {
-        let fault = Fault::new(FaultKind::Conflict, format!("The request id {id} was used by somebody else"));
+        let fault = Fault::new(FaultKind::Conflict, format!("The request id {id} was used by another account"));
         return Err(fault.with_next("Send every command with a new id"));
     }
     if !known.intent.same_wish(intent) {
-        let fault = Fault::new(FaultKind::Conflict, format!("The request id {id} was used for something else"));
+        let fault = Fault::new(FaultKind::Conflict, format!("The request id {id} was used for another command"));
         return Err(fault.with_next("Send every command with a new id"));
     }
     let mut taken = known.taken.subscribe();
@@ -372,7 +369,7 @@ async fn again(known: &Record, intent: &Intent) -> Result<Admission, Fault> {
     }
 }
 
-/// A request that only the journal knew.
+/// A request that was only in the journal.
 fn known(stored: Stored) -> Record {
     let Stored { intent, said } = stored;
     let taken = intent.refused.clone().map_or(Ok(()), Err);
@@ -388,7 +385,7 @@ fn known(stored: Stored) -> Record {
     record
 }
 
-/// The task of a request that was just made.
+/// The task of a new request.
 fn task_of(intent: &Intent) -> Task {
     Task {
         task_id: intent.request_id,
@@ -411,7 +408,7 @@ fn task_of(intent: &Intent) -> Task {
     }
 }
 
-/// A record of the journal as a task; it has no log.
+/// A record of the journal as a task, without log.
 pub(crate) fn task_of_record(record: AuditRecord) -> Option<Task> {
     let state = match record.outcome.as_str() {
         "succeeded" => TaskState::Succeeded,
@@ -441,12 +438,12 @@ pub(crate) fn task_of_record(record: AuditRecord) -> Option<Task> {
     })
 }
 
-/// What travels in events; whoever wants the log reads the task.
+/// The form for events; the log is read with the task.
 fn without_log(task: &Arc<Task>) -> Arc<Task> {
     if task.log.is_empty() { task.clone() } else { Arc::new(Task { log: Vec::new(), ..Task::clone(task) }) }
 }
 
-/// What is told of a record that is on disk.
+/// The event of a stored record.
 pub(crate) fn appended(record: AuditRecord) -> Event {
     Event::AuditAppended(AuditAppended {
         host_id: record.host_id.clone(),
@@ -456,31 +453,32 @@ pub(crate) fn appended(record: AuditRecord) -> Event {
 }
 
 fn busy() -> Fault {
-    Fault::new(FaultKind::Busy, "Too many commands run at the moment").with_next("Try again in a moment")
+    Fault::new(FaultKind::Busy, "Too many commands are running").with_next("Try again in a moment")
 }
 
 fn share_taken() -> Fault {
-    Fault::new(FaultKind::TooMany, "Too many of your commands run at the moment").with_next("Try again once some ended")
+    Fault::new(FaultKind::TooMany, "Too many of your commands are running")
+        .with_next("Try again after some have finished")
 }
 
 fn stopping() -> Fault {
     Fault::new(FaultKind::Busy, "Belvedere is stopping").with_next("Try again once it runs")
 }
 
-/// The wall clock in Unix milliseconds; a label, never an order.
+/// The wall clock in Unix milliseconds; for display, not for ordering.
 pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_millis() as u64).unwrap_or_default()
 }
 
 impl Table {
-    /// Whether others need the place that a request would take.
+    /// Whether an account has used its share of slots.
     fn has_its_share(&self, intent: &Intent) -> bool {
         let who = limits::account(&intent.origin);
         let of_account = |record: &&Arc<Record>| record.is_open() && limits::account(&record.intent.origin) == who;
         self.running > MAX_RUNNING / 2 && self.records.values().filter(of_account).count() >= MAX_SHARE
     }
 
-    /// Keeps a request, and forgets the oldest ended ones beyond the bounds.
+    /// Keeps a request, and drops the oldest ended ones beyond the limits.
     fn keep(&mut self, record: Record) -> Arc<Record> {
         let mut tries = self.order.len();
         while tries > 0 && (self.order.len() > MAX_KEPT || self.bytes > MAX_KEPT_BYTES) {

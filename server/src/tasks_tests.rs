@@ -1,4 +1,4 @@
-//! What requests may take of the memory and of each other's places.
+//! Limits of requests in memory and per account.
 
 use model::{Command, DomainCommand, Origin, command::SetDescription};
 

@@ -1,23 +1,21 @@
-//! What the process tells of itself: its log and, with the feature `otel`, traces.
+//! Logging and, with the feature `otel`, traces.
 //!
-//! A trace is a request over HTTP, the command that it asked for, and the calls of
-//! libvirt that it took. Figures are the business of `http::metrics`. Without a
-//! collector no span is made, and the log never holds any: its lines name what they
-//! are about themselves.
+//! A trace consists of an HTTP request, its command, and the libvirt calls. Metrics are in
+//! `http::metrics`. Without a collector no spans are created, and log lines never depend on them.
 
 use std::io;
 
 use tracing_subscriber::{EnvFilter, Layer, filter, layer::SubscriberExt, util::SubscriberInitExt};
 
-/// Keeps the export going; when it goes, what waits is sent first.
+/// Keeps the export running; when dropped, pending spans are sent first.
 #[must_use]
 pub struct Telemetry {
     #[cfg(feature = "otel")]
     provider: Option<opentelemetry_sdk::trace::SdkTracerProvider>,
 }
 
-/// Begins to log, as `BELVEDERE_LOG` says. To be called before the runtime starts: the
-/// exporter brings a thread of its own.
+/// Starts logging as set by `BELVEDERE_LOG`. Must be called before the runtime starts: the exporter
+/// has a separate thread.
 pub fn start() -> Telemetry {
     let levels = EnvFilter::try_from_env("BELVEDERE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt::layer()
@@ -39,7 +37,7 @@ pub fn start() -> Telemetry {
         };
         registry.with(provider.as_ref().map(otel::layer)).init();
         if let Some(why) = why {
-            tracing::warn!("no traces are sent: {why}; see OTEL_EXPORTER_OTLP_ENDPOINT");
+            tracing::warn!("traces are not exported: {why}; check OTEL_EXPORTER_OTLP_ENDPOINT");
         }
         Telemetry { provider }
     }
@@ -51,14 +49,14 @@ impl Drop for Telemetry {
         if let Some(Err(error)) =
             self.provider.as_ref().map(|provider| provider.shutdown_with_timeout(otel::LAST_WORDS))
         {
-            tracing::warn!(%error, "the last traces could not be sent");
+            tracing::warn!(%error, "the last traces could not be exported");
         }
     }
 }
 
 #[cfg(feature = "otel")]
 mod otel {
-    //! The way to the collector, set by the variables of the OpenTelemetry specification.
+    //! The OTLP exporter, configured by the variables of the OpenTelemetry specification.
 
     use std::time::Duration;
 
@@ -75,16 +73,16 @@ mod otel {
     /// How long the end of the process waits for a collector.
     pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
 
-    /// Where traces go; nowhere unless a collector is named.
+    /// The trace provider; none without a configured collector.
     pub(super) fn provider() -> Result<Option<SdkTracerProvider>, ExporterBuildError> {
         let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         if set("OTEL_EXPORTER_OTLP_ENDPOINT").or_else(|| set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")).is_none() {
             return Ok(None);
         }
-        // It would be silent: the exporter brings no TLS.
+        // It would fail silently: the exporter does not support TLS.
         let endpoint = set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").or_else(|| set("OTEL_EXPORTER_OTLP_ENDPOINT"));
         if endpoint.is_some_and(|endpoint| endpoint.starts_with("https:")) {
-            return Err(ExporterBuildError::InternalFailure("a collector is reached over plain http only".into()));
+            return Err(ExporterBuildError::InternalFailure("the collector URL must use http".into()));
         }
         let json = set("OTEL_EXPORTER_OTLP_PROTOCOL").is_some_and(|protocol| protocol == "http/json");
         let protocol = if json { Protocol::HttpJson } else { Protocol::HttpBinary };
@@ -96,7 +94,7 @@ mod otel {
         Ok(Some(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource.build()).build()))
     }
 
-    /// Our own spans only; those of the exporter's client would be exported in turn.
+    /// Only our own spans; those of the exporter's client would be exported in turn.
     pub(super) fn layer<S: Subscriber + for<'span> LookupSpan<'span>>(
         provider: &SdkTracerProvider,
     ) -> impl Layer<S> + use<S> {
@@ -104,7 +102,7 @@ mod otel {
         tracing_opentelemetry::layer()
             .with_tracer(provider.tracer("belvedere"))
             .with_filter(Targets::new().with_targets(ours))
-            // Lines of the log name people and addresses, and stay there.
+            // Log lines contain names and addresses, and are not exported.
             .with_filter(filter_fn(|metadata| metadata.is_span()))
     }
 }

@@ -1,5 +1,5 @@
-//! The certificate that the server speaks TLS with: read from files, or made at the
-//! first start. It is read again when its files change; connections go on.
+//! The TLS certificate: read from files, or created at the first start. It is reloaded when its
+//! files change; connections continue.
 
 use std::{
     fs, io,
@@ -18,23 +18,23 @@ use sha2::{Digest, Sha256};
 
 use crate::config::Tls;
 
-/// How often it is looked whether the files have changed.
+/// Interval of checks for changed files.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// The certificate that was made here, in the folder of what survives.
+/// The self-signed certificate in the data directory.
 const OWN_CERTIFICATE: &str = "tls-certificate.pem";
 /// Its key.
 const OWN_KEY: &str = "tls-key.pem";
 
-/// What is spoken, and where it comes from.
+/// The current certificate, and its source.
 pub(crate) struct Certificate {
     files: [PathBuf; 2],
     pub(crate) config: RustlsConfig,
-    /// SHA-256 of the certificate, as browsers show it.
+    /// The SHA-256 fingerprint, as shown by browsers.
     pub(crate) fingerprint: String,
 }
 
 impl Certificate {
-    /// Reads the configured certificate, or makes one for these names in the folder; none
+    /// Reads the configured certificate, or creates one for these names in the directory; none
     /// without TLS.
     ///
     /// # Errors
@@ -55,8 +55,7 @@ impl Certificate {
         Ok(Some(Self { files, config: RustlsConfig::from_config(config), fingerprint }))
     }
 
-    /// Takes changed files over, as long as the server runs. Files that are wrong, or half
-    /// written, change nothing.
+    /// Reloads changed files while the server runs. Invalid or incomplete files are ignored.
     pub(crate) async fn follow(&self) {
         let mut seen = self.changed_at();
         loop {
@@ -69,22 +68,22 @@ impl Certificate {
             match read(&self.files) {
                 Ok((config, fingerprint)) => {
                     self.config.reload_from_config(config);
-                    tracing::info!(fingerprint, "the certificate was read again");
+                    tracing::info!(fingerprint, "certificate reloaded");
                 }
-                Err(error) => tracing::error!(%error, "the changed certificate cannot be used, so the old one stays"),
+                Err(error) => tracing::error!(%error, "cannot load the changed certificate; keeping the old one"),
             }
         }
     }
 
-    /// When each file, or who may read it, was changed last.
+    /// The last change of each file's content or mode.
     fn changed_at(&self) -> [Option<(i64, i64)>; 2] {
         use std::os::unix::fs::MetadataExt;
         self.files.each_ref().map(|file| file.metadata().ok().map(|known| (known.ctime(), known.ctime_nsec())))
     }
 }
 
-/// Says what cryptography the clients of this process use, which bring none: the same as its
-/// server. To be called before one is made; the first call counts.
+/// Sets the cryptography provider for HTTP clients of this process: the same as the server's. Must
+/// be called before one is created; the first call counts.
 pub(crate) fn choose_cryptography() {
     ring::default_provider().install_default().ok();
 }
@@ -95,7 +94,7 @@ fn read([certificate, key]: &[PathBuf; 2]) -> io::Result<(Arc<ServerConfig>, Str
     let text = |file: &Path| fs::read(file).map_err(|error| wrong(file, error.to_string()));
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text(certificate)?).collect();
     let chain = chain.map_err(|error| wrong(certificate, error.to_string()))?;
-    let Some(first) = chain.first() else { return Err(wrong(certificate, "it holds no certificate".into())) };
+    let Some(first) = chain.first() else { return Err(wrong(certificate, "it contains no certificate".into())) };
     let fingerprint = fingerprint(first);
     let secret = PrivateKeyDer::from_pem_slice(&text(key)?).map_err(|error| wrong(key, error.to_string()))?;
     only_for_us(key).map_err(|why| wrong(key, why))?;
@@ -107,12 +106,12 @@ fn read([certificate, key]: &[PathBuf; 2]) -> io::Result<(Arc<ServerConfig>, Str
     Ok((Arc::new(config), fingerprint))
 }
 
-/// Whether nobody but the server's account and its group reads a file.
+/// Whether a file is not world-readable.
 fn only_for_us(file: &Path) -> Result<(), String> {
     use std::os::unix::fs::PermissionsExt;
     let mode = file.metadata().map_err(|error| error.to_string())?.permissions().mode();
     if mode & 0o007 != 0 {
-        return Err(format!("everybody can read it; say chmod o= {}", file.display()));
+        return Err(format!("it is world-readable; run chmod o= {}", file.display()));
     }
     Ok(())
 }
@@ -122,7 +121,7 @@ fn fingerprint(certificate: &[u8]) -> String {
     digest.map(|byte| format!("{byte:02X}")).join(":")
 }
 
-/// Makes a certificate for these names, and its key.
+/// Creates a certificate for these names, and its key.
 fn make([certificate, key]: &[PathBuf; 2], names: Vec<String>) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     let made = rcgen::generate_simple_self_signed(names).map_err(io::Error::other)?;
@@ -162,11 +161,11 @@ mod tests {
         };
         assert!(why().contains("c.pem"), "{}", why());
         fs::write(&certificate, "nonsense").expect("written");
-        assert!(why().contains("c.pem: it holds no certificate"), "{}", why());
+        assert!(why().contains("c.pem: it contains no certificate"), "{}", why());
         make(&[certificate, key.clone()], vec!["localhost".into()]).expect("made");
         assert_eq!(why(), "");
         fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("set");
-        assert!(why().contains("everybody can read it"), "{}", why());
+        assert!(why().contains("it is world-readable"), "{}", why());
         fs::write(&key, "nonsense").expect("written");
         assert!(why().contains("k.pem"), "{}", why());
     }

@@ -1,5 +1,5 @@
-//! What the command line does beside serving: accounts, tokens and links. It works while
-//! a server uses the same folder.
+//! Commands besides serving: accounts, tokens and sign-in links. They work while a server uses the
+//! same data directory.
 
 use std::{
     fs, io,
@@ -16,18 +16,18 @@ use crate::{
     tasks::now,
 };
 
-/// The file that says where the server of a folder listens.
+/// The file with the URL of the server of a directory.
 const ADDRESS: &str = "address";
 
-/// The folder of the accounts.
+/// The data directory.
 #[derive(Args, Clone)]
 pub(crate) struct Folder {
-    /// Folder of the accounts
+    /// Data directory
     #[arg(long, value_name = "DIR", env = "BELVEDERE_DATA")]
     data: Option<PathBuf>,
 }
 
-/// What somebody sees.
+/// A scope on the command line.
 #[derive(Args, Clone)]
 pub(crate) struct ScopeArguments {
     /// Only machines on this host; may be repeated
@@ -44,7 +44,7 @@ impl ScopeArguments {
         let scope = Scope { hosts, tags: self.tag.iter().cloned().collect() };
         match Scope::from_words(&scope.words()) {
             Ok(read) if read == scope => Ok(scope),
-            _ => Err("a tag is one word without spaces, commas and #".into()),
+            _ => Err("a tag must be one word without commas and #".into()),
         }
     }
 }
@@ -69,11 +69,11 @@ impl From<RoleName> for Role {
 
 #[derive(Subcommand)]
 pub(crate) enum UserVerb {
-    /// Add an account; from the first one on everybody has to log in
+    /// Add an account; from the first one on everyone must sign in
     Add {
-        /// The name to log in with
+        /// Account name
         name: String,
-        /// What it may do
+        /// Role
         #[arg(long)]
         role: RoleName,
         #[command(flatten)]
@@ -86,25 +86,25 @@ pub(crate) enum UserVerb {
     },
     /// Change an account
     Set {
-        /// Its name
+        /// Account name
         name: String,
-        /// What it may do from now on; what it sees is set with it
+        /// New role; sets the scope as well
         #[arg(long)]
         role: Option<RoleName>,
         #[command(flatten)]
         scope: ScopeArguments,
-        /// Read a new password from the first line of standard input; its sessions end
+        /// Read a new password from the first line of standard input; ends its sessions
         #[arg(long)]
         password_stdin: bool,
-        /// Log in without a second factor again
+        /// Turn off the second factor
         #[arg(long)]
         no_second_factor: bool,
         #[command(flatten)]
         folder: Folder,
     },
-    /// Take an account away and end its sessions
+    /// Remove an account and end its sessions
     Remove {
-        /// Its name
+        /// Account name
         name: String,
         #[command(flatten)]
         folder: Folder,
@@ -118,24 +118,24 @@ pub(crate) enum UserVerb {
 
 #[derive(Subcommand)]
 pub(crate) enum TokenVerb {
-    /// Make a token for programs and print it; it is shown only now
+    /// Create an API token and print it; it is shown only once
     Create {
-        /// What it is called in records
+        /// Token name, also used in the audit log
         name: String,
-        /// What it may do
+        /// Role
         #[arg(long)]
         role: RoleName,
         #[command(flatten)]
         scope: ScopeArguments,
-        /// Days until it expires; without it it does not
+        /// Days until the token expires (default: never)
         #[arg(long, value_name = "DAYS")]
         expires: Option<u32>,
         #[command(flatten)]
         folder: Folder,
     },
-    /// Take a token away
+    /// Revoke a token
     Revoke {
-        /// What it is called
+        /// Token name
         name: String,
         #[command(flatten)]
         folder: Folder,
@@ -145,15 +145,15 @@ pub(crate) enum TokenVerb {
 impl Folder {
     fn path(&self) -> Result<PathBuf, String> {
         let chosen = self.data.clone().or_else(crate::config::default_data);
-        chosen.ok_or_else(|| "name the folder of the accounts with --data".into())
+        chosen.ok_or_else(|| "set the data directory with --data".into())
     }
 }
 
-/// What is said when something worked, or one sentence why it did not.
+/// The output of a command, or one sentence why it failed.
 type Said = Result<String, String>;
 
-/// Changes the accounts of a folder and records it, both or neither; gives whether there
-/// was something to change.
+/// Changes the accounts of a directory and records it, both or neither; returns whether anything
+/// changed.
 fn change(
     folder: &Folder,
     (kind, name): (&str, &str),
@@ -181,18 +181,18 @@ pub(crate) fn user(verb: UserVerb) -> Said {
             let what = auth::may_words(&name, &may);
             let user = auth::new_user(&name, may, password.as_deref())?;
             if !change(&folder, ("userAdded", &what), |file| accounts::add_user(file, &user, now()))? {
-                return Err(format!("there is an account {name} already; take another name"));
+                return Err(format!("account {name} already exists; choose another name"));
             }
             let how = match password {
                 Some(_) => String::new(),
-                None => format!(" It has no password: belvedere login-link {name} makes a link that logs in."),
+                None => format!(" It has no password; create a sign-in link with belvedere login-link {name}."),
             };
             Ok(format!("{name} is {}.{how}\n{}\n", user.role.name(), used(&folder.path()?)))
         }
         UserVerb::Set { name, role, scope, password_stdin, no_second_factor, folder } => {
             let scope = scope.scope()?;
             if role.is_none() && !scope.is_everything() {
-                return Err("say --role with --host and --tag".into());
+                return Err("--host and --tag require --role".into());
             }
             let role = role.map(|role| (Role::from(role), scope));
             let password = password_stdin.then(first_line).transpose()?;
@@ -201,7 +201,7 @@ pub(crate) fn user(verb: UserVerb) -> Said {
         }
         UserVerb::Remove { name, folder } => {
             match change(&folder, ("userRemoved", &name), |file| accounts::remove_user(file, &name))? {
-                true => Ok(format!("{name} is removed, and its sessions have ended.\n")),
+                true => Ok(format!("{name} was removed and its sessions were ended.\n")),
                 false => Err(no_account(&name)),
             }
         }
@@ -218,7 +218,7 @@ pub(crate) fn user(verb: UserVerb) -> Said {
     }
 }
 
-/// Each of these is a change and a record of its own.
+/// Each of these is a separate change with a record.
 fn set_user(
     name: &str,
     (may, hashed, no_factor): (Option<(Role, Scope)>, Option<String>, bool),
@@ -241,22 +241,22 @@ fn set_user(
         if !change(folder, ("passwordChanged", name), set)? {
             return Err(no_account(name));
         }
-        done.push(format!("{name} has a new password, and its sessions have ended."));
+        done.push(format!("{name} has a new password and its sessions were ended."));
     }
     if no_factor {
         done.push(match change(folder, ("secondFactorOff", name), |file| accounts::unset_factor(file, name))? {
-            true => format!("{name} logs in without a second factor."),
+            true => format!("The second factor of {name} was turned off."),
             false => format!("{name} has no second factor."),
         });
     }
     if done.is_empty() {
-        return Err("say what to set: --role, --password-stdin or --no-second-factor".into());
+        return Err("nothing to change; use --role, --password-stdin or --no-second-factor".into());
     }
     Ok(done.join("\n") + "\n")
 }
 
 fn no_account(name: &str) -> String {
-    format!("there is no account {name}; belvedere user list shows them")
+    format!("account {name} does not exist; list accounts with belvedere user list")
 }
 
 /// `belvedere token`
@@ -269,13 +269,13 @@ pub(crate) fn token(verb: TokenVerb) -> Said {
             let add = |file: &Connection| accounts::add_token(file, &auth::hash(&secret), &token);
             match change(&folder, ("tokenCreated", &what), add)? {
                 true => Ok(format!("{secret}\n")),
-                false => Err(format!("there is a token {name} already; revoke it or take another name")),
+                false => Err(format!("token {name} already exists; revoke it or choose another name")),
             }
         }
         TokenVerb::Revoke { name, folder } => {
             match change(&folder, ("tokenRevoked", &name), |file| accounts::remove_token(file, &name))? {
-                true => Ok(format!("{name} is revoked.\n")),
-                false => Err(format!("there is no token {name}")),
+                true => Ok(format!("{name} was revoked.\n")),
+                false => Err(format!("token {name} does not exist")),
             }
         }
     }
@@ -293,20 +293,22 @@ pub(crate) fn log_in_link(name: &str, folder: &Folder) -> Said {
     Ok(format!("{}/login/{secret}\n", address.trim()))
 }
 
-/// Notes where the server of a folder listens, for links.
+/// Stores the URL of a directory's server, for links.
 ///
 /// # Errors
-/// When the folder cannot be written.
+/// If the directory cannot be written.
 pub(crate) fn note_address(folder: &Path, address: &str) -> io::Result<()> {
     fs::write(folder.join(ADDRESS), address)
 }
 
-/// Whether a server reads these accounts: those of another folder would close nothing.
+/// Whether a running server uses these accounts: those of another directory have no effect on it.
 fn used(folder: &Path) -> String {
     let folder_name = folder.display();
     match journal::is_in_use(folder) {
-        true => format!("The server that uses {folder_name} knows it at once."),
-        false => format!("No server uses {folder_name} now; one that runs elsewhere needs --data with its folder."),
+        true => format!("The change takes effect immediately in the server that uses {folder_name}."),
+        false => format!(
+            "No running server uses {folder_name}. If your server uses another data directory, set it with --data."
+        ),
     }
 }
 
@@ -317,5 +319,5 @@ fn first_line() -> Result<String, String> {
 }
 
 fn told(error: rusqlite::Error) -> String {
-    format!("the accounts cannot be used: {error}")
+    format!("cannot access the accounts: {error}")
 }

@@ -1,4 +1,4 @@
-//! Accounts over HTTP: who gets in, who may do what, and how it ends.
+//! Accounts over HTTP: sign-in, permissions, and their end.
 
 mod support;
 
@@ -51,7 +51,7 @@ async fn without_accounts_all_is_open_and_from_the_first_one_on_nothing_is() {
     for path in ["/healthz", "/readyz", "/login"] {
         assert_eq!(site.status("GET", path, &[]).await, 200, "{path}");
     }
-    // What is not known at all is closed, too.
+    // Unknown routes are closed as well.
     assert_eq!(site.status("DELETE", "/vms", &[]).await, 403);
 }
 
@@ -75,9 +75,9 @@ async fn each_role_may_what_it_may_and_no_more() {
         let (_, page) = read(site.server.send("GET", "/vms", with, "").await).await;
         assert_eq!(page.contains("Your role is viewer"), name == "viewer", "the buttons of {name} say why not");
         assert_eq!(page.contains("href=\"/audit\""), name == "admin");
-        assert!(page.contains("Log out"));
+        assert!(page.contains("Sign out"));
     }
-    // What one role was shown is not shown to another one.
+    // A page rendered for one role is not sent to another one.
     let (_, page) = read(site.server.send("GET", "/vms", &[], "").await).await;
     assert!(!page.contains("web-01"));
 }
@@ -159,7 +159,7 @@ async fn an_operator_ends_their_own_tasks_and_an_admin_those_of_others() {
     assert_eq!(site.server.send("POST", "/api/v1/commands", with, body.to_string()).await.status(), 202);
     let path = format!("/api/v1/tasks/{request}/cancel");
     assert_eq!(site.status("POST", &path, &[("cookie", &ben)]).await, 403, "it is not his");
-    // It has ended by now, or cannot be ended; that is another answer.
+    // It has ended by now, or cannot be cancelled; that is another response.
     for cookie in [&ann, &root] {
         let status = site.status("POST", &path, &[("cookie", cookie)]).await;
         assert!([202, 409].contains(&status), "{status}");
@@ -170,12 +170,12 @@ async fn an_operator_ends_their_own_tasks_and_an_admin_those_of_others() {
 async fn a_link_logs_in_once_and_looking_at_it_uses_nothing_up() {
     let site = Site::new().await;
     site.run(&["user", "add", "root", "--role", "admin"], "").expect("made");
-    assert!(site.run(&["login-link", "nobody"], "").expect_err("refused").contains("there is no account nobody"));
+    assert!(site.run(&["login-link", "nobody"], "").expect_err("refused").contains("account nobody does not exist"));
     let link = site.run(&["login-link", "root"], "").expect("made");
     let path = &link[link.find("/login/").expect("a path")..];
     for _ in 0..2 {
         let (status, page) = site.server.get(path).await;
-        assert!(status == 200 && page.contains("Log in as"), "{page}");
+        assert!(status == 200 && page.contains("Sign in as"), "{page}");
     }
     let answer = site.server.form(path, &[]).await;
     assert_eq!(answer.status(), 303);
@@ -183,7 +183,7 @@ async fn a_link_logs_in_once_and_looking_at_it_uses_nothing_up() {
     assert_eq!(site.status("GET", "/vms", &[("cookie", &cookie)]).await, 200);
     assert_eq!(site.server.form(path, &[]).await.status(), 401, "it was used");
     assert_eq!(site.server.get(path).await.0, 404);
-    // Leaving ends the session on the server, not only in the browser.
+    // Signing out ends the session on the server, not only in the browser.
     let left = site.server.send("POST", "/logout", &[("cookie", &cookie)], "").await;
     assert_eq!(left.status(), 303);
     assert!(left.headers()["set-cookie"].to_str().expect("text").contains("Max-Age=0"));
@@ -230,7 +230,8 @@ async fn taking_the_last_account_away_opens_nothing() {
     site.run(&["user", "remove", "root"], "").expect("removed");
     sleep(Duration::from_millis(1_500)).await;
     assert_eq!(site.server.get("/api/v1/inventory").await.0, 401);
-    // A second server would find no accounts of its own; it does not open what the first closed.
+    // A second server would find no accounts of its own; it must not open what the first one
+    // closed.
     let mut second = Command::new(env!("CARGO_BIN_EXE_belvedere"));
     second.args(["serve", "--connect", "other=test:///default", "--listen", "127.0.0.1:0"]);
     second.env("XDG_DATA_HOME", site.data.parent().expect("a folder")).stdout(Stdio::null()).stderr(Stdio::null());
@@ -284,7 +285,7 @@ async fn a_stream_hides_what_its_viewer_may_not_see_and_ends_with_the_account() 
     assert_eq!(site.server.send("POST", "/api/v1/commands", with, request.to_string()).await.status(), 202);
     admins.until("audit-appended").await;
     site.run(&["user", "remove", "jane"], "").expect("removed");
-    // She saw the change and no record of it, and soon nothing more.
+    // She saw the change but not its record, and soon nothing more.
     let rest = tokio::time::timeout(Duration::from_secs(40), viewers.rest()).await.expect("it ends");
     assert!(rest.contains("event: vm-state-changed") && !rest.contains("audit-appended"), "{rest}");
     assert_eq!(site.status("GET", "/events", &[("cookie", &jane)]).await, 401);

@@ -1,5 +1,4 @@
-//! Pools, volumes and networks over HTTP: what is told of them, who sees them, and what
-//! commands and forms do with them.
+//! Pools, volumes and networks over HTTP: data, visibility, commands and forms.
 
 mod support;
 
@@ -11,7 +10,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-/// The object of that name in a list of the demonstration host.
+/// An object by name in a list of the demonstration host.
 async fn find(server: &Running, list: &str, name: &str) -> Value {
     let inventory = server.json("/api/v1/inventory").await;
     let all = inventory["hosts"]["demo"][list].as_array().expect("a list").clone();
@@ -23,7 +22,7 @@ async fn send(server: &Running, target: &Value, command: Value) -> (u16, Value) 
     server.post("/api/v1/commands", &request).await
 }
 
-/// The next event of a kind that a test wants.
+/// The next matching event of a kind.
 async fn next(stream: &mut Stream, kind: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     loop {
         let Frame { data, .. } = stream.until(kind).await;
@@ -40,7 +39,7 @@ async fn what_a_host_is_made_of_is_told_and_shown() {
     assert_eq!((hardware["sockets"].as_u64(), hardware["iommu"].as_bool()), (Some(1), Some(false)));
     assert_eq!(hardware["devices"][0]["address"], "0000:01:00.0");
     let (status, page) = server.get("/hosts/demo").await;
-    assert!(status == 200 && page.contains("NVIDIA GP104") && page.contains("off: turn it on"), "{page}");
+    assert!(status == 200 && page.contains("NVIDIA GP104") && page.contains("off: for device passthrough"), "{page}");
     for path in ["/api/v1/hosts/none/hardware", "/hosts/none"] {
         assert_eq!(server.get(path).await.0, 404, "{path}");
     }
@@ -48,7 +47,7 @@ async fn what_a_host_is_made_of_is_told_and_shown() {
     let server = Running::with(&dead).await;
     assert_eq!(server.get("/api/v1/hosts/dead/hardware").await.0, 503);
     let (status, page) = server.get("/hosts/dead").await;
-    assert!(status == 200 && page.contains("What this host is made of is not known"), "{page}");
+    assert!(status == 200 && page.contains("Hardware details unavailable"), "{page}");
 }
 
 #[tokio::test]
@@ -80,7 +79,7 @@ async fn a_pool_is_told_with_its_whole_new_state_and_the_command_that_caused_it(
     assert_eq!(event["cause"], receipt["requestId"]);
     let done = next(&mut stream, "task-completed", |task| task["taskId"] == receipt["taskId"]).await;
     assert_eq!((done["outcome"].as_str(), done["targetName"].as_str()), (Some("succeeded"), Some("images")));
-    // The same version is in the inventory, and an older wish is a conflict.
+    // The same version is in the inventory, and a command with an older one is a conflict.
     let now = find(&server, "pools", "images").await;
     assert_eq!(now["version"], event["version"]);
     let late = json!({ "requestId": Uuid::new_v4(), "host": "demo", "target": pool["id"],
@@ -105,7 +104,7 @@ async fn volumes_are_listed_with_who_uses_them_and_each_change_says_so() {
     assert_eq!((event["volume"].as_str(), event["action"].as_str()), (Some("new.qcow2"), Some("created")));
     assert_eq!((event["cause"].clone(), event["poolName"].as_str()), (receipt["requestId"].clone(), Some("images")));
     assert!(server.get(&path).await.1.contains("new.qcow2"));
-    // What a machine has is not taken away, and what cannot be is said with its field.
+    // A volume in use cannot be deleted, and an invalid argument is reported with its field.
     let (status, fault) = send(&server, &pool["id"], json!({ "kind": "deleteVolume", "name": "web-01.qcow2" })).await;
     assert!(status == 409 && fault["reason"].as_str().expect("text").contains("web-01"), "{fault}");
     let bad = json!({ "name": "../x", "capacityBytes": 1, "format": "qcow2" });
@@ -115,7 +114,7 @@ async fn volumes_are_listed_with_who_uses_them_and_each_change_says_so() {
     assert!(status == 422 && fault["reason"].as_str().expect("text").contains("capacityBytes"), "{fault}");
     let nowhere = format!("/api/v1/pools/demo/{}/volumes", Uuid::new_v4());
     assert_eq!(server.get(&nowhere).await.0, 404);
-    // What the test driver cannot do is said before it is tried.
+    // An operation unsupported by the test driver is refused in advance.
     let grow = json!({ "kind": "resizeVolume", "name": "new.qcow2", "capacityBytes": 2_u64 << 30 });
     let (status, fault) = send(&server, &pool["id"], grow).await;
     assert!(status == 409 && fault["reason"].as_str().expect("text").contains("test driver"), "{fault}");
@@ -159,13 +158,13 @@ async fn who_sees_some_machines_sees_neither_storage_nor_networks() {
         let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
         read(site.server.send(method, path, &headers, body).await).await
     };
-    // What is storage reaches all files of the host, so an operator does not say it.
+    // Defining storage reaches all files of the host, so an operator may not.
     let spec = json!({ "name": "keys", "kind": "dir", "path": "/srv/keys" });
     let define = json!({ "kind": "definePool", "pool": spec, "build": true, "autostart": false });
     let admin = site.run(&["token", "create", "admin", "--role", "admin"], "").expect("made");
     for (command, as_admin) in [
         (define, 202),
-        // In use, and started: what is said then is no longer about who asks.
+        // In use and active: these errors no longer concern permissions.
         (json!({ "kind": "deletePool", "content": true }), 409),
         (json!({ "kind": "buildPool" }), 409),
     ] {
@@ -201,7 +200,7 @@ async fn a_piece_of_an_upload_is_bounded() {
         "PUT /api/v1/uploads/{id}?offset=0 HTTP/1.1\r\nhost: localhost\r\n\
          content-type: application/octet-stream\r\ncontent-length: {length}\r\n\r\n"
     );
-    // It is refused by what it says of itself, before any of it is read.
+    // It is refused by its declared length, before it is read.
     let mut large = TcpStream::connect(&server.address).await.expect("connects");
     large.write_all(head.as_bytes()).await.expect("sent");
     let mut answer = [0; 12];

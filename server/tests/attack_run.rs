@@ -1,6 +1,6 @@
-//! One run of what an operator and a viewer with bad intentions try on a real host: read, grow, fill,
-//! stall, outlive, guess. Somebody else works meanwhile, and how long they wait is measured. It needs
-//! root; `make test` runs it.
+//! One run of attacks by an operator and a viewer on a real host: read, grow, fill, stall, outlive,
+//! guess. Another user works meanwhile, and their waiting time is measured. It needs root; `make
+//! test` runs it.
 
 #![expect(clippy::print_stdout, reason = "figures are printed")]
 
@@ -22,10 +22,10 @@ use support::{Running, daemon::Daemon, read, resident, site::Site};
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
-/// What no attacker may ever see.
+/// A secret that no attacker may see.
 const SECRET: &str = "the-hosts-own-secret-0451";
 
-/// Somebody with a token.
+/// A client with a token.
 struct Somebody<'a> {
     server: &'a Running,
     token: String,
@@ -51,7 +51,7 @@ impl<'a> Somebody<'a> {
         serde_json::from_str(&self.get(path).await.1).unwrap_or_default()
     }
 
-    /// Sends a command; gives the status and the id of its task.
+    /// Sends a command; returns the status and the task id.
     async fn command(&self, target: &str, command: Value) -> (u16, String) {
         let id = Uuid::new_v4().to_string();
         let request = json!({ "requestId": id, "host": "atlas", "target": target, "command": command });
@@ -59,7 +59,7 @@ impl<'a> Somebody<'a> {
         (status, id)
     }
 
-    /// How a task ended.
+    /// The result of a task.
     async fn ended(&self, id: &str) -> Value {
         let began = Instant::now();
         loop {
@@ -71,7 +71,7 @@ impl<'a> Somebody<'a> {
         }
     }
 
-    /// Brings a file into a pool; gives how that ended.
+    /// Uploads a file to a pool; returns the result.
     async fn upload(&self, pool: &str, name: &str, content: Vec<u8>) -> Value {
         let command = json!({ "kind": "uploadVolume", "name": name, "capacityBytes": content.len() });
         let (status, id) = self.command(pool, command).await;
@@ -85,7 +85,7 @@ impl<'a> Somebody<'a> {
     }
 }
 
-/// Images that name a file of the host, each in its way.
+/// Images that refer to a file of the host in different ways.
 fn hostile_images(folder: &std::path::Path, secret: &std::path::Path) -> Vec<(&'static str, Vec<u8>)> {
     let image = |name: &'static str, arguments: &[&str]| {
         let path = folder.join(name);
@@ -123,7 +123,7 @@ async fn an_operator_and_a_viewer_read_grow_fill_stall_outlive_and_guess_nothing
     daemon.virsh(&["pool-start", "images"]);
     daemon.virsh(&["vol-create-as", "images", "large.raw", "1G", "--format", "raw"]);
     daemon.virsh(&["vol-create-as", "images", "disk.raw", "8M", "--format", "raw"]);
-    // A machine runs from it by another way there.
+    // A machine uses it by another path.
     std::os::unix::fs::symlink(&images, folder.join("way")).expect("made");
     let disk = format!(
         "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{}'/><target dev='vda' bus='virtio'/></disk>",
@@ -139,7 +139,7 @@ async fn an_operator_and_a_viewer_read_grow_fill_stall_outlive_and_guess_nothing
     let pool = inventory["hosts"]["atlas"]["pools"][0]["id"].as_str().expect("a pool").to_owned();
     let machine = daemon.virsh(&["domuuid", "busy"]);
 
-    // Somebody works, all the time.
+    // A user works all the time.
     let over = Arc::new(AtomicBool::new(false));
     let work = async {
         let (mut waits, mut n) = (Vec::new(), 0);
@@ -184,7 +184,7 @@ async fn an_operator_and_a_viewer_read_grow_fill_stall_outlive_and_guess_nothing
         for command in ["start", "deleteVolume", "stopPool"] {
             assert_eq!(vic.command(&pool, json!({ "kind": command, "name": "disk.raw" })).await.0, 403, "{command}");
         }
-        // No pool is made of the system or of our own data, whoever asks.
+        // No role can create a pool in system directories or our own data.
         for path in ["/etc", "/root/x", "/srv/../etc/x", site.data.to_str().expect("text")] {
             let made = json!({ "kind": "definePool", "pool": { "name": "evil", "kind": "dir", "path": path }, "build": false, "autostart": false });
             let (status, _) = root.command(&Uuid::new_v4().to_string(), made).await;
@@ -230,7 +230,7 @@ async fn an_operator_and_a_viewer_read_grow_fill_stall_outlive_and_guess_nothing
         assert!(too_many > 100 && grown < 16 << 10, "{too_many} {grown}");
         assert!(resident() < memory + 64, "{memory} → {}", resident());
 
-        // Stall: streams that nobody reads, questions that nobody waits for.
+        // Stall: unread streams, abandoned queries.
         let began = Instant::now();
         let mut held = Vec::new();
         let mut turned_away = 0;
@@ -270,7 +270,7 @@ async fn an_operator_and_a_viewer_read_grow_fill_stall_outlive_and_guess_nothing
         let (began, mut more) = (Instant::now(), 0);
         while let Ok(Some(Ok(frame))) = timeout(Duration::from_secs(10), body.frame()).await {
             more += frame.data_ref().map_or(0, |data| data.len());
-            // As slowly as somebody would who wants to keep it.
+            // As slowly as an attacker would to keep it.
             sleep(Duration::from_millis(5)).await;
         }
         println!(

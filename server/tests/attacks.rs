@@ -1,4 +1,4 @@
-//! What attackers try, tried: each test is a known way into programs of this kind.
+//! Known attacks on programs of this kind, one per test.
 
 mod support;
 
@@ -16,7 +16,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-/// Every route, how it is asked, and what the least is that gets in: nobody (`-`), or a role.
+/// Every route, its method, and the lowest role that is allowed (`-` for anonymous).
 const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/inventory", "viewer"),
     ("POST", "/api/v1/commands", "operator"),
@@ -78,7 +78,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "/manage/definition", "admin"),
     ("GET", "/favicon.svg", "-"),
     ("GET", "/worker.js", "-"),
-    // Pages, which the interface routes.
+    // Pages, routed by the interface.
     ("GET", "/", "viewer"),
     ("GET", "/vms", "viewer"),
     ("GET", "/hosts", "viewer"),
@@ -100,7 +100,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/audit", "admin"),
 ];
 
-/// The routes as they stand in the tables of the sources, and those of questions.
+/// The routes in the tables of the sources, and those of queries.
 fn routes_of_sources() -> BTreeSet<(&'static str, String)> {
     let sources = [include_str!("../src/http.rs"), include_str!("../src/http/assets.rs")];
     let words = [("GET", "get(\"/"), ("POST", "post(\"/"), ("PUT", "put(\"/")];
@@ -142,7 +142,7 @@ async fn every_route_lets_in_whom_it_shall_and_nobody_else() {
                 (answer.status().as_u16(), to.unwrap_or_default())
             };
             let refused = [401, 403].contains(&status) || to.starts_with("/login?next=");
-            // A link that is a guess is refused by itself.
+            // A guessed link is refused by its own handler.
             let by_itself = *least == "-" && status == 401;
             assert_eq!(!refused || by_itself, allowed(rank), "{method} {route} as {rank}: {status} {to}");
         }
@@ -163,7 +163,7 @@ async fn ten_thousand_wrong_passwords_are_a_handful_of_guesses() {
     let guessed = answers.get(&401).copied().unwrap_or_default();
     assert!((5..=12).contains(&guessed), "{answers:?}");
     assert_eq!(answers.values().sum::<i32>(), 10_000);
-    // Others log in meanwhile, and the records hold the guesses that were looked at.
+    // Others sign in meanwhile, and the processed attempts are recorded.
     site.run(&["user", "add", "jane", "--role", "admin", "--password-stdin"], PASSWORD).expect("made");
     let cookie = site.cookie("jane").await;
     let (_, audit) =
@@ -199,7 +199,7 @@ async fn a_secret_in_an_address_lets_nobody_in() {
             assert_eq!(site.status("GET", &format!("/api/v1/inventory?{name}={secret}"), &[]).await, 401, "{name}");
         }
     }
-    // A session's secret is no token and a token's is no session.
+    // A session secret is not valid as a token, and vice versa.
     assert_eq!(site.status("GET", "/events", &[("authorization", &format!("Bearer {secret}"))]).await, 401);
     assert_eq!(site.status("GET", "/events", &[("cookie", &format!("belvedere={token}"))]).await, 401);
 }
@@ -222,7 +222,7 @@ async fn other_sites_can_neither_post_nor_upgrade() {
             let status = site.server.send("POST", path, &headers, "do=add&name=eve&role=admin").await.status();
             assert_eq!(status, 403, "{path} {from:?}");
         }
-        // A form of another site can send text that looks like JSON without asking first.
+        // A cross-site form can send text that looks like JSON without a preflight.
         let headers = [("cookie", session.as_str()), ("content-type", text)];
         assert_eq!(site.server.send("POST", path, &headers, "{}").await.status(), 422, "{path}");
     }
@@ -234,7 +234,7 @@ async fn other_sites_can_neither_post_nor_upgrade() {
         ("sec-websocket-version", "13"),
         ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ];
-    // Whatever would become of it: it is refused for where it comes from.
+    // It is refused for its origin in any case.
     for path in ["/events", "/api/v1/inventory", "/vms", "/api/v1/consoles"] {
         assert_eq!(site.server.send("GET", path, &upgrade, "").await.status(), 403, "{path}");
     }
@@ -275,13 +275,14 @@ async fn headers_and_paths_cannot_be_injected() {
 async fn bodies_that_are_large_or_never_come_hold_nothing_up() {
     let site = Site::new().await;
     let head = "POST /login HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-www-form-urlencoded\r\n";
-    // They send nothing, a letter, half a head and half a body; all are let go, and others are served meanwhile.
+    // They send nothing, one letter, half a header and half a body; all are closed, and others are
+    // served meanwhile.
     let open = async |text: String| {
         let mut slow = TcpStream::connect(&site.server.address).await.expect("connects");
         slow.write_all(text.as_bytes()).await.expect("sent");
         slow
     };
-    // What is too large is refused by what it says of itself, before any of it is read.
+    // An oversized body is refused by its declared length, before it is read.
     let mut large = open(format!("{head}content-length: 70000\r\n\r\n")).await;
     let mut answer = [0; 12];
     timeout(Duration::from_secs(20), large.read_exact(&mut answer)).await.expect("in time").expect("an answer");
@@ -319,7 +320,7 @@ async fn a_viewer_does_not_climb() {
         assert_eq!(form("/manage/users", &jane, body).await, 403, "{body}");
     }
     assert_eq!(form("/manage/tokens", &jane, "do=add&name=t&role=admin").await, 403);
-    // The page that a refused form comes back on is one that its sender may see.
+    // A refused form is shown again only on a page its sender may see.
     site.add("opal", "operator").await;
     let opal = site.cookie("opal").await;
     for page in [
@@ -345,19 +346,19 @@ async fn a_viewer_does_not_climb() {
             ];
             let (status, text) = read(site.server.send("POST", path, &headers, body).await).await;
             assert!((400..500).contains(&status), "{path} {page}: {status}");
-            for secret in ["Belvedere was started", "Add an account", "Make a token", ">root<"] {
+            for secret in ["Belvedere was started", "Add account", "Create token", ">root<"] {
                 assert!(!text.contains(secret), "{path} shows {page}: {secret}");
             }
         }
     }
-    // Sessions of others do not end by their numbers, whatever the form says.
+    // Sessions of others cannot be ended by ID.
     for id in 0..6 {
         let status =
             form("/manage/sessions", &jane, &format!("id={id}&back=/account/sessions&name=root&user=root")).await;
         assert!([303, 403].contains(&status));
     }
     assert_eq!(site.status("GET", "/api/v1/inventory", &[("cookie", &root)]).await, 200, "root is still in");
-    // A command says nothing of who sends it.
+    // A command cannot set its sender.
     let request = json!({ "requestId": Uuid::new_v4(), "host": "demo", "target": Uuid::new_v4(), "command": { "kind": "start" }, "who": "root" });
     let headers = [("cookie", root.as_str()), ("content-type", "application/json")];
     let (status, why) = read(site.server.send("POST", "/api/v1/commands", &headers, request.to_string()).await).await;

@@ -1,5 +1,5 @@
-//! What somebody may take of what all share: records, memory, connections, streams, the journal.
-//! Figures are printed; the limits themselves are what is looked at.
+//! Limits of shared resources: records, memory, connections, streams, the journal. Measurements are
+//! printed; the limits are asserted.
 
 #![expect(clippy::print_stdout, reason = "figures are printed")]
 
@@ -50,7 +50,7 @@ async fn refusals_cost_a_kilobyte_each_and_commands_a_second_are_bounded() {
         resident()
     );
     assert!(refused >= 300 && too_many > 100, "{refused} {too_many}");
-    // With its number and its hash, which are no part of it.
+    // Including its number and hash, which are stored in addition.
     assert!(longest < 1_024 + 120, "{longest}");
 }
 
@@ -72,7 +72,7 @@ async fn another_ones_request_id_takes_nothing_from_them() {
     let machines = inventory["hosts"]["demo"]["domains"].as_array().expect("a list").clone();
     let running: Vec<&Value> = machines.iter().filter(|machine| machine["state"] == "running").take(2).collect();
     let (batch, target) = (Uuid::new_v4(), running[0]["id"].as_str().expect("an id").to_owned());
-    // What used to be the id of a part, taken before the batch comes.
+    // A former part id, used before the batch arrives.
     let part = Uuid::new_v5(&batch, target.parse::<Uuid>().expect("an id").as_bytes());
     let title = json!({ "kind": "setTitle", "title": "taken" });
     let taken = send(
@@ -96,13 +96,13 @@ async fn another_ones_request_id_takes_nothing_from_them() {
     };
     let task = timeout(Duration::from_secs(20), paused).await.expect("it ends");
     assert_eq!(task["outcome"], "succeeded", "{task}");
-    // And one that is known belongs to who sent it.
+    // A known request id belongs to its sender.
     let (status, said) = send(&eve, "/api/v1/batches", pause.clone()).await;
-    assert!(status == 409 && said["reason"].to_string().contains("somebody else"), "{said}");
+    assert!(status == 409 && said["reason"].to_string().contains("another account"), "{said}");
     assert_eq!(send(&jane, "/api/v1/batches", pause).await.0, 202, "hers is the same again");
 }
 
-/// A connection over HTTP/2 whose streams take so many bytes of an answer.
+/// An HTTP/2 connection with a small stream window.
 async fn h2(address: &str, window: u32) -> (http2::SendRequest<Full<Bytes>>, tokio::task::JoinHandle<bool>) {
     let stream = TcpStream::connect(address).await.expect("connects");
     let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -126,7 +126,7 @@ async fn answers_that_nobody_takes_end_over_http2_too() {
         sender.ready().await.expect("open");
         held.push(sender.send_request(get(&server.address, "/vms")).await.expect("the head of an answer"));
     }
-    // They hold the answers and take nothing of them; others are served meanwhile.
+    // They hold responses without reading; others are served meanwhile.
     assert_eq!(server.get("/healthz").await.0, 200);
     let ended = timeout(Duration::from_secs(12), connection).await.expect("it is ended").expect("no panic");
     println!("10 answers without a window were held for {:.1} s", began.elapsed().as_secs_f64());
@@ -136,7 +136,7 @@ async fn answers_that_nobody_takes_end_over_http2_too() {
     for answer in held {
         answer.into_body().collect().await.expect_err("it is cut short");
     }
-    // Who takes answers slowly, but takes them, gets all of them.
+    // A slow reader that makes progress gets the whole response.
     let (mut sender, _connection) = h2(&server.address, 1024).await;
     let began = Instant::now();
     sender.ready().await.expect("open");
@@ -144,7 +144,7 @@ async fn answers_that_nobody_takes_end_over_http2_too() {
     let mut length = 0;
     while let Some(frame) = body.frame().await {
         length += frame.expect("it goes on").into_data().map(|data| data.len()).unwrap_or_default();
-        // Longer in all than a body may wait, and never as long at a time.
+        // Longer in total than a body may wait, but never at a time.
         if began.elapsed() < Duration::from_secs(6) {
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
@@ -164,7 +164,7 @@ async fn whoever_is_not_known_has_few_requests_and_connections_at_a_time() {
     }
     let refused = statuses.iter().filter(|answer| answer.status() == 429).count();
     assert!((10..=14).contains(&refused), "{refused}");
-    // Connections that say nothing, of which each is a stranger's.
+    // Idle connections without authentication.
     let mut open = Vec::new();
     for _ in 0..400 {
         open.push(TcpStream::connect(&server.address).await.expect("the kernel takes it"));
@@ -241,7 +241,7 @@ async fn a_page_that_reads_itself_anew_keeps_no_session_alive() {
     let rest = |by: i64| file.execute("UPDATE sessions SET seen = seen - ?", [by]).expect("written");
     rest(600_000);
     let rested = seen();
-    // What was known of the session is looked up again after a second.
+    // A cached session is looked up again after a second.
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     let headers = [("cookie", cookie.as_str()), ("x-belvedere-refresh", "1")];
     assert_eq!(site.server.send("GET", "/storage", &headers, "").await.status(), 200);

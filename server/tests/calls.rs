@@ -1,5 +1,5 @@
-//! Calls of libvirt that take long, that break in the middle, or that outlive the
-//! server, against a real daemon with real QEMU guests.
+//! libvirt calls that are slow, break, or outlive the server, with a real daemon and real QEMU
+//! guests.
 //!
 //! Needs root for the daemon; `make test` runs it with `--ignored`.
 
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
-/// A server that may be started again.
+/// A server that can be restarted.
 struct Site {
     daemon: Daemon,
     data: TempDir,
@@ -42,7 +42,7 @@ fn is_waiting(task: &Value) -> bool {
 async fn a_guest_that_ignores_the_power_button_is_waited_for_until_somebody_cancels() {
     let site = Site::with(Daemon::start());
     let server = site.serve().await;
-    // Firmware that has just begun knows no power button.
+    // Early firmware does not support ACPI.
     let start = server.send(&site.target, "start").await;
     assert_eq!(server.ended_task(&start).await["outcome"], "succeeded");
     let shutdown = server.send(&site.target, "shutdown").await;
@@ -73,7 +73,7 @@ async fn a_command_in_flight_when_the_server_stops_is_unknown_on_disk_and_settle
     assert_eq!(server.record(&shutdown).await["outcome"], "succeeded");
 }
 
-/// A hook of libvirt that dawdles where a file of this name lies, as a slow start would.
+/// A libvirt hook that waits while a file exists, like a slow start.
 fn hook(folder: &Path) {
     let hooks = folder.join("etc/hooks");
     fs::create_dir_all(&hooks).expect("a folder");
@@ -88,7 +88,7 @@ fn hook(folder: &Path) {
 async fn a_call_whose_daemon_dies_in_the_middle_is_settled_by_the_machine_and_not_repeated() {
     let site = Site::with(Daemon::prepared(&[], hook));
     let server = site.serve().await;
-    // Before QEMU runs nothing has happened, after that everything has.
+    // Before QEMU runs the command had no effect, after that it had.
     for (phase, outcome, state) in [("prepare", "failed", "shut off"), ("started", "succeeded", "running")] {
         let folder = site.daemon.folder.path();
         fs::write(folder.join(format!("dawdle-{phase}")), "").expect("written");
@@ -108,7 +108,7 @@ async fn a_call_whose_daemon_dies_in_the_middle_is_settled_by_the_machine_and_no
         assert_eq!(task["outcome"], outcome, "{phase}: {task}");
         assert_eq!(site.daemon.virsh(&["domstate", "web-01"]), state, "{phase}");
         if outcome == "failed" {
-            assert!(task["fault"]["reason"].as_str().expect("text").contains("shows no effect of it"), "{task}");
+            assert!(task["fault"]["reason"].as_str().expect("text").contains("and had no effect on"), "{task}");
         }
     }
 }
@@ -116,7 +116,7 @@ async fn a_call_whose_daemon_dies_in_the_middle_is_settled_by_the_machine_and_no
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs root and libvirtd; make test runs it"]
 async fn saving_a_machine_tells_how_far_it_is_and_can_be_cancelled() {
-    // Memory that cannot be compressed, and a slow way to write it.
+    // Incompressible memory, and a slow compression.
     let environment = [("QEMU_CONF", "save_image_format = \"xz\""), ("GUEST_MIB", "256")];
     let site = Site::with(Daemon::prepared(&environment, |_| {}));
     let server = site.serve().await;
@@ -152,7 +152,7 @@ async fn saving_a_machine_tells_how_far_it_is_and_can_be_cancelled() {
     server.cancel(&save).await;
     let task = server.ended_task(&save).await;
     assert_eq!((task["outcome"].as_str(), task["fault"]["fault"].as_str()), (Some("failed"), Some("cancelled")));
-    assert!(task["log"].to_string().contains("libvirt was asked to cancel it"), "{task}");
+    assert!(task["log"].to_string().contains("Cancellation requested"), "{task}");
     assert_eq!(site.daemon.virsh(&["domstate", "web-01"]), "running", "it goes on as before");
 
     let save = server.send(&site.target, "save").await;
@@ -177,7 +177,7 @@ async fn guests_that_ignore_the_power_button_are_waited_for_all_at_once_until_so
         assert_eq!(status, 202, "{answer}");
         id
     };
-    // Firmware that has just begun knows no power button.
+    // Early firmware does not support ACPI.
     let start = send("start").await;
     assert_eq!(server.ended_task(&start).await["outcome"], "succeeded");
     let shutdown = send("shutdown").await;

@@ -1,4 +1,4 @@
-//! What is open and what is not when nobody has made an account yet.
+//! Access before the first account exists.
 
 mod support;
 
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 const REAL: [&str; 2] = ["--connect", "lab=test:///default"];
 
-/// The cookie that the link of the start gives.
+/// The cookie of the setup link.
 async fn cookie(server: &Running, link: &str) -> Option<String> {
     let answer = server.send("GET", link, &[], "").await;
     let given = answer.headers().get("set-cookie").map(|value| value.to_str().expect("text").to_owned());
@@ -20,7 +20,7 @@ async fn cookie(server: &Running, link: &str) -> Option<String> {
     given.map(|given| given.split(';').next().expect("a pair").to_owned())
 }
 
-/// The path of the link that was told.
+/// The path of the printed link.
 fn link(server: &Running) -> String {
     let said = &server.greeting;
     let at = said.find("/setup/").unwrap_or_else(|| panic!("no link: {said}"));
@@ -69,7 +69,7 @@ async fn a_real_host_is_open_to_nobody_but_who_has_the_link_of_the_start() {
             "{page}: {status}"
         );
     }
-    // The first account ends it.
+    // The first account invalidates it.
     let form = [("content-type", "application/x-www-form-urlencoded")];
     let made = server.send("POST", &link, &form, "name=root&password=a+long+enough+password").await;
     assert_eq!(made.status(), 303);

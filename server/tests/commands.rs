@@ -1,4 +1,4 @@
-//! Commands, tasks, records and past events over HTTP, against a whole server.
+//! Commands, tasks, records and past events over HTTP, with a whole server.
 
 mod support;
 
@@ -9,7 +9,7 @@ use support::{Frame, Running, Stream};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-/// A server whose journal survives it.
+/// A server with a persistent journal.
 async fn with_data(folder: &TempDir) -> Running {
     Running::with(&["--demo", "--data", folder.path().to_str().expect("text")]).await
 }
@@ -91,7 +91,7 @@ async fn a_request_that_comes_again_after_a_restart_has_no_second_effect() {
         .await;
     server.stop().await;
     drop(server);
-    // The test driver forgets everything, so a second effect would show.
+    // The test driver is reset, so a second effect would be visible.
     let server = with_data(&folder).await;
     assert_eq!(server.post("/api/v1/commands", &request).await, receipt);
     assert_eq!(server.domain("web-01").await["state"], "running");
@@ -198,7 +198,7 @@ async fn a_task_that_cannot_be_cancelled_says_why() {
     server.backend.wait(model::RequestId(id), Duration::from_secs(10)).await;
     let (status, fault) = server.post(&format!("/api/v1/tasks/{id}/cancel"), &Value::Null).await;
     assert_eq!(status, 409);
-    assert!(fault["reason"].as_str().expect("text").contains("Pause of web-01 has ended already"), "{fault}");
+    assert!(fault["reason"].as_str().expect("text").contains("Pause of web-01 has already finished"), "{fault}");
     assert_eq!(server.post(&format!("/api/v1/tasks/{}/cancel", Uuid::new_v4()), &Value::Null).await.0, 404);
     assert_eq!(
         server.send("GET", &format!("/api/v1/tasks/{id}/cancel"), &[], "").await.status(),

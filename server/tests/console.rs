@@ -1,4 +1,4 @@
-//! Consoles of a real guest over WebSocket: who opens one, with what, and when it ends.
+//! Consoles of a real guest over WebSocket: permissions, tickets, and their end.
 //!
 //! Needs root for the daemon; `make test` runs it with `--ignored`.
 
@@ -21,10 +21,10 @@ use tokio_tungstenite::{
 
 type Socket = WebSocketStream<TcpStream>;
 
-/// Daemons that start screens at the same time may choose the same port.
+/// Daemons that start graphical consoles at the same time may choose the same port.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
-/// A server with accounts over a host whose guest runs.
+/// A server with accounts and a host with a running guest.
 struct Consoles {
     site: Site,
     daemon: Daemon,
@@ -42,7 +42,7 @@ impl Consoles {
         Self { site, daemon, id }
     }
 
-    /// Asks for a ticket; gives the status, and the protocols with it or the fault.
+    /// Requests a ticket; returns the status, and the protocols or the fault.
     async fn ask(&self, who: (&str, &str), console: &str) -> (u16, Value) {
         let wish = json!({ "host": "atlas", "target": self.id, "console": console }).to_string();
         let headers = [who, ("content-type", "application/json")];
@@ -58,7 +58,7 @@ impl Consoles {
         protocols.join(", ")
     }
 
-    /// Opens what a ticket opens; the status when it is refused.
+    /// Opens a console with a ticket; returns the status if refused.
     async fn open(&self, path: &str, protocols: &str, headers: &[(&'static str, &str)]) -> Result<Socket, u16> {
         let address = &self.site.server.address;
         let mut request = format!("ws://{address}{path}").into_client_request().expect("a request");
@@ -84,12 +84,12 @@ impl Consoles {
     }
 }
 
-/// What comes until a text is among the bytes, or what is said has it.
+/// Reads until a text is in the bytes or messages.
 async fn until(socket: &mut Socket, text: &str) -> String {
     until_one_of(socket, &[text]).await
 }
 
-/// The same with the first of some texts.
+/// Reads until one of some texts.
 async fn until_one_of(socket: &mut Socket, texts: &[&str]) -> String {
     let (mut shown, mut said) = (String::new(), String::new());
     while !texts.iter().any(|text| shown.contains(text) || said.contains(text)) {
@@ -119,13 +119,13 @@ async fn a_console_opens_once_for_whom_its_ticket_was_made_and_from_our_own_page
     let own = format!("http://{}", site.server.address);
     let origin = ("origin", own.as_str());
 
-    // Who may not ask for one gets none, and one that cannot be is said to be so.
+    // Clients without permission get no ticket, and an unavailable console is reported.
     assert_eq!(consoles.ask(vera, "serial0").await.0, 403);
     assert_eq!(consoles.ask(("x-nobody", ""), "serial0").await.0, 401);
     assert_eq!(consoles.ask(jane, "serial7").await.0, 404);
     assert_eq!(consoles.ask(jane, "<script>").await.0, 404);
 
-    // Another site's page is refused before the ticket is looked at; it still opens for ours.
+    // A cross-site page is refused before the ticket is checked; it still works for ours.
     let ticket = consoles.ticket(jane, "serial0").await;
     for from in [("origin", "http://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site")] {
         assert_eq!(consoles.open(path, &ticket, &[jane, from]).await.err(), Some(403), "{from:?}");
@@ -137,7 +137,7 @@ async fn a_console_opens_once_for_whom_its_ticket_was_made_and_from_our_own_page
     socket.send(Message::binary("echo $((6 * 7))-answer\r")).await.expect("sent");
     until(&mut socket, "42-answer").await;
 
-    // It is used up, nobody else's opens for one, and none is found in an address.
+    // It is used up, works for no one else, and is not accepted in a URL.
     assert_eq!(consoles.open(path, &ticket, &[jane, origin]).await.err(), Some(403));
     let stolen = consoles.ticket(jane, "serial0").await;
     assert_eq!(consoles.open(path, &stolen, &[bob, origin]).await.err(), Some(403), "it is jane's");
@@ -148,11 +148,11 @@ async fn a_console_opens_once_for_whom_its_ticket_was_made_and_from_our_own_page
     let by_address = consoles.open(&format!("{path}?ticket={secret}"), "belvedere.console", &[jane, origin]).await;
     assert_eq!(by_address.err(), Some(422));
 
-    // A second session of the same account is another one.
+    // A second session of the same account is a different one.
     let other = site.cookie("jane").await;
     assert_eq!(consoles.open(path, &again, &[("cookie", &other), origin]).await.err(), Some(403));
 
-    // Programs do the same with their token, and share the line.
+    // Programs do the same with their token, and share the console.
     let token = site.run(&["token", "create", "ci", "--role", "operator"], "").expect("made");
     let bearer = format!("Bearer {token}");
     let program = ("authorization", bearer.as_str());
@@ -161,7 +161,7 @@ async fn a_console_opens_once_for_whom_its_ticket_was_made_and_from_our_own_page
     until(&mut shared, "42-answer").await;
     until(&mut socket, r#"{"watching":["jane","ci"]}"#).await;
 
-    // What was opened is recorded with who did, and no ticket is.
+    // The access is recorded with the account, without the ticket.
     site.run(&["user", "add", "root", "--role", "admin", "--password-stdin"], PASSWORD).expect("made");
     let root = site.cookie("root").await;
     let headers = [("cookie", root.as_str())];
@@ -183,7 +183,7 @@ async fn an_open_console_ends_with_the_right_to_it_with_its_machine_and_with_its
         consoles.open("/api/v1/consoles", &ticket, &[who]).await.expect("opens")
     };
 
-    // One whose machines are chosen by a tag loses sight of it.
+    // With a tag scope the machine leaves the scope.
     let tags = "<tags><tag>web</tag></tags>";
     let tag = |text: &str| daemon.virsh(&["metadata", "web-01", "urn:belvedere:tags:1", "--key", "b", "--set", text]);
     tag(tags);
@@ -193,17 +193,17 @@ async fn an_open_console_ends_with_the_right_to_it_with_its_machine_and_with_its
     let mut seen = open(("cookie", &sam), "screen").await;
     until(&mut seen, "RFB 003.008").await;
     tag("<tags/>");
-    until(&mut seen, "You may not look at this console any more").await;
+    until(&mut seen, "You no longer have access to this console").await;
     assert_eq!(consoles.ask(("cookie", &sam), "screen").await.0, 404);
 
-    // One who logs out elsewhere is sent away here.
+    // Signing out elsewhere closes the console here.
     let mut line = open(jane, "serial0").await;
     until(&mut line, "watching").await;
     let form = [jane, ("content-type", "application/x-www-form-urlencoded")];
     assert_eq!(site.server.send("POST", "/logout", &form, "").await.status(), 303);
-    until(&mut line, "You may not look at this console any more").await;
+    until(&mut line, "You no longer have access to this console").await;
 
-    // The machine's end is the console's.
+    // The end of the machine ends the console.
     let jane = site.cookie("jane").await;
     let jane = ("cookie", jane.as_str());
     let (mut line, mut screen) = (open(jane, "serial0").await, open(jane, "screen").await);
@@ -216,7 +216,7 @@ async fn an_open_console_ends_with_the_right_to_it_with_its_machine_and_with_its
         assert!(began.elapsed() < Duration::from_secs(10), "it is known to be off");
     }
 
-    // So is that of libvirt's daemon for a line, which goes through it.
+    // So does the end of the libvirt daemon for a serial console.
     daemon.virsh(&["start", "web-01"]);
     let began = std::time::Instant::now();
     while consoles.ask(jane, "serial0").await.0 != 201 {
@@ -243,7 +243,7 @@ async fn a_line_that_takes_nothing_of_what_is_typed_harms_no_other() {
         let ticket = consoles.ticket(jane, "serial0").await;
         consoles.open("/api/v1/consoles", &ticket, &[jane]).await.expect("opens")
     };
-    // A guest that stands still reads nothing.
+    // A paused guest reads nothing.
     consoles.daemon.virsh(&["suspend", "web-01"]);
     let mut stuck = open(&consoles).await;
     until(&mut stuck, "watching").await;
@@ -254,7 +254,7 @@ async fn a_line_that_takes_nothing_of_what_is_typed_harms_no_other() {
     let mut other = open(&consoles).await;
     until(&mut other, "watching").await;
     let began = std::time::Instant::now();
-    // As long as it takes libvirt to give a connection up that is not read any more, and longer.
+    // Longer than libvirt takes to close a connection that is not read.
     for n in 0_u32.. {
         other.send(Message::binary(format!("echo $((6 * 7))-{n}\r"))).await.expect("sent");
         until(&mut other, &format!("42-{n}")).await;
@@ -263,7 +263,7 @@ async fn a_line_that_takes_nothing_of_what_is_typed_harms_no_other() {
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    // It goes on once the guest does, or is opened anew.
+    // It continues once the guest does, or is reopened.
     consoles.daemon.virsh(&["resume", "web-01"]);
     consoles.id = consoles.daemon.virsh(&["domuuid", "web-01"]);
     drop(stuck);
@@ -274,7 +274,7 @@ async fn a_line_that_takes_nothing_of_what_is_typed_harms_no_other() {
         if said.contains("watching") {
             break;
         }
-        assert!(said.contains("has not let go"), "it is not said to be somebody else's: {said}");
+        assert!(said.contains("has not yet released"), "it is not said to be somebody else's: {said}");
         assert!(began.elapsed() < Duration::from_secs(60), "{said}");
     }
 }

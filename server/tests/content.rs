@@ -1,5 +1,5 @@
-//! Content of volumes of a real libvirtd: pieces that come in, go on and are given up, and
-//! what goes out. They need root; `make test` runs them.
+//! Volume content with a real libvirtd: uploads, resuming, cancelling, and downloads. These tests
+//! need root; `make test` runs them.
 
 mod support;
 
@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 const PIECE: [(&str, &str); 1] = [("content-type", "application/octet-stream")];
 
-/// A server over a libvirtd with a pool of a folder.
+/// A server with a libvirtd and a directory pool.
 struct Shelf {
     daemon: Daemon,
     server: Running,
@@ -32,7 +32,7 @@ impl Shelf {
         daemon.virsh(&["pool-define-as", "images", "dir", "--target", &path]);
         daemon.virsh(&["pool-build", "images"]);
         daemon.virsh(&["pool-start", "images"]);
-        // The second address of this machine is not named.
+        // The second address of this machine is not allowed.
         let server = Running::with(&["--connect", &daemon.connect(), "--fetch-from", "127.0.0.1"]).await;
         let pools = server.json("/api/v1/inventory").await["hosts"]["atlas"]["pools"].clone();
         let pool = pools[0]["id"].as_str().expect("a pool").to_owned();
@@ -43,7 +43,7 @@ impl Shelf {
         self.daemon.folder.path().join("images").join(name)
     }
 
-    /// Begins an upload; gives its id once it waits for content.
+    /// Starts an upload; returns its id once it waits for content.
     async fn begin(&self, name: &str, size: usize) -> String {
         let id = Uuid::new_v4();
         let request = json!({ "requestId": id, "host": "atlas", "target": self.pool,
@@ -84,11 +84,11 @@ async fn a_file_comes_in_piece_by_piece_goes_on_where_it_was_and_comes_out_the_s
     let id = shelf.begin(name, content.len()).await;
     let (first, rest) = content.split_at(1_000_000);
     assert_eq!(shelf.put(&id, 0, first).await, (200, json!({ "offset": 1_000_000 })));
-    // The same once more, one that leaves a gap, and one that is too long are refused.
+    // A repeated chunk, one that leaves a gap, and one that is too long are refused.
     for (offset, piece, status) in [(0, first, 409), (1_500_000, rest, 409), (1_000_000, content.as_slice(), 422)] {
         assert_eq!(shelf.put(&id, offset, piece).await.0, status, "{offset}");
     }
-    // Somebody who lost the answer asks where it is.
+    // A client that lost the response queries the progress.
     assert_eq!(shelf.server.json(&format!("/api/v1/uploads/{id}")).await["offset"], 1_000_000);
     assert_eq!(shelf.put(&id, 1_000_000, rest).await, (200, json!({ "offset": content.len() })));
     assert_eq!(shelf.outcome(&id).await["outcome"], "succeeded");
@@ -113,7 +113,7 @@ async fn an_upload_that_is_cancelled_leaves_nothing_and_what_is_in_a_file_says_w
     let id = shelf.begin("half.raw", 2_000_000).await;
     assert_eq!(shelf.put(&id, 0, &[1; 500_000]).await.0, 200);
     assert!(shelf.file("half.raw").exists());
-    // Nobody takes it away, or its name, while it comes in.
+    // Neither the file nor its name can be used while it is uploaded.
     let volume = json!({ "name": "half.raw", "capacityBytes": 1 << 20, "format": "raw" });
     for command in [
         json!({ "kind": "deleteVolume", "name": "half.raw" }),
@@ -129,7 +129,7 @@ async fn an_upload_that_is_cancelled_leaves_nothing_and_what_is_in_a_file_says_w
     assert!(cancelled.status().is_success());
     assert_eq!(shelf.outcome(&id).await["fault"]["fault"], "cancelled");
     assert!(!shelf.file("half.raw").exists());
-    // A disk image and the image of a CD, both sent as bytes.
+    // A disk image and a CD image, both sent as bytes.
     let image = shelf.daemon.folder.path().join("made.qcow2");
     support::daemon::run(
         std::process::Command::new("qemu-img").args(["create", "-q", "-f", "qcow2"]).arg(&image).arg("5G"),
@@ -152,15 +152,15 @@ async fn an_upload_that_is_cancelled_leaves_nothing_and_what_is_in_a_file_says_w
         (Some("qcow2"), Some(5 << 30))
     );
     assert_eq!(of("disc.bin")["format"], "iso");
-    // More than there is room for is refused before anything is made.
+    // An upload larger than the available space is refused in advance.
     let request = json!({ "requestId": Uuid::new_v4(), "host": "atlas", "target": shelf.pool,
         "command": { "kind": "uploadVolume", "name": "huge", "capacityBytes": 1_u64 << 50 } });
     let (status, fault) = shelf.server.post("/api/v1/commands", &request).await;
-    assert!(status == 409 && fault["reason"].as_str().expect("text").contains("room"), "{fault}");
+    assert!(status == 409 && fault["reason"].as_str().expect("text").contains("available space"), "{fault}");
     assert!(!shelf.file("huge").exists());
 }
 
-/// A place with files that people would fetch, and with some that go wrong; gives its address.
+/// A web server with files to download, some of them faulty; returns its address.
 async fn place(content: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("bound").port();
@@ -242,11 +242,11 @@ async fn what_cannot_be_fetched_says_why_and_leaves_nothing() {
     for (path, why) in [
         ("/none", "404 Not Found"),
         ("/inward", "127.0.0.2, which is not public"),
-        ("/files", "neither http nor https"),
-        ("/round", "sent on too often"),
-        ("/short", "cannot be fetched"),
-        ("/endless", "does not say how large"),
-        ("/huge", "not so much room"),
+        ("/files", "must be http or https"),
+        ("/round", "too many redirects"),
+        ("/short", "Cannot download"),
+        ("/endless", "does not report the file size"),
+        ("/huge", "does not have enough available space"),
     ] {
         let id = shelf.fetch("wrong.raw", &format!("{place}{path}?signature=hush"), "").await;
         let task = shelf.outcome(&id).await;
@@ -257,7 +257,7 @@ async fn what_cannot_be_fetched_says_why_and_leaves_nothing() {
         assert!(!task.to_string().contains("hush"), "{path}: {task}");
         assert!(!shelf.file("wrong.raw").exists(), "{path}");
     }
-    // A name that is taken stays whose it is, and one that comes in is nobody else's.
+    // An existing name is kept, and a volume being downloaded cannot be used.
     fs::write(shelf.file("taken.raw"), "mine").expect("written");
     shelf.daemon.virsh(&["pool-refresh", "images"]);
     let id = shelf.fetch("taken.raw", &format!("{place}/disk.raw"), "").await;
@@ -273,7 +273,7 @@ async fn what_cannot_be_fetched_says_why_and_leaves_nothing() {
     assert!(!shelf.file("slow.raw").exists());
 }
 
-/// The executable over a daemon with a pool, to be killed.
+/// The executable with a daemon and a pool, to be killed.
 struct Killed {
     daemon: Daemon,
     data: TempDir,
@@ -286,7 +286,7 @@ impl Killed {
         Process::start(&["--connect", &connect, "--data", data, "--fetch-from", "127.0.0.1"], None).await
     }
 
-    /// Waits until an upload takes content; gives where it is.
+    /// Waits until an upload accepts content; returns its progress.
     async fn offset(server: &Process, id: &str) -> u64 {
         let began = Instant::now();
         loop {
@@ -332,14 +332,14 @@ async fn an_upload_goes_on_after_the_server_was_killed_and_a_fetched_file_is_tak
         server = site.serve().await;
         assert_eq!(Killed::offset(&server, &id).await, from as u64, "it goes on where it was");
     }
-    // Nobody takes its volume away meanwhile.
+    // Its volume cannot be deleted meanwhile.
     let (status, said, _) = server.command(&site.pool, json!({ "kind": "deleteVolume", "name": "whole.raw" })).await;
     assert_eq!(status, 409, "{said}");
     assert_eq!(server.put(&id, from, &content[from..]).await, 200);
     assert_eq!(server.ended_task(&id).await["outcome"], "succeeded");
     assert!(fs::read(site.file("whole.raw")).expect("it is there") == content);
 
-    // A file that comes slowly, and the server dies under it.
+    // A slow download while the server is killed.
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://127.0.0.1:{}/half.raw", listener.local_addr().expect("an address").port());
     tokio::spawn(async move {
@@ -386,7 +386,7 @@ async fn a_strangers_image_that_names_a_file_of_the_host_does_not_stay() {
         create(&["-u", "-F", "raw", "-b", "json:{\"driver\":\"file\",\"filename\":\"/etc/passwd\"}"]),
     ] {
         let id = shelf.begin("evil", image.len()).await;
-        // While it comes in nobody looked at it, so no machine runs from it.
+        // It was not inspected yet while uploading, so no machine may use it.
         let disk = format!(
             "<disk type='file'><driver type='qcow2'/><source file='{}'/><target dev='vda'/></disk>",
             shelf.file("evil").display()
@@ -403,21 +403,21 @@ async fn a_strangers_image_that_names_a_file_of_the_host_does_not_stay() {
         assert!(task["outcome"] == "failed" && task["fault"]["fault"] == "denied", "{task}");
         assert!(!shelf.file("evil").exists());
     }
-    // One that is based on a volume stays.
+    // An image based on a volume is kept.
     let image = create(&["-u", "-F", "raw", "-b", "base"]);
     fs::write(shelf.file("base"), vec![0; 1 << 20]).expect("written");
     shelf.daemon.virsh(&["pool-refresh", "images"]);
     let id = shelf.begin("honest", image.len()).await;
     assert_eq!(shelf.put(&id, 0, &image).await.0, 200);
     assert_eq!(shelf.outcome(&id).await["outcome"], "succeeded");
-    // What somebody uses is refused at once.
+    // A volume in use is refused immediately.
     let wipe = json!({ "requestId": Uuid::new_v4(), "host": "atlas", "target": shelf.pool, "command": { "kind": "wipeVolume", "name": "base" } });
     let (status, said) = shelf.server.post("/api/v1/commands", &wipe).await;
     assert!(status == 409 && said["reason"].to_string().contains("in use by honest"), "{said}");
 }
 
 impl Shelf {
-    /// The UUID of a machine, once it is known.
+    /// The UUID of a machine, once known.
     async fn machine(&self, name: &str) -> String {
         let mut stream = self.server.stream("/events?topics=vm-created", &[]).await;
         loop {
@@ -431,7 +431,7 @@ impl Shelf {
     }
 }
 
-/// What the file of a download has brought after a while in which it goes on.
+/// The bytes of a download after a while in which it continues.
 async fn taken(body: &mut hyper::body::Incoming, limit: Duration) -> (usize, bool) {
     let (began, mut length) = (Instant::now(), 0);
     while began.elapsed() < limit {
@@ -440,7 +440,7 @@ async fn taken(body: &mut hyper::body::Incoming, limit: Duration) -> (usize, boo
             Ok(_) => return (length, true),
             Err(_) => break,
         }
-        // Slow enough that it lasts.
+        // Slow enough to last.
         sleep(Duration::from_millis(5)).await;
     }
     (length, false)
@@ -488,7 +488,7 @@ async fn a_long_body_ends_with_the_right_to_it() {
     let (more, over) = taken(&mut body, Duration::from_secs(10)).await;
     eprintln!("{} MiB more, {:.1} s after the token was revoked", more >> 20, began.elapsed().as_secs_f64());
     assert!(over && began.elapsed() < Duration::from_secs(5), "it went on for {:?}", began.elapsed());
-    // A piece of an upload is no other.
+    // A chunk of an upload counts as well.
     let id = Uuid::new_v4();
     let request = json!({ "requestId": id, "host": "atlas", "target": pool,
         "command": { "kind": "uploadVolume", "name": "new.raw", "capacityBytes": 1_000_000 } });
@@ -502,7 +502,7 @@ async fn a_long_body_ends_with_the_right_to_it() {
         let headers = [("authorization", token), ("content-type", "application/octet-stream")];
         site.server.send("PUT", &format!("{offset}?offset=0"), &headers, vec![1; 1_000]).await.status().as_u16()
     };
-    // One that is under way is cut off, whether more of it comes or not.
+    // A transfer in progress is cut off, whether more data arrives or not.
     let mut slow = tokio::net::TcpStream::connect(&site.server.address).await.expect("connects");
     let head = format!(
         "PUT {offset}?offset=0 HTTP/1.1\r\nHost: {}\r\nAuthorization: {writes}\r\nContent-Length: 900000\r\n\
@@ -517,7 +517,7 @@ async fn a_long_body_ends_with_the_right_to_it() {
         .await
         .expect("it ends")
         .expect("read");
-    assert!(said.starts_with("HTTP/1.1 403 ") && said.contains("may not write to this pool any more"), "{said}");
+    assert!(said.starts_with("HTTP/1.1 403 ") && said.contains("no longer have write access to this pool"), "{said}");
     assert!(began.elapsed() < Duration::from_secs(5), "it went on for {:?}", began.elapsed());
     assert_eq!(put(&writes).await, 401);
 }

@@ -1,5 +1,5 @@
-//! The process dies at every place of a command's way, against a real daemon
-//! with a real QEMU guest: nothing is lost, and nothing happens twice.
+//! Crashes of the process at every step of a command, with a real daemon and a real QEMU guest:
+//! nothing is lost or repeated.
 //!
 //! Needs root for the daemon; `make test` runs it with `--ignored`.
 
@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-/// What libvirt itself says has happened, one line each.
+/// Events reported by libvirt itself, one per line.
 struct Witness {
     file: PathBuf,
     child: std::process::Child,
@@ -52,7 +52,7 @@ impl Drop for Witness {
     }
 }
 
-/// Where the process dies, how the request ends, and how often the guest starts.
+/// The failpoint, the outcome of the request, and the number of guest starts.
 const PLACES: [(&str, &str, usize); 7] = [
     ("before-intent", "succeeded", 1),
     ("after-intent", "failed", 0),
@@ -77,7 +77,7 @@ async fn a_process_that_dies_at_any_place_of_a_command_loses_nothing_and_does_no
         let request = json!({ "requestId": id, "host": "atlas", "target": target, "command": { "kind": "start" } });
 
         let mut server = Process::start(&arguments, Some(place)).await;
-        // The same request five times at once; answers may be lost with the process.
+        // The same request five times concurrently; responses may be lost with the process.
         let five = (0..5).map(|_| server.json("POST", "/api/v1/commands", &request));
         let answers = futures_util::future::join_all(five).await;
         timeout(Duration::from_secs(30), server.ended()).await.unwrap_or_else(|_| panic!("{place} was not reached"));
@@ -113,7 +113,7 @@ async fn a_process_that_dies_in_a_batch_settles_what_had_begun_and_begins_nothin
     (2..=6).for_each(|n| daemon.guest(&format!("web-0{n}")));
     let targets: Vec<_> = (1..=6).map(|n| daemon.virsh(&["domuuid", &format!("web-0{n}")])).collect();
     let witness = Witness::start(&daemon);
-    // The first intent is the batch's own, so it dies between the parts of it.
+    // The first intent is the batch itself, so it crashes between its parts.
     for place in ["after-intent:3", "before-libvirt:2", "after-libvirt:2", "after-outcome"] {
         let data = TempDir::new().expect("a folder");
         let arguments = ["--connect", &daemon.connect(), "--data", data.path().to_str().expect("text")];
@@ -140,12 +140,13 @@ async fn a_process_that_dies_in_a_batch_settles_what_had_begun_and_begins_nothin
         let reason = task["fault"]["reason"].as_str().unwrap_or_default();
         let count = format!("{good} of 6 machines succeeded");
         match left {
-            // Results are recorded after the next ones have begun, so the last may have begun, too.
+            // Results are recorded after the next parts have started, so the last one may have
+            // started as well.
             0 if place == "after-outcome" && good == targets.len() => assert_eq!(outcome, Some("succeeded")),
             0 if place == "after-outcome" => assert!(outcome == Some("failed") && reason.contains(&count), "{task}"),
             _ => {
                 assert_eq!((outcome, why), (Some("failed"), Some("interrupted")), "{place}");
-                let stopped = format!("{count}; Belvedere was stopped before {left}");
+                let stopped = format!("{count}; Belvedere stopped before {left}");
                 assert!(left > 0 && reason.contains(&stopped), "{place}: {reason}");
             }
         }
@@ -176,7 +177,7 @@ async fn since_when_a_machine_is_paused_outlives_the_server() {
         }
     };
     let before = paused(&server).await;
-    // Events are on disk some moments after they are told.
+    // Events are stored with a delay.
     loop {
         let path = format!("/api/v1/events?target={target}&kinds=vm-state-changed");
         let (_, told) = server.json("GET", &path, &Value::Null).await.expect("answers");

@@ -1,4 +1,4 @@
-//! The disk of the journal fills up or turns read-only under a whole server.
+//! The journal's disk fills up or becomes read-only under a whole server.
 //!
 //! Needs root to mount a small disk; `make test` runs it with `--ignored`.
 
@@ -10,7 +10,7 @@ use serde_json::json;
 use support::{Running, Stream};
 use tempfile::TempDir;
 
-/// A small disk, and where its image lies.
+/// A small disk, and the location of its image.
 struct Disk(TempDir, TempDir);
 
 impl Disk {
@@ -31,7 +31,7 @@ impl Disk {
     fn fill(&self) {
         let mut size = 1 << 20;
         while size > 0 {
-            // The first write that does not fit is followed by smaller ones.
+            // A failed write is followed by smaller ones.
             let path = self.0.path().join(format!("ballast-{size}-{}", rest(self.0.path())));
             if fs::write(&path, vec![0; size]).is_err() {
                 size /= 2;
@@ -46,18 +46,17 @@ impl Disk {
             .for_each(|file| fs::remove_file(file.path()).expect("removed"));
     }
 
-    /// What the kernel does with a disk that fails: nothing can be written any more,
-    /// not even to files that are open.
+    /// Simulates a failing disk: nothing can be written, not even to open files.
     fn fail(&self) {
         run(&["mount", "-o", "remount,abort", self.path()]);
     }
 
-    /// What an admin does about it: the disk is taken away, repaired, and mounted anew.
+    /// Simulates the repair: the disk is unmounted, repaired, and mounted again.
     fn again(&self) {
         run(&["umount", "-l", self.path()]);
         let image = self.1.path().join("image");
         let copy = self.1.path().join("repaired");
-        // The old mount lives on as long as somebody uses it, so a copy is repaired.
+        // The old mount exists while it is in use, so a copy is repaired.
         fs::copy(&image, &copy).expect("copied");
         let repaired = Command::new("e2fsck").args(["-fy"]).arg(&copy).output().expect("runs");
         assert!(repaired.status.code().is_some_and(|code| code < 4), "{repaired:?}");
@@ -110,9 +109,9 @@ async fn commands_are_refused_while_the_disk_is_full_or_read_only_and_all_else_g
     assert!(String::from_utf8_lossy(&output.stdout).contains("records are intact"), "{output:?}");
 }
 
-/// Commands are refused with the reason, and all else goes on.
+/// Commands are refused with the reason, and everything else works.
 async fn refused(server: &Running, stream: &mut Stream, word: &str) {
-    // What still fits into the space that the journal has already may go through first.
+    // Commands that still fit into the allocated space may succeed first.
     let refused = loop {
         let (status, fault, _) =
             server.command("web-01", json!({ "kind": "setTitle", "title": "x".repeat(190) })).await;

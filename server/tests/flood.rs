@@ -1,5 +1,5 @@
-//! A thousand machines of a real libvirtd that change as fast as it can, in front of a
-//! hundred readers: whoever reads along ends with what libvirt says.
+//! A thousand machines of a real libvirtd with frequent changes and a hundred clients: every client
+//! ends with libvirt's state.
 //!
 //! Needs root for the daemon; `make test` runs it with `--ignored`.
 
@@ -21,11 +21,11 @@ use tokio::{
 const MACHINES: usize = 1_000;
 const READERS: usize = 100;
 
-/// A virsh that is told what to do line by line. Several of them change machines at once.
+/// An interactive virsh. Several of them change machines concurrently.
 struct Shell {
     child: Child,
     asked: usize,
-    /// The last mark it came to.
+    /// The last completed command.
     done: watch::Receiver<usize>,
 }
 
@@ -36,8 +36,8 @@ impl Shell {
         let mut child = command.kill_on_drop(true).spawn().expect("starts");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let (tell, done) = watch::channel(0);
-        // Read all the time, as it stops when nobody takes what it writes. It repeats what it is
-        // told behind its prompt; an answer begins a line, and the next prompt ends it.
+        // Its output is read all the time, because it blocks otherwise. It echoes commands after
+        // its prompt; output starts a line, and the next prompt ends it.
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
                 if let Some(mark) = line.strip_prefix("mark-").and_then(|mark| mark.split('v').next()?.parse().ok()) {
@@ -52,7 +52,7 @@ impl Shell {
         self.child.stdin.as_mut().expect("piped").write_all(lines.as_bytes()).await.expect("taken");
     }
 
-    /// Waits until everything said is done.
+    /// Waits until all commands are done.
     async fn idle(&mut self) {
         self.asked += 1;
         let mark = self.asked;
@@ -63,7 +63,7 @@ impl Shell {
             .expect("runs");
     }
 
-    /// Suspends and resumes its machines in turn, so many times in a second, for so long.
+    /// Suspends and resumes its machines in turn, at a rate, for a duration.
     async fn flap(&mut self, first: usize, machines: usize, rate: u64, seconds: u64) -> u64 {
         let mut ticks = interval(Duration::from_millis(40));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -84,7 +84,7 @@ impl Shell {
     }
 }
 
-/// What libvirt says in the end.
+/// The final state in libvirt.
 fn truth(uri: &str) -> BTreeMap<String, String> {
     let list = |which| run(std::process::Command::new("virsh").args(["-q", "-c", uri, "list", "--name", which]));
     let of = |which, state: &str| {
@@ -139,7 +139,8 @@ async fn a_thousand_machines_that_flap_are_shown_as_they_are_to_a_hundred_reader
         for raw in &readers {
             assert!(raw.is_dense(), "a gap without a word; {} resets", raw.resets);
         }
-        // A machine that changes faster than it can be read is told as it is then.
+        // A machine that changes faster than it can be read is reported with its state at that
+        // time.
         let most = readers.iter().map(|raw| raw.seen.len() as u64).max().expect("a hundred");
         let least = if rate == 100 { sent } else { MACHINES as u64 };
         assert!(most >= least, "{most} events came of {sent}");
@@ -152,7 +153,7 @@ async fn a_thousand_machines_that_flap_are_shown_as_they_are_to_a_hundred_reader
     }
 }
 
-/// Reads along for a while.
+/// Reads a stream for a while.
 async fn drain(mut raw: Raw, address: String, began: Instant, seconds: u64) -> Raw {
     while began.elapsed() < Duration::from_secs(seconds) {
         if let Ok(Err(_)) = timeout(Duration::from_secs(1), raw.read(64 << 10)).await {

@@ -1,5 +1,5 @@
-//! Guests that are frozen, full, or that lie: real QEMU guests with the real agent, or with one
-//! that answers what it likes.
+//! Guests that are frozen, full, or malicious: real QEMU guests with the real agent, or with a fake
+//! one.
 //!
 //! Needs root for the daemon; `make test` runs it with `--ignored`.
 
@@ -24,10 +24,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// An emulated guest needs a processor for itself to answer in time.
+/// An emulated guest needs a CPU for itself to respond in time.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
-/// A guest that runs, with a disk of 24 MiB that is mounted at `/mnt/disk`.
+/// A running guest, with a disk of 24 MiB mounted at `/mnt/disk`.
 struct Site {
     daemon: Daemon,
     data: TempDir,
@@ -59,7 +59,7 @@ impl Site {
         server
     }
 
-    /// What the agent says of the file systems, asked beside the server.
+    /// The agent's freeze status, queried without the server.
     fn status(&self) -> String {
         let told = self.daemon.try_virsh(&["qemu-agent-command", "app", r#"{"execute":"guest-fsfreeze-status"}"#]);
         let told: Value = serde_json::from_str(&told.unwrap_or_default()).unwrap_or_default();
@@ -74,7 +74,7 @@ impl Site {
         }
     }
 
-    /// Waits until the machine is as wanted, as any program would.
+    /// Polls the API until the machine matches.
     async fn domain_when(&self, server: &Process, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let began = Instant::now();
         loop {
@@ -88,7 +88,7 @@ impl Site {
         }
     }
 
-    /// Starts libvirt's daemon again and waits until the server has found it.
+    /// Restarts the libvirt daemon and waits until the server is connected.
     async fn restart(&self, server: &Process) {
         let since = async || {
             let (_, all) = server.json("GET", "/api/v1/inventory", &Value::Null).await.expect("answers");
@@ -135,7 +135,7 @@ async fn a_frozen_guest_is_thawed_in_time_on_demand_and_when_the_server_stops_or
     let site = Site::new().await;
     let mut server = site.serve().await;
 
-    // One without a file system that could be frozen is told from one that is.
+    // A guest without a file system that can be frozen is reported.
     site.daemon.virsh(&["start", "web-01"]);
     let web = site.daemon.virsh(&["domuuid", "web-01"]);
     site.daemon.in_guest("web-01", "true").await;
@@ -144,17 +144,17 @@ async fn a_frozen_guest_is_thawed_in_time_on_demand_and_when_the_server_stops_or
     assert!(none["fault"]["reason"].to_string().contains("no file system"), "{none}");
     site.daemon.virsh(&["destroy", "web-01"]);
 
-    // Its time ends by itself.
+    // The time limit ends it.
     let short = site.freeze(&server, 3).await;
     assert_eq!(site.status(), "frozen");
     let task = server.ended_task(&short).await;
     assert_eq!((&task["outcome"], site.status().as_str()), (&json!("succeeded"), "thawed"), "{task}");
     assert!(task["durationMs"].as_u64().expect("a number") >= 3_000, "{task}");
 
-    // Somebody thaws it, and a second freeze waits for that.
+    // A thaw request ends it, and a second freeze is refused until then.
     let long = site.freeze(&server, 600).await;
     let (status, refused, _) = server.command(&site.id, json!({ "kind": "freezeFileSystems", "seconds": 5 })).await;
-    assert!(status == 409 && refused["reason"].to_string().contains("frozen already"), "{refused}");
+    assert!(status == 409 && refused["reason"].to_string().contains("already frozen"), "{refused}");
     assert_eq!(site.status(), "frozen", "the first one is as it was");
     let thaw = server.send(&site.id, "thawFileSystems").await;
     assert_eq!(server.ended_task(&thaw).await["outcome"], "succeeded");
@@ -167,7 +167,7 @@ async fn a_frozen_guest_is_thawed_in_time_on_demand_and_when_the_server_stops_or
     let task = server.ended_task(&cancelled).await;
     assert_eq!((&task["outcome"], site.status().as_str()), (&json!("succeeded"), "thawed"), "{task}");
 
-    // The server stops in an orderly way.
+    // A clean stop of the server.
     site.freeze(&server, 600).await;
     assert_eq!(site.status(), "frozen");
     server.signal("-TERM");
@@ -185,7 +185,7 @@ async fn a_frozen_guest_is_thawed_in_time_on_demand_and_when_the_server_stops_or
     let task = server.ended_task(&orphan).await;
     assert_eq!((&task["outcome"], &task["fault"]["fault"]), (&json!("failed"), &json!("interrupted")), "{task}");
 
-    // libvirt's daemon is away when the time ends: it is thawed once it is back.
+    // The libvirt daemon is down at the time limit: it is thawed afterwards.
     let away = site.freeze(&server, 4).await;
     site.daemon.signal("kill");
     server.task_when(&away, 30, |task| task["progress"]["text"] == "Thawing").await;
@@ -193,7 +193,7 @@ async fn a_frozen_guest_is_thawed_in_time_on_demand_and_when_the_server_stops_or
     assert_eq!(server.ended_task(&away).await["outcome"], "succeeded");
     site.until_status("thawed").await;
 
-    // A machine that is switched off needs nobody to thaw it.
+    // A machine that is off needs no thawing.
     let off = site.freeze(&server, 600).await;
     let forced = server.send(&site.id, "forceOff").await;
     assert_eq!(server.ended_task(&forced).await["outcome"], "succeeded");
@@ -262,7 +262,7 @@ async fn a_disk_that_runs_full_inside_is_told_and_keys_come_and_go() {
     assert_eq!(server.ended_task(&id).await["outcome"], "failed", "there is no such user");
 }
 
-/// What an agent answers that wants to harm: markup, a text without end, a flood, or noise.
+/// Malicious agent responses: markup, an endless text, a flood, or noise.
 fn lies(question: &str) -> Vec<u8> {
     let question: Value = serde_json::from_str(question).expect("libvirt asks in JSON");
     let told = match question["execute"].as_str().expect("a command") {
@@ -276,7 +276,7 @@ fn lies(question: &str) -> Vec<u8> {
     format!("{}\n", json!({ "return": told })).into_bytes()
 }
 
-/// A line of bytes that are no JSON. libvirt takes what comes after a NUL for silence.
+/// A line of bytes that is not JSON. libvirt ignores what follows a NUL.
 fn noise() -> Vec<u8> {
     let bytes = (0..5_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]);
     bytes.filter(|byte| ![0, b'\n'].contains(byte)).chain([b'\n']).collect()
@@ -303,7 +303,7 @@ async fn an_agent_that_lies_floods_or_talks_nonsense_harms_nobody() {
     let (status, told) = ask().await;
     assert_eq!((status, &told["hostname"]), (200, &json!("app")), "the real one: {told}");
 
-    // What it is told is what was meant; the password is written down nowhere.
+    // It receives the intended arguments; the password is not stored.
     let (told, heard) = mpsc::channel();
     between.lie(move |question| {
         told.send(question.to_owned()).ok();
@@ -327,7 +327,7 @@ async fn an_agent_that_lies_floods_or_talks_nonsense_harms_nobody() {
     let (_, audit) = server.json("GET", "/api/v1/audit", &Value::Null).await.expect("answers");
     assert!(audit.to_string().contains("setGuestPassword") && !audit.to_string().contains("geheim"), "{audit}");
 
-    // What it says is text, cut to size, wherever it is shown; it is asked while somebody listens.
+    // Its data is displayed as truncated text; it is queried while there are subscribers.
     between.lie(lies);
     let _listening = server.stream("/events?topics=guest-info-updated").await;
     let lied = site.domain_when(&server, "it lies", |domain| domain["guest"]["hostname"] == MARKUP).await;
@@ -335,8 +335,8 @@ async fn an_agent_that_lies_floods_or_talks_nonsense_harms_nobody() {
     let page = server.text(&format!("/vms/atlas/{}", site.id)).await;
     assert!(page.contains("&lt;script&gt;alert(1)") && !page.contains(MARKUP));
 
-    // A flood: the answer is a fault that names the machine, and nobody else waits for it, neither
-    // the other machine nor the server.
+    // A flood: the result is a fault that names the machine, and neither the other machine nor the
+    // server is delayed.
     let began = Instant::now();
     let ((status, fault), took) = tokio::join!(ask(), async {
         let web = site.daemon.virsh(&["domuuid", "web-01"]);
@@ -347,15 +347,15 @@ async fn an_agent_that_lies_floods_or_talks_nonsense_harms_nobody() {
         began.elapsed()
     });
     assert!(status >= 400 && fault["reason"].to_string().contains("app"), "{status} {fault}");
-    // Each would take as long as the agent may be silent, if it waited for it.
+    // Each would take as long as the agent's time limit, if it waited for it.
     assert!(took < Duration::from_secs(9), "{took:?}");
     let memory = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
     let peak = memory.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("told").trim();
     let peak: u64 = peak.trim_end_matches(" kB").parse().expect("a number");
     assert!(peak < 300_000, "what it sends is not kept: {peak} kB");
 
-    // libvirt opens the channel anew, and then hears nothing: each question ends by its limit,
-    // also those that begin when another one ends.
+    // libvirt reopens the channel and gets no response: each query ends at its limit, including
+    // those that start when another one ends.
     between.lie(|_| Vec::new());
     site.restart(&server).await;
     let keys = format!("/api/v1/domains/atlas/{}/ssh-keys?user=root", site.id);
@@ -369,7 +369,7 @@ async fn an_agent_that_lies_floods_or_talks_nonsense_harms_nobody() {
     // The key may have been added all the same.
     assert!(details >= 400 && keys >= 400 && added == "unknown", "{details} {keys} {added}");
 
-    // Then all that it hears is noise.
+    // Then it gets only noise.
     between.lie(|_| noise());
     let id = server.send(&site.id, "trimFileSystems").await;
     let task = server.ended_task(&id).await;

@@ -1,4 +1,4 @@
-//! The contract over HTTP: pages, API, stream and forms, against a whole server.
+//! The HTTP interface: pages, API, stream and forms, with a whole server.
 
 mod support;
 
@@ -85,7 +85,7 @@ async fn the_same_request_sent_many_times_at_once_has_one_effect() {
     for answer in [&five.0, &five.1, &five.2, &five.3, &five.4] {
         assert_eq!(*answer, (202, json!({ "requestId": request["requestId"], "taskId": request["requestId"] })));
     }
-    // A second effect would be a refusal of libvirt, told as a second end.
+    // A second effect would be an error of libvirt, reported as a second end.
     stream.until("task-completed").await;
     let (_, _, other) = server.command("web-01", json!({ "kind": "pause" })).await;
     let next = stream.until("task-completed").await;
@@ -325,7 +325,7 @@ async fn pages_carry_a_strict_policy_with_a_nonce_of_their_own() {
         let nonce =
             policy.split("'nonce-").nth(1).and_then(|rest| rest.split('\'').next()).expect("a nonce").to_owned();
         assert!(!policy.contains("unsafe-inline") && policy.contains("default-src 'none'"), "{policy}");
-        // What a page begins with is data, which no browser runs.
+        // Initial data of a page, which browsers do not execute.
         assert_eq!(page.matches("<script type=\"application/json\" id=\"initial\">").count(), 1);
         let scripts = page.matches("<script").count() - 1;
         assert!(
@@ -342,7 +342,7 @@ async fn pages_carry_a_strict_policy_with_a_nonce_of_their_own() {
 async fn hundreds_who_come_at_once_wait_at_the_door_until_they_are_let_in() {
     let listener = server::listen("127.0.0.1:0".parse().expect("an address")).expect("a port");
     let address = listener.local_addr().expect("bound");
-    // Nobody accepts them; whom the kernel does not keep would try for seconds.
+    // Nothing accepts them; connections beyond the backlog would retry for seconds.
     let all = futures_util::future::join_all((0..400).map(|_| tokio::net::TcpStream::connect(address)));
     let all = tokio::time::timeout(std::time::Duration::from_secs(10), all).await.expect("all are kept");
     assert!(all.iter().all(Result::is_ok));
@@ -383,7 +383,7 @@ async fn streams_end_with_a_farewell_when_the_server_stops() {
     assert!(rest.ends_with("\n\n") && rest.contains("retry: "), "{rest}");
 }
 
-/// Sends some bytes and reads until a text has come.
+/// Sends bytes and reads until a text.
 async fn say(address: &str, request: &str, until: &str) -> (TcpStream, String) {
     let mut socket = TcpStream::connect(address).await.expect("connects");
     socket.write_all(request.replace("HOST", address).as_bytes()).await.expect("sent");
@@ -398,7 +398,7 @@ async fn say(address: &str, request: &str, until: &str) -> (TcpStream, String) {
 #[tokio::test]
 async fn a_stream_carries_what_every_answer_carries_and_lasts_as_long_as_its_connection() {
     let server = Running::demo().await;
-    // What else was asked on the connection is not answered any more.
+    // Further requests on the connection are not answered.
     let request = "GET /events HTTP/1.1\r\nHost: HOST\r\n\r\nGET /healthz HTTP/1.1\r\nHost: HOST\r\n\r\n";
     let (mut socket, told) = say(&server.address, request, "event: bookmark").await;
     let (head, _) = told.split_once("\r\n\r\n").expect("a head");
@@ -423,11 +423,11 @@ async fn a_stream_carries_what_every_answer_carries_and_lasts_as_long_as_its_con
         }
     };
     timeout(Duration::from_secs(10), gone).await.expect("whoever is gone is no reader");
-    // The head alone leaves the connection as it was.
+    // HEAD does not take the connection over.
     let request = "HEAD /events HTTP/1.1\r\nHost: HOST\r\n\r\nGET /healthz HTTP/1.1\r\nHost: HOST\r\n\r\n";
     let (_, told) = say(&server.address, request, "ok\n").await;
     assert_eq!(told.matches("HTTP/1.1 200").count(), 2, "{told}");
-    // The older HTTP has its way.
+    // HTTP/1.0 works as well.
     let (_, told) = say(&server.address, "GET /events HTTP/1.0\r\nHost: HOST\r\n\r\n", "event: bookmark").await;
     assert!(told.starts_with("HTTP/1.0 200 OK"), "{told}");
 }
@@ -441,7 +441,7 @@ async fn a_client_that_takes_nothing_is_closed_and_hurts_nobody() {
     let mut quick = server.stream("/events?topics=task-completed", &[]).await;
     quick.until("inventory").await;
     assert_eq!(server.backend.feed().readers(), 2);
-    // More than all buffers on the way hold; the stalled client reads none of it.
+    // More than all buffers hold; the stalled client reads nothing.
     let description = "x".repeat(15_000);
     let target = server.uuid("web-01").await;
     let mut rounds = 0;
@@ -454,7 +454,7 @@ async fn a_client_that_takes_nothing_is_closed_and_hurts_nobody() {
         assert!(rounds < 20_000, "it is never closed");
     }
     let mut rest = Vec::new();
-    // The connection is closed, not kept half open.
+    // The connection is closed, not left half open.
     stalled.read_to_end(&mut rest).await.ok();
     assert!(String::from_utf8_lossy(&rest).starts_with("HTTP/1.1 200"));
 }

@@ -1,8 +1,6 @@
-//! Many readers, readers that take little, and a clock that jumps: nobody is hurt and
-//! nothing is lost.
+//! Many clients, slow clients, and a jumping clock: no client is affected and nothing is lost.
 //!
-//! The doses take their time and processes of their own, so `make test` runs them with
-//! `--ignored`.
+//! These tests take long and need separate processes, so `make test` runs them with `--ignored`.
 
 mod support;
 
@@ -45,7 +43,7 @@ async fn slow_and_stopped_readers_delay_nobody_and_lose_nothing() {
     };
     let slow: Vec<_> = slow.into_iter().map(|raw| at(raw, Some((8 << 10, Duration::from_millis(20))))).collect();
     let fast: Vec<_> = all.into_iter().map(|raw| at(raw, None)).collect();
-    // Five hundred events in a second, each as large as a machine with all it has.
+    // Five hundred events per second, each with a whole machine.
     let mut ticks = tokio::time::interval(Duration::from_millis(20));
     for n in 0..EVENTS / 10 {
         ticks.tick().await;
@@ -67,7 +65,7 @@ async fn slow_and_stopped_readers_delay_nobody_and_lose_nothing() {
         assert!(raw.is_dense(), "a gap without a word: {:?}", raw.resets);
     }
     for raw in stopped {
-        // It was closed meanwhile; when it comes back it gets the rest or is told to start over.
+        // It was closed meanwhile; on reconnect it gets the rest or starts over.
         let raw = timeout(Duration::from_secs(60), follow(raw, &address, last, None)).await.expect("it comes back");
         assert!(raw.is_dense());
     }
@@ -111,12 +109,12 @@ async fn five_thousand_events_a_second_of_a_thousand_machines_reach_a_hundred_re
         server.backend.feed().publish(events.collect());
     }
     let readers = timeout(Duration::from_secs(120), join_all(readers)).await.expect("all get there");
-    // What the host itself told meanwhile has numbers among them.
+    // The host's own events are numbered in between.
     let last = server.backend.feed().cursor().seq;
     for raw in readers {
         let rest = follow(raw.expect("no panic"), &address, last, None);
         let raw = timeout(Duration::from_secs(20), rest).await.expect("the rest comes");
-        // Whoever is too far behind is told to start over, and misses nothing after that.
+        // A client that is too far behind starts over, and misses nothing after that.
         assert!(raw.is_dense() && raw.last() >= last, "{} resets, {} of {last}", raw.resets, raw.last());
         for machine in &machines {
             let told = raw.states.get(&machine.name).map(String::as_str);
@@ -125,7 +123,7 @@ async fn five_thousand_events_a_second_of_a_thousand_machines_reach_a_hundred_re
     }
 }
 
-/// How many files a process has open.
+/// The number of open files of a process.
 fn files(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).expect("readable").count()
 }
@@ -152,7 +150,7 @@ async fn ten_thousand_streams_that_drop_at_once_come_back_and_leave_nothing_behi
     };
     let open = async |ids: &[Option<String>]| {
         let mut all = Vec::new();
-        // Fewer at a time than a listening socket keeps waiting.
+        // Fewer at a time than the listen backlog.
         for some in ids.chunks(500) {
             let mut some = join_all(some.iter().map(|id| Raw::open(&address, id.clone()))).await;
             greet(&mut some).await;
@@ -162,7 +160,7 @@ async fn ten_thousand_streams_that_drop_at_once_come_back_and_leave_nothing_behi
     };
     let all_from_now_on = vec![Some(cursor); STREAMS];
 
-    // The readers go away all at once.
+    // The clients disconnect all at once.
     let all = open(&all_from_now_on).await;
     assert!(files(server.pid()) + 5 > before + STREAMS, "{before} and then {}", files(server.pid()));
     drop(all);
@@ -172,7 +170,7 @@ async fn ten_thousand_streams_that_drop_at_once_come_back_and_leave_nothing_behi
         sleep(Duration::from_millis(50)).await;
     }
 
-    // The server goes away under all of them, and each comes back to the next one.
+    // The server stops, and each client reconnects to the next one.
     let all = open(&all_from_now_on).await;
     server.signal("-KILL");
     server.ended().await;
@@ -186,7 +184,7 @@ async fn ten_thousand_streams_that_drop_at_once_come_back_and_leave_nothing_behi
     assert!(began.elapsed() < Duration::from_secs(10), "and all else goes on");
 }
 
-/// Where Debian and others put the library that lies about the time.
+/// The path of libfaketime on Debian and others.
 const FAKETIME: [&str; 2] =
     ["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1"];
 
@@ -223,13 +221,13 @@ async fn a_clock_that_jumps_by_a_day_changes_labels_only() {
         times.push(event["timestamp"].as_u64().expect("a time") / 1_000);
         let task = server.ended_task(request["requestId"].as_str().expect("text")).await;
         assert_eq!(task["outcome"], "succeeded", "{offset}");
-        // The same request is the same one in every time.
+        // The same request has the same id at any time.
         let again = server.json("POST", "/api/v1/commands", &request).await.expect("answers");
         assert_eq!(again, (202, answer), "{offset}");
     }
     let day = 86_400;
     assert!(times[1] - times[0] >= day && times[0] - times[3] >= day - 60, "the clock did jump: {times:?}");
-    // Streams live by another clock: the next bookmark comes in its time and nobody was cut.
+    // Streams use a monotonic clock: the next bookmark is on time and none was closed.
     stream.until("bookmark").await;
     let (_, past) = server.json("GET", "/api/v1/events?topics=vm-state-changed", &Value::Null).await.expect("answers");
     let states: Vec<_> =

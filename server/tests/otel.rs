@@ -1,4 +1,4 @@
-//! Traces at a collector over HTTP, from the real executable.
+//! Traces sent to a collector over HTTP, by the real executable.
 
 mod support;
 
@@ -14,7 +14,7 @@ use tokio::{
 /// The machine of libvirt's default test host.
 const MACHINE: &str = "6695eb01-f6a4-8304-79aa-97f2502e193f";
 
-/// A collector, and the spans it is told.
+/// A collector, and the spans it receives.
 async fn collector() -> (String, UnboundedReceiver<Value>) {
     async fn take(State(told): State<UnboundedSender<Value>>, Json(body): Json<Value>) -> Json<Value> {
         for resource in body["resourceSpans"].as_array().expect("a list") {
@@ -49,7 +49,7 @@ async fn traced(endpoint: &str) -> Process {
     .await
 }
 
-/// The next span of that name, and what came before it.
+/// The next span with a name, and all before it.
 async fn named(spans: &mut UnboundedReceiver<Value>, name: &str, seen: &mut Vec<Value>) -> Value {
     let wait = async {
         loop {
@@ -74,7 +74,7 @@ async fn a_command_is_one_trace_from_the_request_to_libvirt() {
     let process = traced(&endpoint).await;
     let request = process.send(MACHINE, "pause").await;
     let mut seen = Vec::new();
-    // A span ends after what it caused, so the request is told last.
+    // A span ends after its children, so the request is reported last.
     let asked = named(&mut spans, "POST /api/v1/commands", &mut seen).await["span"].clone();
     let find = |name: &str| {
         let same = |told: &&Value| told["span"]["name"] == name;

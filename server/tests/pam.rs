@@ -1,5 +1,5 @@
-//! People of the system log in with its passwords; accounts of the system are made for it
-//! and taken away again, so it needs root.
+//! Sign-in of system users with PAM; users are created for the tests and removed again, so they
+//! need root.
 
 mod support;
 
@@ -11,16 +11,16 @@ use support::{
 };
 use tokio::time::Instant;
 
-/// The rules of PAM that the tests ask by.
+/// The PAM service of the tests.
 const SERVICE: &str = "/etc/pam.d/belvedere-test";
-/// The group that makes admins, and one that makes viewers.
+/// The admin group, and the viewer group.
 const GROUPS: [&str; 2] = ["bv-admins", "bv-viewers"];
 
 fn run(program: &str, arguments: &[&str]) -> bool {
     Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().expect("runs").success()
 }
 
-/// People of the system, who are gone when it is dropped.
+/// System users, removed when dropped.
 struct People(Vec<&'static str>);
 
 impl People {
@@ -55,7 +55,7 @@ impl Drop for People {
     }
 }
 
-/// What who came in with a cookie is answered who asks for the records.
+/// The status of the audit log for a session.
 async fn audit(site: &Site, cookie: &str) -> u16 {
     site.status("GET", "/api/v1/audit", &[("cookie", cookie)]).await
 }
@@ -79,7 +79,7 @@ async fn people_of_the_system_log_in_with_its_password_and_their_groups_are_thei
     assert_eq!(site.status("GET", "/vms", &[("cookie", &vic)]).await, 200);
     assert_eq!(site.status("POST", "/api/v1/commands", &[("cookie", &vic)]).await, 403);
 
-    // What is no password, or of nobody, or of somebody without a role, lets nobody in.
+    // Wrong passwords, unknown users, and users without a role cannot sign in.
     for (name, password, status) in [
         ("bv-vic", "wrong", 401),
         ("bv-vic", "", 401),
@@ -92,7 +92,7 @@ async fn people_of_the_system_log_in_with_its_password_and_their_groups_are_thei
         assert!(answer.headers().get("set-cookie").is_none());
     }
 
-    // A name that was given here is not the system's to decide about.
+    // A local account is not checked by PAM.
     site.run(&["user", "add", "bv-local", "--role", "viewer", "--password-stdin"], "another long password")
         .expect("made");
     assert_eq!(site.log_in("bv-local", PASSWORD).await.status(), 401);
@@ -100,14 +100,14 @@ async fn people_of_the_system_log_in_with_its_password_and_their_groups_are_thei
     assert_eq!(local.status(), 303);
     assert_eq!(audit(&site, &support::site::cookie(&local)).await, 403, "a viewer");
 
-    // The next log-in follows the groups, and an account that is locked stays out.
+    // The next sign-in updates the role, and a locked account is refused.
     assert!(run("gpasswd", &["-d", "bv-ada", "bv-admins"]));
     let ada = site.cookie("bv-ada").await;
     assert_eq!(audit(&site, &ada).await, 403, "not any more");
     assert!(run("usermod", &["-e", "1", "bv-vic"]));
     assert_eq!(site.log_in("bv-vic", PASSWORD).await.status(), 401);
 
-    // All of it is in the records, and no password is.
+    // Everything is recorded, without passwords.
     site.run(&["user", "add", "root", "--role", "admin", "--password-stdin"], PASSWORD).expect("made");
     let root = site.cookie("root").await;
     let mut records = String::new();

@@ -1,5 +1,5 @@
-//! Every command and every kind of event, as every role and as nobody. A new kind that is
-//! not in the tables here fails; the routes are walked in `attacks`.
+//! Every command and every event kind, for every role and for anonymous clients. A new kind missing
+//! in the tables fails; routes are tested in `attacks`.
 
 mod support;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use support::{read, site::Site};
 use uuid::Uuid;
 
-/// Every command about a machine; an operator may give it.
+/// Every machine command; requires operator.
 fn of_machines() -> Vec<Value> {
     vec![
         json!({ "kind": "start" }),
@@ -41,7 +41,7 @@ fn of_machines() -> Vec<Value> {
     ]
 }
 
-/// Every command about a pool or a network, and who may give it at least.
+/// Every pool and network command, and the required role.
 fn of_what_is_around() -> Vec<(Value, &'static str)> {
     let pool =
         json!({ "name": "p", "kind": "dir", "path": "/srv/p", "host": "", "folder": "", "device": "", "group": "" });
@@ -75,7 +75,7 @@ fn of_what_is_around() -> Vec<(Value, &'static str)> {
     ]
 }
 
-/// The kinds of a command as its own reader lists them when it is given another one.
+/// The kinds of a command enum, from the error message of its parser.
 fn kinds_of<C: DeserializeOwned>() -> BTreeSet<String> {
     let error = serde_json::from_value::<C>(json!({ "kind": "" })).err().expect("no kind").to_string();
     let (_, list) = error.split_once("expected one of").expect("it lists them");
@@ -86,7 +86,7 @@ fn kind(command: &Value) -> String {
     command["kind"].as_str().expect("text").to_owned()
 }
 
-/// A server, and how nobody and each role show who they are there, the least first.
+/// A server, and the credentials of anonymous and each role, the lowest first.
 async fn site() -> (Site, Vec<(&'static str, String)>) {
     let site = Site::new().await;
     let mut known = vec![("nobody", String::new())];
@@ -100,7 +100,7 @@ async fn site() -> (Site, Vec<(&'static str, String)>) {
     (site, known)
 }
 
-/// Whether the first may what the second may at least.
+/// Whether a role includes the required one.
 fn reaches(role: &str, least: &str) -> bool {
     let rank =
         |name: &str| ["nobody", "viewer", "operator", "admin"].iter().position(|role| *role == name).expect("known");
@@ -121,7 +121,7 @@ async fn every_command_is_taken_from_whom_it_shall_and_from_nobody_else() {
     let machines = of_machines().into_iter().map(|command| (command, "operator"));
     for (command, least) in machines.chain(around) {
         for (role, bearer) in &people {
-            // An object that is not there: whether one may ask is said first.
+            // A missing object: permissions are checked first.
             let (id, target) = (Uuid::new_v4(), Uuid::new_v4());
             let one = json!({ "requestId": id, "host": "demo", "target": target, "command": command });
             let mut ways = vec![("/api/v1/commands", one)];
@@ -136,7 +136,7 @@ async fn every_command_is_taken_from_whom_it_shall_and_from_nobody_else() {
                 let expected = match *role {
                     "nobody" => status == 401,
                     role if !reaches(role, least) => status == 403,
-                    // It gets as far as the object, or makes it.
+                    // It reaches the object, or creates it.
                     _ => [202, 404, 409].contains(&status) || (status == 422 && path.ends_with("batches")),
                 };
                 assert!(expected, "{path} {command} as {role}: {status} {text}");
@@ -187,7 +187,7 @@ async fn every_kind_of_event_is_told_to_whom_it_shall_and_to_nobody_else() {
             assert_eq!(status, expected, "{kind} as {role}: {text}");
         }
     }
-    // Who asks for all there is gets what they may hear, and goes on without the rest.
+    // A client that requests all kinds gets the allowed ones, and continues without the rest.
     let mut streams = Vec::new();
     for (role, bearer) in people.iter().filter(|(role, _)| *role != "nobody") {
         let answer = site.server.send("GET", "/events", &[("authorization", bearer)], "").await;

@@ -1,5 +1,4 @@
-//! Scopes over HTTP: what is out of sight is not there, in lists, in what they lead to, in
-//! commands and in the stream.
+//! Scopes over HTTP: invisible objects are hidden in lists, details, commands and the stream.
 
 mod support;
 
@@ -8,7 +7,7 @@ use support::{Stream, read, site::Site};
 use tokio::time::{Duration, Instant, sleep};
 use uuid::Uuid;
 
-/// A client that is known by a token.
+/// A client with a token.
 struct Client<'a> {
     site: &'a Site,
     bearer: String,
@@ -36,7 +35,7 @@ impl<'a> Client<'a> {
         self.ask("GET", path, &Value::Null).await.0
     }
 
-    /// The names and UUIDs of all machines.
+    /// Names and UUIDs of all machines.
     async fn machines(&self) -> Vec<(String, String)> {
         let inventory = self.json("/api/v1/inventory").await;
         let hosts = inventory["hosts"].as_object().expect("hosts").values();
@@ -55,7 +54,7 @@ impl<'a> Client<'a> {
         self.stream_from("").await
     }
 
-    /// The stream from a position on.
+    /// The stream from a position.
     async fn stream_from(&self, id: &str) -> Stream {
         let path = if id.is_empty() { "/events".to_owned() } else { format!("/events?since={id}") };
         let answer = self.site.server.send("GET", &path, &[("authorization", &self.bearer)], "").await;
@@ -93,7 +92,7 @@ async fn what_is_out_of_sight_is_not_there() {
     let body = format!("token={}&do=pause@demo/{}", Uuid::new_v4(), hidden.1);
     assert_eq!(site.server.send("POST", "/commands", &form, body).await.status(), 404);
     assert_eq!(none.ask("POST", "/api/v1/hosts/demo/reconnect", &json!({})).await.0, 403, "viewers change nothing");
-    // Pages, figures and the past hold no trace of it.
+    // Pages, statistics and history contain no trace of it.
     let (status, task) = all.command(&hidden.1, json!({ "kind": "setTitle", "title": "hush" })).await;
     assert_eq!(status, 202);
     for path in ["/vms", "/", "/tasks", "/history", "/api/v1/tasks", "/api/v1/events", "/api/v1/stats"] {
@@ -108,10 +107,10 @@ async fn what_is_out_of_sight_is_not_there() {
     for path in [format!("/api/v1/tasks/{task}"), format!("/tasks/{task}")] {
         assert_eq!((all.status(&path).await, some.status(&path).await), (200, 404), "{path}");
     }
-    // What covers all machines is not for those who see some.
+    // Data about all machines requires an unlimited scope.
     assert_eq!((all.status("/metrics").await, some.status("/metrics").await), (200, 403));
     let (_, replay) = some.ask("GET", "/history/replay", &Value::Null).await;
-    assert!(replay.contains("you see some of them") && !replay.contains(&hidden.1));
+    assert!(replay.contains("your scope is limited") && !replay.contains(&hidden.1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,7 +137,7 @@ async fn a_machine_that_gets_a_tag_appears_in_the_stream_and_leaves_it_without()
     assert_eq!((gone["vmId"].as_str(), gone["vmName"].as_str()), (Some(id.as_str()), Some("")));
     assert!(some.machines().await.is_empty());
     assert!(all.machines().await.iter().any(|(known, _)| *known == name), "it is there all the same");
-    // Nothing of what happened out of sight is in what came.
+    // Invisible events were not sent.
     assert!(!stream.text.contains("\"oldState\":\"running\""));
 }
 
@@ -167,7 +166,7 @@ async fn a_narrowed_stream_goes_on_where_it_was_and_a_position_fits_its_scope_on
     };
     let mut stream = some.stream().await;
     let position = stream.until("inventory").await.id;
-    // It came into sight, changed and left it again while nobody listened.
+    // It entered the scope, changed and left it while disconnected.
     tagged(&["mine"]).await;
     let appeared = stream.until("vm-created").await.id;
     tagged(&["gone"]).await;
@@ -176,7 +175,7 @@ async fn a_narrowed_stream_goes_on_where_it_was_and_a_position_fits_its_scope_on
     let mut again = some.stream_from(&position).await;
     let about_it = async |stream: &mut Stream| loop {
         let kind = stream.next().await.expect("more").kind;
-        // Tasks on it are told while it is in sight.
+        // Its tasks are sent while it is visible.
         if !kind.starts_with("task-") {
             return kind;
         }
@@ -191,7 +190,7 @@ async fn a_narrowed_stream_goes_on_where_it_was_and_a_position_fits_its_scope_on
     for (client, id) in [(&all, &position), (&other, &position)] {
         assert_eq!(client.stream_from(id).await.next().await.expect("more").kind, "inventory", "of another scope");
     }
-    // A poll at the end of the log waits, and brings no inventory.
+    // A poll at the end of the log waits, and sends no inventory.
     let (_, inventory) = some.ask("GET", "/events?poll=0", &Value::Null).await;
     let end = inventory.lines().rev().find_map(|line| line.strip_prefix("id: ")).expect("a position").to_owned();
     let (_, poll) = some.ask("GET", &format!("/events?poll=1&since={end}"), &Value::Null).await;
@@ -215,13 +214,13 @@ async fn one_is_told_how_ones_own_command_ends_that_takes_the_machine_out_of_sig
     );
     assert_eq!(some.status(&format!("/api/v1/tasks/{request}")).await, 200, "it is one's own");
     assert_eq!(some.status(&format!("/api/v1/stats/demo/{id}")).await, 404);
-    // What others do with it now is nobody's business here, and no way to a next page tells of it.
+    // Later actions by others are hidden, and no next page reveals them.
     for n in 0..3 {
         assert_eq!(all.command(&id, json!({ "kind": "setTitle", "title": format!("hush {n}") })).await.0, 202);
     }
     for path in ["/api/v1/tasks?limit=1&kind=setTitle", "/api/v1/events?limit=1&topics=vm-updated&order=newest"] {
         let began = Instant::now();
-        // Events are written some moments later.
+        // Events are stored with a delay.
         while all.json(path).await["next"].is_null() {
             assert!(began.elapsed() < Duration::from_secs(10), "there is more for who sees all: {path}");
             sleep(Duration::from_millis(50)).await;

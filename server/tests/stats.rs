@@ -1,5 +1,5 @@
-//! What is told of running machines, against what the kernel, virsh and the guests
-//! themselves say: real QEMU guests that burn, write and hang on command.
+//! Statistics of running machines compared with the kernel, virsh and the guests: real QEMU guests
+//! with load on demand.
 //!
 //! Needs root for the daemon; `make test` runs it with `--ignored`.
 
@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// Two tests at once would measure one another.
+/// Concurrent tests would affect each other's measurements.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 struct Site {
@@ -31,7 +31,7 @@ impl Site {
         Process::start(&["--connect", &self.daemon.connect(), "--data", data], None).await
     }
 
-    /// Over TCP, as a host elsewhere is reached: the kernel is not asked for its processes.
+    /// Over TCP, like a remote host: /proc is not used.
     async fn serve_from_elsewhere(&self) -> Process {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
@@ -47,7 +47,7 @@ impl Site {
         Process::start(&["--connect", &connect, "--data", data], None).await
     }
 
-    /// Makes so many guests, `web-01` and so on; the first one is there with the daemon.
+    /// Creates guests, `web-01` and so on; the first one exists with the daemon.
     fn guests(&self, count: usize) -> Vec<String> {
         let names: Vec<String> = (1..=count).map(|n| format!("web-{n:02}")).collect();
         names[1..].iter().for_each(|name| self.daemon.guest(name));
@@ -63,7 +63,7 @@ impl Site {
         self.daemon.virsh(&["domuuid", name])
     }
 
-    /// Processor time as virsh tells it, in seconds.
+    /// CPU time reported by virsh, in seconds.
     fn cpu_by_virsh(&self, name: &str) -> f64 {
         let text = self.daemon.virsh(&["domstats", "--cpu-total", name]);
         let line = text.lines().find_map(|line| line.trim().strip_prefix("cpu.time=")).expect("told");
@@ -76,7 +76,7 @@ impl Site {
         line.parse().expect("a number")
     }
 
-    /// What the guest wrote to its console that it has sent, the so-manyeth time.
+    /// The n-th transmitted value in the guest's console output.
     async fn sent_by_guest(&self, name: &str, time: usize) -> f64 {
         let console = self.daemon.folder.path().join(format!("console-{name}.log"));
         let began = Instant::now();
@@ -98,14 +98,14 @@ impl Site {
     }
 }
 
-/// Processor time as the kernel tells it, in seconds.
+/// CPU time reported by the kernel, in seconds.
 fn cpu_by_kernel(pid: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
     let fields: Vec<&str> = stat.rsplit_once(") ").expect("a name").1.split(' ').collect();
     (fields[11].parse::<f64>().expect("a number") + fields[12].parse::<f64>().expect("a number")) / 100.0
 }
 
-/// The next figures of a machine.
+/// The next statistics of a machine.
 async fn figures(stream: &mut Stream, id: &str) -> Value {
     loop {
         let list = stream.until("vm-stats-updated").await.data;
@@ -115,8 +115,8 @@ async fn figures(stream: &mut Stream, id: &str) -> Value {
     }
 }
 
-/// All that a rate told of since a time, until it rests: from a reading before the first
-/// byte to one after the last.
+/// The bytes of a rate since a time, until it is zero: from a reading before the first byte to one
+/// after the last.
 async fn moved(stream: &mut Stream, id: &str, rate: &str, mut last: f64) -> f64 {
     let (mut told, mut quiet) = (0.0, 0);
     while quiet < 3 {
@@ -171,11 +171,11 @@ async fn are_true(site: &Site, server: &Process) {
     let mut stream = server.stream(&format!("/events?topics=vm-stats-updated&watch=atlas/{id}")).await;
 
     site.daemon.in_guest("busy", "while :; do :; done").await;
-    // Of a host elsewhere the first figures come one sweep later.
+    // For a remote host the first values arrive one sweep later.
     while !figures(&mut stream, &id).await["cpuUsagePercent"].is_number() {}
     figures(&mut stream, &id).await;
     let pid = site.pid("busy");
-    // Each on a clock of its own: virsh takes a while to answer.
+    // Each with its own clock: virsh takes a while to respond.
     let (kernel, virsh) = ((Instant::now(), cpu_by_kernel(pid)), (site.cpu_by_virsh("busy"), Instant::now()));
     let mut percents = Vec::new();
     for _ in 0..6 {
@@ -187,11 +187,11 @@ async fn are_true(site: &Site, server: &Process) {
     near(told, (by_kernel * 100.0).min(100.0), "processor, by the kernel");
     near(told, (by_virsh * 100.0).min(100.0), "processor, by virsh");
 
-    // The guest tells its own memory to those who watch it.
+    // The guest's memory is reported for watched machines.
     let guest = timeout(Duration::from_secs(30), async {
         loop {
             let stats = figures(&mut stream, &id).await;
-            // Each of its disks comes with the second reading.
+            // Disks are reported with the second reading.
             if stats["memorySource"] == "guest" && stats["disks"].is_array() {
                 return stats;
             }
@@ -211,14 +211,14 @@ async fn are_true(site: &Site, server: &Process) {
     let told = moved(&mut stream, &id, "diskWriteBytesSec", last).await;
     near(told, site.written_by_virsh("busy") - before, "bytes written");
 
-    // The past knows the same.
+    // The history has the same values.
     let (_, past) = server.json("GET", &format!("/api/v1/stats/atlas/{id}"), &Value::Null).await.expect("answers");
     let points = past["points"].as_array().expect("a list");
     assert!(
         points.len() >= 8 && points.iter().any(|point| point["cpuUsagePercent"]["max"].as_f64() > Some(80.0)),
         "{past}"
     );
-    // What stops is not measured any more.
+    // A stopped machine is not measured.
     site.daemon.virsh(&["destroy", "busy"]);
     loop {
         let list = stream.until("vm-stats-updated").await.data;
@@ -233,7 +233,7 @@ async fn are_true(site: &Site, server: &Process) {
 async fn packets_are_those_of_virsh_and_of_the_guest() {
     let _alone = ALONE.lock().await;
     let site = Site { daemon: Daemon::start(), data: TempDir::new().expect("a folder") };
-    // A wire with nobody at its other end, which takes what the guest sends.
+    // An interface without a peer, which accepts what the guest sends.
     site.daemon.guest_with("sender", "<interface type='ethernet'><model type='virtio'/></interface>");
     let (server, id) = (site.serve().await, site.id("sender"));
     let start = server.send(&id, "start").await;
@@ -271,8 +271,8 @@ async fn one_machine_that_hangs_on_a_host_elsewhere_delays_no_other_either() {
     hangs(&site, &server, &names, false).await;
 }
 
-/// Lets one of the machines hang and come back, which is told of it alone. What is not
-/// watched is found out by its silence, on a host elsewhere.
+/// Lets one of the machines hang and recover, which is reported only for it. Unwatched machines are
+/// detected by their silence, on a remote host.
 async fn hangs(site: &Site, server: &Process, names: &[String], watched: bool) {
     let mut starts = Vec::new();
     for name in names {
@@ -296,7 +296,7 @@ async fn hangs(site: &Site, server: &Process, names: &[String], watched: bool) {
     while !whole(&all(&mut stream).await) {
         assert!(began.elapsed() < Duration::from_secs(60), "all are measured");
     }
-    // How often a busy machine sweeps, before anything hangs.
+    // The sweep interval of a busy machine before anything hangs.
     let began = Instant::now();
     for _ in 0..8 {
         all(&mut stream).await;

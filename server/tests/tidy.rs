@@ -1,4 +1,4 @@
-//! The rules of this repository that the compiler cannot hold.
+//! Rules of this repository that the compiler cannot check.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a parent").to_owned()
 }
 
-/// All files below the folders that hold sources, with their text.
+/// All files below the source directories, with their text.
 fn sources(extension: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut folders: Vec<PathBuf> =
@@ -114,7 +114,7 @@ fn libvirts_misleading_verbs_stay_in_the_hypervisor() {
         sources(".rs").iter().filter(|(path, _)| !is_test(path) && !path.starts_with("server/hypervisor/"))
     {
         for line in code(text) {
-            // JavaScript's "undefined" is another word.
+            // JavaScript's "undefined" is unrelated.
             let line = line.replace("undefined", "");
             assert!(!line.contains("destroy") && !line.contains("undefine"), "{path}: {line}");
         }
@@ -173,8 +173,8 @@ fn every_test_that_the_security_list_names_exists() {
 
 #[test]
 fn queries_are_put_together_from_sources_and_not_from_values() {
-    // What may stand in a query besides text of the sources: columns, tables and conditions
-    // that are spelled there, or made of the names of event kinds. Values are parameters.
+    // A query may contain only constants of the sources: columns, tables and conditions, or
+    // conditions built from event kinds. Values are parameters.
     let spelled = ["COLUMNS", "steps", "machines", "table", "conditions", "rest"];
     for (path, text) in sources(".rs") {
         let verbs = ["SELECT ", "INSERT ", "UPDATE ", "DELETE "];

@@ -1,10 +1,9 @@
-//! Every mutation as data, and the one predicate that says whether it is
-//! possible now and, if not, why.
+//! Every mutation as data, and the predicate that decides whether it is possible now and, if not,
+//! why.
 //!
-//! The browser disables a button with `check`, the server refuses with it. libvirt
-//! stays the last judge; its refusal becomes a `Fault` like any other. There is one
-//! enum for each kind of object, and `Command` is any of them. Each command is a file of
-//! its own below (`verb`).
+//! The browser disables a button with `check`, the server refuses a request with it. libvirt still
+//! has the final decision; its error becomes a `Fault` like any other. There is one enum per kind
+//! of object; `Command` is any of them. Each command is a separate file below (`verb`).
 
 mod domain;
 pub mod form;
@@ -28,16 +27,16 @@ use crate::{DomainRef, Fault, FaultKind, HostId, HostInventory, ObjectKind, Perm
 /// The code of a fault: the object is not the version that the command was meant for.
 pub const CHANGED: &str = "version-changed";
 
-/// What can be asked of an object of a host; on the wire its kind says of which.
+/// A command for an object of a host. On the wire, `kind` determines the object's type.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Command {
-    /// Of a machine.
+    /// For a machine.
     Domain(DomainCommand),
-    /// Of a storage pool, or of a volume in it.
+    /// For a storage pool or a volume in it.
     Pool(PoolCommand),
-    /// Of a network.
+    /// For a network.
     Network(NetworkCommand),
 }
 
@@ -64,7 +63,7 @@ impl<'de> Deserialize<'de> for Command {
         use serde::de::Error;
         let value = serde_json::Value::deserialize(deserializer)?;
         let kind = value.get("kind").and_then(|kind| kind.as_str()).unwrap_or_default().to_owned();
-        // Each enum then says which field is wrong.
+        // Each enum reports the invalid field.
         let read = if PoolCommand::about_kind(&kind).is_some() {
             serde_json::from_value(value).map(Self::Pool)
         } else if NetworkCommand::about_kind(&kind).is_some() {
@@ -77,18 +76,17 @@ impl<'de> Deserialize<'de> for Command {
 }
 
 impl Command {
-    /// What all commands say of themselves: those of machines, pools and networks, each in the order
-    /// of menus.
+    /// Descriptions of all commands: machines, pools and networks, each in menu order.
     pub fn all() -> impl Iterator<Item = &'static About> {
         DomainCommand::ALL.iter().chain(PoolCommand::ALL).chain(NetworkCommand::ALL).copied()
     }
 
-    /// What a kind of command says of itself; none of one that is not known.
+    /// The description of a kind; none if the kind is unknown.
     pub fn about_kind(kind: &str) -> Option<&'static About> {
         Self::all().find(|about| about.kind == kind)
     }
 
-    /// What this one says of itself.
+    /// The description of this command.
     pub fn about(&self) -> &'static About {
         match self {
             Self::Domain(command) => command.about(),
@@ -102,7 +100,7 @@ impl Command {
         self.about().kind
     }
 
-    /// The verb on its button. Two losses of one kind never look alike.
+    /// The button label. Two different losses never look alike.
     pub fn label(&self) -> &'static str {
         match self {
             Self::Domain(command) => command.label(),
@@ -111,13 +109,12 @@ impl Command {
         }
     }
 
-    /// The verb of a kind, for a command whose arguments are not at hand; the kind itself of
-    /// one that is not known.
+    /// The label of a kind, for a command without its arguments; the kind itself if it is unknown.
     pub fn label_of(kind: &str) -> String {
         Self::about_kind(kind).map_or(kind, |about| about.label).to_owned()
     }
 
-    /// The permission that it needs.
+    /// The required permission.
     pub fn permission(&self) -> Permission {
         match self {
             Self::Domain(command) => command.permission(),
@@ -126,7 +123,7 @@ impl Command {
         }
     }
 
-    /// What it did, for "web-01 …".
+    /// The result, to follow the object's name: "web-01 …".
     pub fn done(&self) -> &'static str {
         match self {
             Self::Domain(command) => command.done(),
@@ -135,7 +132,7 @@ impl Command {
         }
     }
 
-    /// What is lost by it, for a confirmation; none when nothing is.
+    /// What is lost, for the confirmation; none if nothing is lost.
     pub fn loses(&self) -> Option<&'static str> {
         match self {
             Self::Domain(command) => command.loses(),
@@ -144,7 +141,8 @@ impl Command {
         }
     }
 
-    /// The confirmation text for this command on so many objects; none when it needs no confirmation.
+    /// The confirmation text for this command on `targets` objects; none if no confirmation is
+    /// needed.
     pub fn asks(&self, targets: usize) -> Option<&'static str> {
         match self {
             Self::Domain(command) => command.asks(targets),
@@ -152,8 +150,8 @@ impl Command {
         }
     }
 
-    /// The text to type to confirm this command: the number of machines when there are many, or the
-    /// pool's name when its volumes are deleted with it. None where a click is enough.
+    /// The text to type as confirmation: the number of machines for many machines, or the pool's
+    /// name if its volumes are deleted as well. None if a click is enough.
     pub fn typed(&self, name: &str, targets: usize) -> Option<String> {
         match self {
             Self::Domain(_) if targets > domain::MANY => Some(targets.to_string()),
@@ -163,7 +161,7 @@ impl Command {
         }
     }
 
-    /// What kind of object it is about.
+    /// The kind of its object.
     pub fn object(&self) -> ObjectKind {
         match self {
             Self::Domain(_) => ObjectKind::Domain,
@@ -172,8 +170,8 @@ impl Command {
         }
     }
 
-    /// The name of what it is about: the object's own, or that of the new one or the volume.
-    /// None when there is no such object.
+    /// The name of the target: the object, the new object or the volume. None if the object does
+    /// not exist.
     pub fn target_name(&self, host: &HostInventory, target: Uuid) -> Option<String> {
         match self {
             Self::Domain(command) => command.subject(host.domains.get(&target).map(|domain| &**domain)),
@@ -182,11 +180,11 @@ impl Command {
         }
     }
 
-    /// Whether this is possible now; the error is the sentence for the tooltip.
+    /// Whether it is possible now. The error is the tooltip text.
     ///
     /// # Errors
-    /// `NotFound`, `Conflict` when the object is not the expected version, `Denied` with
-    /// the reason, or `Invalid` when an argument is at fault.
+    /// `NotFound`, `Conflict` if the object has another version, `Denied` with the reason, or
+    /// `Invalid` with the argument.
     pub fn check(&self, host: &HostInventory, target: Uuid, expected_version: Option<u64>) -> Result<(), Fault> {
         let id = &host.host.id;
         let version = match self {
@@ -197,14 +195,14 @@ impl Command {
         if let (Some(expected), Some((name, version))) = (expected_version, version)
             && expected != version
         {
-            let reason = format!("{name} has changed since you looked at it");
+            let reason = format!("{name} has changed since this page was loaded");
             let changed = Fault::new(FaultKind::Conflict, reason).with_code(CHANGED, [("name", name)]);
-            return Err(changed.with_next("Look at it again, then decide"));
+            return Err(changed.with_next("Reload it, check the change and repeat the command"));
         }
         let missing = |what: &str| {
             Fault::new(FaultKind::NotFound, format!("{id} has no {what} with the UUID {target}"))
                 .with_code("object-not-found", [("host", id.as_str()), ("uuid", &target.to_string())])
-                .with_next("It may have been deleted; look at the list")
+                .with_next("It may have been deleted; reload the list")
         };
         match self {
             Self::Domain(command) => {
@@ -219,8 +217,8 @@ impl Command {
         }
     }
 
-    /// Whether the host shows that this was done, for a command whose end nobody saw: yes,
-    /// no, or none when it looks the same with and without it.
+    /// Whether the effect is visible on the host, for a command whose end was not observed: yes,
+    /// no, or none if the state is the same with and without it.
     pub fn evidence(&self, host: &HostInventory, target: Uuid) -> Option<bool> {
         match self {
             Self::Domain(command) => command.evidence(host.domains.get(&target).map(|domain| &**domain)),
@@ -230,19 +228,18 @@ impl Command {
     }
 }
 
-/// A command on its way: who made which wish about what.
+/// A command request: the command, its target and its sender.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CommandRequest<C = Command> {
-    /// Made by the client; the same id never has a second effect.
+    /// Chosen by the client. The same id never has a second effect.
     pub request_id: RequestId,
     /// The host that has the target.
     pub host: HostId,
-    /// The UUID of the machine, the pool or the network; of a new one the UUID that it
-    /// shall have.
+    /// The UUID of the machine, pool or network; for a new object the UUID it gets.
     pub target: Uuid,
-    /// The wish.
+    /// The command.
     pub command: C,
     /// The version of the object that the wish was made for; another one is a conflict.
     #[serde(default = "none::<u64>", skip_serializing_if = "Option::is_none")]
@@ -255,53 +252,53 @@ pub struct CommandRequest<C = Command> {
     pub tab: Option<String>,
 }
 
-/// Nothing; a default that asks nothing of the other fields' types.
+/// None, without requirements on the type of the field.
 fn none<T>() -> Option<T> {
     None
 }
 
-/// One command for several machines of a host: a task with one task for each.
+/// One command for several machines of a host: one task with a subtask per machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BatchRequest {
-    /// Made by the client; the same id never has a second effect.
+    /// Chosen by the client. The same id never has a second effect.
     pub request_id: RequestId,
     /// The host that has the targets.
     pub host: HostId,
     /// The UUIDs of the machines.
     pub targets: Vec<Uuid>,
-    /// The wish.
+    /// The command.
     pub command: DomainCommand,
-    /// The browser's session, as it names itself.
+    /// The browser session id, chosen by the client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
-    /// The tab, as it names itself.
+    /// The tab id, chosen by the client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tab: Option<String>,
 }
 
 impl<C> CommandRequest<C> {
-    /// A wish without anything optional.
+    /// A request without optional fields.
     pub fn new(request_id: RequestId, target: &DomainRef, command: impl Into<C>) -> Self {
         let (host, target) = (target.host.clone(), target.id);
         Self { request_id, host, target, command: command.into(), expected_version: None, session: None, tab: None }
     }
 
-    /// What is meant.
+    /// The target.
     pub fn object(&self) -> DomainRef {
         DomainRef { host: self.host.clone(), id: self.target }
     }
 }
 
-/// The answer to an accepted command. How it ended comes as an event.
+/// The response to an accepted command. The result arrives as an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Receipt {
-    /// The id the client made.
+    /// The request id.
     pub request_id: RequestId,
-    /// The task that tells how far it is; it has the request's id.
+    /// The id of the task, which equals the request id.
     pub task_id: RequestId,
 }
 
@@ -346,7 +343,7 @@ mod tests {
         assert_eq!(kinds.len(), all.len());
         for about in all {
             assert!(!about.label.is_empty() && !about.done.is_empty(), "{}", about.kind);
-            // The name in JSON is the enum's own, so that a wrong one is found here.
+            // The name in JSON comes from the enum, so a mismatch is found here.
             let error = serde_json::from_str::<Command>(&format!(r#"{{"kind":"{}","no":1}}"#, about.kind));
             let error = error.expect_err("an argument that there is not").to_string();
             assert!(error.contains("unknown field `no`"), "{}: {error}", about.kind);

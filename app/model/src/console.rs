@@ -1,45 +1,45 @@
-//! The consoles of a machine: which it has, and whether one can be opened now.
+//! The consoles of a machine, and whether one can be opened now.
 //!
-//! How a console is opened and shown is not decided here.
+//! Opening and displaying a console is done elsewhere.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Domain, Fault, FaultKind, Host, host::is_local};
 
-/// A serial port or a console of virtio (libvirt: `<serial>`, `<console>`).
+/// A serial port or virtio console (libvirt: `<serial>`, `<console>`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Serial {
     /// libvirt's name of the device, such as `serial0`.
     pub name: String,
-    /// Where its other end is on the host: `pty`, `unix`, `tcp`, `file`, …
+    /// The type of its host end: `pty`, `unix`, `tcp`, `file`, …
     pub kind: String,
 }
 
-/// How a console is shown.
+/// The type of a console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConsoleKind {
-    /// A picture, over the RFB protocol of VNC (RFC 6143).
+    /// Graphical, over the RFB protocol of VNC (RFC 6143).
     Screen,
-    /// Characters, as on a terminal.
+    /// Text, as on a terminal.
     Serial,
 }
 
 /// One console of a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Console {
-    /// What it is called in addresses: `screen`, or the name of the serial port.
+    /// Its name in URLs: `screen`, or the name of the serial port.
     pub name: String,
-    /// How it is shown.
+    /// Its type.
     pub kind: ConsoleKind,
 }
 
 impl Console {
-    /// The name of the picture.
+    /// The name of the graphical console.
     pub const SCREEN: &str = "screen";
 
-    /// The consoles of a machine, the picture first.
+    /// The consoles of a machine, the graphical one first.
     pub fn all(domain: &Domain) -> Vec<Self> {
         let screen = Self { name: Self::SCREEN.into(), kind: ConsoleKind::Screen };
         let screen = (!domain.graphics.is_empty()).then_some(screen);
@@ -47,7 +47,7 @@ impl Console {
         screen.into_iter().chain(lines).collect()
     }
 
-    /// What people call it.
+    /// The label on screen.
     pub fn label(&self) -> String {
         match self.kind {
             ConsoleKind::Screen => "Screen".into(),
@@ -58,7 +58,7 @@ impl Console {
         }
     }
 
-    /// Whether it can be opened now; the page and the server decide by this.
+    /// Whether it can be opened now; used by the page and the server.
     ///
     /// # Errors
     /// `NotFound`, `Denied` or `Unsupported`, with the next step.
@@ -66,7 +66,7 @@ impl Console {
         let name = &domain.name;
         if !Self::all(domain).contains(self) {
             let reason = format!("{name} has no console {}", self.name.escape_debug());
-            return Err(Fault::new(FaultKind::NotFound, reason).with_next("Choose one that its devices show"));
+            return Err(Fault::new(FaultKind::NotFound, reason).with_next("Choose a console listed on its Devices tab"));
         }
         if !host.connection.connected {
             return Err(Fault::denied(format!("{} is not connected, so {name} cannot be reached", host.id)));
@@ -74,8 +74,8 @@ impl Console {
         let unsupported =
             |reason: String, next: String| Err(Fault::new(FaultKind::Unsupported, reason).with_next(next));
         if host.info.as_ref().is_some_and(|info| info.is_test_driver()) {
-            let reason = format!("{name} is on libvirt's test driver, whose machines have no consoles");
-            return unsupported(reason, "Connect a host with QEMU".into());
+            let reason = format!("{name} is on libvirt's test driver, which provides no consoles");
+            return unsupported(reason, "Use a host with QEMU".into());
         }
         if !domain.state.is_active() {
             return Err(Fault::denied(format!("{name} is not running")).with_next("Start it first"));
@@ -83,23 +83,23 @@ impl Console {
         match self.kind {
             ConsoleKind::Screen => {
                 let (uri, machine) = (quoted(&host.connection.uri), quoted(name));
-                let viewer = format!("Look at it with: virt-viewer --connect {uri} {machine}");
+                let viewer = format!("Open it with: virt-viewer --connect {uri} {machine}");
                 if !domain.graphics.iter().any(|graphics| graphics.kind == "vnc") {
                     let kind = &domain.graphics[0].kind;
-                    return unsupported(format!("The screen of {name} is shown by {kind}, not by VNC"), viewer);
+                    return unsupported(format!("The screen of {name} uses {kind}, and only VNC is supported"), viewer);
                 }
                 if !is_local(&host.connection.uri) {
-                    let reason = format!("libvirt hands no screens over from another host, and {} is one", host.id);
+                    let reason = format!("libvirt cannot open screens of remote hosts, and {} is remote", host.id);
                     return unsupported(reason, viewer);
                 }
             }
             ConsoleKind::Serial => {
                 let line = domain.serials.iter().find(|line| line.name == self.name);
                 let kind = line.map_or("", |line| line.kind.as_str());
-                // libvirt opens nothing else: "character device serial0 is not using a PTY".
+                // libvirt opens no other type: "character device serial0 is not using a PTY".
                 if kind != "pty" {
-                    let reason = format!("{} of {name} goes to a {kind}, which libvirt does not open", self.name);
-                    return unsupported(reason, "Give the port the type pty".into());
+                    let reason = format!("{} of {name} has type {kind}, which libvirt cannot open", self.name);
+                    return unsupported(reason, "Change the type of the port to pty".into());
                 }
             }
         }
@@ -107,7 +107,7 @@ impl Console {
     }
 }
 
-/// A text as a shell takes it for one word, whatever is in it.
+/// A text quoted as one shell word.
 pub fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
@@ -163,7 +163,7 @@ mod tests {
             why(&file, &domain, &local),
             (
                 FaultKind::Unsupported,
-                "ua-log of web goes to a file, which libvirt does not open. Give the port the type pty.".into()
+                "ua-log of web has type file, which libvirt cannot open. Change the type of the port to pty.".into()
             )
         );
         for kind in ["unix", "tcp", "udp", "dev", "null", ""] {

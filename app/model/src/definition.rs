@@ -1,23 +1,23 @@
-//! What a machine is made of: as it runs, as it is stored for its next start, and what differs
-//! between the two. It is read on demand; lists and events carry what is in `domain`.
+//! The hardware of a machine: live, stored for the next start, and the differences. It is read on
+//! demand; lists and events use `domain`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::device::Entry;
 
-/// What a machine is made of, by one of its definitions.
+/// The hardware in one of a machine's definitions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Definition {
-    /// Virtual processors.
+    /// vCPUs.
     pub vcpus: u32,
-    /// Virtual processors at most.
+    /// Maximum vCPUs.
     pub max_vcpus: u32,
     /// Memory in MiB.
     pub memory_mb: u64,
-    /// Memory at most, in MiB.
+    /// Maximum memory in MiB.
     pub max_memory_mb: u64,
     /// The emulated processor architecture.
     pub arch: String,
@@ -34,36 +34,36 @@ pub struct Definition {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Definitions {
-    /// As it runs; none while it does not.
+    /// Live; none if it is not running.
     pub live: Option<Definition>,
-    /// As it is stored for its next start; none of a machine that is gone when it stops.
+    /// Stored for the next start; none for a transient machine.
     pub inactive: Option<Definition>,
-    /// What changes with the next start.
+    /// What changes at the next start.
     pub pending: Vec<Pending>,
 }
 
-/// A value that changes with the next start.
+/// A value that changes at the next start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Pending {
-    /// Where it stands: `memoryMb`, `devices/disk:vda/cache`, or `devices/disk:vdb` for all of a
-    /// device that comes or goes.
+    /// Its path: `memoryMb`, `devices/disk:vda/cache`, or `devices/disk:vdb` for an added or
+    /// removed device.
     pub path: String,
-    /// What it is now; null where there is nothing.
+    /// The current value; null if there is none.
     pub live: Value,
-    /// What it will be.
+    /// The value after the next start.
     pub next: Value,
 }
 
 impl Definitions {
-    /// Both definitions with what differs.
+    /// Both definitions and their differences.
     pub fn of(live: Option<Definition>, inactive: Option<Definition>) -> Self {
         let pending = live.as_ref().zip(inactive.as_ref()).map(|(live, next)| pending(live, next));
         Self { pending: pending.unwrap_or_default(), live, inactive }
     }
 }
 
-/// What changes with the next start, without what libvirt fills in when a machine starts.
+/// What changes at the next start, without values that libvirt fills in at start.
 fn pending(live: &Definition, next: &Definition) -> Vec<Pending> {
     let bare = |definition: &Definition| fields(&Definition { devices: Vec::new(), ..definition.clone() });
     let mut found = differences("", &bare(live), &bare(next), &[]);
@@ -85,7 +85,7 @@ fn pending(live: &Definition, next: &Definition) -> Vec<Pending> {
     found
 }
 
-/// The fields of a structure as JSON has them.
+/// The fields of a structure as JSON.
 fn fields(of: &impl Serialize) -> Map<String, Value> {
     match serde_json::to_value(of) {
         Ok(Value::Object(fields)) => fields,
@@ -93,7 +93,7 @@ fn fields(of: &impl Serialize) -> Map<String, Value> {
     }
 }
 
-/// The fields that differ, but for some.
+/// The fields that differ, except for some.
 fn differences(path: &str, live: &Map<String, Value>, next: &Map<String, Value>, but: &[&str]) -> Vec<Pending> {
     let of = |fields: &Map<String, Value>, name: &str| fields.get(name).cloned().unwrap_or_default();
     let mut names: Vec<&String> = live.keys().chain(next.keys().filter(|name| !live.contains_key(*name))).collect();

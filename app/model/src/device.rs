@@ -1,8 +1,8 @@
-//! The devices of a machine as its definition says them, one file for each kind, and the registry
-//! that makes one enum of all of them. What no kind here knows is kept as its XML.
+//! The devices of a machine's definition, one file per kind, and the registry that generates one
+//! enum of all kinds. Unknown kinds are kept as XML.
 //!
-//! They are read on demand (`query::Hardware`): lists and events carry none of this. How XML becomes
-//! a device, and a device XML again, `hypervisor` knows.
+//! Devices are read on demand (`query::Hardware`) and are not part of lists and events. The
+//! conversion from and to XML is in `hypervisor`.
 
 mod disk;
 mod graphics;
@@ -18,22 +18,22 @@ pub use interface::{Interface, InterfaceType};
 pub use video::Video;
 pub use watchdog::{Watchdog, WatchdogAction, WatchdogModel};
 
-/// An enum of the words that libvirt uses in one place; a word of later versions stays as it is.
+/// An enum of libvirt's values for an attribute; unknown values are kept.
 macro_rules! words {
     ($(#[$meta:meta])* $Name:ident { $($(#[$doc:meta])* $Variant:ident = $word:literal),* $(,)? }) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum $Name {
             $($(#[$doc])* $Variant,)*
-            /// A word that this version does not know.
+            /// A value that this version does not know.
             Other(String),
         }
 
         impl $Name {
-            /// The words that are known.
+            /// The known values.
             pub const WORDS: &[&str] = &[$($word),*];
 
-            /// The word.
+            /// The value.
             pub fn as_str(&self) -> &str {
                 match self {
                     $(Self::$Variant => $word,)*
@@ -42,7 +42,7 @@ macro_rules! words {
             }
         }
 
-        /// Where nothing is said.
+        /// If the attribute is missing.
         impl Default for $Name {
             fn default() -> Self {
                 Self::Other(String::new())
@@ -88,22 +88,22 @@ use words;
 
 /// A kind of device.
 pub trait Kind {
-    /// What people call it.
+    /// The label of the kind.
     const LABEL: &'static str;
-    /// What libvirt fills in when the machine starts, so that it makes no difference between what
-    /// runs and what is stored.
+    /// Fields that libvirt fills in at start, so they do not count as differences between the live
+    /// and the stored definition.
     const FILLED_IN: &'static [&'static str] = &[];
 
-    /// What tells it from others of its kind, if the definition always says it.
+    /// Its identity among devices of its kind, if the definition always contains one.
     fn identity(&self) -> Option<&str> {
         None
     }
 
-    /// What it is, in a few words.
+    /// A short summary.
     fn summary(&self) -> String;
 }
 
-/// Makes the enum of all devices; each kind is named once.
+/// Generates the enum of all devices.
 macro_rules! devices {
     ($($Name:ident),* $(,)?) => {
         /// A device of any kind.
@@ -112,7 +112,7 @@ macro_rules! devices {
         #[serde(tag = "kind", rename_all = "camelCase")]
         pub enum Device {
             $(#[doc = concat!("See `", stringify!($Name), "`.")] $Name($Name),)*
-            /// One that this version does not know.
+            /// A kind that this version does not know.
             Other(Other),
         }
 
@@ -123,7 +123,7 @@ macro_rules! devices {
         })*
 
         impl Device {
-            /// What people call its kind.
+            /// The label of its kind.
             pub fn label(&self) -> &str {
                 match self {
                     $(Self::$Name(_) => $Name::LABEL,)*
@@ -131,7 +131,7 @@ macro_rules! devices {
                 }
             }
 
-            /// What it is, in a few words.
+            /// A short summary.
             pub fn summary(&self) -> String {
                 match self {
                     $(Self::$Name(device) => device.summary(),)*
@@ -139,7 +139,7 @@ macro_rules! devices {
                 }
             }
 
-            /// What tells it from others of its kind, if the definition always says it.
+            /// Its identity among devices of its kind, if the definition always contains one.
             pub fn identity(&self) -> Option<&str> {
                 match self {
                     $(Self::$Name(device) => device.identity(),)*
@@ -147,11 +147,11 @@ macro_rules! devices {
                 }
             }
 
-            /// The fields that libvirt fills in when the machine starts.
+            /// The fields that libvirt fills in at start.
             pub fn filled_in(&self) -> &'static [&'static str] {
                 match self {
                     $(Self::$Name(_) => $Name::FILLED_IN,)*
-                    // Its XML has aliases, addresses and more.
+                    // The XML contains aliases, addresses and more.
                     Self::Other(_) => &["xml"],
                 }
             }
@@ -174,7 +174,7 @@ devices! {
 pub struct Other {
     /// The name of its element, such as `tpm`.
     pub element: String,
-    /// All of it, as libvirt writes it.
+    /// Its complete XML from libvirt.
     pub xml: String,
 }
 
@@ -183,15 +183,15 @@ pub struct Other {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// What it is known by, in the running machine and in the stored definition alike: its alias if
-    /// people chose it (`ua-…`), else its kind with what tells it apart, else with its number.
+    /// Its key in the live and the stored definition: a user-defined alias (`ua-…`), else its kind
+    /// with its identity, else with a number.
     pub key: String,
     /// The device.
     #[serde(flatten)]
     pub device: Device,
 }
 
-/// Whether a default is left out of the JSON of a device.
+/// Whether a default value is omitted from JSON.
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

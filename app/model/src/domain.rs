@@ -1,14 +1,13 @@
-//! A virtual machine as libvirt tells it, with the parts people look at.
+//! A virtual machine as reported by libvirt.
 //!
-//! It holds no statistics and no secrets. What may be done with a machine is
-//! decided in `command`.
+//! It contains no statistics and no secrets. Which commands are possible is decided in `command`.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::console::Serial;
 
-/// What a machine is doing (libvirt: `virDomainState`).
+/// The state of a machine (libvirt: `virDomainState`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
@@ -17,28 +16,27 @@ pub enum DomainState {
     Running,
     /// Not executing; no process exists (libvirt: shutoff).
     Stopped,
-    /// Its virtual processors are halted; memory is kept.
+    /// The vCPUs are paused; memory is kept.
     Paused,
-    /// The guest put itself to sleep (libvirt: pmsuspended).
+    /// The guest suspended itself (libvirt: pmsuspended).
     Suspended,
-    /// The guest was asked to shut down and is on its way.
+    /// The guest was asked to shut down.
     ShuttingDown,
-    /// The guest crashed and is kept for a look; its process still exists
-    /// (`on_crash` is `preserve`). A process that ended badly is `Stopped` with
-    /// that reason.
+    /// The guest crashed and its process still exists (`on_crash` is `preserve`). A process that
+    /// ended with an error is `Stopped` with that reason.
     Crashed,
-    /// A state this version does not know, or libvirt tells none.
+    /// Unknown to this version, or not reported by libvirt.
     #[default]
     #[serde(other)]
     Unknown,
 }
 
 impl DomainState {
-    /// All states, in the order in which lists show them.
+    /// All states, in the order of lists.
     pub const ALL: [Self; 7] =
         [Self::Running, Self::Paused, Self::Suspended, Self::ShuttingDown, Self::Crashed, Self::Stopped, Self::Unknown];
 
-    /// The word on screen.
+    /// The label on screen.
     pub fn label(self) -> &'static str {
         match self {
             Self::Running => "Running",
@@ -51,7 +49,7 @@ impl DomainState {
         }
     }
 
-    /// The word in URLs, JSON and class names.
+    /// The key in URLs, JSON and class names.
     pub fn key(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -64,12 +62,12 @@ impl DomainState {
         }
     }
 
-    /// The state with that `key`.
+    /// The state of a key.
     pub fn from_key(key: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.key() == key)
     }
 
-    /// Whether a process of the machine exists (libvirt: `virDomainIsActive`).
+    /// Whether a process exists (libvirt: `virDomainIsActive`).
     pub fn is_active(self) -> bool {
         match self {
             Self::Running | Self::Paused | Self::Suspended | Self::ShuttingDown | Self::Crashed => true,
@@ -78,73 +76,72 @@ impl DomainState {
     }
 }
 
-/// One virtual machine of a host, whole.
+/// A virtual machine of a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Domain {
-    /// libvirt's UUID of it.
+    /// libvirt's UUID.
     pub id: Uuid,
-    /// libvirt's name of it, unique on its host. Any text: it may hold markup.
+    /// libvirt's name, unique on its host. Any text: it may contain markup.
     pub name: String,
-    /// A short line for people, or empty.
+    /// A short title, or empty.
     pub title: String,
-    /// A longer text for people, or empty.
+    /// A longer description, or empty.
     pub description: String,
-    /// What it is doing.
+    /// Its state.
     pub state: DomainState,
-    /// Why it is in that state, in lower-case words ("forced off"), or empty.
+    /// The reason for the state, in lower case ("forced off"), or empty.
     pub state_reason: String,
-    /// Whether its process does not answer libvirt, so that what is said of its
-    /// devices may be out of date; its state is not.
+    /// Whether its process does not respond to libvirt, so that device data may be out of date; the
+    /// state is current.
     pub unresponsive: bool,
-    /// Whether a definition remains when it stops.
+    /// Whether its definition is persistent.
     pub persistent: bool,
-    /// Whether it starts with its host.
+    /// Whether autostart is on.
     pub autostart: bool,
-    /// Whether memory was saved to disk and the next start restores it.
+    /// Whether a saved state (managed save) exists.
     pub has_managed_save: bool,
-    /// Words to group machines by, sorted, without duplicates.
+    /// Tags, sorted, without duplicates.
     pub tags: Vec<String>,
-    /// Virtual processors now.
+    /// Current vCPUs.
     pub vcpus: u32,
-    /// Virtual processors at most.
+    /// Maximum vCPUs.
     pub max_vcpus: u32,
-    /// Memory now, in MiB.
+    /// Current memory in MiB.
     pub memory_mb: u64,
-    /// Memory at most, in MiB.
+    /// Maximum memory in MiB.
     pub max_memory_mb: u64,
-    /// The kind of guest interface, `hvm` for full virtualisation.
+    /// The OS type, `hvm` for full virtualisation.
     pub os_type: String,
-    /// The emulated processor architecture, such as `x86_64`.
+    /// The emulated CPU architecture, such as `x86_64`.
     pub arch: String,
-    /// The emulated board, such as `pc-q35-10.0`.
+    /// The machine type, such as `pc-q35-10.0`.
     pub machine: String,
     /// `kvm`, `qemu` (emulation), `test`, …
     pub virt_type: String,
     /// Whether the guest boots through UEFI.
     pub uefi: bool,
-    /// A hash of the live XML, so that any change of the definition makes a new version. It stays on
-    /// the server; the definition itself is read on demand (`definition`).
+    /// A hash of the live XML, so that any change of the definition increases the version. It stays
+    /// on the server; the definition is read on demand (`definition`).
     #[serde(skip)]
     pub definition_hash: u32,
     /// Network interfaces in the order of the definition.
     pub interfaces: Vec<Interface>,
     /// Graphical consoles.
     pub graphics: Vec<Graphics>,
-    /// Serial ports and consoles of virtio.
+    /// Serial ports and virtio consoles.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub serials: Vec<Serial>,
     /// The guest agent's channel.
     pub agent: Agent,
-    /// What the guest says of itself, if anything.
+    /// Guest agent data, if any.
     pub guest: Option<Guest>,
-    /// Addresses of all interfaces, IPv4 before IPv6, without duplicates.
+    /// IP addresses of all interfaces, IPv4 before IPv6, without duplicates.
     pub addresses: Vec<String>,
-    /// Grows with every change of this machine in one incarnation of the server.
+    /// Increases with every change of this machine within one server run.
     pub version: u64,
-    /// When the state was entered, in Unix milliseconds; none when that was
-    /// before this server looked.
+    /// When the state was entered, in Unix milliseconds; none if before the server connected.
     pub since: Option<u64>,
 }
 
@@ -153,17 +150,17 @@ pub struct Domain {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Interface {
-    /// Hardware address.
+    /// MAC address.
     pub mac: String,
     /// `network`, `bridge`, `user`, `direct`, `ethernet`, …
     pub kind: String,
-    /// The network, bridge or device it is plugged into.
+    /// The network, bridge or device it is attached to.
     pub source: String,
     /// `virtio`, `e1000e`, …
     pub model: String,
-    /// The device on the host while the machine runs, such as `vnet3`.
+    /// The tap device on the host while the machine runs, such as `vnet3`.
     pub host_device: String,
-    /// Addresses seen on it.
+    /// Its known IP addresses.
     pub addresses: Vec<String>,
 }
 
@@ -174,7 +171,7 @@ pub struct Interface {
 pub struct Graphics {
     /// `vnc`, `spice`, …
     pub kind: String,
-    /// Where it listens; none while it does not.
+    /// The port; none while it is not listening.
     pub port: Option<u16>,
     /// The listening address, or empty.
     pub listen: String,
@@ -188,60 +185,60 @@ pub enum Agent {
     /// The definition has no such channel.
     #[default]
     Absent,
-    /// Nothing answers on it.
+    /// The agent is not connected.
     Disconnected,
-    /// The agent in the guest has opened it.
+    /// The agent is connected.
     Connected,
 }
 
-/// What the guest says of itself through its agent.
+/// Guest data reported by its agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Guest {
     /// Its host name, or empty.
     pub hostname: String,
-    /// Its operating system in words, such as "Debian GNU/Linux 13", or empty.
+    /// Its operating system, such as "Debian GNU/Linux 13", or empty.
     pub os_version: String,
-    /// Where its file systems are mounted that are nearly full.
+    /// Mount points of nearly full file systems.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nearly_full: Vec<String>,
-    /// The version of its agent, or empty where that is not asked for.
+    /// The version of the agent, or empty if not queried.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub agent_version: String,
 }
 
-/// What a guest says of itself when somebody asks; all of it is the guest's word.
+/// Detailed guest data, queried on demand and reported by the guest.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct GuestDetails {
     /// Its host name, or empty.
     pub hostname: String,
-    /// Its operating system in words, or empty.
+    /// Its operating system, or empty.
     pub os_version: String,
-    /// Its kernel's release, or empty.
+    /// Its kernel release, or empty.
     pub kernel: String,
     /// The name of its time zone, or empty.
     pub timezone: String,
-    /// Seconds that its clock is ahead of UTC; none when it does not tell.
+    /// Offset of its clock to UTC in seconds; none if not reported.
     pub timezone_offset: Option<i64>,
-    /// Its load over 1, 5 and 15 minutes; none when it does not tell.
+    /// Load average over 1, 5 and 15 minutes; none if not reported.
     pub load: Option<[f64; 3]>,
-    /// Who is logged in.
+    /// Users that are signed in.
     pub users: Vec<GuestUser>,
     /// Its file systems.
     pub file_systems: Vec<FileSystem>,
 }
 
-/// Somebody who is logged in to a guest.
+/// A user that is signed in to a guest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct GuestUser {
     /// The name.
     pub name: String,
-    /// Since when, in Unix milliseconds; none when it does not tell.
+    /// Sign-in time in Unix milliseconds; none if not reported.
     pub since: Option<u64>,
 }
 
@@ -250,11 +247,11 @@ pub struct GuestUser {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct FileSystem {
-    /// Where it is mounted in the guest.
+    /// Its mount point in the guest.
     pub mount_point: String,
     /// Its type.
     pub kind: String,
-    /// Its size in bytes; none when it does not tell.
+    /// Its size in bytes; none if not reported.
     pub total_bytes: Option<u64>,
     /// Its used space in bytes; none when the agent does not report it.
     pub used_bytes: Option<u64>,
@@ -275,7 +272,7 @@ impl FileSystem {
     }
 }
 
-/// Tags as they are kept: trimmed, sorted, without duplicates and empty ones.
+/// Normalises tags: trimmed, sorted, without duplicates and empty ones.
 pub fn normal_tags(tags: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut tags: Vec<String> =
         tags.into_iter().map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect();

@@ -1,8 +1,8 @@
-//! What happened, as data: one type per kind of event of the stream.
+//! The events of the stream, one type per kind.
 //!
-//! An event about a machine carries the machine's whole new state and version,
-//! so applying it twice changes nothing. How events come to be is decided in
-//! `inventory` and by the server. A new kind is a payload below and one line of the registry.
+//! An event about a machine carries its whole new state and version, so applying it twice changes
+//! nothing. Events are created in `inventory` and by the server. A new kind is a payload below and
+//! one line of the registry.
 
 mod around;
 mod machine;
@@ -23,85 +23,85 @@ pub use self::{
 pub use crate::task::AuditAppended;
 use crate::{Domain, DomainState, Host, HostId, Network, Permission, Pool, Task, read::read, stats::LATEST};
 
-/// What a kind of event is to those who hear it, whatever it carries.
+/// Properties of an event kind that do not depend on its payload.
 #[derive(Clone, Copy, Debug)]
 pub struct Kind {
-    /// Its name, as it stands in `event:` and `?topics=`.
+    /// Its name in `event:` and `?topics=`.
     pub name: &'static str,
-    /// What a role needs to hear of it, the only place that decides it.
+    /// The permission to receive it, decided only here.
     pub permission: Permission,
-    /// What a browser makes of it.
+    /// Its effect in a browser's store.
     pub mirror: Mirror,
-    /// What it is when the past is shown.
+    /// Its role in the replay.
     pub replay: Replay,
 }
 
-/// What a browser makes of an event, by its kind alone.
+/// The effect of an event in a browser's store, by kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mirror {
-    /// It carries a machine, which is shown from now on.
+    /// Sets a machine.
     Machine,
-    /// A machine is gone.
+    /// Removes a machine.
     Gone,
-    /// It carries a host.
+    /// Sets a host.
     Host,
-    /// It is a task.
+    /// Sets a task.
     Task,
-    /// It is an error.
+    /// Adds an error.
     Error,
-    /// A record was added.
+    /// An audit record was added.
     Record,
-    /// What is shown on few pages is to be read again: pools, networks, volumes.
+    /// Pools, networks or volumes must be read again.
     Stale,
 }
 
-/// What an event is when the past is shown.
+/// The role of an event in the replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replay {
-    /// A step, at which one can stop, that tells how a machine was.
+    /// A step with the state of a machine.
     MachineStep,
     /// A step.
     Step,
-    /// Between steps, and tells how a machine was.
+    /// Not a step, but contains the state of a machine.
     Machine,
-    /// Nothing.
+    /// Not used.
     Silent,
 }
 
 impl Replay {
-    /// Whether people can stop at it.
+    /// Whether the replay can stop at it.
     pub fn is_step(self) -> bool {
         matches!(self, Self::MachineStep | Self::Step)
     }
 
-    /// Whether it tells how a machine was.
+    /// Whether it contains the state of a machine.
     pub fn tells_machine(self) -> bool {
         matches!(self, Self::MachineStep | Self::Machine)
     }
 }
 
-/// A line of the history: the name of its picture, and what happened.
+/// A line of the history: icon name and text.
 pub type Line = (&'static str, String);
 
-/// What an event carries.
+/// The payload of an event.
 pub trait Payload: Serialize + DeserializeOwned {
-    /// What it changes for whoever mirrors the hosts.
+    /// The change for mirrors of the inventory.
     fn change(&self) -> Change;
 
-    /// It in the history; none when it is of no interest to people.
+    /// Its line in the history; none if it is not shown.
     fn line(&self) -> Option<Line> {
         None
     }
 
-    /// The name and the state of its machine after it, or before it; none when there was none then,
-    /// and no state when nobody noted it.
+    /// Name and state of its machine after or before the event; none if the machine did not exist,
+    /// and no state if it was not recorded.
     fn machine(&self, _after: bool) -> Option<(&str, Option<DomainState>)> {
         None
     }
 }
 
-/// Declares the event enum together with its wire names and with what is true of each kind, so that
-/// a kind cannot exist on one side only, nor without these decisions.
+/// Declares the event enum with its wire names and the properties of each kind, so that a kind
+/// cannot exist without them.
 macro_rules! events {
     ($($(#[$doc:meta])* $variant:ident = $name:literal for $permission:ident: $mirror:ident, $replay:ident;)*) => {
         /// One event of the stream.
@@ -111,7 +111,7 @@ macro_rules! events {
         }
 
         impl Event {
-            /// What is true of each kind.
+            /// The properties of each kind.
             pub const ALL: &[Kind] = &[$(Kind {
                 name: $name,
                 permission: Permission::$permission,
@@ -119,7 +119,7 @@ macro_rules! events {
                 replay: Replay::$replay,
             }),*];
 
-            /// The names of all kinds, as they stand in `event:` and `?topics=`.
+            /// The names of all kinds in `event:` and `?topics=`.
             pub const KINDS: &[&str] = &[$($name),*];
 
             /// The name of this kind.
@@ -127,7 +127,7 @@ macro_rules! events {
                 match self { $(Self::$variant(_) => $name,)* }
             }
 
-            /// The host it is about; none when it is about the server itself.
+            /// The host; none for the server.
             pub fn host(&self) -> Option<&HostId> {
                 match self { $(Self::$variant(event) => event.host_id.named(),)* }
             }
@@ -138,18 +138,18 @@ macro_rules! events {
                 json.expect("payloads have string keys only")
             }
 
-            /// What this event changes for whoever mirrors the hosts.
+            /// The change for mirrors of the inventory.
             pub fn change(&self) -> Change {
                 match self { $(Self::$variant(event) => event.change(),)* }
             }
 
-            /// This event in the history; none when it is of no interest to people.
+            /// Its line in the history; none if it is not shown.
             pub fn line(&self) -> Option<Line> {
                 match self { $(Self::$variant(event) => event.line(),)* }
             }
 
-            /// The name and the state of its machine after this event, or before it; none when there was
-            /// none then, and no state when nobody noted it.
+            /// Name and state of its machine after or before the event; none if the machine did not
+            /// exist, and no state if it was not recorded.
             pub fn machine(&self, after: bool) -> Option<(&str, Option<DomainState>)> {
                 match self { $(Self::$variant(event) => event.machine(after),)* }
             }
@@ -163,7 +163,7 @@ macro_rules! events {
             /// Reads a payload of the named kind; none for a kind this version does not know.
             ///
             /// # Errors
-            /// When the payload is not what the kind says.
+            /// If the payload does not match the kind.
             pub fn parse(kind: &str, data: &str) -> Result<Option<Self>, serde_json::Error> {
                 Ok(match kind {
                     $($name => Some(Self::$variant(serde_json::from_str(data)?)),)*
@@ -175,7 +175,7 @@ macro_rules! events {
 }
 
 events! {
-    /// The state of a machine really changed.
+    /// The state of a machine changed.
     VmStateChanged = "vm-state-changed" for View: Machine, MachineStep;
     /// A machine was defined, imported or found.
     VmCreated = "vm-created" for View: Machine, MachineStep;
@@ -183,29 +183,29 @@ events! {
     VmDeleted = "vm-deleted" for View: Gone, MachineStep;
     /// Definition, name, metadata, devices or autostart changed.
     VmUpdated = "vm-updated" for View: Machine, Machine;
-    /// A guest agent came or went.
+    /// A guest agent connected or disconnected.
     GuestAgentConnected = "guest-agent-connected" for View: Machine, Silent;
     /// Operating system, host name or addresses of a guest changed.
     GuestInfoUpdated = "guest-info-updated" for View: Machine, Silent;
-    /// A snapshot of a machine came or is gone.
+    /// A snapshot of a machine was created or deleted.
     SnapshotChanged = "snapshot-changed" for View: Stale, Silent;
     /// A storage pool was created, deleted, started, stopped, refreshed or changed.
     StoragePoolChanged = "storage-pool-changed" for View: Stale, Silent;
-    /// A volume came, went or changed; which ones there are is to be read again.
+    /// A volume was added, removed or changed; the list must be read again.
     VolumeChanged = "volume-changed" for View: Stale, Silent;
     /// A network was created, deleted, started, stopped or changed.
     NetworkChanged = "network-changed" for View: Stale, Silent;
-    /// PCI or USB devices of a host came, went or changed; they are to be read again.
+    /// PCI or USB devices of a host changed; they must be read again.
     HostDevicesChanged = "host-devices-changed" for View: Stale, Silent;
-    /// The link to a host was established, lost, restored, or failed again.
+    /// The connection to a host was established, lost, restored, or failed again.
     ConnectionStatusChanged = "connection-status-changed" for View: Host, Step;
-    /// A command was accepted; it is on disk.
+    /// A command was accepted and stored.
     TaskCreated = "task-created" for View: Task, Silent;
-    /// A command got further.
+    /// A command made progress.
     TaskProgress = "task-progress" for View: Task, Silent;
-    /// A command ended; how is on disk.
+    /// A command ended; its result is stored.
     TaskCompleted = "task-completed" for View: Task, Silent;
-    /// A record of what people did became durable.
+    /// An audit record was stored.
     AuditAppended = "audit-appended" for ReadAudit: Record, Silent;
     /// A background operation failed.
     Error = "error" for View: Error, Step;
@@ -231,18 +231,18 @@ impl Payload for AuditAppended {
 }
 
 impl Event {
-    /// What is true of a kind; none of one that this version does not know.
+    /// The properties of a kind; none if it is unknown.
     pub fn about_kind(kind: &str) -> Option<&'static Kind> {
         Self::ALL.iter().find(|known| known.name == kind)
     }
 
-    /// What somebody needs to hear of a kind; none for a kind this version does not know.
+    /// The permission to receive a kind; none if it is unknown.
     pub fn permission_of(kind: &str) -> Option<Permission> {
         let latest = LATEST.contains(&kind).then_some(Permission::View);
         Self::about_kind(kind).map(|known| known.permission).or(latest)
     }
 
-    /// The machine, the pool or the network that this event is about.
+    /// The machine, pool or network of this event.
     pub fn subject(&self) -> Option<Uuid> {
         match self.change() {
             Change::Set(_, domain) => Some(domain.id),
@@ -270,33 +270,33 @@ impl Named for Option<HostId> {
     }
 }
 
-/// What an event changes for whoever mirrors the hosts. Which of these it is, its kind decides, and
-/// never what its payload happens to hold.
+/// The change of an event for mirrors of the inventory. It is decided by the kind, never by the
+/// payload.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// A machine is now this.
+    /// A machine has this state.
     Set(HostId, Arc<Domain>),
-    /// A machine is gone; nothing up to this version counts any more.
+    /// A machine was removed; its versions up to this one are obsolete.
     Removed(HostId, Uuid, u64),
-    /// A host is now this; its machines are as before.
+    /// A host has this state; its machines are unchanged.
     Host(Box<Host>),
-    /// A storage pool is now this; nothing up to this version counts any more.
+    /// A storage pool has this state; its versions up to this one are obsolete.
     Pool(HostId, Uuid, Option<Arc<Pool>>, u64),
-    /// A network is now this; nothing up to this version counts any more.
+    /// A network has this state; its versions up to this one are obsolete.
     Network(HostId, Uuid, Option<Arc<Network>>, u64),
-    /// What browsers ask for when they show it is to be read again: pools, networks, volumes.
+    /// Pools, networks or volumes must be read again.
     Stale,
-    /// A task is now this.
+    /// A task has this state.
     Task(Arc<Task>),
-    /// Something went wrong, or works again.
+    /// An error occurred or was resolved.
     Error(Box<Error>),
     /// A record was added.
     Appended,
-    /// Nothing that a mirror shows.
+    /// Nothing that is mirrored.
     Nothing,
 }
 
-/// The fields of all payloads that a browser reads.
+/// All payload fields that a browser reads.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Fields {
@@ -312,11 +312,11 @@ struct Fields {
 }
 
 impl Change {
-    /// Reads it from the JSON of an event; nothing of a kind that this version does not know. One
-    /// reader for all kinds keeps the browser's module small.
+    /// Reads it from the JSON of an event; `Nothing` for an unknown kind. One reader for all kinds
+    /// keeps the browser module small.
     ///
     /// # Errors
-    /// When the payload is not what the kind says.
+    /// If the payload does not match the kind.
     pub fn read(kind: &str, data: &str) -> Result<Self, serde_json::Error> {
         use serde::de::Error as _;
         let Some(known) = Event::about_kind(kind) else { return Ok(Self::Nothing) };
@@ -339,7 +339,7 @@ impl Change {
                 Self::Error(Box::new(Error { host_id, message, severity, context, timestamp }))
             }),
         };
-        change.ok_or_else(|| serde_json::Error::custom(format!("a field of {kind} is missing")))
+        change.ok_or_else(|| serde_json::Error::custom(format!("a required field of {kind} is missing")))
     }
 }
 
@@ -350,7 +350,7 @@ mod tests {
     #[test]
     fn what_an_event_changes_is_decided_by_its_kind_and_never_by_its_fields() {
         let id = Uuid::from_u128(7);
-        // A later kind that names a machine and carries none removes it from nobody.
+        // A later kind that names a machine without a state must not remove it.
         let later = format!(r#"{{"hostId":"atlas","vmId":"{id}","version":9,"timestamp":1}}"#);
         assert_eq!(Change::read("vm-of-a-later-version", &later).expect("read"), Change::Nothing);
         assert_eq!(Change::read("host-devices-changed", &later).expect("read"), Change::Stale);

@@ -1,50 +1,49 @@
-//! Everything that can go wrong, said to a person: what happened, to what, and
-//! the next step.
+//! Errors for users: object, cause and next step.
 //!
-//! It never holds secrets or internals; those belong to the server's log.
+//! A fault never contains secrets or internals; those go to the server's log.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
 
-/// What kind of thing went wrong; it decides the HTTP status.
+/// The kind of an error; determines the HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum FaultKind {
-    /// The object does not exist (any more).
+    /// The object does not exist.
     NotFound,
-    /// Not possible in the present state.
+    /// Not possible in the current state.
     Denied,
-    /// The same request id came with another wish, or the object is not as expected any more.
+    /// The request id was used for another command, or the object has changed.
     Conflict,
-    /// An argument is at fault.
+    /// Invalid argument.
     Invalid,
-    /// The host's libvirt does not answer.
+    /// The host's libvirt does not respond.
     Unreachable,
-    /// The host cannot do this at all.
+    /// Not supported by the host.
     Unsupported,
-    /// The host took too long; what happened is unknown.
+    /// The host took too long; the result is unknown.
     TimedOut,
-    /// The server's account may not do this on the host.
+    /// The server's account lacks the right on the host.
     Forbidden,
-    /// Nobody said who this is.
+    /// Not signed in.
     SignedOut,
     /// The account's role may not do this.
     NotAllowed,
     /// Too many attempts.
     TooMany,
-    /// The server has too much to do.
+    /// The server is overloaded.
     Busy,
-    /// libvirt refused for a reason of its own.
+    /// libvirt reported an error.
     Refused,
-    /// Somebody cancelled it.
+    /// Cancelled by a user.
     Cancelled,
-    /// The server stopped in between.
+    /// The server stopped meanwhile.
     Interrupted,
-    /// The server cannot write its journal, so it does nothing that must be recorded.
+    /// The journal cannot be written, so nothing that must be recorded is done.
     InsufficientStorage,
-    /// A defect of the server.
+    /// An internal error of the server.
     Internal,
 }
 
@@ -110,19 +109,19 @@ impl FaultKind {
     }
 }
 
-/// One thing that went wrong.
+/// An error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Fault {
-    /// What kind of thing.
+    /// Its kind.
     #[serde(rename = "fault")]
     pub kind: FaultKind,
-    /// A sentence without final period that names the object.
+    /// A sentence without final period that names the object and the cause.
     pub reason: String,
-    /// What to do now, a sentence without final period.
+    /// The next step, a sentence without final period.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
-    /// The argument at fault, as it is called in commands; its name begins the reason, too.
+    /// The invalid argument, as named in commands; `reason` starts with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
     /// The reason as a stable code for programs and translations; empty where its kind says all.
@@ -139,7 +138,7 @@ impl Fault {
         Self { kind, reason: reason.into(), next: None, field: None, code: "".into(), arguments: BTreeMap::new() }
     }
 
-    /// The same fault with its next step.
+    /// With its next step.
     pub fn with_next(mut self, next: impl Into<String>) -> Self {
         self.next = Some(next.into());
         self
@@ -152,17 +151,17 @@ impl Fault {
         self
     }
 
-    /// Not possible now, with the reason.
+    /// Not possible in the current state.
     pub fn denied(reason: impl Into<String>) -> Self {
         Self::new(FaultKind::Denied, reason)
     }
 
-    /// An argument at fault.
+    /// An invalid argument.
     pub fn invalid(field: &str, why: &str) -> Self {
         Self { field: Some(field.to_owned()), ..Self::new(FaultKind::Invalid, format!("{field}: {why}")) }
     }
 
-    /// Whether the same may work when it is tried again, with nothing else changed.
+    /// Whether a retry without other changes may succeed.
     pub fn may_pass(&self) -> bool {
         use FaultKind as K;
         match self.kind {
@@ -174,7 +173,7 @@ impl Fault {
         }
     }
 
-    /// What is wrong and the next step as one text for people.
+    /// Reason and next step as text.
     pub fn sentence(&self) -> String {
         let why = match &self.field {
             Some(field) => format!("{}: {}", label_of(field), self.about_field()),
@@ -186,60 +185,60 @@ impl Fault {
         }
     }
 
-    /// The reason without the name of the argument, for a place beside it.
+    /// The reason without the argument name, for display at the field.
     pub fn about_field(&self) -> &str {
         let field = self.field.as_deref().unwrap_or_default();
         self.reason.strip_prefix(field).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&self.reason)
     }
 
-    /// Whether the field of a form with that name holds the argument at fault. One within another
-    /// argument has both names, with a dot between.
+    /// Whether a form field with that name is the invalid argument. Nested names are separated by
+    /// dots.
     pub fn is_about(&self, name: &str) -> bool {
         self.field.as_deref().is_some_and(|field| name.rsplit('.').next() == Some(field))
     }
 }
 
-/// What forms call an argument.
+/// The form label of an argument.
 fn label_of(field: &str) -> &str {
     match field {
         "address" => "Address",
-        "backing" => "Based on",
-        "backingFormat" => "Format of that",
+        "backing" => "Backing volume",
+        "backingFormat" => "Backing format",
         "code" => "Code",
-        "days" => "Days until it expires",
+        "days" => "Expires after (days)",
         "old" => "Current password",
         "role" => "Role",
         "scope" => "Scope",
-        "bridge" => "Bridge of the host",
+        "bridge" => "Host bridge",
         "capacityBytes" | "size" => "Size",
         "description" => "Description",
         "device" => "Device",
-        "dhcpFirst" => "DHCP from",
-        "dhcpLast" => "DHCP to",
-        "dhcp6First" => "DHCPv6 from",
-        "dhcp6Last" => "DHCPv6 to",
+        "dhcpFirst" => "DHCP range start",
+        "dhcpLast" => "DHCP range end",
+        "dhcp6First" => "DHCPv6 range start",
+        "dhcp6Last" => "DHCPv6 range end",
         "domain" => "DNS domain",
-        "folder" => "Folder",
+        "folder" => "Export path",
         "format" => "Format",
         "group" => "Volume group",
         "host" => "Host",
-        "ipv4" => "IPv4: this host's address",
-        "ipv6" => "IPv6: this host's address",
+        "ipv4" => "IPv4 gateway (CIDR)",
+        "ipv6" => "IPv6 gateway (CIDR)",
         "key" => "Key",
         "kind" | "type" => "Type",
-        "mac" => "Hardware address",
+        "mac" => "MAC address",
         "mode" => "Mode",
         "name" => "Name",
         "names" => "Names",
         "password" => "Password",
-        "path" => "Path on the host",
+        "path" => "Target path",
         "seconds" => "Seconds",
         "select" => "Selection",
         "sha256" => "SHA-256",
         "tags" => "Tags",
         "title" => "Title",
         "to" => "Name of the copy",
-        "url" => "Address",
+        "url" => "URL",
         "user" => "User",
         other => other,
     }
@@ -251,13 +250,13 @@ mod field_tests {
 
     #[test]
     fn people_read_the_label_and_programs_the_name_of_an_argument() {
-        let fault = Fault::invalid("ipv4", "it is the host's address with its prefix").with_next("Mend it");
-        assert_eq!(fault.sentence(), "IPv4: this host's address: it is the host's address with its prefix. Mend it.");
-        assert_eq!(fault.about_field(), "it is the host's address with its prefix");
+        let fault = Fault::invalid("ipv4", "must be an address with prefix length").with_next("Correct it");
+        assert_eq!(fault.sentence(), "IPv4 gateway (CIDR): must be an address with prefix length. Correct it.");
+        assert_eq!(fault.about_field(), "must be an address with prefix length");
         let said = serde_json::to_value(&fault).expect("JSON");
         assert_eq!(
             (&said["field"], &said["reason"]),
-            (&"ipv4".into(), &"ipv4: it is the host's address with its prefix".into())
+            (&"ipv4".into(), &"ipv4: must be an address with prefix length".into())
         );
         assert_eq!(Fault::denied("web-01 runs").sentence(), "web-01 runs.");
     }

@@ -1,42 +1,41 @@
-//! What a host is made of, and what machines it can run. It is read when somebody looks;
-//! how busy a host is, is in `stats`.
+//! The hardware of a host and its guest capabilities, read on demand. Its load is in `stats`.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// What a host is made of.
+/// The hardware of a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Hardware {
-    /// Sockets of processors.
+    /// CPU sockets.
     pub sockets: u32,
-    /// Cores of each socket.
+    /// Cores per socket.
     pub cores: u32,
-    /// Threads of each core.
+    /// Threads per core.
     pub threads: u32,
-    /// Sizes of memory pages that it offers, in KiB.
+    /// Page sizes in KiB.
     pub page_sizes: Vec<u64>,
-    /// Whether its IOMMU is on, so that devices can be given to machines; none when it is not
-    /// told (libvirt before 4.3).
+    /// Whether the IOMMU is enabled for device passthrough; none if not reported (libvirt before
+    /// 4.3).
     pub iommu: Option<bool>,
-    /// Its NUMA cells.
+    /// Its NUMA nodes.
     pub cells: Vec<Cell>,
-    /// What kinds of machines it runs, by architecture.
+    /// Guest capabilities by architecture.
     pub guests: Vec<GuestKind>,
-    /// Its PCI and USB devices; none where the driver does not tell.
+    /// PCI and USB devices; none if the driver does not report them.
     pub devices: Option<Vec<HostDevice>>,
 }
 
 impl Hardware {
-    /// The groups of devices that can only be given away together, with how many are in each.
+    /// The number of IOMMU groups.
     pub fn iommu_groups(&self) -> usize {
         let groups = self.devices.iter().flatten().filter_map(|device| device.iommu_group);
         groups.collect::<std::collections::BTreeSet<_>>().len()
     }
 }
 
-/// Processors and memory that are near each other (NUMA).
+/// A NUMA node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
@@ -45,41 +44,41 @@ pub struct Cell {
     pub id: u32,
     /// Its memory, in MiB.
     pub memory_mb: u64,
-    /// Its processors, such as `0-7,16`.
+    /// Its CPUs, such as `0-7,16`.
     pub cpus: String,
-    /// How many of them there are.
+    /// The number of its CPUs.
     pub cpu_count: u32,
-    /// Pages of its memory that are set aside, of each size but the smallest.
+    /// Its huge pages, by size.
     pub huge_pages: Vec<HugePages>,
 }
 
-/// Large pages of memory.
+/// Huge pages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct HugePages {
-    /// The size of each, in KiB.
+    /// The page size in KiB.
     pub size_kib: u64,
-    /// How many there are.
+    /// The total number.
     pub total: u64,
-    /// How many nobody uses; none when it is not told.
+    /// The free number; none if not reported.
     pub free: Option<u64>,
 }
 
-/// What machines of an architecture can be.
+/// Guest capabilities of an architecture.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct GuestKind {
     /// The architecture, such as `x86_64`.
     pub arch: String,
-    /// How they are run: `kvm`, `qemu`, `test`.
+    /// Domain types: `kvm`, `qemu`, `test`.
     pub accelerations: Vec<String>,
-    /// Types of boards, such as `pc-q35-10.0`.
+    /// Machine types, such as `pc-q35-10.0`.
     pub boards: Vec<String>,
     /// Kinds of firmware: `bios`, `efi`.
     pub firmware: Vec<String>,
-    /// Whether firmware with secure boot is there.
+    /// Whether firmware with secure boot is available.
     pub secure_boot: bool,
 }
 
@@ -92,27 +91,27 @@ pub struct HostDevice {
     pub name: String,
     /// `pci` or `usb`.
     pub bus: String,
-    /// Where it is: `0000:00:02.0`, or `002:003`.
+    /// Its address: `0000:00:02.0`, or `002:003`.
     pub address: String,
-    /// What it is, by the PCI code of its class; empty when that is not told.
+    /// Its PCI class; empty if not reported.
     pub class: String,
-    /// Who made it.
+    /// Its vendor.
     pub vendor: String,
-    /// What they call it.
+    /// Its product name.
     pub product: String,
-    /// The numbers of both, as `1af4:1001`.
+    /// Vendor and product ID, such as `1af4:1001`.
     pub ids: String,
-    /// The driver that has it; empty when none has.
+    /// Its driver; empty if none is bound.
     pub driver: String,
-    /// The group of devices that can only be given away together.
+    /// Its IOMMU group.
     pub iommu_group: Option<u32>,
-    /// The NUMA cell that it is near.
+    /// Its NUMA node.
     pub cell: Option<u32>,
-    /// Machines that it is given to.
+    /// Machines it is assigned to.
     pub users: Vec<DeviceUser>,
 }
 
-/// A machine that a device is given to.
+/// A machine with an assigned device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
@@ -121,17 +120,17 @@ pub struct DeviceUser {
     pub vm_id: Uuid,
     /// Its name.
     pub vm_name: String,
-    /// Whether it runs.
+    /// Whether it is running.
     pub active: bool,
 }
 
-/// Whether a machine's definition names a device: by its address, or a USB device by its
-/// numbers. Both are written as `HostDevice` has them.
+/// Whether a machine's definition refers to a device: by address or, for USB, by vendor and product
+/// ID. Both as in `HostDevice`.
 pub fn is_given(device: &HostDevice, bus: &str, which: &str) -> bool {
     device.bus == bus && (device.address == which || (bus == "usb" && device.ids == which))
 }
 
-/// What a PCI class is in words (PCI Code and ID Assignment); empty for one that has none.
+/// The name of a PCI class (PCI Code and ID Assignment); empty if unknown.
 pub fn class_of(code: u32) -> &'static str {
     match code >> 16 {
         0x01 => "Storage",
@@ -154,7 +153,7 @@ pub fn class_of(code: u32) -> &'static str {
     }
 }
 
-/// Numbers in order, as ranges: `0-7,16`.
+/// Sorted numbers as ranges: `0-7,16`.
 pub fn ranges(numbers: &[u32]) -> String {
     let mut sorted = numbers.to_vec();
     sorted.sort_unstable();

@@ -1,63 +1,63 @@
-//! A libvirt host: the link to it, and what it says of itself.
+//! A libvirt host and the connection to it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::HostId;
 
-/// The link to one host's libvirt.
+/// The connection to a host's libvirt.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Link {
-    /// Whether libvirt answers now.
+    /// Whether libvirt is connected.
     pub connected: bool,
     /// The connection URI without secrets.
     pub uri: String,
     /// Why it is not connected, with the next step; none while connected.
     pub error: Option<String>,
-    /// When this state of the link began, in Unix milliseconds.
+    /// Start of this connection state, in Unix milliseconds.
     pub since: u64,
-    /// When the next attempt is made, in Unix milliseconds; none while connected.
+    /// The next connection attempt, in Unix milliseconds; none while connected.
     pub retry_at: Option<u64>,
 }
 
-/// Whether a URI leads to a libvirt on this machine, over a socket that can hand files over.
+/// Whether a URI leads to a local libvirt over a socket that can pass file descriptors.
 pub fn is_local(uri: &str) -> bool {
     let Some((scheme, rest)) = uri.split_once("://") else { return false };
     matches!(scheme, "qemu" | "qemu+unix") && rest.starts_with('/')
 }
 
-/// What a host says of itself.
+/// Host data reported by libvirt.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct HostInfo {
-    /// Its own host name (`virConnectGetHostname`).
+    /// Its host name (`virConnectGetHostname`).
     pub hostname: String,
     /// The hypervisor driver: `QEMU`, `TEST`, … (`virConnectGetType`).
     pub driver: String,
-    /// libvirt's version on that host, such as `11.3.0`.
+    /// Its libvirt version, such as `11.3.0`.
     pub libvirt_version: String,
     /// The hypervisor's version, such as `10.0.2`, or empty.
     pub hypervisor_version: String,
     /// Processor architecture.
     pub arch: String,
-    /// Processor model as libvirt names it.
+    /// CPU model as reported by libvirt.
     pub cpu_model: String,
-    /// Logical processors.
+    /// Logical CPUs.
     pub cpus: u32,
     /// Memory in MiB.
     pub memory_mb: u64,
-    /// Whether capabilities offer KVM guests.
+    /// Whether KVM guests are supported.
     pub kvm: bool,
-    /// Types of storage pools that it has drivers for; empty when it does not tell
-    /// (`virConnectGetStoragePoolCapabilities`, since libvirt 5.2).
+    /// Supported storage pool types; empty if not reported (`virConnectGetStoragePoolCapabilities`,
+    /// since libvirt 5.2).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pool_types: Vec<String>,
 }
 
 impl HostInfo {
-    /// Whether it has a driver for storage pools of a type; one that does not tell may have.
+    /// Whether a storage pool type is supported; true if types are not reported.
     pub fn has_pools_of(&self, kind: &str) -> bool {
         self.pool_types.is_empty() || self.pool_types.iter().any(|known| known == kind)
     }
@@ -68,19 +68,19 @@ impl HostInfo {
     }
 }
 
-/// One host without its machines.
+/// A host without its machines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Host {
-    /// Its name here.
+    /// Its name in Belvedere.
     pub id: HostId,
-    /// The link to it.
+    /// The connection.
     pub connection: Link,
-    /// What it says of itself; none before the first contact, kept while it is away.
+    /// Its data; none before the first connection, kept while disconnected.
     #[serde(default)]
     pub info: Option<HostInfo>,
-    /// Whether it is the built-in demonstration, not a real host.
+    /// Whether it is the demonstration host.
     #[serde(default)]
     pub demo: bool,
 }

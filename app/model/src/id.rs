@@ -1,6 +1,6 @@
-//! Names of things: hosts, machines on a host, requests, positions in the stream.
+//! Identifiers: hosts, machines, requests and stream positions.
 //!
-//! Each parses at the edge and cannot be wrong afterwards.
+//! Each is validated when parsed.
 
 use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
 
@@ -9,13 +9,12 @@ use uuid::Uuid;
 
 use crate::{Fault, FaultKind, natural};
 
-/// A short name of a host, chosen by whoever configured it: 1 to 63 letters,
-/// digits, `-`, `_` or `.`, starting with a letter or digit, so that it can
-/// stand in a URL without escaping.
+/// A short host name from the configuration: 1 to 63 letters, digits, `-`, `_` or `.`, starting
+/// with a letter or digit, so that it needs no escaping in URLs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HostId(Arc<str>);
 
-/// Hosts are listed as people number them: `kvm-2` before `kvm-10`.
+/// Natural order: `kvm-2` before `kvm-10`.
 impl Ord for HostId {
     fn cmp(&self, other: &Self) -> Ordering {
         natural(&self.0, &other.0)
@@ -57,13 +56,13 @@ impl fmt::Display for HostId {
     }
 }
 
-/// One machine of one host. Two hosts may know the same UUID (a migrated
-/// machine), so neither half alone is an identity.
+/// A machine of a host. Two hosts may have the same UUID (a migrated machine), so neither part
+/// alone is an identity.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DomainRef {
     /// The host that has it.
     pub host: HostId,
-    /// libvirt's UUID of it.
+    /// libvirt's UUID.
     pub id: Uuid,
 }
 
@@ -85,7 +84,7 @@ impl FromStr for DomainRef {
     }
 }
 
-/// What kind of object something is about.
+/// The kind of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
@@ -101,7 +100,7 @@ pub enum ObjectKind {
 }
 
 impl ObjectKind {
-    /// What stands for it in addresses of the API.
+    /// Its name in API paths.
     pub const fn plural(self) -> &'static str {
         match self {
             Self::Domain => "domains",
@@ -111,7 +110,7 @@ impl ObjectKind {
         }
     }
 
-    /// What people call it.
+    /// Its name in texts.
     pub const fn noun(self) -> &'static str {
         match self {
             Self::Domain => "machine",
@@ -129,12 +128,12 @@ pub struct ObjectRef {
     pub host: HostId,
     /// What it is.
     pub kind: ObjectKind,
-    /// libvirt's UUID of it; nil for a host, which its name tells apart.
+    /// libvirt's UUID; nil for a host, which is identified by its name.
     pub id: Uuid,
 }
 
 impl ObjectRef {
-    /// One that a UUID tells apart.
+    /// An object identified by a UUID.
     pub fn new(kind: ObjectKind, id: &DomainRef) -> Self {
         Self { host: id.host.clone(), kind, id: id.id }
     }
@@ -144,9 +143,13 @@ impl ObjectRef {
         Self { host: host.clone(), kind: ObjectKind::Host, id: Uuid::nil() }
     }
 
-    /// What is said of an object that does not exist, or is out of sight.
+    /// The error if it does not exist or is outside of the scope.
     pub fn missing(&self) -> Fault {
-        let list = if self.kind == ObjectKind::Host { "See the list of hosts" } else { "Look at the list" };
+        let list = if self.kind == ObjectKind::Host {
+            "Check the list of hosts"
+        } else {
+            "It may have been deleted; reload the list"
+        };
         Fault::new(FaultKind::NotFound, format!("There is no {} {self}", self.kind.noun())).with_next(list)
     }
 }
@@ -160,8 +163,8 @@ impl fmt::Display for ObjectRef {
     }
 }
 
-/// Made by the client for each command: tracking, idempotency, and the link
-/// from cause to effect.
+/// Chosen by the client for each command: for tracking, idempotency, and the link from cause to
+/// effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
@@ -181,13 +184,13 @@ impl FromStr for RequestId {
     }
 }
 
-/// A position in the one log of a server: `<epoch>-<seq>`. The epoch is random
-/// per incarnation of the server, so positions of different ones never compare.
+/// A position in the server's event log: `<epoch>-<seq>`. The epoch is random per server run, so
+/// positions of different runs never compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cursor {
-    /// The incarnation.
+    /// The server run.
     pub epoch: u64,
-    /// How many events this incarnation has published; dense, from 0.
+    /// The number of events published in this run, from 0 without gaps.
     pub seq: u64,
 }
 
@@ -211,7 +214,7 @@ impl FromStr for Cursor {
     }
 }
 
-/// Types that travel as their `Display` form and come back through `FromStr`.
+/// Types serialised by `Display` and parsed by `FromStr`.
 macro_rules! as_text {
     ($($name:ty),*) => {$(
         impl Serialize for $name {

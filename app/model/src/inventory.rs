@@ -1,7 +1,7 @@
-//! Everything that is known of all hosts as one value, and the two functions
-//! that are the protocol: `diff` and `apply`, inverse of each other.
+//! The known state of all hosts as one value, and the protocol: `diff` and `apply`, which are
+//! inverse.
 //!
-//! Who reads libvirt and who numbers events is not decided here.
+//! Reading libvirt and numbering events is done elsewhere.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,21 +43,21 @@ pub struct HostInventory {
     pub networks: BTreeMap<Uuid, Arc<Network>>,
 }
 
-/// When and why a difference was seen.
+/// When and why a difference was observed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stamp {
     /// Unix milliseconds.
     pub timestamp: u64,
-    /// The version that objects removed by this difference end with.
+    /// The version of objects removed by this difference.
     pub version: u64,
-    /// The command that caused it.
+    /// The causing command.
     pub cause: Option<RequestId>,
-    /// Whether everything was read again after a gap.
+    /// Whether it was found by a full read after a gap.
     pub resync: bool,
 }
 
 impl Inventory {
-    /// The machine that is meant.
+    /// A machine.
     pub fn domain(&self, id: &DomainRef) -> Option<&Arc<Domain>> {
         self.hosts.get(&id.host)?.domains.get(&id.id)
     }
@@ -67,20 +67,20 @@ impl Inventory {
         self.hosts.values().flat_map(|host| host.domains.values().map(move |domain| (host, domain)))
     }
 
-    /// The events that turn `self` into `next`. Both know the same hosts, which
-    /// come from the configuration and never change while a server runs.
+    /// The events that turn `self` into `next`. Both contain the same hosts, which come from the
+    /// configuration and never change while the server runs.
     pub fn diff(&self, next: &Self, stamp: Stamp) -> Vec<Event> {
         let pairs = self.hosts.iter().filter_map(|(id, old)| Some((old, next.hosts.get(id)?)));
         pairs.flat_map(|(old, new)| old.diff(new, stamp)).collect()
     }
 
-    /// Applies an event; once or twice is the same, and an older version of an
-    /// object never overwrites a newer one.
+    /// Applies an event; applying it twice has no further effect, and an older version of an object
+    /// never overwrites a newer one.
     pub fn apply(&mut self, event: &Event) {
         self.take(&event.change());
     }
 
-    /// Takes the change that an event tells.
+    /// Applies the change of an event.
     pub fn take(&mut self, change: &Change) {
         match change {
             Change::Host(host) => {
@@ -113,7 +113,7 @@ impl Inventory {
     }
 }
 
-/// Puts an object in its place, or takes it away, unless a newer one is there.
+/// Sets or removes an object, unless a newer version is known.
 fn put<T>(known: &mut BTreeMap<Uuid, Arc<T>>, id: Uuid, next: &Option<Arc<T>>, version: u64, of: fn(&T) -> u64) {
     if known.get(&id).is_some_and(|had| of(had) > version) {
         return;
@@ -125,18 +125,18 @@ fn put<T>(known: &mut BTreeMap<Uuid, Arc<T>>, id: Uuid, next: &Option<Arc<T>>, v
 }
 
 impl HostInventory {
-    /// A host of which nothing is known yet.
+    /// A host that was not read yet.
     pub fn unread(id: HostId, uri: String, demo: bool, now: u64) -> Self {
-        let connection = Link { uri, error: Some("not contacted yet".into()), since: now, ..Link::default() };
+        let connection = Link { uri, error: Some("not connected yet".into()), since: now, ..Link::default() };
         Self::of(Host { id, connection, info: None, demo })
     }
 
-    /// A host without anything on it.
+    /// A host without objects.
     pub fn of(host: Host) -> Self {
         Self { host, domains: BTreeMap::new(), pools: BTreeMap::new(), networks: BTreeMap::new() }
     }
 
-    /// The name of an object of this host, if there is such an object.
+    /// The name of an object of this host; none if it does not exist.
     pub fn name_of(&self, kind: ObjectKind, id: Uuid) -> Option<&str> {
         match kind {
             ObjectKind::Domain => self.domains.get(&id).map(|domain| &*domain.name),
@@ -170,12 +170,12 @@ impl HostInventory {
     }
 }
 
-/// The keys of two maps, each once.
+/// The keys of two maps, without duplicates.
 fn keys<T>(a: &BTreeMap<Uuid, T>, b: &BTreeMap<Uuid, T>) -> impl Iterator<Item = Uuid> + use<T> {
     a.keys().chain(b.keys()).copied().collect::<BTreeSet<_>>().into_iter()
 }
 
-/// The event that turns one pool into another; none when they are the same.
+/// The event that turns one pool into another; none if they are equal.
 pub fn diff_pool(host: &HostId, old: Option<&Arc<Pool>>, new: Option<&Arc<Pool>>, stamp: Stamp) -> Option<Event> {
     let action = match (old, new) {
         (None, None) => return None,
@@ -203,14 +203,14 @@ pub fn diff_pool(host: &HostId, old: Option<&Arc<Pool>>, new: Option<&Arc<Pool>>
     }))
 }
 
-/// A pool without what changes as it is used.
+/// A pool without the values that change with its use.
 fn room_apart(pool: &Pool) -> Pool {
     let (capacity_bytes, allocation_bytes, available_bytes, version) = (0, 0, 0, 0);
     let state = if pool.state.is_active() { PoolState::Running } else { PoolState::Inactive };
     Pool { capacity_bytes, allocation_bytes, available_bytes, version, state, ..pool.clone() }
 }
 
-/// The event that turns one network into another; none when they are the same.
+/// The event that turns one network into another; none if they are equal.
 pub fn diff_network(
     host: &HostId,
     old: Option<&Arc<Network>>,
@@ -242,7 +242,7 @@ pub fn diff_network(
     }))
 }
 
-/// The event that tells a host's whole new state.
+/// The event with a host's new connection state.
 pub fn connection_event(host: &Host, timestamp: u64) -> Event {
     Event::ConnectionStatusChanged(ConnectionStatusChanged {
         host_id: host.id.clone(),
@@ -254,7 +254,7 @@ pub fn connection_event(host: &Host, timestamp: u64) -> Event {
     })
 }
 
-/// The events that turn one machine into another; none when they are the same.
+/// The events that turn one machine into another; none if they are equal.
 pub fn diff_domain(host: &HostId, old: Option<&Arc<Domain>>, new: Option<&Arc<Domain>>, stamp: Stamp) -> Vec<Event> {
     let Stamp { timestamp, cause, resync, .. } = stamp;
     match (old, new) {
@@ -306,7 +306,7 @@ fn changed(host: &HostId, old: &Arc<Domain>, new: &Arc<Domain>, stamp: Stamp) ->
         domain.guest.as_ref().map(|guest| guest.agent_version.clone()).filter(|told| !told.is_empty())
     };
     let (connected, agent_version) = (new.agent == Agent::Connected, version_of(new));
-    // The version is known some time after the agent came.
+    // The version is known some time after the agent connected.
     if connected != (old.agent == Agent::Connected) || agent_version.is_some() && agent_version != version_of(old) {
         events.push(Event::GuestAgentConnected(GuestAgentConnected {
             host_id: host_id.clone(),
@@ -340,7 +340,7 @@ fn changed(host: &HostId, old: &Arc<Domain>, new: &Arc<Domain>, stamp: Stamp) ->
     events
 }
 
-/// The machine without what comes and goes while it runs.
+/// The machine without its runtime state.
 fn defined(domain: &Domain) -> Domain {
     let mut defined = Domain {
         state: Default::default(),
@@ -415,7 +415,7 @@ impl<'de> Deserialize<'de> for HostInventory {
         }
         let Wire { id, connection, info, demo, domains } = Wire::deserialize(deserializer)?;
         let mut inventory = Self::of(Host { id, connection, info, demo });
-        // One after the other: collecting would bring the code that sorts them first.
+        // One by one: collecting would add sorting code to the module.
         for domain in domains {
             inventory.domains.insert(domain.id, domain);
         }
@@ -423,8 +423,8 @@ impl<'de> Deserialize<'de> for HostInventory {
     }
 }
 
-/// The inventory with the position it was read at; the position is taken first,
-/// so what follows may repeat but never miss an event.
+/// The inventory with its stream position. The position is taken first, so later events may repeat
+/// but are never missed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Snapshot {
@@ -432,10 +432,10 @@ pub struct Snapshot {
     pub cursor: crate::Cursor,
     /// All hosts.
     pub hosts: Arc<Inventory>,
-    /// The commands under way, and the last ones that ended, the oldest first.
+    /// Commands in progress and recently ended ones, the oldest first.
     #[serde(default)]
     pub tasks: Vec<Arc<crate::Task>>,
-    /// Why no command is carried out now: the journal cannot be written.
+    /// Why commands are refused: the journal cannot be written.
     #[serde(default)]
     pub trouble: Option<crate::Fault>,
 }

@@ -1,9 +1,8 @@
-//! The vocabulary that the browser, the server and libvirt's side share:
-//! plain data, and the decisions that must be the same on both ends of the wire.
+//! The vocabulary shared by the browser, the server and `hypervisor`: plain data, and the decisions
+//! that must be identical in browser and server.
 //!
-//! It knows nothing of Leptos, tokio or libvirt, and does no input or output.
-//! Commands go down, events come up; both are values of this crate. Read the
-//! modules in the order below.
+//! It does not depend on Leptos, tokio or libvirt, and does no I/O. Commands go down, events come
+//! up; both are values of this crate. Read the modules in the order below.
 
 pub mod id;
 

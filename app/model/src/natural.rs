@@ -1,9 +1,9 @@
-//! The order that people expect of names: numbers in them count as numbers, so that `web-2` comes
-//! before `web-10`. It is case-sensitive; callers fold case first where they need it.
+//! Natural order of names: numbers are compared by value, so `web-2` comes before `web-10`. It is
+//! case-sensitive; callers fold case first if needed.
 
 use std::{cmp::Ordering, net::IpAddr};
 
-/// Compares two texts, numbers in them by their value. Texts that differ are never equal.
+/// Compares two texts with numbers by value. Different texts are never equal.
 pub fn natural(a: &str, b: &str) -> Ordering {
     let (mut left, mut right) = (a.as_bytes(), b.as_bytes());
     while let (Some(x), Some(y)) = (left.first(), right.first()) {
@@ -21,7 +21,7 @@ pub fn natural(a: &str, b: &str) -> Ordering {
     left.len().cmp(&right.len()).then_with(|| a.cmp(b))
 }
 
-/// Takes the digits in front, and gives those that count.
+/// Takes the leading digits, and returns them without leading zeros.
 fn number<'a>(text: &mut &'a [u8]) -> &'a [u8] {
     let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
     let (digits, rest) = text.split_at(end);
@@ -30,7 +30,7 @@ fn number<'a>(text: &mut &'a [u8]) -> &'a [u8] {
     &digits[zeros..]
 }
 
-/// Compares addresses of IP by their numbers, IPv4 first; what is none comes last.
+/// Compares IP addresses by number, IPv4 first; other texts come last.
 pub fn by_address(a: &str, b: &str) -> Ordering {
     let read = |text: &str| text.split('/').next().and_then(|text| text.parse::<IpAddr>().ok());
     match (read(a), read(b)) {

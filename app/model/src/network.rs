@@ -1,4 +1,4 @@
-//! Networks of a host, and the rules that a new one keeps.
+//! Networks of a host, and the checks for new ones.
 
 use std::{
     fmt,
@@ -10,41 +10,41 @@ use uuid::Uuid;
 
 use crate::{Fault, HostInventory, domain::Interface, storage::check_object_name};
 
-/// A network that machines are plugged into.
+/// A virtual network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Network {
-    /// libvirt's UUID of it.
+    /// libvirt's UUID.
     pub id: Uuid,
     /// Its name, unique on its host.
     pub name: String,
-    /// Whether it is started.
+    /// Whether it is active.
     pub active: bool,
-    /// Whether its definition stays when it stops.
+    /// Whether its definition is persistent.
     pub persistent: bool,
-    /// Whether it starts with its host.
+    /// Whether autostart is on.
     pub autostart: bool,
-    /// How it reaches others: `nat`, `route`, `open`, `bridge`, `private`, `vepa`,
-    /// `passthrough`, `hostdev`; empty when it is isolated.
+    /// The forward mode: `nat`, `route`, `open`, `bridge`, `private`, `vepa`, `passthrough`,
+    /// `hostdev`; empty for an isolated network.
     pub forward: String,
-    /// The device of the host that it goes through, if one is named.
+    /// The uplink interface, if set.
     pub device: String,
-    /// The bridge on the host.
+    /// The host bridge.
     pub bridge: String,
     /// The DNS domain of its guests.
     pub domain: String,
     /// Its subnets.
     pub subnets: Vec<Subnet>,
-    /// Names that its DNS server knows beside those of its guests.
+    /// DNS host entries beyond those of its guests.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dns: Vec<DnsHost>,
-    /// Grows with every change.
+    /// Increases with every change.
     pub version: u64,
 }
 
 impl Network {
-    /// How it reaches others, in words.
+    /// The label of its forward mode.
     pub fn mode(&self) -> &str {
         match self.forward.as_str() {
             "bridge" if self.bridge.is_empty() => "macvtap",
@@ -52,12 +52,12 @@ impl Network {
         }
     }
 
-    /// Whether it gives addresses to machines.
+    /// Whether it has a DHCP range.
     pub fn has_dhcp(&self) -> bool {
         self.subnets.iter().any(Subnet::has_dhcp)
     }
 
-    /// Whether an interface is plugged into it, by its name or into its bridge.
+    /// Whether an interface is attached to it, by network name or bridge.
     pub fn has(&self, interface: &Interface) -> bool {
         match interface.kind.as_str() {
             "network" => interface.source == self.name,
@@ -67,7 +67,7 @@ impl Network {
     }
 }
 
-/// How a network reaches others, in words.
+/// The label of a forward mode.
 fn mode_words(forward: &str) -> &str {
     match forward {
         "" => "Isolated",
@@ -86,88 +86,88 @@ fn mode_words(forward: &str) -> &str {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Subnet {
-    /// The host's own address in it.
+    /// The gateway address.
     pub address: IpAddr,
-    /// The length of its prefix.
+    /// The prefix length.
     pub prefix: u8,
-    /// Addresses that DHCP gives: first and last of each range.
+    /// DHCP ranges: first and last address.
     #[serde(default)]
     pub ranges: Vec<(IpAddr, IpAddr)>,
-    /// Machines that always get the same address.
+    /// Static DHCP host entries.
     #[serde(default)]
     pub hosts: Vec<StaticHost>,
 }
 
-/// A machine that always gets the same address by DHCP.
+/// A static DHCP host entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct StaticHost {
-    /// Its hardware address, or its DHCP identifier.
+    /// The MAC address or DUID.
     pub mac: String,
-    /// Its address.
+    /// The IP address.
     pub address: IpAddr,
-    /// Its name, or empty.
+    /// The host name, or empty.
     pub name: String,
 }
 
-/// An address with names that the network's DNS server gives it.
+/// A DNS host entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct DnsHost {
-    /// The address; it may be anywhere.
+    /// Any IP address.
     pub address: IpAddr,
     /// Its names.
     pub names: Vec<String>,
 }
 
-/// A lease that DHCP has given (`virNetworkGetDHCPLeases`).
+/// A DHCP lease (`virNetworkGetDHCPLeases`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Lease {
-    /// The hardware address.
+    /// The MAC address.
     pub mac: String,
-    /// The address that was given.
+    /// The IP address.
     pub address: String,
-    /// What the guest calls itself, or empty.
+    /// The guest's host name, or empty.
     pub hostname: String,
-    /// When it ends, in Unix seconds; 0 if never.
+    /// Expiry in Unix seconds; 0 for never.
     pub expires: u64,
 }
 
 impl Subnet {
-    /// The subnet without its host part.
+    /// The network address, its prefix length and family.
     fn network(&self) -> (u128, u8, bool) {
         let (bits, width) = bits(self.address);
         (bits & mask(self.prefix, width), self.prefix, self.address.is_ipv6())
     }
 
-    /// Whether it gives addresses to machines.
+    /// Whether it has a DHCP range.
     pub fn has_dhcp(&self) -> bool {
         !self.ranges.is_empty() || !self.hosts.is_empty()
     }
 
-    /// Whether an address belongs to it.
+    /// Whether it contains an address.
     pub fn contains(&self, address: IpAddr) -> bool {
         let (number, width) = bits(address);
         let (network, prefix, six) = self.network();
         six == address.is_ipv6() && number & mask(prefix, width) == network
     }
 
-    /// Whether two subnets have addresses in common.
+    /// Whether two subnets overlap.
     pub fn overlaps(&self, other: &Self) -> bool {
         let shorter = if self.prefix <= other.prefix { self } else { other };
         let longer = if self.prefix <= other.prefix { other } else { self };
         shorter.contains(longer.address)
     }
 
-    /// Reads what DHCP shall give of it: two fields, the first address and the last.
+    /// Parses a DHCP range from two fields: first and last address.
     fn range(&self, [first, last]: [(&str, &String); 2]) -> Result<(IpAddr, IpAddr), Fault> {
         let address = |(field, text): (&str, &String)| -> Result<IpAddr, Fault> {
             let family = if self.address.is_ipv6() { "IPv6" } else { "IPv4" };
-            let wrong = || Fault::invalid(field, &format!("it is an {family} address"));
+            let wrong = || Fault::invalid(field, &format!("must be an {family} address"));
             let address: IpAddr = text.trim().parse().map_err(|_| wrong())?;
             if address.is_ipv6() != self.address.is_ipv6() {
                 return Err(wrong());
@@ -176,23 +176,23 @@ impl Subnet {
                 return Err(Fault::invalid(field, &format!("{address} is not in {self}")));
             }
             if self.is_edge(address) {
-                let why = format!("{address} is the first or the last address of {self}, which no guest can have");
+                let why = format!("{address} is the network or broadcast address of {self}");
                 return Err(Fault::invalid(field, &why));
             }
             Ok(address)
         };
         let (from, to) = (address(first)?, address(last)?);
         if from > to {
-            return Err(Fault::invalid(last.0, "the last address comes before the first"));
+            return Err(Fault::invalid(last.0, "the end of the range is before its start"));
         }
         if (from..=to).contains(&self.address) {
-            let why = format!("the range holds {}, which is the host's own", self.address);
+            let why = format!("the range contains the gateway address {}", self.address);
             return Err(Fault::invalid(first.0, &why));
         }
         Ok((from, to))
     }
 
-    /// Whether an address is one that no guest can have: the first and the last of IPv4.
+    /// Whether an address is the network address or, for IPv4, the broadcast address.
     fn is_edge(&self, address: IpAddr) -> bool {
         let (number, width) = bits(address);
         let host = number & !mask(self.prefix, width);
@@ -211,7 +211,7 @@ impl fmt::Display for Subnet {
     }
 }
 
-/// An address as a number, and how many bits it has.
+/// An address as a number, and its width in bits.
 fn bits(address: IpAddr) -> (u128, u8) {
     match address {
         IpAddr::V4(address) => (u32::from(address).into(), 32),
@@ -228,7 +228,7 @@ fn mask(prefix: u8, width: u8) -> u128 {
     full(width) & u128::MAX.checked_shl(host).unwrap_or(0)
 }
 
-/// A new network as somebody wishes it.
+/// The specification of a new network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
@@ -237,43 +237,43 @@ pub struct NetworkSpec {
     pub name: String,
     /// One of `NetworkSpec::MODES`.
     pub mode: String,
-    /// The bridge of the host that machines join; only of mode `bridge`.
+    /// The host bridge; only for mode `bridge`.
     pub bridge: String,
-    /// The device of the host that it goes through; needed for `macvtap`.
+    /// The uplink interface; required for `macvtap`.
     pub device: String,
-    /// The host's IPv4 address with its prefix, such as `192.168.50.1/24`, or empty.
+    /// The IPv4 gateway with prefix length, such as `192.168.50.1/24`, or empty.
     pub ipv4: String,
-    /// The first address that DHCP gives, or empty.
+    /// Start of the DHCP range, or empty.
     pub dhcp_first: String,
-    /// The last one.
+    /// End of the DHCP range.
     pub dhcp_last: String,
-    /// The host's IPv6 address with its prefix, or empty.
+    /// The IPv6 gateway with prefix length, or empty.
     pub ipv6: String,
-    /// The first IPv6 address that DHCP gives, or empty.
+    /// Start of the DHCPv6 range, or empty.
     pub dhcp6_first: String,
-    /// The last one.
+    /// End of the DHCPv6 range.
     pub dhcp6_last: String,
     /// The DNS domain of its guests, or empty.
     pub domain: String,
 }
 
 impl NetworkSpec {
-    /// The modes, with words for each.
+    /// The modes with their labels.
     pub const MODES: [(&str, &str); 6] = [
-        ("nat", "NAT: guests reach others, others do not reach them"),
-        ("route", "Routed: others reach guests when they know the way"),
-        ("open", "Open: routed, without any firewall rules of libvirt"),
-        ("isolated", "Isolated: guests reach each other and this host"),
-        ("bridge", "Bridge: guests join a bridge of the host"),
-        ("macvtap", "macvtap: guests share a device of the host"),
+        ("nat", "NAT: outbound connections only"),
+        ("route", "Routed: reachable if other hosts have a route"),
+        ("open", "Open: routed, without libvirt firewall rules"),
+        ("isolated", "Isolated: guests reach only each other and the host"),
+        ("bridge", "Bridge: guests are attached to a host bridge"),
+        ("macvtap", "macvtap: guests share a host interface"),
     ];
 
-    /// Whether libvirt looks after the addresses of a mode.
+    /// Whether libvirt manages the addresses in a mode.
     pub fn has_subnets(mode: &str) -> bool {
         matches!(mode, "nat" | "route" | "open" | "isolated")
     }
 
-    /// The subnets that it asks for.
+    /// The requested subnets.
     ///
     /// # Errors
     /// `Invalid`, with the field.
@@ -290,67 +290,61 @@ impl NetworkSpec {
                 }
                 subnets.push(subnet);
             } else if ranged {
-                return Err(Fault::invalid(range[0].0, "DHCP needs a subnet to give addresses of"));
+                return Err(Fault::invalid(range[0].0, "a DHCP range needs a gateway address with prefix length"));
             }
         }
         Ok(subnets)
     }
 
-    /// Whether it is right on a host.
+    /// Whether it is valid on a host.
     ///
     /// # Errors
     /// `Invalid`, with the field.
     pub fn check(&self, host: &HostInventory) -> Result<(), Fault> {
         check_object_name(&self.name)?;
         if !Self::MODES.iter().any(|(mode, _)| *mode == self.mode) {
-            return Err(Fault::invalid("mode", "there is no such mode"));
+            return Err(Fault::invalid("mode", "unknown network mode"));
         }
         if self.mode == "bridge" && !is_device(&self.bridge) {
-            return Err(Fault::invalid("bridge", "it is the name of a bridge on the host, such as br0"));
+            return Err(Fault::invalid("bridge", "must be the name of a host bridge, such as br0"));
         }
         if self.mode == "macvtap" || !self.device.is_empty() {
             if !is_device(&self.device) {
-                return Err(Fault::invalid("device", "it is the name of a device of the host, such as eth0"));
+                return Err(Fault::invalid("device", "must be the name of a host interface, such as eth0"));
             }
             if matches!(self.mode.as_str(), "open" | "isolated" | "bridge") {
-                return Err(Fault::invalid("device", "a network of this mode goes through no device"));
+                return Err(Fault::invalid("device", "this mode has no uplink interface"));
             }
         }
         if !self.domain.is_empty() && !is_domain(&self.domain) {
-            return Err(Fault::invalid("domain", "it is a name such as lab.example.org"));
+            return Err(Fault::invalid("domain", "must be a domain name such as lab.example.org"));
         }
         let subnets = self.subnets()?;
         if !Self::has_subnets(&self.mode) {
             if !subnets.is_empty() || !self.domain.is_empty() {
-                return Err(Fault::invalid(
-                    "ipv4",
-                    "libvirt does not look after the addresses of a network of this mode",
-                ));
+                return Err(Fault::invalid("ipv4", "libvirt does not manage addresses in this mode"));
             }
             return Ok(());
         }
         if subnets.is_empty() && self.mode != "isolated" {
-            return Err(Fault::invalid("ipv4", "a network of this mode has a subnet"));
+            return Err(Fault::invalid("ipv4", "this mode needs a gateway address with prefix length"));
         }
         let known =
             host.networks.values().flat_map(|network| network.subnets.iter().map(move |subnet| (network, subnet)));
         for (network, subnet) in known {
             if let Some(mine) = subnets.iter().find(|mine| mine.overlaps(subnet)) {
                 let field = if mine.address.is_ipv6() { "ipv6" } else { "ipv4" };
-                return Err(Fault::invalid(
-                    field,
-                    &format!("{mine} overlaps with {subnet} of the network {}", network.name),
-                ));
+                return Err(Fault::invalid(field, &format!("{mine} overlaps {subnet} of network {}", network.name)));
             }
         }
         Ok(())
     }
 }
 
-/// Reads an address with its prefix.
+/// Parses an address with prefix length.
 fn subnet(field: &str, text: &str, six: bool) -> Result<Subnet, Fault> {
     let example = if six { "fd00:50::1/64" } else { "192.168.50.1/24" };
-    let wrong = || Fault::invalid(field, &format!("it is the host's address with its prefix, such as {example}"));
+    let wrong = || Fault::invalid(field, &format!("must be the gateway address with prefix length, such as {example}"));
     let (address, prefix) = text.trim().split_once('/').ok_or_else(wrong)?;
     let address: IpAddr = address.parse().map_err(|_| wrong())?;
     let prefix: u8 = prefix.parse().map_err(|_| wrong())?;
@@ -359,25 +353,25 @@ fn subnet(field: &str, text: &str, six: bool) -> Result<Subnet, Fault> {
         return Err(wrong());
     }
     if address.is_loopback() || address.is_multicast() || address.is_unspecified() {
-        return Err(Fault::invalid(field, "no host can have this address"));
+        return Err(Fault::invalid(field, "cannot be assigned to a host"));
     }
     let subnet = Subnet { address, prefix, ranges: Vec::new(), hosts: Vec::new() };
     if subnet.is_edge(address) {
         return Err(Fault::invalid(
             field,
-            &format!("{address} is the first or the last address of {subnet}; the host has one of those between"),
+            &format!("{address} is the network or broadcast address of {subnet}; use a host address"),
         ));
     }
     Ok(subnet)
 }
 
-/// The name of a network device (IFNAMSIZ).
+/// Whether a text is a network interface name (IFNAMSIZ).
 fn is_device(text: &str) -> bool {
     let fine = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
     !text.is_empty() && text.len() <= 15 && text.chars().all(fine) && !text.starts_with(['-', '.'])
 }
 
-/// Whether a text can be the name of a host or a domain (RFC 1123, 2.1).
+/// Whether a text is a host or domain name (RFC 1123, 2.1).
 pub(crate) fn is_domain(text: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
@@ -388,7 +382,7 @@ pub(crate) fn is_domain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(label)
 }
 
-/// The machines of a host that are plugged into a network.
+/// The machines of a host that are attached to a network.
 pub fn attached<'a>(host: &'a HostInventory, network: &'a Network) -> impl Iterator<Item = &'a crate::Domain> {
     let plugged = |domain: &&crate::Domain| domain.interfaces.iter().any(|interface| network.has(interface));
     host.domains.values().map(|domain| &**domain).filter(plugged)
@@ -430,7 +424,7 @@ mod tests {
         }
     }
 
-    /// The field that is wrong.
+    /// The invalid field.
     fn wrong(spec: &NetworkSpec) -> String {
         spec.check(&host()).expect_err("wrong").reason.split(':').next().unwrap_or_default().to_owned()
     }
@@ -474,7 +468,7 @@ mod tests {
         let overlap =
             NetworkSpec { ipv4: text("192.168.122.200/24"), dhcp_first: text(""), dhcp_last: text(""), ..nat() };
         let why = overlap.check(&host()).expect_err("wrong").reason;
-        assert!(why.contains("192.168.122.0/24 of the network default"), "{why}");
+        assert!(why.contains("192.168.122.0/24 of network default"), "{why}");
     }
 
     #[test]

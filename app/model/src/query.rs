@@ -1,8 +1,8 @@
-//! Questions that libvirt is asked when somebody wants to know the answer, and not before: one file
-//! each, and the registry from which the API's routes, its document and the dispatch are made.
+//! Queries that libvirt is asked on demand: one file each, and the registry from which the API
+//! routes, the API document and the dispatch are generated.
 //!
-//! What is always known, and changes by events, is in the inventory. How libvirt is asked,
-//! `hypervisor` knows.
+//! State that is always known and changes by events is in the inventory. The libvirt calls are in
+//! `hypervisor`.
 
 mod boot_order;
 mod definition;
@@ -31,29 +31,29 @@ pub use network_definition::NetworkDefinition;
 pub use ssh_keys::{SshKeyList, SshKeys};
 pub use volumes::{VolumeList, Volumes};
 
-/// What is true of a question whatever it asks for.
+/// Properties of a query that do not depend on its fields.
 #[derive(Clone, Copy, Debug)]
 pub struct About {
-    /// What kind of object it is about.
+    /// The kind of its object.
     pub on: ObjectKind,
-    /// The last segment of its address.
+    /// The last segment of its path.
     pub name: &'static str,
-    /// The permission that it needs.
+    /// The required permission.
     pub permission: Permission,
-    /// What it tells, for the document of the API.
+    /// Its description in the API document.
     pub summary: &'static str,
-    /// Whether an answer serves for some seconds all who ask the same.
+    /// Whether an answer is reused for some seconds by other clients.
     pub kept: bool,
-    /// Whether its answer is text instead of JSON.
+    /// Whether the answer is text instead of JSON.
     pub text: bool,
 }
 
 impl About {
-    /// What most questions share.
+    /// The defaults of most queries.
     const DEFAULT: Self =
         Self { on: ObjectKind::Domain, name: "", permission: Permission::View, summary: "", kept: false, text: false };
 
-    /// Its address in the API, with names in braces for what differs.
+    /// Its path in the API, with placeholders in braces.
     pub fn path(&self) -> String {
         let of = self.on.plural();
         match self.on {
@@ -63,15 +63,15 @@ impl About {
     }
 }
 
-/// A question: its fields are what the query of its address may hold.
+/// A query; its fields are the URL's query parameters.
 pub trait Query: Clone + Debug + Eq + Hash + DeserializeOwned + 'static {
-    /// What it is answered with.
+    /// Its answer.
     type Answer: Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static;
 
-    /// What is fixed.
+    /// Its constants.
     const ABOUT: About;
 
-    /// Whether it can be asked now. The object is there.
+    /// Whether it is possible now. The object exists.
     ///
     /// # Errors
     /// `Denied`, with the reason.
@@ -80,45 +80,45 @@ pub trait Query: Clone + Debug + Eq + Hash + DeserializeOwned + 'static {
         Ok(())
     }
 
-    /// The answer, where it follows from what is known already.
+    /// The answer, if it follows from known state.
     fn known(&self, host: &HostInventory, id: Uuid) -> Option<Self::Answer> {
         let _ = (host, id);
         None
     }
 
-    /// Takes out of an answer what is about machines that are out of sight.
+    /// Removes data about machines outside of the scope.
     fn narrow(answer: &mut Self::Answer, sees: &dyn Fn(Uuid) -> bool) {
         let _ = (answer, sees);
     }
 }
 
-/// A question as one of all.
+/// A query in the registry.
 pub trait Listed: Query {
-    /// It among all questions.
+    /// As the enum of all queries.
     fn question(self) -> Question;
 
-    /// Its answer among all answers; none of the answer to another question.
+    /// From the enum of all answers; none for the answer to another query.
     fn answer(answer: Answer) -> Option<Self::Answer>;
 }
 
-/// Makes the enums of all questions and answers; each question is named once.
+/// Generates the enums of all queries and answers.
 macro_rules! queries {
     ($($Name:ident),* $(,)?) => {
-        /// Any question.
+        /// Any query.
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         pub enum Question { $(
             #[doc = concat!("See `", stringify!($Name), "`.")]
             $Name($Name)
         ),* }
 
-        /// The answer to any question.
+        /// The answer to any query.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Answer { $(
             #[doc = concat!("To `", stringify!($Name), "`.")]
             $Name(<$Name as Query>::Answer)
         ),* }
 
-        /// All questions.
+        /// All queries.
         pub const ALL: &[About] = &[$($Name::ABOUT),*];
 
         $(impl Listed for $Name {
@@ -135,8 +135,8 @@ macro_rules! queries {
         })*
 
         impl Question {
-            /// The question of that name about that kind of object, with what an address holds; none
-            /// when there is no such question.
+            /// The query with that name for that kind of object, with the URL's parameters; none if
+            /// it does not exist.
             pub fn read<'de, D: Deserializer<'de>>(about: &About, fields: D) -> Option<Result<Self, D::Error>> {
                 $(if about.name == $Name::ABOUT.name && about.on == $Name::ABOUT.on {
                     return Some(serde::Deserialize::deserialize(fields).map(Self::$Name));
@@ -163,7 +163,7 @@ macro_rules! queries {
                 match self { $(Self::$Name(_) => &$Name::ABOUT),* }
             }
 
-            /// Whether it can be asked now.
+            /// Whether it is possible now.
             ///
             /// # Errors
             /// `Denied`, with the reason.
@@ -171,14 +171,14 @@ macro_rules! queries {
                 match self { $(Self::$Name(question) => question.check(host, id)),* }
             }
 
-            /// The answer, where it follows from what is known already.
+            /// The answer, if it follows from known state.
             pub fn known(&self, host: &HostInventory, id: Uuid) -> Option<Answer> {
                 match self { $(Self::$Name(question) => question.known(host, id).map(Answer::$Name)),* }
             }
         }
 
         impl Answer {
-            /// Takes out what is about machines that are out of sight.
+            /// Removes data about machines outside of the scope.
             pub fn narrow(&mut self, sees: &dyn Fn(Uuid) -> bool) {
                 match self { $(Self::$Name(answer) => $Name::narrow(answer, sees)),* }
             }

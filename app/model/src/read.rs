@@ -1,8 +1,8 @@
-//! Reads JSON whose structures are objects, as all of ours are.
+//! Reads JSON whose structures are objects.
 //!
-//! serde also reads a structure from a list of its fields, which nobody sends, and the code for
-//! that is a third of all code that reads. In a browser code is bytes on the way, so it is told
-//! here that each structure is a map.
+//! serde also reads a structure from an array of its fields. That code is a third of all reading
+//! code and is never used here, so this reader treats each structure as a map to keep the browser
+//! module small.
 
 use std::fmt;
 
@@ -10,10 +10,10 @@ use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
-/// Reads a text.
+/// Reads a value from a text.
 ///
 /// # Errors
-/// What is wrong with it.
+/// What is invalid.
 pub fn read<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = T::deserialize(Objects(&mut reader))?;
@@ -21,10 +21,10 @@ pub fn read<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, serde_json::E
     Ok(value)
 }
 
-/// What reads, or what is read from, with structures as objects.
+/// A deserializer or visitor with structures as objects.
 struct Objects<T>(T);
 
-/// Passes calls on as they are.
+/// Forwards calls unchanged.
 macro_rules! plainly {
     ($($name:ident($($argument:ident: $kind:ty),*))*) => {$(
         fn $name<V: Visitor<'de>>(self, $($argument: $kind,)* visitor: V) -> Result<V::Value, D::Error> {
@@ -33,7 +33,7 @@ macro_rules! plainly {
     )*};
 }
 
-/// Passes calls on whose visitors look at what is inside.
+/// Forwards calls whose visitors read nested values.
 macro_rules! inside {
     ($($name:ident($($argument:ident: $kind:ty),*))*) => {$(
         fn $name<V: Visitor<'de>>(self, $($argument: $kind,)* visitor: V) -> Result<V::Value, D::Error> {

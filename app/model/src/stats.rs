@@ -1,9 +1,8 @@
-//! What machines and hosts use: counters in, rates out, and the shape in which they
-//! travel.
+//! Usage of machines and hosts: counters in, rates out, and their wire format.
 //!
-//! Rates come from counters that only grow and a clock that nobody sets. A counter
-//! that shrank began anew (a restart, a migration, a reset), so no rate is told for
-//! that step instead of a wrong one. It does not know where counters come from.
+//! Rates come from monotonic counters and a monotonic clock. A counter that decreased was reset
+//! (restart, migration), so that step has no rate instead of a wrong one. The source of the
+//! counters is not decided here.
 
 use std::collections::BTreeMap;
 
@@ -12,45 +11,45 @@ use uuid::Uuid;
 
 use crate::HostId;
 
-/// Counters of one machine, as they stood at a moment. What cannot be read is none.
+/// Counters of one machine at one time. Unavailable values are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Processor time used, in nanoseconds.
+    /// CPU time in nanoseconds.
     pub cpu_ns: Option<u64>,
-    /// Bytes read from and written to all disks.
+    /// Bytes read and written, all disks.
     pub disk: (Option<u64>, Option<u64>),
-    /// Bytes received and sent over all interfaces.
+    /// Bytes received and sent, all interfaces.
     pub network: (Option<u64>, Option<u64>),
-    /// The same for each disk, by its target name.
+    /// Bytes per disk, by target name.
     pub disks: BTreeMap<String, (u64, u64)>,
-    /// The same for each interface, by its name on the host.
+    /// Bytes per interface, by tap device.
     pub interfaces: BTreeMap<String, (u64, u64)>,
 }
 
-/// What changed between two readings, per second.
+/// The rates between two readings, per second.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rates {
-    /// Processors in use, on average: 1.5 are one and a half.
+    /// CPUs in use on average, such as 1.5.
     pub cpus: Option<f64>,
-    /// Bytes a second read and written.
+    /// Bytes per second read and written.
     pub disk: (Option<u64>, Option<u64>),
-    /// Bytes a second received and sent.
+    /// Bytes per second received and sent.
     pub network: (Option<u64>, Option<u64>),
-    /// For each disk.
+    /// Per disk.
     pub disks: Vec<Flow>,
-    /// For each interface.
+    /// Per interface.
     pub interfaces: Vec<Flow>,
 }
 
-/// Remembers the last reading of one machine.
+/// The last reading of one machine.
 #[derive(Clone, Debug, Default)]
 pub struct Meter {
     last: Option<(u64, Counters)>,
 }
 
 impl Meter {
-    /// The rates since the last reading; none at the first one. `at` is in nanoseconds
-    /// of a monotonic clock.
+    /// The rates since the last reading; none for the first one. `at` is in nanoseconds of a
+    /// monotonic clock.
     pub fn read(&mut self, at: u64, counters: Counters) -> Option<Rates> {
         let (before, had) = self.last.replace((at, counters))?;
         let (_, now) = self.last.as_ref()?;
@@ -77,74 +76,73 @@ impl Meter {
         })
     }
 
-    /// The next reading is the first one again, as after a machine stopped.
+    /// Resets to the state before the first reading, for example when a machine stops.
     pub fn forget(&mut self) {
         self.last = None;
     }
 }
 
-/// What goes through one disk or interface.
+/// The throughput of a disk or interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Flow {
-    /// Its target name, such as `vda`, or the interface's on the host.
+    /// The target name, such as `vda`, or the tap device.
     pub name: String,
-    /// Bytes a second read or received.
+    /// Bytes per second read or received.
     pub in_bytes_sec: u64,
-    /// Bytes a second written or sent.
+    /// Bytes per second written or sent.
     pub out_bytes_sec: u64,
 }
 
-/// Who tells how much memory is used.
+/// The source of the used memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum MemorySource {
-    /// The guest itself, through its balloon driver: what its programs use.
+    /// Reported by the guest's balloon driver.
     Guest,
-    /// The host: what the machine's process holds.
+    /// The host RSS of the machine's process.
     #[default]
     Resident,
-    /// libvirt: what was given to the machine.
+    /// The memory allocated to the machine.
     Given,
 }
 
-/// Payload of `vm-stats-updated`: one running machine. What cannot be read on this
-/// host is none.
+/// Payload of `vm-stats-updated` for one running machine. Values unavailable on this host are none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct VmStats {
-    /// The host that has the machine; every event names it.
+    /// The host of the machine.
     pub host_id: Option<HostId>,
     /// The machine's UUID.
     pub vm_id: Uuid,
-    /// Percent of all its virtual processors, 0 to 100.
+    /// Percent of all its vCPUs, 0 to 100.
     pub cpu_usage_percent: Option<f64>,
-    /// Memory in use, in MiB.
+    /// Used memory in MiB.
     pub memory_used_mb: Option<u64>,
-    /// Memory that it has, in MiB.
+    /// Allocated memory in MiB.
     pub memory_total_mb: u64,
-    /// Who tells the memory in use.
+    /// The source of the used memory.
     pub memory_source: MemorySource,
-    /// Memory that it holds on the host, in MiB, whoever looks; what is kept of it.
+    /// The host RSS in MiB; this value is stored in the history.
     pub memory_held_mb: Option<u64>,
-    /// Bytes a second.
+    /// Bytes per second.
     pub disk_read_bytes_sec: Option<u64>,
-    /// Bytes a second.
+    /// Bytes per second.
     pub disk_write_bytes_sec: Option<u64>,
-    /// Bytes a second.
+    /// Bytes per second.
     pub network_rx_bytes_sec: Option<u64>,
-    /// Bytes a second.
+    /// Bytes per second.
     pub network_tx_bytes_sec: Option<u64>,
-    /// Whether its process does not answer libvirt, so that details are missing.
+    /// Whether its process does not respond to libvirt, so that details are missing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub not_answering: bool,
-    /// Each disk, of machines that somebody looks at.
+    /// Per disk, for machines whose page is open.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub disks: Vec<Flow>,
-    /// Each interface, of machines that somebody looks at.
+    /// Per interface, for machines whose page is open.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<Flow>,
     /// When it was read, in Unix milliseconds.
@@ -152,13 +150,13 @@ pub struct VmStats {
 }
 
 impl VmStats {
-    /// What the guest says that it uses, in MiB; none where it says nothing. What the machine
-    /// holds on its host is another figure.
+    /// The used memory reported by the guest in MiB; none if not reported. The host RSS is a
+    /// different value.
     pub fn guest_used_mb(&self) -> Option<u64> {
         self.memory_used_mb.filter(|_| self.memory_source == MemorySource::Guest)
     }
 
-    /// Puts rates in; processors become percent of the virtual ones.
+    /// Sets the rates; CPU usage becomes percent of the vCPUs.
     pub fn with(self, rates: Rates, vcpus: u32) -> Self {
         let percent = |cpus: f64| (cpus / f64::from(vcpus.max(1)) * 1_000.0).clamp(0.0, 1_000.0).round() / 10.0;
         Self {
@@ -174,20 +172,20 @@ impl VmStats {
     }
 }
 
-/// How many series a machine has.
+/// Number of series per machine.
 pub const SERIES: usize = 6;
 
-/// What a machine uses at a moment: percent of its processors, MiB of memory, and bytes
-/// a second read, written, received and sent.
+/// The usage at one time: CPU percent, memory in MiB, and bytes per second read, written, received
+/// and sent.
 pub type Amounts = [Option<f32>; SERIES];
 
 impl VmStats {
-    /// The figures that are kept.
+    /// The values for the history.
     pub fn amounts(&self) -> Amounts {
         let whole = |amount: Option<u64>| amount.map(|amount| amount as f32);
         [
             self.cpu_usage_percent.map(|percent| percent as f32),
-            // Not what the guest uses, which is known only while somebody looks.
+            // Not the guest's value, which is known only while a page is open.
             whole(self.memory_held_mb),
             whole(self.disk_read_bytes_sec),
             whole(self.disk_write_bytes_sec),
@@ -197,26 +195,26 @@ impl VmStats {
     }
 }
 
-/// Many readings of one series as one.
+/// A summary of readings of one series.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Summary {
-    /// How many there were.
+    /// The number of readings.
     pub count: u32,
-    /// The least.
+    /// The minimum.
     pub min: f32,
-    /// All together.
+    /// The sum.
     pub sum: f64,
-    /// The most.
+    /// The maximum.
     pub max: f32,
 }
 
 impl Summary {
-    /// The average; zero without readings.
+    /// The average; 0 without readings.
     pub fn avg(&self) -> f32 {
         if self.count == 0 { 0.0 } else { (self.sum / f64::from(self.count)) as f32 }
     }
 
-    /// Adds another one.
+    /// Adds another summary.
     pub fn merge(&mut self, other: &Self) {
         match (self.count, other.count) {
             (_, 0) => {}
@@ -233,7 +231,7 @@ impl Summary {
     }
 }
 
-/// A span of time as one: each series summed up.
+/// A time bucket: one summary per series.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Bucket {
     /// In the order of `Amounts`.
@@ -250,47 +248,47 @@ impl Bucket {
         }
     }
 
-    /// Adds another span.
+    /// Adds another bucket.
     pub fn merge(&mut self, other: &Self) {
         self.series.iter_mut().zip(&other.series).for_each(|(summary, other)| summary.merge(other));
     }
 }
 
-/// One series in a span of time.
+/// One series in a time bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Spread {
-    /// The least.
+    /// The minimum.
     pub min: f32,
     /// The average.
     pub avg: f32,
-    /// The most.
+    /// The maximum.
     pub max: f32,
 }
 
-/// A machine in a span of time; what was not measured is none.
+/// The usage of a machine in a time bucket; series without readings are none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct UsagePoint {
-    /// When it began, in Unix milliseconds.
+    /// The start, in Unix milliseconds.
     pub timestamp: u64,
-    /// Percent of all its virtual processors.
+    /// Percent of all its vCPUs.
     pub cpu_usage_percent: Option<Spread>,
     /// MiB.
     pub memory_used_mb: Option<Spread>,
-    /// Bytes a second.
+    /// Bytes per second.
     pub disk_read_bytes_sec: Option<Spread>,
-    /// Bytes a second.
+    /// Bytes per second.
     pub disk_write_bytes_sec: Option<Spread>,
-    /// Bytes a second.
+    /// Bytes per second.
     pub network_rx_bytes_sec: Option<Spread>,
-    /// Bytes a second.
+    /// Bytes per second.
     pub network_tx_bytes_sec: Option<Spread>,
 }
 
 impl UsagePoint {
-    /// A bucket as it is told.
+    /// The point of a bucket.
     pub fn of(timestamp: u64, bucket: &Bucket) -> Self {
         let spread = |n: usize| {
             let summary = bucket.series[n];
@@ -309,7 +307,7 @@ impl UsagePoint {
 }
 
 impl From<&UsagePoint> for VmStats {
-    /// The averages, as if they had just been measured.
+    /// The averages as statistics.
     fn from(point: &UsagePoint) -> Self {
         let whole = |spread: Option<Spread>| spread.map(|spread| spread.avg as u64);
         Self {
@@ -326,41 +324,41 @@ impl From<&UsagePoint> for VmStats {
     }
 }
 
-/// What a machine used in the past, the oldest first.
+/// The usage history of a machine, the oldest point first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
-    /// Time between two points, in milliseconds.
+    /// Bucket width in milliseconds.
     pub step: u64,
-    /// The time that was asked for, in Unix milliseconds.
+    /// Start of the range, in Unix milliseconds.
     pub from: u64,
-    /// Its end.
+    /// End of the range.
     pub to: u64,
-    /// The points; where there is none nothing was measured.
+    /// The points; times without readings have none.
     pub points: Vec<UsagePoint>,
 }
 
-/// The last minutes of one machine in few points, the oldest first: what the small lines
-/// of the list begin with.
+/// The last minutes of one machine in a few points, the oldest first: the initial data of the
+/// sparklines in the list.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Trend {
-    /// The host that has it.
+    /// The host of the machine.
     pub host_id: Option<HostId>,
     /// The machine.
     pub vm_id: Uuid,
-    /// When each was measured, in Unix milliseconds.
+    /// Measurement times, in Unix milliseconds.
     pub timestamps: Vec<u64>,
-    /// Percent of all its virtual processors.
+    /// Percent of all its vCPUs.
     pub cpu_usage_percent: Vec<Option<f32>>,
-    /// Memory that it holds on the host, in MiB.
+    /// The host RSS in MiB.
     pub memory_used_mb: Vec<Option<u64>>,
 }
 
 impl Trend {
-    /// Each point as if it had just been measured.
+    /// Each point as statistics.
     pub fn points(&self) -> impl DoubleEndedIterator<Item = VmStats> {
         let values = self.cpu_usage_percent.iter().zip(&self.memory_used_mb);
         self.timestamps.iter().zip(values).map(|(timestamp, (cpu, memory))| VmStats {
@@ -373,64 +371,64 @@ impl Trend {
     }
 }
 
-/// Payload of `host-stats-updated`: one host.
+/// Payload of `host-stats-updated` for one host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct HostStats {
     /// The host.
     pub host_id: HostId,
-    /// Percent of all its processors, 0 to 100.
+    /// Percent of all its CPUs, 0 to 100.
     pub cpu_usage_percent: Option<f64>,
-    /// Memory in use, in MiB, without what the kernel can give back at once.
+    /// Used memory in MiB, without reclaimable caches.
     pub memory_used_mb: Option<u64>,
-    /// Memory that it has, in MiB.
+    /// Total memory in MiB.
     pub memory_total_mb: u64,
-    /// Load of the last minute, of a host that is this machine.
+    /// Load average over 1 minute; only for a local host.
     pub load: Option<f64>,
-    /// Its active storage pools, by name; read once a minute.
+    /// Usage of its active storage pools, by name; read once a minute.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub storage: Vec<Room>,
     /// When it was read, in Unix milliseconds.
     pub timestamp: u64,
 }
 
-/// How much room a storage pool has.
+/// The usage of a storage pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Room {
     /// The pool's name.
     pub pool: String,
-    /// What it holds at most, in MiB.
+    /// Capacity in MiB.
     pub total_mb: u64,
-    /// What can still be written, in MiB.
+    /// Available space in MiB.
     pub free_mb: u64,
 }
 
 impl Room {
-    /// Percent in use, 0 to 100.
+    /// Used percent, 0 to 100.
     pub fn used_percent(&self) -> f64 {
         let used = self.total_mb.saturating_sub(self.free_mb);
         used as f64 * 100.0 / self.total_mb.max(1) as f64
     }
 
-    /// Whether somebody should make room: 90 percent are in use.
+    /// Whether at least 90 percent are used.
     pub fn is_nearly_full(&self) -> bool {
         self.total_mb > 0 && self.used_percent() >= 90.0
     }
 }
 
-/// What one sweep over a host found.
+/// The result of one sweep over a host.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sweep {
-    /// The host itself; none before a second reading.
+    /// The host; none before the second reading.
     pub host: Option<HostStats>,
     /// Its running machines.
     pub machines: Vec<VmStats>,
 }
 
-/// The names of what is told without a place in the log: only the latest counts.
+/// Events that are not part of the log: only the latest value counts.
 pub const LATEST: [&str; 2] = ["vm-stats-updated", "host-stats-updated"];
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Storage pools and the volumes in them, as libvirt tells of them, and who uses a volume.
+//! Storage pools, their volumes as reported by libvirt, and the users of a volume.
 //!
-//! Volumes are many and change without an event of libvirt, so they are no part of the
-//! inventory: they are read when somebody looks, and `volume-changed` says when to look again.
+//! Volumes are many and change without libvirt events, so they are not part of the inventory: they
+//! are read on demand, and `volume-changed` says when to read again.
 
 use std::{net::IpAddr, path::Path};
 
@@ -10,26 +10,26 @@ use uuid::Uuid;
 
 use crate::{Fault, text::is_plain};
 
-/// What a pool does now (`virStoragePoolState`).
+/// The state of a pool (`virStoragePoolState`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum PoolState {
-    /// It is not started.
+    /// Not active.
     #[default]
     Inactive,
-    /// Its storage is being prepared.
+    /// Being built.
     Building,
-    /// It can be used.
+    /// Active.
     Running,
-    /// It can be used, with less safety than it should have.
+    /// Active with reduced redundancy.
     Degraded,
-    /// It is started, and its storage cannot be reached.
+    /// Active, but its storage is not accessible.
     Inaccessible,
 }
 
 impl PoolState {
-    /// The word on screen.
+    /// The label on screen.
     pub fn label(self) -> &'static str {
         match self {
             Self::Inactive => "Stopped",
@@ -40,102 +40,102 @@ impl PoolState {
         }
     }
 
-    /// Whether it is started.
+    /// Whether it is active.
     pub fn is_active(self) -> bool {
         self != Self::Inactive
     }
 }
 
-/// A place that volumes are kept in.
+/// A storage pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Pool {
-    /// libvirt's UUID of it.
+    /// libvirt's UUID.
     pub id: Uuid,
     /// Its name, unique on its host.
     pub name: String,
     /// Its type: `dir`, `fs`, `netfs`, `logical`, `disk`, `iscsi`, `rbd`, `zfs`, …
     pub kind: String,
-    /// What it does now.
+    /// Its state.
     pub state: PoolState,
-    /// Whether its definition stays when it stops.
+    /// Whether its definition is persistent.
     pub persistent: bool,
-    /// Whether it starts with its host.
+    /// Whether autostart is on.
     pub autostart: bool,
-    /// Room in all, in bytes; 0 while it is stopped.
+    /// Capacity in bytes; 0 while inactive.
     pub capacity_bytes: u64,
-    /// Room that is taken, in bytes.
+    /// Allocation in bytes.
     pub allocation_bytes: u64,
-    /// Room that is left, in bytes.
+    /// Available space in bytes.
     pub available_bytes: u64,
-    /// Where its volumes appear on the host.
+    /// Its target path on the host.
     pub path: String,
-    /// Where the storage comes from, in words: a device, `server:/export`, a volume group.
+    /// A description of its source: a device, `server:/export`, a volume group.
     pub source: String,
-    /// Grows with every change.
+    /// Increases with every change.
     pub version: u64,
 }
 
 impl Pool {
-    /// Whether its volumes lie below a path of the host.
+    /// Whether its volumes have paths on the host.
     pub fn has_paths(&self) -> bool {
         matches!(self.kind.as_str(), "dir" | "fs" | "netfs" | "logical" | "disk" | "zfs" | "vstorage")
     }
 
-    /// Whether its volumes are files, which have a format of their own.
+    /// Whether its volumes are files, which have a format.
     pub fn keeps_files(&self) -> bool {
         matches!(self.kind.as_str(), "dir" | "fs" | "netfs" | "vstorage" | "gluster")
     }
 
-    /// Where a volume of that name lies; none where names are no paths.
+    /// The path of a volume; none if volumes have no paths.
     pub fn path_of(&self, volume: &str) -> Option<String> {
         let below = Path::new(&self.path).join(volume);
         (self.has_paths() && !self.path.is_empty()).then(|| below.to_string_lossy().into_owned())
     }
 
-    /// How much of it is taken, in percent.
+    /// Used percent.
     pub fn percent(&self) -> Option<u8> {
         let taken = u128::from(self.capacity_bytes.saturating_sub(self.available_bytes)) * 100;
         (self.capacity_bytes > 0).then(|| (taken / u128::from(self.capacity_bytes)).min(100) as u8)
     }
 }
 
-/// A piece of storage in a pool.
+/// A volume of a pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Volume {
     /// Its name, unique in its pool.
     pub name: String,
-    /// Where it lies on the host.
+    /// Its path on the host.
     pub path: String,
     /// `file`, `block`, `dir`, `network`, …
     pub kind: String,
     /// `qcow2`, `raw`, `iso`, …
     pub format: String,
-    /// How large it is for whoever uses it, in bytes.
+    /// Its capacity in bytes.
     pub capacity_bytes: u64,
-    /// How much of that is taken on the pool, in bytes.
+    /// Its allocation in bytes.
     pub allocation_bytes: u64,
-    /// What it is based on: the path of another volume, or empty.
+    /// The path of its backing image, or empty.
     pub backing: String,
-    /// The machines and volumes that need it.
+    /// The machines and volumes that use it.
     pub used_by: Vec<User>,
 }
 
-/// What uses a volume.
+/// A user of a volume.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct User {
-    /// The machine; none of a volume that is based on it.
+    /// The machine; none for a volume that is based on it.
     pub vm_id: Option<Uuid>,
     /// The name of the machine or the volume.
     pub name: String,
-    /// Whether the machine runs.
+    /// Whether the machine is running.
     pub active: bool,
-    /// Whether the machine does not answer, so that this is what it used when it last did.
+    /// Whether the machine does not respond, so that this use is as last read.
     #[serde(skip_serializing_if = "is_false")]
     pub unresponsive: bool,
 }
@@ -144,7 +144,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// Names of users in a sentence.
+/// Up to three names of users in a sentence.
 pub fn names(users: &[User]) -> String {
     let shown: Vec<&str> = users.iter().take(3).map(|user| user.name.as_str()).collect();
     match users.len().saturating_sub(shown.len()) {
@@ -153,7 +153,7 @@ pub fn names(users: &[User]) -> String {
     }
 }
 
-/// A new pool as somebody wishes it.
+/// The specification of a new pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
@@ -162,30 +162,30 @@ pub struct PoolSpec {
     pub name: String,
     /// Its type; one of `PoolSpec::KINDS`.
     pub kind: String,
-    /// Where its volumes shall appear on the host.
+    /// Its target path.
     pub path: String,
     /// The server of a `netfs` or `iscsi` pool.
     pub host: String,
-    /// The exported folder of a `netfs` pool.
+    /// The export path of a `netfs` pool.
     pub folder: String,
-    /// The block device of an `fs`, `disk` or `logical` pool, or the target of an `iscsi` one.
+    /// The block device of an `fs`, `disk` or `logical` pool, or the target of an `iscsi` pool.
     pub device: String,
     /// The volume group of a `logical` pool.
     pub group: String,
 }
 
 impl PoolSpec {
-    /// The types that can be described this way, with words for each.
+    /// The supported types with their labels.
     pub const KINDS: [(&str, &str); 6] = [
-        ("dir", "Folder"),
+        ("dir", "Directory"),
         ("fs", "File system on a device"),
-        ("netfs", "Network file system"),
+        ("netfs", "NFS"),
         ("logical", "LVM volume group"),
         ("disk", "Disk with partitions"),
         ("iscsi", "iSCSI target"),
     ];
 
-    /// Which fields a type needs: path, host, folder, device, group.
+    /// The fields required by a type: path, host, folder, device, group.
     pub fn needs(kind: &str) -> [bool; 5] {
         match kind {
             "dir" => [true, false, false, false, false],
@@ -198,14 +198,14 @@ impl PoolSpec {
         }
     }
 
-    /// Whether it could ever be right.
+    /// Whether it is valid.
     ///
     /// # Errors
     /// `Invalid`, with the field.
     pub fn check(&self) -> Result<(), Fault> {
         check_object_name(&self.name)?;
         if !Self::KINDS.iter().any(|(kind, _)| *kind == self.kind) {
-            return Err(Fault::invalid("kind", "there is no such type of pool"));
+            return Err(Fault::invalid("kind", "unknown pool type"));
         }
         let needs = Self::needs(&self.kind);
         let [path, host, folder, device, group] = needs;
@@ -214,20 +214,20 @@ impl PoolSpec {
         if let Some((_, name)) =
             needs.iter().zip(given).zip(names).find(|((needed, given), _)| !**needed && !given.is_empty())
         {
-            return Err(Fault::invalid(name, "a pool of this type has none"));
+            return Err(Fault::invalid(name, "does not apply to this pool type"));
         }
         let absolute = |field: &str, text: &str| match plain_path(text) {
             true => Ok(()),
-            false => Err(Fault::invalid(field, "it is an absolute path, such as /var/lib/images, without .. in it")),
+            false => Err(Fault::invalid(field, "must be an absolute path without .., such as /var/lib/images")),
         };
         if path {
             absolute("path", &self.path)?;
             if is_of_the_system(Path::new(&self.path)) {
-                return Err(Fault::invalid("path", "this folder belongs to the system; choose one of its own"));
+                return Err(Fault::invalid("path", "this is a system directory; choose a dedicated directory"));
             }
         }
         if host && !is_server(&self.host) {
-            return Err(Fault::invalid("host", "it is the name or the address of a server"));
+            return Err(Fault::invalid("host", "must be a host name or an IP address"));
         }
         if folder {
             absolute("folder", &self.folder)?;
@@ -236,58 +236,58 @@ impl PoolSpec {
             "iscsi" if !self.device.starts_with("iqn.") || !is_word(&self.device) => {
                 return Err(Fault::invalid(
                     "device",
-                    "it is the name of a target, such as iqn.2026-01.org.example:disks",
+                    "must be an iSCSI target name, such as iqn.2026-01.org.example:disks",
                 ));
             }
             "iscsi" => {}
             _ if device && (!plain_path(&self.device) || !self.device.starts_with("/dev/")) => {
-                return Err(Fault::invalid("device", "it is a block device, such as /dev/sdb1"));
+                return Err(Fault::invalid("device", "must be a block device, such as /dev/sdb1"));
             }
             _ => {}
         }
         if group && (self.group.is_empty() || !is_word(&self.group) || self.group.starts_with('-')) {
-            return Err(Fault::invalid("group", "it is the name of a volume group"));
+            return Err(Fault::invalid("group", "must be the name of a volume group"));
         }
         Ok(())
     }
 }
 
-/// Folders of a host that are no place for images.
+/// System directories, which cannot contain pools.
 const SYSTEM: [&str; 12] =
     ["/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr", "/var/run"];
 
-/// Whether a path is a folder of the system, or lies in one.
+/// Whether a path is a system directory or inside of one.
 pub fn is_of_the_system(path: &Path) -> bool {
     path == Path::new("/") || SYSTEM.iter().any(|folder| path.starts_with(folder))
 }
 
-/// Largest volume: 1 EiB; what is beyond is a slip.
+/// Maximum size of a volume: 1 EiB.
 const MAX_VOLUME: u64 = 1 << 60;
 
-/// A new volume as somebody wishes it.
+/// The specification of a new volume.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct VolumeSpec {
     /// Its name.
     pub name: String,
-    /// How large it is, in bytes.
+    /// Its capacity in bytes.
     pub capacity_bytes: u64,
     /// `qcow2` or `raw`.
     pub format: String,
-    /// Whether all its room is taken at once.
+    /// Whether it is preallocated.
     pub preallocate: bool,
-    /// The path of a volume that it is based on, or empty; only `qcow2` can be.
+    /// The path of its backing volume, or empty; only for `qcow2`.
     pub backing: String,
-    /// The format of that.
+    /// The format of the backing volume.
     pub backing_format: String,
 }
 
 impl VolumeSpec {
-    /// Formats of files.
+    /// Formats of file volumes.
     pub const FORMATS: [&str; 2] = ["qcow2", "raw"];
 
-    /// Whether it is right for a pool.
+    /// Whether it is valid for a pool.
     ///
     /// # Errors
     /// `Invalid`, with the field.
@@ -295,51 +295,51 @@ impl VolumeSpec {
         check_volume_name(&self.name)?;
         check_capacity(self.capacity_bytes)?;
         if !Self::FORMATS.contains(&self.format.as_str()) {
-            return Err(Fault::invalid("format", "it is qcow2 or raw"));
+            return Err(Fault::invalid("format", "must be qcow2 or raw"));
         }
         if !pool.keeps_files() && self.format != "raw" {
-            return Err(Fault::invalid("format", "volumes of this pool are raw"));
+            return Err(Fault::invalid("format", "this pool type supports only raw volumes"));
         }
         if !self.backing.is_empty() {
             if self.format != "qcow2" {
-                return Err(Fault::invalid("backing", "only a qcow2 volume can be based on another one"));
+                return Err(Fault::invalid("backing", "only a qcow2 volume can have a backing volume"));
             }
             let name = Path::new(&self.backing).file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if !plain_path(&self.backing) || pool.path_of(name).as_deref() != Some(self.backing.as_str()) {
-                return Err(Fault::invalid("backing", "it is the path of a volume of this pool"));
+                return Err(Fault::invalid("backing", "must be the path of a volume in this pool"));
             }
             if !Self::FORMATS.contains(&self.backing_format.as_str()) {
-                return Err(Fault::invalid("backingFormat", "it is qcow2 or raw, and never guessed"));
+                return Err(Fault::invalid("backingFormat", "must be qcow2 or raw; it is not detected"));
             }
             if self.preallocate {
-                return Err(Fault::invalid(
-                    "preallocate",
-                    "a volume that is based on another one takes its room as it grows",
-                ));
+                return Err(Fault::invalid("preallocate", "a volume with a backing volume cannot be preallocated"));
             }
         }
         let needed =
             if self.preallocate || self.format == "raw" && !pool.has_paths() { self.capacity_bytes } else { 0 };
         if needed > pool.available_bytes {
-            return Err(Fault::invalid("capacityBytes", &format!("{} has not so much room left", pool.name)));
+            return Err(Fault::invalid(
+                "capacityBytes",
+                &format!("{} does not have enough available space", pool.name),
+            ));
         }
         Ok(())
     }
 }
 
-/// Whether a size could be one of a volume.
+/// Whether a capacity is valid.
 ///
 /// # Errors
 /// `Invalid`.
 pub fn check_capacity(bytes: u64) -> Result<(), Fault> {
     match bytes {
-        0 => Err(Fault::invalid("capacityBytes", "a volume has a size")),
-        MAX_VOLUME.. => Err(Fault::invalid("capacityBytes", "nothing is so large")),
+        0 => Err(Fault::invalid("capacityBytes", "must be greater than 0")),
+        MAX_VOLUME.. => Err(Fault::invalid("capacityBytes", "exceeds the maximum")),
         _ => Ok(()),
     }
 }
 
-/// Whether a text may name a pool or a network.
+/// Whether a text is a valid name for a pool or network.
 ///
 /// # Errors
 /// `Invalid`.
@@ -348,13 +348,13 @@ pub fn check_object_name(name: &str) -> Result<(), Fault> {
     if name.is_empty() || name.len() > 50 || !name.chars().all(fine) || name.starts_with(['-', '.']) {
         return Err(Fault::invalid(
             "name",
-            "it has up to 50 letters, digits, dots and dashes, and begins with a letter or a digit",
+            "must be at most 50 letters, digits, dots, dashes and underscores, starting with a letter, a digit or an underscore",
         ));
     }
     Ok(())
 }
 
-/// Whether a text may name a volume.
+/// Whether a text is a valid name for a new volume.
 ///
 /// # Errors
 /// `Invalid`.
@@ -363,32 +363,31 @@ pub fn check_volume_name(name: &str) -> Result<(), Fault> {
     if name.trim().is_empty() || name.len() > 200 || name.chars().any(bad) || name.starts_with(['-', '.']) {
         return Err(Fault::invalid(
             "name",
-            "a volume has a name of up to 200 bytes, without / and control characters, that begins with neither dot nor dash",
+            "must be 1 to 200 bytes without / and control characters, and not start with a dot or dash",
         ));
     }
     Ok(())
 }
 
-/// Whether a text may name a volume that is there already, which may be called anything that a
-/// file system allows.
+/// Whether a text can be the name of an existing volume, which may be any file name.
 ///
 /// # Errors
 /// `Invalid`.
 pub fn check_known_volume(name: &str) -> Result<(), Fault> {
     if name.is_empty() || name.len() > 255 || name.contains(['/', '\0']) {
-        return Err(Fault::invalid("name", "there can be no volume of that name"));
+        return Err(Fault::invalid("name", "not a valid volume name"));
     }
     if is_escaped(name) {
-        let fault = Fault::denied(format!("The name of {name} is not UTF-8, and libvirt cannot take it"));
+        let fault = Fault::denied(format!("The name of {name} is not valid UTF-8, which libvirt does not support"));
         return Err(fault.with_next("Rename the file on its host, then refresh the pool"));
     }
     Ok(())
 }
 
-/// What stands before the two hexadecimal digits of a byte that is no UTF-8.
+/// The prefix of the two hexadecimal digits of a byte that is not UTF-8.
 const ESCAPE: &str = "\\x";
 
-/// A name with its bytes that are no UTF-8 as `\xe9`, so that two of them differ.
+/// A name with its non-UTF-8 bytes as `\xe9`, so that different names stay different.
 pub fn escaped(name: &[u8]) -> String {
     name.utf8_chunks().fold(String::new(), |mut text, chunk| {
         text.push_str(chunk.valid());
@@ -397,16 +396,16 @@ pub fn escaped(name: &[u8]) -> String {
     })
 }
 
-/// Whether a name reads like one that is no UTF-8. libvirt's protocol takes texts only, so nothing
-/// can be asked about such a volume.
+/// Whether a name has escaped bytes. libvirt's protocol supports only UTF-8, so such a volume
+/// cannot be queried.
 fn is_escaped(name: &str) -> bool {
     name.split(ESCAPE).skip(1).any(|rest| {
-        // All bytes that are no UTF-8 are above those of ASCII.
+        // All non-UTF-8 bytes are outside of ASCII.
         rest.get(..2).is_some_and(|digits| u8::from_str_radix(digits, 16).is_ok_and(|byte| byte >= 0x80))
     })
 }
 
-/// An absolute path without anything strange in it.
+/// Whether a text is an absolute path without special segments.
 fn plain_path(text: &str) -> bool {
     let fine = |part: &str| !part.is_empty() && part != ".." && part != "." && part.chars().all(is_plain);
     let parts = text.strip_prefix('/').map(|rest| rest.strip_suffix('/').unwrap_or(rest));
@@ -417,7 +416,7 @@ fn is_word(text: &str) -> bool {
     text.len() <= 200 && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:+".contains(c))
 }
 
-/// A name or an address of another machine.
+/// Whether a text is a host name or IP address.
 fn is_server(text: &str) -> bool {
     let name = |text: &str| {
         let label = |label: &str| {

@@ -1,8 +1,7 @@
-//! A command on its way, as everybody sees it: who asked for what, how far it
-//! is, and how it ended.
+//! A command in progress: sender, progress and result.
 //!
-//! A task is the whole state of one request and the payload of all three task
-//! events. What is durable of it and who may cancel it is decided by the server.
+//! A task is the whole state of one request and the payload of all three task events. What is
+//! stored and who may cancel it is decided by the server.
 
 use std::sync::Arc;
 
@@ -11,27 +10,27 @@ use uuid::Uuid;
 
 use crate::{Command, Fault, HostId, RequestId};
 
-/// How far a request is.
+/// The state of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum TaskState {
-    /// It is on disk and waits for its turn.
+    /// Stored, waiting for its turn.
     #[default]
     Accepted,
-    /// libvirt works on it.
+    /// Running in libvirt.
     Running,
     /// It had its effect.
     Succeeded,
-    /// It had none, or not the wished one; the fault says why.
+    /// It had no effect or not the requested one; the fault says why.
     Failed,
-    /// The server or the link ended in between. Without an outcome the machine is
-    /// still looked at; with one it does not tell.
+    /// The server or the connection ended meanwhile. Without an outcome the machine is still being
+    /// checked; with one the result cannot be determined.
     Unknown,
 }
 
 impl TaskState {
-    /// The word for people.
+    /// The label on screen.
     pub fn label(self) -> &'static str {
         match self {
             Self::Accepted => "Waiting",
@@ -42,7 +41,7 @@ impl TaskState {
         }
     }
 
-    /// The word in URLs and JSON.
+    /// The key in URLs and JSON.
     pub fn key(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
@@ -54,14 +53,14 @@ impl TaskState {
     }
 }
 
-/// How much of a task is done, as far as libvirt tells (`virDomainGetJobInfo`).
+/// The progress of a task as reported by libvirt (`virDomainGetJobInfo`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Progress {
-    /// From 0 to 100; none when there is no measure.
+    /// From 0 to 100; none if unknown.
     pub percent: Option<u8>,
-    /// What is going on, in words.
+    /// The current step.
     pub text: String,
 }
 
@@ -69,93 +68,93 @@ pub struct Progress {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LogLine {
-    /// When, in Unix milliseconds.
+    /// Time in Unix milliseconds.
     pub at: u64,
-    /// What was seen.
+    /// The text.
     pub text: String,
 }
 
-/// Through which door a request came.
+/// The origin of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Source {
-    /// A script's call of the API.
+    /// An API client.
     #[default]
     Api,
     /// The page.
     Page,
-    /// A form of the page without JavaScript.
+    /// A form without JavaScript.
     Form,
     /// The command line.
     Cli,
-    /// None: the server did it by itself.
+    /// The server itself.
     Server,
 }
 
-/// Who sent a request and from where.
+/// The sender of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Origin {
-    /// The account; none while there are no accounts.
+    /// The account; none if there are no accounts.
     pub who: Option<String>,
-    /// Through which door.
+    /// The origin.
     pub source: Source,
     /// The peer's network address.
     pub address: Option<String>,
-    /// The browser's session, as it names itself.
+    /// The browser session id, chosen by the client.
     pub session: Option<String>,
-    /// The tab, as it names itself.
+    /// The tab id, chosen by the client.
     pub tab: Option<String>,
 }
 
-/// A request and all that became of it.
+/// A request and its result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Task {
-    /// The id of the request, which is the id of the task.
+    /// The request id, which is also the task id.
     pub task_id: RequestId,
-    /// The batch that it is a part of.
+    /// The batch that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<RequestId>,
-    /// The host it runs on.
+    /// Its host.
     pub host_id: HostId,
     /// The command's kind.
     pub kind: String,
-    /// The UUID of the machine; none of a batch.
+    /// The UUID of the machine; none for a batch.
     pub target: Option<Uuid>,
-    /// The machine's name when the command came, or how many there are.
+    /// The machine's name at the time of the command, or the number of machines.
     pub target_name: String,
-    /// How far it is.
+    /// Its state.
     pub state: TaskState,
-    /// The state once it has ended.
+    /// The final state, once it has ended.
     pub outcome: Option<TaskState>,
-    /// Why it failed or is unknown; none when it worked.
+    /// Why it failed or is unknown; none if it succeeded.
     pub fault: Option<Fault>,
-    /// How much is done; none where nothing tells.
+    /// Its progress; none if unknown.
     pub progress: Option<Progress>,
     /// Whether it can be cancelled now.
     #[serde(default)]
     pub cancellable: bool,
-    /// Who asked, if there are accounts.
+    /// The account, if there are accounts.
     pub who: Option<String>,
-    /// Through which door it came.
+    /// Its origin.
     #[serde(default)]
     pub source: Source,
     /// When it was accepted, in Unix milliseconds.
     pub created_at: u64,
-    /// How long it took or has taken, in milliseconds.
+    /// Its duration in milliseconds.
     pub duration_ms: u64,
-    /// When this was so, in Unix milliseconds.
+    /// The time of this state, in Unix milliseconds.
     pub timestamp: u64,
-    /// What was seen on the way, the oldest first; not in lists.
+    /// Its log, the oldest line first; not in lists.
     #[serde(skip_deserializing, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<LogLine>,
 }
 
-/// Lines of a task's log at most; the first and the last ones are kept.
+/// Maximum lines of a task's log; the first and the last ones are kept.
 const MAX_LINES: usize = 40;
 
 impl Task {
@@ -166,7 +165,7 @@ impl Task {
         self.duration_ms = now.saturating_sub(self.created_at);
     }
 
-    /// Notes something that was seen.
+    /// Adds a line to its log.
     pub fn note(&mut self, at: u64, text: impl Into<String>) {
         if self.log.len() >= MAX_LINES {
             self.log.remove(MAX_LINES / 2);
@@ -174,41 +173,41 @@ impl Task {
         self.log.push(LogLine { at, text: text.into() });
     }
 
-    /// What is done, as its button says it.
+    /// The label of its command.
     pub fn label(&self) -> String {
         Command::label_of(&self.kind)
     }
 }
 
-/// One record of what people did: the intent, and what became of it.
+/// An audit record: the intent and its outcome.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AuditRecord {
-    /// Its number in the chain of records; grows with time.
+    /// Its number in the chain of records; increases with time.
     pub seq: u64,
-    /// When it was asked, in Unix milliseconds.
+    /// The time of the request, in Unix milliseconds.
     pub timestamp: u64,
-    /// The request; none of what no request asked for, such as a start of the server.
+    /// The request; none for events without one, such as a start of the server.
     pub request_id: Option<RequestId>,
-    /// The batch that it is a part of.
+    /// The batch that it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<RequestId>,
-    /// What was asked: a command's kind, or an event of the server itself.
+    /// The kind of the command, or an event of the server.
     pub kind: String,
     /// The command with its arguments.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<Command>,
-    /// On which host.
+    /// The host.
     pub host_id: Option<HostId>,
-    /// On what: the UUID of the machine.
+    /// The UUID of the machine.
     pub target: Option<Uuid>,
     /// Its name at that time.
     pub target_name: String,
-    /// Who, and from where.
+    /// The sender.
     #[serde(flatten)]
     pub origin: Origin,
-    /// What became of it: a state of a task, or `refused`.
+    /// Result: a state of a task, or `refused`.
     pub outcome: String,
     /// Why it was refused, failed or is unknown.
     pub fault: Option<Fault>,
@@ -221,21 +220,20 @@ pub struct AuditRecord {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AuditAppended {
-    /// The host it is about.
+    /// The host.
     pub host_id: Option<HostId>,
-    /// The record. It is for programs: our own client only counts them and does not
-    /// read it.
+    /// The record, for API clients; our own client only counts records.
     #[serde(skip_deserializing)]
     pub record: Option<Box<AuditRecord>>,
-    /// When it became durable, in Unix milliseconds.
+    /// The time it was stored, in Unix milliseconds.
     pub timestamp: u64,
 }
 
-/// Ended tasks that are kept for pages that have just come.
+/// Number of ended tasks kept for new pages.
 const KEPT: usize = 30;
 
-/// Puts a task's new state into a list, the oldest first; once or twice is the
-/// same, and an older state never overwrites a newer one.
+/// Updates a task in a list, the oldest first. Applying it twice has no further effect, and an
+/// older state never overwrites a newer one.
 pub fn remember(tasks: &mut Vec<Arc<Task>>, task: &Arc<Task>) {
     match tasks.iter_mut().find(|known| known.task_id == task.task_id) {
         Some(known) if known.outcome.is_some() || known.timestamp > task.timestamp => {}

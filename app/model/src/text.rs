@@ -1,35 +1,35 @@
-//! Which texts can go where: the one place that says what a definition can hold.
+//! Which characters are allowed in definitions.
 //!
-//! libvirt writes a character that XML has no place for, and cannot read the definition again: the
-//! machine loses its devices on every page, and is gone after the daemon's next start.
+//! libvirt writes characters that XML cannot represent, and then cannot read the definition: the
+//! machine loses its devices on every page, and disappears after the next start of the daemon.
 
 use crate::Fault;
 
-/// Whether a character can stand in XML (XML 1.0, 2.2).
+/// Whether a character is allowed in XML (XML 1.0, 2.2).
 pub fn is_xml(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// Whether a character can stand in a line: in XML, and without an effect of its own.
+/// Whether a character is allowed in a line: allowed in XML and not a control character.
 pub fn is_plain(c: char) -> bool {
     is_xml(c) && !c.is_control()
 }
 
-/// Whether a text can be one line of a definition.
+/// Whether a text is a valid single line.
 ///
 /// # Errors
 /// `Invalid`, with the field.
 pub fn check_line(field: &str, text: &str) -> Result<(), Fault> {
-    check(field, text, is_plain, "it must not hold line breaks or control characters")
+    check(field, text, is_plain, "must not contain line breaks or control characters")
 }
 
-/// Whether a text of several lines can stand in a definition.
+/// Whether a text is valid with several lines.
 ///
 /// # Errors
 /// `Invalid`, with the field.
 pub fn check_lines(field: &str, text: &str) -> Result<(), Fault> {
     let fine = |c| is_plain(c) || matches!(c, '\t' | '\n' | '\r');
-    check(field, text, fine, "it must not hold control characters")
+    check(field, text, fine, "must not contain control characters")
 }
 
 fn check(field: &str, text: &str, fine: impl Fn(char) -> bool, why: &str) -> Result<(), Fault> {
@@ -67,7 +67,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// What is accepted is what XML 1.0 holds, and nothing that a terminal obeys.
+        /// Accepted texts are valid in XML 1.0 and contain no terminal control characters.
         #[test]
         fn what_is_accepted_is_a_text_that_xml_holds(text in "\\PC*|(?s).*") {
             let held = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}');

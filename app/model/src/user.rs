@@ -1,4 +1,4 @@
-//! Who uses Belvedere, and the one table of who may do what.
+//! Roles, scopes and permissions; the one table of what a role may do.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -6,44 +6,44 @@ use serde::{Deserialize, Serialize};
 
 use crate::{DomainRef, Fault, FaultKind, HostId, Task, inventory::Snapshot};
 
-/// What an account may do; each may do what those before may.
+/// The role of an account; each includes the permissions of the previous ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Role {
-    /// Sees machines, hosts and tasks, and changes nothing.
+    /// Sees machines, hosts and tasks.
     #[default]
     Viewer,
-    /// Carries out commands.
+    /// Runs commands.
     Operator,
-    /// Everything, accounts and records included.
+    /// Everything, including accounts and the audit log.
     Admin,
 }
 
-/// What a request needs to be allowed.
+/// A permission required by a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Permission {
-    /// To see machines, hosts, tasks and what happened.
+    /// See machines, hosts, tasks and history.
     View,
-    /// To carry out commands and to end tasks of one's own.
+    /// Run commands and cancel own tasks.
     Operate,
-    /// To say which folders and devices of a host are storage, and to delete what is in them as
-    /// a whole: that reaches all files of the host.
+    /// Define which directories and devices of a host are storage, and delete their content as a
+    /// whole: this reaches all files of the host.
     ShapeStorage,
-    /// To end tasks of others.
+    /// Cancel tasks of others.
     EndTasksOfOthers,
-    /// To read who did what.
+    /// Read the audit log.
     ReadAudit,
-    /// To look after one's own password, second factor and sessions.
+    /// Manage the own password, second factor and sessions.
     OwnAccount,
-    /// To make and take away accounts and tokens, and to end sessions of others.
+    /// Manage accounts and tokens, and end sessions of others.
     ManageAccounts,
-    /// To read the passwords in the definition of a machine.
+    /// Read the passwords in machine definitions.
     ReadSecrets,
 }
 
 impl Permission {
-    /// All of them.
+    /// All permissions.
     pub const ALL: [Self; 8] = [
         Self::View,
         Self::Operate,
@@ -57,10 +57,10 @@ impl Permission {
 }
 
 impl Role {
-    /// All of them, the least first.
+    /// All roles, the lowest first.
     pub const ALL: [Self; 3] = [Self::Viewer, Self::Operator, Self::Admin];
 
-    /// Its name in commands and files.
+    /// Its name on the command line and in files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Viewer => "viewer",
@@ -69,24 +69,24 @@ impl Role {
         }
     }
 
-    /// The role of a name.
+    /// The role with a name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.name() == name)
     }
 
-    /// Whether it holds a permission; the only place that decides it.
+    /// Whether it has a permission; decided only here.
     ///
     /// # Errors
-    /// Why not, with the next step.
+    /// `NotAllowed`, with the next step.
     pub fn may(self, permission: Permission) -> Result<(), Fault> {
         let (least, what) = match permission {
             Permission::View => (Self::Viewer, "see this"),
             Permission::Operate => (Self::Operator, "change anything"),
-            Permission::ShapeStorage => (Self::Admin, "say what is storage on a host"),
+            Permission::ShapeStorage => (Self::Admin, "define storage on a host"),
             Permission::EndTasksOfOthers => (Self::Admin, "end tasks of others"),
-            Permission::ReadAudit => (Self::Admin, "read who did what"),
-            Permission::OwnAccount => (Self::Viewer, "change an account of its own"),
-            Permission::ManageAccounts => (Self::Admin, "look after accounts"),
+            Permission::ReadAudit => (Self::Admin, "read the audit log"),
+            Permission::OwnAccount => (Self::Viewer, "change its own account"),
+            Permission::ManageAccounts => (Self::Admin, "manage accounts"),
             Permission::ReadSecrets => (Self::Admin, "read passwords of machines"),
         };
         if self >= least {
@@ -97,17 +97,17 @@ impl Role {
     }
 }
 
-/// Who looks at a page or sends a request.
+/// The account of a page or request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Viewer {
-    /// The account's or the token's name; none while there are no accounts, when whoever
-    /// reaches the server may do everything.
+    /// The name of the account or token; none without accounts, when every client has all
+    /// permissions.
     pub name: Option<String>,
-    /// What it may do.
+    /// Its role.
     pub role: Role,
-    /// What it sees.
+    /// Its scope.
     #[serde(default, skip_serializing_if = "Scope::is_everything")]
     pub scope: Scope,
     /// Whether the server runs without sign-in, so that every client has these rights.
@@ -115,8 +115,8 @@ pub struct Viewer {
     pub open: bool,
 }
 
-/// What of all machines somebody sees: those on one of these hosts that have one of these
-/// tags. No hosts mean every host, no tags every machine.
+/// The machines visible to an account: those on one of these hosts with one of these tags. No hosts
+/// mean every host, no tags every machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
@@ -130,28 +130,28 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Whether nothing is hidden.
+    /// Whether it is unlimited.
     pub fn is_everything(&self) -> bool {
         self.hosts.is_empty() && self.tags.is_empty()
     }
 
-    /// Whether a host is seen, whatever of its machines is.
+    /// Whether a host is visible, even if none of its machines is.
     pub fn sees_host(&self, host: &HostId) -> bool {
         self.hosts.is_empty() || self.hosts.contains(host)
     }
 
-    /// Whether all of a host is seen, its storage and networks, too: they tell of machines.
+    /// Whether all of a host is visible, including storage and networks, which reveal machines.
     pub fn sees_all_of(&self, host: &HostId) -> bool {
         self.sees_host(host) && self.tags.is_empty()
     }
 
-    /// Whether a machine with these tags is seen.
+    /// Whether a machine with these tags is visible.
     pub fn sees(&self, host: &HostId, tags: &[String]) -> bool {
         self.sees_host(host) && (self.tags.is_empty() || tags.iter().any(|tag| self.tags.contains(tag)))
     }
 
-    /// What makes positions of its stream its own (FNV-1a): one of another scope does not fit,
-    /// as other machines were seen there.
+    /// A salt for stream positions (FNV-1a): a position of another scope is not valid, because
+    /// other machines were visible there.
     pub fn salt(&self) -> u64 {
         if self.is_everything() {
             return 0;
@@ -160,21 +160,21 @@ impl Scope {
         words.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
     }
 
-    /// As people read and write it: hosts, then tags with `#` in front.
+    /// As text: hosts, then tags with `#`.
     pub fn words(&self) -> String {
         let tags = self.tags.iter().map(|tag| format!("#{tag}"));
         self.hosts.iter().map(HostId::to_string).chain(tags).collect::<Vec<_>>().join(" ")
     }
 
-    /// Reads words as `words` gives them.
+    /// Parses the text of `words`.
     ///
     /// # Errors
-    /// Which word is wrong.
+    /// The invalid word.
     pub fn from_words(text: &str) -> Result<Self, String> {
         let mut scope = Self::default();
         for word in text.split([' ', ',']).filter(|word| !word.is_empty()) {
             match word.strip_prefix('#') {
-                Some("") => return Err("a tag follows the #".into()),
+                Some("") => return Err("a tag name must follow #".into()),
                 Some(tag) => drop(scope.tags.insert(tag.to_owned())),
                 None => drop(scope.hosts.insert(word.parse()?)),
             }
@@ -184,7 +184,7 @@ impl Scope {
 }
 
 impl Viewer {
-    /// Takes out of a snapshot what is not seen.
+    /// Removes invisible objects from a snapshot.
     pub fn narrow(&self, snapshot: &mut Snapshot) {
         if self.scope.is_everything() {
             return;
@@ -203,23 +203,23 @@ impl Viewer {
         snapshot.tasks.retain(|task| self.sees_task(task, |id| hosts.domain(id).is_some()));
     }
 
-    /// Whether a task is seen; `sees` tells of a machine whether it is there and seen now.
+    /// Whether a task is visible; `sees` returns whether a machine exists and is visible.
     pub fn sees_task(&self, task: &Task, sees: impl Fn(&DomainRef) -> bool) -> bool {
         if !self.scope.sees_host(&task.host_id) {
             return false;
         }
         match task.target {
             _ if self.scope.tags.is_empty() => true,
-            // One's own is seen to its end, also when it takes the machine out of sight.
+            // Own tasks stay visible, even if they move the machine out of the scope.
             _ if task.who.is_some() && task.who == self.name => true,
             Some(id) => sees(&DomainRef { host: task.host_id.clone(), id }),
-            // A batch may be about others' machines.
+            // A batch may contain machines of others.
             None => false,
         }
     }
 
-    /// Whether a task is one's own, or one may end those of others; it is shown and refused
-    /// by this.
+    /// Whether a task may be cancelled: own tasks, or those of others with the permission. Used for
+    /// display and enforcement.
     ///
     /// # Errors
     /// Why not, with the next step.
@@ -228,32 +228,32 @@ impl Viewer {
         if task.who == self.name { Ok(()) } else { self.role.may(Permission::EndTasksOfOthers) }
     }
 
-    /// Whoever reaches a server without accounts.
+    /// A client of a server without accounts.
     pub fn anybody() -> Self {
         Self { name: None, role: Role::Admin, scope: Scope::default(), open: false }
     }
 }
 
-/// Whether a role may have a scope: what looks after everything sees everything.
+/// Whether a role may have a scope; an admin sees everything.
 ///
 /// # Errors
 /// Why not.
 pub fn check_scope(role: Role, scope: &Scope) -> Result<(), String> {
     if role == Role::Admin && !scope.is_everything() {
-        return Err("an admin sees everything, so there is no scope for one".into());
+        return Err("an admin sees everything and cannot have a scope".into());
     }
     Ok(())
 }
 
-/// Whether a text may name an account or a token: letters, digits and `._@-`, at most 64.
+/// Whether a text is a valid name of an account or token: letters, digits and `._@-`, at most 64.
 ///
 /// # Errors
-/// What is wrong with it.
+/// What is invalid.
 pub fn check_name(name: &str) -> Result<(), String> {
     let fine = |c: char| c.is_ascii_alphanumeric() || "._@-".contains(c);
     if name.is_empty() || name.len() > 64 || !name.chars().all(fine) || name.starts_with('-') {
         return Err(format!(
-            "\"{}\" is no name of an account; it has up to 64 letters, digits, dots, dashes and @",
+            "\"{}\" is not a valid account name: use at most 64 letters, digits, '.', '_', '-' or '@'",
             name.escape_debug()
         ));
     }

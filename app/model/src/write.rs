@@ -1,8 +1,7 @@
-//! Writes JSON that leaves out what its reader fills in by itself.
+//! Writes JSON without default values that the reader fills in.
 //!
-//! Most of what is said of a machine is that it has none of something. A page brings a thousand
-//! of them, so there it is not said. The contract of the API names every field, so this is for
-//! our own pages only.
+//! Most fields of a machine are empty, and a page contains a thousand machines, so pages omit them.
+//! The API names every field; this is for our own pages only.
 
 use std::fmt::{self, Display};
 
@@ -11,19 +10,19 @@ use serde::ser::{
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-/// The structures whose readers take each field that is missing for the one of `Default`. Each
-/// has both, and a field of theirs is by default what its type begins with.
+/// Structures whose readers use `Default` for missing fields. Each field's default is the default
+/// of its type.
 const FILLED_IN: [&str; 6] = ["Domain", "Interface", "Graphics", "Serial", "Guest", "VmStats"];
 
 /// Writes a value.
 ///
 /// # Errors
-/// When a map has keys that are no texts.
+/// If a map has keys that are not texts.
 pub fn sparse<T: Serialize + ?Sized>(value: &T) -> Result<String, serde_json::Error> {
     serde_json::to_string(&Sparse(value))
 }
 
-/// What is written, or what writes, without what goes without saying.
+/// A value or serializer without default values.
 struct Sparse<T>(T);
 
 impl<T: Serialize + ?Sized> Serialize for Sparse<&T> {
@@ -32,7 +31,7 @@ impl<T: Serialize + ?Sized> Serialize for Sparse<&T> {
     }
 }
 
-/// Passes calls on as they are.
+/// Forwards calls unchanged.
 macro_rules! plainly {
     ($($name:ident($($argument:ident: $kind:ty),*))*) => {$(
         fn $name(self, $($argument: $kind),*) -> Result<S::Ok, S::Error> {
@@ -41,7 +40,7 @@ macro_rules! plainly {
     )*};
 }
 
-/// Passes calls on whose parts are written one by one.
+/// Forwards calls whose parts are written one by one.
 macro_rules! inside {
     ($($name:ident($($argument:ident: $kind:ty),*) -> $part:ident)*) => {$(
         fn $name(self, $($argument: $kind),*) -> Result<Self::$part, S::Error> {
@@ -107,7 +106,7 @@ impl<S: Serializer> Serializer for Sparse<S> {
     }
 }
 
-/// Writes parts that are named by their place or not at all.
+/// Writes tuples and maps.
 macro_rules! parts {
     ($($kind:ident $name:ident)*) => {$(
         impl<S: $kind> $kind for Sparse<S> {
@@ -165,7 +164,7 @@ impl<S: SerializeStructVariant> SerializeStructVariant for Sparse<S> {
 /// Writes the fields of a structure.
 struct Fields<S> {
     fields: S,
-    /// Whether its reader fills in what is missing.
+    /// Whether the reader fills in missing fields.
     filled_in: bool,
 }
 
@@ -189,13 +188,13 @@ impl<S: SerializeStruct> SerializeStruct for Fields<S> {
     }
 }
 
-/// Looks at a value without writing it; what it sees is its error.
+/// Inspects a value without writing it; the result is its error.
 struct Look;
 
-/// What a value is.
+/// Whether a value is the default.
 #[derive(Debug)]
 enum Looked {
-    /// What its type begins with: no, zero, nothing in it.
+    /// The default of its type: false, zero, empty.
     Nothing,
     Something,
 }
@@ -218,7 +217,7 @@ fn looked<T>(is_nothing: bool) -> Result<T, Looked> {
     Err(if is_nothing { Looked::Nothing } else { Looked::Something })
 }
 
-/// Says of each kind of value when it is nothing.
+/// Whether each kind of value is the default.
 macro_rules! look {
     ($($name:ident($($argument:ident: $kind:ty),*) -> $part:ty = $is_nothing:expr;)*) => {$(
         fn $name(self, $($argument: $kind),*) -> Result<$part, Looked> {
@@ -256,7 +255,7 @@ impl Serializer for Look {
         serialize_none() -> () = true;
         serialize_unit() -> () = true;
         serialize_unit_struct(_name: &'static str) -> () = false;
-        // Which one is meant when none is said is not known here.
+        // The default variant is not known here.
         serialize_unit_variant(_name: &'static str, _index: u32, _variant: &'static str) -> () = false;
         serialize_seq(length: Option<usize>) -> Self::SerializeSeq = length == Some(0);
         serialize_tuple(_length: usize) -> Self::SerializeTuple = false;
@@ -302,7 +301,7 @@ mod tests {
         read::read,
     };
 
-    /// What is written of a value, which is read again.
+    /// A value written and read back.
     fn written<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) -> String {
         let text = sparse(value).expect("names are the only keys");
         assert_eq!(read::<T>(&text).expect("it is read"), *value, "{text}");

@@ -88,7 +88,7 @@ prop_compose! {
     }
 }
 
-/// Versions grow with time: what stands in a later inventory is newer.
+/// Versions increase with time: a later inventory is newer.
 fn inventory(version: u64) -> impl Strategy<Value = Inventory> {
     (host("atlas", version), host("borea", version)).prop_map(|(a, b)| {
         let hosts = [a, b].map(|host| (host.host.id.clone(), host));
@@ -98,7 +98,7 @@ fn inventory(version: u64) -> impl Strategy<Value = Inventory> {
 
 const STAMP: Stamp = Stamp { timestamp: 7, version: 2, cause: None, resync: false };
 
-/// An event as it arrives in a browser.
+/// An event as received by a browser.
 fn over_the_wire(event: &Event) -> Event {
     let data = event.data();
     assert!(!data.contains('\n'), "a line break would split the frame: {data}");
@@ -145,7 +145,7 @@ proptest! {
         let (early, late) = (a.diff(&b, STAMP), b.diff(&c, Stamp { version: 3, ..STAMP }));
         let mut got = a.clone();
         early.iter().chain(&late).for_each(|event| got.apply(event));
-        // Late duplicates of old machine states must not bring anything back to life as it was.
+        // Late duplicates of old machine states must not restore removed machines.
         for event in early.iter().filter(|event| matches!(event, Event::VmStateChanged(_) | Event::VmUpdated(_))) {
             let known = match event.change() {
                 Change::Set(host, domain) => got.hosts[&host].domains.contains_key(&domain.id),
@@ -161,7 +161,7 @@ proptest! {
     #[test]
     fn a_mirror_reads_of_an_event_what_the_event_does(a in inventory(1), b in inventory(2)) {
         for event in a.diff(&b, STAMP) {
-            // Browsers do not mirror pools and networks; they learn that something is another.
+            // Browsers do not mirror pools and networks; they only learn that those changed.
             let expected = match event.change() {
                 Change::Pool(..) | Change::Network(..) => Change::Stale,
                 change => change,

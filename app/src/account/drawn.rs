@@ -1,4 +1,4 @@
-//! Draws the pages about accounts. On the server only.
+//! Renders the account pages. On the server only.
 
 use leptos::prelude::*;
 use model::{
@@ -21,18 +21,18 @@ use crate::{
     },
 };
 
-/// What an account or a token is called.
+/// The name field of accounts and tokens.
 const NAME: &[Field] = &[Field::new("name", "Name", Input::Line(64)).required()];
 
-/// What is read of accounts for a page.
+/// The data of an account page.
 type Read = Result<Accounts, Fault>;
 
-/// Reads what a page about accounts shows.
+/// Reads the data of an account page.
 pub(crate) async fn load(backend: &dyn Backend, wish: AccountsWish, visit: &Visit) -> Loaded {
     Loaded::of::<Read>(backend.accounts(wish, visit).await)
 }
 
-/// Draws what was read for a page.
+/// Renders the data that was read.
 pub(super) fn draw(page: &Page) -> AnyView {
     match loaded::<Read>().as_deref() {
         Some(Ok(accounts)) => match page {
@@ -43,7 +43,7 @@ pub(super) fn draw(page: &Page) -> AnyView {
         },
         Some(Err(fault)) => {
             let why = fault.sentence();
-            view! { <Empty title="This cannot be shown">{why}</Empty> }.into_any()
+            view! { <Empty title="Unavailable">{why}</Empty> }.into_any()
         }
         None => ().into_any(),
     }
@@ -51,7 +51,7 @@ pub(super) fn draw(page: &Page) -> AnyView {
 
 fn own(accounts: &Accounts) -> AnyView {
     let Some(user) = accounts.users.first() else {
-        return view! { <Empty title="No account">"Nobody has to log in here, so there is nothing to look after. Make an account with \"belvedere user add NAME --role admin\"."</Empty> }.into_any();
+        return view! { <Empty title="No account">"You are not signed in with an account. Create one: belvedere user add NAME --role admin"</Empty> }.into_any();
     };
     view! {
         <div class="grid g2">
@@ -69,21 +69,22 @@ fn password(user: &UserLine, needs_none: bool) -> AnyView {
             .into_any()
     });
     let none = (!user.has_password).then(|| {
-        view! { <p class="muted">"This account has no password yet, so only a link logs it in."</p> }.into_any()
+        view! { <p class="muted">"This account has no password yet. It can sign in only with a sign-in link."</p> }
+            .into_any()
     });
-    // A link has begun this session, or nothing but one could: the old password is not asked for.
+    // Not asked for after sign-in with a link, or when the account has no password.
     let missing = (!needs_none && !user.has_password)
-        .then(|| view! { <p class="muted">"Log in with a new link to choose one."</p> }.into_any());
+        .then(|| view! { <p class="muted">"To set a password, sign in with a new sign-in link."</p> }.into_any());
     view! {
         <section class="card spaced">
             <header><h2>"Password"</h2></header>
             <form class="fields" method="post" action=routes::at(routes::MANAGE_PASSWORD)>
                 {none} {missing}
-                // For password managers, which keep a password with its name.
+                // For password managers, which store a password with its user name.
                 <input class="hidden" name="username" value=user.name.clone() autocomplete="username" readonly tabindex="-1" aria-hidden="true"/>
                 {old}
                 <label>"New password" <input type="password" name="new" autocomplete="new-password" minlength="12" maxlength="256" required aria-describedby="password-rule"/></label>
-                <small class="muted" id="password-rule">"At least 12 characters. Your other sessions end."</small>
+                <small class="muted" id="password-rule">"At least 12 characters. Your other sessions are signed out."</small>
                 <button class="btn">"Change password"</button>
             </form>
         </section>
@@ -94,13 +95,13 @@ fn password(user: &UserLine, needs_none: bool) -> AnyView {
 fn factor(user: &UserLine) -> AnyView {
     let content = match user.recovery_codes {
         None => view! {
-            <p>"Codes of an app on your phone protect the account when somebody learns its password."</p>
+            <p>"One-time codes from an authenticator app protect your account even if its password is stolen."</p>
             <button class="btn" name="do" value="begin">"Turn on"</button>
         }
         .into_any(),
         Some(left) => view! {
-            <p>"On. " {format::count(left, "recovery code")} " left."</p>
-            <label>"Code" <input name="code" autocomplete="one-time-code" inputmode="text" required/></label>
+            <p>"Enabled. " {format::count(left, "recovery code")} " left."</p>
+            <label>"Authenticator code or recovery code" <input name="code" autocomplete="one-time-code" inputmode="text" required/></label>
             <button class="btn danger" name="do" value="off">"Turn off"</button>
         }
         .into_any(),
@@ -118,14 +119,14 @@ fn sessions(all: bool, sessions: &[SessionLine]) -> AnyView {
     let title = if all { "All sessions" } else { "Your sessions" };
     let rows = sessions.iter().map(|session| {
         let end = if session.current {
-            view! { <span class="tag">"This one"</span> }.into_any()
+            view! { <span class="tag">"This session"</span> }.into_any()
         } else {
-            let label = format!("End the session of {} from {}", session.user, session.address);
+            let label = format!("End session of {} from {}", session.user, session.address);
             let back = routes::at(if all { routes::SESSIONS } else { routes::ACCOUNT });
             view! {
                 <form method="post" action=routes::at(routes::MANAGE_SESSIONS)>
                     <input type="hidden" name="back" value=back/>
-                    <button class="btn small" name="id" value=session.id.to_string() aria-label=label>"End"</button>
+                    <button class="btn small" name="id" value=session.id.to_string() aria-label=label>"End session"</button>
                 </form>
             }
             .into_any()
@@ -134,9 +135,9 @@ fn sessions(all: bool, sessions: &[SessionLine]) -> AnyView {
             <tr>
                 <th scope="row">{if all { session.user.clone() } else { browser(&session.agent) }}</th>
                 {all.then(|| view! { <td data-label="Browser">{browser(&session.agent)}</td> }.into_any())}
-                <td data-label="From" class="mono">{or_dash(&session.address)}</td>
-                <td data-label="Began">{time(session.created)}</td>
-                <td data-label="Last used">{time(session.seen)}</td>
+                <td data-label="IP address" class="mono">{or_dash(&session.address)}</td>
+                <td data-label="Signed in">{time(session.created)}</td>
+                <td data-label="Last active">{time(session.seen)}</td>
                 <td class="actions">{end}</td>
             </tr>
         }
@@ -146,7 +147,7 @@ fn sessions(all: bool, sessions: &[SessionLine]) -> AnyView {
         view! {
             <form method="post" action=routes::at(routes::MANAGE_SESSIONS) class="push">
                 <input type="hidden" name="back" value=routes::at(routes::ACCOUNT)/>
-                <button class="btn small" name="others" value="yes">"End all others"</button>
+                <button class="btn small" name="others" value="yes">"End all other sessions"</button>
             </form>
         }
         .into_any()
@@ -157,8 +158,8 @@ fn sessions(all: bool, sessions: &[SessionLine]) -> AnyView {
             <div class="scroll"><table aria-label=title>
                 <thead><tr>
                     {all.then(|| view! { <th scope="col">"Account"</th> }.into_any())}
-                    <th scope="col">"Browser"</th><th scope="col">"From"</th><th scope="col">"Began" {utc_note()}</th>
-                    <th scope="col">"Last used" {utc_note()}</th><th scope="col"><span class="hidden">"Action"</span></th>
+                    <th scope="col">"Browser"</th><th scope="col">"IP address"</th><th scope="col">"Signed in" {utc_note()}</th>
+                    <th scope="col">"Last active" {utc_note()}</th><th scope="col"><span class="hidden">"Action"</span></th>
                 </tr></thead>
                 <tbody>{rows.collect_view()}</tbody>
             </table></div>
@@ -167,7 +168,7 @@ fn sessions(all: bool, sessions: &[SessionLine]) -> AnyView {
     .into_any()
 }
 
-/// The browser and system in what a browser calls itself, as far as they are known.
+/// Browser and system from a user agent, as far as known.
 fn browser(agent: &str) -> String {
     let first =
         |names: &[(&str, &'static str)]| names.iter().find(|(mark, _)| agent.contains(mark)).map(|(_, name)| *name);
@@ -194,7 +195,7 @@ fn browser(agent: &str) -> String {
     }
 }
 
-/// A choice of roles.
+/// The role select field.
 fn role_choice(form: &Form, chosen: Role, label: String) -> AnyView {
     let chosen = Role::from_name(&form.value("role", chosen.name().into())).unwrap_or(chosen);
     let options = Role::ALL
@@ -202,26 +203,26 @@ fn role_choice(form: &Form, chosen: Role, label: String) -> AnyView {
     view! { <select name="role" aria-label=label>{options.into_iter().collect_view()}</select> }.into_any()
 }
 
-/// A field for what somebody sees.
+/// The scope field.
 fn scope_field(form: &Form, scope: &Scope, label: String) -> AnyView {
-    view! { <input name="scope" value=form.value("scope", scope.words()) placeholder="everything" aria-label=label title=SCOPE autocomplete="off" autocapitalize="none" spellcheck="false"/> }.into_any()
+    view! { <input name="scope" value=form.value("scope", scope.words()) placeholder="All" aria-label=label title=SCOPE autocomplete="off" autocapitalize="none" spellcheck="false"/> }.into_any()
 }
 
-/// The hosts and tags of a scope that do not exist now, as a mistyped one hides everything.
+/// Hosts and tags of a scope that do not exist at present; a mistyped one hides everything.
 fn not_there(scope: &Scope) -> AnyView {
     let known = hosts();
-    let hosts = scope.hosts.iter().filter(|host| !known.hosts.contains_key(host)).map(|host| format!("no host {host}"));
+    let hosts = scope.hosts.iter().filter(|host| !known.hosts.contains_key(host)).map(|host| format!("host {host}"));
     let has = |tag: &String| known.domains().any(|(_, domain)| domain.tags.contains(tag));
-    let tags = scope.tags.iter().filter(|tag| !has(tag)).map(|tag| format!("no machine with #{tag}"));
+    let tags = scope.tags.iter().filter(|tag| !has(tag)).map(|tag| format!("tag #{tag}"));
     let missing: Vec<String> = hosts.chain(tags).collect();
     if missing.is_empty() {
         return ().into_any();
     }
-    view! { <small class="wrong">{format!("There is {}.", missing.join(" and "))}</small> }.into_any()
+    view! { <small class="wrong">{format!("Not found: {}.", missing.join(", "))}</small> }.into_any()
 }
 
-/// What such a field takes.
-const SCOPE: &str = "Hosts, and tags with # in front, such as: atlas #web. Nothing means everything.";
+/// The help text of the scope field.
+const SCOPE: &str = "Host names and #tags, separated by spaces, for example: atlas #web. Leave empty for all.";
 
 fn users(accounts: &Accounts) -> AnyView {
     let rows = accounts.users.iter().map(user_row);
@@ -235,18 +236,18 @@ fn users(accounts: &Accounts) -> AnyView {
             </tr></thead>
             <tbody>{rows.collect_view()}</tbody>
         </table></div>
-        {accounts.users.is_empty().then(|| view! { <Empty title="No accounts">"Until one exists, only the link printed at start signs in, with full access. With --auth off, or with the demonstration alone, anyone who can reach this server has full access."</Empty> })}
+        {accounts.users.is_empty().then(|| view! { <Empty title="No accounts">"Until you create one, only the link printed at startup signs in, with full access. With --auth off, or with only the demo host, anyone who can reach this server has full access."</Empty> })}
         </div>
         <section class="card spaced">
-            <header><h2>"Add an account"</h2></header>
+            <header><h2>"Add account"</h2></header>
             <form class="fields across" method="post" action=routes::at(routes::MANAGE_USERS)>
                 {form.field("name", With::default())}
                 <label>"Role" {role_choice(&form, Role::Viewer, "Role".into())}</label>
-                <label>"Sees" {scope_field(&form, &Scope::default(), "Scope".into())}</label>
+                <label>"Scope" {scope_field(&form, &Scope::default(), "Scope".into())}</label>
                 {form.wrong("scope")}
-                <button class="btn primary" name="do" value="add">"Add"</button>
+                <button class="btn primary" name="do" value="add">"Add account"</button>
                 <small class="muted">{SCOPE}</small>
-                <small class="muted">"You get a link that logs the account in once; there its owner chooses a password."</small>
+                <small class="muted">"Creates a one-time sign-in link. Its recipient signs in with it and sets a password."</small>
             </form>
         </section>
     }
@@ -277,7 +278,7 @@ fn user_row(user: &UserLine) -> AnyView {
                     {not_there(&user.scope)}
                 </form>
             </td>
-            <td data-label="Password">{if user.has_password { "Yes" } else { "Link only" }}</td>
+            <td data-label="Password">{if user.has_password { "Set" } else { "Sign-in link only" }}</td>
             <td data-label="Second factor">
                 <form method="post" action=routes::at(routes::MANAGE_USERS)><input type="hidden" name="name" value=name.clone()/>{factor}</form>
             </td>
@@ -285,7 +286,7 @@ fn user_row(user: &UserLine) -> AnyView {
             <td class="actions">
                 <form method="post" action=routes::at(routes::MANAGE_USERS) class="inline">
                     <input type="hidden" name="name" value=name.clone()/>
-                    {button("link", "Link to log in", "btn small")}
+                    {button("link", "Create sign-in link", "btn small")}
                     {button("remove", "Remove", "btn small danger")}
                 </form>
             </td>
@@ -296,27 +297,27 @@ fn user_row(user: &UserLine) -> AnyView {
 
 fn tokens(accounts: &Accounts) -> AnyView {
     let rows = accounts.tokens.iter().map(token_row);
-    let form = Form::with(("Make token", NAME), "add@tokens".into(), Vec::new());
+    let form = Form::with(("Create token", NAME), "add@tokens".into(), Vec::new());
     view! {
         <div class="card list spaced"><div class="scroll"><table aria-label="Tokens">
             <thead><tr>
-                <th scope="col">"Token"</th><th scope="col">"Role"</th><th scope="col">"Sees"</th><th scope="col">"Made" {utc_note()}</th>
+                <th scope="col">"Token"</th><th scope="col">"Role"</th><th scope="col">"Scope"</th><th scope="col">"Created" {utc_note()}</th>
                 <th scope="col">"Expires" {utc_note()}</th><th scope="col"><span class="hidden">"Action"</span></th>
             </tr></thead>
             <tbody>{rows.collect_view()}</tbody>
         </table></div>
-        {accounts.tokens.is_empty().then(|| view! { <Empty title="No tokens">"Make one for each program, so that each can be revoked alone."</Empty> })}
+        {accounts.tokens.is_empty().then(|| view! { <Empty title="No tokens">"Create one for each program, so that each can be revoked separately."</Empty> })}
         </div>
         <section class="card spaced">
-            <header><h2>"Make a token"</h2></header>
+            <header><h2>"Create token"</h2></header>
             <form class="fields across" method="post" action=routes::at(routes::MANAGE_TOKENS)>
                 {form.field("name", With::default())}
                 <label>"Role" {role_choice(&form, Role::Viewer, "Role".into())}</label>
-                <label>"Sees" {scope_field(&form, &Scope::default(), "Scope".into())}</label>
+                <label>"Scope" {scope_field(&form, &Scope::default(), "Scope".into())}</label>
                 {form.wrong("scope")}
-                <label>"Days until it expires" <input name="days" type="number" min="1" max="3650" placeholder="never" value=form.value("days", String::new())/></label>
+                <label>"Expires after (days)" <input name="days" type="number" min="1" max="3650" placeholder="Never" value=form.value("days", String::new())/></label>
                 {form.wrong("days")}
-                <button class="btn primary" name="do" value="add">"Make"</button>
+                <button class="btn primary" name="do" value="add">"Create token"</button>
             </form>
         </section>
     }
@@ -332,8 +333,8 @@ fn token_row(token: &TokenLine) -> AnyView {
         <tr>
             <th scope="row">{token.name.clone()}</th>
             <td data-label="Role">{token.role.name()}</td>
-            <td data-label="Sees">{if token.scope.is_everything() { "Everything".to_owned() } else { token.scope.words() }} {not_there(&token.scope)}</td>
-            <td data-label="Made">{time(token.created)}</td>
+            <td data-label="Scope">{if token.scope.is_everything() { "All".to_owned() } else { token.scope.words() }} {not_there(&token.scope)}</td>
+            <td data-label="Created">{time(token.created)}</td>
             <td data-label="Expires">{expires}</td>
             <td class="actions">
                 <form method="post" action=routes::at(routes::MANAGE_TOKENS)>
@@ -351,7 +352,7 @@ mod tests {
     use super::browser;
 
     #[test]
-    fn a_browser_is_called_by_its_name() {
+    fn browsers_are_recognised_by_user_agent() {
         let chrome =
             "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36";
         assert_eq!(browser(chrome), "Chrome on Linux");

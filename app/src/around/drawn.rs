@@ -1,5 +1,5 @@
-//! What the server draws alike on pages about pools, networks and guests. What is special to
-//! one of them is in `pages`.
+//! Rendering shared by the pages about pools, networks and guests. What is specific to one of them
+//! is in `pages`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,24 +18,24 @@ use crate::{
     vm::form_token,
 };
 
-/// The hosts with all that is on them, for the one that looks.
+/// All hosts with their inventory, within the viewer's scope.
 pub(crate) fn hosts() -> Arc<Inventory> {
     use_context::<Arc<dyn Backend>>().map(|backend| backend.snapshot().hosts).unwrap_or_default()
 }
 
-/// A field of the address.
+/// A parameter of the page's query.
 pub(crate) fn asked(name: &str) -> String {
     use_query_map().with_untracked(|query| query.get(name)).unwrap_or_default()
 }
 
-/// Why an object cannot be shown: it is not there.
+/// The page for an object that does not exist.
 pub(crate) fn missing(what: &str, list: &'static str) -> AnyView {
     answer_not_found();
-    view! { <Empty title=format!("This {what} is not there")>"It may have been deleted, or its host is away. "<a href=routes::at(list) rel="external">"See all of them"</a>"."</Empty> }
+    view! { <Empty title=format!("{what} not found")>"It may have been deleted, or its host may be disconnected. "<a href=routes::at(list) rel="external">"Show all"</a>"."</Empty> }
         .into_any()
 }
 
-/// What there is of a kind on the hosts that the address asks for, by host and name.
+/// Objects of one type on the hosts that the query selects, ordered by host and name.
 pub(crate) fn on_hosts<T>(
     hosts: &Inventory,
     of: fn(&HostInventory) -> &BTreeMap<Uuid, Arc<T>>,
@@ -51,13 +51,13 @@ pub(crate) fn on_hosts<T>(
     found
 }
 
-/// A list that objects stand in: its title and its address.
+/// A list of objects: its title and path.
 #[derive(Clone, Copy)]
 pub(crate) struct List(pub(crate) &'static str, pub(crate) &'static str);
 
 impl List {
-    /// The heading of the list; `new` is what leads to a new object, for those who may make one on
-    /// some host.
+    /// The heading of the list; `new` is the label of the button for a new object, for viewers who
+    /// may create one on some host.
     pub(crate) fn head(self, count: usize, new: Option<&'static str>) -> AnyView {
         let new = new.filter(|_| some_host_is_whole());
         let href = format!("{}/new", routes::at(self.1));
@@ -71,7 +71,7 @@ impl List {
         .into_any()
     }
 
-    /// The heading of an object in it.
+    /// The heading of an object in the list.
     pub(crate) fn head_of(self, host: &Host, name: &str, state: AnyView, actions: Vec<AnyView>) -> AnyView {
         view! {
             <p class="crumbs muted"><a href=routes::at(self.1) rel="external">{self.0}</a>" / "{host.id.to_string()}</p>
@@ -85,7 +85,7 @@ impl List {
     }
 
     /// The form for a new object. `choice` is the field that decides which others are shown;
-    /// `fields` stand below its host.
+    /// `fields` follow the host.
     pub(crate) fn form(self, title: &'static str, choice: &'static str, form: Form, fields: AnyView) -> AnyView {
         let list = routes::at(self.1);
         if !some_host_is_whole() {
@@ -107,28 +107,28 @@ impl List {
     }
 }
 
-/// How full something is, as a bar and in words.
+/// Usage as a bar with text.
 pub(crate) fn bar(name: &str, percent: u8, words: String) -> AnyView {
     let class = if percent >= 90 { "full" } else { "disk" };
-    let label = format!("{percent} % of {name} taken");
+    let label = format!("{percent} % of {name} used");
     view! { <span class="bar"><progress class=class max="100" value=percent.to_string() aria-label=label></progress><span class="num">{words}</span></span> }
         .into_any()
 }
 
-/// A button that asks for something.
+/// A button that sends a command.
 #[derive(Default)]
 pub(crate) struct Action {
     /// The verb.
     pub(crate) label: &'static str,
-    /// What the form says as `do`.
+    /// The value of `do`.
     pub(crate) wish: String,
-    /// Why it is not possible now; none when it is.
+    /// Why it is not possible now; `None` if it is.
     pub(crate) denied: Option<String>,
     /// The command's own fields.
     pub(crate) fields: Vec<(&'static str, String)>,
     /// Extra classes.
     pub(crate) class: &'static str,
-    /// What it is about, where the verb alone would stand in every row.
+    /// The object, where the verb alone would be ambiguous, as in a table row.
     pub(crate) about: String,
 }
 
@@ -152,7 +152,7 @@ impl Action {
             None => String::new(),
         };
         let name = (!about.is_empty()).then(|| format!("{label} {about}"));
-        // The same wish may stand in each row.
+        // The ids differ even when each row has the same command.
         let of: String = about.bytes().map(|byte| format!("{byte:02x}")).collect();
         let reason_id = denied.is_some().then(|| format!("why-{}-{of}", wish.replace(['@', '/'], "-")));
         view! {
@@ -169,7 +169,7 @@ impl Action {
     }
 }
 
-/// The address of this page, to come back to.
+/// The address of this page, to return to.
 pub(crate) fn here() -> String {
     let location = use_location();
     let (path, query) = (location.pathname.get_untracked(), location.search.get_untracked());
@@ -178,13 +178,13 @@ pub(crate) fn here() -> String {
     if kept.is_empty() { path } else { format!("{path}?{}", kept.join("&")) }
 }
 
-/// Why somebody may not, or why it is not possible now.
+/// Why the command is not permitted or not possible now.
 pub(crate) fn denied(command: &Command, host: &HostInventory, id: Uuid) -> Option<String> {
     let may = use_store().may(command.permission());
     may.and_then(|()| command.check(host, id, None)).err().map(|fault| fault.reason)
 }
 
-/// A state as a picture and a word.
+/// A state with icon and label.
 pub(crate) fn state(active: bool, well: bool, word: &'static str) -> AnyView {
     let key = match (active, well) {
         (_, false) => "crashed",
@@ -194,19 +194,19 @@ pub(crate) fn state(active: bool, well: bool, word: &'static str) -> AnyView {
     view! { <span class=format!("state i-{key} {key}")>{word}</span> }.into_any()
 }
 
-/// Whether the viewer's scope has all of some host, so that something can be made there.
+/// Whether the viewer's scope includes all of some host, so that an object can be created there.
 fn some_host_is_whole() -> bool {
     let scope = use_store().viewer().scope;
     hosts().hosts.keys().any(|host| scope.sees_all_of(host))
 }
 
-/// Why somebody can make nothing.
+/// Why the viewer cannot create an object.
 fn nothing_for_new() -> String {
     let why = use_store().outside_scope();
-    why.unwrap_or_else(|| "No hosts are configured. Start Belvedere with --connect.".into())
+    why.unwrap_or_else(|| "No hosts are configured. Start Belvedere with --connect URI.".into())
 }
 
-/// A choice of the hosts that are seen as a whole and connected.
+/// The choice of the connected hosts that are entirely in scope.
 fn host_choice(form: &Form, hosts: &Inventory) -> AnyView {
     let wished = form.value("host", asked("host"));
     let scope = use_store().viewer().scope;

@@ -1,6 +1,6 @@
 //! Forms of commands. A refused form is rendered again with the values entered and the error at its
-//! field. On the server only: with JavaScript a form stays in place (`fresh`). It neither decodes
-//! nor checks what was entered.
+//! field. On the server only: with JavaScript a form stays in place (`fresh`). Neither decodes nor
+//! validates the input.
 
 use std::sync::Arc;
 
@@ -13,43 +13,44 @@ use model::command::{
 use super::drawn::here;
 use crate::{backend::Refused, routes, vm::form_token};
 
-/// A form of one command, whose fields are those that the command says of itself.
+/// The form of one command, with the fields that the command declares.
 #[derive(Clone)]
 pub(crate) struct Form {
     label: &'static str,
     fields: &'static [Field],
     wish: String,
     hidden: Vec<(&'static str, String)>,
-    /// Why what it asked for was refused, if it is this form that was.
+    /// Why it was refused, if this form was.
     refused: Option<Arc<Refused>>,
 }
 
-/// What a page adds to a field beyond what the command says of it.
+/// What a page adds to the command's own description of a field.
 #[derive(Default)]
 pub(crate) struct With {
-    /// What it is called here.
+    /// Another label.
     pub(crate) label: Option<String>,
-    /// What it holds at first.
+    /// The initial value.
     pub(crate) value: Option<String>,
-    /// An example, shown while it is empty.
+    /// The placeholder.
     pub(crate) place: &'static str,
-    /// Whether it must not stay empty, where this page knows better.
+    /// Whether it is required, if different here.
     pub(crate) required: Option<bool>,
-    /// The choices it belongs to, in a form that has one; none when it is always there.
+    /// The choices that the field belongs to, in a form with a choice; `None` if it is always
+    /// shown.
     pub(crate) of: Option<String>,
-    /// What it has to look like, as a regular expression and in words.
+    /// A pattern, as a regular expression and as text.
     pub(crate) pattern: Option<(&'static str, &'static str)>,
-    /// What can be chosen: what each is in the form and on the page, and whether it is possible.
+    /// The options: value, label, and whether it can be selected.
     pub(crate) choices: Vec<(String, String, bool)>,
 }
 
 impl Form {
-    /// The form that asks for this of a target, for what the hidden fields name.
+    /// The form of this command on a target, with hidden fields.
     pub(crate) fn of<V: Verb>(target: &str, hidden: Vec<(&'static str, String)>) -> Self {
         Self::with((V::ABOUT.label, V::FIELDS), format!("{}@{target}", V::ABOUT.kind), hidden)
     }
 
-    /// A form of something else than a command, with these fields.
+    /// A form that is not of a command, with these fields.
     pub(crate) fn with(
         (label, fields): (&'static str, &'static [Field]),
         wish: String,
@@ -61,18 +62,18 @@ impl Form {
         Self { label, fields, wish, hidden, refused }
     }
 
-    /// Whether what it asked for was refused, so that it must not be folded.
+    /// Whether it was refused, so that it must stay open.
     pub(crate) fn is_refused(&self) -> bool {
         self.refused.is_some()
     }
 
-    /// What a field holds: what was typed, or this.
+    /// The value of a field: as entered, or this default.
     pub(crate) fn value(&self, name: &str, otherwise: String) -> String {
         let typed = self.refused.as_ref().and_then(|refused| refused.typed(name));
         typed.map_or(otherwise, str::to_owned)
     }
 
-    /// What is wrong with a field.
+    /// The error of a field.
     pub(crate) fn wrong(&self, name: &str) -> AnyView {
         let fault = self.refused.as_ref().map(|refused| &refused.fault);
         let fault = fault.filter(|fault| fault.is_about(name));
@@ -95,21 +96,21 @@ impl Form {
             Input::Bytes => self.size(label, field, &with),
             _ => self.line(label, field, &with),
         };
-        // With scripts a field is there only when it is needed.
+        // With JavaScript a field is shown only when it applies.
         let needed = with.of.map(|of| of.replace(' ', ", "));
         view! {
             {drawn}
-            {needed.map(|of| view! { <small class="muted plain-only">{format!("Needed for: {of}")}</small> }.into_any())}
+            {needed.map(|of| view! { <small class="muted plain-only">{format!("Applies to: {of}")}</small> }.into_any())}
             {self.wrong(field.name)}
         }
         .into_any()
     }
 
-    /// One line of a text, a number or an address.
+    /// A single-line field: text, number or address.
     fn line(&self, label: String, field: &'static Field, with: &With) -> AnyView {
         let secret = matches!(field.input, Input::Secret);
         let preset = with.value.clone().unwrap_or_else(|| field.preset.to_owned());
-        // A password is typed again.
+        // Passwords are not repeated.
         let value = if secret { String::new() } else { self.value(field.name, preset) };
         let (longest, (least, most)) = match field.input {
             Input::Line(longest) => ((longest > 0).then_some(longest), (None, None)),
@@ -132,7 +133,7 @@ impl Form {
         .into_any()
     }
 
-    /// A number with its unit.
+    /// A size with its unit.
     fn size(&self, label: String, field: &'static Field, with: &With) -> AnyView {
         let first = with.value.clone().unwrap_or_else(|| field.preset.to_owned());
         let (number, unit) = first.split_once(' ').unwrap_or((&first, "GiB"));
@@ -144,7 +145,7 @@ impl Form {
         .into_any()
     }
 
-    /// A field with a choice. The first that can be chosen is what it holds at first.
+    /// A select field. The first selectable option is the default.
     fn choice(&self, label: String, field: &'static Field, all: &[(String, String, bool)]) -> AnyView {
         let chosen = self.value(field.name, String::new());
         let options = all.iter().map(|(value, words, possible)| {
@@ -154,7 +155,7 @@ impl Form {
         view! { <label>{label} " " <select name=field.name>{options.collect_view()}</select></label> }.into_any()
     }
 
-    /// A field that is ticked or not.
+    /// A checkbox.
     fn tick(&self, label: String, field: &'static Field) -> AnyView {
         let otherwise = !field.preset.is_empty();
         let on = self.refused.as_ref().map_or(otherwise, |refused| refused.typed(field.name).is_some());
@@ -162,8 +163,8 @@ impl Form {
             .into_any()
     }
 
-    /// The form around its fields and its buttons. `choice` is the field that decides which others
-    /// are shown, `back` the page that comes when it was carried out.
+    /// The form with its fields and buttons. `choice` is the field that decides which others are
+    /// shown, `back` the page to load after success.
     pub(crate) fn draw(
         self,
         class: &'static str,
@@ -187,17 +188,17 @@ impl Form {
         .into_any()
     }
 
-    /// The same form whose button has another name.
+    /// This form with another button label.
     pub(crate) fn named(self, label: &'static str) -> Self {
         Self { label, ..self }
     }
 
-    /// The button that sends it.
+    /// The submit button.
     pub(crate) fn button(&self, class: &'static str) -> AnyView {
         view! { <button class=class name="do" value=self.wish.clone()>{self.label}</button> }.into_any()
     }
 
-    /// The button that sends it, with what it does here and why that is not possible.
+    /// The submit button with its label here, and the reason if it is not possible.
     pub(crate) fn button_unless(&self, label: &'static str, denied: Option<String>, about: Option<String>) -> AnyView {
         let name = about.map(|about| format!("{label} {about}"));
         let why_id = denied.is_some().then(|| format!("why-{}", self.wish.replace(['@', '/'], "-")));

@@ -1,8 +1,8 @@
-//! Keeps what the server has drawn fresh, and sends its forms without leaving the page. In
-//! the browser only.
+//! Refreshes server-rendered pages and sends their forms without leaving the page. In the browser
+//! only.
 //!
-//! A page is read again as a whole, and those of its sections are replaced that nobody is at
-//! work in: a form that is open stays as it is.
+//! The whole page is read again, and its changed sections are replaced. A section that is being
+//! edited stays as it is.
 
 use leptos::prelude::*;
 use model::{Fault, RequestId};
@@ -17,22 +17,22 @@ use crate::{
     store::{Store, refresh::Patience},
 };
 
-/// What the server has drawn of this page.
+/// The server-rendered part of this page.
 const DRAWN: &str = ".served";
 
-/// Begins to keep the page fresh, until it is left: it is read again when `changed` gives another
-/// number. `every` is in milliseconds.
+/// Refreshes the page until it is left: it is read again when `changed` returns another number.
+/// `every` is in milliseconds.
 pub(super) fn keep(store: Store, acts: Acts, every: Option<u32>, changed: impl Fn() -> u64 + 'static) {
     let patience = Patience { quiet: 150.0, most: 1_000.0 };
     let missed = StoredValue::new(false);
     let refresher = Refresher::new(patience, move || async move {
         missed.try_get_value()?;
-        // Nothing is redrawn in a hidden tab, nor where somebody is at work.
+        // Nothing is replaced in a hidden tab, nor in a section that is being edited.
         let read = if document().hidden() { Reading::Missed } else { read_again().await };
         missed.try_set_value(read == Reading::Missed);
         Some(read != Reading::NoAnswer)
     });
-    // What was missed is made up for when the tab is shown, or the work is done.
+    // A missed update is read when the tab is shown or editing ends.
     let catches_up = ["visibilitychange", "focusout", "click"].map(|moment| {
         let refresher = refresher.clone();
         window_event_listener_untyped(moment, move |_| {
@@ -46,9 +46,9 @@ pub(super) fn keep(store: Store, acts: Acts, every: Option<u32>, changed: impl F
         StoredValue::new_local(gloo_timers::callback::Interval::new(every, move || refresher.event()))
     });
     let sent = window_event_listener(leptos::ev::submit, move |event| submitted(&event, acts));
-    // A link within the page changes its address only.
+    // A link within the page changes the address only.
     let location = leptos_router::hooks::use_location();
-    // What a task does need not show in any machine: keys, a volume's content, a freeze.
+    // The effect of a task may not show in any machine: SSH keys, a volume's content, a freeze.
     let tasks = move || {
         store.tasks.with(|tasks| {
             let (ended, under_way): (Vec<_>, Vec<_>) = tasks.iter().partition(|task| task.outcome.is_some());
@@ -69,24 +69,24 @@ pub(super) fn keep(store: Store, acts: Acts, every: Option<u32>, changed: impl F
     });
 }
 
-/// The heading that the server has drawn.
+/// The heading that the server rendered.
 pub(super) fn heading() -> String {
     let heading = document().query_selector(".served :is(h1, h2)").ok().flatten();
     heading.and_then(|heading| heading.text_content()).unwrap_or_default()
 }
 
-/// What became of a reading.
+/// The result of a refresh.
 #[derive(Clone, Copy, PartialEq)]
 enum Reading {
-    /// All of it is in its place.
+    /// Everything is up to date.
     Shown,
-    /// Part of it is not, because somebody is at work there.
+    /// A part was skipped because it is being edited.
     Missed,
-    /// There was none.
+    /// No response.
     NoAnswer,
 }
 
-/// Reads the page once more and puts what is new into its place.
+/// Reads the page again and replaces what changed.
 async fn read_again() -> Reading {
     let address = window().location().href().unwrap_or_default();
     let Ok(answer) = gloo_net::http::Request::get(&address).header(routes::REFRESH_HEADER, "1").send().await else {
@@ -122,26 +122,26 @@ async fn read_again() -> Reading {
     read
 }
 
-/// The elements below one that a selector finds.
+/// The elements below an element that match a selector.
 fn all(below: &Element, selector: &str) -> Vec<Element> {
     let found = below.query_selector_all(selector).ok();
     let found = found.into_iter().flat_map(|list| (0..list.length()).filter_map(move |at| list.item(at)));
     found.filter_map(|node| node.dyn_into().ok()).collect()
 }
 
-/// Whether two drawings show something else. What the page's own scripts make of them does not
-/// count, nor do the tokens of their forms, which always differ.
+/// Whether two versions of a section differ. Changes by the page's own scripts are ignored, and so
+/// are form tokens, which always differ.
 fn differ(a: &Element, b: &Element) -> bool {
     let plain = |element: &Element| {
         let copy = element.clone_node_with_deep(true).ok()?.dyn_into::<Element>().ok()?;
         for token in all(&copy, "input[name=token]") {
             token.set_attribute("value", "").ok()?;
         }
-        // Forms hide what their choice does not need.
+        // Forms hide the fields that do not apply to their choice.
         for field in all(&copy, "[data-of]") {
             field.remove_attribute("hidden").ok()?;
         }
-        // Times are the viewer's own, and so are the days they are in.
+        // Times are in the viewer's zone, and so are the day headings.
         for time in all(&copy, "local-time") {
             time.set_text_content(None);
             time.remove_attribute("title").ok()?;
@@ -155,7 +155,7 @@ fn differ(a: &Element, b: &Element) -> bool {
     plain(a) != plain(b)
 }
 
-/// Puts a drawing into the place of another one; what had the focus has it again.
+/// Replaces a section and keeps the focus.
 fn replace(old: &Element, new: &Element) {
     const TAKES_FOCUS: &str = "a, button, summary, input, select";
     let focused = document().active_element();
@@ -172,7 +172,7 @@ fn children(element: &Element) -> Vec<Element> {
     (0..children.length()).filter_map(|index| children.item(index)).collect()
 }
 
-/// Whether somebody is at work in a section: a form in it is open, or the cursor is in one.
+/// Whether a section is being edited: a form is open, or a field has the focus.
 fn is_busy(section: &Element) -> bool {
     let open = |what: &str| {
         section.matches(what).unwrap_or(false) || section.query_selector(what).is_ok_and(|found| found.is_some())
@@ -188,19 +188,19 @@ fn is_typed(section: &Element) -> bool {
         let option = field.dyn_ref::<web_sys::HtmlOptionElement>();
         input.is_some_and(|input| input.value() != input.default_value() || input.checked() != input.default_checked())
             || area.is_some_and(|area| area.default_value().is_ok_and(|default| default != area.value()))
-            // The first option is chosen where the page chooses none.
+            // Without a default, the first option is selected.
             || option.is_some_and(|option| option.selected() != option.default_selected() && option.index() > 0)
     })
 }
 
-/// Lets forms show what their choice needs, as the page's own script does at first.
+/// Makes forms show the fields of their choice, as `shell.js` does at load.
 fn shape_forms() {
     if let Ok(event) = web_sys::Event::new("shape") {
         document().dispatch_event(&event).ok();
     }
 }
 
-/// What the server says of a form that was sent.
+/// The server's response to a form.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", untagged)]
 enum Answer {
@@ -241,7 +241,7 @@ fn submitted(event: &leptos::ev::SubmitEvent, acts: Acts) {
     });
 }
 
-/// What the server has accepted.
+/// The accepted requests.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Sent {
@@ -258,7 +258,7 @@ async fn accepted(sent: Sent, acts: Acts, form: &HtmlFormElement, new: bool) {
     if new {
         match acts.ended(&request_ids).await {
             Some(Err(fault)) if wrong::shown(form, &fault) => {}
-            // One that takes longer tells in a notice how it went.
+            // A slower one reports its result in a notice.
             Some(Err(_)) | None => acts.follow(&request_ids, label, done, &name),
             Some(Ok(())) => {
                 let back = web_sys::FormData::new_with_form(form).ok().and_then(|data| data.get("back").as_string());
@@ -275,14 +275,14 @@ async fn accepted(sent: Sent, acts: Acts, form: &HtmlFormElement, new: bool) {
     acts.follow(&request_ids, label, done, &name);
 }
 
-/// What is wrong with a field, beside it.
+/// The error of a field, shown beside it.
 mod wrong {
     use super::*;
 
-    /// Shows a fault beside the field that it is about; not where there is none to be seen.
+    /// Shows a fault beside its field; returns false if there is no visible one.
     pub(super) fn shown(form: &HtmlFormElement, fault: &Fault) -> bool {
         let Some(name) = fault.field.as_deref().filter(|_| form.is_connected()) else { return false };
-        // One within another argument has both names.
+        // A nested argument has both names.
         let selector =
             format!(":is(input, select, textarea):is([name='{name}'], [name$='.{name}']):not([type=hidden])");
         let field = form.query_selector(&selector).ok().flatten();
@@ -291,7 +291,7 @@ mod wrong {
         note.set_class_name("wrong");
         note.set_attribute("role", "alert").ok();
         note.set_text_content(Some(&format!("{}.", fault.about_field())));
-        // Not in the label, whose words are the field's name.
+        // Not inside the label, whose text is the field's name.
         let id = format!("wrong-{name}");
         note.set_id(&id);
         let label = field.closest("label").ok().flatten();
@@ -303,7 +303,7 @@ mod wrong {
         true
     }
 
-    /// Takes all that was shown away.
+    /// Removes all shown errors.
     pub(super) fn clear(form: &HtmlFormElement) {
         all(form, ".wrong").iter().for_each(Element::remove);
         for field in all(form, "[aria-invalid]") {
@@ -313,11 +313,11 @@ mod wrong {
     }
 }
 
-/// The fields of a form with the button that was pressed, as they travel.
+/// The fields of a form with the pressed button, URL-encoded.
 fn body(form: &HtmlFormElement, button: &HtmlButtonElement) -> Option<String> {
     let data = web_sys::FormData::new_with_form(form).ok()?;
     let fields = UrlSearchParams::new_with_str_sequence_sequence(&data).ok()?;
-    // The same form may be sent again for another wish, so each time has a token of its own.
+    // The form may be sent again with other values, so each request has its own token.
     fields.set("token", &crate::act::new_id().to_string());
     fields.append(&button.name(), &button.value());
     Some(fields.to_string().into())

@@ -1,5 +1,5 @@
-//! Sends files into a pool, piece by piece, and goes on where it was after the link was
-//! lost. In the browser only; how far it is is told by the task like that of any command.
+//! Uploads files into a pool in pieces and resumes after a lost connection. In the browser only;
+//! progress is reported by the task, as for any command.
 
 use gloo_timers::future::TimeoutFuture;
 use leptos::prelude::*;
@@ -13,12 +13,12 @@ use crate::{
     routes,
 };
 
-/// Bytes of a piece: large enough that asking costs nothing, small enough to send again.
+/// Bytes per piece: large enough to keep the request overhead low, small enough to send again.
 const PIECE: f64 = 16_777_216.0;
-/// How often a piece is tried before it is given up, with a pause that grows by a second.
+/// Attempts per piece; the pause between them grows by 1 s.
 const TRIES: u32 = 20;
 
-/// Takes files that are chosen or dropped where an element says into which pool they go.
+/// Uploads files that are selected or dropped on a page with an upload field.
 pub(super) fn listen(acts: Acts) {
     let chosen = window_event_listener_untyped("change", move |event| {
         let input = event.target().and_then(|target| target.dyn_into::<HtmlInputElement>().ok());
@@ -44,7 +44,7 @@ pub(super) fn listen(acts: Acts) {
     });
 }
 
-/// The pool of the page on which something is dropped.
+/// The pool of the page, if it has an upload field.
 fn pool_below(event: &Event) -> Option<String> {
     event.target()?.dyn_into::<Element>().ok()?;
     document().query_selector("[data-upload]").ok()??.get_attribute("data-upload")
@@ -64,10 +64,10 @@ fn take(files: Option<FileList>, pool: &str, acts: Acts) {
     });
 }
 
-/// What a request of an upload is answered with.
+/// The response to a request of an upload.
 #[derive(Deserialize)]
 struct Progress {
-    /// A command's receipt has none.
+    /// Absent in a command's receipt.
     #[serde(default)]
     offset: f64,
 }
@@ -92,19 +92,19 @@ async fn send(file: &File, pool: &str, acts: Acts) -> Result<(), Fault> {
     let (mut offset, mut tries) = (None, 0);
     while offset.is_none_or(|offset| offset < size) {
         let next = match offset {
-            // The volume is made first; where the next piece begins is asked then.
+            // The volume is created first; then the offset of the next piece is requested.
             None => ask(request).await,
             Some(from) => piece(file, request, from).await,
         };
         match next {
             Ok(next) => (offset, tries) = (Some(next), 0),
-            // The task has ended, and has said why.
+            // The task has ended and has reported why.
             Err(fault) if fault.kind == FaultKind::NotFound && has_ended(request).await => break,
             Err(fault) if tries >= TRIES => return Err(fault),
             Err(_) => {
                 tries += 1;
                 TimeoutFuture::new(200 + 1_000 * (tries - 1).min(10)).await;
-                // Part of it may have arrived, so it is asked again.
+                // Part of the piece may have arrived, so the offset is requested again.
                 offset = None;
             }
         }
@@ -113,14 +113,14 @@ async fn send(file: &File, pool: &str, acts: Acts) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The upload of the same file that a tab of this browser has begun and that waits for more.
+/// A resumable upload of the same file, started by a tab of this browser.
 async fn begun(mark: &str) -> Option<RequestId> {
     let known = window().local_storage().ok()??.get_item(mark).ok()??.parse().ok()?;
     ask(known).await.is_ok().then_some(known)
 }
 
-/// Remembers which upload a file is on, or that it is on none. A browser that keeps nothing
-/// begins anew.
+/// Stores the request id of a file's upload, or removes it. Without local storage an upload starts
+/// over.
 fn remember(mark: &str, request: Option<RequestId>) {
     let Ok(Some(storage)) = window().local_storage() else { return };
     let done = match request {
@@ -130,7 +130,7 @@ fn remember(mark: &str, request: Option<RequestId>) {
     done.ok();
 }
 
-/// How far an upload is.
+/// The current offset of an upload.
 async fn ask(request: RequestId) -> Result<f64, Fault> {
     let asked = gloo_net::http::Request::get(&routes::api_upload(request, None)).send().await;
     answered(asked.map_err(|_| no_answer())?).await
@@ -146,7 +146,7 @@ async fn has_ended(request: RequestId) -> bool {
     crate::api::answered::<Ended>(answer).await.is_ok_and(|task| task.outcome.is_some())
 }
 
-/// Sends the piece that begins there; gives how far the upload is then.
+/// Sends the piece at an offset; returns the new offset.
 async fn piece(file: &File, request: RequestId, from: f64) -> Result<f64, Fault> {
     let part = file.slice_with_f64_and_f64(from, (from + PIECE).min(file.size())).map_err(|_| no_answer())?;
     let sent = gloo_net::http::Request::put(&routes::api_upload(request, Some(from as u64)))
@@ -156,7 +156,7 @@ async fn piece(file: &File, request: RequestId, from: f64) -> Result<f64, Fault>
     answered(sent.send().await.map_err(|_| no_answer())?).await
 }
 
-/// How far an upload is by what a request of it is answered with.
+/// Decodes the offset from a response.
 async fn answered(answer: gloo_net::http::Response) -> Result<f64, Fault> {
     crate::api::answered::<Progress>(answer).await.map(|progress| progress.offset)
 }

@@ -1,4 +1,4 @@
-//! What this server is: its version, what it was built with, its hosts' abilities, and licences.
+//! The server: version, build features, capabilities of its hosts, and licences.
 
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -33,17 +33,17 @@ mod drawn {
         ui::controls::{fact, or_dash},
     };
 
-    /// Reads what the server was built with.
+    /// Reads the build features.
     pub(crate) fn load(backend: &dyn Backend) -> Loaded {
         Loaded::of::<Vec<Feature>>(backend.features())
     }
 
-    /// What others have made that comes with Belvedere: name, licence, what it is for.
+    /// Third-party components: name, licence, purpose.
     const PARTS: [(&str, &str, &str); 4] = [
-        ("libvirt", "LGPL-2.1-or-later", "runs the virtual machines; linked dynamically"),
-        ("virt", "LGPL-2.1-or-later", "binds libvirt to Rust"),
-        ("noVNC", "MPL-2.0", "draws graphical consoles"),
-        ("xterm.js", "MIT", "draws serial consoles"),
+        ("libvirt", "LGPL-2.1-or-later", "Virtual machine management; dynamically linked"),
+        ("virt", "LGPL-2.1-or-later", "Rust bindings for libvirt"),
+        ("noVNC", "MPL-2.0", "Graphical consoles"),
+        ("xterm.js", "MIT", "Serial consoles"),
     ];
 
     pub(super) fn draw() -> AnyView {
@@ -76,7 +76,7 @@ mod drawn {
         .into_any()
     }
 
-    /// What each host can do, as its libvirt reports it.
+    /// Capabilities of each host, as reported by libvirt.
     fn abilities() -> AnyView {
         let hosts = hosts();
         let rows = hosts.hosts.values().map(host).collect_view();

@@ -1,4 +1,4 @@
-//! Who did what, and what happened: two readings of the journal.
+//! Audit records and events: two views of the journal.
 
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -10,7 +10,7 @@ use crate::{
     ui::live::live,
 };
 
-/// Who did what.
+/// Audit records.
 #[component]
 pub(crate) fn AuditPage() -> impl IntoView {
     let store = use_store();
@@ -20,37 +20,32 @@ pub(crate) fn AuditPage() -> impl IntoView {
         <div class="head">
             <h1>"Audit"</h1>
             <span class="spacer"></span>
-            <a class="btn small" href=routes::at(routes::AUDIT_EXPORT) download="">"Export as JSON lines"</a>
+            <a class="btn small" href=routes::at(routes::AUDIT_EXPORT) download="">"Export as JSON Lines"</a>
         </div>
-        <p class="hint muted">"Each record is on disk before anything is done, and chained to the one before it: \"belvedere audit verify\" shows whether one was changed or taken out."</p>
-        {live(move || newer(store.appended.get() - first, "record was added", "records were added", routes::at(routes::AUDIT)))}
+        <p class="hint muted">"Each record is written to disk before its command runs, and is hash-chained to the previous one. \"belvedere audit verify\" detects changed or removed records."</p>
+        {live(move || newer(store.appended.get() - first, "new record", "new records", routes::at(routes::AUDIT)))}
         {past(Part::Audit)}
     }
 }
 
-/// The readings of what happened: their addresses, titles, and what they are.
+/// The views of events: page, title, description.
 const READINGS: [(Part, Page, &str, &str); 3] = [
-    (
-        Part::History,
-        Page::History,
-        "History",
-        "What happened on all hosts in the last seven days, also while nobody looked. Reading it changes nothing.",
-    ),
+    (Part::History, Page::History, "History", "Events on all hosts in the last 7 days."),
     (
         Part::Replay,
         Page::Replay,
         "Replay",
-        "Every machine as it was after each event of the last seven days. Stepping through it changes nothing.",
+        "The state of every machine after each event of the last 7 days. Replay is read-only.",
     ),
     (
         Part::Errors,
         Page::Errors,
         "Error log",
-        "What went wrong in the background in the last seven days. What you asked for and did not work is under Tasks.",
+        "Background errors of the last 7 days. Failed commands are listed under Tasks.",
     ),
 ];
 
-/// What happened, in one of three readings.
+/// Events, in one of three views.
 #[component]
 pub(crate) fn HistoryPage(page: Page) -> impl IntoView {
     let store = use_store();
@@ -71,7 +66,7 @@ pub(crate) fn HistoryPage(page: Page) -> impl IntoView {
         <p class="hint muted">{about}</p>
         {live(move || {
             let fresh = if part == Part::Errors { store.errors.get() - first } else { 0 };
-            newer(fresh, "error was added", "errors were added", page.href())
+            newer(fresh, "new error", "new errors", page.href())
         })}
         {past(part)}
     }

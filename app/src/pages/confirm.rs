@@ -1,5 +1,4 @@
-//! The question before something is lost, for browsers without JavaScript.
-//! Looking at it changes nothing.
+//! The confirmation page, for browsers without JavaScript. Opening it changes nothing.
 
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -8,7 +7,7 @@ use leptos_meta::Title;
 pub(crate) use self::drawn::load;
 use crate::ui::served::served;
 
-/// The page. With scripts a dialog asks, so the browser needs no code for it.
+/// The page. With JavaScript a dialog asks, so the browser needs no code for it.
 #[component]
 pub(crate) fn ConfirmPage() -> impl IntoView {
     #[cfg(feature = "ssr")]
@@ -37,10 +36,10 @@ mod drawn {
         vm::form_token,
     };
 
-    /// The volumes that would go with their pool.
+    /// The volumes that are deleted with their pool.
     type Read = Result<VolumeList, Fault>;
 
-    /// Reads what the question names.
+    /// Reads the objects to list.
     pub(crate) async fn load(query: &str, backend: &dyn Backend) -> Loaded {
         match routes::pool_to_empty(query) {
             Some(pool) => {
@@ -51,7 +50,7 @@ mod drawn {
         }
     }
 
-    /// The question, or that there is none.
+    /// The confirmation, or a note that there is nothing to confirm.
     pub(super) fn asked() -> AnyView {
         let query = use_query_map();
         let given = |name: &str| query.with_untracked(|query| query.get(name)).unwrap_or_default();
@@ -61,16 +60,16 @@ mod drawn {
                 question(use_store(), &command, &targets, back_to(given("back"))).into_any()
             }
             None if targets.len() == 1 => around(&given("do"), &targets[0], back_to(given("back"))),
-            _ => view! { <Empty title="There is nothing to confirm"><a href=routes::at(routes::VMS)>"See all virtual machines"</a></Empty> }.into_any(),
+            _ => view! { <Empty title="Nothing to confirm"><a href=routes::at(routes::VMS)>"See all virtual machines"</a></Empty> }.into_any(),
         }
     }
 
-    /// Where to go back to; an address from outside is not followed.
+    /// Where to return to; external addresses are ignored.
     fn back_to(wished: String) -> String {
         if routes::is_local(&wished) { wished } else { routes::at(routes::VMS) }
     }
 
-    /// The question about a pool, a volume or a network.
+    /// The confirmation for a pool, a volume or a network.
     fn around(kind: &str, target: &DomainRef, back: String) -> AnyView {
         let query = use_query_map().get_untracked();
         let fields: Vec<(String, String)> = query
@@ -78,7 +77,7 @@ mod drawn {
             .filter_map(|(name, value)| Some((name.strip_prefix(routes::FIELD)?.to_owned(), value)))
             .collect();
         let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-        // What else stands in the address is no argument, and is not asked about.
+        // Other query parameters are not arguments, and are ignored.
         let command = Command::from_form(kind, field).ok().filter(|command| command.asks(1).is_some());
         let hosts = hosts();
         let named = command.and_then(|command| {
@@ -86,7 +85,7 @@ mod drawn {
             Some((command, name))
         });
         let Some((command, name)) = named else {
-            return view! { <Empty title="There is nothing to confirm">"It may be gone already. "<a href=back>"Go back"</a>"."</Empty> }.into_any();
+            return view! { <Empty title="Nothing to confirm">"The object may no longer exist. "<a href=back>"Go back"</a>"."</Empty> }.into_any();
         };
         let fields = command.form_fields().into_iter();
         let hidden = fields.map(|(name, value)| view! { <input type="hidden" name=name value=value/> }.into_any());
@@ -119,7 +118,7 @@ mod drawn {
         }
     }
 
-    /// The volumes that go with their pool.
+    /// The volumes that are deleted with their pool.
     fn lost(command: &Command) -> AnyView {
         if !matches!(command, Command::Pool(PoolCommand::DeletePool(DeletePool { content: true }))) {
             return ().into_any();
@@ -135,11 +134,12 @@ mod drawn {
                 });
                 view! { <p>{format!("This also deletes {}:", format::count(volumes.len(), "volume"))}</p><ul class="doomed">{list.chain(more).collect_view()}</ul> }.into_any()
             }
-            _ => view! { <p>"The volumes cannot be listed now. They are deleted as well."</p> }.into_any(),
+            _ => view! { <p>"The list of volumes is unavailable. All volumes in the pool are deleted as well."</p> }
+                .into_any(),
         }
     }
 
-    /// The field that says yes: one to type in where a click is too little.
+    /// The confirming field: hidden, or a text to type for severe losses.
     fn said(typed: Option<String>) -> AnyView {
         let Some(typed) = typed else { return view! { <input type="hidden" name="confirm" value="yes"/> }.into_any() };
         view! {

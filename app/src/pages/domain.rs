@@ -45,11 +45,11 @@ use crate::{
 /// The machine that the tabs of a page are about.
 #[derive(Clone)]
 pub(super) struct Subject {
-    /// Which.
+    /// Its id.
     pub(super) id: DomainRef,
     /// The machine.
     pub(super) domain: Shown<Arc<Domain>>,
-    /// What it used lately.
+    /// Its recent usage.
     pub(super) stats: Shown<Recent>,
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn DomainPage(id: DomainRef, tab: Memo<Tab>) -> impl IntoView {
         Some(row) => page(store, row, tab).into_any(),
         None => {
             answer_not_found();
-            // It may be on its way: the page turns into its own when it comes.
+            // The machine may still be created: the page is replaced when it appears.
             store.rows.get(&id);
             let unread = store.host(&id.host).filter(|host| host.info.is_none());
             let (title, text) = match unread {
@@ -71,8 +71,8 @@ pub(crate) fn DomainPage(id: DomainRef, tab: Memo<Tab>) -> impl IntoView {
                     "Its machines are listed once it connects, including this one if it still exists. ",
                 ),
                 None => (
-                    "This machine is not there".to_owned(),
-                    "It may have been deleted or moved to another host. If it is still being created, it appears here by itself. ",
+                    "Machine not found".to_owned(),
+                    "It may have been deleted or moved to another host. If it is still being created, it appears here automatically. ",
                 ),
             };
             view! {
@@ -85,12 +85,12 @@ pub(crate) fn DomainPage(id: DomainRef, tab: Memo<Tab>) -> impl IntoView {
     })
 }
 
-/// As long as the page is open, its machine is measured in detail.
+/// Requests detailed statistics of the machine while the page is open.
 fn ask_for_details(id: &DomainRef) {
     #[cfg(feature = "hydrate")]
     {
         let id = id.clone();
-        // The stream is there when effects run, not before.
+        // The stream exists when effects run, not before.
         Effect::new(move || crate::store::feed::watch(Some(id.clone())));
         on_cleanup(|| crate::store::feed::watch(None));
     }
@@ -98,7 +98,7 @@ fn ask_for_details(id: &DomainRef) {
     let _ = id;
 }
 
-/// When the machine that is looked at is deleted, the list is shown instead.
+/// When the machine is deleted, the list is shown instead.
 fn leave_when_deleted(store: Store, acts: Acts, id: DomainRef) {
     let navigate = use_navigate();
     Effect::new(move |known: Option<Option<String>>| match store.rows.get(&id) {
@@ -158,11 +158,11 @@ fn header(store: Store, id: &DomainRef, domain: &Arc<Domain>, pending: Option<&P
     .into_any()
 }
 
-/// The actions people need, the one that fits the state in front; the rest in a menu.
+/// The action buttons, with the one for the current state as primary; the rest in a menu.
 fn actions(store: Store, id: &DomainRef, domain: &Domain, pending: Option<&Pending>) -> AnyView {
     let host = store.host(&id.host);
     let button = |command: &DomainCommand| vm::button(store, command, id, domain, host.as_ref(), pending);
-    // What is needed daily has a picture.
+    // Frequent commands have an icon.
     let (front, rest): (Vec<_>, Vec<_>) =
         DomainCommand::menu().into_iter().partition(|command| command.about().icon.is_some());
     let primary = match domain.state {
@@ -190,7 +190,7 @@ fn actions(store: Store, id: &DomainRef, domain: &Domain, pending: Option<&Pendi
     .into_any()
 }
 
-/// What a tab shows.
+/// The content of a tab.
 fn content(tab: Tab) -> AnyView {
     match tab {
         Tab::Overview => view! { <OverviewTab/> }.into_any(),
@@ -204,7 +204,7 @@ fn content(tab: Tab) -> AnyView {
 
 fn tabs(id: &DomainRef, shown: Memo<Tab>) -> impl IntoView + use<> {
     let tabs = Tab::ALL.map(|(tab, _, label)| {
-        // These are drawn by the server.
+        // These are rendered by the server.
         let rel = [Tab::Devices, Tab::History, Tab::Guest].contains(&tab).then_some("external");
         let current = move || (shown.get() == tab).then_some("page");
         view! { <a href=routes::vm_tab(id, tab) rel=rel aria-current=current>{label}</a> }.into_any()
@@ -212,7 +212,7 @@ fn tabs(id: &DomainRef, shown: Memo<Tab>) -> impl IntoView + use<> {
     view! { <nav class="tabs" aria-label="Machine">{tabs.into_iter().collect_view()}</nav> }
 }
 
-/// What a tab of a machine reads before it is rendered.
+/// Reads the data of a machine's tab before it is rendered.
 #[cfg(feature = "ssr")]
 pub(crate) async fn load(id: &DomainRef, tab: Tab, query: &str, backend: &dyn Backend) -> Loaded {
     match tab {

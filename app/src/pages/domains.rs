@@ -1,7 +1,6 @@
-//! All virtual machines: search, filter, sort, tick, run.
+//! All virtual machines: search, filter, sort, select, run commands.
 //!
-//! What is shown is decided by the address alone, so a view can be shared and
-//! works without JavaScript.
+//! The address alone decides what is shown, so a view can be shared and works without JavaScript.
 
 #[cfg(feature = "hydrate")]
 mod beforehand;
@@ -105,7 +104,7 @@ pub(crate) fn DomainsPage() -> impl IntoView {
     }
 }
 
-/// What machines use of what the list is ordered by; followed only then.
+/// The usage that the list is sorted by; tracked only in that case.
 fn used(store: Store, view: &View) -> Used {
     let Some(value) = view.measured() else { return Used::new() };
     store.swept.track();
@@ -113,29 +112,29 @@ fn used(store: Store, view: &View) -> Used {
     rows.filter_map(|row| Some((row.id, row.stats.with_untracked(|recent| recent.latest().and_then(value))?))).collect()
 }
 
-/// What is said when no machine is shown.
+/// The text of an empty list.
 #[component]
 fn Nothing(
-    /// How many there are in all.
+    /// Number of machines without the filter.
     total: usize,
 ) -> impl IntoView {
     if total > 0 {
-        return view! { <Empty title="No machine matches">"Widen the search, or "<a href=routes::at(routes::VMS)>"see all machines"</a>"."</Empty> }.into_any();
+        return view! { <Empty title="No matching machines">"Change the filter or "<a href=routes::at(routes::VMS)>"show all machines"</a>"."</Empty> }.into_any();
     }
     let connected = use_store().hosts().with(|hosts| hosts.iter().any(|host| host.connection.connected));
     if let Some(why) = use_store().outside_scope() {
         return view! { <Empty title="Nothing in your scope">{why}</Empty> }.into_any();
     }
     if connected {
-        return view! { <Empty title="No virtual machines yet">"Define one with virsh define or virt-install, and it appears here at once."</Empty> }.into_any();
+        return view! { <Empty title="No virtual machines yet">"Create one with virt-install or virsh define. It appears here immediately."</Empty> }.into_any();
     }
-    view! { <Empty title="No host is connected">"As soon as one answers, its machines appear here. "<a href=routes::at(routes::HOSTS)>"See why they do not answer"</a>"."</Empty> }.into_any()
+    view! { <Empty title="No host connected">"Machines appear here once a host is connected. "<a href=routes::at(routes::HOSTS)>"Check the hosts"</a>"."</Empty> }.into_any()
 }
 
-/// State, host and tag as links with counts.
+/// State, host and tag filters as links with counts.
 #[component]
 fn Filters(
-    /// What the address asks for.
+    /// The view in the address.
     view: Memo<View>,
 ) -> impl IntoView {
     let store = use_store();
@@ -184,7 +183,7 @@ fn Filters(
     }
 }
 
-/// Makes the address one that asks for a text.
+/// Sets the search text in the address.
 fn searching(view: Memo<View>) -> impl Fn(String) {
     let navigate = use_navigate();
     move |text| {
@@ -194,10 +193,10 @@ fn searching(view: Memo<View>) -> impl Fn(String) {
     }
 }
 
-/// The search within the list; each key changes the address.
+/// The search field of the list; each key press changes the address.
 #[component]
 fn Search(
-    /// What the address asks for.
+    /// The view in the address.
     view: Memo<View>,
 ) -> impl IntoView {
     let search = searching(view);
@@ -212,12 +211,12 @@ fn Search(
     }
 }
 
-/// What can be done with all ticked machines.
+/// The commands for the selected machines.
 #[component]
 fn BatchBar(
     /// The machines that are shown.
     shown: Memo<Vec<DomainRef>>,
-    /// How many of the shown machines are ticked.
+    /// Number of selected machines among them.
     ticked: Memo<usize>,
 ) -> impl IntoView {
     let store = use_store();
@@ -246,12 +245,12 @@ fn BatchBar(
         <div class="batch" class:on=any role="group" aria-label="Selected machines">
             <b>{move || match ticked.get() { 0 => "Selected".to_owned(), some => format!("{some} selected") }}</b>
             {buttons.into_iter().collect_view()}
-            <button type="button" class="btn small quiet js-only" on:click=clear>"Clear"</button>
+            <button type="button" class="btn small quiet js-only" on:click=clear>"Clear selection"</button>
         </div>
     }
 }
 
-/// Why something is possible with none of the ticked machines; none while it is with one.
+/// Why a command is possible for none of the selected machines; `None` if it is for one.
 fn none_can(store: Store, command: &DomainCommand, ticked: &[DomainRef]) -> Option<String> {
     let mut first = None;
     store.rows.track();
@@ -274,7 +273,7 @@ fn none_can(store: Store, command: &DomainCommand, ticked: &[DomainRef]) -> Opti
 fn SelectAll(
     /// The machines that are shown.
     shown: Memo<Vec<DomainRef>>,
-    /// How many of them are ticked.
+    /// Number of selected machines among them.
     ticked: Memo<usize>,
 ) -> impl IntoView {
     let store = use_store();
@@ -286,8 +285,8 @@ fn SelectAll(
     view! { <input type="checkbox" class="js-only" aria-label="Select all shown machines" autocomplete="off" prop:checked=move || all.get() on:change=toggle/> }
 }
 
-/// One machine. Its cells are one closure, so a change of the machine costs one
-/// pass over some twenty nodes, and nothing else in the table is touched.
+/// One machine. Its cells are one closure, so a change of the machine updates about twenty nodes
+/// and nothing else in the table.
 fn row(store: Store, id: &DomainRef) -> AnyView {
     let Some(row) = store.rows.get_untracked(id) else { return ().into_any() };
     let Row { id, domain, stats, selected, pending } = row;
@@ -308,7 +307,7 @@ fn row(store: Store, id: &DomainRef) -> AnyView {
     view! {
         <tr class=class>
             <td class="tick">
-                // Firefox would tick at the next visit what stands in the same place then.
+                // Firefox would restore the tick after a reload for whatever is in the same place.
                 <input type="checkbox" name="select" form=FORM value=value aria-label=label autocomplete="off"
                     prop:checked=move || ticked.get() on:change=move |event| store.rows.select(std::slice::from_ref(&ticks), event_target_checked(&event))/>
             </td>
@@ -350,7 +349,7 @@ fn cells(
     .into_any()
 }
 
-/// The keys of the list; all others are the browser's.
+/// The keys of the list; all others are left to the browser.
 mod keys {
     use super::*;
     #[cfg(feature = "hydrate")]
@@ -410,14 +409,14 @@ mod keys {
         on_cleanup(move || handle.remove());
     }
 
-    /// Does it if it is possible, else says why not.
+    /// Runs the command if possible, else shows why not.
     #[cfg(feature = "hydrate")]
     fn attempt(store: Store, acts: Acts, command: DomainCommand, id: DomainRef) -> bool {
         let (Some(row), Some(host)) = (store.rows.get_untracked(&id), untrack(|| store.host(&id.host))) else {
             return false;
         };
         match row.domain.with_untracked(|domain| store.check(&command, domain, &host)) {
-            // A letter is typed by mistake where a search was meant.
+            // A letter is easily typed by mistake instead of in the search.
             Ok(()) if matches!(command, DomainCommand::Shutdown(Shutdown {})) => acts.confirm(command, vec![id]),
             Ok(()) => acts.ask(command, vec![id]),
             Err(fault) => acts.tell(command.label(), fault.sentence(), false),
@@ -425,7 +424,7 @@ mod keys {
         true
     }
 
-    /// The shown machine whose row has the focus.
+    /// The index of the machine whose row has the focus.
     #[cfg(feature = "hydrate")]
     fn position(shown: Memo<Vec<DomainRef>>) -> Option<usize> {
         let row = document().active_element()?.closest("tbody tr").ok()??;

@@ -1,5 +1,5 @@
-//! One host: what it is made of, who has its devices, and what machines it can run. How busy
-//! it is, is on the page of all hosts.
+//! One host: hardware, devices with their users, and guest capabilities. Its load is on the page of
+//! all hosts.
 
 #[cfg(feature = "ssr")]
 mod drawn;
@@ -10,7 +10,7 @@ use model::HostId;
 #[cfg(feature = "ssr")]
 pub(crate) use self::drawn::load;
 
-/// The page; free pages of memory come and go without an event, so it is read again.
+/// The page; read again every 30 s, as free huge pages change without an event.
 #[component]
 pub(crate) fn HostPage(id: HostId) -> impl IntoView {
     #[cfg(feature = "ssr")]

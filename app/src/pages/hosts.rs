@@ -1,4 +1,4 @@
-//! All hosts: whether they are connected, and what they say of themselves.
+//! All hosts with their connection and properties.
 
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -27,7 +27,7 @@ pub(crate) fn HostsPage() -> impl IntoView {
         </div>
         {move || store.hosts().with(Vec::is_empty).then(|| match store.outside_scope() {
             Some(why) => view! { <Empty title="Nothing in your scope">{why}</Empty> }.into_any(),
-            None => view! { <Empty title="No hosts">"Start Belvedere with --connect and a libvirt URI."</Empty> }.into_any(),
+            None => view! { <Empty title="No hosts">"To add a host, start Belvedere with --connect URI."</Empty> }.into_any(),
         }).into_any()}
     }
 }
@@ -53,7 +53,7 @@ fn card(store: Store, host: Host) -> AnyView {
     let acceleration = match (known, info.kvm) {
         (false, _) => "",
         (true, true) => "KVM",
-        (true, false) => "none: machines are emulated",
+        (true, false) => "none (emulation)",
     };
     let page = routes::host(&id);
     let (retry, label, name) = (id.clone(), id.to_string(), id.to_string());
@@ -73,7 +73,7 @@ fn card(store: Store, host: Host) -> AnyView {
                 {fact("Versions", or_dash(&versions))}
                 {fact("Processors", or_dash(&processors))}
                 {fact("Acceleration", or_dash(acceleration))}
-                {fact("Connection", view! { <span class="mono">{connection.uri}</span> })}
+                {fact("URI", view! { <span class="mono">{connection.uri}</span> })}
             </dl>
         </section>
     }

@@ -1,4 +1,4 @@
-//! Networks, one of them with its machines and leases, and the form for a new one.
+//! Networks, one network with its machines and leases, and the form for a new one.
 
 #[cfg(feature = "ssr")]
 mod drawn;
@@ -13,7 +13,7 @@ use leptos::prelude::*;
 pub(crate) use self::drawn::load;
 use crate::routes::Page;
 
-/// All networks, one of them, or the form for a new one.
+/// All networks, one network, or the form for a new one.
 #[component]
 pub(crate) fn NetworksPage(page: Page) -> impl IntoView {
     #[cfg(feature = "ssr")]

@@ -1,5 +1,4 @@
-//! Everything at a glance: how many machines are in which state, how hosts are doing,
-//! who uses most, what needs somebody, and what happened last.
+//! The overview: machines by state, host load, busiest machines, problems and recent events.
 
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -30,13 +29,13 @@ pub(crate) fn OverviewPage() -> impl IntoView {
         <div class="grid g2">
             <section class="card"><header><h2>"Needs attention"</h2></header>{live(move || attention(store))}</section>
             <section class="card"><header><h2>"Busiest machines"</h2></header>{live(move || busiest(store))}</section>
-            <section class="card"><header><h2>"Tasks"</h2><a class="btn small" href=routes::at(routes::TASKS) rel="external">"All"</a></header>{live(move || tasks(store))}</section>
-            <section class="card"><header><h2>"Last events"</h2><a class="btn small" href=routes::at(routes::HISTORY) rel="external">"All"</a></header>{past(Part::Recent)}</section>
+            <section class="card"><header><h2>"Tasks"</h2><a class="btn small" href=routes::at(routes::TASKS) rel="external">"All tasks"</a></header>{live(move || tasks(store))}</section>
+            <section class="card"><header><h2>"Recent events"</h2><a class="btn small" href=routes::at(routes::HISTORY) rel="external">"All events"</a></header>{past(Part::Recent)}</section>
         </div>
     }
 }
 
-/// How many machines there are in each state that any is in; running and stopped always.
+/// Machines per state; running and stopped are always shown.
 fn tiles(store: Store) -> AnyView {
     let mut counts = [0_usize; DomainState::ALL.len()];
     store.rows.with(|rows| {
@@ -59,7 +58,7 @@ fn tiles(store: Store) -> AnyView {
         .into_any()
 }
 
-/// One host: how fresh, how busy, how many machines.
+/// One host: freshness, load, number of machines.
 fn host_card(store: Store, host: &Host) -> AnyView {
     let link = &host.connection;
     let fresh = if link.connected {
@@ -76,29 +75,29 @@ fn host_card(store: Store, host: &Host) -> AnyView {
     });
     let (assigned, total) = (assigned(store, host), host.info.as_ref().map_or(0, |info| info.memory_mb));
     let over =
-        (total > 0 && assigned > total).then(|| view! { <small class="pending">"more than it has"</small> }.into_any());
+        (total > 0 && assigned > total).then(|| view! { <small class="pending">"overcommitted"</small> }.into_any());
     view! {
         <article class="card" class:stale=!link.connected>
             <header><span class=if link.connected { "dot live" } else { "dot stale" }></span><h2><a href=routes::vms_of(&host.id)>{host.id.to_string()}</a></h2><span class="num muted">{fresh}</span></header>
             <dl>
                 {host::load(store, host)}
                 <dt>"Machines"</dt><dd>{format!("{}, {running} running", format::count(all, "machine"))}</dd>
-                <dt>"Assigned"</dt><dd>{format!("{} to running machines", format::memory(assigned))} " " {over}</dd>
+                <dt>"Allocated"</dt><dd>{format!("{} to running machines", format::memory(assigned))} " " {over}</dd>
             </dl>
         </article>
     }
     .into_any()
 }
 
-/// What somebody should look at, the worst first.
+/// A problem that needs attention.
 struct Notice {
     rank: usize,
-    /// What it is about, and where that is shown.
+    /// Name and address of the object.
     name: String,
     href: String,
-    /// Its sign in front.
+    /// The icon in front.
     sign: AnyView,
-    /// Where it is, and why.
+    /// Host and reason.
     why: String,
 }
 
@@ -117,7 +116,7 @@ fn attention(store: Store) -> AnyView {
     found.extend(store.hosts().with(|hosts| hosts.iter().flat_map(|host| about_host(store, host)).collect::<Vec<_>>()));
     found.sort_by(|a, b| a.rank.cmp(&b.rank).then_with(|| natural(&a.name, &b.name)).then_with(|| a.href.cmp(&b.href)));
     if found.is_empty() {
-        return view! { <p class="muted calm">"Nothing needs you."</p> }.into_any();
+        return view! { <p class="muted calm">"No problems."</p> }.into_any();
     }
     let more = found.len().saturating_sub(8);
     let lines = found.into_iter().take(8).map(|notice| {
@@ -126,7 +125,7 @@ fn attention(store: Store) -> AnyView {
     view! { <ul class="log">{lines.collect_view()}</ul> {(more > 0).then(|| view! { <p class="muted calm">{format!("and {more} more")}</p> }.into_any())} }.into_any()
 }
 
-/// Why a host needs somebody.
+/// The problems of a host.
 fn about_host(store: Store, host: &Host) -> Vec<Notice> {
     let notice = |rank, href: String, why: String| Notice {
         rank,
@@ -143,19 +142,22 @@ fn about_host(store: Store, host: &Host) -> Vec<Notice> {
     let loads = store.loads.get();
     let load = loads.iter().find(|load| load.host_id == host.id);
     for room in load.into_iter().flat_map(|load| &load.storage).filter(|room| room.is_nearly_full()) {
-        let why = format!(": storage pool {} has {} left", room.pool, format::memory(room.free_mb));
+        let why = format!(": storage pool {} has only {} available", room.pool, format::memory(room.free_mb));
         found.push(notice(1, routes::at(routes::HOSTS), why));
     }
     let (assigned, total) = (assigned(store, host), host.info.as_ref().map_or(0, |info| info.memory_mb));
     if total > 0 && assigned > total {
-        let why =
-            format!(": {} assigned to running machines, it has {}", format::memory(assigned), format::memory(total));
+        let why = format!(
+            ": {} allocated to running machines, {} installed",
+            format::memory(assigned),
+            format::memory(total)
+        );
         found.push(notice(4, routes::vms_of(&host.id), why));
     }
     found
 }
 
-/// Memory of a host's running machines together, in MiB.
+/// Memory allocated to a host's running machines, in MiB.
 fn assigned(store: Store, host: &Host) -> u64 {
     store.rows.with(|rows| {
         let running = rows.filter(|(id, domain)| id.host == host.id && domain.state == DomainState::Running);
@@ -163,27 +165,23 @@ fn assigned(store: Store, host: &Host) -> u64 {
     })
 }
 
-/// Why a machine needs somebody, the worst first.
+/// The problem of a machine with its rank, 0 for the worst.
 fn reason(domain: &Domain) -> Option<(usize, String)> {
     let agent_gone = domain.agent == Agent::Disconnected && domain.guest.is_some();
     let full = domain.guest.as_ref().map(|guest| guest.nearly_full.as_slice()).unwrap_or_default();
     let (rank, why) = match domain.state {
-        DomainState::Crashed => (0, "its guest crashed"),
-        // What libvirt says of why it is in that state (`virDomainGetState`).
-        DomainState::Paused if domain.state_reason == "disk input or output failed" => {
-            (0, "is paused, because disk input or output failed; look at its storage, then resume it")
+        DomainState::Crashed => (0, "guest crashed"),
+        // The reasons are those of `virDomainGetState`, as worded by the hypervisor crate.
+        DomainState::Paused if domain.state_reason == "disk I/O error" => {
+            (0, "paused after a disk I/O error; check its storage, then resume it")
         }
-        DomainState::Paused if domain.state_reason == "its watchdog fired" => {
-            (0, "is paused, because its watchdog fired")
-        }
-        DomainState::Paused if domain.state_reason == "its guest crashed" => {
-            (0, "is paused, because its guest crashed")
-        }
-        DomainState::Stopped if domain.state_reason == "crashed" => (0, "was stopped by a crash"),
-        DomainState::Stopped if domain.state_reason == "could not be started" => (1, "could not be started"),
-        _ if domain.unresponsive => (1, "QEMU does not answer"),
-        DomainState::Stopped if domain.autostart => (2, "starts with its host, but is stopped"),
-        DomainState::Running if agent_gone => (3, "its guest agent is gone"),
+        DomainState::Paused if domain.state_reason == "watchdog fired" => (0, "paused: watchdog fired"),
+        DomainState::Paused if domain.state_reason == "guest crashed" => (0, "paused: guest crashed"),
+        DomainState::Stopped if domain.state_reason == "crashed" => (0, "stopped by a crash"),
+        DomainState::Stopped if domain.state_reason == "failed to start" => (1, "failed to start"),
+        _ if domain.unresponsive => (1, "QEMU is not responding"),
+        DomainState::Stopped if domain.autostart => (2, "autostart is on, but the machine is stopped"),
+        DomainState::Running if agent_gone => (3, "guest agent disconnected"),
         DomainState::Running if !full.is_empty() => {
             let are = if full.len() > 1 { "are" } else { "is" };
             return Some((1, format!("{} {are} nearly full", full.join(", "))));
@@ -193,7 +191,7 @@ fn reason(domain: &Domain) -> Option<(usize, String)> {
     Some((rank, why.into()))
 }
 
-/// The machines that use most of the processors that they have.
+/// The machines with the highest CPU usage.
 fn busiest(store: Store) -> AnyView {
     store.swept.get();
     let mut all: Vec<(f64, DomainRef, String, String)> = store
@@ -208,14 +206,14 @@ fn busiest(store: Store) -> AnyView {
                 row.domain.with_untracked(|domain| (domain.name.clone(), domain.vcpus, domain.memory_mb));
             let memory = match memory {
                 Some(used) => format!("{} used", format::memory(used)),
-                None => format!("{} assigned", format::memory(assigned)),
+                None => format!("{} allocated", format::memory(assigned)),
             };
             Some((percent? * f64::from(vcpus.max(1)), row.id, name, memory))
         })
         .collect();
     all.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| natural(&a.2, &b.2)).then_with(|| a.1.cmp(&b.1)));
     if all.is_empty() {
-        return view! { <p class="muted calm">"No running machine was measured yet."</p> }.into_any();
+        return view! { <p class="muted calm">"No usage data yet."</p> }.into_any();
     }
     let lines = all.into_iter().take(6).map(|(percent, id, name, memory)| {
         let cpus = format!("{}.{} CPUs", (percent / 100.0) as u64, (percent / 10.0) as u64 % 10);
@@ -224,14 +222,14 @@ fn busiest(store: Store) -> AnyView {
     view! { <ul class="log">{lines.collect_view()}</ul> }.into_any()
 }
 
-/// What is under way, and what failed lately.
+/// Running tasks and recent failures.
 fn tasks(store: Store) -> AnyView {
     let shown = store.tasks.with(|tasks| {
         let matters = tasks.iter().rev().filter(|task| task.outcome != Some(model::TaskState::Succeeded));
         matters.take(6).cloned().collect::<Vec<_>>()
     });
     if shown.is_empty() {
-        return view! { <p class="muted calm">"Nothing is under way and nothing failed lately."</p> }.into_any();
+        return view! { <p class="muted calm">"No tasks in progress, no recent failures."</p> }.into_any();
     }
     view! { <ul class="log">{shown.iter().map(|task| task_line(store, task)).collect_view()}</ul> }.into_any()
 }
@@ -243,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_needs_somebody_says_why_and_the_worst_comes_first() {
+    fn problems_have_a_reason_and_a_rank() {
         let domain = |state, autostart, unresponsive| Domain { state, autostart, unresponsive, ..Domain::default() };
         let rank = |domain: &Domain| reason(domain).map(|(rank, _)| rank);
         assert_eq!(rank(&domain(DomainState::Crashed, false, true)), Some(0));
@@ -256,10 +254,10 @@ mod tests {
             super::reason(&domain)
                 .map(|(rank, why)| (rank, why.split([',', ';']).next().unwrap_or_default().to_owned()))
         };
-        assert_eq!(why(DomainState::Paused, "disk input or output failed"), Some((0, "is paused".into())));
-        assert_eq!(why(DomainState::Paused, "by request"), None);
-        assert_eq!(why(DomainState::Stopped, "crashed"), Some((0, "was stopped by a crash".into())));
-        assert_eq!(why(DomainState::Stopped, "could not be started"), Some((1, "could not be started".into())));
+        assert_eq!(why(DomainState::Paused, "disk I/O error"), Some((0, "paused after a disk I/O error".into())));
+        assert_eq!(why(DomainState::Paused, "paused by user"), None);
+        assert_eq!(why(DomainState::Stopped, "crashed"), Some((0, "stopped by a crash".into())));
+        assert_eq!(why(DomainState::Stopped, "failed to start"), Some((1, "failed to start".into())));
         assert_eq!(why(DomainState::Stopped, "forced off"), None);
         let gone = Domain {
             agent: Agent::Disconnected,

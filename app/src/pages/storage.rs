@@ -1,4 +1,4 @@
-//! Storage pools, the volumes in one, and the forms for new ones.
+//! Storage pools, the volumes of one pool, and the forms for new ones.
 
 #[cfg(feature = "ssr")]
 mod drawn;
@@ -13,7 +13,7 @@ use leptos::prelude::*;
 pub(crate) use self::drawn::load;
 use crate::routes::Page;
 
-/// All pools, one of them, or the form for a new one.
+/// All pools, one pool, or the form for a new one.
 #[component]
 pub(crate) fn StoragePage(page: Page) -> impl IntoView {
     #[cfg(feature = "ssr")]

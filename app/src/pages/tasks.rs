@@ -1,4 +1,4 @@
-//! What is under way, live, and what has ended, from the journal; and one task.
+//! Running tasks, live; completed tasks, from the journal; and one task.
 
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -23,13 +23,13 @@ pub(crate) fn TasksPage() -> impl IntoView {
         {live(move || under_way(store, None))}
         {live(move || {
             let fresh = ended(store).into_iter().filter(|id| !at_first.contains(id)).count();
-            newer(fresh, "task has ended", "tasks have ended", routes::at(routes::TASKS))
+            newer(fresh, "task finished", "tasks finished", routes::at(routes::TASKS))
         })}
         {past(Part::Tasks)}
     }
 }
 
-/// The tasks that are known to have ended.
+/// The completed tasks in the store.
 fn ended(store: Store) -> Vec<RequestId> {
     store.tasks.with(|tasks| tasks.iter().filter(|task| task.outcome.is_some()).map(|task| task.task_id).collect())
 }
@@ -47,14 +47,14 @@ pub(crate) fn TaskPage(id: RequestId) -> impl IntoView {
         <div class="head"><h1>{first.as_ref().map_or_else(|| "Task".to_owned(), |task| format!("{} {}", task.label(), task.target_name))}</h1></div>
         {live(move || match find() {
             Some(task) if task.outcome.is_none() => under_way(store, Some(task.task_id)),
-            Some(_) if was_running => newer(1, "end was recorded", "", routes::task(id)),
+            Some(_) if was_running => newer(1, "result recorded", "", routes::task(id)),
             _ => ().into_any(),
         })}
         {past(Part::Task)}
     }
 }
 
-/// The tasks under way, or one of them.
+/// The running tasks, or one of them.
 fn under_way(store: Store, only: Option<RequestId>) -> AnyView {
     let running = store.tasks.with(|tasks| {
         let running = tasks.iter().filter(|task| task.outcome.is_none());
@@ -64,8 +64,8 @@ fn under_way(store: Store, only: Option<RequestId>) -> AnyView {
         return ().into_any();
     }
     view! {
-        <section class="card spaced" aria-label="Under way">
-            <header><h2>"Under way"</h2></header>
+        <section class="card spaced" aria-label="In progress">
+            <header><h2>"In progress"</h2></header>
             <ul class="log">{running.iter().map(|task| task_line(store, task)).collect_view()}</ul>
         </section>
     }

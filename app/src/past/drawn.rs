@@ -1,4 +1,4 @@
-//! Draws the parts. On the server only.
+//! Renders the parts. On the server only.
 
 use std::sync::Arc;
 
@@ -21,15 +21,15 @@ use crate::{
     },
 };
 
-/// What is read of the past for a page.
+/// The data of a page.
 type Read = Result<Past, Fault>;
 
-/// Reads a piece of the past for a page.
+/// Reads a part of the journal for a page.
 pub(crate) async fn load(backend: &dyn Backend, wish: &PastWish, query: &str) -> Loaded {
     Loaded::of::<Read>(backend.past(wish, query).await)
 }
 
-/// Draws what was read for the page.
+/// Renders the data of the page.
 pub(super) fn draw(part: Part) -> AnyView {
     match loaded::<Read>().as_deref() {
         Some(Ok(past)) => match part {
@@ -47,18 +47,18 @@ pub(super) fn draw(part: Part) -> AnyView {
                 crate::layout::answer_not_found();
             }
             let why = fault.sentence();
-            view! { <Empty title="This cannot be shown">{why}</Empty> }.into_any()
+            view! { <Empty title="Unavailable">{why}</Empty> }.into_any()
         }
         None => ().into_any(),
     }
 }
 
-/// A moment, to the second.
+/// A time, to the second.
 pub(crate) fn time(at: u64) -> AnyView {
     moment(at, Cut::Whole)
 }
 
-/// The name of what a line is about, as a link where there is one.
+/// The name of an object, as a link if it has a page.
 fn object(kind: &str, host: Option<&HostId>, target: Option<Uuid>, name: &str) -> AnyView {
     match (host, target) {
         (Some(host), Some(id)) => {
@@ -91,8 +91,8 @@ fn task_rows(tasks: &[Arc<Task>]) -> AnyView {
                 <th scope="row"><a href=routes::task(task.task_id) rel="external">{task.label()}</a></th>
                 <td data-label="Object">{object(&task.kind, Some(&task.host_id), task.target, &task.target_name)}</td>
                 <td class="wrap" data-label="Outcome">{outcome(task.state, task.state.label().to_owned())} {why}</td>
-                <td class="num" data-label="Took">{took}</td>
-                <td data-label="Asked for">{time(task.created_at)}</td>
+                <td class="num" data-label="Duration">{took}</td>
+                <td data-label="Requested">{time(task.created_at)}</td>
             </tr>
         }
         .into_any()
@@ -100,7 +100,7 @@ fn task_rows(tasks: &[Arc<Task>]) -> AnyView {
     view! {
         <thead><tr>
             <th scope="col">"Task"</th><th scope="col">"Object"</th><th scope="col">"Outcome"</th>
-            <th scope="col" class="num">"Took"</th><th scope="col">"Asked for" {utc_note()}</th>
+            <th scope="col" class="num">"Duration"</th><th scope="col">"Requested" {utc_note()}</th>
         </tr></thead>
         <tbody>{rows.collect_view()}</tbody>
     }
@@ -113,7 +113,7 @@ fn tasks(past: &Past) -> AnyView {
     view! {
         {filters(past, routes::TASKS, "state", "Outcome", &states)}
         {if past.tasks.is_empty() {
-            nothing(past, "No tasks yet", "Start, stop or change a machine, and what becomes of it is listed here.")
+            nothing(past, "No tasks yet", "Start, stop or change a machine. Each command is listed here with its result.")
         } else {
             view! { <div class="card list"><div class="scroll"><table aria-label="Tasks">{task_rows(&past.tasks)}</table></div></div> }.into_any()
         }}
@@ -128,23 +128,23 @@ fn task(past: &Past) -> AnyView {
     let why = task.fault.as_ref().map(|fault| fault.sentence()).unwrap_or_default();
     view! {
         <section class="card spaced">
-            <header><h2>"What became of it"</h2></header>
+            <header><h2>"Result"</h2></header>
             <dl>
                 {fact("Object", object(&task.kind, Some(&task.host_id), task.target, &task.target_name))}
                 {fact("Outcome", outcome(task.state, task.state.label().to_owned()))}
                 {fact("Reason", or_dash(&why))}
-                {fact("Asked for", view! { {time(task.created_at)} {utc_note()} })}
-                {fact("Took", format::took(task.duration_ms))}
-                {fact("Came from", source(task.source, task.who.as_deref(), None))}
-                {fact("Request", view! { <span class="mono">{task.task_id.to_string()}</span> })}
+                {fact("Requested", view! { {time(task.created_at)} {utc_note()} })}
+                {fact("Duration", format::took(task.duration_ms))}
+                {fact("Source", source(task.source, task.who.as_deref(), None))}
+                {fact("Request ID", view! { <span class="mono">{task.task_id.to_string()}</span> })}
             </dl>
         </section>
         {(!task.log.is_empty()).then(|| view! {
             <section class="card spaced"><header><h2>"Log"</h2></header><ul class="log">{log.collect_view()}</ul></section>
         }.into_any())}
         {(!past.records.is_empty()).then(|| view! {
-            <section class="card spaced"><header><h2>"Each machine"</h2></header>
-            <div class="scroll"><table aria-label="Parts">{record_rows(&past.records)}</table></div></section>
+            <section class="card spaced"><header><h2>"Machines"</h2></header>
+            <div class="scroll"><table aria-label="Machines">{record_rows(&past.records)}</table></div></section>
         }.into_any())}
     }
     .into_any()
@@ -154,7 +154,7 @@ fn source(source: model::Source, who: Option<&str>, address: Option<&str>) -> St
     let door = match source {
         model::Source::Api => "API",
         model::Source::Page => "Page",
-        model::Source::Form => "Page without scripts",
+        model::Source::Form => "Page without JavaScript",
         model::Source::Cli => "Command line",
         model::Source::Server => "Server",
     };
@@ -165,7 +165,7 @@ fn source(source: model::Source, who: Option<&str>, address: Option<&str>) -> St
         .join(", ")
 }
 
-/// What was asked, with its arguments where there are any.
+/// The command with its arguments.
 fn wish(record: &AuditRecord) -> String {
     match &record.command {
         Some(Command::Domain(DomainCommand::Rename(Rename { name }))) => format!("Rename to {name}"),
@@ -195,7 +195,7 @@ fn record_state(record: &AuditRecord) -> (TaskState, &'static str) {
         "failed" => (TaskState::Failed, "Failed"),
         "refused" => (TaskState::Failed, "Refused"),
         "unknown" => (TaskState::Unknown, "Unknown"),
-        _ => (TaskState::Running, "Under way"),
+        _ => (TaskState::Running, "In progress"),
     }
 }
 
@@ -214,7 +214,7 @@ fn record_rows(records: &[AuditRecord]) -> AnyView {
                 <td data-label="Time">{time(record.timestamp)}</td>
                 <th scope="row" class="wrap">{what}</th>
                 <td data-label="Object">{object(&record.kind, record.host_id.as_ref(), record.target, &record.target_name)}</td>
-                <td data-label="From">{from}</td>
+                <td data-label="Source">{from}</td>
                 <td class="wrap" data-label="Outcome">{outcome(state, word.to_owned())} {why}</td>
             </tr>
         }
@@ -222,8 +222,8 @@ fn record_rows(records: &[AuditRecord]) -> AnyView {
     });
     view! {
         <thead><tr>
-            <th scope="col">"Time" {utc_note()}</th><th scope="col">"What"</th><th scope="col">"Object"</th>
-            <th scope="col">"Who and from where"</th><th scope="col">"Outcome"</th>
+            <th scope="col">"Time" {utc_note()}</th><th scope="col">"Action"</th><th scope="col">"Object"</th>
+            <th scope="col">"User and source"</th><th scope="col">"Outcome"</th>
         </tr></thead>
         <tbody>{rows.collect_view()}</tbody>
     }
@@ -236,12 +236,12 @@ fn audit(past: &Past) -> AnyView {
         ("failed", "Failed"),
         ("refused", "Refused"),
         ("unknown", "Unknown"),
-        ("accepted", "Under way"),
+        ("accepted", "In progress"),
     ];
     view! {
         {filters(past, routes::AUDIT, "outcome", "Outcome", &outcomes)}
         {if past.records.is_empty() {
-            nothing(past, "No records", "Everything that people do here is recorded, with how it ended.")
+            nothing(past, "No records", "Every command is recorded here with its user, source and outcome.")
         } else {
             view! { <div class="card list"><div class="scroll"><table aria-label="Audit">{record_rows(&past.records)}</table></div></div> }.into_any()
         }}
@@ -250,7 +250,7 @@ fn audit(past: &Past) -> AnyView {
     .into_any()
 }
 
-/// Lines of what happened, the newest first, with a heading for each day.
+/// Entries, newest first, with a heading per day.
 fn timeline(lines: Vec<(u64, words::Mark, String, AnyView)>) -> AnyView {
     let mut day = String::new();
     let items = lines.into_iter().map(|(at, mark, text, about)| {
@@ -264,7 +264,7 @@ fn timeline(lines: Vec<(u64, words::Mark, String, AnyView)>) -> AnyView {
         }
         .into_any()
     });
-    view! { <ol class="timeline" aria-label="What happened">{items.collect_view()}</ol> }.into_any()
+    view! { <ol class="timeline" aria-label="Events">{items.collect_view()}</ol> }.into_any()
 }
 
 fn event_lines(events: &[PastEvent]) -> impl Iterator<Item = (u64, words::Mark, String, AnyView)> {
@@ -278,18 +278,18 @@ fn event_lines(events: &[PastEvent]) -> impl Iterator<Item = (u64, words::Mark, 
 fn history(past: &Past) -> AnyView {
     let kinds = [
         ("vm-state-changed", "States"),
-        ("vm-created,vm-deleted,vm-updated", "Machines that came, went or changed"),
+        ("vm-created,vm-deleted,vm-updated", "Machines created, deleted or changed"),
         ("task-created,task-completed", "Tasks"),
         ("storage-pool-changed,volume-changed", "Storage"),
         ("network-changed", "Networks"),
-        ("host-devices-changed", "Devices of hosts"),
+        ("host-devices-changed", "Host devices"),
         ("connection-status-changed", "Connections"),
     ];
     let lines: Vec<_> = event_lines(&past.events).collect();
     view! {
-        {filters(past, routes::HISTORY, "topics", "What", &kinds)}
+        {filters(past, routes::HISTORY, "topics", "Event type", &kinds)}
         {if lines.is_empty() {
-            nothing(past, "Nothing happened", "What happens on the hosts is kept for seven days and can be read again here.")
+            nothing(past, "No events yet", "Events on the hosts are kept for 7 days and listed here.")
         } else {
             view! { <div class="card">{timeline(lines)}</div> }.into_any()
         }}
@@ -298,11 +298,11 @@ fn history(past: &Past) -> AnyView {
     .into_any()
 }
 
-/// The last events, without a form.
+/// The latest events, without a form.
 fn recent(past: &Past) -> AnyView {
     let lines: Vec<_> = event_lines(&past.events).take(RECENT).collect();
     if lines.is_empty() {
-        return view! { <p class="muted calm">"Nothing happened yet."</p> }.into_any();
+        return view! { <p class="muted calm">"No events yet."</p> }.into_any();
     }
     timeline(lines)
 }
@@ -310,7 +310,7 @@ fn recent(past: &Past) -> AnyView {
 /// Events on the overview.
 const RECENT: usize = 8;
 
-/// What went wrong, the newest first.
+/// Errors, newest first.
 fn errors(past: &Past) -> AnyView {
     let rows =
         past.events.iter().filter_map(|past| {
@@ -332,7 +332,7 @@ fn errors(past: &Past) -> AnyView {
                 <td data-label="Time">{time(past.at)}</td>
                 <td data-label="Severity"><span class=class>{error.severity.label()}</span></td>
                 <th scope="row" class="wrap">{error.message}</th>
-                <td data-label="While">{or_dash(error.context.as_deref().unwrap_or_default())}</td>
+                <td data-label="Context">{or_dash(error.context.as_deref().unwrap_or_default())}</td>
                 <td data-label="Host">{or_dash(error.host_id.as_ref().map(HostId::as_str).unwrap_or_default())}</td>
             </tr>
         }
@@ -342,13 +342,13 @@ fn errors(past: &Past) -> AnyView {
     view! {
         {filters(past, routes::ERRORS, "severity", "Severity", &severities)}
         {if past.events.is_empty() {
-            nothing(past, "No errors", "What goes wrong in the background is kept for seven days and listed here.")
+            nothing(past, "No errors", "Background errors are kept for 7 days and listed here.")
         } else {
             view! {
                 <div class="card list"><div class="scroll" tabindex="0" role="region" aria-label="Error log"><table aria-label="Errors">
                     <thead><tr>
-                        <th scope="col">"Time" {utc_note()}</th><th scope="col">"Severity"</th><th scope="col">"What happened"</th>
-                        <th scope="col">"While"</th><th scope="col">"Host"</th>
+                        <th scope="col">"Time" {utc_note()}</th><th scope="col">"Severity"</th><th scope="col">"Message"</th>
+                        <th scope="col">"Context"</th><th scope="col">"Host"</th>
                     </tr></thead>
                     <tbody>{rows.collect_view()}</tbody>
                 </table></div></div>
@@ -372,17 +372,18 @@ fn machine(past: &Past) -> AnyView {
         let text = format!("{}: {}{why}", wish(record), word.to_ascii_lowercase());
         (record.timestamp, mark, text, view! { <small class="muted">{from}</small> }.into_any())
     });
-    // What was done stands in the records already, with who did it.
+    // Commands are shown by their audit records, which name the user.
     let happened = event_lines(&past.events).collect::<Vec<_>>();
     let mut lines: Vec<_> = done.chain(happened).collect();
     lines.sort_by_key(|line| std::cmp::Reverse(line.0));
     if lines.is_empty() {
-        return view! { <Empty title="Nothing happened yet">"What is done with this machine, and what happens to it, is listed here."</Empty> }.into_any();
+        return view! { <Empty title="No events yet">"Commands and events of this machine are listed here."</Empty> }
+            .into_any();
     }
     view! { <section class="card">{timeline(lines)}</section> }.into_any()
 }
 
-/// The form that narrows a list; what it asks for is part of the address.
+/// The filter form of a list; its values are part of the address.
 fn filters(
     past: &Past,
     action: &'static str,
@@ -403,7 +404,7 @@ fn filters(
             {moment_field("From", "from", format::parse_utc(&wished("from")))}
             {moment_field("To", "to", format::parse_utc(&wished("to")))}
             <button class="btn small">"Filter"</button>
-            {(!past.wishes.is_empty()).then(|| view! { <a href=routes::at(action) rel="external">"Clear"</a> }.into_any())}
+            {(!past.wishes.is_empty()).then(|| view! { <a href=routes::at(action) rel="external">"Clear filter"</a> }.into_any())}
         </form>
     }
     .into_any()
@@ -412,12 +413,12 @@ fn filters(
 pub(super) fn nothing(past: &Past, title: &'static str, text: &'static str) -> AnyView {
     let narrowed = past.wishes.iter().any(|(name, value)| name != "after" && !value.is_empty());
     if narrowed {
-        return view! { <Empty title="Nothing matches">"Widen the search or the time."</Empty> }.into_any();
+        return view! { <Empty title="No matches">"Change the filter or the time range."</Empty> }.into_any();
     }
     view! { <Empty title=title>{text}</Empty> }.into_any()
 }
 
-/// The way to what lies further back.
+/// The link to older entries.
 fn older(past: &Past, path: &str) -> AnyView {
     let Some(next) = past.next else { return ().into_any() };
     let kept = past
@@ -426,5 +427,6 @@ fn older(past: &Past, path: &str) -> AnyView {
         .filter(|(name, _)| *name != "after")
         .map(|(name, value)| format!("{name}={}&", routes::escape(value)));
     let href = format!("{}?{}after={next}", routes::at(path), kept.collect::<String>());
-    view! { <nav class="more" aria-label="Parts of the list"><a class="btn small" rel="external" href=href>"Older"</a></nav> }.into_any()
+    view! { <nav class="more" aria-label="Pagination"><a class="btn small" rel="external" href=href>"Older"</a></nav> }
+        .into_any()
 }

@@ -1,5 +1,5 @@
-//! Draws a moment of the past, and the ways to the ones before and after it. On
-//! the server only; looking at a moment carries nothing out.
+//! Renders a moment of the past, with links to earlier and later ones. On the server only; replay
+//! runs no commands.
 
 use leptos::{either::Either, prelude::*};
 use model::DomainState;
@@ -14,13 +14,13 @@ use crate::{
     ui::{icons::icon, moment::moment_field},
 };
 
-/// The moment, or that there is none.
+/// The moment, or an empty state.
 pub(super) fn draw(past: &Past) -> AnyView {
     let Some(moment) = &past.moment else {
         return nothing(
             past,
-            "Nothing happened",
-            "What happens on the hosts is kept for seven days and can be stepped through here.",
+            "No events yet",
+            "Events on the hosts are kept for 7 days and can be stepped through here.",
         );
     };
     let playing = past.wishes.contains_key("play");
@@ -31,7 +31,7 @@ pub(super) fn draw(past: &Past) -> AnyView {
         {counts(&moment.machines)}
         <div class="card list"><div class="scroll"><table aria-label="Machines at that time">
             <thead><tr>
-                <th scope="col">"Name"</th><th scope="col">"State then"</th><th scope="col">"Host"</th><th scope="col">"Unchanged for"</th>
+                <th scope="col">"Name"</th><th scope="col">"State"</th><th scope="col">"Host"</th><th scope="col">"Unchanged for"</th>
             </tr></thead>
             <tbody>{moment.machines.iter().map(|then| row(then, moment.event.at)).collect_view()}</tbody>
         </table></div></div>
@@ -43,14 +43,14 @@ fn at(n: u64) -> String {
     format!("{}?n={n}", routes::at(routes::REPLAY))
 }
 
-/// The ways from here: first, before, after, last, by itself, to a time.
+/// The controls: first, previous, play, next, latest, go to a time.
 fn steps(moment: &Moment, playing: bool) -> AnyView {
     let [first, before, after, last] = moment.steps;
     let step = |label: &'static str, to: Option<u64>, rel: &'static str| match to.filter(|to| *to != moment.n) {
         Some(n) => Either::Left(view! { <a class="btn small" rel=format!("external {rel}") href=at(n)>{label}</a> }),
         None => Either::Right(view! { <span class="btn small off" aria-disabled="true">{label}</span> }),
     };
-    // The page goes on by itself with scripts; the mark tells them where to.
+    // With JavaScript the page continues automatically; the attribute holds the next address.
     let play = after.map(|n| match playing {
         true => view! { <a class="btn small" rel="external" href=at(moment.n) data-play=format!("{}&play=1", at(n))>"Pause"</a> }.into_any(),
         false => view! { <a class="btn small needs-js" rel="external" href=format!("{}&play=1", at(n))>"Play"</a> }.into_any(),
@@ -71,7 +71,7 @@ fn what(event: &PastEvent) -> AnyView {
     view! { <p class="moment">{time(event.at)} " " {icon(mark)} " " <b>{text}</b> " " {host}</p> }.into_any()
 }
 
-/// How many machines were in which state.
+/// Machines per state.
 fn counts(machines: &[Then]) -> AnyView {
     let count = |state| machines.iter().filter(|then| then.state == state).count();
     let known = DomainState::ALL.into_iter().map(Some).chain([None]);
@@ -83,14 +83,14 @@ fn counts(machines: &[Then]) -> AnyView {
 }
 
 fn look(state: Option<DomainState>) -> (String, &'static str) {
-    state.map_or(("i-unknown".into(), "Not known"), |state| (format!("i-{0} {0}", state.key()), state.label()))
+    state.map_or(("i-unknown".into(), "Unavailable"), |state| (format!("i-{0} {0}", state.key()), state.label()))
 }
 
 fn row(then: &Then, now: u64) -> AnyView {
     let (class, label) = look(then.state);
     let name = match then.exists {
         true => Either::Left(view! { <a href=routes::vm(&then.id)>{then.name.clone()}</a> }),
-        false => Either::Right(view! { {then.name.clone()} " " <small class="muted">"gone since"</small> }),
+        false => Either::Right(view! { {then.name.clone()} " " <small class="muted">"deleted since"</small> }),
     };
     let since = then.since.map(|since| format::span(now.saturating_sub(since)));
     view! {
@@ -98,19 +98,19 @@ fn row(then: &Then, now: u64) -> AnyView {
             <th scope="row">{name}</th>
             <td data-label="State"><span class=format!("state {class}")>{label}</span></td>
             <td data-label="Host">{then.id.host.to_string()}</td>
-            <td data-label="For">{since}</td>
+            <td data-label="Unchanged for">{since}</td>
         </tr>
     }
     .into_any()
 }
 
-/// How much happened when, each span a way to its end.
+/// The number of events over time, each bar a link to its end.
 fn strip(bars: &[Bar], here: u64) -> AnyView {
     const HEIGHT: u64 = 36;
     let most = bars.iter().map(|bar| bar.count).max().unwrap_or(1).max(1);
     let current = bars.iter().position(|bar| bar.to >= here);
     let drawn = bars.iter().enumerate().filter(|(_, bar)| bar.count > 0).map(|(x, bar)| {
-        // One event can be seen beside a thousand.
+        // A single event stays visible beside a thousand.
         let height = (bar.count * HEIGHT).div_ceil(most).max(3);
         let when = format::utc(bar.to).replace('T', " ").replace('Z', " UTC");
         let label = format!("{}, until {when}", format::count(bar.count as usize, "event"));
@@ -124,7 +124,7 @@ fn strip(bars: &[Bar], here: u64) -> AnyView {
     });
     let ends = [bars.first(), bars.last()].map(|bar| bar.map(|bar| time(bar.to)));
     view! {
-        <nav class="strip card" aria-label="How much happened when">
+        <nav class="strip card" aria-label="Events over time">
             <svg viewBox=format!("0 0 {} {HEIGHT}", bars.len() * 8) preserveAspectRatio="none">{drawn.collect_view()}</svg>
             <p class="muted">{ends.into_iter().collect_view()}</p>
         </nav>

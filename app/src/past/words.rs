@@ -1,26 +1,26 @@
-//! Sentences for what happened.
+//! Sentences for events and audit records.
 
 use model::{Event, Task, TaskState};
 
 use crate::{backend::PastEvent, format};
 
-/// How a line is marked: the class of its picture.
+/// The icon of a line.
 pub(super) type Mark = &'static str;
 
-/// One event as a line; none for what is of no interest to people.
+/// An event as a line; `None` for events that are not shown.
 pub(super) fn event(past: &PastEvent) -> Option<(Mark, String)> {
     let Ok(Some(event)) = Event::parse(&past.kind, &past.data) else {
         return (past.kind == "gap")
             .then(|| ("unknown", "Events are missing here: they could not be written in time".into()));
     };
     match event {
-        Event::TaskCreated(task) => Some(("check", format!("{} of {} was asked for", task.label(), task.target_name))),
+        Event::TaskCreated(task) => Some(("check", format!("{} of {} was requested", task.label(), task.target_name))),
         Event::TaskCompleted(task) => Some((mark(&task), outcome(&task))),
         other => other.line(),
     }
 }
 
-/// The picture of how a task ended.
+/// The icon of a task's outcome.
 pub(super) fn mark(task: &Task) -> Mark {
     match task.state {
         TaskState::Succeeded => "check",
@@ -30,32 +30,32 @@ pub(super) fn mark(task: &Task) -> Mark {
     }
 }
 
-/// How a task ended, as a sentence.
+/// A task's outcome as a sentence.
 pub(super) fn outcome(task: &Task) -> String {
     let (what, took) = (format!("{} of {}", task.label(), task.target_name), format::took(task.duration_ms));
     match (task.state, &task.fault) {
         (TaskState::Succeeded, _) => format!("{what} succeeded after {took}"),
         (TaskState::Failed, Some(fault)) => format!("{what} failed after {took}: {}", fault.sentence()),
         (TaskState::Failed, None) => format!("{what} failed after {took}"),
-        (TaskState::Unknown, _) => format!("{what} was interrupted, and how it ended is not known"),
-        (TaskState::Accepted | TaskState::Running, _) => format!("{what} is under way"),
+        (TaskState::Unknown, _) => format!("{what} was interrupted; its outcome is unknown"),
+        (TaskState::Accepted | TaskState::Running, _) => format!("{what} is in progress"),
     }
 }
 
-/// What happened beside commands: what the server did, and what was done with accounts.
+/// Actions other than commands: by the server, and on accounts.
 pub(super) fn own(kind: &str) -> Option<&'static str> {
     Some(match kind {
         "serverStarted" => "Belvedere was started",
         "serverStopped" => "Belvedere was stopped",
-        "journalWorksAgain" => "The journal could be written again",
-        "recordsForgotten" => "Old records were forgotten",
-        "loggedIn" => "Logged in",
-        "loggedInByLink" => "Logged in by link",
-        "loggedInByProvider" => "Logged in by a provider",
-        "loggedInBySystem" => "Logged in with the system's password",
-        "loggedInByRecoveryCode" => "Logged in by recovery code",
-        "loggedOut" => "Logged out",
-        "logInFailed" => "Failed to log in",
+        "journalWorksAgain" => "The journal is writable again",
+        "recordsForgotten" => "Old records were purged",
+        "loggedIn" => "Signed in",
+        "loggedInByLink" => "Signed in with a sign-in link",
+        "loggedInByProvider" => "Signed in with a provider",
+        "loggedInBySystem" => "Signed in with a system password",
+        "loggedInByRecoveryCode" => "Signed in with a recovery code",
+        "loggedOut" => "Signed out",
+        "logInFailed" => "Sign-in failed",
         "sessionEnded" => "Session was ended",
         "passwordChanged" => "Password was changed",
         "secondFactorOn" => "Second factor was turned on",
@@ -63,11 +63,11 @@ pub(super) fn own(kind: &str) -> Option<&'static str> {
         "userAdded" => "Account was added",
         "userRemoved" => "Account was removed",
         "roleChanged" => "Role was changed",
-        "loginLinkMade" => "Link to log in was made",
-        "volumeDownloaded" => "Content of a volume was read",
+        "loginLinkMade" => "Sign-in link was created",
+        "volumeDownloaded" => "Volume was downloaded",
         "consoleOpened" => "Console was opened",
-        "passwordsRead" => "Passwords of a machine were read",
-        "tokenCreated" => "Token was made",
+        "passwordsRead" => "Definition was read with passwords",
+        "tokenCreated" => "Token was created",
         "tokenRevoked" => "Token was revoked",
         _ => return None,
     })
@@ -78,13 +78,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_happened_is_told_in_words() {
+    fn events_are_worded() {
         let past = |kind: &str, data: &str| PastEvent { at: 0, kind: kind.into(), host: None, data: data.into() };
         let gone =
             r#"{"hostId":"a","vmId":"00000000-0000-0000-0000-000000000007","vmName":"<b>","version":1,"timestamp":2}"#;
-        assert_eq!(event(&past("vm-deleted", gone)), Some(("close", "<b> is gone".to_owned())));
+        assert_eq!(event(&past("vm-deleted", gone)), Some(("close", "<b> was removed".to_owned())));
         assert_eq!(event(&past("gap", "{}")).map(|(mark, _)| mark), Some("unknown"));
-        assert_eq!(event(&past("vm-deleted", "{}")), None, "what cannot be read is left out");
+        assert_eq!(event(&past("vm-deleted", "{}")), None, "unreadable events are skipped");
         assert_eq!(event(&past("of-a-later-version", "{}")), None);
     }
 }

@@ -1,6 +1,6 @@
-//! Every page: its address, read and written in one place, and the permission that it needs.
+//! All pages with their addresses, parsed and written in one place, and the permission they need.
 //!
-//! What a page shows and what it reads beforehand is in `pages`; which view that is, in `router`.
+//! Their content and data are in `pages`, their views in `router`.
 
 use model::{DomainRef, HostId, Permission, RequestId};
 
@@ -12,7 +12,7 @@ use super::{
 /// A page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Page {
-    /// Everything at a glance.
+    /// The overview.
     Overview,
     /// All virtual machines.
     Vms,
@@ -34,52 +34,52 @@ pub enum Page {
     NewNetwork,
     /// One network.
     Network(DomainRef),
-    /// What was done and is being done.
+    /// All tasks.
     Tasks,
     /// One task.
     Task(RequestId),
-    /// Who did what.
+    /// Audit records.
     Audit,
-    /// What happened.
+    /// Events.
     History,
-    /// What went wrong.
+    /// Errors.
     Errors,
-    /// What happened, step by step.
+    /// The replay of events.
     Replay,
-    /// The question before something is lost, for browsers without JavaScript.
+    /// The confirmation page, for browsers without JavaScript.
     Confirm,
-    /// One's own account.
+    /// The viewer's own account.
     Account,
     /// All accounts.
     Users,
-    /// What programs sign in with.
+    /// All tokens.
     Tokens,
-    /// Who is signed in.
+    /// All sessions.
     Sessions,
-    /// What this server is.
+    /// About this server.
     About,
 }
 
 /// A tab of a machine's page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tab {
-    /// Charts, facts and disks.
+    /// Charts and properties.
     #[default]
     Overview,
-    /// Its hardware.
+    /// Devices.
     Devices,
-    /// Its consoles.
+    /// Consoles.
     Console,
-    /// What its guest says of itself.
+    /// Guest details and guest agent.
     Guest,
-    /// What was done with it and what happened to it.
+    /// Commands and events.
     History,
-    /// Its definition.
+    /// The definition in XML.
     Definition,
 }
 
 impl Tab {
-    /// All of them in their order, with the last segment of their address and their label.
+    /// All tabs in order: tab, last path segment, label.
     pub const ALL: [(Self, &str, &str); 6] = [
         (Self::Overview, "", "Overview"),
         (Self::Devices, "devices", "Devices"),
@@ -89,13 +89,13 @@ impl Tab {
         (Self::Definition, "xml", "XML"),
     ];
 
-    /// The last segment of its address.
+    /// The last path segment.
     fn segment(self) -> &'static str {
         Self::ALL[self as usize].1
     }
 }
 
-/// Pages at one address each.
+/// Pages with a fixed path.
 const FIXED: [(&str, Page); 18] = [
     (OVERVIEW, Page::Overview),
     (VMS, Page::Vms),
@@ -118,7 +118,7 @@ const FIXED: [(&str, Page); 18] = [
 ];
 
 impl Page {
-    /// The page at an address, whatever it asks for beside its path; none where there is no page.
+    /// The page at an address, ignoring its query; `None` if there is none.
     pub fn parse(address: &str) -> Option<Self> {
         let path = inner(address).split(['?', '#']).next()?.trim_end_matches('/');
         let path = if path.is_empty() { OVERVIEW } else { path };
@@ -157,12 +157,12 @@ impl Page {
         }
     }
 
-    /// Where browsers find it.
+    /// Its address.
     pub fn href(&self) -> String {
         at(&self.path())
     }
 
-    /// The permission that it needs.
+    /// The permission it needs.
     pub fn permission(&self) -> Permission {
         match self {
             Self::Audit => Permission::ReadAudit,
@@ -173,7 +173,7 @@ impl Page {
     }
 }
 
-/// Whether a path of Belvedere that is a page begins with this segment.
+/// Whether the path of a page starts with this segment.
 #[cfg(feature = "ssr")]
 pub(super) fn is_first_segment(segment: &str) -> bool {
     FIXED.iter().any(|(path, _)| path.split('/').nth(1) == Some(segment))
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_page_is_found_where_it_says_that_it_is() {
+    fn every_page_is_found_at_its_address() {
         let id: DomainRef = "atlas/9d5815f3-0942-43f7-bd25-8c0cb4800b49".parse().expect("an object");
         let mut pages: Vec<Page> = FIXED.into_iter().map(|(_, page)| page).collect();
         pages.extend(Tab::ALL.map(|(tab, ..)| Page::Vm(id.clone(), tab)));
@@ -199,14 +199,14 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_the_tabs_is_that_of_their_enum() {
+    fn tabs_are_in_the_order_of_their_enum() {
         for (n, (tab, ..)) in Tab::ALL.into_iter().enumerate() {
             assert_eq!(tab as usize, n);
         }
     }
 
     #[test]
-    fn what_is_no_page_leads_nowhere() {
+    fn unknown_addresses_have_no_page() {
         for path in [
             "/vm",
             "/vmsx",

@@ -1,6 +1,6 @@
-//! Gives turns to what changes the page: a few at a time, then a picture is shown, and as long as
-//! all of that took, others may work. So a thousand changes keep no click waiting, however slow
-//! the browser is. It does not know what is drawn.
+//! Schedules page updates: a few at a time, then a frame is painted and the main thread is left
+//! free for as long as that took. So a thousand changes delay no click, even in a slow browser.
+//! Does not know what is rendered.
 
 use std::{
     cell::{Cell, RefCell},
@@ -14,35 +14,35 @@ use wasm_bindgen_futures::JsFuture;
 
 use super::shown::Turn;
 
-/// Milliseconds that turns take before a picture is shown.
+/// Milliseconds of updates per frame.
 const PART: f64 = 8.0;
-/// Longest rest after one.
+/// Longest pause after a frame, in milliseconds.
 const LONGEST_REST: f64 = 250.0;
-/// Milliseconds between two looks at all machines.
+/// Milliseconds between two runs of updates that read all machines.
 const LOOK: f64 = 100.0;
 
 thread_local! {
     static WAITING: RefCell<VecDeque<Turn>> = const { RefCell::new(VecDeque::new()) };
     static BUSY: Cell<bool> = const { Cell::new(false) };
-    /// When all machines were looked at last.
+    /// When such an update last ran.
     static LOOKED: Cell<f64> = const { Cell::new(f64::NEG_INFINITY) };
     static PLANNED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Gives turns at once when nothing waits, as far as there is time for them, and else soon.
+/// Queues updates; they run at once while the queue is empty and time is left.
 pub(super) fn soon(turns: impl Iterator<Item = Turn>) {
     WAITING.with_borrow_mut(|waiting| waiting.extend(turns));
     wake();
 }
 
-/// The same of one that comes before all others.
+/// Queues an update ahead of all others.
 pub(super) fn first(turn: impl FnOnce() + 'static) {
     WAITING.with_borrow_mut(|waiting| waiting.push_front(Box::new(turn)));
     wake();
 }
 
-/// Gives a turn to what looks at all machines: soon when it had none lately, else with what
-/// else comes meanwhile.
+/// Queues an update that reads all machines: soon if the last one was long enough ago, else merged
+/// with those that follow.
 pub(super) fn seldom(look: impl FnOnce() + 'static) {
     if PLANNED.replace(true) {
         return;
@@ -74,7 +74,7 @@ async fn draw() {
             && let Some(turn) = WAITING.with_borrow_mut(VecDeque::pop_front)
         {
             turn();
-            // What follows it is run by others, now.
+            // The effects of the update run in this tick.
             tick().await;
         }
         let took = now() - began + picture().await;
@@ -83,7 +83,7 @@ async fn draw() {
     BUSY.set(false);
 }
 
-/// Waits for a picture; gives how long it took to make.
+/// Waits for a frame; returns how long it took to paint.
 async fn picture() -> f64 {
     let begins = Promise::new(&mut |begins: Function, _| drop(window().request_animation_frame(&begins)));
     JsFuture::from(begins).await.ok();

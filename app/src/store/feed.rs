@@ -1,9 +1,8 @@
-//! A tab's end of the stream: finds or becomes the hub, applies frames, keeps
-//! the clock.
+//! A tab's end of the stream: finds or becomes the hub, applies frames, keeps the clock.
 //!
-//! One stream serves all tabs of a browser, in this order: a shared worker; a
-//! leading tab, chosen by a lock, that speaks to the others over a channel; a
-//! stream of its own. The second needs a secure context, the others do not.
+//! One stream serves all tabs of a browser, through the first of these that works: a shared worker;
+//! a leading tab, elected by a lock, that serves the others over a channel; a stream per tab. The
+//! second needs a secure context, the others do not.
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
@@ -21,38 +20,38 @@ use super::{
 };
 use crate::{act::Acts, routes};
 
-/// Frames that wait for a hidden tab at most; beyond that it reads everything.
+/// Maximum number of frames queued for a hidden tab; beyond that it reads the whole inventory.
 const MAX_WAITING: usize = 5_000;
-/// The same of what is soon overtaken.
+/// Maximum number of queued frames with statistics, which are soon outdated.
 const MAX_LATEST: usize = 240;
-/// Shortest time between two readings of everything, in milliseconds.
+/// Shortest time between two reads of the inventory, in milliseconds.
 const READ_PAUSE: u32 = 1_000;
-/// What a bookmark of the server that made this page holds.
+/// Part of every bookmark from a server of this page's version.
 const OUR_VERSION: &str = concat!("\"", env!("CARGO_PKG_VERSION"), "\"");
 
 thread_local! {
     static CLIENT: RefCell<Option<Rc<Client>>> = const { RefCell::new(None) };
 }
 
-/// How this tab asks the one that holds the stream.
+/// Sends a request to the hub.
 type Ask = Box<dyn Fn(&Asked)>;
 
-/// This tab's end.
+/// This tab's end of the stream.
 struct Client {
     tab: Tab,
     store: Store,
     acts: Acts,
-    /// The machine that this tab looks at.
+    /// The machine that this tab watches.
     watch: RefCell<Option<DomainRef>>,
     ask: RefCell<Ask>,
-    /// Frames that wait until it is time to draw.
+    /// Frames queued for rendering.
     waiting: RefCell<Vec<Told>>,
-    /// Whether they have a turn.
+    /// Whether rendering them is scheduled.
     planned: std::cell::Cell<bool>,
-    /// Whether frames were ever applied.
+    /// Whether any frame was applied yet.
     applied: std::cell::Cell<bool>,
     overflowed: std::cell::Cell<bool>,
-    /// Whether everything is being read or is about to be.
+    /// Whether the inventory is being read or about to be.
     reading: std::cell::Cell<bool>,
     /// Whether it must be read again after that.
     again: std::cell::Cell<bool>,
@@ -82,14 +81,14 @@ pub(super) fn start(store: Store, acts: Acts) {
     client.clone().tick();
 }
 
-/// Asks for a new attempt now.
+/// Reconnects now.
 pub(crate) fn reconnect() {
     if let Some(client) = CLIENT.with_borrow(Clone::clone) {
         (client.ask.borrow())(&Asked::Reconnect);
     }
 }
 
-/// Asks for the details of the machine that is looked at, or of none.
+/// Watches a machine in detail, or none.
 pub(crate) fn watch(id: Option<DomainRef>) {
     if let Some(client) = CLIENT.with_borrow(Clone::clone) {
         *client.watch.borrow_mut() = id;
@@ -97,7 +96,7 @@ pub(crate) fn watch(id: Option<DomainRef>) {
     }
 }
 
-/// What the shared worker runs: one hub for all tabs that connect.
+/// The entry point of the shared worker: one hub for all tabs that connect.
 #[wasm_bindgen]
 pub fn stream_worker(early: Array) {
     let ports: Rc<RefCell<HashMap<u64, MessagePort>>> = Rc::default();
@@ -107,7 +106,7 @@ pub fn stream_worker(early: Array) {
             for (tab, port) in ports.borrow().iter() {
                 let own = letters.iter().filter(|(to, _)| to.is_none_or(|to| to.to_bits() == *tab));
                 let message: Array = own.map(|(_, told)| told).collect();
-                // A port whose tab is gone swallows the message.
+                // A port of a closed tab discards the message.
                 if message.length() > 0 {
                     port.post_message(&message).unwrap_or_default();
                 }
@@ -121,7 +120,8 @@ pub fn stream_worker(early: Array) {
             let Some(asked) = Asked::from_js(&event.data()) else { return };
             match &asked {
                 Asked::Join { tab, .. } => {
-                    // What the others wait for is told to this tab with what it missed.
+                    // Flush what is queued for the other tabs, as this tab gets it with the frames
+                    // it missed.
                     post.send();
                     ports.borrow_mut().insert(tab.to_bits(), own.clone());
                 }
@@ -147,14 +147,14 @@ pub fn stream_worker(early: Array) {
 }
 
 impl Client {
-    /// Tabs share a stream when the same person sees the same: whoever logs in after somebody
-    /// else must not hear theirs.
+    /// Tabs share a stream only for the same user, role and scope, so that the next user of a
+    /// browser never receives another one's events.
     fn stream_name(&self) -> String {
         let Viewer { name, role, scope, .. } = self.store.viewer();
         format!("belvedere-stream{} {} {} {}", routes::base(), name.unwrap_or_default(), role.name(), scope.words())
     }
 
-    /// Joins the hub in a shared worker, if browsers have such a thing.
+    /// Joins the hub in a shared worker, if the browser supports them.
     fn through_worker(self: &Rc<Self>) -> bool {
         if !Reflect::has(&window(), &"SharedWorker".into()).unwrap_or(false) {
             return false;
@@ -167,7 +167,7 @@ impl Client {
         };
         let port = worker.port();
         self.listen(|heard| port.set_onmessage(Some(heard)));
-        // A worker that cannot start leaves this tab a stream of its own.
+        // If the worker fails to start, this tab opens its own stream.
         let client = self.clone();
         let failed = Closure::once_into_js(move || {
             client.alone();
@@ -182,7 +182,7 @@ impl Client {
         true
     }
 
-    /// Speaks to the leading tab over a channel, and waits to become it.
+    /// Uses the hub of the leading tab over a channel, and waits to become the leader.
     fn through_leader(self: &Rc<Self>) -> bool {
         let locks = Reflect::get(&window().navigator(), &"locks".into()).unwrap_or(JsValue::UNDEFINED);
         if locks.is_undefined() || !Reflect::has(&window(), &"BroadcastChannel".into()).unwrap_or(false) {
@@ -195,7 +195,7 @@ impl Client {
         let Some(request) = request.dyn_ref::<Function>().cloned() else { return false };
         let client = self.clone();
         let heard = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| {
-            // Messages to one tab carry its number in front.
+            // Messages to one tab start with its number.
             let Some(parts) = event.data().dyn_into::<Array>().ok() else { return };
             let to = parts.get(0).as_f64();
             if to.is_none_or(|to| to == client.tab)
@@ -210,7 +210,7 @@ impl Client {
             let (client, channel) = (self.clone(), channel.clone());
             Closure::once_into_js(move || {
                 client.lead(&channel);
-                // Holding the lock until the tab is gone.
+                // Holds the lock until the tab is closed.
                 Promise::new(&mut |_, _| {})
             })
         };
@@ -246,7 +246,7 @@ impl Client {
         self.join();
     }
 
-    /// Has a stream of its own.
+    /// Opens a stream for this tab alone.
     fn alone(self: &Rc<Self>) {
         let client = self.clone();
         let hub = Hub::new(Rc::new(move |_, told| client.told([told.clone()])));
@@ -275,8 +275,8 @@ impl Client {
         (self.ask.borrow())(&Asked::Watch { tab: self.tab, id });
     }
 
-    /// Takes what the hub tells: at once when nothing was drawn just now, else together with what
-    /// else comes until it is time to draw again.
+    /// Takes messages of the hub: applied at once after a pause, else together with those that
+    /// follow until the next rendering.
     fn told(self: &Rc<Self>, told: impl IntoIterator<Item = Told>) {
         told.into_iter().for_each(|told| self.keep(told));
         if !self.is_hidden() {
@@ -284,7 +284,7 @@ impl Client {
         }
     }
 
-    /// Applies what waits when it is time to draw.
+    /// Schedules the queued frames for rendering.
     fn plan(self: &Rc<Self>) {
         if !self.planned.replace(true) {
             let client = self.clone();
@@ -301,7 +301,7 @@ impl Client {
             waiting.clear();
             self.overflowed.set(true);
         }
-        // A hidden tab needs no more of what is soon overtaken than it would show.
+        // A hidden tab keeps only as many statistics as it would show.
         let is_latest = |told: &Told| matches!(told, Told::Frame { kind, .. } if LATEST.contains(&kind.as_str()));
         if is_latest(&told)
             && waiting.len() > MAX_LATEST
@@ -359,7 +359,7 @@ impl Client {
         if kind == "bookmark" && !data.contains(OUR_VERSION) && !self.store.outdated.get_untracked() {
             self.store.outdated.set(true);
         }
-        // What this version cannot read was made for a newer one.
+        // A payload that this version cannot read is from a newer one.
         if let Ok(change) = Change::read(kind, data) {
             self.acts.happened(&change);
             self.store.take(change);
@@ -369,15 +369,15 @@ impl Client {
         }
     }
 
-    /// Takes a snapshot for everything; what ended meanwhile is told by it only.
+    /// Applies a snapshot, including the results of tasks that ended meanwhile.
     fn begin_anew(&self, snapshot: &Snapshot) {
         self.store.replace(snapshot);
         self.acts.mark_held();
         snapshot.tasks.iter().for_each(|task| self.acts.happened(&Change::Task(task.clone())));
     }
 
-    /// Reads everything anew and joins from there; one reading at a time, and as
-    /// often as it takes.
+    /// Reads the whole inventory and joins the hub from there; one read at a time, repeated until
+    /// it succeeds.
     fn read_everything(self: &Rc<Self>) {
         if self.reading.replace(true) {
             self.again.set(true);
@@ -395,8 +395,8 @@ impl Client {
                 client.begin_anew(snapshot);
                 client.join();
             }
-            // A tab that is still behind, because the stream comes from before the
-            // server's restart or the server is away, does not ask without a pause.
+            // Pause before the next read: the tab may stay behind while the server is unreachable
+            // or the stream is from before its restart.
             Timeout::new(READ_PAUSE, move || {
                 client.reading.set(false);
                 if snapshot.is_none() || client.again.take() {
@@ -407,8 +407,8 @@ impl Client {
         });
     }
 
-    /// Draws what has waited when the tab is shown again, and says goodbye when
-    /// it goes away. A page that comes back from the cache joins again.
+    /// Renders queued frames when the tab is shown again, and leaves the hub when the page is
+    /// closed. A page restored from the cache joins again.
     fn follow_page(self: &Rc<Self>) {
         let client = self.clone();
         on_window("visibilitychange", &document(), move || {
@@ -426,7 +426,7 @@ impl Client {
         });
     }
 
-    /// Keeps the clocks of the store going while somebody looks.
+    /// Updates the clocks of the store while the tab is visible.
     fn tick(self: Rc<Self>) {
         let started = Date::now();
         self.store.minute.set(started as u64);

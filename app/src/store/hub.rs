@@ -1,10 +1,10 @@
-//! Owns the one stream of a browser and hands its frames to tabs.
+//! Owns the one stream of a browser and passes its frames to tabs.
 //!
-//! When it is opened, waited for and done without is decided by `link`.
+//! `link` decides when to open it, when to wait and when to poll instead.
 //!
-//! It runs in a shared worker, in the tab that leads, or in the only tab there
-//! is; it does not know which. It keeps the recent frames, so that a tab that
-//! joins with the position of its page misses none. It understands no event.
+//! Runs in a shared worker, in the leading tab or in a single tab, and does not know which. Keeps
+//! recent frames, so that a tab that joins with the cursor of its page misses none. Does not
+//! interpret events.
 
 use std::{
     cell::RefCell,
@@ -21,27 +21,27 @@ use web_sys::{EventSource, MessageEvent};
 use super::link::{Link, State, Step};
 use crate::routes;
 
-/// How often time is told to the link, in milliseconds.
+/// Interval of the link's clock, in milliseconds.
 const WATCH: u32 = 1_000;
-/// Frames and bytes that are kept for tabs that join.
+/// Maximum number and total bytes of the frames kept for joining tabs.
 const KEPT: (usize, usize) = (2_048, 2 << 20);
 
-/// Machines that the server lets one stream watch.
+/// The server's limit of watched machines per stream.
 const MAX_WATCHED: usize = 50;
 
-/// Names a tab; random, so that no one hands numbers out.
+/// The id of a tab; random, so that no one has to assign ids.
 pub(super) type Tab = f64;
 
-/// How the link is, as far as people need to know.
+/// The state of the link, as shown to the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum How {
     /// It is being restored.
     Lost,
     /// Changes arrive.
     Live,
-    /// Changes arrive answer by answer.
+    /// Changes arrive by polling.
     Polling,
-    /// The server wants to know first who this is.
+    /// The server requires a new sign-in.
     SignedOut,
 }
 
@@ -62,14 +62,14 @@ impl How {
     }
 }
 
-/// What the hub tells tabs. It travels as an array, the cheapest thing to post.
+/// Messages from the hub to tabs. They are sent as arrays, the cheapest type to post.
 #[derive(Clone, Debug)]
 pub(super) enum Told {
     /// One event of the stream.
     Frame { id: String, kind: String, data: String },
-    /// How the link is, and since when changes do not arrive (Unix milliseconds).
+    /// The state of the link, and since when changes do not arrive (Unix milliseconds).
     Status { how: How, since: f64 },
-    /// The position of the tab is too old: it must read everything itself.
+    /// The cursor of the tab is too old: it must read the inventory.
     Behind,
 }
 
@@ -99,16 +99,16 @@ impl Told {
     }
 }
 
-/// What tabs tell the hub.
+/// Messages from tabs to the hub.
 #[derive(Clone, Debug)]
 pub(super) enum Asked {
-    /// Frames after this position, please.
+    /// Requests the frames after this cursor.
     Join { tab: Tab, cursor: String },
-    /// The tab is going away.
+    /// The tab is being closed.
     Leave { tab: Tab },
-    /// The tab looks at this machine, or at none.
+    /// The tab watches this machine, or none.
     Watch { tab: Tab, id: String },
-    /// Try again now.
+    /// Reconnect now.
     Reconnect,
 }
 
@@ -135,7 +135,7 @@ impl Asked {
     }
 }
 
-/// Reaches tabs: one, or with none all of them.
+/// Sends to one tab, or with `None` to all.
 pub(super) type Outlet = Rc<dyn Fn(Option<Tab>, &Told)>;
 
 struct Kept {
@@ -148,18 +148,18 @@ struct Kept {
 struct Inner {
     outlet: Outlet,
     source: Option<Source>,
-    /// The position of the last frame.
+    /// The cursor of the last frame.
     position: Option<Cursor>,
-    /// The position before the first kept frame.
+    /// The cursor before the first kept frame.
     from: Option<Cursor>,
-    /// Which tab looks at which machine.
+    /// The machine that each tab watches.
     watching: Vec<(Tab, String)>,
     kept: VecDeque<Kept>,
     bytes: usize,
     link: Link,
-    /// What tabs were told last.
+    /// The state last reported to tabs.
     told: Option<How>,
-    /// Since when it is lost.
+    /// When the connection was lost.
     lost: f64,
     retry: Option<Timeout>,
     _watch: Option<Interval>,
@@ -206,7 +206,7 @@ impl Hub {
         hub
     }
 
-    /// Does what a tab asks.
+    /// Handles a message of a tab.
     pub(super) fn asked(&self, asked: &Asked) {
         match asked {
             Asked::Join { tab, cursor } => self.join(*tab, cursor),
@@ -216,8 +216,8 @@ impl Hub {
         }
     }
 
-    /// A stream says at its beginning which machines are looked at, so it is opened
-    /// anew from its position when that changes.
+    /// The watched machines are part of the stream's address, so it is reopened from its cursor
+    /// when they change.
     fn watch(&self, tab: Tab, id: &str) {
         let mut inner = self.0.borrow_mut();
         let before = inner.watched();
@@ -263,7 +263,7 @@ impl Hub {
         self.step(Link::joined);
     }
 
-    /// Lets the link decide, and does what it says.
+    /// Advances the link and carries out its step.
     fn step(&self, decide: impl FnOnce(&mut Link, f64) -> Step) {
         let step = decide(&mut self.0.borrow_mut().link, Date::now());
         match step {
@@ -289,7 +289,7 @@ impl Hub {
         self.tell_status();
     }
 
-    /// Opens the stream from the last position on.
+    /// Opens the stream from the last cursor on.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that opens the stream")]
     fn connect(&self) {
         let address = {
@@ -303,8 +303,8 @@ impl Hub {
             return;
         };
         let weak = Rc::downgrade(&self.0);
-        // A stream's own event named "error" and a failure of the stream have the
-        // same name; only the former is a message.
+        // The stream's own event type "error" and a connection error have the same name; only the
+        // former is a message.
         let frames = Closure::<dyn Fn(web_sys::Event)>::new({
             let weak = weak.clone();
             move |event: web_sys::Event| {
@@ -335,7 +335,7 @@ impl Hub {
     /// Keeps a frame and passes it on to all tabs.
     fn pass(&self, id: String, kind: String, data: String) {
         let mut inner = self.0.borrow_mut();
-        // What is soon overtaken has no position; the browser gives it that of the frame before.
+        // Statistics have no id; the browser reports that of the frame before.
         let id = if LATEST.contains(&kind.as_str()) { String::new() } else { id };
         if let Ok(cursor) = id.parse::<Cursor>() {
             inner.keep(cursor, &id, &kind, &data);
@@ -345,7 +345,7 @@ impl Hub {
         outlet(None, &Told::Frame { id, kind, data });
     }
 
-    /// Asks once for what follows the last position.
+    /// Polls once for frames after the last cursor.
     fn poll(&self, first: bool) {
         let since = self.0.borrow().position.map(|cursor| cursor.to_string());
         let address = routes::poll(since.as_deref(), first);
@@ -359,7 +359,7 @@ impl Hub {
             };
             with(&hub, |hub| {
                 let polling = hub.0.borrow().link.state == State::Polling;
-                // A stream that has taken over brings the same, and in order.
+                // A stream that has taken over delivers the same frames, in order.
                 for frame in text.iter().flat_map(|text| text.split("\n\n")).filter(|_| polling) {
                     let field = |name: &str| {
                         frame.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned()
@@ -378,12 +378,12 @@ impl Hub {
         let hub = self.clone();
         let now = Timeout::new(0, move || hub.step(|link, now| link.failed(now, Math::random())));
         let mut inner = self.0.borrow_mut();
-        // A stream that broke tries again by itself; one that is closed was answered
-        // with something else, and only a request of our own can see with what.
+        // A broken stream reconnects by itself. A closed one got an unexpected response, whose
+        // status only a request of our own can read.
         if inner.source.as_ref().is_some_and(|source| source.source.ready_state() == EventSource::CLOSED) {
             self.ask_why();
         }
-        // A stream that was only tried beside polling must not try again by itself.
+        // A stream that was tried during polling must not reconnect by itself.
         if inner.link.state == State::Polling {
             now.forget();
             return;
@@ -391,7 +391,7 @@ impl Hub {
         inner.retry = Some(now);
     }
 
-    /// Asks why the stream was refused.
+    /// Finds out why the stream was refused.
     fn ask_why(&self) {
         let hub = Rc::downgrade(&self.0);
         wasm_bindgen_futures::spawn_local(async move {
@@ -402,11 +402,11 @@ impl Hub {
         });
     }
 
-    /// Tells tabs how the link is, when that has changed.
+    /// Reports the state of the link to tabs when it has changed.
     fn tell_status(&self) {
         let mut inner = self.0.borrow_mut();
         let now = How::of(&inner.link);
-        // Before the first attempt has ended there is nothing to tell.
+        // Before the first attempt has ended there is nothing to report.
         let at_first = inner.told.is_none() && now == How::Lost && inner.link.state != State::Waiting;
         if at_first || inner.told == Some(now) {
             return;
@@ -426,9 +426,9 @@ impl Inner {
         Told::Status { how: How::of(&self.link), since: self.lost }
     }
 
-    /// The machines that any tab looks at, for the address of the stream.
+    /// The machines watched by any tab, for the stream's address.
     fn watched(&self) -> String {
-        // The server takes so many; tabs that vanished without a word are the oldest.
+        // The server has a limit; tabs that disappeared without a message are the oldest.
         let mut all: Vec<&str> = Vec::new();
         for (_, id) in self.watching.iter().rev().take(MAX_WATCHED) {
             if let Err(at) = all.binary_search(&id.as_str()) {
@@ -438,7 +438,7 @@ impl Inner {
         all.join(",")
     }
 
-    /// Remembers a frame for tabs that join.
+    /// Keeps a frame for tabs that join.
     fn keep(&mut self, cursor: Cursor, id: &str, kind: &str, data: &str) {
         self.position = Some(cursor);
         if kind == "inventory" {
@@ -461,13 +461,12 @@ impl Inner {
     }
 }
 
-/// Whether an answer says that the server, or a door before it, wants to know first
-/// who this is.
+/// Whether a response means that the server, or a proxy in front of it, requires sign-in.
 fn is_refusal(answer: &gloo_net::http::Response) -> bool {
     matches!(answer.status(), 401 | 403)
 }
 
-/// Runs something on a hub that may be gone.
+/// Runs something on a hub, if it still exists.
 fn with(weak: &Weak<RefCell<Inner>>, run: impl FnOnce(&Hub)) {
     if let Some(inner) = weak.upgrade() {
         run(&Hub(inner));

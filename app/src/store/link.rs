@@ -1,5 +1,5 @@
-//! When to open the stream, when to give it up, and when to do without it. It
-//! decides and does nothing: times go in, steps come out.
+//! When to open the stream, when to give it up, and when to poll instead. A pure state machine:
+//! times go in, steps come out.
 //!
 //! ```text
 //!            join               first frame
@@ -13,60 +13,60 @@
 //!                error  └─ Polling ──────────▶ Live
 //!                                  a stream that works again, tried once a minute
 //!
-//!   any ──────────▶ SignedOut ──▶ Connecting     when somebody asks, or after 30 s
+//!   any ──────────▶ SignedOut ──▶ Connecting     on request, or after 30 s
 //!        401 or 403
 //! ```
 //!
-//! Something between here and the server that keeps a stream to itself lets short
-//! answers through, so the same log is then read by its position, answer by answer.
+//! A proxy that buffers streams lets short responses through. The same log is then polled by its
+//! cursor.
 
-/// Silence after which a stream is taken for dead, in milliseconds.
+/// Silence after which a stream counts as dead, in milliseconds.
 const SILENCE: f64 = 40_000.0;
-/// The server speaks at once; a stream that brings nothing for so long is held back.
+/// The server sends at once; a stream without data for this long is blocked. In milliseconds.
 const GREETING: f64 = 5_000.0;
-/// A stream that ends before this was cut by something on its way.
+/// A stream that ends earlier was cut by something in between. In milliseconds.
 const SHORT: f64 = 15_000.0;
-/// How many short streams in a row make polling the better way.
+/// Number of short streams in a row before polling is used.
 const SHORT_LIVES: u32 = 3;
-/// How often a stream is tried while polling.
+/// Interval of stream attempts while polling, in milliseconds.
 const TRY_AGAIN: f64 = 60_000.0;
-/// How often the door is tried after it was closed; another tab may have signed in.
+/// Interval of attempts after sign-out, in milliseconds; another tab may have signed in.
 const KNOCK: f64 = 30_000.0;
-/// First and longest pause before the next attempt.
+/// First and longest pause before the next attempt, in milliseconds.
 const PAUSE: (f64, f64) = (500.0, 30_000.0);
 
-/// Where the link is.
+/// The state of the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Nobody wants it yet.
+    /// Not wanted yet.
     Idle,
-    /// A stream was opened and has brought nothing yet.
+    /// A stream was opened and has delivered nothing yet.
     Connecting,
     /// Frames arrive.
     Live,
-    /// The next attempt comes after a pause.
+    /// The next attempt follows after a pause.
     Waiting,
-    /// The log is read answer by answer.
+    /// The log is polled.
     Polling,
-    /// The server, or a door before it, wants to know first who this is.
+    /// The server, or a proxy in front of it, requires sign-in.
     SignedOut,
 }
 
-/// What is to be done.
+/// The next step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Step {
-    /// Nothing.
+    /// Nothing to do.
     Rest,
-    /// Open a stream from the last position on; an open one is closed.
+    /// Open a stream from the last cursor on; an open one is closed.
     Open,
-    /// Close the stream and wait so many milliseconds, then say `waited`.
+    /// Close the stream and wait this many milliseconds, then call `waited`.
     Wait(f64),
-    /// Close the stream; whoever looks at the page has to do something.
+    /// Close the stream; the user has to sign in.
     Close,
-    /// Ask for what follows the last position, then say `polled`. The first time an
-    /// open stream is closed and the answer is wanted at once.
+    /// Poll for frames after the last cursor, then call `polled`. The first poll closes an open
+    /// stream and returns at once.
     Poll {
-        /// Whether it is the first time.
+        /// Whether it is the first poll.
         first: bool,
     },
 }
@@ -74,20 +74,20 @@ pub enum Step {
 /// The link.
 #[derive(Clone, Copy, Debug)]
 pub struct Link {
-    /// Where it is.
+    /// Its state.
     pub state: State,
-    /// When the last frame came.
+    /// Time of the last frame.
     heard: f64,
-    /// When the last stream was opened.
+    /// Time of the last attempt.
     opened: f64,
     attempt: i32,
     short: u32,
-    /// Whether polling has brought an answer.
+    /// Whether polling has returned a response.
     answered: bool,
 }
 
 impl Link {
-    /// A link that nobody wants yet.
+    /// An idle link.
     pub fn new(now: f64) -> Self {
         Self { state: State::Idle, heard: now, opened: now, attempt: 0, short: 0, answered: false }
     }
@@ -97,12 +97,12 @@ impl Link {
         self.state == State::Live || self.state == State::Polling && self.answered
     }
 
-    /// A page has come: the server is there.
+    /// A page was loaded: the server is reachable.
     pub fn joined(&mut self, now: f64) -> Step {
         if matches!(self.state, State::Idle | State::Waiting) { self.wanted(now) } else { Step::Rest }
     }
 
-    /// Somebody wants it now.
+    /// An attempt is requested now.
     pub fn wanted(&mut self, now: f64) -> Step {
         if self.is_live() {
             return Step::Rest;
@@ -124,16 +124,16 @@ impl Link {
         if self.state == State::Waiting { self.open(now) } else { Step::Rest }
     }
 
-    /// The stream brought a frame.
+    /// The stream delivered a frame.
     pub fn frame(&mut self, now: f64) {
         (self.state, self.heard, self.attempt) = (State::Live, now, 0);
     }
 
-    /// The stream broke; `random` is between 0 and 1.
+    /// The stream failed; `random` is between 0 and 1.
     pub fn failed(&mut self, now: f64, random: f64) -> Step {
         match self.state {
-            // The stream that was tried beside does not work yet; a closed door stays
-            // closed until it is known better.
+            // A stream tried during polling still fails; after sign-out the state stays until a
+            // frame arrives.
             State::Polling | State::SignedOut => Step::Rest,
             State::Live => {
                 self.short = if now - self.opened < SHORT { self.short + 1 } else { 0 };
@@ -143,7 +143,7 @@ impl Link {
         }
     }
 
-    /// An answer came, or none.
+    /// A poll returned a response, or failed.
     pub fn polled(&mut self, now: f64, answered: bool, random: f64) -> Step {
         match (self.state, answered) {
             (State::Polling, true) => {
@@ -155,7 +155,7 @@ impl Link {
         }
     }
 
-    /// The server answered that it does not know who this is.
+    /// The server requires sign-in.
     pub fn refused(&mut self, now: f64) -> Step {
         (self.state, self.opened) = (State::SignedOut, now);
         Step::Close
@@ -171,7 +171,7 @@ impl Link {
             }
             State::Polling if now - self.opened > TRY_AGAIN => self.open(now),
             State::SignedOut if now - self.opened > KNOCK => {
-                // Nothing is told until the stream brings a frame.
+                // The state stays until the stream delivers a frame.
                 self.opened = now;
                 Step::Open
             }
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_double_up_to_half_a_minute_and_begin_anew_after_success() {
+    fn pauses_double_up_to_30_s_and_reset_after_success() {
         let mut link = live();
         let mut pauses = Vec::new();
         for _ in 0..9 {
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_falls_silent_is_opened_anew() {
+    fn a_silent_stream_is_reopened() {
         let mut link = live();
         assert_eq!(link.tick(30_000.0), Step::Rest);
         assert_eq!(link.tick(40_011.0), Step::Open);
@@ -228,16 +228,16 @@ mod tests {
     }
 
     #[test]
-    fn where_the_stream_is_held_back_the_log_is_polled_until_a_stream_works() {
+    fn a_blocked_stream_is_replaced_by_polling_until_a_stream_works() {
         let mut link = Link::new(0.0);
         link.wanted(0.0);
         assert_eq!(link.tick(4_000.0), Step::Rest);
         assert_eq!(link.tick(5_001.0), Step::Poll { first: true });
-        assert!(!link.is_live(), "an answer shows that it works");
+        assert!(!link.is_live(), "live after the first response");
         assert_eq!(link.polled(6_000.0, true, 0.5), Step::Poll { first: false });
         assert!(link.is_live());
-        assert_eq!(link.tick(66_000.0), Step::Open, "a stream is tried beside");
-        assert_eq!(link.failed(66_100.0, 0.5), Step::Rest, "which changes nothing when it fails");
+        assert_eq!(link.tick(66_000.0), Step::Open, "a stream is tried during polling");
+        assert_eq!(link.failed(66_100.0, 0.5), Step::Rest, "its failure changes nothing");
         assert_eq!(link.polled(67_000.0, true, 0.5), Step::Poll { first: false });
         assert_eq!(link.tick(127_000.0), Step::Open);
         link.frame(127_100.0);
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_is_cut_again_and_again_gives_way_to_polling() {
+    fn a_stream_that_is_cut_repeatedly_is_replaced_by_polling() {
         let mut link = live();
         for round in 1..3 {
             assert!(matches!(link.failed(f64::from(round) * 10_000.0, 0.0), Step::Wait(_)));
@@ -256,14 +256,14 @@ mod tests {
     }
 
     #[test]
-    fn who_is_signed_out_is_not_asked_for_again_and_again() {
+    fn a_signed_out_link_retries_slowly() {
         let mut link = live();
         assert_eq!(link.refused(1_000.0), Step::Close);
         assert_eq!((link.state, link.is_live()), (State::SignedOut, false));
         assert_eq!(link.failed(1_100.0, 1.0), Step::Rest, "the closed stream changes nothing");
         assert_eq!(link.tick(31_000.0), Step::Rest);
         assert_eq!(link.tick(31_001.0), Step::Open, "another tab may have signed in");
-        assert_eq!(link.state, State::SignedOut, "which is believed when a frame comes");
+        assert_eq!(link.state, State::SignedOut, "until a frame arrives");
         link.frame(31_100.0);
         assert!(link.is_live());
         link.refused(32_000.0);
@@ -272,11 +272,11 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_does_not_answer_polls_either_is_waited_for() {
+    fn a_failed_poll_is_retried_after_a_pause() {
         let mut link = Link::new(0.0);
         link.wanted(0.0);
         link.tick(6_000.0);
         assert!(matches!(link.polled(7_000.0, false, 1.0), Step::Wait(_)));
-        assert_eq!(link.wanted(7_001.0), Step::Open, "and asked at once when somebody says so");
+        assert_eq!(link.wanted(7_001.0), Step::Open, "at once on request");
     }
 }

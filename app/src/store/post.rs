@@ -1,6 +1,5 @@
-//! How what the hub tells travels from the shared worker to tabs: at once when it was quiet,
-//! else together with what else comes within a picture of the display. A message costs a slow
-//! tab half a millisecond, whatever it holds.
+//! Delivery from the shared worker to tabs: at once after a pause, else batched with what follows
+//! within a frame of the display. A message costs a slow tab half a millisecond, whatever its size.
 
 use std::{
     cell::{Cell, RefCell},
@@ -13,21 +12,21 @@ use wasm_bindgen::JsValue;
 
 use super::hub::{Outlet, Tab, Told};
 
-/// How long a picture is shown, in milliseconds.
+/// Duration of a frame, in milliseconds.
 const PICTURE: f64 = 16.0;
 
-/// What is told, and to whom; to all without a tab.
+/// A message and its tab; `None` for all tabs.
 pub(super) type Letter = (Option<Tab>, JsValue);
 
-/// What takes a batch.
+/// Sends a batch.
 type Send = dyn Fn(&[Letter]);
 
-/// The way to tabs in other threads.
+/// Batches messages to tabs in other threads.
 pub(super) struct Post {
     send: Box<Send>,
     waiting: RefCell<Vec<Letter>>,
     planned: Cell<bool>,
-    /// When something was sent last.
+    /// When the last batch was sent.
     sent: Cell<f64>,
 }
 
@@ -54,7 +53,7 @@ impl Post {
         }
         self.planned.set(true);
         let post = self.clone();
-        // A clock that was set back makes nobody wait.
+        // Limited, in case the clock was set back.
         Timeout::new(wait.min(PICTURE) as u32, move || {
             post.planned.set(false);
             post.send();
@@ -62,7 +61,7 @@ impl Post {
         .forget();
     }
 
-    /// Sends what waits.
+    /// Sends the queued messages.
     pub(super) fn send(&self) {
         self.sent.set(Date::now());
         (self.send)(&self.waiting.take());

@@ -1,5 +1,5 @@
-//! When to read something again that is too heavy to travel in events. It decides
-//! and does nothing: times go in, steps come out.
+//! When to read data again that is too large for events. A pure state machine: times go in, steps
+//! come out.
 //!
 //! ```text
 //!   Idle ──event──▶ Due ──quiet for a moment, or waited long enough──▶ Reading
@@ -8,15 +8,15 @@
 //!                     Due ◀──────────────── answer, and an event meanwhile ─┘
 //! ```
 //!
-//! So there is one reading at a time, none is missed, a burst of events costs one
-//! reading, and a flood that never ends cannot put it off for ever.
+//! So there is one read at a time, no change is missed, a burst of events costs one read, and an
+//! endless series of events cannot postpone it forever.
 
-/// How long to wait for a burst to end, and how long at most, in milliseconds.
+/// How long to wait for a burst of events to end, in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// After the last event.
     pub quiet: f64,
-    /// After the first event.
+    /// At most, after the first event.
     pub most: f64,
 }
 
@@ -27,18 +27,18 @@ enum State {
     Reading { again: bool },
 }
 
-/// What is to be done.
+/// The next step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Step {
-    /// Nothing.
+    /// Nothing to do.
     Rest,
-    /// Say `tick` after so many milliseconds.
+    /// Call `tick` after this many milliseconds.
     Wait(f64),
-    /// Read, then say `read`.
+    /// Read, then call `read`.
     Read,
 }
 
-/// The controller of one heavy thing.
+/// The controller of one read.
 #[derive(Clone, Copy, Debug)]
 pub struct Refresh {
     patience: Patience,
@@ -46,19 +46,19 @@ pub struct Refresh {
 }
 
 impl Refresh {
-    /// One that has nothing to do.
+    /// An idle controller.
     pub fn new(patience: Patience) -> Self {
         Self { patience, state: State::Idle }
     }
 
-    /// Something happened that may have changed it.
+    /// An event that may have changed the data.
     pub fn event(&mut self, now: f64) -> Step {
         match &mut self.state {
             State::Idle => {
                 self.state = State::Due { first: now, last: now };
                 Step::Wait(self.left(now, now, now))
             }
-            // The wait that is under way will look again.
+            // The wait in progress will check again.
             State::Due { last, .. } => {
                 *last = now;
                 Step::Rest
@@ -82,7 +82,7 @@ impl Refresh {
         }
     }
 
-    /// The answer came, or none; without one it is tried again.
+    /// The read has ended; without a response it is repeated.
     pub fn read(&mut self, now: f64, answered: bool) -> Step {
         let again = matches!(self.state, State::Reading { again: true });
         self.state = State::Idle;
@@ -101,7 +101,7 @@ mod tests {
     const PATIENCE: Patience = Patience { quiet: 100.0, most: 1_000.0 };
 
     #[test]
-    fn a_burst_costs_one_reading_after_it_has_ended() {
+    fn a_burst_costs_one_read() {
         let mut refresh = Refresh::new(PATIENCE);
         assert_eq!(refresh.event(0.0), Step::Wait(100.0));
         (1..10).for_each(|n| assert_eq!(refresh.event(f64::from(n)), Step::Rest));
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_without_end_does_not_put_it_off_for_ever() {
+    fn an_endless_burst_does_not_postpone_the_read() {
         let mut refresh = Refresh::new(PATIENCE);
         let (mut now, mut due) = (0.0, 0.0);
         let read_at = loop {
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happens_while_it_is_read_is_read_once_more_and_never_at_the_same_time() {
+    fn an_event_during_a_read_causes_another_one_afterwards() {
         let mut refresh = Refresh::new(PATIENCE);
         refresh.event(0.0);
         assert_eq!(refresh.tick(100.0), Step::Read);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_without_an_answer_is_tried_again() {
+    fn a_failed_read_is_repeated() {
         let mut refresh = Refresh::new(PATIENCE);
         refresh.event(0.0);
         assert_eq!(refresh.tick(100.0), Step::Read);

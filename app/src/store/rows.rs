@@ -1,7 +1,7 @@
-//! An unordered, keyed collection with one signal per machine, so that a change
-//! of one redraws one row.
+//! An unordered, keyed collection with one signal per machine, so that a change of a machine
+//! updates one row.
 //!
-//! A row's signal outlives its row: whoever still holds it reads the last value.
+//! A row's signal outlives its row: a holder of a removed row reads the last value.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,7 +13,7 @@ use model::{Domain, DomainRef, DomainState, HostId, RequestId};
 
 use super::{shown::Shown, stats::Recent};
 
-/// A command under way, shown on its row until its end is told.
+/// A running command, shown on its row until it ends.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Pending {
     /// The request.
@@ -22,18 +22,18 @@ pub(crate) struct Pending {
     pub(crate) kind: String,
 }
 
-/// What a row shows, each part with its own signal.
+/// The parts of a row, each with its own signal.
 #[derive(Clone)]
 pub(crate) struct Row {
-    /// Which machine.
+    /// The machine's id.
     pub(crate) id: DomainRef,
     /// The machine.
     pub(crate) domain: Shown<Arc<Domain>>,
-    /// What it used lately; empty while it does not run.
+    /// Its recent usage; empty while it is not running.
     pub(crate) stats: Shown<Recent>,
-    /// Whether it is ticked.
+    /// Whether it is selected.
     pub(crate) selected: ArcRwSignal<bool>,
-    /// What is being done with it.
+    /// The running command.
     pub(crate) pending: ArcRwSignal<Option<Pending>>,
 }
 
@@ -48,7 +48,7 @@ impl Row {
         }
     }
 
-    /// Makes the machine this; what does not run uses nothing.
+    /// Sets the machine; one that is not running has no usage.
     fn put(&self, domain: Arc<Domain>) {
         let stopped = domain.state != DomainState::Running && !self.stats.with_untracked(Recent::is_empty);
         let forget = stopped.then(|| self.stats.change(|recent| *recent = Recent::default())).flatten();
@@ -60,13 +60,13 @@ impl Row {
 #[derive(Clone, Copy)]
 pub(crate) struct Rows {
     rows: StoredValue<HashMap<DomainRef, Row>>,
-    /// Changes when any machine changes, comes or goes.
+    /// Changes with every change of any machine.
     revision: RwSignal<u64>,
-    /// Changes when machines come or go.
+    /// Changes when machines are added or removed.
     members: RwSignal<u64>,
-    /// Those that are ticked, so that counting them does not look at every row.
+    /// The selected machines, so that counting them needs no pass over all rows.
     selected: RwSignal<HashSet<DomainRef>>,
-    /// Rows that an earlier server process told of, on hosts that this one has not read yet.
+    /// Rows from an earlier server process, on hosts that the current one has not read yet.
     unconfirmed: StoredValue<HashSet<DomainRef>>,
 }
 
@@ -81,18 +81,18 @@ impl Rows {
         }
     }
 
-    /// One row, reactive to its coming and going.
+    /// A row; reactive to its addition and removal.
     pub(crate) fn get(self, id: &DomainRef) -> Option<Row> {
         self.members.track();
         self.get_untracked(id)
     }
 
-    /// One row as it is now.
+    /// A row at present.
     pub(crate) fn get_untracked(self, id: &DomainRef) -> Option<Row> {
         self.rows.with_value(|rows| rows.get(id).cloned())
     }
 
-    /// Tells who looks at all machines that any of them is another.
+    /// Notifies readers of all machines of a change.
     fn changed(self) {
         let tell = move || self.revision.update(|count| *count += 1);
         #[cfg(feature = "hydrate")]
@@ -101,18 +101,18 @@ impl Rows {
         tell();
     }
 
-    /// Follows any change of any machine.
+    /// Tracks changes of all machines.
     pub(crate) fn track(self) {
         self.revision.track();
     }
 
-    /// Gives all machines to a function, reactive to any change of any of them.
+    /// Passes all machines to a function; reactive to changes of any of them.
     pub(crate) fn with<T>(self, look: impl FnOnce(&mut dyn Iterator<Item = (&DomainRef, Arc<Domain>)>) -> T) -> T {
         self.revision.track();
         self.rows.with_value(|rows| look(&mut rows.iter().map(|(id, row)| (id, row.domain.get_untracked()))))
     }
 
-    /// Ticks machines that are there, or not any more.
+    /// Selects existing machines, or clears their selection.
     pub(crate) fn select(self, ids: &[DomainRef], on: bool) {
         let rows: Vec<Row> = ids.iter().filter_map(|id| self.get_untracked(id)).collect();
         for row in &rows {
@@ -131,13 +131,13 @@ impl Rows {
         });
     }
 
-    /// Ticks none.
+    /// Clears the selection.
     pub(crate) fn select_none(self) {
         let ids: Vec<DomainRef> = self.selected.with_untracked(|selected| selected.iter().cloned().collect());
         self.select(&ids, false);
     }
 
-    /// What is gone is not ticked, not even when it comes back.
+    /// A removed machine is no longer selected, even if it returns.
     fn forget_ticks<'a>(self, gone: impl Iterator<Item = &'a DomainRef>) {
         let ticked: Vec<&DomainRef> =
             self.selected.with_untracked(|selected| gone.filter(|id| selected.contains(*id)).collect());
@@ -146,8 +146,8 @@ impl Rows {
         }
     }
 
-    /// Which of some machines are ticked, reactive to any tick. What is not shown may be ticked
-    /// still, and nothing is done with what nobody sees.
+    /// The selected machines among `among`; reactive to the selection. Machines that are not shown
+    /// may stay selected, but no command is run on them.
     pub(crate) fn ticked(self, among: &[DomainRef]) -> Vec<DomainRef> {
         self.selected.with(|selected| match selected.len() {
             0 => Vec::new(),
@@ -155,12 +155,12 @@ impl Rows {
         })
     }
 
-    /// All rows as they are now.
+    /// All rows at present.
     pub(crate) fn all_untracked(self) -> Vec<Row> {
         self.rows.with_value(|rows| rows.values().cloned().collect())
     }
 
-    /// Puts a machine in, unless a newer version is there.
+    /// Adds or updates a machine, unless a newer version is present.
     pub(super) fn set(self, id: DomainRef, domain: Arc<Domain>) {
         let of_another = self.confirm(&id);
         match self.get_untracked(&id) {
@@ -181,7 +181,7 @@ impl Rows {
         self.changed();
     }
 
-    /// Takes a machine out, unless a newer version is there.
+    /// Removes a machine, unless a newer version is present.
     pub(super) fn remove(self, id: &DomainRef, version: u64) {
         let of_another = self.confirm(id);
         let Some(row) = self.get_untracked(id) else { return };
@@ -191,7 +191,7 @@ impl Rows {
         self.drop_rows(std::slice::from_ref(id));
     }
 
-    /// Takes rows out.
+    /// Removes rows.
     fn drop_rows(self, gone: &[DomainRef]) {
         self.rows.update_value(|rows| rows.retain(|id, _| !gone.contains(id)));
         self.forget_ticks(gone.iter());
@@ -199,13 +199,13 @@ impl Rows {
         self.changed();
     }
 
-    /// The server tells of a machine itself. Whether the row was from another server process,
-    /// whose versions do not count.
+    /// Marks a machine as confirmed by the current server process. Returns whether its row was from
+    /// another process, whose versions are not comparable.
     fn confirm(self, id: &DomainRef) -> bool {
         self.unconfirmed.try_update_value(|kept| kept.remove(id)).unwrap_or_default()
     }
 
-    /// A host has been read: machines on it that the server did not tell of are gone.
+    /// A host has been read: unconfirmed machines on it are removed.
     pub(super) fn host_read(self, host: &HostId) {
         let gone: Vec<DomainRef> = self
             .unconfirmed
@@ -216,9 +216,9 @@ impl Rows {
         }
     }
 
-    /// Makes these the only machines. They come from one reading of everything,
-    /// so versions of another incarnation of the server do not count. What is known of hosts
-    /// that the server has not read yet stays until it has, since nobody can say that it is gone.
+    /// Replaces all machines by those of one full read, whose versions are not comparable with
+    /// those of an earlier server process. Machines on hosts that the server has not read yet are
+    /// kept until it has.
     pub(super) fn replace(self, machines: impl Iterator<Item = (DomainRef, Arc<Domain>)>, unread: &[&HostId]) {
         let mut old = self.rows.with_value(Clone::clone);
         let mut fresh: HashMap<DomainRef, Row> = machines
@@ -227,7 +227,7 @@ impl Rows {
                     if row.domain.with_untracked(|had| *had != domain) {
                         row.put(domain);
                     }
-                    // How a command ended may have been missed with the gap.
+                    // The end of a command may have been missed in the gap.
                     row.pending.set(None);
                     (id, row)
                 }
@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_gone_is_not_ticked_when_it_comes_back() {
+    fn a_removed_machine_is_not_selected_when_it_returns() {
         let owner = Owner::new();
         owner.set();
         let rows = Rows::new();
@@ -266,15 +266,15 @@ mod tests {
         rows.remove(&ids[0], 2);
         assert_eq!(ticked(), 2);
         rows.replace(all[..2].iter().cloned(), &[]);
-        assert_eq!(ticked(), 1, "the first came back and is not ticked, the third is gone");
+        assert_eq!(ticked(), 1, "the first returned without selection, the third is removed");
         assert!(rows.get_untracked(&ids[1]).is_some_and(|row| row.selected.get_untracked()));
-        assert_eq!(rows.ticked(&ids[..1]).len(), 0, "what is ticked elsewhere does not count here");
+        assert_eq!(rows.ticked(&ids[..1]).len(), 0, "machines outside the list do not count");
         rows.select(&ids[2..], true);
-        assert_eq!(ticked(), 1, "what is not there cannot be ticked");
+        assert_eq!(ticked(), 1, "a removed machine cannot be selected");
     }
 
     #[test]
-    fn what_a_new_server_has_not_read_yet_is_not_gone() {
+    fn machines_are_kept_until_a_new_server_has_read_their_host() {
         let owner = Owner::new();
         owner.set();
         let rows = Rows::new();
@@ -286,14 +286,14 @@ mod tests {
         let is_there = |n| rows.get_untracked(&machine(n, 0).0).is_some();
         rows.replace((1..=3).map(|n| machine(n, 90)), &[]);
         rows.replace(std::iter::once(machine(1, 2)), &[&host]);
-        assert!(is_there(1) && is_there(2) && is_there(3), "nobody knows of the last two yet");
+        assert!(is_there(1) && is_there(2) && is_there(3), "the last two are not read yet");
         let (id, domain) = machine(2, 3);
         rows.set(id.clone(), domain);
         let version = |id| rows.get_untracked(id).expect("there").domain.with_untracked(|domain| domain.version);
-        assert_eq!(version(&id), 3, "the versions of the server before do not count");
+        assert_eq!(version(&id), 3, "versions of the earlier server are ignored");
         rows.host_read(&host);
-        assert!(is_there(1) && is_there(2) && !is_there(3), "now it is known to be gone");
+        assert!(is_there(1) && is_there(2) && !is_there(3), "the third is confirmed as removed");
         rows.replace(std::iter::once(machine(1, 4)), &[]);
-        assert!(!is_there(2), "a host that was read has what it has");
+        assert!(!is_there(2), "a host that was read is authoritative");
     }
 }

@@ -1,6 +1,6 @@
-//! A value of a machine that pages show. It is known at once and shown when it is its turn,
-//! because drawing is what takes time: a thousand changes must keep no click waiting. Who gives
-//! the turns is `draw`.
+//! A value of a machine with deferred notification. It changes at once; its readers are updated
+//! when scheduled by `draw`, because rendering takes time and a thousand changes must not delay a
+//! click.
 
 use std::sync::{
     Arc,
@@ -9,14 +9,14 @@ use std::sync::{
 
 use leptos::prelude::*;
 
-/// Tells all who show a value that it is another one.
+/// Notifies the readers of a value.
 pub(super) type Turn = Box<dyn FnOnce()>;
 
-/// The value, and whether anybody shows it.
+/// The value, and whether it has readers.
 #[derive(Clone)]
 pub(crate) struct Shown<T> {
     value: ArcRwSignal<T>,
-    /// Whether somebody read it since that was told last, and so shows it.
+    /// Whether it was read since the last notification.
     followed: Arc<AtomicBool>,
 }
 
@@ -25,19 +25,19 @@ impl<T: Send + Sync + 'static> Shown<T> {
         Self { value: ArcRwSignal::new(value), followed: Arc::default() }
     }
 
-    /// Gives it to a function, reactive to its changes.
+    /// Passes the value to a function; reactive.
     pub(crate) fn with<R>(&self, look: impl FnOnce(&T) -> R) -> R {
         self.followed.store(true, Ordering::Relaxed);
         self.value.with(look)
     }
 
-    /// The same as it is now.
+    /// Passes the current value to a function.
     pub(crate) fn with_untracked<R>(&self, look: impl FnOnce(&T) -> R) -> R {
         self.value.with_untracked(look)
     }
 
-    /// Changes it; gives what tells that to those who show it. There is none when nobody does,
-    /// or when the change before is not told yet.
+    /// Changes the value; returns the notification to schedule. `None` without readers, or if one
+    /// is already pending.
     pub(super) fn change(&self, change: impl FnOnce(&mut T)) -> Option<Turn> {
         self.value.try_update_untracked(change);
         let value = self.followed.swap(false, Ordering::Relaxed).then(|| self.value.clone())?;
@@ -46,12 +46,12 @@ impl<T: Send + Sync + 'static> Shown<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Shown<T> {
-    /// The value, reactive to its changes.
+    /// The value; reactive.
     pub(crate) fn get(&self) -> T {
         self.with(T::clone)
     }
 
-    /// The value as it is now.
+    /// The current value.
     pub(crate) fn get_untracked(&self) -> T {
         self.with_untracked(T::clone)
     }
@@ -62,22 +62,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_somebody_shows_has_to_be_told_and_only_once() {
+    fn only_values_with_readers_notify_and_only_once() {
         let owner = Owner::new();
         owner.set();
         let value = Shown::new(1);
         let change = |to| value.change(|value| *value = to);
-        assert!(change(2).is_none(), "nobody shows it");
+        assert!(change(2).is_none(), "no reader yet");
         let shown = {
             let value = value.clone();
             Memo::new(move |_| value.get())
         };
         assert_eq!(shown.get_untracked(), 2);
-        let turn = change(3).expect("it is shown");
-        assert!(change(4).is_none(), "it waits for its turn already");
+        let turn = change(3).expect("a reader");
+        assert!(change(4).is_none(), "a notification is pending");
         assert_eq!((shown.get_untracked(), value.get_untracked()), (2, 4));
         turn();
         assert_eq!(shown.get_untracked(), 4);
-        assert!(change(5).is_some(), "it is shown again");
+        assert!(change(5).is_some(), "read again");
     }
 }

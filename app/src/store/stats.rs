@@ -1,29 +1,29 @@
-//! What the last two minutes of a machine looked like, for live figures and charts.
+//! Usage of a machine in the last two minutes, for live figures and charts.
 
 use std::{cmp::Ordering, collections::VecDeque, sync::Arc};
 
 use model::VmStats;
 
-/// Points that are kept of a machine.
+/// Readings kept per machine.
 const KEPT: usize = 60;
 
-/// The last readings of one machine, the oldest first.
+/// The latest readings of one machine, oldest first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Recent(VecDeque<Arc<VmStats>>);
 
 impl Recent {
-    /// The last reading; none while it does not run.
+    /// The latest reading; `None` while the machine is not running.
     pub(crate) fn latest(&self) -> Option<&VmStats> {
         self.0.back().map(|stats| &**stats)
     }
 
-    /// All that are kept, the oldest first.
+    /// All readings, oldest first.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &VmStats> {
         self.0.iter().map(|stats| &**stats)
     }
 
-    /// Adds a reading. The same again takes the place of what was known of it; one from
-    /// before says that the clock was set back, and what came with it begins anew.
+    /// Adds a reading. One with the same time replaces the latest; one from before it means that
+    /// the clock was set back, and clears the older readings.
     pub(super) fn push(&mut self, stats: VmStats) {
         match self.latest().map(|latest| latest.timestamp.cmp(&stats.timestamp)) {
             Some(Ordering::Greater) => self.0.clear(),
@@ -36,7 +36,7 @@ impl Recent {
         self.0.push_back(Arc::new(stats));
     }
 
-    /// Puts what was measured earlier in front, as far as there is room.
+    /// Adds earlier readings in front, up to the limit.
     #[cfg(any(test, feature = "hydrate"))]
     pub(super) fn begin_with(&mut self, earlier: impl DoubleEndedIterator<Item = VmStats>) {
         let first = self.0.front().map_or(u64::MAX, |stats| stats.timestamp);
@@ -48,7 +48,7 @@ impl Recent {
         }
     }
 
-    /// Whether there is nothing.
+    /// Whether there are no readings.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_sixty_readings_are_kept_and_none_counts_twice() {
+    fn sixty_readings_are_kept_without_duplicates() {
         let mut recent = Recent::default();
         for at in (1..=100).chain([100]) {
             recent.push(VmStats { timestamp: at, ..VmStats::default() });
@@ -71,6 +71,6 @@ mod tests {
         late.begin_with((98..=101).map(|timestamp| VmStats { timestamp, ..VmStats::default() }));
         assert_eq!(late.iter().map(|stats| stats.timestamp).collect::<Vec<_>>(), [98, 99, 100]);
         recent.push(VmStats { timestamp: 50, ..VmStats::default() });
-        assert_eq!(recent.iter().count(), 1, "a clock that was set back does not freeze what is shown");
+        assert_eq!(recent.iter().count(), 1, "a clock that was set back does not stop updates");
     }
 }

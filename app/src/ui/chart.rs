@@ -1,8 +1,8 @@
-//! Lines over time as SVG, drawn on the server, too.
+//! Line charts as SVG, rendered on the server as well.
 //!
-//! All charts of a page share one cursor. Colours come from classes, positions from
-//! attributes, because the page allows no styles of its own. It knows neither
-//! machines nor units; whoever uses it brings words for both.
+//! All charts of a page share one cursor. Colours come from classes and positions from attributes,
+//! because the page allows no inline styles. Knows neither machines nor units; callers format
+//! values.
 
 use leptos::{ev::PointerEvent, prelude::*};
 
@@ -11,27 +11,27 @@ use super::{
     moment::{Cut, following, moment},
 };
 
-/// The size in which a chart is drawn; it is stretched to its place.
+/// Width and height of a chart in SVG units; it is stretched to its place.
 const SIZE: (f64, f64) = (600.0, 120.0);
-/// Readings further apart than so many usual steps have a gap between them.
+/// Readings further apart than this many usual steps are not connected.
 const GAP: f64 = 3.0;
 
-/// What a chart shows.
+/// The data of a chart.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Series {
-    /// When, in Unix milliseconds, the oldest first.
+    /// Times of the readings, in Unix milliseconds, oldest first.
     pub(crate) times: Vec<u64>,
-    /// Each line: what it is, and its value at each time; none is a gap.
+    /// Each line: its label and its value at each time; `None` is a gap.
     pub(crate) lines: Vec<(&'static str, Vec<Option<f64>>)>,
-    /// The time at the left and the right end.
+    /// The time range of the x-axis, in Unix milliseconds.
     pub(crate) span: (u64, u64),
 }
 
-/// How the value at the top of a chart is found: it is the next round one above the largest that
-/// is shown, and never less than this, so that noise does not look like much.
+/// The maximum of the y-axis: the next round value above the largest one shown, and at least the
+/// given one, so that noise does not look large.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Scale {
-    /// 1, 2 or 5 with zeros behind it.
+    /// 1, 2 or 5 times a power of ten.
     Decimal(f64),
     /// A power of two.
     Binary(f64),
@@ -46,27 +46,27 @@ impl Scale {
     }
 }
 
-/// How a chart speaks.
+/// The style of a chart.
 #[derive(Clone, Copy)]
 pub(crate) struct Style {
-    /// What it is about; its heading.
+    /// Heading.
     pub(crate) title: &'static str,
-    /// The class of its colour.
+    /// Class of its colour.
     pub(crate) class: &'static str,
-    /// Where its top is.
+    /// Scale of the y-axis.
     pub(crate) scale: Scale,
-    /// A value in words.
+    /// Formats a value.
     pub(crate) words: fn(f64) -> String,
-    /// How much of a time is said.
+    /// Format of times.
     pub(crate) times: Cut,
 }
 
-/// The time that is pointed at in any chart of the page.
+/// The time under the pointer, shared by all charts of the page.
 #[derive(Clone, Copy)]
 pub(crate) struct Pointer(pub(crate) RwSignal<Option<u64>>);
 
 impl Series {
-    /// The value at the top: round, and never nothing.
+    /// The maximum of the y-axis; round, and greater than 0.
     fn top(&self, scale: Scale) -> f64 {
         let largest = self.lines.iter().flat_map(|(_, values)| values.iter().flatten().copied()).fold(0.0, f64::max);
         scale.top(largest)
@@ -77,14 +77,14 @@ impl Series {
         at.saturating_sub(from) as f64 / to.saturating_sub(from).max(1) as f64 * SIZE.0
     }
 
-    /// The usual time between two readings.
+    /// The median time between two readings.
     fn step(&self) -> f64 {
         let mut steps: Vec<u64> = self.times.windows(2).map(|two| two[1].saturating_sub(two[0])).collect();
         steps.sort_unstable();
         steps.get(steps.len() / 2).map_or(f64::INFINITY, |step| *step as f64)
     }
 
-    /// The stretches of a line without a gap, as points.
+    /// The parts of a line without gaps, as points.
     fn stretches(&self, values: &[Option<f64>], top: f64) -> Vec<Vec<(f64, f64)>> {
         let (longest, mut stretches, mut last) = (self.step() * GAP, Vec::<Vec<(f64, f64)>>::new(), None);
         for (at, value) in self.times.iter().zip(values) {
@@ -114,19 +114,19 @@ impl Series {
         (line, area)
     }
 
-    /// The place in `times` nearest to a time.
+    /// The index of the reading nearest to a time.
     fn nearest(&self, at: u64) -> Option<usize> {
         (0..self.times.len()).min_by_key(|n| self.times[*n].abs_diff(at))
     }
 
-    /// What somebody hears who does not see it.
+    /// The text alternative of the chart.
     fn summary(&self, style: Style) -> String {
         let parts = self.lines.iter().filter_map(|(label, values)| {
             let known = || values.iter().flatten().copied();
             let (least, most) = (known().fold(f64::INFINITY, f64::min), known().fold(0.0, f64::max));
             let last = known().next_back()?;
             Some(format!(
-                "{label} last {}, least {}, most {}",
+                "{label} latest {}, minimum {}, maximum {}",
                 (style.words)(last),
                 (style.words)(least),
                 (style.words)(most)
@@ -134,7 +134,7 @@ impl Series {
         });
         let parts: Vec<String> = parts.collect();
         if parts.is_empty() {
-            format!("{}: nothing was measured", style.title)
+            format!("{}: no data", style.title)
         } else {
             format!("{}: {}", style.title, parts.join("; "))
         }
@@ -150,7 +150,7 @@ fn short(value: f64) -> String {
     }
 }
 
-/// The next of 1, 2 and 5 with zeros behind it.
+/// The next of 1, 2 and 5 times a power of ten.
 fn round_up(value: f64) -> f64 {
     let mut top = 1.0;
     for factor in [2.0, 2.5, 2.0].into_iter().cycle() {
@@ -178,7 +178,7 @@ pub(crate) fn chart(style: Style, head: AnyView, series: Signal<Series>) -> AnyV
         #[cfg(not(feature = "hydrate"))]
         let _ = event;
     };
-    // Where a press began; let go elsewhere it marks a time to look at closer.
+    // Where a press started; released elsewhere, it selects a time range to zoom into.
     let began = RwSignal::new(None::<u64>);
     let released = move |_: PointerEvent| {
         let marked = began.get_untracked().zip(pointer.0.get_untracked());
@@ -235,8 +235,8 @@ fn drawn(series: &Series, top: f64) -> AnyView {
     lines.collect_view().into_any()
 }
 
-/// A small line of the values of the last two minutes with their times (Unix milliseconds),
-/// between 0 and `top`; the newest at the right.
+/// A sparkline of values with their times (Unix milliseconds) over two minutes, between 0 and
+/// `top`; the newest at the right.
 pub(crate) fn spark(values: impl DoubleEndedIterator<Item = (u64, Option<f64>)>, top: f64) -> String {
     const SPAN: f64 = 118_000.0;
     let mut values = values.rev().peekable();
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_a_gap_whether_a_value_or_a_reading_is_missing() {
+    fn missing_values_and_missing_readings_leave_gaps() {
         let whole = series(&[0, 10, 20, 30], &[Some(1.0), Some(2.0), Some(3.0), Some(4.0)]);
         assert_eq!(whole.stretches(&whole.lines[0].1, 4.0).len(), 1);
         let missing = series(&[0, 10, 20, 30], &[Some(1.0), None, Some(3.0), Some(4.0)]);
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chart_is_drawn_within_its_frame() {
+    fn a_chart_stays_within_its_frame() {
         let wild = series(&[0, 50, 100], &[Some(0.0), Some(1e30), Some(3.0)]);
         let points: Vec<_> = wild.stretches(&wild.lines[0].1, wild.top(Scale::Decimal(1.0))).concat();
         assert!(points.iter().all(|(x, y)| (0.0..=SIZE.0).contains(x) && (0.0..=SIZE.1).contains(y)), "{points:?}");
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_see_a_chart_hears_what_matters() {
+    fn a_chart_has_a_text_alternative() {
         let style = Style {
             title: "CPU",
             class: "cpu",
@@ -298,7 +298,7 @@ mod tests {
             times: Cut::Clock,
         };
         let text = series(&[0, 1, 2], &[Some(3.0), Some(9.0), Some(4.0)]).summary(style);
-        assert_eq!(text, "CPU: used last 4 %, least 3 %, most 9 %");
-        assert_eq!(series(&[], &[]).summary(style), "CPU: nothing was measured");
+        assert_eq!(text, "CPU: used latest 4 %, minimum 3 %, maximum 9 %");
+        assert_eq!(series(&[], &[]).summary(style), "CPU: no data");
     }
 }

@@ -1,21 +1,21 @@
-//! Buttons, chips and small marks. A disabled button always says why.
+//! Buttons, chips and tags. A disabled button always states why.
 
 use leptos::prelude::*;
 
-/// A submit button that belongs to a form elsewhere in the page.
+/// A submit button of a form elsewhere in the page.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Submit {
     /// The verb; its accessible name.
     pub(crate) label: String,
-    /// Picture in front of it, or none.
+    /// Icon in front, if any.
     pub(crate) icon: Option<&'static str>,
     /// The form's id.
     pub(crate) form: &'static str,
-    /// What the form sends as `do`.
+    /// The value of `do`.
     pub(crate) value: String,
-    /// Why it is not possible now; none when it is.
+    /// Why it is not possible now; `None` if it is.
     pub(crate) denied: Option<String>,
-    /// Whether it is under way.
+    /// Whether the command is running.
     pub(crate) busy: bool,
     /// Extra classes.
     pub(crate) class: &'static str,
@@ -27,7 +27,7 @@ impl Submit {
         format!("btn{picture} {}", self.class).trim_end().to_owned()
     }
 
-    /// Only its picture is drawn; the verb is its name and tooltip.
+    /// Icon only; the verb is the accessible name and tooltip.
     pub(crate) fn compact(self) -> AnyView {
         let class = format!("{} compact", self.classes());
         let Self { label, form, value, denied, busy, .. } = self;
@@ -44,7 +44,7 @@ impl Submit {
         .into_any()
     }
 
-    /// Picture and verb; the reason is read as its description.
+    /// Icon and verb; the reason is the accessible description.
     pub(crate) fn wide(self) -> AnyView {
         let class = self.classes();
         let Self { label, form, value, denied, busy, .. } = self;
@@ -63,7 +63,7 @@ impl Submit {
     }
 }
 
-/// A link that narrows a list, with a count.
+/// A link that filters a list, with a count.
 pub(crate) fn chip(label: String, count: Option<usize>, href: String, on: bool, mark: Option<&'static str>) -> AnyView {
     view! {
         <a class="chip" href=href aria-current=on.then_some("true")>
@@ -74,17 +74,17 @@ pub(crate) fn chip(label: String, count: Option<usize>, href: String, on: bool, 
     .into_any()
 }
 
-/// A word to group by.
+/// A tag.
 pub(crate) fn tag(text: &str) -> AnyView {
     view! { <span class="tag">{text.to_owned()}</span> }.into_any()
 }
 
-/// One line of a list of facts; an empty value is drawn as a dash.
+/// One line of a fact list.
 pub(crate) fn fact(name: &'static str, value: impl IntoView + 'static) -> AnyView {
     view! { <dt>{name}</dt> <dd>{value.into_any()}</dd> }.into_any()
 }
 
-/// A text, or a dash where there is none.
+/// A text, or a dash if it is empty.
 pub(crate) fn or_dash(text: &str) -> AnyView {
     if text.is_empty() {
         return view! { <span class="faint">"–"</span> }.into_any();
@@ -92,13 +92,13 @@ pub(crate) fn or_dash(text: &str) -> AnyView {
     text.to_owned().into_any()
 }
 
-/// What a list says when there is nothing in it.
+/// The empty state of a list.
 #[component]
 pub(crate) fn Empty(
     /// What is missing.
     #[prop(into)]
     title: String,
-    /// What to do now.
+    /// The next step.
     children: Children,
 ) -> impl IntoView {
     view! {

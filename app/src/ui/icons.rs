@@ -1,8 +1,8 @@
-//! Pictures: shapes are in the style sheet, so a page names them only.
+//! Icons: the shapes are in the style sheet, so pages only name them.
 
 use leptos::prelude::*;
 
-/// One picture; decoration, so always beside or inside words.
+/// An icon; decorative, so always with text.
 pub(crate) fn icon(name: &str) -> impl IntoView + use<> {
     let class = format!("icon i-{name}");
     view! { <i class=class aria-hidden="true"></i> }

@@ -1,7 +1,7 @@
-//! Moments in time, as a person reads them: the server writes UTC, the page's own script
-//! (`times.js`) turns it into the viewer's zone and keeps UTC for who points at it.
+//! Times for display: the server writes UTC, and `times.js` converts it to the viewer's time zone
+//! with UTC on hover.
 //!
-//! How long ago something was is not its business; that is in `format`.
+//! Durations are in `format`.
 
 use std::ops::Range;
 
@@ -9,22 +9,22 @@ use leptos::prelude::*;
 
 use crate::format;
 
-/// How much of a moment is shown.
+/// The format of a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cut {
     /// Date and time to the second.
     Whole,
-    /// The time of day, with seconds.
+    /// Time of day, with seconds.
     Clock,
-    /// The same without seconds.
+    /// Time of day, without seconds.
     Hour,
-    /// The day of the year and the time, without seconds.
+    /// Month, day and time, without seconds.
     Day,
 }
 
 impl Cut {
-    /// Which characters of a moment as `2026-11-28 21:03:07` are shown. The script is told the
-    /// same, so that nothing has to agree.
+    /// The range of characters of `2026-11-28 21:03:07` to show. It is passed to the script, so
+    /// there is one definition.
     fn range(self) -> Range<usize> {
         match self {
             Self::Whole => 0..19,
@@ -39,12 +39,12 @@ impl Cut {
     }
 }
 
-/// A moment (Unix milliseconds).
+/// A time (Unix milliseconds).
 pub(crate) fn moment(at: u64, shown: Cut) -> AnyView {
     following(move || at, shown)
 }
 
-/// A moment that changes.
+/// A time that changes.
 pub(crate) fn following(at: impl Fn() -> u64 + Copy + Send + Sync + 'static, shown: Cut) -> AnyView {
     let Range { start, end } = shown.range();
     let first = untrack(at);
@@ -56,16 +56,16 @@ pub(crate) fn following(at: impl Fn() -> u64 + Copy + Send + Sync + 'static, sho
     .into_any()
 }
 
-/// Said beside moments of which the label does not tell the zone; with scripts it is the viewer's.
+/// "(UTC)" beside times without a zone, for pages without JavaScript.
 #[cfg(feature = "ssr")]
 pub(crate) fn utc_note() -> AnyView {
     view! { <span class="plain-only">" (UTC)"</span> }.into_any()
 }
 
-/// A field for a moment with a label, such as the beginning of what is searched.
+/// A date and time field with a label.
 #[cfg(feature = "ssr")]
 pub(crate) fn moment_field(label: &'static str, name: &'static str, at: Option<u64>) -> AnyView {
-    // Such fields take no seconds and no zone.
+    // Such fields take neither seconds nor a zone.
     let value = at.map(|at| format::utc(at)[..16].to_owned());
     let at = at.map(|at| at.to_string()).unwrap_or_default();
     view! { <label>{label} {utc_note()} " " <input type="datetime-local" name=name value=value data-at=at/></label> }

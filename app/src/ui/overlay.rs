@@ -1,19 +1,19 @@
-//! What lies above the page: a dialog on the browser's own `<dialog>`, which
-//! keeps focus inside, closes on Escape, and gives focus back.
+//! A dialog above the page, based on the browser's `<dialog>`, which traps the focus, closes on
+//! Escape and restores the focus.
 
 use leptos::{html, prelude::*};
 
-/// A dialog that is open while `open` says so.
+/// A dialog, controlled by `open`.
 #[component]
 pub(crate) fn Dialog(
     /// Whether it is open.
     #[prop(into)]
     open: Signal<bool>,
-    /// Runs when it is closed by Escape.
+    /// Runs when it is closed with Escape.
     on_close: impl Fn() + Copy + 'static,
     /// The id of its heading.
     labelled_by: &'static str,
-    /// What it holds.
+    /// Its content.
     children: Children,
 ) -> impl IntoView {
     let node = NodeRef::<html::Dialog>::new();
@@ -21,7 +21,7 @@ pub(crate) fn Dialog(
         let open = open.get();
         if let Some(dialog) = node.get() {
             match (open, dialog.open()) {
-                // A dialog that cannot be shown modally is shown all the same.
+                // Shown without modality if that fails.
                 (true, false) if dialog.show_modal().is_err() => dialog.set_open(true),
                 (false, true) => dialog.close(),
                 _ => {}

@@ -1,9 +1,9 @@
-//! Parts of a page that only the server draws. The browser leaves them as they
-//! came, so they cost it no code; what they show does not change by itself.
+//! Parts of a page that only the server renders. The browser keeps their HTML, so they cost it no
+//! code; they do not change by themselves.
 
 use leptos::prelude::*;
 
-/// Such a part. In the browser `view` is nothing.
+/// A server-rendered part. In the browser `view` is empty.
 pub(crate) fn served(view: impl RenderHtml) -> AnyView {
     #[cfg(feature = "ssr")]
     let html = view.to_html();
@@ -13,11 +13,11 @@ pub(crate) fn served(view: impl RenderHtml) -> AnyView {
         load_when_not_drawn();
         String::new()
     };
-    // The text comes from the server's own view, in which every foreign text is escaped.
+    // The HTML is from the server's own view, in which all external text is escaped.
     view! { <div class="served" inner_html=html></div> }.into_any()
 }
 
-/// A page that was reached without the server has nothing to show yet.
+/// After navigation in the browser there is nothing to show, so the page is loaded from the server.
 #[cfg(not(feature = "ssr"))]
 fn load_when_not_drawn() {
     let hydrating = Owner::current_shared_context().is_some_and(|context| context.during_hydration());

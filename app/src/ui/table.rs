@@ -1,16 +1,16 @@
-//! Table heads that sort by a link, so that they work without JavaScript and
-//! the order is part of the address.
+//! Table headers that sort by a link, so that they work without JavaScript and the order is part of
+//! the address.
 
 use leptos::prelude::*;
 use model::selection::Order;
 
-/// A column that can be sorted by.
+/// A column.
 pub(crate) struct Column {
-    /// The word above it.
+    /// Its header.
     pub(crate) label: &'static str,
-    /// Its name in addresses; empty for one that cannot be sorted by.
+    /// Its name in addresses; empty if it is not sortable.
     pub(crate) key: &'static str,
-    /// Whether it holds figures.
+    /// Whether its values are numbers.
     pub(crate) numeric: bool,
 }
 
@@ -23,7 +23,7 @@ pub(crate) fn head(column: &Column, order: &Order, href: impl Fn(String) -> Stri
     }
     let current = order.key == column.key;
     let sorted = current.then_some(if order.descending { "descending" } else { "ascending" });
-    // Of figures people look for the largest ones first.
+    // Numbers are sorted in descending order first.
     let down = if current { !order.descending } else { column.numeric };
     let next = if down { format!("-{}", column.key) } else { column.key.to_owned() };
     view! {

@@ -1,26 +1,26 @@
-//! How long calls of libvirt take, counted where they are made. It names no host: what
-//! is slow is seen first, where is in the log.
+//! Durations of libvirt calls, counted per lane. Hosts are not distinguished here; they are in the
+//! log.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-/// Upper ends of the buckets, in seconds.
+/// Upper bounds of the buckets, in seconds.
 const ENDS: [f64; 9] = [0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0];
 
 /// The calls of one lane since the start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Calls {
-    /// What they were for.
+    /// The name of the lane.
     pub name: &'static str,
-    /// How many there were.
+    /// The number of calls.
     pub count: u64,
-    /// How many failed.
+    /// The number of failed calls.
     pub errors: u64,
-    /// How long they took together, in seconds.
+    /// The total duration in seconds.
     pub seconds: f64,
-    /// How many took how long: the upper end in seconds, and those since the end before.
+    /// The histogram: upper bound in seconds, and the number of calls in the bucket.
     pub buckets: Vec<(f64, u64)>,
 }
 
@@ -40,7 +40,7 @@ impl Counter {
         }
     }
 
-    /// Notes one call.
+    /// Counts one call.
     pub(crate) fn note(&self, took: Duration, failed: bool) {
         let place = ENDS.iter().position(|end| took.as_secs_f64() <= *end).unwrap_or(ENDS.len());
         self.buckets[place].fetch_add(1, Ordering::Relaxed);

@@ -1,10 +1,10 @@
-//! Whether an image may be given to a tool that follows what it names (`qemu-img`, which libvirt
-//! runs to copy, resize and build upon images, as the account that reads every disk).
+//! Whether an image may be opened by a tool that follows its references (`qemu-img`, which libvirt
+//! runs to copy, resize and create images, as an account that can read every disk).
 //!
-//! Everything in an image may have been written by a guest or come from a stranger
-//! (CVE-2015-5160, CVE-2022-47951, CVE-2024-32498, CVE-2024-4467). So only raw and qcow2 images
-//! are let through, and of qcow2 those alone whose whole chain consists of volumes of started
-//! pools, each with its format said. What was made or used as raw is raw, whatever it looks like.
+//! The content of an image may come from a guest or an untrusted user (CVE-2015-5160,
+//! CVE-2022-47951, CVE-2024-32498, CVE-2024-4467). Only raw and qcow2 images are allowed, and qcow2
+//! only if its whole backing chain consists of volumes of active pools with explicit formats. A
+//! volume created or used as raw stays raw, whatever its content.
 
 use model::Fault;
 use virt::connect::Connect;
@@ -16,22 +16,22 @@ use crate::{
     uses::{Uses, read::head_of_volume},
 };
 
-/// What an image is for sure.
+/// The proven format of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// Bytes as they are.
+    /// Raw bytes.
     Raw,
-    /// A qcow2 image that names nothing but volumes of started pools.
+    /// A qcow2 image that refers only to volumes of active pools.
     Qcow2,
 }
 
-/// A chain is not followed further than this.
+/// Maximum length of a backing chain.
 const MAX_LINKS: usize = 64;
 
-/// Proves what the volume at a path is, with all that it is based on.
+/// Proves the format of the volume at a path and of its backing chain.
 ///
 /// # Errors
-/// `Denied`, with the image and what is wrong with it.
+/// `Denied`, with the image and the cause.
 pub(crate) fn prove(connect: &Connect, uses: &mut Uses, raw: &RawImages, path: &str) -> Result<Format, Error> {
     if uses.volume_at(path).is_some_and(|(volume, _)| raw.is_raw(volume.own.iter())) {
         return Ok(Format::Raw);
@@ -43,7 +43,7 @@ pub(crate) fn prove(connect: &Connect, uses: &mut Uses, raw: &RawImages, path: &
     }
 }
 
-/// Proves that all that an image names, and all that those name, are volumes of started pools.
+/// Proves that an image and its backing chain refer only to volumes of active pools.
 fn prove_members(
     connect: &Connect,
     uses: &mut Uses,
@@ -56,19 +56,23 @@ fn prove_members(
         let Some(text) = &image.backing else { return Ok(()) };
         let format = image.backing_format.clone().unwrap_or_default();
         let (volume, at) = uses.volume_at(&member(&path, text)?).ok_or_else(|| {
-            let reason = format!("{path} is based on {}, which is no volume of a started pool", text.escape_debug());
-            denied(reason, "Make a storage pool of its folder, or bring an image that stands alone (qemu-img convert)")
+            let reason =
+                format!("The backing file {} of {path} is not a volume of an active pool", text.escape_debug());
+            denied(
+                reason,
+                "Create a storage pool for its directory, or upload an image without a backing file (qemu-img convert)",
+            )
         })?;
         match format.as_str() {
             "raw" => return Ok(()),
             "qcow2" if raw.is_raw(volume.own.iter()) => {
-                let reason = format!("{path} takes {at} for a qcow2 image, and that one is raw");
-                return Err(denied(reason, "Bring an image that says what it is based on (qemu-img rebase -u -F raw)"));
+                let reason = format!("{path} declares its backing file {at} as qcow2, but it is raw");
+                return Err(denied(reason, "Correct the backing format with qemu-img rebase -u -F raw"));
             }
             "qcow2" => {}
             _ => {
                 let reason =
-                    format!("{path} does not say that what it is based on is raw or qcow2, which would be guessed");
+                    format!("{path} does not declare its backing format as raw or qcow2, and probing it is not safe");
                 return Err(denied(reason, "Set it with qemu-img rebase -u -F qcow2"));
             }
         }
@@ -78,26 +82,23 @@ fn prove_members(
         }
     }
     Err(denied(
-        format!("{path} is the end of a chain of more than {MAX_LINKS} images"),
+        format!("The backing chain of {path} has more than {MAX_LINKS} images"),
         "Flatten it with qemu-img convert",
     ))
 }
 
-/// Whether an image names nothing but what it is based on.
+/// Whether an image refers only to its backing file.
 fn stands_alone(path: &str, image: &Qcow2) -> Result<(), Error> {
     let why = match image {
-        Qcow2 { data_file: Some(_), .. } => "keeps its data in another file",
+        Qcow2 { data_file: Some(_), .. } => "uses an external data file",
         Qcow2 { encrypted: true, .. } => "is encrypted",
-        Qcow2 { unknown_features: 1.., .. } => "is damaged, or needs features that are not known here",
+        Qcow2 { unknown_features: 1.., .. } => "is corrupt or uses unsupported qcow2 features",
         _ => return Ok(()),
     };
-    Err(denied(
-        format!("{path} {why}, so it is not opened here"),
-        "Bring a plain qcow2 or raw image (qemu-img convert)",
-    ))
+    Err(denied(format!("{path} {why}, so it is not opened"), "Use a plain qcow2 or raw image (qemu-img convert)"))
 }
 
-/// The path that an image means by the name of another one; only plain paths are followed.
+/// The path of a backing file; only plain paths are accepted.
 fn member(path: &str, text: &str) -> Result<String, Error> {
     if text.starts_with('/') {
         return Ok(text.to_owned());
@@ -106,19 +107,23 @@ fn member(path: &str, text: &str) -> Result<String, Error> {
     match path.rsplit_once('/').filter(|_| !protocol) {
         Some((folder, _)) => Ok(format!("{folder}/{text}")),
         None => {
-            let reason = format!("{path} names what it is based on as {}, which is not followed", text.escape_debug());
-            Err(denied(reason, "Bring an image that names a path, or stands alone (qemu-img convert)"))
+            let reason =
+                format!("{path} has the backing file {}, which is not a path on the host", text.escape_debug());
+            Err(denied(
+                reason,
+                "Use an image whose backing file is a path, or one without a backing file (qemu-img convert)",
+            ))
         }
     }
 }
 
 fn not_followed(path: &str, image: &Image) -> Error {
     let reason = match image {
-        Image::Broken(why) => format!("{path} begins like a qcow2 image and is none: {why}"),
-        Image::Other(format) => format!("{path} is a {format} image; only raw and qcow2 images are opened here"),
-        Image::Raw | Image::Qcow2(_) => format!("{path} is raw, and is said to be qcow2"),
+        Image::Broken(why) => format!("{path} is not a valid qcow2 image: {why}"),
+        Image::Other(format) => format!("{path} is a {format} image; only raw and qcow2 images are supported"),
+        Image::Raw | Image::Qcow2(_) => format!("{path} is declared as qcow2, but it is raw"),
     };
-    denied(reason, "Convert it to qcow2 where you trust it (qemu-img convert), and upload that")
+    denied(reason, "Convert it to qcow2 on a trusted machine (qemu-img convert), then upload the result")
 }
 
 fn denied(reason: String, next: &str) -> Error {

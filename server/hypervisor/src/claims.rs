@@ -1,7 +1,7 @@
-//! Who works on which piece of storage now, so that nothing is built upon what is being deleted,
-//! and nothing is deleted that is being built upon.
+//! Locks on storage in use by a command, so that a volume being deleted is not used as a backing
+//! volume, and vice versa.
 //!
-//! Deciding takes turns: what one has claimed, the next one sees.
+//! Decisions are serialised: each one sees the claims of the previous ones.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -24,7 +24,7 @@ use crate::{
 #[derive(Clone, Default)]
 pub(crate) struct Claims {
     held: Arc<Mutex<Vec<Held>>>,
-    /// Held while somebody reads who uses what, decides, and claims.
+    /// Held while users are read, a decision is made and a claim is taken.
     pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
     next: Arc<AtomicU64>,
 }
@@ -37,17 +37,17 @@ struct Held {
     shared: bool,
 }
 
-/// A claim, which ends with it.
+/// A claim, released when dropped.
 pub struct Claim {
     held: Arc<Mutex<Vec<Held>>>,
     number: u64,
 }
 
 impl Claims {
-    /// Claims something for a command of that verb; `shared` lets others do so, too.
+    /// Claims storage for a command; a `shared` claim allows other shared claims.
     ///
     /// # Errors
-    /// `Busy`, with what is under way.
+    /// `Busy`, with the command in progress.
     pub(crate) fn claim(
         &self,
         what: Identity,
@@ -56,9 +56,9 @@ impl Claims {
     ) -> Result<Claim, Fault> {
         let mut held = lock(&self.held);
         if let Some(other) = held.iter().find(|other| !(other.shared && shared) && other.what.touches(&what)) {
-            let reason = format!("{} of {} is under way", other.verb, other.name);
+            let reason = format!("{} of {} is in progress", other.verb, other.name);
             return Err(
-                Fault::new(model::FaultKind::Busy, reason).with_next("Try again once it has ended; see the tasks")
+                Fault::new(model::FaultKind::Busy, reason).with_next("Try again after it has finished; see Tasks")
             );
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -68,11 +68,10 @@ impl Claims {
 }
 
 impl Hypervisor {
-    /// Claims a volume for the upload of its content, so that nothing else is done with it
-    /// meanwhile, whichever pool shows it.
+    /// Claims a volume for an upload of its content, whichever pool contains it.
     ///
     /// # Errors
-    /// `Busy` when something is under way with it; what libvirt refused.
+    /// `Busy` if another command uses it, or libvirt's error.
     pub async fn claim_for_upload(&self, id: Uuid, name: &str) -> Result<Claim, Fault> {
         let session = self.shared.session().ok_or_else(|| self.not_connected())?;
         let refused = |error: Error| error.of_command(name, self.config.id.as_str());
@@ -114,7 +113,10 @@ mod tests {
         let copy = claims.claim(at("/srv/a"), ("Clone volume", "a"), true).expect("free");
         let second = claims.claim(at("/srv/./a"), ("Clone volume", "a"), true).expect("several may copy");
         let fault = claims.claim(at("/srv//a"), ("Delete volume", "a"), false).err().expect("it is being copied");
-        assert!(fault.kind == model::FaultKind::Busy && fault.reason == "Clone volume of a is under way", "{fault:?}");
+        assert!(
+            fault.kind == model::FaultKind::Busy && fault.reason == "Clone volume of a is in progress",
+            "{fault:?}"
+        );
         assert!(claims.claim(at("/srv"), ("Delete pool", "srv"), false).is_err(), "it lies in there");
         drop(copy);
         assert!(claims.claim(at("/srv/a"), ("Delete volume", "a"), false).is_err());

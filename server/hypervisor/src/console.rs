@@ -1,6 +1,6 @@
-//! Consoles of machines: bytes that come and bytes that go, until either side ends it.
+//! Consoles of machines: bytes in both directions until either side ends.
 //!
-//! It does not know what the bytes mean, who looks at them, or whether they may.
+//! The meaning of the bytes, the viewers and their permissions are handled elsewhere.
 
 use std::{
     collections::HashMap,
@@ -23,21 +23,21 @@ use crate::{
     link::{Lane, Session, blocking},
 };
 
-/// Parts that wait on each way; a line or a screen that nobody takes anything of stands still.
+/// Maximum number of chunks queued in each direction; without a reader the console stalls.
 const WAITING: usize = 32;
-/// Largest part.
+/// Maximum size of a chunk.
 const PART: usize = 32 * 1024;
 
 /// An open console. It ends when either half is dropped.
 #[derive(Debug)]
 pub struct OpenConsole {
-    /// What the machine shows; it ends with the console.
+    /// Output of the machine; it ends with the console.
     pub shown: mpsc::Receiver<Bytes>,
-    /// What is typed.
+    /// Input.
     pub typed: mpsc::Sender<Bytes>,
 }
 
-/// The lines that are open by us, or that libvirt has yet to let go of, by machine and name.
+/// Serial consoles that we opened, or that libvirt has not released yet, by machine and name.
 #[derive(Debug, Default)]
 pub(crate) struct Lines(Mutex<HashMap<(Uuid, String), Weak<()>>>);
 
@@ -46,7 +46,7 @@ impl Lines {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a line is ours for as long as what this gives lives.
+    /// Registers a serial console as ours while the result lives.
     fn hold(&self, id: Uuid, name: String) -> Arc<()> {
         let mut lines = self.lock();
         lines.retain(|_, held| held.strong_count() > 0);
@@ -60,7 +60,7 @@ impl Lines {
     }
 }
 
-/// The halves that are here.
+/// Our halves.
 struct Ends {
     shown: mpsc::Sender<Bytes>,
     typed: mpsc::Receiver<Bytes>,
@@ -77,7 +77,7 @@ pub(crate) async fn open(session: &Arc<Session>, domain: &Domain, console: &Cons
     let (open, ends) = halves();
     match console.kind {
         ConsoleKind::Serial => {
-            // What nobody takes waits in the daemon, which reads no more of a connection then.
+            // Unread data waits in the daemon, which then stops reading from the connection.
             let own = session.clone();
             let opened = move |_: &Connect| {
                 let tube = line(&own.connection_of_its_own()?, id, &name, &own.lines)?;
@@ -88,7 +88,7 @@ pub(crate) async fn open(session: &Arc<Session>, domain: &Domain, console: &Cons
         }
         ConsoleKind::Screen => {
             let index = domain.graphics.iter().position(|graphics| graphics.kind == "vnc").unwrap_or_default();
-            // QEMU is asked for it, which may hang.
+            // QEMU is involved and may hang.
             let socket = session.ask(id, move |connect| screen(connect, id, index as u32)).await?;
             tokio::spawn(carry(UnixStream::from_std(socket).map_err(|_| Error::Panicked)?, ends));
         }
@@ -96,10 +96,10 @@ pub(crate) async fn open(session: &Arc<Session>, domain: &Domain, console: &Cons
     Ok(open)
 }
 
-/// Opens a serial line (`virDomainOpenConsole`).
+/// Opens a serial console (`virDomainOpenConsole`).
 fn line(connect: &Connect, id: Uuid, name: &str, lines: &Lines) -> Result<Tube, Error> {
     let handle = connect.lookup_domain_by_uuid(id)?;
-    // Whoever has it already, such as `virsh console`, keeps it.
+    // Other clients such as `virsh console` keep their session.
     let opened = Tube::open(connect, |stream| handle.open_console(Some(name), stream, 0));
     opened.map_err(|error| match Error::from(error) {
         Error::Libvirt { message, .. } if message.contains("Active console session") => {
@@ -109,26 +109,26 @@ fn line(connect: &Connect, id: Uuid, name: &str, lines: &Lines) -> Result<Tube, 
     })
 }
 
-/// Why a line that somebody has cannot be opened.
+/// The error for a serial console that is already open.
 fn taken(by_us: bool) -> Fault {
     if by_us {
-        return Fault::new(FaultKind::Busy, "libvirt has not let go of this line since it was open here last")
+        return Fault::new(FaultKind::Busy, "libvirt has not yet released this console")
             .with_next("Try again in a moment");
     }
-    Fault::new(FaultKind::Conflict, "Somebody else has this line open outside of Belvedere")
-        .with_next("End their session, such as virsh console, and try again")
+    Fault::new(FaultKind::Conflict, "This console is open in another program")
+        .with_next("Close the other session, such as virsh console, and try again")
 }
 
-/// Opens a screen.
+/// Opens a graphical console.
 fn screen(connect: &Connect, id: Uuid, index: u32) -> Result<std::os::unix::net::UnixStream, Error> {
     let socket = ffi::open_screen(&connect.lookup_domain_by_uuid(id)?, index)?;
     socket.set_nonblocking(true).map_err(|_| Error::Panicked)?;
     Ok(socket)
 }
 
-/// Carries a line's bytes until one side ends it, and lets go of it then.
+/// Transfers the bytes of a serial console until one side ends, then releases it.
 async fn pump(tube: Arc<Tube>, Ends { shown, mut typed }: Ends, held: Arc<()>) {
-    // What could not be written yet.
+    // Input not written yet.
     let mut left = Bytes::new();
     loop {
         tokio::select! {
@@ -143,7 +143,7 @@ async fn pump(tube: Arc<Tube>, Ends { shown, mut typed }: Ends, held: Arc<()>) {
         let Ok(Some(moved)) = blocking(move || both_ways(&reading, &writing)).await else { break };
         left = left.slice(moved.written..);
         for part in moved.read {
-            // That nobody takes it any more is seen below.
+            // A closed receiver is detected below.
             shown.send(part).await.ok();
         }
         if moved.ended || shown.is_closed() {
@@ -151,21 +151,21 @@ async fn pump(tube: Arc<Tube>, Ends { shown, mut typed }: Ends, held: Arc<()>) {
         }
         tube.listen(!left.is_empty());
     }
-    // Ending a stream talks to the daemon.
+    // Ending a stream calls the daemon.
     blocking(move || {
         drop(tube);
         drop(held);
     });
 }
 
-/// What went through a line at once.
+/// The bytes transferred in one step.
 struct Moved {
     read: Vec<Bytes>,
     written: usize,
     ended: bool,
 }
 
-/// Reads what there is, up to some parts, and writes what goes; none when the line broke.
+/// Reads available output and writes input; none if the stream broke.
 fn both_ways(tube: &Tube, typed: &[u8]) -> Option<Moved> {
     let mut moved = Moved { read: Vec::new(), written: 0, ended: false };
     if !typed.is_empty() {
@@ -180,7 +180,7 @@ fn both_ways(tube: &Tube, typed: &[u8]) -> Option<Moved> {
                 continue;
             }
             Ok(None) => {}
-            // What came before is shown still.
+            // Earlier output is still delivered.
             Err(_) => moved.ended = true,
         }
         break;
@@ -188,7 +188,7 @@ fn both_ways(tube: &Tube, typed: &[u8]) -> Option<Moved> {
     Some(moved)
 }
 
-/// Carries a screen's bytes until one side ends it.
+/// Transfers the bytes of a graphical console until one side ends.
 async fn carry(socket: UnixStream, Ends { shown, mut typed }: Ends) {
     let (mut from, mut to) = socket.into_split();
     let reading = async {

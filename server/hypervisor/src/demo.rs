@@ -1,6 +1,6 @@
-//! The demonstration host: libvirt's own test driver with a rich node file.
+//! The demonstration host: libvirt's test driver with a prepared node file.
 //!
-//! Nothing is simulated here; what the test driver cannot do is shown as such.
+//! Nothing is simulated here; features that the test driver lacks are shown as unsupported.
 
 use std::{fs, io, path::Path};
 
@@ -8,11 +8,11 @@ use model::HostId;
 
 use crate::{HostConfig, StorageRoots};
 
-/// Writes the node file into a folder and says how to connect to it. The file
-/// must stay as long as the host is used.
+/// Writes the node file to a directory and returns the host configuration. The file must exist as
+/// long as the host is used.
 ///
 /// # Errors
-/// When the file cannot be written, or the folder's name is no URI path.
+/// If the file cannot be written, or the directory name is not a URI path.
 pub fn demo_host(folder: &Path) -> io::Result<HostConfig> {
     let path = folder.join("demo.xml");
     fs::write(&path, include_str!("xml/demo.xml"))?;

@@ -1,5 +1,5 @@
-//! Reads machines, and carries commands out. Every function here blocks; `link`
-//! decides where it runs and for how long.
+//! Reads machines and runs commands. Every function here blocks; `link` decides where it runs and
+//! for how long.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,8 +21,8 @@ use crate::{
     xml,
 };
 
-/// What libvirt's daemon tells of a machine without asking the machine's own
-/// process, so that it comes at once even when that process hangs.
+/// Data of a machine that libvirt's daemon has without querying its process, so it is available
+/// even if the process hangs.
 pub(crate) struct Brief {
     /// Its UUID.
     pub(crate) id: Uuid,
@@ -33,8 +33,8 @@ pub(crate) struct Brief {
     state: (c_int, c_int),
 }
 
-/// Lists all machines with their flags and states in five calls, however many
-/// there are (`virConnectListAllDomains`, `virConnectGetAllDomainStats`).
+/// Lists all machines with flags and states in five calls, regardless of their number
+/// (`virConnectListAllDomains`, `virConnectGetAllDomainStats`).
 pub(crate) fn list(connect: &Connect) -> Result<Vec<Brief>, Error> {
     let with = |flag| -> Result<HashSet<Uuid>, Error> {
         connect.list_all_domains(flag)?.iter().map(|domain| Ok(domain.uuid()?)).collect()
@@ -42,7 +42,7 @@ pub(crate) fn list(connect: &Connect) -> Result<Vec<Brief>, Error> {
     let persistent = with(sys::VIR_CONNECT_LIST_DOMAINS_PERSISTENT)?;
     let autostart = with(sys::VIR_CONNECT_LIST_DOMAINS_AUTOSTART)?;
     let saved = with(sys::VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)?;
-    // Without bulk states each machine is asked for its own.
+    // Without bulk states each machine is queried separately.
     let states = ffi::all_stats(connect, sys::VIR_DOMAIN_STATS_STATE, 0).unwrap_or_default();
     let mut briefs = Vec::new();
     for (id, handle) in handles(connect)? {
@@ -65,16 +65,16 @@ pub(crate) fn list(connect: &Connect) -> Result<Vec<Brief>, Error> {
     Ok(briefs)
 }
 
-/// What one listing tells of each machine and no event does; two of a kind say the same.
+/// Data of each machine that changes without an event; compared between listings.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Flags {
     autostart: bool,
     saved: bool,
-    /// The processors and the memory of one that is off.
+    /// vCPUs and memory of an inactive machine.
     figures: ffi::Values,
 }
 
-/// What changes without an event, of all machines in four calls.
+/// Data that changes without an event, of all machines in four calls.
 pub(crate) fn flags(connect: &Connect) -> Result<HashMap<Uuid, Flags>, Error> {
     let mut all: HashMap<Uuid, Flags> = handles(connect)?.into_keys().map(|id| (id, Flags::default())).collect();
     for handle in connect.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_AUTOSTART)? {
@@ -98,13 +98,13 @@ fn number(values: &ffi::Values, name: &str) -> c_int {
     }
 }
 
-/// The handles of all machines, which belong to the connection they came from.
+/// Handles of all machines, which belong to their connection.
 pub(crate) fn handles(connect: &Connect) -> Result<HashMap<Uuid, Handle>, Error> {
     let handles = connect.list_all_domains(0)?;
     handles.into_iter().map(|handle| Ok((handle.uuid()?, handle))).collect()
 }
 
-/// What is cheap to know of one machine; none when it does not exist.
+/// The brief data of one machine; none if it does not exist.
 pub(crate) fn brief(connect: &Connect, id: Uuid) -> Result<Option<Brief>, Error> {
     let read = || {
         let handle = connect.lookup_domain_by_uuid(id)?;
@@ -121,7 +121,7 @@ pub(crate) fn brief(connect: &Connect, id: Uuid) -> Result<Option<Brief>, Error>
     gone_is_none(read())
 }
 
-/// Reads the state of a machine that is known otherwise; none when it does not exist.
+/// Reads the state of a known machine; none if it does not exist.
 pub(crate) fn read_state(connect: &Connect, known: &Domain) -> Result<Option<Domain>, Error> {
     let read = || {
         let handle = connect.lookup_domain_by_uuid(known.id)?;
@@ -131,17 +131,17 @@ pub(crate) fn read_state(connect: &Connect, known: &Domain) -> Result<Option<Dom
     gone_is_none(read())
 }
 
-/// The definition of a machine: the parts we know, and the storage that it names.
+/// The definition of a machine: the parsed parts, and the storage it refers to.
 #[derive(Default)]
 pub(crate) struct Definition {
     pub(crate) domain: Domain,
     pub(crate) named: Named,
 }
 
-/// Reads the definition into the parts we know; none when the machine is gone.
-/// QEMU's driver may ask the machine's process for it, so it can hang.
+/// Reads and parses the definition; none if the machine does not exist. The QEMU driver may query
+/// the machine's process, so it can hang.
 pub(crate) fn define(handle: &Handle) -> Result<Option<Definition>, Error> {
-    // Without VIR_DOMAIN_XML_SECURE, so no password is ever in the text.
+    // Without VIR_DOMAIN_XML_SECURE, so the text never contains a password.
     let text = gone_is_none(handle.xml_desc(0).map_err(Error::from))?;
     Ok(text.map(|text| {
         let Ok(document) = Document::parse(&text) else { return Definition::default() };
@@ -154,7 +154,7 @@ pub(crate) fn define(handle: &Handle) -> Result<Option<Definition>, Error> {
     }))
 }
 
-/// The disks of a machine by their targets.
+/// The target names of a machine's disks.
 pub(crate) fn disk_targets(handle: &Handle) -> Result<Vec<String>, Error> {
     let text = handle.xml_desc(0)?;
     let Ok(document) = Document::parse(&text) else { return Ok(Vec::new()) };
@@ -172,12 +172,12 @@ fn hash(text: &str) -> u32 {
     (hasher.finish() >> 32) as u32
 }
 
-/// The names of the snapshots of machines, in one call and one more for each machine that has some
+/// Snapshot names of all machines, in one call plus one per machine with snapshots
 /// (`virDomainListAllSnapshots`).
 pub(crate) fn snapshots(connect: &Connect) -> Result<Names, Error> {
     let machines = connect.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT)?;
     let names = |machine: &Handle| -> Result<_, Error> {
-        // One that is gone meanwhile has none.
+        // A machine that was removed meanwhile has none.
         let all = gone_is_none(machine.list_all_snapshots(0).map_err(Error::from))?.unwrap_or_default();
         let names = all.iter().map(virt::domain_snapshot::DomainSnapshot::name);
         Ok((machine.uuid()?, names.collect::<Result<_, _>>()?))
@@ -185,13 +185,13 @@ pub(crate) fn snapshots(connect: &Connect) -> Result<Names, Error> {
     machines.iter().map(names).collect()
 }
 
-/// Asks the process of a machine something that only it can answer (`virDomainMemoryStats`).
+/// Queries the process of a machine (`virDomainMemoryStats`).
 pub(crate) fn ping(connect: &Connect, id: Uuid) -> Result<(), Error> {
     connect.lookup_domain_by_uuid(id)?.memory_stats(0)?;
     Ok(())
 }
 
-/// Reads the definition of a machine of which only the UUID is at hand.
+/// Reads the definition of a machine by UUID.
 pub(crate) fn lookup_and_define(connect: &Connect, id: Uuid) -> Result<Option<Definition>, Error> {
     match gone_is_none(connect.lookup_domain_by_uuid(id).map_err(Error::from))? {
         Some(handle) => define(&handle),
@@ -200,16 +200,15 @@ pub(crate) fn lookup_and_define(connect: &Connect, id: Uuid) -> Result<Option<De
 }
 
 impl Brief {
-    /// Whether its process is being made ready: to boot, or to take a saved or
-    /// migrated memory.
+    /// Whether its process is being prepared to boot, restore or migrate.
     pub(crate) fn is_starting(&self) -> bool {
         let reasons = [sys::VIR_DOMAIN_PAUSED_STARTING_UP, sys::VIR_DOMAIN_PAUSED_MIGRATION];
         let (state, reason) = (self.state.0 as sys::virDomainState, self.state.1 as sys::virDomainPausedReason);
         state == sys::VIR_DOMAIN_PAUSED && reasons.contains(&reason)
     }
 
-    /// The whole machine. Without a definition, because the machine's process
-    /// does not answer, what was known before stands in for it.
+    /// The complete machine. Without a definition, because the process does not respond, the last
+    /// known one is used.
     pub(crate) fn with(self, definition: Option<Domain>, known: Option<&Domain>) -> Domain {
         let unresponsive = definition.is_none();
         let rest = definition.or_else(|| known.cloned()).unwrap_or_default();
@@ -227,7 +226,7 @@ impl Brief {
     }
 }
 
-/// A driver that cannot tell is taken to say no.
+/// An unsupported query counts as false.
 fn or_false(answer: Result<bool, virt::error::Error>) -> Result<bool, Error> {
     match answer.map_err(Error::from) {
         Err(error) if error.is_unsupported() => Ok(false),
@@ -235,7 +234,7 @@ fn or_false(answer: Result<bool, virt::error::Error>) -> Result<bool, Error> {
     }
 }
 
-/// The definition as libvirt writes it; with secrets only for who may read them.
+/// The domain XML; with secrets only for permitted accounts.
 pub(crate) fn definition(connect: &Connect, id: Uuid, secrets: bool) -> Result<String, Error> {
     let flags = if secrets { sys::VIR_DOMAIN_XML_SECURE } else { 0 };
     Ok(connect.lookup_domain_by_uuid(id)?.xml_desc(flags)?)
@@ -253,11 +252,11 @@ pub(crate) fn state_of(state: c_int) -> DomainState {
     }
 }
 
-/// The reason in words, to follow "Stopped: …" (`virDomainGetState`).
+/// The reason text, to follow "Stopped: …" (`virDomainGetState`).
 fn reason_of(state: c_int, reason: c_int) -> &'static str {
     match (state as u32, reason as u32) {
         (sys::VIR_DOMAIN_RUNNING, sys::VIR_DOMAIN_RUNNING_BOOTED) => "booted",
-        (sys::VIR_DOMAIN_RUNNING, sys::VIR_DOMAIN_RUNNING_MIGRATED) => "migrated here",
+        (sys::VIR_DOMAIN_RUNNING, sys::VIR_DOMAIN_RUNNING_MIGRATED) => "migrated to this host",
         (sys::VIR_DOMAIN_RUNNING, sys::VIR_DOMAIN_RUNNING_RESTORED) => "restored from its saved state",
         (sys::VIR_DOMAIN_RUNNING, sys::VIR_DOMAIN_RUNNING_FROM_SNAPSHOT) => "restored from a snapshot",
         (sys::VIR_DOMAIN_RUNNING, sys::VIR_DOMAIN_RUNNING_UNPAUSED) => "resumed",
@@ -265,31 +264,31 @@ fn reason_of(state: c_int, reason: c_int) -> &'static str {
         (sys::VIR_DOMAIN_RUNNING, sys::VIR_DOMAIN_RUNNING_SAVE_CANCELED) => "saving was cancelled",
         (sys::VIR_DOMAIN_RUNNING, sys::VIR_DOMAIN_RUNNING_WAKEUP) => "woken up",
         (sys::VIR_DOMAIN_RUNNING, sys::VIR_DOMAIN_RUNNING_CRASHED) => "restarted after a crash",
-        (sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_USER) => "by request",
-        (sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_MIGRATION) => "for a migration",
-        (sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_SAVE) => "while it is saved",
-        (sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_DUMP) => "while its memory is dumped",
-        (sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_IOERROR) => "disk input or output failed",
-        (sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_WATCHDOG) => "its watchdog fired",
+        (sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_USER) => "paused by user",
+        (sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_MIGRATION) => "paused for migration",
+        (sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_SAVE) => "suspending to disk",
+        (sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_DUMP) => "dumping memory",
+        (sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_IOERROR) => "disk I/O error",
+        (sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_WATCHDOG) => "watchdog fired",
         (sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_FROM_SNAPSHOT) => "restored from a snapshot",
-        (sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_SHUTTING_DOWN) => "while it shuts down",
-        (sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_SNAPSHOT) => "while a snapshot is taken",
-        (sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_CRASHED) => "its guest crashed",
-        (sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_STARTING_UP) => "while it starts",
-        (sys::VIR_DOMAIN_SHUTOFF, sys::VIR_DOMAIN_SHUTOFF_SHUTDOWN) => "shut down by its guest",
+        (sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_SHUTTING_DOWN) => "shutting down",
+        (sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_SNAPSHOT) => "creating a snapshot",
+        (sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_CRASHED) => "guest crashed",
+        (sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_STARTING_UP) => "starting up",
+        (sys::VIR_DOMAIN_SHUTOFF, sys::VIR_DOMAIN_SHUTOFF_SHUTDOWN) => "shut down by guest",
         (sys::VIR_DOMAIN_SHUTOFF, sys::VIR_DOMAIN_SHUTOFF_DESTROYED) => "forced off",
         (sys::VIR_DOMAIN_SHUTOFF, sys::VIR_DOMAIN_SHUTOFF_CRASHED) => "crashed",
         (sys::VIR_DOMAIN_SHUTOFF, sys::VIR_DOMAIN_SHUTOFF_MIGRATED) => "migrated away",
         (sys::VIR_DOMAIN_SHUTOFF, sys::VIR_DOMAIN_SHUTOFF_SAVED) => "saved",
-        (sys::VIR_DOMAIN_SHUTOFF, sys::VIR_DOMAIN_SHUTOFF_FAILED) => "could not be started",
+        (sys::VIR_DOMAIN_SHUTOFF, sys::VIR_DOMAIN_SHUTOFF_FAILED) => "failed to start",
         (sys::VIR_DOMAIN_SHUTOFF, sys::VIR_DOMAIN_SHUTOFF_FROM_SNAPSHOT) => "restored from a snapshot",
-        (sys::VIR_DOMAIN_CRASHED, sys::VIR_DOMAIN_CRASHED_PANICKED) => "its guest panicked",
+        (sys::VIR_DOMAIN_CRASHED, sys::VIR_DOMAIN_CRASHED_PANICKED) => "guest panicked",
         _ => "",
     }
 }
 
-/// How far the job of a machine is (`virDomainGetJobInfo`: the binding of
-/// `virDomainGetJobStats` hands libvirt's memory to Rust's allocator).
+/// The progress of a machine's job (`virDomainGetJobInfo`: the binding of `virDomainGetJobStats`
+/// frees libvirt's memory with Rust's allocator).
 pub(crate) fn job(connect: &Connect, id: Uuid) -> Result<Option<Progress>, Error> {
     let stats = connect.lookup_domain_by_uuid(id)?.job_info()?;
     if stats.r#type == sys::VIR_DOMAIN_JOB_NONE as i32 {
@@ -297,7 +296,7 @@ pub(crate) fn job(connect: &Connect, id: Uuid) -> Result<Option<Progress>, Error
     }
     let (total, done) = (stats.data_total.unwrap_or_default(), stats.data_processed.unwrap_or_default());
     let left = stats.data_remaining.unwrap_or_default();
-    // What is written may exceed what there was, as the guest dirties memory.
+    // More can be written than the initial total, because the guest dirties memory.
     let percent = (total > 0).then(|| (100 * total.saturating_sub(left) / total).min(100) as u8);
     let mib = |bytes: u64| bytes >> 20;
     let text = match total {
@@ -307,7 +306,7 @@ pub(crate) fn job(connect: &Connect, id: Uuid) -> Result<Option<Progress>, Error
     Ok(Some(Progress { percent, text }))
 }
 
-/// Gives the job of a machine up.
+/// Aborts the job of a machine.
 pub(crate) fn abort_job(connect: &Connect, id: Uuid) -> Result<(), Error> {
     Ok(ffi::abort_job(&connect.lookup_domain_by_uuid(id)?)?)
 }

@@ -1,35 +1,35 @@
-//! libvirt's errors, and their translation into words for a person.
+//! libvirt's errors and their translation into faults.
 //!
-//! The number decides the kind of fault; the text of libvirt is kept where it
-//! helps, shortened to one line.
+//! The error number decides the kind of fault; libvirt's text is kept where useful, shortened to
+//! one line.
 
 use model::{Fault, FaultKind};
 use virt::{enumutil::Enum, error::ErrorNumber};
 
-/// What can go wrong between us and libvirt.
+/// An error between us and libvirt.
 #[derive(Clone, Debug)]
 pub(crate) enum Error {
-    /// libvirt said no.
+    /// An error of libvirt.
     Libvirt {
-        /// Its error number; none for one that this version does not know.
+        /// Its number; none if unknown to this version.
         number: Option<ErrorNumber>,
         /// Its text.
         message: String,
     },
-    /// libvirt said nothing in time.
+    /// libvirt did not respond in time.
     TimedOut {
-        /// How long we waited, in seconds.
+        /// The waiting time in seconds.
         seconds: u64,
     },
-    /// The process of the machine that was asked does not answer libvirt.
+    /// The machine's process does not respond to libvirt.
     Unresponsive,
-    /// The process of the machine that was asked takes its time; it is hinted once it has answered.
+    /// The machine's process is slow; a hint follows once it has responded.
     Later,
-    /// The link was lost before or during the call.
+    /// The connection was lost before or during the call.
     Disconnected,
-    /// The call panicked; a defect of ours or of the binding.
+    /// The call panicked: a bug in our code or the binding.
     Panicked,
-    /// What was found forbids it; it is said already.
+    /// Refused by our own check.
     Said(Fault),
 }
 
@@ -43,8 +43,8 @@ impl From<virt::error::Error> for Error {
     }
 }
 
-/// The first 600 characters of a text on one line without control characters: what names the
-/// object stands at the end of what QEMU says.
+/// The first 600 characters on one line without control characters: QEMU names the object at the
+/// end of its message.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").chars().filter(|c| !c.is_control()).take(600).collect()
 }
@@ -57,23 +57,23 @@ impl Error {
         }
     }
 
-    /// Whether it is one of these refusals.
+    /// Whether it has one of these numbers.
     pub(crate) fn is(&self, numbers: &[ErrorNumber]) -> bool {
         self.number().is_some_and(|number| numbers.contains(&number))
     }
 
-    /// Whether what was asked about does not exist (any more).
+    /// Whether the object does not exist.
     pub(crate) fn is_gone(&self) -> bool {
         use ErrorNumber as N;
         self.is(&[N::NoDomain, N::NoStoragePool, N::NoStorageVolume, N::NoNetwork, N::NoNodeDevice])
     }
 
-    /// Whether no backup of the machine is under way.
+    /// Whether the machine has no running backup.
     pub(crate) fn is_no_backup(&self) -> bool {
         self.is(&[ErrorNumber::NoDomainBackup])
     }
 
-    /// Whether this driver cannot do it at all, so that a caller can do without.
+    /// Whether the driver does not support the call, so that a caller can continue without it.
     pub(crate) fn is_unsupported(&self) -> bool {
         use ErrorNumber as N;
         matches!(
@@ -84,13 +84,12 @@ impl Error {
         )
     }
 
-    /// Whether an agent took a question and did not answer in time, so that the next question would
-    /// only wait as long.
+    /// Whether an agent did not respond in time, so that the next query would wait as long.
     pub(crate) fn is_silence(&self) -> bool {
         matches!(self.number(), Some(ErrorNumber::AgentUnresponsive | ErrorNumber::AgentCommandTimeout))
     }
 
-    /// Whether the link itself is broken, whatever the call was.
+    /// Whether the connection is broken.
     pub(crate) fn is_link(&self) -> bool {
         use ErrorNumber as N;
         match self {
@@ -103,40 +102,42 @@ impl Error {
         }
     }
 
-    /// Why a host could not be reached, with the next step, in one text.
+    /// Why a host is unreachable, with the next step, as one text.
     pub(crate) fn of_link(&self, uri: &str) -> String {
         let of_ssh = match self {
             Self::Libvirt { message, .. } => ssh_trouble(message, uri),
             _ => None,
         };
         let fault = match self {
-            // What ssh says stands within a text that says no more than that the link broke.
+            // The error of ssh is contained in a message about a broken connection.
             Self::Libvirt { .. } if of_ssh.is_some() => of_ssh.unwrap_or_else(broken),
             Self::Libvirt { message, .. } if BROKEN.iter().any(|part| message.contains(part)) => broken(),
             Self::Libvirt { number, message } => unreachable(*number, message, uri),
             Self::TimedOut { seconds } => {
                 Fault::new(FaultKind::Unreachable, format!("libvirt did not answer for {seconds} s"))
-                    .with_next("Check whether its daemon hangs; it is tried again")
+                    .with_next("Check whether the libvirt daemon hangs; Belvedere retries automatically")
             }
             Self::Disconnected => broken(),
-            Self::Unresponsive | Self::Later => Fault::new(FaultKind::TimedOut, "A machine does not answer libvirt"),
+            Self::Unresponsive | Self::Later => {
+                Fault::new(FaultKind::TimedOut, "A machine is not responding to libvirt")
+            }
             Self::Panicked => internal(),
             Self::Said(fault) => fault.clone(),
         };
         fault.sentence()
     }
 
-    /// The fault of a command on the named machine.
+    /// The fault of a command on the named object.
     pub(crate) fn of_command(&self, name: &str, host: &str) -> Fault {
         match self {
             Self::TimedOut { seconds } => Fault::new(
                 FaultKind::TimedOut,
-                format!("libvirt on {host} did not answer for {seconds} s, so what became of {name} is not known"),
+                format!("libvirt on {host} did not answer for {seconds} s, so the result for {name} is unknown"),
             )
-            .with_next("Watch its state; the command is not repeated"),
+            .with_next("Check its state; the command is not repeated"),
             Self::Unresponsive | Self::Later => {
-                Fault::new(FaultKind::TimedOut, format!("{name} does not answer libvirt"))
-                    .with_next("Look at its console and storage; Force off ends it if nothing else does")
+                Fault::new(FaultKind::TimedOut, format!("{name} is not responding to libvirt"))
+                    .with_next("Check its console and storage; use Force off as the last resort")
             }
             Self::Disconnected => lost(name, host),
             Self::Panicked => internal(),
@@ -147,7 +148,7 @@ impl Error {
     }
 }
 
-/// Turns "there is no such object" into none.
+/// Maps "no such object" to none.
 pub(crate) fn gone_is_none<T>(read: Result<T, Error>) -> Result<Option<T>, Error> {
     match read {
         Err(error) if error.is_gone() => Ok(None),
@@ -155,8 +156,7 @@ pub(crate) fn gone_is_none<T>(read: Result<T, Error>) -> Result<Option<T>, Error
     }
 }
 
-/// Parts of the messages of a link that broke under a call; libvirt gives them
-/// no number of their own.
+/// Message parts of broken connections; libvirt has no separate number for them.
 const BROKEN: [&str; 6] = [
     "client socket is closed",
     "connection closed",
@@ -167,99 +167,103 @@ const BROKEN: [&str; 6] = [
 ];
 
 fn broken() -> Fault {
-    Fault::new(FaultKind::Unreachable, "libvirt's daemon closed the link").with_next("It is tried again")
+    Fault::new(FaultKind::Unreachable, "The libvirt daemon closed the connection")
+        .with_next("Belvedere retries automatically")
 }
 
 fn internal() -> Fault {
-    Fault::new(FaultKind::Internal, "Belvedere made a mistake while it talked to libvirt")
-        .with_next("See the server's log")
+    Fault::new(FaultKind::Internal, "Internal error in a call to libvirt").with_next("See the server's log")
 }
 
 fn lost(name: &str, host: &str) -> Fault {
-    Fault::new(FaultKind::Interrupted, format!("The link to {host} was lost, so what became of {name} is not known"))
-        .with_next("Watch its state once the host is back; the command is not repeated")
+    Fault::new(
+        FaultKind::Interrupted,
+        format!("The connection to {host} was lost, so the result for {name} is unknown"),
+    )
+    .with_next("Check its state when the host is connected again; the command is not repeated")
 }
 
 fn taken(name: &str, host: &str) -> Fault {
-    Fault::new(FaultKind::Conflict, format!("{host} has something named {name} already"))
+    Fault::new(FaultKind::Conflict, format!("{host} already has an object named {name}"))
         .with_next("Choose another name")
 }
 
-/// What libvirt's refusal of a command means.
+/// The fault for libvirt's error of a command.
 fn refused(number: Option<ErrorNumber>, message: &str, name: &str, host: &str) -> Fault {
     use ErrorNumber as N;
     let has = |part: &str| message.contains(part);
     if has("failed to set MSR") || has("Could not access KVM") || has("failed to initialize kvm") || has("kvm: No such")
     {
-        return Fault::new(FaultKind::Unsupported, format!("{name} needs KVM, which does not work on {host}"))
-            .with_next("Turn virtualisation on in the host's firmware, or let the machine be emulated (type qemu instead of kvm)");
+        return Fault::new(FaultKind::Unsupported, format!("{name} needs KVM, which is not available on {host}"))
+            .with_next(
+                "Enable virtualisation in the host's firmware, or use emulation (domain type qemu instead of kvm)",
+            );
     }
     if let Some(fault) = other_object(message, name, host) {
         return fault;
     }
-    let unsupported = || Fault::new(FaultKind::Unsupported, format!("{host} cannot do this to {name}: {message}"));
+    let unsupported =
+        || Fault::new(FaultKind::Unsupported, format!("{host} does not support this for {name}: {message}"));
     match number {
         Some(N::NoDomain | N::NoStoragePool | N::NoStorageVolume | N::NoNetwork) => {
-            Fault::new(FaultKind::NotFound, format!("{name} does not exist on {host} any more"))
+            Fault::new(FaultKind::NotFound, format!("{name} no longer exists on {host}"))
         }
         Some(N::StorageVolExist | N::NetworkExist) => taken(name, host),
-        // The test driver gives it no number.
+        // The test driver sets no specific number.
         Some(N::OperationFailed) if has("already exists") => taken(name, host),
         Some(N::StoragePoolBuilt) => {
-            Fault::new(FaultKind::Denied, format!("{name} was not built: there is data on its device already"))
-                .with_next("Start it as it is, or clear the device by hand")
+            Fault::new(FaultKind::Denied, format!("{name} was not built: its device already contains data"))
+                .with_next("Start the pool without building it, or erase the device manually")
         }
         _ if has("No space left on device") => {
-            Fault::new(FaultKind::Refused, format!("There is no room left on {host} for {name}"))
-                .with_next("Delete what is not needed any more, or choose another pool")
+            Fault::new(FaultKind::Refused, format!("No space left on {host} for {name}"))
+                .with_next("Delete unneeded volumes, or choose another pool")
         }
-        Some(N::OperationDenied | N::AccessDenied | N::AuthFailed | N::AuthUnavailable) => Fault::new(
-            FaultKind::Forbidden,
-            format!("libvirt on {host} does not let Belvedere do this to {name}: {message}"),
-        )
-        .with_next("Give the account that Belvedere runs as the right to manage machines"),
+        Some(N::OperationDenied | N::AccessDenied | N::AuthFailed | N::AuthUnavailable) => {
+            Fault::new(FaultKind::Forbidden, format!("libvirt on {host} denied Belvedere access to {name}: {message}"))
+                .with_next("Allow the account that runs Belvedere to manage this object")
+        }
         Some(N::InvalidArg) if has("unsupported flags") => unsupported(),
         Some(N::NoSupport | N::ConfigUnsupported | N::ArgumentUnsupported | N::OperationUnsupported) => unsupported(),
-        Some(N::DomExist) => Fault::new(FaultKind::Conflict, format!("{host} has a machine of that name already"))
+        Some(N::DomExist) => Fault::new(FaultKind::Conflict, format!("{host} already has a machine with this name"))
             .with_next("Choose another name"),
         // The agent took the command; libvirt waited for its answer in vain.
         Some(N::AgentCommandTimeout) => Fault::new(
             FaultKind::TimedOut,
-            format!("The guest agent of {name} did not answer in time, so the result is not known"),
+            format!("The guest agent of {name} did not respond in time, so the result is unknown"),
         )
-        .with_next("Check that qemu-guest-agent runs in the guest; the command is not repeated"),
+        .with_next("Check that qemu-guest-agent is running in the guest; the command is not repeated"),
         // It did not even answer the greeting that libvirt sends before each command.
         Some(N::AgentUnresponsive) => {
-            Fault::new(FaultKind::Refused, format!("The guest agent of {name} does not answer"))
-                .with_next("Check that qemu-guest-agent runs in the guest")
+            Fault::new(FaultKind::Refused, format!("The guest agent of {name} does not respond"))
+                .with_next("Check that qemu-guest-agent is running in the guest")
         }
         Some(N::OperationTimeout | N::ResourceBusy) => {
-            Fault::new(FaultKind::Busy, format!("{name} is busy with something else: {message}"))
+            Fault::new(FaultKind::Busy, format!("{name} is busy with another operation: {message}"))
                 .with_next("Try again in a moment")
         }
-        _ => Fault::new(FaultKind::Refused, format!("libvirt on {host} refused this for {name}: {message}")),
+        _ => Fault::new(FaultKind::Refused, format!("libvirt error on {host} for {name}: {message}")),
     }
 }
 
-/// What stands in a text between one part and another.
+/// The text between two markers.
 fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
     let rest = &text[text.find(before)? + before.len()..];
     rest.find(after).map(|end| &rest[..end])
 }
 
-/// That something a machine needs is not as it should be: libvirt names it within its text, while
-/// its number speaks of objects of that kind, whichever is meant. None when it is about the named
-/// object itself.
+/// An error about another object that a machine uses: libvirt names it in its message, while the
+/// number only tells the kind of object. None if the error is about the named object itself.
 fn other_object(message: &str, name: &str, host: &str) -> Option<Fault> {
     let missing = |what: &str, named: &str, next: String| {
-        let reason = format!("The {what} {named} does not exist on {host}, and {name} needs it");
+        let reason = format!("{name} uses {what} {named}, which does not exist on {host}");
         Fault::new(FaultKind::Refused, reason).with_next(next)
     };
     let off = |what: &str, named: &str| {
-        let reason = format!("The {what} {named} is not active on {host}, and {name} needs it");
-        Fault::new(FaultKind::Refused, reason).with_next(format!("Start the {what} {named}"))
+        let reason = format!("{name} uses {what} {named}, which is not active on {host}");
+        Fault::new(FaultKind::Refused, reason).with_next(format!("Start {what} {named}"))
     };
-    // What the command itself is about is named by its pool, too.
+    // The command's own object may be named with its pool.
     let is_other = |named: &&str| *named != name && !name.ends_with(&format!("/{named}"));
     let named = |before: &str, after: &str| between(message, before, after).filter(is_other);
     let choose = |what: &str| format!("Create it, or choose another {what} for {name}");
@@ -283,7 +287,7 @@ fn other_object(message: &str, name: &str, host: &str) -> Option<Fault> {
         return Some(missing("volume", volume, choose("volume")));
     }
     if let Some(secret) = named("no secret with matching uuid '", "'") {
-        return Some(missing("secret", secret, format!("Define it on {host}, or take the disk away from {name}")));
+        return Some(missing("secret", secret, format!("Define it on {host}, or detach the disk from {name}")));
     }
     if let Some(filter) = named("no nwfilter with matching name '", "'") {
         return Some(missing("network filter", filter, choose("network filter")));
@@ -298,19 +302,19 @@ fn other_object(message: &str, name: &str, host: &str) -> Option<Fault> {
     let file = file.or_else(|| named("ould not open '", "': No such file"));
     let file = file.or_else(|| named("ailed to open '", "': No such file"));
     if let Some(file) = file {
-        return Some(missing("file", file, format!("Bring it back, or take it away from {name}")));
+        return Some(missing("file", file, format!("Restore it, or remove it from {name}")));
     }
     if message.contains("Failed to get \"write\" lock") || message.contains("Failed to get shared \"write\" lock") {
-        let file = between(message, "using the image [", "]").unwrap_or("An image of it");
-        let reason = format!("{file}, which {name} needs, is in use by another program on {host}");
+        let file = between(message, "using the image [", "]").unwrap_or("an image");
+        let reason = format!("{name} uses {file}, which is locked by another process on {host}");
         return Some(
-            Fault::new(FaultKind::Busy, reason).with_next("Shut down the machine that has it, then try again"),
+            Fault::new(FaultKind::Busy, reason).with_next("Shut down the machine that uses it, then try again"),
         );
     }
     None
 }
 
-/// The host of a URI, without a name and a port.
+/// The host of a URI, without user and port.
 fn host_in(uri: &str) -> &str {
     let rest = uri.split_once("://").map_or("", |(_, rest)| rest);
     let place = rest.split(['/', '?']).next().unwrap_or_default();
@@ -321,7 +325,7 @@ fn host_in(uri: &str) -> &str {
     }
 }
 
-/// What ssh says of why there is no way to a host (`virNetClientNew…SSH`); none when it says nothing.
+/// The error reported by ssh (`virNetClientNew…SSH`); none if there is none.
 fn ssh_trouble(message: &str, uri: &str) -> Option<Fault> {
     if !uri.split_once("://").is_some_and(|(scheme, _)| scheme.contains("ssh")) {
         return None;
@@ -344,37 +348,44 @@ fn ssh_trouble(message: &str, uri: &str) -> Option<Fault> {
     }
     if has("Permission denied (") || has("Too many authentication failures") {
         return fault(
-            format!("{host} does not let Belvedere sign in by SSH"),
-            "Put the public key of the account that Belvedere runs as into ~/.ssh/authorized_keys there, or name another user or key in the URI (keyfile=)".into(),
+            format!("{host} rejected the SSH login"),
+            "Add the public key of the account that runs Belvedere to ~/.ssh/authorized_keys on the host, or set another user or key in the URI (keyfile=)".into(),
         );
     }
     if has("Could not resolve hostname") || has("Name or service not known") {
-        return fault(format!("There is no host named {host}"), "Check the name and this machine's DNS".into());
+        return fault(
+            format!("The host name {host} cannot be resolved"),
+            "Check the name and the DNS configuration of the server".into(),
+        );
     }
     if has("ssh: connect to host") {
         let (why, next) = match () {
-            () if has("Connection refused") => ("does not listen for SSH there", "Check the port, and that sshd runs"),
-            () if has("timed out") => ("does not answer SSH", "Check the address and firewalls on the way"),
+            () if has("Connection refused") => {
+                ("refused the SSH connection", "Check the port and that sshd is running")
+            }
+            () if has("timed out") => {
+                ("did not answer the SSH connection in time", "Check the address and the firewalls")
+            }
             () => ("cannot be reached by SSH", "Check the address and the network"),
         };
         return fault(format!("{host} {why}"), next.into());
     }
     if has("nc: not found") || has("nc: command not found") || has("virt-ssh-helper: not found") {
         return fault(
-            format!("{host} has neither virt-ssh-helper nor nc, through which libvirt is reached by SSH"),
-            format!("Install libvirt's client programs or netcat-openbsd on {host}"),
+            format!("{host} has neither virt-ssh-helper nor nc, one of which libvirt needs over SSH"),
+            format!("Install libvirt-clients or netcat-openbsd on {host}"),
         );
     }
     if has("libvirt-sock") && (has("No such file") || has("Connection refused")) {
         return fault(
-            format!("libvirt's daemon is not running on {host}"),
-            "Start it there: systemctl start libvirtd (or virtqemud.socket)".into(),
+            format!("The libvirt daemon is not running on {host}"),
+            "Start it on the host: systemctl start libvirtd (or virtqemud.socket)".into(),
         );
     }
     None
 }
 
-/// Why a connection could not be opened.
+/// The error of a failed connection attempt.
 fn unreachable(number: Option<ErrorNumber>, message: &str, uri: &str) -> Fault {
     use ErrorNumber as N;
     let has = |part: &str| message.contains(part);
@@ -382,25 +393,24 @@ fn unreachable(number: Option<ErrorNumber>, message: &str, uri: &str) -> Fault {
     if has("Permission denied") && has("socket")
         || matches!(number, Some(N::AuthUnavailable | N::AuthFailed | N::AuthCancelled))
     {
-        return fault("Permission to use libvirt was denied").with_next(
-            "Add the account that Belvedere runs as to the group libvirt (usermod -aG libvirt NAME) and start it again",
+        return fault("Access to libvirt was denied").with_next(
+            "Add the account that runs Belvedere to the group libvirt (usermod -aG libvirt NAME) and restart Belvedere",
         );
     }
     if has("Failed to connect socket") || has("Connection refused") {
         return if uri.contains("+ssh") || uri.contains("+tls") || uri.contains("+tcp") || uri.contains("+libssh") {
-            fault("Nothing listens at that address")
-                .with_next("Check the address and that libvirt's daemon accepts remote connections")
+            fault("The host refused the connection")
+                .with_next("Check the address and that the libvirt daemon accepts remote connections")
         } else {
-            fault("libvirt's daemon is not running")
-                .with_next("Start it on that host: systemctl start libvirtd (or virtqemud.socket)")
+            fault("The libvirt daemon is not running")
+                .with_next("Start it on the host: systemctl start libvirtd (or virtqemud.socket)")
         };
     }
     if has("unable to connect to server") || has("resolve") || has("Name or service not known") {
-        return fault(&format!("The host could not be reached: {message}"))
-            .with_next("Check the address and the network");
+        return fault(&format!("The host is unreachable: {message}")).with_next("Check the address and the network");
     }
     if matches!(number, Some(N::NoConnect | N::NoSupport | N::InvalidArg | N::ConfigUnsupported)) {
-        return fault(&format!("libvirt does not know this kind of connection: {message}")).with_next("Check the URI");
+        return fault(&format!("libvirt does not support this connection URI: {message}")).with_next("Check the URI");
     }
     fault(message)
 }
@@ -442,61 +452,61 @@ mod tests {
     #[test]
     fn a_refusal_names_the_object_that_libvirt_means() {
         use ErrorNumber as N;
-        // As libvirt 11.3 and QEMU 10.0 said it.
+        // Real messages of libvirt 11.3 and QEMU 10.0.
         let monitor = "internal error: process exited while connecting to monitor: 2026-11-28T20:25:08.908314Z qemu-system-x86_64: ";
         let cases: [(N, String, &str, &str); 14] = [
             (
                 N::AgentCommandTimeout,
                 "Guest agent command timed out".into(),
-                "The guest agent of web-1 did not answer in time, so the result is not known",
+                "The guest agent of web-1 did not respond in time, so the result is unknown",
                 "not repeated",
             ),
             (
                 N::NoNetwork,
                 "Network not found: no network with matching name 'lab'".into(),
-                "The network lab does not exist on atlas",
+                "web-1 uses network lab, which does not exist on atlas",
                 "Create it",
             ),
             (
                 N::OperationInvalid,
                 "Requested operation is not valid: network 'lab' is not active".into(),
-                "The network lab is not active",
-                "Start the network lab",
+                "web-1 uses network lab, which is not active",
+                "Start network lab",
             ),
             (
                 N::NoStoragePool,
                 "Storage pool not found: no storage pool with matching name 'nas'".into(),
-                "The storage pool nas does not exist",
+                "web-1 uses storage pool nas, which does not exist",
                 "Create it",
             ),
             (
                 N::ConfigUnsupported,
                 "unsupported configuration: storage pool 'off' containing volume 'a' is not active".into(),
-                "The storage pool off is not active",
-                "Start the storage pool off",
+                "web-1 uses storage pool off, which is not active",
+                "Start storage pool off",
             ),
             (
                 N::NoStorageVolume,
                 "Storage volume not found: no storage vol with matching name 'nope'".into(),
-                "The volume nope does not exist",
+                "web-1 uses volume nope, which does not exist",
                 "another volume",
             ),
             (
                 N::SystemError,
                 "Cannot access storage file '/srv/nope.img': No such file or directory".into(),
-                "The file /srv/nope.img does not exist",
-                "Bring it back",
+                "web-1 uses file /srv/nope.img, which does not exist",
+                "Restore it",
             ),
             (
                 N::SystemError,
                 "Cannot get interface MTU on 'br77': No such device".into(),
-                "The bridge br77 does not exist",
+                "web-1 uses bridge br77, which does not exist",
                 "another bridge",
             ),
             (
                 N::SystemError,
                 "Unable to get index for interface eth77: No such device".into(),
-                "The interface eth77 does not exist",
+                "web-1 uses interface eth77, which does not exist",
                 "another interface",
             ),
             (
@@ -504,35 +514,35 @@ mod tests {
                 format!(
                     "{monitor}-chardev serial,id=charserial0,path=/dev/ttyNOPE: Could not open '/dev/ttyNOPE': No such file or directory"
                 ),
-                "The file /dev/ttyNOPE does not exist",
-                "take it away",
+                "web-1 uses file /dev/ttyNOPE, which does not exist",
+                "remove it",
             ),
             (
                 N::InternalError,
                 format!(
                     "{monitor}-device {{}}: cannot initialize fsdev 'fsdev-fs0': failed to open '/nope': No such file or directory"
                 ),
-                "The file /nope does not exist",
-                "take it away",
+                "web-1 uses file /nope, which does not exist",
+                "remove it",
             ),
             (
                 N::InternalError,
                 format!(
                     "{monitor}-blockdev {{}}: Failed to get \"write\" lock Is another process using the image [/srv/a.qcow2]?"
                 ),
-                "/srv/a.qcow2, which web-1 needs, is in use",
+                "web-1 uses /srv/a.qcow2, which is locked",
                 "Shut down",
             ),
             (
                 N::NoDomain,
                 "Domain not found: no domain with matching uuid 'x' (web-1)".into(),
-                "web-1 does not exist on atlas any more",
+                "web-1 no longer exists on atlas",
                 "",
             ),
             (
                 N::NoNetwork,
                 "Network not found: no network with matching name 'web-1'".into(),
-                "web-1 does not exist on atlas any more",
+                "web-1 no longer exists on atlas",
                 "",
             ),
         ];
@@ -546,7 +556,7 @@ mod tests {
             .of_command("images/a.raw", "atlas");
         assert_eq!(
             (fault.kind, fault.reason.as_str()),
-            (FaultKind::NotFound, "images/a.raw does not exist on atlas any more")
+            (FaultKind::NotFound, "images/a.raw no longer exists on atlas")
         );
     }
 
@@ -557,11 +567,11 @@ mod tests {
         for (message, reason, next) in [
             (format!("Cannot recv data: Host key verification failed.: {reset}"), "host key of borealis is not known", "accept the key"),
             (format!("Cannot recv data: @ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @ Host key verification failed.: {reset}"), "has changed", "ssh-keygen -R borealis"),
-            (format!("Cannot recv data: root@borealis: Permission denied (publickey,keyboard-interactive).: {reset}"), "does not let Belvedere sign in", "authorized_keys"),
-            (format!("Cannot recv data: ssh: connect to host borealis port 2222: Connection refused: {reset}"), "does not listen for SSH", "sshd"),
-            (format!("Cannot recv data: ssh: connect to host borealis port 22: Connection timed out: {reset}"), "does not answer SSH", "firewalls"),
+            (format!("Cannot recv data: root@borealis: Permission denied (publickey,keyboard-interactive).: {reset}"), "rejected the SSH login", "authorized_keys"),
+            (format!("Cannot recv data: ssh: connect to host borealis port 2222: Connection refused: {reset}"), "refused the SSH connection", "sshd"),
+            (format!("Cannot recv data: ssh: connect to host borealis port 22: Connection timed out: {reset}"), "did not answer the SSH connection in time", "firewalls"),
             (format!("Cannot recv data: ssh: connect to host borealis port 22: No route to host: {reset}"), "cannot be reached by SSH", "network"),
-            (format!("Cannot recv data: ssh: Could not resolve hostname borealis: Name or service not known: {reset}"), "no host named borealis", "DNS"),
+            (format!("Cannot recv data: ssh: Could not resolve hostname borealis: Name or service not known: {reset}"), "host name borealis cannot be resolved", "DNS"),
             ("End of file while reading data: sh: 1: nc: not found: Input/output error".into(), "neither virt-ssh-helper nor nc", "netcat"),
             ("End of file while reading data: nc: unix connect failed: No such file or directory nc: /var/run/libvirt/libvirt-sock: No such file or directory: Input/output error".into(), "not running on borealis", "systemctl start"),
         ] {
@@ -569,7 +579,7 @@ mod tests {
             assert!(said.contains(reason) && said.contains(next), "{message}: {said}");
         }
         let said = link(ErrorNumber::SystemError, "Cannot recv data: Connection reset by peer", "qemu+ssh://a/system");
-        assert!(said.contains("closed the link"), "{said}");
+        assert!(said.contains("closed the connection"), "{said}");
         assert_eq!(host_in("qemu+ssh://root@[2001:db8::1]:22/system"), "2001:db8::1");
     }
 }

@@ -1,8 +1,8 @@
-//! The event thread, and the hints it leaves for the watcher.
+//! The event thread, and its hints for the watcher.
 //!
-//! A hint says what to read again, never what happened. Pending hints are a set,
-//! so a flood of events of a thousand machines takes the room of a thousand
-//! entries. The thread takes a short lock and returns; it never calls libvirt.
+//! A hint says what to read again, never what happened. Pending hints are a set, so a flood of
+//! events of a thousand machines takes a thousand entries. The thread takes a short lock and
+//! returns; it never calls libvirt.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,7 +15,7 @@ use std::{
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
-/// How much of a machine is to be read again.
+/// What to read again of a machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Depth {
     /// Its state only.
@@ -23,24 +23,24 @@ pub(crate) enum Depth {
     State,
     /// State and definition.
     Whole,
-    /// Also what the guest says of itself.
+    /// Guest data as well.
     Guest,
 }
 
-/// What has piled up since the watcher last looked.
+/// Pending hints.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    /// Machines to read again.
+    /// Machines to read again, by UUID.
     pub(crate) domains: HashMap<Uuid, Depth>,
-    /// Machines to read again of which only the names are known.
+    /// Machines to read again, by name.
     pub(crate) named: HashSet<String>,
-    /// Whether all machines are to be read again.
+    /// Whether to read all machines again.
     pub(crate) all: bool,
-    /// Whether the link is gone, with libvirt's reason.
+    /// Whether the connection was lost, with libvirt's reason.
     pub(crate) lost: Option<&'static str>,
-    /// Who waits until all of the above is read and published.
+    /// Receivers to notify once all of the above is published.
     pub(crate) waiting: Vec<oneshot::Sender<()>>,
-    /// Whether nobody takes hints any more.
+    /// Whether hints are no longer processed.
     closed: bool,
 }
 
@@ -49,29 +49,29 @@ pub(crate) struct Pending {
 pub(crate) struct Hints {
     pending: Mutex<Pending>,
     wake: Notify,
-    /// Hints about what is around the machines.
+    /// Hints about pools, networks and devices.
     pub(crate) around: Around,
 }
 
-/// What has piled up about pools, networks and devices.
+/// Pending hints about pools, networks and devices.
 #[derive(Debug, Default)]
 pub(crate) struct PendingAround {
-    /// Pools to read again, and whether their volumes are others.
+    /// Pools to read again, and whether their volumes may have changed.
     pub(crate) pools: HashMap<Uuid, bool>,
     /// Networks to read again.
     pub(crate) networks: HashSet<Uuid>,
-    /// Whether all pools are to be read again.
+    /// Whether to read all pools again.
     pub(crate) all_pools: bool,
-    /// Whether all networks are to be read again.
+    /// Whether to read all networks again.
     pub(crate) all_networks: bool,
-    /// Whether devices of the host came, went or changed.
+    /// Whether host devices changed.
     pub(crate) devices: bool,
-    /// Who waits until all of the above is read and published.
+    /// Receivers to notify once all of the above is published.
     pub(crate) waiting: Vec<oneshot::Sender<()>>,
     closed: bool,
 }
 
-/// The hints about pools, networks and devices; `keeper` takes them.
+/// Hints about pools, networks and devices, processed by `keeper`.
 #[derive(Debug, Default)]
 pub(crate) struct Around {
     pending: Mutex<PendingAround>,
@@ -83,37 +83,37 @@ impl Around {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something about this pool may have changed.
+    /// A pool may have changed.
     pub(crate) fn pool(&self, id: Uuid, volumes: bool) {
         *self.lock().pools.entry(id).or_default() |= volumes;
         self.wake.notify_one();
     }
 
-    /// Something about this network may have changed.
+    /// A network may have changed.
     pub(crate) fn network(&self, id: Uuid) {
         self.lock().networks.insert(id);
         self.wake.notify_one();
     }
 
-    /// Some network may have come, gone or changed.
+    /// Networks may have been added, removed or changed.
     pub(crate) fn all_networks(&self) {
         self.lock().all_networks = true;
         self.wake.notify_one();
     }
 
-    /// Some pool may have come, gone or changed.
+    /// Pools may have been added, removed or changed.
     pub(crate) fn all_pools(&self) {
         self.lock().all_pools = true;
         self.wake.notify_one();
     }
 
-    /// Some device of the host may have come, gone or changed.
+    /// Host devices may have been added, removed or changed.
     pub(crate) fn devices(&self) {
         self.lock().devices = true;
         self.wake.notify_one();
     }
 
-    /// The answer comes when all that was hinted so far is published.
+    /// Notifies once all hints so far are published.
     pub(crate) fn published(&self) -> oneshot::Receiver<()> {
         let (done, published) = oneshot::channel();
         let mut pending = self.lock();
@@ -142,7 +142,7 @@ impl Around {
         Some(mem::replace(&mut *pending, PendingAround { closed, ..PendingAround::default() }))
     }
 
-    /// Waits until there is something to do, and takes all of it.
+    /// Waits for hints and takes all of them.
     pub(crate) async fn take(&self) -> PendingAround {
         loop {
             if let Some(pending) = self.take_now() {
@@ -158,7 +158,7 @@ impl Hints {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something about this machine may have changed.
+    /// A machine may have changed.
     pub(crate) fn domain(&self, id: Uuid, depth: Depth) {
         let mut pending = self.lock();
         let had = pending.domains.entry(id).or_default();
@@ -167,25 +167,25 @@ impl Hints {
         self.wake.notify_one();
     }
 
-    /// Something about the machine of this name may have changed.
+    /// The machine with this name may have changed.
     pub(crate) fn named(&self, name: String) {
         self.lock().named.insert(name);
         self.wake.notify_one();
     }
 
-    /// Something about any machine may have changed.
+    /// Any machine may have changed.
     pub(crate) fn all_machines(&self) {
         self.lock().all = true;
         self.wake.notify_one();
     }
 
-    /// The link is gone.
+    /// The connection was lost.
     pub(crate) fn lost(&self, why: &'static str) {
         self.lock().lost.get_or_insert(why);
         self.wake.notify_one();
     }
 
-    /// Asks to read a machine again; the answer comes when that is published.
+    /// Requests a new reading of a machine; notifies once it is published.
     pub(crate) fn nudge(&self, id: Uuid) -> oneshot::Receiver<()> {
         let (done, published) = oneshot::channel();
         let mut pending = self.lock();
@@ -197,7 +197,7 @@ impl Hints {
         published
     }
 
-    /// Nobody takes hints any more; whoever waits learns it at once.
+    /// Stops the processing of hints; waiting receivers are notified immediately.
     pub(crate) fn close(&self) {
         let mut pending = self.lock();
         pending.closed = true;
@@ -206,7 +206,7 @@ impl Hints {
         self.around.close();
     }
 
-    /// Waits until there is something to do, and takes all of it.
+    /// Waits for hints and takes all of them.
     pub(crate) async fn take(&self) -> Pending {
         loop {
             let pending = mem::take(&mut *self.lock());
@@ -219,26 +219,26 @@ impl Hints {
     }
 }
 
-/// Starts libvirt's event loop on its own thread, once per process. It must
-/// stand before the first connection is opened, or that one gets no events.
+/// Starts libvirt's event loop on its own thread, once per process. It must run before the first
+/// connection is opened, otherwise that connection gets no events.
 pub(crate) fn start_thread() {
     static STARTED: OnceLock<()> = OnceLock::new();
     STARTED.get_or_init(|| {
         virt::error::clear_error_callback();
         if let Err(error) = virt::event::event_register_default_impl() {
-            tracing::error!(%error, "libvirt's event loop cannot be registered; changes are seen by reconciling only");
+            tracing::error!(%error, "cannot register libvirt's event loop; changes are detected only by periodic reconciliation");
             return;
         }
         let run = || {
             loop {
                 if virt::event::event_run_default_impl().is_err() {
-                    // A broken loop must not take a whole core.
+                    // A broken loop must not use a whole core.
                     thread::sleep(Duration::from_millis(100));
                 }
             }
         };
         if let Err(error) = thread::Builder::new().name("libvirt-events".into()).spawn(run) {
-            tracing::error!(%error, "the thread for libvirt's events cannot be started");
+            tracing::error!(%error, "cannot start the thread for libvirt events");
         }
     });
 }

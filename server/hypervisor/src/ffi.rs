@@ -1,7 +1,8 @@
-//! The calls that the `virt` crate lacks or gets wrong: event registration, the
+//! libvirt calls that the `virt` crate lacks or implements incorrectly: event registration, the
 //! close callback, state with reason, statistics, addresses, guest information.
 //!
-//! With its parts `agent`, `console` and `texts` the only place with `unsafe`. It translates and copies, and decides nothing.
+//! Together with `agent`, `console` and `texts` the only module with `unsafe`. It translates and
+//! copies, and makes no decisions.
 #![expect(unsafe_code, reason = "the binding has no safe form of these calls")]
 
 mod agent;
@@ -32,14 +33,14 @@ pub(crate) use self::{
 };
 use crate::events::{Depth, Hints, SharedHints};
 
-/// The event callbacks of a connection; dropping it takes them back.
+/// The event callbacks of a connection; dropping it deregisters them.
 pub(crate) struct Registration {
     connect: Arc<Connect>,
     callbacks: Vec<(Family, c_int)>,
     close: bool,
 }
 
-/// Objects whose events are registered by functions of their own.
+/// Object types with separate registration functions.
 #[derive(Clone, Copy)]
 enum Family {
     Domain,
@@ -53,8 +54,8 @@ type GenericOfPool = unsafe extern "C" fn(sys::virConnectPtr, sys::virStoragePoo
 type GenericOfNetwork = unsafe extern "C" fn(sys::virConnectPtr, sys::virNetworkPtr, *mut c_void);
 type GenericOfNodeDevice = unsafe extern "C" fn(sys::virConnectPtr, sys::virNodeDevicePtr, *mut c_void);
 
-/// Registers every event that matters and the close callback. Events that this libvirt or
-/// this driver does not know are left out (registration returns -1).
+/// Registers all used events and the close callback. Events unknown to this libvirt or driver are
+/// skipped (registration returns -1).
 pub(crate) fn register(connect: Arc<Connect>, hints: &SharedHints) -> Registration {
     // Each callback has its own C signature; libvirt casts it back by event id.
     let wanted: [(Family, u32, *const ()); 16] = [
@@ -99,7 +100,7 @@ pub(crate) fn register(connect: Arc<Connect>, hints: &SharedHints) -> Registrati
     Registration { connect, callbacks, close }
 }
 
-/// Registers one callback; gives its id, negative when that did not work.
+/// Registers one callback and returns its id, negative on failure.
 ///
 /// # Safety
 /// `callback` has the signature that belongs to the event; `opaque` is a box of `SharedHints`,
@@ -270,8 +271,8 @@ unsafe extern "C" fn on_network(
     }
 }
 
-/// Leaves a hint when a device of a kind that is shown came, went or changed. Interfaces and
-/// block devices come and go with every container.
+/// Leaves a hint for a change of a PCI or USB device. Network interfaces and block devices change
+/// with every container.
 ///
 /// # Safety
 /// `device` is valid during the callback; `opaque` is the box made in `register`.
@@ -304,9 +305,9 @@ unsafe extern "C" fn on_close(_: sys::virConnectPtr, reason: c_int, opaque: *mut
     // SAFETY: `opaque` is the box made in `register`.
     let hints: &Hints = unsafe { &*opaque.cast::<SharedHints>() };
     hints.lost(match reason as u32 {
-        sys::VIR_CONNECT_CLOSE_REASON_KEEPALIVE => "libvirt stopped answering",
-        sys::VIR_CONNECT_CLOSE_REASON_EOF => "libvirt closed the link",
-        _ => "the link to libvirt broke",
+        sys::VIR_CONNECT_CLOSE_REASON_KEEPALIVE => "libvirt did not answer keepalive messages",
+        sys::VIR_CONNECT_CLOSE_REASON_EOF => "libvirt closed the connection",
+        _ => "the connection to libvirt was lost",
     });
 }
 
@@ -318,7 +319,7 @@ pub(crate) fn state(domain: &Domain) -> Result<(c_int, c_int), Error> {
     if done < 0 { Err(Error::last_error()) } else { Ok((state, reason)) }
 }
 
-/// Typed parameters by name.
+/// Typed parameters, by name.
 pub(crate) type Values = HashMap<String, Value>;
 
 /// Groups of statistics of all machines in one call (`virConnectGetAllDomainStats`).
@@ -371,7 +372,7 @@ unsafe fn take_records(records: *mut sys::virDomainStatsRecordPtr, count: c_int)
     stats
 }
 
-/// Declares readings of a host that differ in their C types only.
+/// Declares host statistics calls that differ only in their C types.
 macro_rules! node_stats {
     ($($(#[$doc:meta])* $name:ident($call:ident, $kind:ident);)*) => {$(
         $(#[$doc])*
@@ -456,10 +457,10 @@ unsafe fn text(pointer: *const c_char) -> String {
     unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
 }
 
-/// Where addresses are asked for.
+/// The source of IP addresses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum AddressSource {
-    /// The DHCP leases of libvirt's own networks.
+    /// DHCP leases of libvirt networks.
     Lease,
     /// The guest agent.
     Agent,
@@ -467,11 +468,11 @@ pub(crate) enum AddressSource {
     Arp,
 }
 
-/// What an interface of a guest is called, its hardware address or nothing, and its addresses.
+/// Guest interface name, MAC address or empty, and IP addresses.
 pub(crate) type Addressed = (String, String, Vec<String>);
 
-/// The addresses of a machine by interface (`virDomainInterfaceAddresses`).
-/// `virt`'s own form leaks them.
+/// The IP addresses of a machine by interface (`virDomainInterfaceAddresses`). The binding of
+/// `virt` leaks memory.
 pub(crate) fn addresses(domain: &Domain, source: AddressSource) -> Result<Vec<Addressed>, Error> {
     let _limit = matches!(source, AddressSource::Agent).then(|| limit_agent(domain));
     let source = match source {
@@ -504,7 +505,7 @@ pub(crate) fn addresses(domain: &Domain, source: AddressSource) -> Result<Vec<Ad
     Ok(found)
 }
 
-/// The leases that the DHCP server of a network has given (`virNetworkGetDHCPLeases`).
+/// The DHCP leases of a network (`virNetworkGetDHCPLeases`).
 pub(crate) fn leases(network: &Network) -> Result<Vec<Lease>, Error> {
     let mut leases: *mut sys::virNetworkDHCPLeasePtr = ptr::null_mut();
     // SAFETY: the network is valid, no hardware address is named, and `leases` is a valid
@@ -531,7 +532,7 @@ pub(crate) fn leases(network: &Network) -> Result<Vec<Lease>, Error> {
     Ok(found)
 }
 
-/// Which types of pools the host has drivers for (`virConnectGetStoragePoolCapabilities`), as XML.
+/// Supported storage pool types as XML (`virConnectGetStoragePoolCapabilities`).
 pub(crate) fn pool_capabilities(connect: &Connect) -> Result<String, Error> {
     // SAFETY: the connection is valid; the text is libvirt's until it is freed, once.
     unsafe {
@@ -546,7 +547,7 @@ pub(crate) fn pool_capabilities(connect: &Connect) -> Result<String, Error> {
 }
 
 unsafe extern "C" {
-    /// The C library's `free`, which libvirt names for arrays it returns.
+    /// The C library's `free`, required for arrays returned by libvirt.
     fn free(pointer: *mut c_void);
 }
 
@@ -557,14 +558,14 @@ pub(crate) fn inject_nmi(domain: &Domain) -> Result<(), Error> {
     if done < 0 { Err(Error::last_error()) } else { Ok(()) }
 }
 
-/// Gives the job of a machine up (`virDomainAbortJob`).
+/// Aborts the job of a machine (`virDomainAbortJob`).
 pub(crate) fn abort_job(domain: &Domain) -> Result<(), Error> {
     // SAFETY: the domain is valid.
     let done = unsafe { sys::virDomainAbortJob(domain.as_ptr()) };
     if done < 0 { Err(Error::last_error()) } else { Ok(()) }
 }
 
-/// A descriptor whose readiness tokio waits for; must be called on its runtime.
+/// A descriptor registered with tokio; must be called on its runtime.
 pub(crate) fn wait_on(descriptor: OwnedFd) -> Option<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` is open, stays the same, and is closed only after the `AsyncFd` that owns it.
     unsafe { AsyncFd::register(descriptor) }.ok()

@@ -1,11 +1,9 @@
-//! Watches what libvirt has no event for: whether a machine starts with its host, a definition
-//! changed for the next start, a saved memory that was thrown away, an entry added to a network,
-//! a volume that came, went or grew.
+//! Watches changes that libvirt has no event for: autostart, stored definitions, removed saved
+//! states, network entries, volumes.
 //!
-//! Where libvirt runs on this machine, the kernel tells of each change in libvirt's own folders
-//! and those of its pools (inotify(7)), which costs nothing while idle. Elsewhere a few
-//! listings that cover all machines at once are compared while a page is open. It leaves
-//! hints and reads no object itself.
+//! If libvirt is local, the kernel reports changes in libvirt's own directories and those of its
+//! pools (inotify(7)), which costs nothing while idle. Otherwise a few listings of all objects are
+//! compared while a page is open. It leaves hints and reads no objects itself.
 
 mod listings;
 
@@ -37,46 +35,46 @@ use crate::{
     watcher::Shared,
 };
 
-/// Changes are reported after this much quiet, as libvirt writes a file before it updates its own
-/// state.
+/// Changes are reported after this quiet period, because libvirt writes a file before it updates
+/// its own state.
 const QUIET: Duration = Duration::from_millis(200);
-/// Changes are reported after this long at the latest.
+/// Changes are reported after this time at the latest.
 const AT_MOST: Duration = Duration::from_secs(1);
-/// After so long it is tried again to watch a folder that could not be watched.
+/// Interval of attempts to watch a directory that could not be watched.
 const RETRY: Duration = Duration::from_secs(30);
-/// How often listings are compared where files cannot be watched.
+/// Interval of listing comparisons where files cannot be watched.
 const COMPARE: Duration = Duration::from_secs(2);
-/// The event kind whose subscribers mean that machine lists are open.
+/// The event kind whose subscribers have a list of machines open.
 const KIND: &str = "vm-updated";
 
-/// The folders of pools, as the daemon names them.
+/// Directories of pools, as named by the daemon.
 pub(crate) type PoolFolders = BTreeMap<Uuid, PathBuf>;
 
-/// The watching of one host.
+/// Watches one host.
 pub(crate) struct Folders {
     shared: Arc<Shared>,
     sink: Arc<dyn Sink>,
 }
 
-/// What a folder holds.
+/// The content of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Holds {
-    /// Definitions of machines, links to those that start with the host, or saved memory.
+    /// Definitions of machines, autostart links, or saved states.
     Machines,
     Networks,
     Pools,
-    /// The volumes of this pool.
+    /// The volumes of a pool.
     Volumes(Uuid),
 }
 
-/// Changes that are not reported yet.
+/// Changes not reported yet.
 #[derive(Default)]
 struct Changed {
     machines: HashSet<String>,
     networks: bool,
     pools: bool,
     volumes: HashSet<Uuid>,
-    /// A folder was created, or events were lost, so everything is watched and read again.
+    /// Directories were created or events were lost, so everything is watched and read again.
     folders: bool,
 }
 
@@ -85,7 +83,7 @@ impl Folders {
         Self { shared, sink }
     }
 
-    /// Watches for ever.
+    /// Runs until the process ends.
     pub(crate) async fn run(self) {
         let mut sessions = self.shared.sessions();
         loop {
@@ -96,7 +94,7 @@ impl Folders {
                 }
                 continue;
             };
-            // What the test driver holds lives in this process and tells of each change.
+            // The test driver is in this process and reports every change.
             if session.host.is_test_driver() {
                 sessions.changed().await.ok();
                 continue;
@@ -117,7 +115,7 @@ impl Folders {
             let of_pools = pools.borrow_and_update().clone();
             let from = session.clone();
             let watched = blocking(move || Watched::new(&from, &of_pools)).await.ok().flatten();
-            // What changed until the new watching began.
+            // Changes until the new watch started.
             if let Some(before) = before.take() {
                 let mut changed = Changed::default();
                 before.drain(&mut changed);
@@ -143,16 +141,16 @@ impl Folders {
     }
 }
 
-/// The folders that the kernel watches for us.
+/// The directories watched by the kernel.
 struct Watched {
     descriptor: AsyncFd<OwnedFd>,
     folders: HashMap<i32, Vec<Holds>>,
-    /// Whether some folder of a pool could not be watched, as of a file server that is slow.
+    /// Whether a pool directory could not be watched, for example on a slow file server.
     in_part: bool,
 }
 
 impl Watched {
-    /// Of a daemon on this machine whose configuration may be looked at; none of any other.
+    /// For a local daemon with a readable configuration; none otherwise.
     fn new(session: &Session, of_pools: &PoolFolders) -> Option<Self> {
         let mut places = Places::new(Some(session.root.clone()?));
         let descriptor = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok()?;
@@ -170,7 +168,7 @@ impl Watched {
             Some(())
         };
         let [config, state, running] = roots(session.is_of_user());
-        // Without this one we would not hear of machines.
+        // Required for changes of machines.
         add(&config.join("qemu"), Holds::Machines)?;
         add(&config, Holds::Pools);
         add(&config.join("qemu/autostart"), Holds::Machines);
@@ -187,8 +185,7 @@ impl Watched {
         Some(Self { descriptor: ffi::wait_on(descriptor)?, folders, in_part })
     }
 
-    /// Tells what changes, until the folders themselves do, or those that could not be watched are
-    /// to be tried again.
+    /// Reports changes until the set of directories changes or failed ones must be retried.
     async fn tell(&self, hints: &Hints, pools: &mut watch::Receiver<PoolFolders>) {
         let retry = Instant::now() + RETRY;
         loop {
@@ -214,7 +211,7 @@ impl Watched {
         }
     }
 
-    /// Leaves hints at what changed; at everything when folders came or went, or news were lost.
+    /// Leaves hints for changes; for everything if directories changed or events were lost.
     fn hint(&self, changed: Changed, hints: &Hints) {
         changed.machines.into_iter().for_each(|name| hints.named(name));
         changed.volumes.into_iter().for_each(|id| hints.around.pool(id, true));
@@ -234,7 +231,7 @@ impl Watched {
         }
     }
 
-    /// Waits for news and adds them.
+    /// Waits for events and adds them.
     async fn read(&self, changed: &mut Changed) {
         let Ok(mut ready) = self.descriptor.readable().await else {
             changed.folders = true;
@@ -244,7 +241,7 @@ impl Watched {
         ready.clear_ready();
     }
 
-    /// Adds the news that are there.
+    /// Adds available events.
     fn drain(&self, changed: &mut Changed) {
         let mut room = [MaybeUninit::uninit(); 8_192];
         let mut reader = inotify::Reader::new(self.descriptor.get_ref(), &mut room);
@@ -257,7 +254,7 @@ impl Watched {
 }
 
 impl Changed {
-    /// Adds what the kernel says of one file.
+    /// Adds the event of one file.
     fn add(&mut self, holds: &[Holds], what: ReadFlags, name: &str) {
         if what.intersects(ReadFlags::QUEUE_OVERFLOW | ReadFlags::IGNORED | ReadFlags::UNMOUNT) {
             self.folders = true;
@@ -266,7 +263,7 @@ impl Changed {
         for holds in holds {
             match holds {
                 Holds::Volumes(pool) => drop(self.volumes.insert(*pool)),
-                // A folder that comes is one of libvirt's that was not there yet.
+                // A new directory is one of libvirt's that did not exist before.
                 _ if what.contains(ReadFlags::ISDIR) => self.folders = true,
                 Holds::Machines => {
                     let machine = name.strip_suffix(".xml").or_else(|| name.strip_suffix(".save"));
@@ -279,7 +276,7 @@ impl Changed {
     }
 }
 
-/// Where libvirt keeps its configuration, QEMU's state, and what runs.
+/// libvirt's directories for configuration, QEMU state and runtime data.
 fn roots(of_user: bool) -> [PathBuf; 3] {
     if !of_user {
         return ["/etc/libvirt", "/var/lib/libvirt/qemu", "/run/libvirt"].map(PathBuf::from);

@@ -1,7 +1,7 @@
-//! Reads what is known of the guest inside: addresses, host name, operating
-//! system. Every function here blocks, the agent's for seconds.
+//! Reads guest data: IP addresses, host name, operating system. Every function here blocks, agent
+//! calls for seconds.
 //!
-//! What a guest says is hostile input: it is cut to size and cleaned here.
+//! Guest data is untrusted input: it is validated and truncated here.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -19,30 +19,30 @@ use crate::{
     xml,
 };
 
-/// What one reading found.
+/// The result of one reading.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct GuestReading {
-    /// The guest's interfaces that have addresses.
+    /// Guest interfaces with IP addresses.
     addresses: Vec<Seen>,
-    /// What the agent told; none when it was not asked or did not answer.
+    /// Agent data; none if not queried or no response.
     guest: Option<Guest>,
-    /// Whether there is an agent that took a question and did not answer.
+    /// Whether an agent did not respond to a query.
     pub(crate) silent: bool,
 }
 
-/// An interface as the guest, a lease or a neighbour shows it.
+/// An interface reported by the guest, a lease or the neighbour table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
-    /// What it is called in the guest; elsewhere the device of the host.
+    /// Its name in the guest; otherwise the host device.
     name: String,
-    /// Its hardware address in lower case, or empty.
+    /// Its MAC address in lower case, or empty.
     mac: String,
-    /// Its addresses, IPv4 before IPv6.
+    /// Its IP addresses, IPv4 before IPv6.
     addresses: Vec<IpAddr>,
 }
 
 impl Seen {
-    /// Whether it is there for containers or machines within the guest, which nobody reaches from
+    /// Whether it belongs to containers or machines inside the guest, which are not reachable from
     /// outside.
     fn is_inner(&self) -> bool {
         let begins = |names: &[&str]| names.iter().any(|name| self.name.starts_with(name));
@@ -53,28 +53,28 @@ impl Seen {
     }
 }
 
-/// Most addresses that are kept of one interface.
+/// Maximum IP addresses kept per interface.
 const MAX_ADDRESSES: usize = 16;
-/// Most interfaces whose addresses are kept.
+/// Maximum interfaces kept.
 const MAX_INTERFACES: usize = 64;
 
-/// How guests of a host are asked.
+/// Guest query options of a host.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct How {
     /// Whether it is libvirt's test driver.
     pub(crate) test_driver: bool,
-    /// Whether agents are asked for their version.
+    /// Whether agents are queried for their version.
     pub(crate) agent_version: bool,
 }
 
-/// Reads one running machine. Where the agent is connected it is asked first;
-/// leases and then the host's neighbour table fill what is missing.
+/// Reads one running machine. A connected agent is queried first; leases and the host's neighbour
+/// table add missing data.
 pub(crate) fn read(connect: &Connect, known: &Domain, how: How) -> Result<GuestReading, Error> {
     let handle = connect.lookup_domain_by_uuid(known.id)?;
     let silent = known.agent == Agent::Connected && greet(&handle).is_err();
     let mut reading = GuestReading { silent, ..Default::default() };
     if known.agent == Agent::Connected && !silent {
-        // An agent that does not know of file systems is asked for the rest.
+        // An agent without file system support is queried for the rest.
         let told = ffi::guest_info(&handle, ffi::GUEST_NAMES | ffi::GUEST_FILE_SYSTEMS);
         reading.guest = told.or_else(|_| ffi::guest_info(&handle, ffi::GUEST_NAMES)).ok().map(|values| {
             let full = file_systems(&values, &BTreeSet::new()).any(|system| system.is_nearly_full());
@@ -83,7 +83,7 @@ pub(crate) fn read(connect: &Connect, known: &Domain, how: How) -> Result<GuestR
         });
         if let Some(guest) = &mut reading.guest {
             guest.agent_version = match &known.guest {
-                // One that is another came anew, and nothing is known of it.
+                // A new version means a restarted agent without known data.
                 Some(known) if !known.agent_version.is_empty() => known.agent_version.clone(),
                 _ if how.agent_version => agent_version(&handle).unwrap_or_default(),
                 _ => String::new(),
@@ -104,14 +104,14 @@ pub(crate) fn read(connect: &Connect, known: &Domain, how: How) -> Result<GuestR
     Ok(reading)
 }
 
-/// Whether a guest can be asked for something.
+/// Whether a guest can be queried.
 pub(crate) fn is_worth_asking(known: &Domain) -> bool {
     known.state.is_active() && (!known.interfaces.is_empty() || known.agent == Agent::Connected)
 }
 
-/// Asks an agent for the time, which all know, and fails when it is silent
-/// (`virDomainGetTime`). Among many questions libvirt takes one that was not answered for one that
-/// the agent does not know, and would wait for each.
+/// Queries the time, which all agents support, and fails if the agent does not respond
+/// (`virDomainGetTime`). In a combined query libvirt treats a missing response as unsupported and
+/// would wait for each part.
 fn greet(handle: &Handle) -> Result<(), Error> {
     let _limit = ffi::limit_agent(handle);
     match handle.time(0).map_err(Error::from) {
@@ -120,7 +120,7 @@ fn greet(handle: &Handle) -> Result<(), Error> {
     }
 }
 
-/// The version of an agent. libvirt has no question for that, so QEMU's own is used
+/// The version of an agent. libvirt has no call for it, so a QEMU agent command is used
 /// (`virDomainQemuAgentCommand`, `guest-info`).
 fn agent_version(handle: &Handle) -> Option<String> {
     version_in(&ffi::agent_command(handle, r#"{"execute":"guest-info"}"#).ok()?)
@@ -139,8 +139,8 @@ fn version_in(answer: &str) -> Option<String> {
     Some(cut(&version))
 }
 
-/// libvirt's test driver crashes the process when it is asked for the addresses
-/// of a machine whose network has none.
+/// libvirt's test driver crashes the process when it is queried for the addresses of a machine
+/// whose network has none.
 fn is_safe_to_ask(connect: &Connect, known: &Domain) -> bool {
     let networks = known.interfaces.iter().filter(|interface| interface.kind == "network");
     networks.map(|interface| &interface.source).all(|name| {
@@ -150,7 +150,7 @@ fn is_safe_to_ask(connect: &Connect, known: &Domain) -> bool {
 }
 
 impl GuestReading {
-    /// Adds what one source knows; a source that fails adds nothing.
+    /// Adds the data of one source; a failed source adds nothing.
     fn collect(&mut self, handle: &Handle, source: AddressSource) {
         for (name, mac, found) in ffi::addresses(handle, source).unwrap_or_default() {
             self.add(&name, &mac, found.iter().map(String::as_str));
@@ -167,8 +167,8 @@ impl GuestReading {
         }
     }
 
-    /// Adds the leases of interfaces that are plugged into the bridge of a network by its name:
-    /// libvirt looks for those of networks only.
+    /// Adds the leases of interfaces attached to the bridge of a network by name: libvirt checks
+    /// only interfaces of type network.
     fn collect_leases_of_bridges(&mut self, connect: &Connect, known: &Domain) {
         let bridged: Vec<_> = known.interfaces.iter().filter(|interface| interface.kind == "bridge").collect();
         if bridged.is_empty() {
@@ -189,10 +189,10 @@ impl GuestReading {
         }
     }
 
-    /// The machine with this reading in it.
+    /// The machine with this reading.
     pub(crate) fn merge_into(&self, known: &Domain) -> Domain {
         let mut domain = known.clone();
-        // A hardware address may be that of several interfaces: of VLANs, and of bridges above it.
+        // Several interfaces may share a MAC address: VLANs and their bridges.
         let of = |mac: &str| {
             let seen = self.addresses.iter().filter(|seen| !mac.is_empty() && seen.mac.eq_ignore_ascii_case(mac));
             let (inner, outer): (Vec<_>, Vec<_>) = seen.partition(|seen| seen.is_inner());
@@ -210,8 +210,8 @@ impl GuestReading {
         domain
     }
 
-    /// All addresses, each once: those of the machine's own interfaces first, in their order, then
-    /// of others with a hardware address, of those without, and of what is only within the guest.
+    /// All IP addresses without duplicates: those of the machine's interfaces in order, then others
+    /// with a MAC address, those without, and those inside the guest.
     fn in_order(&self, known: &Domain) -> Vec<IpAddr> {
         let place = |seen: &Seen| {
             let own =
@@ -230,14 +230,14 @@ impl GuestReading {
         all.filter(|address| told.insert(*address)).collect()
     }
 
-    /// Whether everything that could be known is.
+    /// Whether all obtainable data was read.
     pub(crate) fn is_complete(&self, known: &Domain) -> bool {
         let addressed = known.interfaces.is_empty() || !self.addresses.is_empty();
         addressed && (known.agent != Agent::Connected || self.guest.is_some())
     }
 }
 
-/// The machine `read`, with what `had` knew of the guest if that still runs.
+/// Copies guest data of `had` to `read` if the guest still runs.
 pub(crate) fn keep(read: &mut Domain, had: &Domain) {
     if !read.state.is_active() {
         return;
@@ -253,7 +253,7 @@ pub(crate) fn keep(read: &mut Domain, had: &Domain) {
     }
 }
 
-/// Loopback and link-local addresses say nothing.
+/// Loopback and link-local addresses are not shown.
 fn is_worth_showing(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !address.is_loopback() && !address.is_link_local(),
@@ -261,7 +261,7 @@ fn is_worth_showing(address: IpAddr) -> bool {
     }
 }
 
-/// A text of a guest, cut to size and without what would break a line.
+/// A guest text, truncated and without line breaks.
 fn clean(values: &HashMap<String, Value>, name: &str) -> String {
     match values.get(name) {
         Some(Value::Text(text)) => cut(text),
@@ -280,20 +280,20 @@ fn number(values: &HashMap<String, Value>, name: &str) -> Option<i64> {
     }
 }
 
-/// Longest text of a guest that is kept, in characters.
+/// Maximum length of a guest text in characters.
 const MAX_TEXT: usize = 128;
-/// Most users and file systems of a guest that are kept.
+/// Maximum guest users and file systems.
 const MAX_LINES: i64 = 64;
 
-/// What an agent says of somebody who never had a key.
+/// The agent's error for a user without keys.
 const NO_KEYS: (&str, &str) = ("authorized_keys", "No such file");
-/// Most keys of somebody that are shown, and the longest one, in bytes.
+/// Maximum number of keys shown, and maximum length of a key in bytes.
 const MAX_KEYS: usize = 256;
 const MAX_KEY: usize = 16 * 1024;
-/// Most full file systems that everybody is told of.
+/// Maximum nearly full file systems in events.
 const MAX_FULL: usize = 4;
 
-/// All that a guest says of itself.
+/// All guest data.
 pub(crate) fn details(connect: &Connect, id: Uuid) -> Result<GuestDetails, Error> {
     let handle = connect.lookup_domain_by_uuid(id)?;
     greet(&handle)?;
@@ -305,16 +305,16 @@ fn read_only_disks(handle: &Handle) -> BTreeSet<String> {
     handle.xml_desc(0).map(|text| xml::device::read_only_disks(&text)).unwrap_or_default()
 }
 
-/// The keys with which somebody may log in to a guest. Lines that are not text are left out.
+/// The authorized keys of a guest user. Lines that are not text are skipped.
 pub(crate) fn ssh_keys(connect: &Connect, id: Uuid, user: &str) -> Result<Vec<String>, Error> {
     let told = match ffi::ssh_keys(&connect.lookup_domain_by_uuid(id)?, user).map_err(Error::from) {
-        // Somebody who has no file for them has none.
+        // A user without the file has no keys.
         Err(Error::Libvirt { message, .. }) if message.contains(NO_KEYS.0) && message.contains(NO_KEYS.1) => Vec::new(),
         told => told?,
     };
     let keys = told.into_iter().filter(|key| key.len() <= MAX_KEY && !key.chars().any(char::is_control));
     let mut keys: Vec<String> = keys.filter(|key| !key.trim().is_empty()).take(MAX_KEYS).collect();
-    // Agents tell them in no order.
+    // Agents return them in no order.
     keys.sort();
     Ok(keys)
 }
@@ -342,7 +342,7 @@ fn read_details(values: &HashMap<String, Value>, read_only: &BTreeSet<String>) -
     }
 }
 
-/// The numbers of a group's lines, as many as are kept.
+/// The indexes of a group, up to the maximum.
 fn lines(values: &HashMap<String, Value>, group: &str) -> std::ops::Range<i64> {
     0..number(values, &format!("{group}.count")).unwrap_or_default().clamp(0, MAX_LINES)
 }

@@ -1,4 +1,4 @@
-//! Reads what a host says of itself. Every function here blocks.
+//! Reads host data. Every function here blocks.
 
 use model::{
     HostInfo, HostInventory,
@@ -13,7 +13,7 @@ use crate::{
     xml,
 };
 
-/// Reads the host; what a driver cannot tell stays empty.
+/// Reads the host; data the driver does not provide stays empty.
 pub(crate) fn read(connect: &Connect) -> HostInfo {
     let capabilities = connect.capabilities().map(|text| xml::host::capabilities(&text)).unwrap_or_default();
     let node = connect.node_info().ok();
@@ -35,8 +35,8 @@ pub(crate) fn read(connect: &Connect) -> HostInfo {
     }
 }
 
-/// What a host is made of. What a driver cannot tell stays empty; that it tells nothing at all
-/// is an error.
+/// The hardware of a host. Data the driver does not provide stays empty; without any data it is an
+/// error.
 pub(crate) fn hardware(connect: &Connect) -> Result<Hardware, Error> {
     let mut hardware = xml::host::hardware(&connect.capabilities()?);
     if hardware.sockets == 0
@@ -58,15 +58,14 @@ pub(crate) fn hardware(connect: &Connect) -> Result<Hardware, Error> {
     Ok(hardware)
 }
 
-/// PCI and USB devices; none where the driver has no devices. Which machines have them is known
-/// otherwise.
+/// PCI and USB devices; none if the driver has none. Their users are determined separately.
 fn devices(connect: &Connect) -> Result<Option<Vec<HostDevice>>, Error> {
     let kinds = sys::VIR_CONNECT_LIST_NODE_DEVICES_CAP_PCI_DEV | sys::VIR_CONNECT_LIST_NODE_DEVICES_CAP_USB_DEV;
     let handles = match connect.list_all_node_devices(kinds).map_err(Error::from) {
         Err(error) if error.is_unsupported() => return Ok(None),
         handles => handles?,
     };
-    // One that was pulled out meanwhile is left out.
+    // A device removed meanwhile is skipped.
     let read = handles.iter().filter_map(|handle| {
         gone_is_none(handle.xml_desc(0).map_err(Error::from)).map(|text| xml::host::device(&text?)).transpose()
     });
@@ -75,8 +74,8 @@ fn devices(connect: &Connect) -> Result<Option<Vec<HostDevice>>, Error> {
     Ok(Some(devices))
 }
 
-/// Notes which machines have which devices, by what their definitions named last: none of them is
-/// asked, so that one that hangs costs nothing here.
+/// Sets which machines use which devices, from their last known definitions: no machine is queried,
+/// so a hung one costs nothing.
 pub(crate) fn note_users(hardware: &mut Hardware, host: &HostInventory, sources: &Sources) {
     for domain in host.domains.values() {
         for (bus, which) in sources.devices_of(domain.id) {
@@ -89,7 +88,7 @@ pub(crate) fn note_users(hardware: &mut Hardware, host: &HostInventory, sources:
     }
 }
 
-/// libvirt packs a version as major × 1,000,000 + minor × 1,000 + release.
+/// libvirt encodes a version as major × 1,000,000 + minor × 1,000 + release.
 fn version(packed: u32) -> String {
     match packed {
         0 => String::new(),

@@ -1,56 +1,55 @@
-//! Reads the head of a disk image: what format it has, and which other files it names.
+//! Parses the header of a disk image: its format and the files it refers to.
 //!
-//! Whoever can write an image can write anything into it, so nothing here trusts a length or a
-//! place, and nothing that it finds is opened. Layouts: QEMU's `docs/interop/qcow2.txt`, and the
-//! first bytes of the other formats as `qemu-img` tells them apart. What is done with an image
-//! is decided by `chain`.
+//! The content of an image is untrusted, so no length or offset is trusted, and no referenced file
+//! is opened. Layouts: QEMU's `docs/interop/qcow2.txt`, and the magic bytes of other formats as in
+//! `qemu-img`. What may be done with an image is decided by `chain`.
 
-/// What the first bytes of an image say.
+/// The format by the first bytes of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Image {
-    /// Nothing that is known: bytes as they are.
+    /// No known format: raw bytes.
     Raw,
     /// A qcow2 image.
     Qcow2(Qcow2),
-    /// An image of a format that QEMU reads and this program does not.
+    /// A format that QEMU supports and this program does not.
     Other(&'static str),
-    /// It begins like a qcow2 image and cannot be one; why.
+    /// An invalid qcow2 image, with the cause.
     Broken(&'static str),
 }
 
-/// What the header of a qcow2 image says.
+/// The header of a qcow2 image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Qcow2 {
-    /// How large it is for whoever uses it, in bytes.
+    /// Its virtual size in bytes.
     pub(crate) capacity: u64,
-    /// What it is based on, as it is written there; none when it stands alone.
+    /// Its backing file as written; none if it has none.
     pub(crate) backing: Option<String>,
-    /// The format of that; none when it would be guessed.
+    /// The backing format; none if not declared.
     pub(crate) backing_format: Option<String>,
-    /// Whether its data lies in another file, and that one's name as far as it is said.
+    /// Whether it has an external data file, with its name if declared.
     pub(crate) data_file: Option<String>,
     /// Whether it is encrypted.
     pub(crate) encrypted: bool,
-    /// Incompatible features that are none of those that are safe to meet.
+    /// Incompatible features that are not known to be safe.
     pub(crate) unknown_features: u64,
 }
 
-/// How many bytes of an image are read at a time.
+/// Bytes read at a time.
 pub(crate) const PIECE: u64 = 4096;
-/// Longest name of another image (`qcow2.txt`: the backing file name has at most 1,023 bytes).
+/// Maximum length of a backing file name (`qcow2.txt`: 1,023 bytes).
 const MAX_NAME: u64 = 1023;
-/// More extensions than this have no honest image.
+/// Maximum header extensions.
 const MAX_EXTENSIONS: usize = 64;
-/// Dirty, compression type, extended L2 entries: they say nothing about other files. Corrupt (1)
-/// and external data file (2) are not among them.
+/// Dirty, compression type, extended L2 entries: unrelated to other files. Corrupt (1) and external
+/// data file (2) are not included.
 const SAFE_FEATURES: u64 = 1 | 1 << 3 | 1 << 4;
 /// The feature bit of an external data file.
 const DATA_FILE: u64 = 1 << 2;
 
-/// Looks at an image; `read` gives bytes from a place on, at most as many as asked.
+/// Parses an image; `read` returns bytes at an offset, at most as many as requested.
 ///
 /// # Errors
-/// What `read` said.
+/// Errors of `read`.
 pub(crate) fn look<E>(mut read: impl FnMut(u64, u64) -> Result<Vec<u8>, E>) -> Result<Image, E> {
     let head = read(0, PIECE)?;
     if head.starts_with(b"QFI\xfb") {
@@ -64,7 +63,7 @@ pub(crate) fn look<E>(mut read: impl FnMut(u64, u64) -> Result<Vec<u8>, E>) -> R
     Ok(other(&head).map_or(Image::Raw, Image::Other))
 }
 
-/// Formats by their first bytes.
+/// Formats by magic bytes.
 fn other(head: &[u8]) -> Option<&'static str> {
     let known: [(usize, &[u8], &'static str); 10] = [
         (0, b"KDMV", "VMDK"),
@@ -82,7 +81,7 @@ fn other(head: &[u8]) -> Option<&'static str> {
     found.map(|(.., name)| name).or_else(|| is_vmdk_text(head).then_some("VMDK"))
 }
 
-/// Whether it is the text that describes a VMDK image in other files: comments, then its version.
+/// Whether it is a VMDK descriptor: comments, then the version.
 fn is_vmdk_text(head: &[u8]) -> bool {
     let mut lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     let first = lines.find(|line| !line.is_empty() && !line.starts_with(b"#"));
@@ -100,7 +99,7 @@ struct Reader<F> {
 }
 
 impl<E, F: FnMut(u64, u64) -> Result<Vec<u8>, E>> Reader<F> {
-    /// Exactly so many bytes from a place on.
+    /// Exactly `length` bytes at an offset.
     fn bytes(&mut self, at: u64, length: u64) -> Result<Vec<u8>, Stop<E>> {
         let (from, to) = (usize::try_from(at).ok(), at.checked_add(length).and_then(|to| usize::try_from(to).ok()));
         if let (Some(from), Some(to)) = (from, to)
@@ -109,7 +108,7 @@ impl<E, F: FnMut(u64, u64) -> Result<Vec<u8>, E>> Reader<F> {
             return Ok(found.to_vec());
         }
         let found = (self.read)(at, length).map_err(Stop::Unread)?;
-        if found.len() as u64 == length { Ok(found) } else { Err(Stop::Broken("it ends within its header")) }
+        if found.len() as u64 == length { Ok(found) } else { Err(Stop::Broken("the header is truncated")) }
     }
 
     fn u32(&mut self, at: u64) -> Result<u32, Stop<E>> {
@@ -127,21 +126,21 @@ fn qcow2<E, F: FnMut(u64, u64) -> Result<Vec<u8>, E>>(reader: &mut Reader<F>) ->
     let (features, header) = match version {
         2 => (0, 72),
         3 => (reader.u64(72)?, u64::from(reader.u32(100)?)),
-        _ => return Err(Stop::Broken("its version is not known")),
+        _ => return Err(Stop::Broken("unsupported version")),
     };
     let cluster_bits = reader.u32(20)?;
     if !(9..=21).contains(&cluster_bits) {
-        return Err(Stop::Broken("its clusters have a size that is not possible"));
+        return Err(Stop::Broken("invalid cluster size"));
     }
     let cluster = 1_u64 << cluster_bits;
     if version == 3 && header < 104 || header > cluster {
-        return Err(Stop::Broken("its header has a length that is not possible"));
+        return Err(Stop::Broken("invalid header length"));
     }
     let (at, length) = (reader.u64(8)?, u64::from(reader.u32(16)?));
     let backing = match at {
         0 => None,
         _ if length > MAX_NAME || length == 0 || at.saturating_add(length) > cluster => {
-            return Err(Stop::Broken("the name of what it is based on lies out of its header"));
+            return Err(Stop::Broken("the backing file name is outside the header"));
         }
         _ => Some(name(reader.bytes(at, length)?)?),
     };
@@ -173,36 +172,36 @@ fn extensions<E, F: FnMut(u64, u64) -> Result<Vec<u8>, E>>(
             return Ok(());
         }
         if at.saturating_add(length) > end {
-            return Err(Stop::Broken("an extension of its header has no end"));
+            return Err(Stop::Broken("a header extension exceeds the header"));
         }
         match kind {
             0xe279_2aca if length <= MAX_NAME => image.backing_format = Some(name(reader.bytes(at, length)?)?),
             0x4441_5441 if length <= MAX_NAME => image.data_file = Some(name(reader.bytes(at, length)?)?),
-            0xe279_2aca | 0x4441_5441 => return Err(Stop::Broken("a name in its header is too long")),
-            // The place of the keys of an encrypted image.
+            0xe279_2aca | 0x4441_5441 => return Err(Stop::Broken("a name in the header is too long")),
+            // The offset of the keys of an encrypted image.
             0x0537_be77 => image.encrypted = true,
             _ => {}
         }
         at += length.div_ceil(8) * 8;
     }
-    Err(Stop::Broken("its header has too many extensions"))
+    Err(Stop::Broken("too many header extensions"))
 }
 
 fn name<E>(bytes: Vec<u8>) -> Result<String, Stop<E>> {
-    let text = String::from_utf8(bytes).map_err(|_| Stop::Broken("a name in its header is not UTF-8"))?;
-    if text.contains('\0') { Err(Stop::Broken("a name in its header has a zero in it")) } else { Ok(text) }
+    let text = String::from_utf8(bytes).map_err(|_| Stop::Broken("a name in the header is not valid UTF-8"))?;
+    if text.contains('\0') { Err(Stop::Broken("a name in the header contains a NUL byte")) } else { Ok(text) }
 }
 
-/// Bytes of an L1 table at most; QEMU opens no image with a larger one.
+/// Maximum size of an L1 table in bytes; QEMU opens no image with a larger one.
 const MAX_L1: u64 = 32 << 20;
 
-/// The first clusters of an empty qcow2 image of version 3 (`compat=1.1`) with clusters of 64 KiB,
-/// which is whole as it stands: header, refcounts, and an L1 table without entries.
+/// The first clusters of an empty, complete qcow2 image of version 3 (`compat=1.1`) with clusters
+/// of 64 KiB: header, refcounts, and an empty L1 table.
 ///
-/// None of a size that needs more than one refcount block for that, which is beyond 2 PiB.
+/// None for a size above 2 PiB, which needs more than one refcount block.
 pub(crate) fn empty_qcow2(capacity: u64) -> Option<Vec<u8>> {
     const CLUSTER: u64 = 1 << 16;
-    // Each entry of the L1 table stands for a table of 8,192 clusters.
+    // Each L1 entry refers to a table of 8,192 clusters.
     let entries = capacity.div_ceil(CLUSTER * CLUSTER / 8).max(1);
     let table = (entries * 8).div_ceil(CLUSTER);
     // Header, refcount table, refcount block, L1 table; a block counts 32,768 clusters.

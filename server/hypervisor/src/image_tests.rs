@@ -1,4 +1,4 @@
-//! Images that `qemu-img` makes, and those that somebody made up.
+//! Images created by `qemu-img`, and handcrafted ones.
 
 use std::{convert::Infallible, fs, path::Path, process::Command};
 
@@ -18,7 +18,7 @@ fn look_at(bytes: &[u8]) -> Image {
     }
 }
 
-/// An image as QEMU makes it; none where there is no QEMU.
+/// An image created by QEMU; none without QEMU.
 fn made(folder: &Path, options: &[&str]) -> Option<Vec<u8>> {
     let path = folder.join("image");
     let mut tool = Command::new("qemu-img");
@@ -32,7 +32,7 @@ fn made(folder: &Path, options: &[&str]) -> Option<Vec<u8>> {
     }
 }
 
-/// A header of version 3 with what is asked for.
+/// A header of version 3 with the given fields.
 fn header(features: u64, backing: &str, extensions: &[(u32, &[u8])]) -> Vec<u8> {
     let mut bytes = vec![0; 104];
     let mut put = |at: usize, with: &[u8]| bytes[at..at + with.len()].copy_from_slice(with);
@@ -91,14 +91,14 @@ fn what_qemu_makes_is_read() {
 
 #[test]
 fn what_names_other_files_is_seen_however_it_is_written() {
-    // CVE-2024-32498: the data file is named by an extension, with and without its feature bit.
+    // CVE-2024-32498: the data file is set by an extension, with and without its feature bit.
     let named = header(DATA_FILE, "", &[(0x4441_5441, b"/etc/shadow")]);
     assert_eq!(qcow2_of(&named).data_file.as_deref(), Some("/etc/shadow"));
     let unnamed = header(DATA_FILE, "", &[]);
     assert_eq!(qcow2_of(&unnamed).data_file.as_deref(), Some(""));
     let without_bit = header(0, "", &[(0x4441_5441, b"/etc/shadow")]);
     assert_eq!(qcow2_of(&without_bit).data_file.as_deref(), Some("/etc/shadow"));
-    // CVE-2024-4467: the same as a description of its own.
+    // CVE-2024-4467: the same as a json: description.
     let json = "json:{\"driver\":\"file\",\"filename\":\"/etc/shadow\"}";
     assert_eq!(qcow2_of(&header(0, json, &[])).backing.as_deref(), Some(json));
     assert_eq!(qcow2_of(&header(DATA_FILE, "", &[(0x4441_5441, json.as_bytes())])).data_file.as_deref(), Some(json));
@@ -143,12 +143,12 @@ fn an_empty_image_is_one_that_qemu_finds_whole() {
         assert_eq!(qcow2_of(&image), Qcow2 { capacity, ..Qcow2::default() });
         fs::write(&path, &image).expect("written");
         let Ok(checked) = Command::new("qemu-img").args(["check", "-f", "qcow2"]).arg(&path).output() else { return };
-        // QEMU counts in sectors and refuses what is too large for it by itself.
+        // QEMU counts in sectors and rejects larger sizes itself.
         if capacity % 512 == 0 && capacity < 1 << 45 {
             assert!(checked.status.success(), "{capacity}: {checked:?}");
         }
     }
-    // QEMU opens none with a larger table of tables, and nobody makes one in memory.
+    // QEMU opens none with a larger L1 table, and nothing is allocated for them.
     for capacity in [(1 << 51) + 1, 1 << 56, u64::MAX] {
         assert_eq!(empty_qcow2(capacity), None);
     }

@@ -1,9 +1,9 @@
-//! Owns the storage pools and networks of one host: hints in, re-reading, difference,
-//! events out, beside `watcher`, which does the same for machines. It is a task of its own
-//! because storage may wait for a file server, and machines must not.
+//! Owns the storage pools and networks of one host: hints in, re-reading, difference, events out,
+//! like `watcher` for machines. It is a separate task because storage may wait for a file server,
+//! and machines must not.
 //!
-//! Volumes have no events of libvirt and are not kept: it remembers their names, so that it
-//! can say that some came or went, and what somebody asked for lately.
+//! Volumes have no libvirt events and are not kept: only their names, to detect additions and
+//! removals, and recently requested lists.
 
 mod rooms;
 mod volumes;
@@ -41,11 +41,11 @@ use crate::{
     watcher::{Shared, next_version, now},
 };
 
-/// Everything is read again this often, for what libvirt has no event for.
+/// Interval of full readings, for changes without a libvirt event.
 const RECONCILE: Duration = Duration::from_secs(30);
-/// How long a start waits for the first listing.
+/// Maximum wait for the first listing at start.
 const FIRST_WITHIN: Duration = Duration::from_secs(5);
-/// More volumes than this that come or go at once are told as one change.
+/// More added or removed volumes than this are reported as one change.
 const MAX_TOLD: usize = 20;
 
 /// The keeper of one host.
@@ -55,13 +55,13 @@ pub(crate) struct Keeper {
     sink: Arc<dyn Sink>,
     pools: BTreeMap<Uuid, Arc<Pool>>,
     networks: BTreeMap<Uuid, Arc<Network>>,
-    /// The names of the volumes of each pool that is started.
+    /// Volume names of each active pool.
     names: HashMap<Uuid, BTreeSet<String>>,
-    /// The room that libvirt told of each pool last.
+    /// The last space usage reported by libvirt for each pool.
     told_room: HashMap<Uuid, (u64, u64, u64)>,
-    /// How much room the pools have; none where their folders are on another machine.
+    /// Space usage of pools; none if their directories are on a remote host.
     rooms: Option<Rooms>,
-    /// What this host's driver does not know at all.
+    /// Features that this host's driver does not support.
     unsupported: BTreeSet<&'static str>,
 }
 
@@ -80,7 +80,7 @@ impl Keeper {
         }
     }
 
-    /// Keeps for ever.
+    /// Runs until the process ends.
     pub(crate) async fn run(mut self) {
         let mut sessions = self.shared.sessions();
         let mut before = false;
@@ -88,7 +88,7 @@ impl Keeper {
             let session = sessions.borrow_and_update().clone();
             if let Some(session) = session {
                 if timeout(FIRST_WITHIN, self.read_all(&session, before)).await.is_err() {
-                    tracing::warn!(host = %self.host, "pools and networks are read slowly");
+                    tracing::warn!(host = %self.host, "reading pools and networks is slow");
                 }
                 before = true;
                 self.shared.settled.send_replace(true);
@@ -99,7 +99,7 @@ impl Keeper {
         }
     }
 
-    /// Keeps up with a session until it is replaced.
+    /// Follows a session until it is replaced.
     async fn keep(&mut self, session: &Arc<Session>, sessions: &mut watch::Receiver<Option<Arc<Session>>>) {
         let mut reconcile = interval_at(Instant::now() + RECONCILE, RECONCILE);
         reconcile.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -112,7 +112,7 @@ impl Keeper {
         }
     }
 
-    /// Reads what hints name, publishes the differences, and tells who waits.
+    /// Reads hinted objects, publishes the differences, and notifies waiting receivers.
     async fn follow(&mut self, session: &Arc<Session>, pending: PendingAround) {
         if pending.all_networks {
             self.read_networks(session, false).await;
@@ -138,19 +138,19 @@ impl Keeper {
             }
         }
         if pending.devices {
-            // Whoever reads them from now on reads them anew.
+            // The next reader reads them again.
             self.shared.devices.fetch_add(1, Ordering::Relaxed);
             let (host_id, timestamp) = (self.host.clone(), now());
             self.publish([Event::HostDevicesChanged(HostDevicesChanged { host_id, timestamp })]);
         }
         for waiting in pending.waiting {
-            // Whoever does not wait any more needs no answer.
+            // A receiver that no longer waits is ignored.
             waiting.send(()).ok();
         }
     }
 
-    /// Reads every network and every pool and publishes the differences. Networks come first, as
-    /// pools may wait for a file server.
+    /// Reads every network and every pool and publishes the differences. Networks come first,
+    /// because pools may wait for a file server.
     async fn read_all(&mut self, session: &Arc<Session>, resync: bool) {
         let networks = self.read_networks(session, resync).await;
         let pools = self.read_pools(session, resync).await;
@@ -159,7 +159,7 @@ impl Keeper {
         }
     }
 
-    /// Whether all networks are known now.
+    /// Whether all networks are known.
     async fn read_networks(&mut self, session: &Arc<Session>, resync: bool) -> bool {
         let networks = match session.call(Lane::Read, network::networks).await {
             Ok(networks) => networks,
@@ -174,7 +174,7 @@ impl Keeper {
         true
     }
 
-    /// Whether all pools are known now.
+    /// Whether all pools are known.
     async fn read_pools(&mut self, session: &Arc<Session>, resync: bool) -> bool {
         let pools = match session.call(Lane::Around, storage::pools).await {
             Ok(pools) => pools,
@@ -199,7 +199,7 @@ impl Keeper {
         Stamp { timestamp: now(), version: next_version(), cause: self.shared.cause(id), resync }
     }
 
-    /// Makes a reading the truth and gives what differs, to be published.
+    /// Stores a reading and returns the differences to publish.
     fn adopt_pool(&mut self, id: Uuid, read: Option<Pool>, resync: bool) -> Option<Event> {
         let had = self.pools.get(&id);
         let next = read.map(|read| newest(had, read, |pool| &mut pool.version));
@@ -221,8 +221,8 @@ impl Keeper {
         event
     }
 
-    /// Gives a pool the room that it has now; says whether libvirt itself tells of another one than
-    /// before, as it does when volumes came, went or grew.
+    /// Updates the space usage of a pool; returns whether libvirt's own values changed, as after
+    /// volumes were added, removed or resized.
     async fn measure(&mut self, pool: Option<&mut Pool>) -> bool {
         let Some(pool) = pool else { return false };
         let told = (pool.capacity_bytes, pool.allocation_bytes, pool.available_bytes);
@@ -233,7 +233,7 @@ impl Keeper {
         refreshed
     }
 
-    /// Tells how much room there is, when that is news.
+    /// Publishes space usage if it changed.
     fn tell_rooms(&self) {
         let known = self.pools.values().filter(|pool| pool.state.is_active() && pool.capacity_bytes > 0);
         let room = |pool: &Arc<Pool>| Room {
@@ -250,7 +250,7 @@ impl Keeper {
         });
     }
 
-    /// Tells where the pools that are started keep their files, when that is news.
+    /// Publishes the directories of active pools if they changed.
     fn tell_folders(&self) {
         let folders = self.pools.iter().filter(|(_, pool)| pool.state.is_active() && pool.keeps_files());
         let folders = folders.filter(|(_, pool)| pool.has_paths() && !pool.path.is_empty());
@@ -276,9 +276,9 @@ impl Keeper {
         self.publish(event);
     }
 
-    /// Looks which volumes a pool has now, and publishes which came and went, after what is told
-    /// of the pool itself. Whoever hears of either and looks finds what is there now. `changed`
-    /// says that a volume that stays may be another.
+    /// Reads the volume names of a pool, and publishes additions and removals after the event of
+    /// the pool itself, so that clients that read on either event get current data. `changed` means
+    /// that existing volumes may differ.
     async fn look_at_volumes(
         &mut self,
         session: &Arc<Session>,
@@ -296,7 +296,7 @@ impl Keeper {
         self.publish(of_pool.into_iter().chain(volumes));
     }
 
-    /// Which volumes of a pool came and went, as events; what is known of the others stays.
+    /// Added and removed volumes of a pool as events; data of the other volumes is kept.
     async fn compare_volumes(&mut self, session: &Arc<Session>, id: Uuid, differs: bool, changed: bool) -> Vec<Event> {
         let pool = self.pools.get(&id).filter(|pool| pool.state.is_active()).cloned();
         let Some(pool) = pool else {
@@ -310,7 +310,7 @@ impl Keeper {
             return Vec::new();
         };
         let names: BTreeSet<String> = names.into_iter().collect();
-        // What was there before somebody looked is no news.
+        // The first reading is not an event.
         let Some(had) = self.names.insert(id, names.clone()) else {
             self.shared.volumes.forget(id);
             return Vec::new();
@@ -318,12 +318,12 @@ impl Keeper {
         let came: Vec<String> = names.difference(&had).cloned().collect();
         let went: Vec<String> = had.difference(&names).cloned().collect();
         for name in &went {
-            // The next one of that name may be anything.
+            // The next volume with that name may be different.
             let path = pool.path_of(name).map(|path| Key::Path(path.into()));
             self.shared.raw.note(path.iter().chain([&Key::Volume(pool.name.clone(), name.clone())]), false);
         }
         let moved = came.len() + went.len();
-        // A pool has other room when volumes came or went; else some volume has another size.
+        // Space usage changes with added or removed volumes; otherwise a volume was resized.
         if changed || differs && moved == 0 || moved > MAX_TOLD {
             self.shared.volumes.forget(id);
         } else if moved > 0 {
@@ -357,31 +357,30 @@ impl Keeper {
         }
     }
 
-    /// Notes that a reading did not work, and says whether there is nothing to read at all. The
-    /// next one comes by itself.
+    /// Reports a failed reading, and returns whether the driver does not support it. The next
+    /// reading comes automatically.
     fn trouble(&mut self, session: &Session, context: &'static str, error: &Error) -> bool {
         if error.is_unsupported() {
-            // A driver without storage or networks is no trouble, and said once.
+            // A driver without storage or networks is not an error, and is logged once.
             if self.unsupported.insert(context) {
-                tracing::info!(host = %self.host, context, "this host's driver cannot do that");
+                tracing::info!(host = %self.host, context, "not supported by this host's driver");
             }
             return true;
         }
-        tracing::warn!(host = %self.host, context, ?error, "a reading failed");
+        tracing::warn!(host = %self.host, context, ?error, "reading failed");
         if error.is_link() {
-            // The machines' daemon opens its link to the one of storage or networks once per
-            // client; only a new link of ours makes a new one.
-            session.hints.lost("the link to libvirt's storage or network daemon broke");
+            // The hypervisor daemon connects to the storage or network daemon once per client; only
+            // a new connection of ours creates a new one.
+            session.hints.lost("the connection to libvirt's storage or network daemon was lost");
         }
         false
     }
 }
 
-/// What was known of an object when a reading says the same, else the reading with a version of
-/// its own.
+/// The known object if the reading is equal, otherwise the reading with a new version.
 fn newest<T: Clone + PartialEq>(had: Option<&Arc<T>>, mut read: T, version: fn(&mut T) -> &mut u64) -> Arc<T> {
     if let Some(had) = had {
-        // Whatever the version, only what is read counts.
+        // The version is ignored in the comparison.
         *version(&mut read) = *version(&mut T::clone(had));
         if **had == read {
             return had.clone();
@@ -391,12 +390,12 @@ fn newest<T: Clone + PartialEq>(had: Option<&Arc<T>>, mut read: T, version: fn(&
     Arc::new(read)
 }
 
-/// Why a reading of a pool or a network did not work, in words.
+/// The error of a failed reading of a pool or network.
 pub(crate) fn refused(error: &Error, name: &str, host: &HostId) -> Fault {
     match error {
         Error::TimedOut { seconds } => {
             Fault::new(FaultKind::TimedOut, format!("{name} on {host} did not answer for {seconds} s"))
-                .with_next("Its storage may hang; look at the server that it comes from")
+                .with_next("Its storage may hang; check the storage server")
         }
         error => error.of_command(name, host.as_str()),
     }

@@ -1,8 +1,8 @@
-//! libvirt, and nothing else: model in, model out.
+//! The libvirt layer: model in, model out.
 //!
-//! `Hypervisor::start` gives one host a watcher that publishes what changes to a
-//! `Sink`; `Hypervisor::run` carries a command out. Nobody outside this crate
-//! sees a type of `virt`. Whether a command is allowed is not decided here.
+//! `Hypervisor::start` gives one host a watcher that publishes changes to a `Sink`;
+//! `Hypervisor::run` runs a command. Types of `virt` are not visible outside of this crate. Whether
+//! a command is allowed is not decided here.
 
 mod calls;
 mod error;
@@ -73,24 +73,24 @@ pub use crate::{
     calls::Calls, claims::Claim, console::OpenConsole, demo::demo_host, link::calls, storage::StorageRoots,
 };
 
-/// Which host to watch.
+/// The configuration of a host.
 #[derive(Clone, Debug)]
 pub struct HostConfig {
-    /// Its name here.
+    /// Its name in Belvedere.
     pub id: HostId,
-    /// The libvirt connection URI; may hold secrets, so it is never shown as it is.
+    /// The libvirt connection URI; may contain secrets, so it is never shown as is.
     pub uri: String,
-    /// Whether it is the built-in demonstration.
+    /// Whether it is the demonstration host.
     pub demo: bool,
-    /// Whether agents are asked for their version (`virDomainQemuAgentCommand`), for which libvirt
-    /// calls a machine tainted.
+    /// Whether agents are queried for their version (`virDomainQemuAgentCommand`), for which
+    /// libvirt marks a machine as tainted.
     pub agent_version: bool,
-    /// Where new storage pools may lie.
+    /// Directories allowed for new storage pools.
     pub storage_roots: StorageRoots,
 }
 
 impl HostConfig {
-    /// The host as it is before the first contact.
+    /// The host before the first connection.
     pub fn unread(&self) -> HostInventory {
         HostInventory::unread(self.id.clone(), link::without_secrets(&self.uri), self.demo, watcher::now())
     }
@@ -101,17 +101,16 @@ pub type LastStates = Pin<Box<dyn Future<Output = HashMap<Uuid, (DomainState, u6
 
 /// Where events go. Publishing must not block.
 pub trait Sink: Send + Sync + 'static {
-    /// Takes events of one host in the order in which they happened.
+    /// Publishes events of one host in order.
     fn publish(&self, events: Vec<Event>);
 
-    /// Whether anybody wants this kind of event now, so that nobody's questions are
-    /// not asked.
+    /// Whether there are subscribers for this kind of event, to avoid unnecessary queries.
     fn wants(&self, kind: &str) -> bool {
         let _ = kind;
         true
     }
 
-    /// Takes what a sweep over a host found; only the latest counts.
+    /// Stores the result of a sweep over a host; only the latest counts.
     fn measured(&self, host: &HostId, sweep: Sweep) {
         let _ = (host, sweep);
     }
@@ -122,19 +121,19 @@ pub trait Sink: Send + Sync + 'static {
         Box::pin(std::future::ready(HashMap::new()))
     }
 
-    /// The images of a host that are known to be raw, whatever is in them: paths, and volumes as
+    /// The images of a host that are known to be raw, whatever their content: paths, and volumes as
     /// `pool/volume`.
     fn raw_images(&self, host: &HostId) -> Vec<String> {
         let _ = host;
         Vec::new()
     }
 
-    /// Keeps for the next process which images are raw, or forgets them.
+    /// Stores or removes images that are known to be raw, for the next process.
     fn note_raw_images(&self, host: &HostId, images: Vec<String>, raw: bool) {
         let _ = (host, images, raw);
     }
 
-    /// The machines of a host that somebody looks at, of which details are wanted.
+    /// The machines of a host whose page is open.
     fn watched(&self, host: &HostId) -> Vec<Uuid> {
         let _ = host;
         Vec::new()
@@ -148,14 +147,14 @@ pub struct Hypervisor {
     tasks: [JoinHandle<()>; 4],
 }
 
-/// How long a start waits to learn whether there is a local libvirt.
+/// Timeout of the check for a local libvirt at start.
 const PROBE_DEADLINE: Duration = Duration::from_secs(3);
 
-/// Whether there is a libvirt at a URI: it answers, or it has taken the call and
-/// needs longer, as a daemon does that asks QEMU for its abilities after a boot.
+/// Whether libvirt is available at a URI: it responds, or it accepted the call and takes longer, as
+/// a daemon that probes QEMU after a boot.
 ///
 /// # Errors
-/// Why there is none, with the next step.
+/// Why not, with the next step.
 pub async fn probe(uri: &str) -> Result<(), String> {
     let mut opener = link::Opener::default();
     match tokio::time::timeout(PROBE_DEADLINE, opener.open(uri)).await {
@@ -168,13 +167,13 @@ pub async fn probe(uri: &str) -> Result<(), String> {
     }
 }
 
-/// How long a reader of a volume may take nothing.
+/// Maximum time without progress of a volume reader.
 const TAKE_WITHIN: Duration = Duration::from_secs(60);
-/// How long a guest may ignore the power button before its agent is asked.
+/// How long a guest may ignore ACPI before its agent is used.
 const AGENT_AFTER: Duration = Duration::from_secs(10);
 
 impl Hypervisor {
-    /// Begins to watch a host. Returns at once; the first event tells how it went.
+    /// Starts watching a host. Returns immediately; the first event reports the result.
     pub fn start(config: HostConfig, sink: Arc<dyn Sink>) -> Self {
         let shared = Arc::new(Shared::new(RawImages::new(config.id.clone(), sink.clone())));
         let watcher = tokio::spawn(Watcher::new(config.clone(), shared.clone(), sink.clone()).run());
@@ -195,7 +194,7 @@ impl Hypervisor {
         *self.shared.settled.borrow()
     }
 
-    /// Whether pools and networks were ever read, so that one that is not known is not there.
+    /// Whether pools and networks were read once, so that an unknown one does not exist.
     pub fn is_listed(&self) -> bool {
         *self.shared.listed.borrow()
     }
@@ -206,15 +205,15 @@ impl Hypervisor {
         self.shared.listed.subscribe().wait_for(|listed| *listed).await.ok();
     }
 
-    /// Tries to connect now instead of after the pause.
+    /// Tries to connect immediately.
     pub fn reconnect(&self) {
         self.shared.retry.notify_one();
     }
 
-    /// Carries a command out. When it returns, what it changed is published.
+    /// Runs a command. When it returns, its changes are published.
     ///
     /// # Errors
-    /// What libvirt refused, in words; `Unreachable` while the link is down.
+    /// libvirt's error as a fault; `Unreachable` while disconnected.
     pub async fn run(
         &self,
         request: RequestId,
@@ -230,8 +229,8 @@ impl Hypervisor {
         }
     }
 
-    /// Carries out a command on a storage pool or a volume in it. Who uses it is looked at
-    /// directly before, by what libvirt says then: what the command was checked against is older.
+    /// Runs a command on a storage pool or volume. Its users are read again directly before,
+    /// because the check used older data.
     async fn run_pool(&self, (request, id): (RequestId, Uuid), name: &str, command: PoolCommand) -> Result<(), Fault> {
         self.check_place(&command).await?;
         let session = self.shared.session().ok_or_else(|| self.not_connected())?;
@@ -242,17 +241,17 @@ impl Hypervisor {
             (Lane::of(about.lane), window_of(about), about.others_stay)
         };
         let work = move |connect: &Connect| {
-            // Until the work is done, even when nobody waits for it any more.
+            // Held until the work is done, even if the caller is gone.
             let _claim = claim;
             run::pool::run(&command, run::pool::OnPool { connect, id, look: &mut look })
         };
         self.run_around((request, id), name, (lane, window, work), |around| around.pool(id, !stay)).await
     }
 
-    /// Whether a new pool may lie where a command says; any other command may.
+    /// Whether the location of a new pool is allowed; true for other commands.
     ///
     /// # Errors
-    /// `Denied`, with the folders in which it may.
+    /// `Denied`, with the allowed directories.
     pub async fn check_place(&self, command: &PoolCommand) -> Result<(), Fault> {
         let PoolCommand::DefinePool(DefinePool { pool, .. }) = command else { return Ok(()) };
         let root = self.shared.session().and_then(|session| session.root.clone());
@@ -261,7 +260,7 @@ impl Hypervisor {
         checked.unwrap_or_else(|_| Err(Error::Panicked.of_command(&pool.name, self.config.id.as_str())))
     }
 
-    /// The same of a network.
+    /// Runs a command on a network.
     async fn run_network(
         &self,
         (request, id): (RequestId, Uuid),
@@ -277,7 +276,8 @@ impl Hypervisor {
         .await
     }
 
-    /// Works on a pool or a network, and waits until what `look` asks to read again is published.
+    /// Runs work on a pool or network, and waits until the readings requested by `look` are
+    /// published.
     async fn run_around(
         &self,
         (request, id): (RequestId, Uuid),
@@ -294,7 +294,7 @@ impl Hypervisor {
         result.map_err(|error| error.of_command(name, self.config.id.as_str()))
     }
 
-    /// The same of a machine.
+    /// Runs a command on a machine.
     async fn run_domain(
         &self,
         (request, id): (RequestId, Uuid),
@@ -308,8 +308,7 @@ impl Hypervisor {
         let lane = Lane::of(command.about().lane);
         let work = move |connect: &Connect| run::domain::run(&command, &connect.lookup_domain_by_uuid(id)?);
         let result = session.call(lane, work).await;
-        // A link that broke meanwhile drops the waiting side: then there is
-        // nothing to wait for, the next listing will tell.
+        // A broken connection drops the sender; the next listing reports the state.
         session.hints.nudge(id).await.ok();
         if result.is_err() || !polite {
             self.shared.forget(id, request);
@@ -318,17 +317,17 @@ impl Hypervisor {
                 tokio::time::sleep(AGENT_AFTER).await;
                 let asked = session.call(Lane::Slow, move |connect| run::domain::shutdown::by_agent(connect, id)).await;
                 if let Err(error) = asked {
-                    tracing::info!(domain.id = %id, ?error, "the guest agent could not be asked to shut down");
+                    tracing::info!(domain.id = %id, ?error, "cannot shut down through the guest agent");
                 }
             });
         }
         result.map_err(|error| error.of_command(name, self.config.id.as_str()))
     }
 
-    /// How far the job is that libvirt does with a machine; none without a job.
+    /// The progress of a machine's job; none without a job.
     ///
     /// # Errors
-    /// What libvirt refused, in words; `Unreachable` while the link is down.
+    /// libvirt's error as a fault; `Unreachable` while disconnected.
     pub async fn job(&self, id: Uuid, name: &str) -> Result<Option<Progress>, Fault> {
         let Some(session) = self.shared.session() else {
             return Err(self.not_connected());
@@ -337,10 +336,10 @@ impl Hypervisor {
         read.map_err(|error| error.of_command(name, self.config.id.as_str()))
     }
 
-    /// Asks libvirt to give up the job that it does with a machine.
+    /// Aborts a machine's job.
     ///
     /// # Errors
-    /// What libvirt refused, in words; `Unreachable` while the link is down.
+    /// libvirt's error as a fault; `Unreachable` while disconnected.
     pub async fn abort_job(&self, id: Uuid, name: &str) -> Result<(), Fault> {
         let Some(session) = self.shared.session() else {
             return Err(self.not_connected());
@@ -349,10 +348,10 @@ impl Hypervisor {
         asked.map_err(|error| error.of_command(name, self.config.id.as_str()))
     }
 
-    /// The machine's definition with its passwords (`VIR_DOMAIN_XML_SECURE`).
+    /// The domain XML with passwords (`VIR_DOMAIN_XML_SECURE`).
     ///
     /// # Errors
-    /// What libvirt refused, in words; `Unreachable` while the link is down.
+    /// libvirt's error as a fault; `Unreachable` while disconnected.
     pub async fn definition_with_secrets(&self, id: Uuid, name: &str) -> Result<String, Fault> {
         let session = self.shared.session().ok_or_else(|| self.not_connected())?;
         let read = session.ask(id, move |connect| domain::definition(connect, id, true)).await;
@@ -362,29 +361,29 @@ impl Hypervisor {
     /// Opens a console of a machine.
     ///
     /// # Errors
-    /// What libvirt refused, in words; `Conflict` when somebody has it who does not share;
-    /// `Unreachable` while the link is down.
+    /// libvirt's error as a fault; `Conflict` if another program has it open exclusively;
+    /// `Unreachable` while disconnected.
     pub async fn open_console(&self, domain: &Domain, console: &Console) -> Result<OpenConsole, Fault> {
         let session = self.shared.session().ok_or_else(|| self.not_connected())?;
         let opened = console::open(&session, domain, console).await;
         opened.map_err(|error| error.of_command(&domain.name, self.config.id.as_str()))
     }
 
-    /// How long the host's processors have been busy or idle since it was started, in
-    /// nanoseconds together (`virNodeGetCPUStats`): what is less than before is another start.
+    /// Busy and idle CPU time of the host since its boot, in nanoseconds (`virNodeGetCPUStats`): a
+    /// smaller value means a reboot.
     ///
     /// # Errors
-    /// What libvirt refused, in words; `Unreachable` while the link is down.
+    /// libvirt's error as a fault; `Unreachable` while disconnected.
     pub async fn busy(&self) -> Result<u64, Fault> {
         let session = self.shared.session().ok_or_else(|| self.not_connected())?;
         let read = session.call(Lane::Read, |connect| Ok(ffi::node_cpu(connect)?.values().sum()));
         read.await.map_err(|error| error.of_command(self.config.id.as_str(), self.config.id.as_str()))
     }
 
-    /// The users of one volume, as they were a moment ago; none of a volume that does not exist.
+    /// The current users of one volume; none if the volume does not exist.
     ///
     /// # Errors
-    /// What libvirt refused, in words; `Unreachable` while the link is down.
+    /// libvirt's error as a fault; `Unreachable` while disconnected.
     pub async fn users_of_volume(&self, host: &HostInventory, id: Uuid, name: &str) -> Result<Vec<User>, Fault> {
         let session = self.shared.session().ok_or_else(|| self.not_connected())?;
         let look = uses::read::of_pool(&session, &self.shared, host, id).await;
@@ -398,7 +397,7 @@ impl Hypervisor {
         users.await.map_err(|_| Error::Panicked.of_command(name, self.config.id.as_str()))
     }
 
-    /// Who uses each of the wanted pools, by what is known; nothing while the link is down.
+    /// The users of the given pools, from known data; empty while disconnected.
     pub async fn users_of_pools(
         &self,
         host: &HostInventory,
@@ -415,10 +414,10 @@ impl Hypervisor {
         told.await.unwrap_or_default()
     }
 
-    /// Who uses what a command is about, by what is known.
+    /// The users of a command's object, from known data.
     ///
     /// # Errors
-    /// What libvirt refused, in words; `Unreachable` while the link is down.
+    /// libvirt's error as a fault; `Unreachable` while disconnected.
     pub async fn users(&self, host: &HostInventory, id: Uuid, command: &PoolCommand) -> Result<Vec<User>, Fault> {
         let Some(name) = command.volume() else {
             let only = |pool: &Uuid| *pool == id;
@@ -427,10 +426,10 @@ impl Hypervisor {
         self.users_of_volume(host, id, name).await
     }
 
-    /// Looks whether what was brought into a volume may stay there.
+    /// Checks whether uploaded content may stay in a volume.
     ///
     /// # Errors
-    /// `Denied` when it names files that are no volumes of started pools; what libvirt refused.
+    /// `Denied` if it refers to files that are not volumes of active pools, or libvirt's error.
     pub async fn inspect_volume(&self, id: Uuid, name: &str) -> Result<(), Fault> {
         let session = self.shared.session().ok_or_else(|| self.not_connected())?;
         let wanted = name.to_owned();
@@ -445,11 +444,10 @@ impl Hypervisor {
         inspect.await.map_err(|error: Error| error.of_command(name, self.config.id.as_str()))
     }
 
-    /// Writes a piece of a volume's content; `pieces` brings it part by part.
+    /// Writes a chunk of a volume's content; `pieces` delivers it part by part.
     ///
     /// # Errors
-    /// What libvirt refused, in words; `Unreachable` while the link is down; what `pieces`
-    /// brought instead of a part.
+    /// libvirt's error as a fault; `Unreachable` while disconnected; errors received from `pieces`.
     pub async fn write_volume(
         &self,
         id: Uuid,
@@ -470,7 +468,7 @@ impl Hypervisor {
     /// Reads a volume's content part by part.
     ///
     /// # Errors
-    /// `Unreachable` while the link is down; what libvirt refuses comes as the last part.
+    /// `Unreachable` while disconnected; libvirt's error is sent as the last part.
     pub fn volume_content(&self, id: Uuid, name: &str) -> Result<mpsc::Receiver<Result<Vec<u8>, Fault>>, Fault> {
         let session = self.shared.session().ok_or_else(|| self.not_connected())?;
         let (parts, taken) = mpsc::channel(4);
@@ -479,7 +477,7 @@ impl Hypervisor {
             let (volume, to) = (name.clone(), parts.clone());
             let runtime = Handle::current();
             let read = move |connect: &_| {
-                // Whoever takes nothing for long gives the place to others.
+                // A client without progress loses its slot.
                 let take = |part| runtime.block_on(to.send_timeout(Ok(part), TAKE_WITHIN)).is_ok();
                 storage::content(connect, id, &volume, take)
             };
@@ -492,7 +490,7 @@ impl Hypervisor {
 
     fn not_connected(&self) -> Fault {
         Fault::new(FaultKind::Unreachable, format!("{} is not connected", self.config.id))
-            .with_next("Wait until the link is back; it is tried again on its own")
+            .with_next("Wait for the host; Belvedere reconnects automatically")
     }
 }
 
@@ -502,7 +500,7 @@ impl Drop for Hypervisor {
     }
 }
 
-/// How long what happens to its object counts as the effect of a command.
+/// How long changes of its object count as the effect of a command.
 fn window_of(about: &model::command::About) -> Duration {
     Duration::from_secs(about.window.into())
 }

@@ -1,5 +1,5 @@
-//! The link to one host: opens its connections, keeps them alive, and runs
-//! blocking calls on a bounded number of threads, each with a deadline.
+//! The connections to one host: opens them, keeps them alive, and runs blocking calls on a bounded
+//! number of threads, each with a deadline.
 //!
 //! It does not reconnect; the watcher decides when to open the next session.
 
@@ -32,23 +32,23 @@ use crate::{
     ffi, host, uses,
 };
 
-/// What a call is for; each has a connection of its own, because the daemon
-/// serves only five requests of a connection at a time (`max_client_requests`).
+/// The purpose of a call; each lane has a separate connection, because the daemon serves only five
+/// requests of a connection at a time (`max_client_requests`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lane {
     /// Quick readings, on the connection that receives events.
     Read,
-    /// Readings that ask a machine's own process and hang when that hangs.
+    /// Readings that query a machine's process, and hang if it hangs.
     Machine,
     /// Commands.
     Command,
-    /// What waits for a guest or a disk.
+    /// Calls that wait for a guest or a disk.
     Slow,
     /// Statistics, one sweep at a time.
     Stats,
-    /// Questions to guests, which may be silent.
+    /// Guest queries, which may not respond.
     Guest,
-    /// The content of volumes on its way.
+    /// Transfers of volume content.
     Content,
     /// Readings of pools, volumes and leases, which may wait for a file server.
     Around,
@@ -58,14 +58,14 @@ pub(crate) enum Lane {
     Console,
 }
 
-/// How many lanes there are.
+/// Number of lanes.
 const LANES: usize = Lane::NAMES.len();
 
 impl Lane {
-    /// Their names, in their order.
+    /// Their names, in order.
     const NAMES: [&str; 10] =
         ["read", "machine", "command", "slow", "stats", "guest", "content", "around", "thaw", "console"];
-    /// Calls at a time, one below what the daemon serves of a connection.
+    /// Concurrent calls per lane, one below the daemon's limit per connection.
     const PERMITS: usize = 4;
 
     /// The lane of a command.
@@ -77,7 +77,7 @@ impl Lane {
         }
     }
 
-    /// How long a caller waits; none means as long as it takes.
+    /// How long a caller waits; none for no limit.
     fn deadline(self) -> Option<Duration> {
         match self {
             Self::Read | Self::Machine | Self::Stats | Self::Console => Some(Duration::from_secs(10)),
@@ -87,8 +87,8 @@ impl Lane {
         }
     }
 
-    /// A span for a call that is part of a request or command. What is read without
-    /// either is counted in `CALLS` and would only be noise among traces.
+    /// A span for a call that belongs to a request or command. Other calls are only counted in
+    /// `CALLS`, to keep traces clean.
     fn span(self) -> Span {
         if Span::current().is_disabled() {
             return Span::none();
@@ -101,46 +101,45 @@ impl Lane {
     }
 }
 
-/// Counts the calls of each lane, for all hosts together.
+/// Call counters per lane, for all hosts.
 static CALLS: [Counter; LANES] = [const { Counter::new() }; LANES];
 
-/// How long calls of libvirt took since the start, by what they were for.
+/// Durations of libvirt calls since the start, per lane.
 pub fn calls() -> Vec<Calls> {
     CALLS.iter().zip(Lane::NAMES).map(|(counter, name)| counter.read(name)).collect()
 }
 
-/// How long opening a connection may take.
+/// Time limit for opening a connection.
 const OPEN_DEADLINE: Duration = Duration::from_secs(15);
-/// How long a machine's process may take to answer; a healthy one needs a
-/// millisecond.
+/// Response time limit of a machine's process; a healthy one needs a millisecond.
 const MACHINE_DEADLINE: Duration = Duration::from_secs(2);
-/// An answer that comes as soon makes a slow machine a quick one again.
+/// A response within this time makes a slow machine a normal one again.
 const QUICK: Duration = Duration::from_millis(200);
-/// Machines that may hang at a time before no other is asked: each holds one of the daemon's
-/// threads, of which there are 20 (`max_workers`).
+/// Maximum hung machines before no further one is queried: each occupies one of the daemon's 20
+/// threads (`max_workers`).
 const MAX_LATE: usize = 15;
-/// Seconds between keepalive messages, and how many may stay unanswered:
-/// a frozen daemon is noticed after 3 × (3 + 1) = 12 s.
+/// Seconds between keepalive messages, and how many may be missed: a frozen daemon is detected
+/// after 3 × (3 + 1) = 12 s.
 const KEEPALIVE: (i32, u32) = (3, 3);
 
-/// The connections to one host from the moment they are opened until they break.
+/// The connections to one host from opening until they break.
 pub(crate) struct Session {
-    /// What libvirt says has changed.
+    /// Hints from libvirt events.
     pub(crate) hints: SharedHints,
-    /// What the host says of itself.
+    /// The host data.
     pub(crate) host: HostInfo,
-    /// The root of the file systems that its daemon sees; none when that is another machine.
+    /// The root of the file systems that its daemon sees; none for a remote host.
     pub(crate) root: Option<PathBuf>,
     uri: String,
     /// Whether all lanes share one connection.
     single: bool,
     connections: [Mutex<Option<Arc<Connect>>>; LANES],
     permits: [Arc<Semaphore>; LANES],
-    /// Machines whose process was asked and has not answered in time.
+    /// Machines whose process has not responded in time.
     late: Mutex<HashSet<Uuid>>,
-    /// Machines that answer later than others wait; readings wait longer for these.
+    /// Machines whose process is slow; readings wait longer for these.
     slow: Mutex<HashSet<Uuid>>,
-    /// Serial lines that are ours.
+    /// Serial consoles that we opened.
     pub(crate) lines: Lines,
     registration: Mutex<Option<ffi::Registration>>,
 }
@@ -159,7 +158,7 @@ impl Session {
             host,
             root: uses::read::root(uri),
             uri: uri.to_owned(),
-            // Each connection to a file of the test driver has a world of its own.
+            // Each connection to a test driver file has separate state.
             single: uri.starts_with("test:"),
             connections: std::array::from_fn(|lane| Mutex::new((lane == Lane::Read as usize).then(|| first.clone()))),
             permits: std::array::from_fn(|_| permits()),
@@ -170,12 +169,12 @@ impl Session {
         })
     }
 
-    /// The connection of a lane, opened when it is first used.
+    /// The connection of a lane, opened at first use.
     fn connection(&self, lane: Lane) -> Result<Arc<Connect>, Error> {
         let lane = if self.single { Lane::Read } else { lane };
         let mut slot = self.connections[lane as usize].lock().unwrap_or_else(PoisonError::into_inner);
-        // The first one that breaks is noticed by the watcher, who opens everything anew. Another
-        // one may break alone.
+        // The watcher detects a broken first connection and reopens all. Another one may break
+        // alone.
         let usable = |connect: &Arc<Connect>| lane == Lane::Read || connect.is_alive().unwrap_or(false);
         if let Some(connect) = slot.as_ref().filter(|connect| usable(connect)) {
             return Ok(connect.clone());
@@ -185,14 +184,14 @@ impl Session {
         Ok(connect)
     }
 
-    /// A connection for one purpose alone, which harms no other when it breaks. Opening it blocks.
+    /// A separate connection whose failure affects no other. Opening it blocks.
     pub(crate) fn connection_of_its_own(&self) -> Result<Connect, Error> {
         open(&self.uri)
     }
 
-    /// Runs a blocking call. When the deadline passes the caller is told, while
-    /// the call keeps its place in the lane until libvirt returns, so that a
-    /// hanging host never collects threads without bound.
+    /// Runs a blocking call. When the deadline passes, the caller gets an error, while the call
+    /// keeps its slot in the lane until libvirt returns, so that a hung host never accumulates
+    /// threads.
     pub(crate) async fn call<T: Send + 'static>(
         self: &Arc<Self>,
         lane: Lane,
@@ -221,9 +220,9 @@ impl Session {
         }
     }
 
-    /// Runs a reading that asks a machine's own process. A machine that hangs
-    /// costs one thread and nothing else: it is not asked again before the first question
-    /// returned, and is hinted when it is late and when it has answered.
+    /// Runs a reading that queries a machine's process. A hung machine costs one thread and nothing
+    /// else: it is not queried again before the first query returned, and a hint is left when it is
+    /// late and when it has responded.
     pub(crate) async fn ask<T: Send + 'static>(
         self: &Arc<Self>,
         id: Uuid,
@@ -232,8 +231,8 @@ impl Session {
         self.ask_within(id, MACHINE_DEADLINE, question).await
     }
 
-    /// Asks, and goes on without the answer after a while, with `Error::Later`; the machine is
-    /// hinted once it has answered, or is late.
+    /// Queries, and returns `Error::Later` after a while without a response; a hint is left when
+    /// the machine has responded or is late.
     pub(crate) async fn ask_within<T: Send + 'static>(
         self: &Arc<Self>,
         id: Uuid,
@@ -251,7 +250,7 @@ impl Session {
             let began = Instant::now();
             let result = session.connection(Lane::Machine).and_then(|connect| question(&connect));
             CALLS[Lane::Machine as usize].note(began.elapsed(), result.is_err());
-            // Its place was given to others when it was given up.
+            // Its slot was released when it was given up.
             if over.swap(true, Ordering::AcqRel) {
                 permit.forget();
             } else {
@@ -270,7 +269,7 @@ impl Session {
         let session = self.clone();
         let watch = async move {
             if later && timeout(MACHINE_DEADLINE - patience, &mut answer).await.is_ok() {
-                // Its answer is old by now; the hint asks for a new one, which is waited for.
+                // The response is outdated; the hint requests a new one.
                 session.slow().insert(id);
                 session.hints.domain(id, Depth::Whole);
                 return;
@@ -284,7 +283,7 @@ impl Session {
             tokio::spawn(watch);
             return Err(Error::Later);
         }
-        // That it is late is known when this returns.
+        // Whether it is late is known when this returns.
         let mut watch = Box::pin(watch);
         std::future::poll_fn(|cx| {
             let _ = watch.as_mut().poll(cx);
@@ -295,8 +294,8 @@ impl Session {
         Err(Error::Unresponsive)
     }
 
-    /// Notes that a machine does not answer, gives its place to others, and lets them have another
-    /// connection before this one is full of what hangs.
+    /// Marks a machine as not responding, releases its slot, and opens another connection before
+    /// this one is full of hung calls.
     fn give_up(&self, id: Uuid, given_up: &AtomicBool) {
         let late = {
             let mut late = self.late();
@@ -313,7 +312,7 @@ impl Session {
         self.hints.domain(id, Depth::Whole);
     }
 
-    /// Whether its daemon is one of a user's own (`qemu:///session`).
+    /// Whether its daemon is a user daemon (`qemu:///session`).
     pub(crate) fn is_of_user(&self) -> bool {
         let path = self.uri.split_once("://").map_or("", |(_, rest)| rest);
         path.split('?').next().is_some_and(|path| path.ends_with("/session"))
@@ -323,8 +322,7 @@ impl Session {
         self.slow.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place in the machines' lane, unless the machine hangs, or so many others that the daemon
-    /// has few threads left.
+    /// A slot in the machine lane, unless the machine hangs or too many others do.
     async fn place_to_ask(&self, id: Uuid) -> Result<OwnedSemaphorePermit, Error> {
         loop {
             if self.late().contains(&id) || self.late().len() >= MAX_LATE {
@@ -341,8 +339,8 @@ impl Session {
         self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the callbacks back, which lets libvirt free the connections once the
-    /// last call on them has returned.
+    /// Deregisters the callbacks, so that libvirt frees the connections after the last call on
+    /// them.
     pub(crate) fn close(self: Arc<Self>) {
         self.hints.close();
         blocking(move || {
@@ -354,19 +352,19 @@ impl Session {
 
 fn open(uri: &str) -> Result<Connect, Error> {
     let connect = Connect::open(Some(uri))?;
-    // The test driver has no keepalive, and needs none.
+    // The test driver has no keepalive.
     connect.set_keep_alive(KEEPALIVE.0, KEEPALIVE.1).ok();
     Ok(connect)
 }
 
-/// Runs what blocks on a thread for that; whoever calls it bounds how many there are.
+/// Runs blocking code on a dedicated thread; callers limit the number.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that bounds blocking calls")]
 pub(crate) fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     tokio::task::spawn_blocking(call)
 }
 
-/// Opens sessions one after the other. An attempt that hangs is not abandoned
-/// for a second one: the next attempt waits for it again.
+/// Opens sessions one after the other. A hung attempt is not abandoned: the next attempt waits for
+/// it.
 #[derive(Default)]
 pub(crate) struct Opener {
     hanging: Option<JoinHandle<Result<Session, Error>>>,
@@ -387,8 +385,7 @@ impl Opener {
     }
 }
 
-/// A URI without what must not be seen: the password of its user part, and
-/// query values whose name speaks of a secret.
+/// A URI without the password of its user part and without query values named like secrets.
 pub(crate) fn without_secrets(uri: &str) -> String {
     let (base, query) = uri.split_once('?').map_or((uri, None), |(base, query)| (base, Some(query)));
     let mut clean = match (base.split_once("://"), base.rfind('@')) {

@@ -1,5 +1,5 @@
-//! Reads networks, and carries out what is asked of them. Every function here blocks; `link`
-//! decides where it runs and for how long.
+//! Reads networks and runs network commands. Every function here blocks; `link` decides where it
+//! runs and for how long.
 
 use model::{Network, network::Lease};
 use uuid::Uuid;
@@ -10,13 +10,13 @@ use crate::{
     ffi, xml,
 };
 
-/// All networks (`virConnectListAllNetworks`); those that vanish meanwhile are left out.
+/// All networks (`virConnectListAllNetworks`); those removed meanwhile are skipped.
 pub(crate) fn networks(connect: &Connect) -> Result<Vec<Network>, Error> {
     let handles = connect.list_all_networks(0)?;
     handles.iter().filter_map(|handle| gone_is_none(read(handle)).transpose()).collect()
 }
 
-/// One network; none when it does not exist.
+/// One network; none if it does not exist.
 pub(crate) fn network(connect: &Connect, id: Uuid) -> Result<Option<Network>, Error> {
     gone_is_none(connect.lookup_network_by_uuid(id).map_err(Error::from).and_then(|handle| read(&handle)))
 }
@@ -34,18 +34,18 @@ fn read(handle: &Handle) -> Result<Network, Error> {
     })
 }
 
-/// The definition of a network as it is kept, or as it is while it has none.
+/// The stored network XML, or the live one of a transient network.
 pub(crate) fn definition(connect: &Connect, id: Uuid) -> Result<String, Error> {
     let network = connect.lookup_network_by_uuid(id)?;
     let kept = if network.is_persistent()? { sys::VIR_NETWORK_XML_INACTIVE } else { 0 };
     match network.xml_desc(kept).map_err(Error::from) {
-        // The test driver knows one definition only.
+        // The test driver has only one definition.
         Err(error) if error.is_unsupported() => Ok(network.xml_desc(0)?),
         read => read,
     }
 }
 
-/// What the DHCP server of a network has given away.
+/// The DHCP leases of a network.
 pub(crate) fn leases(connect: &Connect, id: Uuid) -> Result<Vec<Lease>, Error> {
     Ok(ffi::leases(&connect.lookup_network_by_uuid(id)?)?)
 }

@@ -22,11 +22,11 @@ pub(crate) fn check(root: &Path, spec: &NetworkSpec) -> Result<(), Fault> {
         return match bridges.contains(&spec.bridge) {
             true => Ok(()),
             false if bridges.is_empty() => {
-                let why = format!("the host has no bridge {}, and no other bridges", spec.bridge);
+                let why = format!("bridge {} does not exist; the host has no bridges", spec.bridge);
                 Err(Fault::invalid("bridge", &why).with_next("Create one on the host first"))
             }
             false => {
-                let why = format!("the host has no bridge {}; it has {}", spec.bridge, bridges.join(", "));
+                let why = format!("bridge {} does not exist; existing bridges: {}", spec.bridge, bridges.join(", "));
                 Err(Fault::invalid("bridge", &why))
             }
         };
@@ -38,16 +38,13 @@ pub(crate) fn check(root: &Path, spec: &NetworkSpec) -> Result<(), Fault> {
         let collides = |theirs: &Subnet| theirs.prefix >= mine.prefix && theirs.overlaps(mine);
         if let Some((interface, theirs)) = taken.iter().find(|(_, theirs)| collides(theirs)) {
             let field = if mine.address.is_ipv6() { "ipv6" } else { "ipv4" };
-            return Err(Fault::invalid(
-                field,
-                &format!("{mine} overlaps with {theirs} of the host's interface {interface}"),
-            ));
+            return Err(Fault::invalid(field, &format!("{mine} overlaps {theirs} of host interface {interface}")));
         }
     }
     Ok(())
 }
 
-/// The bridges of the host, in order of their names.
+/// The bridges of the host, by name.
 fn bridges(root: &Path) -> Vec<String> {
     let folders = fs::read_dir(root.join("sys/class/net")).into_iter().flatten().filter_map(Result::ok);
     let bridges = folders.filter(|folder| folder.path().join("bridge").is_dir());
@@ -56,9 +53,9 @@ fn bridges(root: &Path) -> Vec<String> {
     names
 }
 
-/// The subnets that the host is in itself, with the interface to each.
+/// The subnets of the host, with their interfaces.
 fn subnets(root: &Path) -> Vec<(String, Subnet)> {
-    // Of another process the kernel tells what that one would read.
+    // For another process the kernel shows its network namespace.
     let process = match root.parent() {
         Some(process) if process.starts_with("/proc") => process.to_owned(),
         _ => "/proc/self".into(),
@@ -72,21 +69,21 @@ fn subnet(address: IpAddr, prefix: u8) -> Subnet {
     Subnet { address, prefix, ranges: Vec::new(), hosts: Vec::new() }
 }
 
-/// A line of `/proc/net/route`: an interface, the destination and its mask in the order of the
-/// machine's own bytes. Routes by a gateway lead elsewhere.
+/// Parses a line of `/proc/net/route`: interface, destination and mask in host byte order. Routes
+/// via a gateway are skipped.
 fn by_route(line: &str) -> Option<(String, Subnet)> {
     let parts: Vec<&str> = line.split_whitespace().collect();
     let number = |at: usize| parts.get(at).and_then(|text| u32::from_str_radix(text, 16).ok());
     let (destination, gateway, mask) = (number(1)?, number(2)?, number(7)?);
     let prefix = mask.count_ones() as u8;
-    // What the kernel drops is reached by nobody (RTF_REJECT).
+    // Rejected destinations are not reachable (RTF_REJECT).
     let dropped = parts[0] == "*" || number(3)? & 0x200 != 0;
     let address = Ipv4Addr::from(destination.to_ne_bytes());
     (gateway == 0 && prefix > 0 && !dropped).then(|| (parts[0].to_owned(), subnet(address.into(), prefix)))
 }
 
-/// A line of `/proc/net/if_inet6`: an address, the number of its interface, the prefix, what it
-/// is for, flags, and the interface. Addresses of one link only are on each of them.
+/// Parses a line of `/proc/net/if_inet6`: address, interface index, prefix length, scope, flags,
+/// and interface. Link-local addresses are skipped.
 fn by_address(line: &str) -> Option<(String, Subnet)> {
     let parts: Vec<&str> = line.split_whitespace().collect();
     let address = u128::from_str_radix(parts.first()?, 16).ok()?;
@@ -110,10 +107,10 @@ mod tests {
         assert_eq!(check(root, &on("br2")), Ok(()));
         let why = check(root, &on("eth0")).expect_err("no bridge");
         assert_eq!(why.field.as_deref(), Some("bridge"));
-        assert!(why.reason.contains("the host has no bridge eth0; it has br2, br10"), "{why:?}");
+        assert!(why.reason.contains("bridge eth0 does not exist; existing bridges: br2, br10"), "{why:?}");
         let none = check(&root.join("elsewhere"), &on("br0")).expect_err("none at all");
-        assert!(none.reason.contains("no other bridges"), "{none:?}");
-        // Each machine is in its own loopback.
+        assert!(none.reason.contains("the host has no bridges"), "{none:?}");
+        // Every host has a loopback subnet.
         let nat = |ipv4: &str, ipv6: &str| NetworkSpec {
             mode: "nat".into(),
             ipv4: ipv4.into(),

@@ -1,8 +1,8 @@
-//! What a place is, however somebody spelled it: the same file through a link, a doubled slash,
-//! another name of a device, or a volume's names.
+//! Identity of storage independent of its spelling: the same file through a link, doubled slashes,
+//! another device name, or volume names.
 //!
-//! Where libvirt runs on this machine, paths are followed in the file systems that its daemon
-//! sees, and files are known by device and inode. Elsewhere only the spelling can be put in order.
+//! If libvirt is local, paths are resolved in the file systems that its daemon sees, and files are
+//! identified by device and inode. Otherwise only the spelling is normalised.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -20,87 +20,87 @@ use std::{
 
 use crate::xml::sources::Place;
 
-/// One way to know a place by.
+/// An identifier of storage.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Key {
-    /// A file or a folder: its device and its number there.
+    /// A file or directory: device and inode.
     Inode(u64, u64),
-    /// A device, by its number.
+    /// A device, by number.
     Device(u64),
-    /// A path in order.
+    /// A normalised path.
     Path(PathBuf),
-    /// A volume by its names.
+    /// A volume, by pool and name.
     Volume(String, String),
-    /// A pool, which its volumes lie in.
+    /// A pool, which contains its volumes.
     Pool(String),
-    /// An image by its protocol and its name there.
+    /// An image, by protocol and name.
     Network(String, String),
-    /// A SCSI device by its address.
+    /// A SCSI device, by address.
     Scsi(String),
-    /// The name of a file whose path cannot be followed from here.
+    /// The file name of a path that cannot be resolved here.
     Name(OsString),
 }
 
-/// All that a place is known by.
+/// All identifiers of a storage object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Identity {
-    /// What it is.
+    /// The object itself.
     pub(crate) own: Vec<Key>,
-    /// What it stands on or lies in: folders of a file, devices below a device.
+    /// What contains it: parent directories of a file, devices below a device.
     pub(crate) below: Vec<Key>,
 }
 
 impl Identity {
-    /// Whether one of two is the other, stands on it, or lies in it.
+    /// Whether two objects are equal or one contains the other.
     pub(crate) fn touches(&self, other: &Self) -> bool {
         let any = |keys: &[Key], of: &[Key]| keys.iter().any(|key| of.contains(key));
         any(&self.own, &other.own) || any(&self.own, &other.below) || any(&self.below, &other.own)
     }
 
-    /// Whether it lies in a folder, at any depth.
+    /// Whether it is inside of a directory, at any depth.
     pub(crate) fn is_in(&self, folder: &Self) -> bool {
         self.below.iter().any(|key| folder.own.contains(key))
     }
 }
 
-/// Links that lead to one another without end are given up after as many as Linux follows.
+/// Maximum symbolic links followed, as in Linux.
 const MAX_LINKS: usize = 40;
-/// Devices stand on others not deeper than this.
+/// Maximum depth of stacked devices.
 const MAX_DEPTH: usize = 16;
-/// How long a file server may take to answer, before its paths are known by their spelling alone.
+/// Response time limit of a file server; afterwards its paths are compared by spelling.
 const SERVER_WITHIN: Duration = Duration::from_secs(2);
 
-/// Knows places of one host for the time of one look.
+/// Resolves storage objects of one host during one check.
 pub(crate) struct Places {
-    /// The root of the file systems that libvirt's daemon sees; none when it runs elsewhere.
+    /// The root of the file systems that libvirt's daemon sees; none for a remote host.
     root: Option<PathBuf>,
-    /// What is mounted there.
+    /// The mounts.
     mounts: Vec<Mount>,
-    /// Mounts of file servers, and whether each answers.
+    /// Mounts of file servers, and whether each responds.
     servers: Vec<(PathBuf, bool)>,
-    /// Folders as they were written, and where each leads in the end.
+    /// Resolved directories, by spelling.
     resolved: HashMap<PathBuf, PathBuf>,
-    /// What resolved folders and those above them are known by.
+    /// Identifiers of resolved directories and their parents.
     folders: HashMap<PathBuf, Arc<Vec<Key>>>,
 }
 
 impl Places {
-    /// Of a host whose daemon sees the file systems below `root`. Asks the file servers that are
-    /// mounted there whether they answer.
+    /// For a host whose daemon sees the file systems below `root`. Checks whether its file servers
+    /// respond.
     pub(crate) fn new(root: Option<PathBuf>) -> Self {
         let mounts = root.as_ref().map(|root| mounts(root)).unwrap_or_default();
         let servers = root.as_ref().map(|root| servers(root, &mounts)).unwrap_or_default();
         Self { root, mounts, servers, resolved: HashMap::new(), folders: HashMap::new() }
     }
 
-    /// As `new`, with another table of mounts.
+    /// Like `new`, with another mount table.
     #[cfg(test)]
     pub(crate) fn with_mounts(table: &str) -> Self {
         let mounts = table.lines().filter_map(|line| mount(line.as_bytes())).collect();
         Self { mounts, ..Self::new(Some("/".into())) }
     }
 
-    /// Where disks and file servers are mounted, but where systems and people keep other things.
+    /// Mount points of disks and file servers, except system and user directories.
     pub(crate) fn mounts(&self) -> Vec<PathBuf> {
         let real = self.mounts.iter().filter(|mount| mount.of_disk || mount.of_server);
         let folders = real.map(|mount| mount.at.clone());
@@ -108,8 +108,7 @@ impl Places {
         folders.filter(|at| !model::storage::is_of_the_system(at) && !keeps_others(at)).collect()
     }
 
-    /// The block devices that the host itself uses, with what for: what is mounted, and where is
-    /// swapped to.
+    /// The block devices used by the host and their use: mounted, or swap.
     pub(crate) fn used_by_host(&self) -> Vec<(PathBuf, String)> {
         let Some(root) = &self.root else { return Vec::new() };
         let mounted = self.mounts.iter().filter_map(|mount| {
@@ -124,12 +123,12 @@ impl Places {
         mounted.chain(swapped).collect()
     }
 
-    /// Whether files can be looked at here.
+    /// Whether files can be inspected here.
     pub(crate) fn are_local(&self) -> bool {
         self.root.is_some()
     }
 
-    /// What a place is. The names of a volume say nothing about where it lies.
+    /// The identity of a storage object. Volume names do not imply a location.
     pub(crate) fn identify(&mut self, place: &Place) -> Identity {
         match place {
             Place::Path(path) => self.identify_path(Path::new(path)),
@@ -174,7 +173,7 @@ impl Places {
         identity
     }
 
-    /// The keys of a folder and of all above it.
+    /// The identifiers of a directory and its parents.
     fn keys_of(&mut self, folder: &Path) -> Arc<Vec<Key>> {
         if let Some(keys) = self.folders.get(folder) {
             return keys.clone();
@@ -192,8 +191,8 @@ impl Places {
         keys
     }
 
-    /// Where a path leads in the end, as the daemon sees it; what does not exist stays as it is
-    /// written. None where that cannot be looked at.
+    /// The resolved path as seen by the daemon; missing parts are kept as written. None if it
+    /// cannot be resolved.
     pub(crate) fn resolve(&mut self, path: &Path) -> Option<PathBuf> {
         self.root.as_ref()?;
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
@@ -210,7 +209,7 @@ impl Places {
         Some(self.follow(at, Path::new(name)))
     }
 
-    /// Where a path leads from a resolved folder on.
+    /// Resolves a path from a resolved directory.
     fn follow(&self, mut at: PathBuf, path: &Path) -> PathBuf {
         let mut ahead: Vec<OsString> = path.components().rev().filter_map(step).collect();
         let mut links = 0;
@@ -235,12 +234,12 @@ impl Places {
         at
     }
 
-    /// What lies at a resolved path.
+    /// The metadata of a resolved path.
     fn look(&self, resolved: &Path) -> Option<Metadata> {
         fs::symlink_metadata(self.real(resolved)?).ok()
     }
 
-    /// A path of the daemon's in our own file systems; none if the daemon runs elsewhere.
+    /// A path of the daemon in our file systems; none for a remote daemon.
     pub(crate) fn real(&self, path: &Path) -> Option<PathBuf> {
         let root = self.root.as_ref()?;
         if self.servers.iter().any(|(mount, answers)| !answers && path.starts_with(mount)) {
@@ -250,7 +249,7 @@ impl Places {
     }
 }
 
-/// A component of a path as a step of its way.
+/// A path component as a step.
 fn step(component: Component<'_>) -> Option<OsString> {
     match component {
         Component::Normal(name) => Some(name.to_owned()),
@@ -259,7 +258,7 @@ fn step(component: Component<'_>) -> Option<OsString> {
     }
 }
 
-/// A path without doubled slashes and dots, by its spelling alone.
+/// A path without doubled slashes and dot segments, by spelling only.
 pub(crate) fn in_order(path: &Path) -> PathBuf {
     let mut plain = PathBuf::from("/");
     for name in path.components().filter_map(step) {
@@ -272,8 +271,8 @@ pub(crate) fn in_order(path: &Path) -> PathBuf {
     plain
 }
 
-/// The devices and files that a device stands on (`/sys/dev/block`): the disk of a partition, the
-/// parts of a volume group, the file of a loop device.
+/// The devices and files below a device (`/sys/dev/block`): the disk of a partition, the physical
+/// volumes of a logical volume, the file of a loop device.
 fn below_device(device: u64, depth: usize, below: &mut Vec<Key>) {
     if depth == 0 {
         return;
@@ -308,13 +307,13 @@ fn below_device(device: u64, depth: usize, below: &mut Vec<Key>) {
     }
 }
 
-/// A unit of an iSCSI target; libvirt takes the first one where none is said.
+/// A unit of an iSCSI target; libvirt uses the first one if none is set.
 fn iscsi_unit(name: &str) -> Key {
     let name = if name.contains('/') { name.to_owned() } else { format!("{name}/0") };
     Key::Network("iscsi".into(), name)
 }
 
-/// The unit of an iSCSI target that udev names so (`/dev/disk/by-path/…-iscsi-TARGET-lun-UNIT`).
+/// The iSCSI unit of a udev link (`/dev/disk/by-path/…-iscsi-TARGET-lun-UNIT`).
 fn iscsi_by_path(path: &Path) -> Option<Key> {
     let name = path.strip_prefix("/dev/disk/by-path").ok()?.to_str()?;
     let (_, rest) = name.split_once("-iscsi-")?;
@@ -322,14 +321,14 @@ fn iscsi_by_path(path: &Path) -> Option<Key> {
     unit.bytes().all(|byte| byte.is_ascii_digit()).then(|| iscsi_unit(&format!("{target}/{unit}")))
 }
 
-/// The SCSI address of a disk, and the iSCSI unit that it is, as the kernel tells them.
+/// The SCSI address of a disk and its iSCSI unit, from sysfs.
 fn scsi_keys(device: u64) -> Vec<Key> {
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
     let at = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}"));
     at.map(|at| scsi_keys_at(&at, Path::new("/sys/class/iscsi_session"))).unwrap_or_default()
 }
 
-/// The same of a disk at a place of sysfs
+/// The SCSI address and iSCSI unit for a sysfs path
 /// (`…/host7/session3/target7:0:0/7:0:0:1/block/sdb`). A partition is not the whole unit.
 fn scsi_keys_at(at: &Path, sessions: &Path) -> Vec<Key> {
     let steps: Vec<&str> = at.iter().filter_map(|step| step.to_str()).collect();
@@ -344,25 +343,25 @@ fn scsi_keys_at(at: &Path, sessions: &Path) -> Vec<Key> {
     unit.into_iter().chain([Key::Scsi((*address).to_owned())]).collect()
 }
 
-/// Folders that may be mounted by themselves, and hold more than images.
+/// Directories that may be separate mounts and contain more than images.
 const OTHERS: [&str; 5] = ["/home", "/opt", "/root", "/tmp", "/var"];
 
-/// File systems whose answers come from elsewhere, and may never come.
+/// Remote file systems, which may never respond.
 const REMOTE: [&str; 10] = ["nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "9p", "afs", "lustre", "ocfs2"];
 
-/// Something that is mounted.
+/// A mount.
 #[derive(Debug, PartialEq, Eq)]
 struct Mount {
     at: PathBuf,
-    /// Whether it comes from a disk.
+    /// Whether its source is a disk.
     of_disk: bool,
-    /// The device that it is on, whatever part of it.
+    /// Its device, whichever part is mounted.
     device: Option<PathBuf>,
-    /// Whether it comes from a file server.
+    /// Whether its source is a file server.
     of_server: bool,
 }
 
-/// What is mounted for the daemon, whose root may be that of a process in a namespace of its own.
+/// The mounts of the daemon, which may be in a separate namespace.
 fn mounts(root: &Path) -> Vec<Mount> {
     let table = match root.strip_prefix("/proc").ok().and_then(|rest| rest.components().next()) {
         Some(process) => Path::new("/proc").join(process).join("mountinfo"),
@@ -372,14 +371,14 @@ fn mounts(root: &Path) -> Vec<Mount> {
     text.split(|byte| *byte == b'\n').filter_map(mount).collect()
 }
 
-/// Where file servers are mounted, and whether each answers in time.
+/// Mount points of file servers, and whether each responds in time.
 fn servers(root: &Path, mounts: &[Mount]) -> Vec<(PathBuf, bool)> {
     let servers = mounts.iter().filter(|mount| mount.of_server).map(|mount| mount.at.clone());
     servers.map(|at| (at.clone(), answers(root.join(at.strip_prefix("/").unwrap_or(&at))))).collect()
 }
 
-/// A line of `/proc/self/mountinfo` (proc(5)): a folder that is mounted as a whole. Files, and
-/// folders of a file system that are mounted once more, are no places of their own.
+/// Parses a line of `/proc/self/mountinfo` (proc(5)) for a mounted directory. Bind mounts of files
+/// and subdirectories are not separate locations.
 fn mount(line: &[u8]) -> Option<Mount> {
     let mut words = line.split(|byte| *byte == b' ');
     let (whole, at) = (words.nth(3)? == b"/", words.next()?);
@@ -393,7 +392,7 @@ fn mount(line: &[u8]) -> Option<Mount> {
     })
 }
 
-/// A path of `/proc/self/mountinfo`, where blanks are written `\040`.
+/// Decodes a path of `/proc/self/mountinfo`, where blanks are `\040`.
 fn unescaped(text: &[u8]) -> OsString {
     let (mut plain, mut at) = (Vec::with_capacity(text.len()), 0);
     while at < text.len() {
@@ -405,11 +404,11 @@ fn unescaped(text: &[u8]) -> OsString {
     std::ffi::OsStr::from_bytes(&plain).to_owned()
 }
 
-/// Mounts that were asked and have not answered yet.
+/// Mounts with a pending query.
 static ASKED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-/// Whether a file system answers in time. One that does not is not asked again before it did, so
-/// that no more than one thread waits for it.
+/// Whether a file system responds in time. It is not queried again before it responded, so at most
+/// one thread waits for it.
 fn answers(mount: PathBuf) -> bool {
     let asked = || ASKED.lock().unwrap_or_else(PoisonError::into_inner);
     if !asked().insert(mount.clone()) {
@@ -421,7 +420,7 @@ fn answers(mount: PathBuf) -> bool {
         move || {
             let answer = fs::metadata(&mount).is_ok();
             asked().remove(&mount);
-            // Who asked may be gone.
+            // The caller may be gone.
             tell.send(answer).ok();
         }
     };
@@ -474,7 +473,7 @@ mod tests {
         for path in [format!("{text}/images/b"), format!("{text}/images/a "), format!("{text}/loop")] {
             assert!(!identify(&mut places, &path).touches(&volume), "{path}");
         }
-        // A file that is not there lies in its folder all the same.
+        // A file that does not exist is still inside its directory.
         let images = identify(&mut places, folder.join("images"));
         assert!(identify(&mut places, folder.join("link/gone")).is_in(&images));
         assert!(!identify(&mut places, folder.join("gone")).is_in(&images));

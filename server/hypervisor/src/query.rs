@@ -1,5 +1,5 @@
-//! Answers questions: each is a file of its own below, which says how libvirt is asked and which
-//! calls it waits behind. Who may ask, and whether there is anything to ask, others have decided.
+//! Runs queries: each is a separate file below with its libvirt calls and its lane. Permissions and
+//! preconditions are checked elsewhere.
 
 mod boot_order;
 mod definition;
@@ -28,18 +28,18 @@ use crate::{
     watcher::Shared,
 };
 
-/// Whom a question is asked.
+/// The target of a query.
 struct Asked<'a> {
     session: Arc<Session>,
     shared: &'a Arc<Shared>,
-    /// What is known of the host.
+    /// The known state of the host.
     known: &'a HostInventory,
-    /// The object that it is about.
+    /// The object.
     id: Uuid,
 }
 
 impl Asked<'_> {
-    /// Asks on a lane.
+    /// Runs a call on a lane.
     async fn on<T: Send + 'static>(
         &self,
         lane: Lane,
@@ -49,7 +49,7 @@ impl Asked<'_> {
         self.session.call(lane, move |connect| question(connect, id)).await
     }
 
-    /// Asks what a machine's own process answers: one that hangs delays no other.
+    /// Runs a call that queries a machine's process, without delaying others if it hangs.
     async fn machine<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Connect, Uuid) -> Result<T, Error> + Send + 'static,
@@ -59,12 +59,12 @@ impl Asked<'_> {
     }
 }
 
-/// A question that libvirt answers.
+/// A query that libvirt answers.
 trait Ask: Query {
-    /// Asks it.
+    /// Runs it.
     ///
     /// # Errors
-    /// What libvirt refused, or a reason of our own.
+    /// libvirt's error, or a fault of our own.
     async fn ask(self, asked: &Asked<'_>) -> Result<Self::Answer, Error>;
 }
 
@@ -89,16 +89,16 @@ asks! {
 }
 
 impl Hypervisor {
-    /// How often what questions about the host are answered with has changed since the start: an
-    /// answer from before a change is out of date.
+    /// A counter of changes that affect queries about the host: an answer from before a change is
+    /// outdated.
     pub fn generation(&self) -> u64 {
         self.shared.devices.load(Ordering::Relaxed)
     }
 
-    /// Answers a question about an object; `known` is what is known of this host.
+    /// Answers a query about an object; `known` is the known state of this host.
     ///
     /// # Errors
-    /// What libvirt refused, in words; `Unreachable` while the link is down.
+    /// libvirt's error as a fault; `Unreachable` while disconnected.
     pub async fn ask(&self, known: &HostInventory, on: &ObjectRef, question: Question) -> Result<Answer, Fault> {
         let session = self.shared.session().ok_or_else(|| self.not_connected())?;
         let asked = Asked { session, shared: &self.shared, known, id: on.id };
@@ -109,10 +109,10 @@ impl Hypervisor {
         })
     }
 
-    /// Answers a question of one kind.
+    /// Answers a query of one kind.
     ///
     /// # Errors
-    /// What libvirt refused, in words; `Unreachable` while the link is down.
+    /// libvirt's error as a fault; `Unreachable` while disconnected.
     pub async fn answer<Q: Listed>(
         &self,
         known: &HostInventory,

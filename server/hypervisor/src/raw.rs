@@ -1,8 +1,8 @@
-//! Remembers which images are raw: those that were made so, and those that machines use so. Their
-//! content is a guest's, which may write into it what looks like an image of another format, and
-//! libvirt believes that at the next refresh of the pool (CVE-2015-5160 and its kind).
+//! Records which images are raw: those created as raw, and those that machines use as raw. A guest
+//! can write a header of another format into them, which libvirt would believe at the next refresh
+//! of the pool (CVE-2015-5160 and similar).
 //!
-//! It is told to the `Sink`, which keeps it for the next process.
+//! It is reported to the `Sink`, which stores it for the next process.
 
 use std::{
     collections::HashSet,
@@ -37,13 +37,13 @@ impl RawImages {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether something that is known by these is raw for sure.
+    /// Whether an object with these identifiers is known to be raw.
     pub(crate) fn is_raw<'a>(&self, mut keys: impl Iterator<Item = &'a Key>) -> bool {
         let known = self.lock();
         !known.is_empty() && keys.any(|key| name(key).is_some_and(|name| known.contains(&name)))
     }
 
-    /// From now on something that is known by these is raw, or may be anything.
+    /// Records that an object with these identifiers is raw, or no longer known to be.
     pub(crate) fn note<'a>(&self, keys: impl Iterator<Item = &'a Key>, raw: bool) {
         let changed: Vec<String> = {
             let mut known = self.lock();
@@ -55,7 +55,7 @@ impl RawImages {
         }
     }
 
-    /// Learns from what a machine names. Where those lie is looked at beside, once.
+    /// Records the raw disks of a machine. Their paths are resolved separately, once.
     pub(crate) fn learn(&self, session: &Session, sources: &[Source]) {
         let new: Vec<Place> = {
             let known = self.lock();
@@ -75,14 +75,14 @@ impl RawImages {
         drop(blocking(move || {
             let mut places = Places::new(root);
             for place in &new {
-                // What is not there yet is what its next content makes of it, read as raw.
+                // A file that does not exist yet gets the content of the next upload, read as raw.
                 all.note(places.identify(place).own.iter(), true);
             }
         }));
     }
 }
 
-/// A place as it is remembered.
+/// The stored form of a location.
 fn spelled(place: &Place) -> Option<String> {
     match place {
         Place::Path(path) => Some(crate::places::in_order(path.as_ref()).to_string_lossy().into_owned()),

@@ -1,5 +1,5 @@
-//! Carries out commands: each is a file of its own below, which asks libvirt for it. Every function
-//! here blocks; `link` decides where it runs and for how long, `model` whether it is possible.
+//! Runs commands: each is a separate file below with its libvirt calls. Every function here blocks;
+//! `link` decides where it runs and for how long, `model` whether it is possible.
 
 pub(crate) mod domain;
 pub(crate) mod network;
@@ -7,14 +7,14 @@ pub(crate) mod pool;
 
 use crate::error::Error;
 
-/// A command that libvirt carries out with what it is about. It returns when libvirt has answered.
+/// A command that libvirt runs on its object. It returns when libvirt has returned.
 pub(crate) trait Run<On> {
     /// # Errors
-    /// What libvirt refused, or a reason of our own.
+    /// libvirt's error, or a fault of our own.
     fn run(&self, on: On) -> Result<(), Error>;
 }
 
-/// Carries out any command of an enum; each is named once.
+/// Dispatches any command of an enum; each is named once.
 macro_rules! runs {
     ($Enum:ident on $On:ty { $($Name:ident),* $(,)? }) => {
         pub(crate) fn run(command: &model::$Enum, on: $On) -> Result<(), $crate::error::Error> {

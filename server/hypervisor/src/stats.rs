@@ -1,16 +1,15 @@
-//! Measures running machines and their host, in two tiers.
+//! Collects statistics of running machines and their host, in two tiers.
 //!
 //! ```text
 //!  every 2 s  all running machines: interfaces from libvirt's daemon in one call that
-//!             asks no QEMU; processor, memory and disks from /proc on this machine, from QEMU
-//!             of a host elsewhere, beside the sweeps
-//!  every 4 s  machines somebody looks at: each disk, and the guest's memory, from QEMU (of a
-//!             host elsewhere with every sweep)
+//!             does not query QEMU; CPU, memory and disks from /proc on a local host, from
+//!             QEMU on a remote one, in parallel to the sweeps
+//!  every 4 s  watched machines: each disk, and the guest's memory, from QEMU (on a remote
+//!             host with every sweep)
 //! ```
 //!
-//! A sweep takes at most a tenth of the time: one that is slower comes less often. A
-//! machine whose process hangs is marked and delays no other. It does not know what
-//! becomes of what it measures.
+//! A sweep uses at most a tenth of the time; slower sweeps are less frequent. A machine whose
+//! process hangs is marked and does not delay others. The use of the results is decided elsewhere.
 
 mod far;
 mod process;
@@ -42,24 +41,23 @@ use crate::{
     watcher::{Shared, now},
 };
 
-/// How often all running machines are measured.
+/// Interval of sweeps over all running machines.
 const EVERY: Duration = Duration::from_secs(2);
-/// Of so many sweeps one asks for details.
+/// Every n-th sweep queries details.
 const DETAILS_IN: u64 = 2;
-/// A sweep takes at most this part of the time.
+/// The maximum fraction of the time used by sweeps, as a divisor.
 const PART: u32 = 10;
-/// What was told longer ago is not true any more.
+/// Older details are not reported.
 const KEPT: Duration = Duration::from_secs(10);
-/// Longest pause between two sweeps.
+/// Maximum pause between two sweeps.
 const LONGEST: Duration = Duration::from_secs(30);
-/// Pause while there is no link.
+/// Pause while disconnected.
 const NO_LINK: Duration = Duration::from_millis(500);
-/// Sweeps in which each running machine is asked once whether it is alive, and how many are asked
-/// in one sweep at most.
+/// Number of sweeps in which each running machine is pinged once.
 const ALIVE_IN: usize = 5;
 const MAX_ALIVE: usize = 20;
 
-/// What is known in detail of a machine.
+/// The last details of a machine.
 #[derive(Clone, Debug)]
 struct Known {
     at: Instant,
@@ -72,27 +70,27 @@ pub(crate) struct Sampler {
     host: HostId,
     shared: Arc<Shared>,
     sink: Arc<dyn Sink>,
-    /// What every monotonic time counts from.
+    /// The origin of monotonic times.
     origin: Instant,
     meters: HashMap<Uuid, Meter>,
-    /// The machines that the kernel tells of; a change begins anew.
+    /// Machines measured through /proc; a change resets their counters.
     by_kernel: HashSet<Uuid>,
-    /// The last details of machines that are watched; none of one that did not answer.
+    /// The last details of watched machines; none for one that did not respond.
     details: HashMap<Uuid, Option<Known>>,
-    /// Questions for details that are under way.
+    /// Pending detail queries.
     asking: JoinSet<(Uuid, Instant, Result<Option<Detail>, Error>)>,
-    /// What their disks had moved when they were asked last.
+    /// Disk counters of the last detail query.
     disks: HashMap<Uuid, Meter>,
-    /// What QEMU tells of machines that the kernel here does not tell of.
+    /// QEMU data of machines without local processes.
     far: Far,
-    /// Processor time of the host at the last sweep: in all, and idle.
+    /// CPU time of the host at the last sweep: total, and idle.
     idle: Option<(u64, u64)>,
-    /// The processes of a host that is this machine.
+    /// The processes of a local host.
     processes: Option<Arc<Mutex<Processes>>>,
-    /// Machines that are asked whether they are alive.
+    /// Pending pings.
     pinging: JoinSet<()>,
     sweeps: u64,
-    /// The machine that was looked at last whether it is alive.
+    /// The machine pinged last.
     alive: Uuid,
 }
 
@@ -117,14 +115,14 @@ impl Sampler {
         }
     }
 
-    /// Measures for ever.
+    /// Runs until the process ends.
     pub(crate) async fn run(mut self) {
         let mut last: Option<Arc<Session>> = None;
         loop {
             let session = self.shared.session();
             let same = session.as_ref().zip(last.as_ref()).is_some_and(|(now, last)| Arc::ptr_eq(now, last));
             if !same {
-                // What was counted before a gap says nothing about after it.
+                // Counters from before a gap are not comparable.
                 self.meters.clear();
                 self.far = Far::new();
                 self.idle = None;
@@ -145,7 +143,7 @@ impl Sampler {
                     began.elapsed() * (PART - 1)
                 }
                 Err(error) => {
-                    tracing::debug!(host = %self.host, ?error, "statistics could not be read");
+                    tracing::debug!(host = %self.host, ?error, "cannot read statistics");
                     EVERY
                 }
             };
@@ -186,8 +184,8 @@ impl Sampler {
         Ok(Sweep { host: self.host_stats(read.host), machines })
     }
 
-    /// Asks QEMU. Where the kernel tells the rest, only the machines that somebody looks at, each
-    /// beside the others and beside the sweeps, so that one that hangs delays only itself.
+    /// Queries QEMU. If /proc provides the rest, only watched machines, each in parallel to the
+    /// others and to sweeps, so that a hung one delays only itself.
     fn look_closer(&mut self, session: &Arc<Session>, running: &HashMap<Uuid, Arc<Domain>>, by_kernel: bool) {
         let watched = self.sink.watched(&self.host);
         self.details.retain(|id, _| by_kernel && watched.contains(id));
@@ -208,11 +206,11 @@ impl Sampler {
         }
     }
 
-    /// Pings some machines, so that a hung one is found without a request: each every ten seconds, up
-    /// to a limit per sweep.
+    /// Pings some machines, so that a hung one is found without a request: each every ten seconds,
+    /// up to a limit per sweep.
     fn look_alive(&mut self, session: &Arc<Session>, running: &HashMap<Uuid, Arc<Domain>>) {
         while self.pinging.try_join_next().is_some() {}
-        // Slow answers must not queue up further pings.
+        // Slow responses must not queue further pings.
         if !self.pinging.is_empty() {
             return;
         }
@@ -224,15 +222,14 @@ impl Sampler {
         for id in ids.iter().copied().take(ids.len().div_ceil(ALIVE_IN).min(MAX_ALIVE)) {
             self.alive = id;
             let session = session.clone();
-            // A late machine leaves a hint; the answer itself is not used.
+            // A late machine leaves a hint; the response itself is not used.
             self.pinging.spawn(async move {
                 session.ask(id, move |connect| domain::ping(connect, id)).await.ok();
             });
         }
     }
 
-    /// Takes the answers that have come meanwhile. What is known of one that was passed over
-    /// stays for a while.
+    /// Collects responses. Details of a skipped machine are kept for a while.
     fn take_details(&mut self) {
         while let Some(answered) = self.asking.try_join_next() {
             let Ok((id, at, detail)) = answered else { continue };
@@ -251,7 +248,7 @@ impl Sampler {
         self.details.retain(|_, known| known.as_ref().is_none_or(|known| known.at.elapsed() < KEPT));
     }
 
-    /// What a reading tells together with the one before; none at the first one.
+    /// The statistics from a reading and the previous one; none for the first one.
     fn machine(&mut self, at: u64, domain: &Domain, reading: Reading) -> Option<VmStats> {
         let Reading { counters, mut resident_mb, mut given_mb, by_kernel } = reading;
         let far = self.far.of(&domain.id).filter(|_| !by_kernel);
@@ -319,13 +316,13 @@ impl Sampler {
     }
 }
 
-/// Adds what is known of two halves.
+/// The sum of both directions.
 fn sum(counters: &BTreeMap<String, (u64, u64)>) -> (Option<u64>, Option<u64>) {
     (Some(counters.values().map(|each| each.0).sum()), Some(counters.values().map(|each| each.1).sum()))
 }
 
 impl Reading {
-    /// One of a machine that is measured by its interfaces so far.
+    /// A reading with only the interfaces so far.
     fn of(interfaces: BTreeMap<String, (u64, u64)>, network: (Option<u64>, Option<u64>)) -> Self {
         Self { counters: Counters { network, interfaces, ..Counters::default() }, ..Self::default() }
     }

@@ -1,5 +1,5 @@
-//! Reads storage pools and volumes, and carries out what is asked of them. Every function
-//! here blocks; `link` decides where it runs and for how long.
+//! Reads storage pools and volumes, and runs their commands. Every function here blocks; `link`
+//! decides where it runs and for how long.
 
 pub(crate) mod images;
 mod roots;
@@ -21,30 +21,30 @@ use crate::{
     ffi, xml,
 };
 
-/// All pools (`virConnectListAllStoragePools`); those that vanish meanwhile are left out.
+/// All pools (`virConnectListAllStoragePools`); those removed meanwhile are skipped.
 pub(crate) fn pools(connect: &Connect) -> Result<Vec<Pool>, Error> {
     let handles = connect.list_all_storage_pools(0)?;
     handles.iter().filter_map(|handle| gone_is_none(read(handle)).transpose()).collect()
 }
 
-/// What a listing says of a pool, without reading it.
+/// The listing data of a pool.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Listed {
-    /// Whether it starts with its host.
+    /// Whether autostart is on.
     pub(crate) autostart: bool,
-    /// The names of its volumes, while it is active.
+    /// The names of its volumes, while active.
     pub(crate) names: BTreeSet<String>,
-    /// The sizes of some of them, in bytes.
+    /// The capacities of some of them, in bytes.
     pub(crate) sizes: HashMap<String, u64>,
 }
 
-/// Volumes of a pool whose sizes are looked at in one listing; others come in later turns.
+/// Volumes per pool whose sizes are checked in one listing; others follow in later listings.
 const SIZES: usize = 50;
-/// How long a listing looks at sizes, each of which opens a file.
+/// Time limit for checking sizes, each of which opens a file.
 const SIZES_FOR: Duration = Duration::from_millis(500);
 
-/// What listings say of all pools: two calls, one for each pool that is active, and one for each of
-/// some volumes, as far as there is time.
+/// Listing data of all pools: two calls, one per active pool, and one per checked volume, as far as
+/// time allows.
 pub(crate) fn listed(connect: &Connect, turn: usize) -> Result<HashMap<Uuid, Listed>, Error> {
     let (mut all, began): (HashMap<Uuid, Listed>, _) = (HashMap::new(), Instant::now());
     for handle in connect.list_all_storage_pools(sys::VIR_CONNECT_LIST_STORAGE_POOLS_AUTOSTART)? {
@@ -52,7 +52,7 @@ pub(crate) fn listed(connect: &Connect, turn: usize) -> Result<HashMap<Uuid, Lis
     }
     for handle in connect.list_all_storage_pools(sys::VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE)? {
         let pool = all.entry(handle.uuid()?).or_default();
-        // One that was stopped meanwhile has none.
+        // A pool stopped meanwhile has none.
         let volumes = handle.list_all_volumes(0).unwrap_or_default();
         let windows = volumes.len().div_ceil(SIZES).max(1);
         for (at, volume) in volumes.iter().enumerate() {
@@ -69,7 +69,7 @@ pub(crate) fn listed(connect: &Connect, turn: usize) -> Result<HashMap<Uuid, Lis
     Ok(all)
 }
 
-/// One pool; none when it does not exist.
+/// One pool; none if it does not exist.
 pub(crate) fn pool(connect: &Connect, id: Uuid) -> Result<Option<Pool>, Error> {
     gone_is_none(connect.lookup_storage_pool_by_uuid(id).map_err(Error::from).and_then(|handle| read(&handle)))
 }
@@ -78,7 +78,7 @@ fn read(handle: &StoragePool) -> Result<Pool, Error> {
     let known = xml::storage::pool(&handle.xml_desc(0)?).unwrap_or_default();
     let info = handle.info()?;
     let persistent = handle.is_persistent()?;
-    // The test driver may tell of more room than there is.
+    // The test driver may report more available space than capacity.
     let available_bytes = info.available.min(info.capacity);
     Ok(Pool {
         id: handle.uuid()?,
@@ -103,19 +103,19 @@ fn state_of(state: sys::virStoragePoolState) -> PoolState {
     }
 }
 
-/// The names of the volumes of a pool, in one call (`virStoragePoolListAllVolumes`).
+/// The volume names of a pool, in one call (`virStoragePoolListAllVolumes`).
 pub(crate) fn volume_names(connect: &Connect, id: Uuid) -> Result<Vec<String>, Error> {
     let volumes = connect.lookup_storage_pool_by_uuid(id)?.list_all_volumes(0)?;
     volumes.iter().map(name_of).collect()
 }
 
-/// A volume's name, in which bytes that are no UTF-8 are escaped.
+/// The name of a volume with non-UTF-8 bytes escaped.
 pub(crate) fn name_of(handle: &StorageVol) -> Result<String, Error> {
     let name = ffi::volume_name(handle)?;
     Ok(String::from_utf8(name).unwrap_or_else(|bytes| model::storage::escaped(bytes.as_bytes())))
 }
 
-/// The volumes of a pool, by name; two calls, and one for each volume.
+/// The volumes of a pool, by name; two calls, and one per volume.
 pub(crate) fn volumes(connect: &Connect, id: Uuid) -> Result<Vec<Volume>, Error> {
     volumes_of(&connect.lookup_storage_pool_by_uuid(id)?)
 }
@@ -128,7 +128,7 @@ pub(crate) fn volumes_of(pool: &StoragePool) -> Result<Vec<Volume>, Error> {
     Ok(volumes)
 }
 
-/// Volumes of a pool by their names; those that do not exist are left out.
+/// Volumes of a pool by name; missing ones are skipped.
 pub(crate) fn named_volumes(connect: &Connect, id: Uuid, names: &[String]) -> Result<Vec<Volume>, Error> {
     let pool = connect.lookup_storage_pool_by_uuid(id)?;
     let look = |name: &String| pool.lookup_storage_vol_by_name(name).map_err(Error::from);
@@ -140,8 +140,8 @@ fn volume(handle: &StorageVol) -> Result<Volume, Error> {
     Ok(Volume { name: name_of(handle)?, ..known })
 }
 
-/// Writes a piece of a volume's content (`virStorageVolUpload`); `pieces` gives it part by
-/// part, and none when it has ended.
+/// Writes a chunk of a volume's content (`virStorageVolUpload`); `pieces` returns it part by part,
+/// and none at the end.
 pub(crate) fn write(
     connect: &Connect,
     (id, name): (Uuid, &str),
@@ -173,7 +173,7 @@ pub(crate) fn write(
     if written < length {
         // The daemon waits for the rest.
         stream.abort().ok();
-        return Err(Error::Said(Fault::new(FaultKind::Invalid, "The piece is shorter than it said")));
+        return Err(Error::Said(Fault::new(FaultKind::Invalid, "The chunk is shorter than its Content-Length")));
     }
     Ok(stream.finish()?)
 }
@@ -186,8 +186,8 @@ fn send(stream: &Stream, mut piece: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Reads a volume's content (`virStorageVolDownload`); `take` gets it part by part and says
-/// whether it wants more.
+/// Reads a volume's content (`virStorageVolDownload`); `take` receives it part by part and returns
+/// whether to continue.
 pub(crate) fn content(
     connect: &Connect,
     id: Uuid,
@@ -214,5 +214,5 @@ pub(crate) fn content(
     }
 }
 
-/// Bytes of a volume that are sent or read at once: what libvirt's oldest messages hold.
+/// Bytes sent or read at once: the payload of libvirt's oldest messages.
 const PIECE: usize = 262_120;

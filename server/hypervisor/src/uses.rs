@@ -1,9 +1,8 @@
-//! Who uses a piece of storage: the one place that answers it.
+//! The users of storage, decided only here.
 //!
-//! Machines use what their definitions name, now and after their next start, what their snapshots
-//! and saved memory need, and all that these are based on. Volumes use what they are based on.
-//! Sources are compared by what they are (`places`), not by how they are written. What cannot be
-//! known counts as a use, and is said by the name of what does not tell.
+//! Machines use what their live and stored definitions, snapshots and saved states refer to, with
+//! all backing images. Volumes use their backing images. Sources are compared by identity
+//! (`places`), not by spelling. Unknown uses count as uses, and the error names their cause.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -25,7 +24,7 @@ use crate::{
 
 pub(crate) mod read;
 
-/// A machine with what it names.
+/// A machine with its storage.
 pub(crate) struct Machine {
     /// Its UUID.
     pub(crate) id: Uuid,
@@ -33,24 +32,24 @@ pub(crate) struct Machine {
     pub(crate) name: String,
     /// Whether it runs or is paused.
     pub(crate) active: bool,
-    /// What it names; none when that was never known.
+    /// Its storage; none if never read.
     pub(crate) sources: Option<Vec<Source>>,
-    /// Whether it does not answer, so that this is what it named when it last did.
+    /// Whether it does not respond, so that its storage is as last read.
     pub(crate) silent: bool,
 }
 
-/// A pool with what is in it.
+/// A pool with its volumes.
 pub(crate) struct Shelf {
     /// The pool.
     pub(crate) pool: Pool,
-    /// Its volumes; none when that was never known.
+    /// Its volumes; none if never read.
     pub(crate) volumes: Option<Vec<Volume>>,
 }
 
-/// One use of a piece of storage.
+/// One use of storage.
 struct Use {
     user: User,
-    /// The path of the volume that uses it; none of a machine.
+    /// The path of the volume that uses it; none for a machine.
     by: Option<String>,
     /// The target of the machine's disk whose own image it is.
     target: Option<String>,
@@ -59,35 +58,35 @@ struct Use {
     identity: Identity,
 }
 
-/// Why a use is not known.
+/// Why a use is unknown.
 struct Unknown {
     fault: Fault,
-    /// Whether a machine may use anything; else an image may be based on something.
+    /// Whether it concerns a machine; otherwise an image.
     of_machine: bool,
 }
 
-/// Who uses what on one host, at one moment.
+/// All uses on one host at one time.
 pub(crate) struct Uses {
     places: Places,
     uses: Vec<Use>,
-    /// Uses by what they are, and by what they stand on.
+    /// Uses by identity, and by what contains them.
     own: HashMap<Key, Vec<usize>>,
     below: HashMap<Key, Vec<usize>>,
-    /// Volumes by the names of pool and volume, with their paths.
+    /// Volumes by pool and name, with their paths.
     volumes: HashMap<(String, String), (Identity, String)>,
-    /// All that volumes of started pools are known by, with their names.
+    /// Identifiers of the volumes of active pools, with their names.
     listed: HashMap<Key, (String, String)>,
-    /// Images outside all pools that were followed, with the machine or the volume that has them.
+    /// Images outside all pools that were followed, with their machine or volume.
     followed: HashSet<(Option<Uuid>, Option<String>, String)>,
-    /// Why some uses are not known.
+    /// Why some uses are unknown.
     unknown: Vec<Unknown>,
 }
 
-/// A chain of images is not followed further than this; libvirt follows 200.
+/// Maximum length of a backing chain; libvirt's is 200.
 const MAX_CHAIN: usize = 200;
 
 impl Uses {
-    /// Puts together what machines and volumes name.
+    /// Combines the storage of machines and volumes.
     pub(crate) fn of(places: Places, shelves: &[Shelf], machines: &[Machine]) -> Self {
         let mut all = Self {
             places,
@@ -110,7 +109,7 @@ impl Uses {
         all
     }
 
-    /// Knows the volumes of a pool by their names.
+    /// Adds the volumes of a pool by name.
     fn list(&mut self, shelf: &Shelf) {
         for volume in shelf.volumes.iter().flatten() {
             let identity = self.of_place(&shelf.pool, volume);
@@ -126,19 +125,21 @@ impl Uses {
         for volume in shelf.volumes.iter().flatten().filter(|volume| !volume.backing.is_empty()) {
             self.add_named_by_volume(volume, &volume.backing);
         }
-        // Whether a pool that was never seen holds images at all, only its type tells.
+        // For a pool that was never read, only its type tells whether it contains images.
         if shelf.volumes.is_none() && shelf.pool.keeps_files() {
             let (name, next) = match shelf.pool.state {
-                PoolState::Inactive => ("is stopped", "Start it once, or delete it"),
+                PoolState::Inactive => ("is not active", "Start it once, or delete it"),
                 _ => ("could not be listed", "Check its storage and refresh the pool"),
             };
-            let reason =
-                format!("The storage pool {} {name}, and an image in it may be based on this", shelf.pool.name);
+            let reason = format!(
+                "Storage pool {} {name}, and an image in it may use this volume as its backing file",
+                shelf.pool.name
+            );
             self.unknown.push(Unknown { fault: Fault::denied(reason).with_next(next), of_machine: false });
         }
     }
 
-    /// Notes what the head of a volume's image names beyond what libvirt tells.
+    /// Adds references in the image header of a volume beyond libvirt's data.
     pub(crate) fn add_named_by_volume(&mut self, volume: &Volume, text: &str) {
         let user = User { name: volume.name.clone(), ..User::default() };
         for place in named(&volume.path, text) {
@@ -151,34 +152,34 @@ impl Uses {
                 raw: false,
                 identity,
             });
-            // What lies in no pool may itself be based on a volume.
+            // An image outside of all pools may itself be based on a volume.
             if let (false, Place::Path(path)) = (known, &place) {
                 self.follow(&user, Some(&volume.path), path);
             }
         }
     }
 
-    /// Notes that what an image names cannot be read, so that it may be anything.
+    /// Records that an image header cannot be read, so its references are unknown.
     pub(crate) fn note_unread(&mut self, volume: &Volume, why: &str) {
         let reason =
-            format!("The header of {} cannot be read, so what it is based on is not known: {why}", volume.name);
+            format!("The image header of {} cannot be read, so its backing file is unknown: {why}", volume.name);
         let next = "Check its storage and refresh its pool, or delete it first";
         self.unknown.push(Unknown { fault: Fault::denied(reason).with_next(next), of_machine: false });
     }
 
-    /// Notes what the host itself has: file systems on devices that may be volumes, too.
+    /// Adds the uses by the host: mounted devices that may be volumes.
     fn add_host(&mut self) {
         for (device, what) in self.places.used_by_host() {
             let identity = self.identify(&Place::Path(device.to_string_lossy().into_owned()));
-            let user = User { name: format!("the host itself, {what}"), active: true, ..User::default() };
+            let user = User { name: format!("the host ({what})"), active: true, ..User::default() };
             self.uses.push(Use { user, by: None, target: None, raw: false, identity });
         }
     }
 
     fn add_machine(&mut self, machine: &Machine, shelves: &[Shelf]) {
         let Some(sources) = &machine.sources else {
-            let reason = format!("{} does not answer, and what it uses was never known", machine.name);
-            let next = format!("Force {} off, or wait until it answers", machine.name);
+            let reason = format!("{} is not responding, and its disks were never read", machine.name);
+            let next = format!("Force {} off, or wait until it responds", machine.name);
             self.unknown.push(Unknown { fault: Fault::denied(reason).with_next(next), of_machine: true });
             return;
         };
@@ -212,10 +213,9 @@ impl Uses {
         }
     }
 
-    /// Follows what an image outside all pools is based on, for the machine or the volume (`by`) that
-    /// has it.
+    /// Follows the backing chain of an image outside all pools, for its machine or volume (`by`).
     fn follow(&mut self, user: &User, by: Option<&str>, path: &str) {
-        // libvirt and the image's own header name the same file.
+        // libvirt and the image header name the same file.
         if !self.followed.insert((user.vm_id, by.map(str::to_owned), path.to_owned())) {
             return;
         }
@@ -228,15 +228,15 @@ impl Uses {
                 Ok(Some(Image::Qcow2(image))) => image,
                 Ok(_) => continue,
                 Err(why) => {
-                    let reason = format!("What {path} of {} is based on cannot be read: {why}", user.name);
-                    let next = "Make a storage pool of its folder, or take the disk away from the machine";
+                    let reason = format!("The backing file of {path} used by {} cannot be read: {why}", user.name);
+                    let next = "Create a storage pool for its directory, or detach the disk from the machine";
                     self.unknown.push(Unknown { fault: Fault::denied(reason).with_next(next), of_machine: false });
                     continue;
                 }
             };
             for place in image.backing.iter().chain(&image.data_file).flat_map(|text| named(&path, text)) {
                 let identity = self.identify(&place);
-                // What volumes are based on is told by them.
+                // Backing images of volumes are added with the volumes.
                 let known = self.listed_at(&identity).is_some();
                 if let (false, Place::Path(path)) = (known, &place) {
                     ahead.push(path.clone());
@@ -247,10 +247,10 @@ impl Uses {
         }
     }
 
-    /// The head of an image at a path of the host; none when there is nothing.
+    /// The image header at a path of the host; none if there is no file.
     fn read_head(&mut self, path: &str) -> Result<Option<Image>, String> {
-        let resolved = self.places.resolve(Path::new(path)).ok_or("its host is another machine")?;
-        let real = self.places.real(&resolved).ok_or("its file server does not answer")?;
+        let resolved = self.places.resolve(Path::new(path)).ok_or("it is on a remote host")?;
+        let real = self.places.real(&resolved).ok_or("its file server does not respond")?;
         match read::head_of_file(&real) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.to_string()),
@@ -258,7 +258,7 @@ impl Uses {
         }
     }
 
-    /// Where a path cannot be followed, one that lies in no pool may be a link to anything of its
+    /// Where paths cannot be resolved, one outside all pools may be a link to any file with its
     /// name.
     fn name_what_cannot_be_followed(&mut self, folders: &[Identity]) {
         if self.places.are_local() {
@@ -272,19 +272,19 @@ impl Uses {
         }
     }
 
-    /// The volume of a started pool that something is, and its path.
+    /// The volume of an active pool with an identity, and its path.
     fn listed_at(&self, identity: &Identity) -> Option<&(Identity, String)> {
         identity.own.iter().find_map(|key| self.listed.get(key)).and_then(|names| self.volumes.get(names))
     }
 
-    /// The volume of a started pool that lies at a path, however that is spelled: what it is, and
-    /// its path as libvirt writes it.
+    /// The volume of an active pool at a path, however spelled: its identity, and its path as in
+    /// libvirt.
     pub(crate) fn volume_at(&mut self, path: &str) -> Option<(Identity, String)> {
         let identity = self.places.identify(&Place::Path(path.to_owned()));
         self.listed_at(&identity).cloned()
     }
 
-    /// Finds uses by what they are, once all are there.
+    /// Indexes uses by identity, after all were added.
     pub(crate) fn index(&mut self) {
         self.own.clear();
         self.below.clear();
@@ -294,7 +294,7 @@ impl Uses {
         }
     }
 
-    /// What a place is; a volume by its names is where it lies, too.
+    /// The identity of a location; for a volume name also its path.
     fn identify(&mut self, place: &Place) -> Identity {
         let mut identity = self.places.identify(place);
         if let Place::Volume { pool, volume } = place
@@ -306,7 +306,7 @@ impl Uses {
         identity
     }
 
-    /// What a volume is: its names, and where it lies.
+    /// The identity of a volume: its names and its location.
     pub(crate) fn of_place(&mut self, pool: &Pool, volume: &Volume) -> Identity {
         let names = Place::Volume { pool: pool.name.clone(), volume: volume.name.clone() };
         let mut identity = self.places.identify(&names);
@@ -331,14 +331,14 @@ impl Uses {
         identity
     }
 
-    /// What a command is about: a volume, or the pool with all in it.
+    /// The identity of a command's object: a volume, or the pool with its content.
     pub(crate) fn of_command(&mut self, command: &PoolCommand, pool: &Pool, volumes: &[Volume]) -> Identity {
         match command.volume() {
             Some(name) => {
                 let unread = Volume { name: name.to_owned(), ..Volume::default() };
                 let volume = volumes.iter().find(|volume| volume.name == name).unwrap_or(&unread);
                 let mut identity = self.of_place(pool, volume);
-                // A copy is not deleted before it is whole.
+                // A copy is not deleted before it is complete.
                 if let Some(to) = command.new_volume() {
                     let path = pool.path_of(to).unwrap_or_default();
                     let copy = Volume { name: to.to_owned(), path, ..Volume::default() };
@@ -354,7 +354,7 @@ impl Uses {
         }
     }
 
-    /// What the folder of a pool is.
+    /// The identity of a pool's directory.
     fn of_folder(&mut self, pool: &Pool) -> Identity {
         match pool.path.is_empty() {
             true => Identity::default(),
@@ -370,7 +370,7 @@ impl Uses {
         own.chain(below).flatten().flatten().copied().chain(named).collect()
     }
 
-    /// Who uses a volume, each once.
+    /// The users of a volume, without duplicates.
     pub(crate) fn of_volume(&mut self, pool: &Pool, volume: &Volume) -> Vec<User> {
         let identity = self.of_place(pool, volume);
         self.users_of(&identity)
@@ -380,7 +380,7 @@ impl Uses {
         once(self.touching(identity).into_iter().map(|at| &self.uses[at].user))
     }
 
-    /// A volume with who uses it, and as what it is: what is raw is not what its content says.
+    /// A volume with its users and its format: a raw image stays raw, whatever its content.
     pub(crate) fn tell(&mut self, raw: &RawImages, pool: &Pool, volume: &Volume) -> Volume {
         let identity = self.of_place(pool, volume);
         let told = Volume { used_by: self.users_of(&identity), ..volume.clone() };
@@ -388,7 +388,7 @@ impl Uses {
         if mistaken { Volume { format: "raw".into(), backing: String::new(), ..told } } else { told }
     }
 
-    /// Who uses what a command is about.
+    /// The users of a command's object.
     pub(crate) fn of_target(&mut self, command: &PoolCommand, pool: &Pool, volumes: &[Volume]) -> Vec<User> {
         match command.volume() {
             None => self.of_pool(pool, volumes),
@@ -399,7 +399,8 @@ impl Uses {
         }
     }
 
-    /// Who uses something in a pool, each once; volumes of the pool itself do not count.
+    /// The users of anything in a pool, without duplicates; volumes of the pool itself do not
+    /// count.
     pub(crate) fn of_pool(&mut self, pool: &Pool, volumes: &[Volume]) -> Vec<User> {
         let folder = self.of_folder(pool);
         let named = |key: &Key| matches!(key, Key::Volume(name, _) | Key::Pool(name) if *name == pool.name);
@@ -415,7 +416,7 @@ impl Uses {
         once(others.filter(|one| one.by.as_ref().is_none_or(|by| !paths.contains(by))).map(|one| &one.user))
     }
 
-    /// The target of the disk of a running machine whose own image a volume is.
+    /// The target of a running machine's disk whose own image a volume is.
     pub(crate) fn disk_of(&mut self, pool: &Pool, volume: &Volume) -> Option<(Uuid, String)> {
         let identity = self.of_place(pool, volume);
         let uses = self.touching(&identity).into_iter().map(|at| &self.uses[at]);
@@ -423,18 +424,17 @@ impl Uses {
         running.find_map(|one| Some((one.user.vm_id?, one.target.clone()?)))
     }
 
-    /// Whether all uses are known that a command depends on: of one that destroys something all, of
-    /// any other those of machines, which may be at work.
+    /// Whether all relevant uses are known: all for a destructive command, otherwise those of
+    /// machines, which may be writing.
     ///
     /// # Errors
-    /// `Denied`, with what does not tell.
+    /// `Denied`, with the unknown use.
     pub(crate) fn are_known(&self, all: bool) -> Result<(), Fault> {
         let unknown = self.unknown.iter().find(|unknown| all || unknown.of_machine);
         unknown.map_or(Ok(()), |unknown| Err(unknown.fault.clone()))
     }
 
-    /// A machine that uses a volume otherwise than as the disk of its own, as what its disk is based
-    /// on or as a kernel.
+    /// A machine that uses a volume other than as a disk, for example as a backing image or kernel.
     pub(crate) fn used_otherwise(&mut self, pool: &Pool, volume: &Volume) -> Option<&User> {
         let identity = self.of_place(pool, volume);
         let own = identity.own.iter().filter_map(|key| self.own.get(key)).flatten();
@@ -443,18 +443,18 @@ impl Uses {
         uses.iter().map(|one| &one.user).find(|user| !as_disk(user))
     }
 
-    /// What disks of machines are that are used as raw.
+    /// The identities of disks used as raw.
     pub(crate) fn of_raw_disks(&self) -> impl Iterator<Item = &Identity> {
         self.uses.iter().filter(|one| one.raw).map(|one| &one.identity)
     }
 
-    /// The places of this host.
+    /// The resolver of this host.
     pub(crate) fn places(&mut self) -> &mut Places {
         &mut self.places
     }
 }
 
-/// The last part of a path, where nothing else can be compared.
+/// The file name of a path, for comparison if nothing else is possible.
 fn name_of(key: &Key) -> Option<Key> {
     match key {
         Key::Path(path) => path.file_name().map(|name| Key::Name(name.to_owned())),
@@ -462,7 +462,7 @@ fn name_of(key: &Key) -> Option<Key> {
     }
 }
 
-/// Where a volume of a pool lies, by the names of both.
+/// The location of a volume, by pool and name.
 fn in_pool(shelves: &[Shelf], pool: &str, volume: &str) -> Option<Place> {
     let shelf = shelves.iter().find(|shelf| shelf.pool.name == pool)?;
     let listed = shelf.volumes.iter().flatten().find(|known| known.name == volume);
@@ -470,7 +470,7 @@ fn in_pool(shelves: &[Shelf], pool: &str, volume: &str) -> Option<Place> {
     path.starts_with('/').then_some(Place::Path(path))
 }
 
-/// Users without those that were there before; machines first, by name.
+/// Users without duplicates; machines first, by name.
 fn once<'a>(users: impl Iterator<Item = &'a User>) -> Vec<User> {
     let mut users: Vec<User> = users.cloned().collect();
     users.sort_by(|a, b| (a.vm_id.is_none(), &a.name, a.vm_id).cmp(&(b.vm_id.is_none(), &b.name, b.vm_id)));
@@ -478,8 +478,8 @@ fn once<'a>(users: impl Iterator<Item = &'a User>) -> Vec<User> {
     users
 }
 
-/// All places that an image may mean when it names another one, read as generously as QEMU does:
-/// a path, one from the image's folder on, `file:`, `json:`, an address of a protocol.
+/// All locations that a reference in an image may mean, interpreted as generously as by QEMU: a
+/// path, a path relative to the image, `file:`, `json:`, a protocol URL.
 pub(crate) fn named(image: &str, text: &str) -> Vec<Place> {
     let from_its_folder = |text: &str| match text.starts_with('/') {
         true => text.to_owned(),
@@ -504,11 +504,11 @@ pub(crate) fn named(image: &str, text: &str) -> Vec<Place> {
     }
     let image =
         Place::Network { protocol: protocol.to_owned(), name: rest.split(':').next().unwrap_or_default().to_owned() };
-    // A file may have a colon in its name, and `host_device:` and its like have a path behind it.
+    // A file name may contain a colon, and `host_device:` and similar are followed by a path.
     vec![image, Place::Path(from_its_folder(text)), Place::Path(from_its_folder(rest))]
 }
 
-/// What a description of a block device names, at any depth.
+/// All references in a block device description, at any depth.
 fn described(value: &serde_json::Value, image: &str, found: &mut Vec<Place>) {
     use serde_json::Value;
     match value {
@@ -532,7 +532,7 @@ fn described(value: &serde_json::Value, image: &str, found: &mut Vec<Place>) {
 }
 
 impl image::Qcow2 {
-    /// What it names beside itself, as it is written.
+    /// The references in its header, as written.
     pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
         self.backing.iter().chain(&self.data_file).filter(|name| !name.is_empty())
     }

@@ -1,4 +1,4 @@
-//! Who uses what, whatever way it is written.
+//! Users of storage, however it is referred to.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
@@ -127,7 +127,7 @@ fn what_the_host_itself_has_mounted_is_in_use() {
     let places = Places::with_mounts("24 1 253:0 / /data\\040x rw - ext4 /dev/vg0/root rw");
     let mut uses = Uses::of(places, &[shelf], &[]);
     let users = uses.of_volume(&pool, &volumes[0]);
-    assert_eq!(names(&users), ["the host itself, mounted at /data x"]);
+    assert_eq!(names(&users), ["the host (mounted at /data x)"]);
     for command in [
         PoolCommand::DeleteVolume(DeleteVolume { name: "root".into() }),
         PoolCommand::WipeVolume(WipeVolume { name: "root".into() }),
@@ -161,11 +161,11 @@ fn what_cannot_be_known_is_said_by_the_name_of_what_does_not_tell() {
         uses.are_known(true).expect_err("something is not known").reason
     };
     let hung = Machine { sources: None, ..machine("db", "") };
-    assert!(unknown(Places::new(None), shelf(Some(Vec::new())), hung).starts_with("db does not answer"));
+    assert!(unknown(Places::new(None), shelf(Some(Vec::new())), hung).starts_with("db is not responding"));
     let elsewhere = "<disk><driver type='qcow2'/><source file='/far/overlay'/></disk>";
     let reason = unknown(Places::new(None), shelf(Some(Vec::new())), machine("web", elsewhere));
-    assert!(reason.contains("/far/overlay of web"), "{reason}");
-    assert!(unknown(Places::new(None), shelf(None), machine("web", "")).contains("storage pool images"));
+    assert!(reason.contains("/far/overlay used by web"), "{reason}");
+    assert!(unknown(Places::new(None), shelf(None), machine("web", "")).contains("Storage pool images"));
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn what_an_overlay_outside_all_pools_is_based_on_is_needed_by_its_machine() {
     };
     let Some(middle) = image("middle", &images.join("base"), "raw") else { return };
     let top = image("top", Path::new("middle"), "qcow2").expect("made");
-    // The same of a volume whose base lies outside, with no machine at all.
+    // The same for a volume whose backing image is outside, without any machine.
     {
         let pool = pool("images", &images);
         let volumes = vec![volume(&pool, "base", ""), volume(&pool, "overlay", &middle.display().to_string())];

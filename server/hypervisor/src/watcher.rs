@@ -9,14 +9,14 @@
 //!              ▼
 //!           Watching ── hint ──▶ read what it names ──▶ publish the difference
 //!              │     ── 30 s ──▶ read everything    ──▶ publish the difference
-//!              │     ── guest ─▶ merge what the guest said
-//!              ▼ link lost
-//!           Opening          (the inventory stays, marked as not connected)
+//!              │     ── guest ─▶ merge guest data
+//!              ▼ connection lost
+//!           Opening          (the inventory is kept, marked as disconnected)
 //! ```
 //!
-//! It is the only writer of its host's inventory and reads machines one after
-//! the other, so an older reading cannot overwrite a newer one. It carries no
-//! commands out. Pools and networks are `keeper`'s.
+//! It is the only writer of its host's inventory and reads machines one after the other, so an
+//! older reading cannot overwrite a newer one. It runs no commands. Pools and networks are handled
+//! in `keeper`.
 
 mod questions;
 mod readings;
@@ -62,44 +62,44 @@ use crate::{
     uses::read::Sources,
 };
 
-/// Everything is read again this often, for what libvirt has no event for.
+/// Interval of full readings, for changes without a libvirt event.
 const RECONCILE: Duration = Duration::from_secs(30);
-/// How long a start waits for what the journal remembers.
+/// Maximum wait for the journal's data at start.
 const REMEMBER_WITHIN: Duration = Duration::from_secs(2);
-/// Changes that are remembered for the next listing; it reads all when there were more.
+/// Maximum changes remembered for the next listing; it reads all if there were more.
 const MOST_CHANGED: usize = 10_000;
-/// Machines read in one go.
+/// Machines read per batch.
 const BATCH: usize = 64;
 
-/// What the watcher shares with those who send commands.
+/// Data shared between the watcher and commands.
 pub(crate) struct Shared {
-    /// The open session; none while the link is down.
+    /// The open session; none while disconnected.
     session: watch::Sender<Option<Arc<Session>>>,
-    /// What volumes there are, for those who look at them.
+    /// Known volumes.
     pub(crate) volumes: Volumes,
-    /// Where the pools that are started keep their files.
+    /// Directories of active pools.
     pub(crate) pool_folders: watch::Sender<PoolFolders>,
-    /// How much room the pools have that are started, by name.
+    /// Space usage of active pools, by name.
     pub(crate) rooms: watch::Sender<Vec<Room>>,
-    /// What storage each machine named last.
+    /// The last known storage of each machine.
     pub(crate) sources: Sources,
-    /// Which images are raw, whatever is in them.
+    /// Images known to be raw.
     pub(crate) raw: RawImages,
-    /// What is being changed, copied or built upon.
+    /// Storage in use by commands.
     pub(crate) claims: Claims,
-    /// How often devices of the host came, went or changed.
+    /// Counter of host device changes.
     pub(crate) devices: AtomicU64,
-    /// What has become another since the last listing of everything; none while nobody lists.
+    /// Objects changed since the last listing; none if nothing lists.
     changed: Mutex<Option<HashSet<Uuid>>>,
-    /// Which command is expected to change a machine, and until when.
+    /// The command expected to change a machine, and until when.
     causes: Mutex<HashMap<Uuid, (RequestId, Instant)>>,
-    /// The running machines, for those who measure them.
+    /// The running machines, for statistics.
     running: Mutex<HashMap<Uuid, Arc<Domain>>>,
-    /// Turns true when the first listing, of pools and networks last, has finished or failed.
+    /// True once the first listing, ending with pools and networks, has finished or failed.
     pub(crate) settled: watch::Sender<bool>,
-    /// Turns true when pools and networks have been read for the first time.
+    /// True once pools and networks have been read.
     pub(crate) listed: watch::Sender<bool>,
-    /// Cuts the pause before the next attempt to connect short.
+    /// Ends the pause before the next connection attempt.
     pub(crate) retry: tokio::sync::Notify,
 }
 
@@ -123,12 +123,12 @@ impl Shared {
         }
     }
 
-    /// The open session, if the link is up.
+    /// The open session, if connected.
     pub(crate) fn session(&self) -> Option<Arc<Session>> {
         self.session.borrow().clone()
     }
 
-    /// The sessions as they come and go.
+    /// The current session, as a watch.
     pub(crate) fn sessions(&self) -> watch::Receiver<Option<Arc<Session>>> {
         self.session.subscribe()
     }
@@ -137,7 +137,7 @@ impl Shared {
         self.session.send_replace(session);
     }
 
-    /// The machines that run now.
+    /// The running machines.
     pub(crate) fn running(&self) -> HashMap<Uuid, Arc<Domain>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -150,7 +150,7 @@ impl Shared {
         };
     }
 
-    /// Notes that a machine, a pool or a network has become another.
+    /// Records a change of a machine, pool or network.
     pub(crate) fn note_changed(&self, id: Uuid) {
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         if changed.as_ref().is_some_and(|changed| changed.len() >= MOST_CHANGED) {
@@ -161,25 +161,25 @@ impl Shared {
         }
     }
 
-    /// What has become another since this was asked last; none when that is not known.
+    /// The objects changed since the last call; none if unknown.
     pub(crate) fn take_changed(&self) -> Option<HashSet<Uuid>> {
         self.changed.lock().unwrap_or_else(PoisonError::into_inner).replace(HashSet::new())
     }
 
-    /// From now on changes of this machine are the effect of that request.
+    /// Attributes changes of this machine to that request.
     pub(crate) fn expect(&self, id: Uuid, request: RequestId, within: Duration) {
         let mut causes = self.causes.lock().unwrap_or_else(PoisonError::into_inner);
         causes.retain(|_, (_, until)| *until > Instant::now());
         causes.insert(id, (request, Instant::now() + within));
     }
 
-    /// The request whose effect a change of this object is now.
+    /// The request that a change of this object is attributed to.
     pub(crate) fn cause(&self, id: Uuid) -> Option<RequestId> {
         let causes = self.causes.lock().unwrap_or_else(PoisonError::into_inner);
         causes.get(&id).filter(|(_, until)| *until > Instant::now()).map(|(request, _)| *request)
     }
 
-    /// Changes of this machine are no longer the effect of that request.
+    /// Ends the attribution to that request.
     pub(crate) fn forget(&self, id: Uuid, request: RequestId) {
         let mut causes = self.causes.lock().unwrap_or_else(PoisonError::into_inner);
         if causes.get(&id).is_some_and(|(expected, _)| *expected == request) {
@@ -197,17 +197,17 @@ pub(crate) struct Watcher {
     questions: Questions,
     /// State change times of machines that existed before this process.
     remembered: HashMap<Uuid, u64>,
-    /// Which snapshots machines have.
+    /// The snapshots of machines.
     snapshots: Snapshots,
-    /// Which reading of everything failed last, until one works.
+    /// The full reading that failed last; none once one succeeds.
     failing: Option<&'static str>,
 }
 
-/// Versions of objects; one counter for all hosts of the process.
+/// Object versions; one counter for all hosts of the process.
 static VERSION: AtomicU64 = AtomicU64::new(0);
 
-/// The counter begins with the time in microseconds, so that versions grow from
-/// one process to the next, and whoever expects an old one is not mistaken.
+/// The counter starts at the time in microseconds, so that versions increase across processes, and
+/// an expected old version never matches by accident.
 pub(crate) fn next_version() -> u64 {
     if VERSION.load(Ordering::Relaxed) == 0 {
         VERSION.compare_exchange(0, now() * 1_000, Ordering::Relaxed, Ordering::Relaxed).ok();
@@ -215,7 +215,7 @@ pub(crate) fn next_version() -> u64 {
     VERSION.fetch_add(1, Ordering::Relaxed)
 }
 
-/// The wall clock in Unix milliseconds; a label, never an order.
+/// The wall clock in Unix milliseconds; for display, not for ordering.
 pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_millis() as u64).unwrap_or_default()
 }
@@ -228,7 +228,7 @@ impl Watcher {
         Self { config, shared, sink, inventory, questions, remembered, snapshots, failing: None }
     }
 
-    /// Watches for ever.
+    /// Runs until the process ends.
     pub(crate) async fn run(mut self) {
         let mut opener = Opener::default();
         let mut attempt = 0_u32;
@@ -236,9 +236,9 @@ impl Watcher {
             match opener.open(&self.config.uri).await {
                 Ok(session) => {
                     let why = self.watch(&session).await;
-                    // Whatever was not read by now failed.
+                    // Readings not finished by now have failed.
                     self.shared.settled.send_replace(true);
-                    tracing::warn!(host = %self.config.id, why, "link lost");
+                    tracing::warn!(host = %self.config.id, why, "connection lost");
                     self.shared.set_session(None);
                     self.questions.clear();
                     session.close();
@@ -258,7 +258,7 @@ impl Watcher {
         }
     }
 
-    /// Watches an open session until it breaks, and says why it did.
+    /// Watches an open session until it breaks, and returns the cause.
     async fn watch(&mut self, session: &Arc<Session>) -> String {
         let resync = self.inventory.host.info.is_some();
         if let Err(Broken(why)) = self.read_all(session, resync).await {
@@ -284,7 +284,7 @@ impl Watcher {
         }
     }
 
-    /// Reads what hints name, publishes the differences, and tells who waits.
+    /// Reads hinted machines, publishes the differences, and notifies waiting receivers.
     async fn follow(&mut self, session: &Arc<Session>, pending: Pending) -> Result<(), Broken> {
         if let Some(why) = pending.lost {
             return Err(Broken(why.into()));
@@ -313,13 +313,13 @@ impl Watcher {
                 }
                 Err(error) if error.is_link() => return Err(Broken(error.of_link(&self.config.uri))),
                 Err(error) => {
-                    // The reconciling reading comes to these machines again.
+                    // The periodic reading covers these machines.
                     self.trouble("read machines", &error);
                 }
             }
         }
         for waiting in pending.waiting {
-            // Whoever does not wait any more needs no answer.
+            // A receiver that no longer waits is ignored.
             waiting.send(()).ok();
         }
         Ok(())
@@ -355,11 +355,11 @@ impl Watcher {
         Ok(())
     }
 
-    /// Tells which snapshots came and which are gone: libvirt has no event for them.
+    /// Publishes created and deleted snapshots: libvirt has no event for them.
     async fn compare_snapshots(&mut self, session: &Arc<Session>) {
         let next = match session.call(Lane::Read, domain::snapshots).await {
             Ok(next) => next,
-            // Some drivers have none. What hinders others hinders the listing of machines, too.
+            // Some drivers have none. Other errors also affect the listing of machines.
             Err(_) => return,
         };
         let (shared, host) = (self.shared.clone(), &self.config.id);
@@ -367,8 +367,8 @@ impl Watcher {
         self.publish(events);
     }
 
-    /// Since when machines that are new to us have been as they are: what the journal knows from
-    /// before this process, and when the process of a running one began, where that can be seen.
+    /// Start times of the state of new machines: from the journal of an earlier process, and the
+    /// start time of a local QEMU process.
     async fn remember(&mut self, session: &Arc<Session>, all: &HashMap<Uuid, Reading>) {
         self.remembered.clear();
         let new = all.iter().filter(|(id, _)| !self.is_watching() && !self.inventory.domains.contains_key(id));
@@ -395,7 +395,7 @@ impl Watcher {
         self.shared.session().is_some()
     }
 
-    /// Makes a reading the truth and publishes what differs.
+    /// Stores a reading and publishes the difference.
     fn adopt(&mut self, session: &Session, id: Uuid, read: Option<Reading>, resync: bool) {
         let had = self.inventory.domains.get(&id).cloned();
         let read = read.map(|(mut read, named)| {
@@ -411,7 +411,7 @@ impl Watcher {
         self.replace(id, had, read, resync);
     }
 
-    /// Puts `next` in the place of `had`, with version and time, and publishes it.
+    /// Replaces `had` by `next`, with version and time, and publishes it.
     fn replace(&mut self, id: Uuid, had: Option<Arc<Domain>>, next: Option<Domain>, resync: bool) {
         let now = now();
         let next = next.map(|mut next| {
@@ -420,7 +420,7 @@ impl Watcher {
                 (_, Some(had)) => had.since,
                 (Some(_), None) => Some(now),
                 (None, _) if self.is_watching() => Some(now),
-                // What was there before we looked may have been in its state for an unknown time.
+                // A state from before our first reading may have lasted for an unknown time.
                 (None, _) => self.remembered.get(&id).copied(),
             };
             next.version = had.as_ref().map(|had| had.version).unwrap_or_default();
@@ -455,7 +455,7 @@ impl Watcher {
         }
     }
 
-    /// Asks a guest of which it is time, or merges what one said.
+    /// Queries a guest that is due, or merges its response.
     fn take_step(&mut self, session: &Arc<Session>, step: Step) {
         match step {
             Step::Due(id) => match self.inventory.domains.get(&id) {
@@ -488,14 +488,14 @@ impl Watcher {
         }
     }
 
-    /// Tells that a reading in the background did not work, once until one works again.
+    /// Reports a failed background reading, once until one succeeds.
     fn trouble(&mut self, context: &'static str, error: &crate::error::Error) {
-        tracing::warn!(host = %self.config.id, context, ?error, "a reading failed");
+        tracing::warn!(host = %self.config.id, context, ?error, "reading failed");
         if self.failing.replace(context) == Some(context) {
             return;
         }
         let why = error.of_link(&self.config.uri);
-        let message = format!("What {} shows may be out of date: {why}", self.config.id);
+        let message = format!("The data of {} may be out of date: {why}", self.config.id);
         let error = event::Error::of_background(Some(self.config.id.clone()), context, message, now());
         self.publish(vec![Event::Error(error)]);
     }
@@ -509,8 +509,8 @@ impl Watcher {
         self.publish(vec![connection_event(&self.inventory.host, now())]);
     }
 
-    /// Publishes that the link is down. Each failed attempt is told, because the
-    /// time of the next one is part of what people see.
+    /// Publishes that the host is disconnected. Each failed attempt is published, because the time
+    /// of the next one is displayed.
     fn disconnected(&mut self, error: String, pause: Duration) {
         let was = &self.inventory.host.connection;
         let since = if was.connected { now() } else { was.since };
@@ -525,11 +525,11 @@ impl Watcher {
     }
 }
 
-/// Why a session ended, in words.
+/// Why a session ended.
 struct Broken(String);
 
-/// The pause before the next attempt: 100 ms, half as much again each time, 3 s
-/// at most, so that a restarted daemon is found within its own start time.
+/// The pause before the next attempt: 100 ms, increasing by half each time up to 3 s, so that a
+/// restarted daemon is found quickly.
 fn backoff(attempt: u32) -> Duration {
     Duration::from_millis(100).mul_f64(1.5_f64.powi(attempt.min(10) as i32)).min(Duration::from_secs(3))
 }

@@ -1,5 +1,5 @@
-//! Text to model. It hides the parser, and is the only place where XML is
-//! spelled; unknown content is left alone.
+//! XML to model. It hides the parser, and is the only module that contains XML; unknown content is
+//! left unchanged.
 
 pub(crate) mod boot;
 
@@ -25,7 +25,7 @@ mod schema_tests;
 
 use roxmltree::Node;
 
-/// Whether a node is libvirt's own element of that name: those of others have a namespace.
+/// Whether a node is libvirt's element with that name: foreign elements have a namespace.
 fn is_own(node: Node<'_, '_>, name: &str) -> bool {
     node.tag_name().namespace().is_none() && node.tag_name().name() == name
 }
@@ -45,7 +45,7 @@ fn child_attribute(node: Node<'_, '_>, name: &str, attribute: &str) -> String {
     child(node, name).and_then(|child| child.attribute(attribute)).unwrap_or_default().to_owned()
 }
 
-/// A text as it may stand between tags and in attributes.
+/// A text escaped for content and attributes.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -56,7 +56,7 @@ fn escape(text: &str) -> String {
             '\'' => escaped.push_str("&apos;"),
             '"' => escaped.push_str("&quot;"),
             other if model::text::is_xml(other) => escaped.push(other),
-            // It was refused before; nothing that comes here may make a definition that cannot be read.
+            // Refused earlier; nothing written here may make a definition unreadable.
             _ => escaped.push('\u{fffd}'),
         }
     }

@@ -1,5 +1,4 @@
-//! Pools, volumes and networks of libvirt's test driver: what is read, what is done, and the
-//! events that tell of it.
+//! Pools, volumes and networks of libvirt's test driver: readings, commands, and their events.
 
 mod support;
 
@@ -16,7 +15,7 @@ use model::{
 use support::World;
 use uuid::Uuid;
 
-/// What happened to pools since so many events.
+/// Pool events since an event number.
 fn pool_actions(world: &World, since: usize) -> Vec<(String, Action)> {
     let events = world.events().into_iter().skip(since);
     events
@@ -49,7 +48,7 @@ async fn the_demo_shows_pools_volumes_and_networks() {
     }
     let default = host.networks.values().find(|network| network.name == "default").expect("it is there");
     assert_eq!(default.subnets[0].to_string(), "192.168.122.0/24");
-    // The test driver has no leases, and says so.
+    // The test driver has no leases and reports that.
     assert_eq!(world.leases("default").await.expect_err("it has none").kind, FaultKind::Unsupported);
 }
 
@@ -64,7 +63,7 @@ async fn a_host_tells_what_it_is_made_of_and_what_it_can_run() {
     let told: Vec<_> =
         devices.iter().map(|one| (one.address.as_str(), one.class.as_str(), one.product.as_str())).collect();
     assert_eq!(told, [("0000:01:00.0", "Display", "GP104"), ("0000:02:00.0", "Network", "I350")]);
-    // Without a node file of its own the test driver has cells with memory and processors.
+    // Without a node file the test driver has NUMA nodes with memory and CPUs.
     let world = World::of_uri("test:///default").await;
     let cells = world.hardware().await.expect("read").cells;
     let told: Vec<_> = cells.iter().map(|cell| (cell.memory_mb, cell.cpus.as_str(), cell.cpu_count)).collect();

@@ -1,5 +1,4 @@
-//! Every command against the demonstration host, which is libvirt's own test
-//! driver, and the events each of them causes.
+//! Every command on the demonstration host (libvirt's test driver), and its events.
 
 mod support;
 
@@ -178,7 +177,7 @@ async fn a_network_without_addresses_does_not_bring_the_process_down() {
         </devices></domain></node>"#;
     let world = World::of_node(node).await;
     assert_eq!(world.domain("a").state, DomainState::Running);
-    // The question about addresses runs beside; a command goes through after it.
+    // The address query runs in parallel; a command succeeds after it.
     world.run("a", DomainCommand::Pause(Pause {})).await.expect("the process lives");
     assert!(world.domain("a").addresses.is_empty());
 }
@@ -213,7 +212,7 @@ async fn a_daemon_that_is_slow_to_answer_is_there_and_a_missing_one_is_not() {
     let listener = UnixListener::bind(&socket).expect("a socket");
     let taken = thread::spawn(move || listener.accept().map(|(stream, _)| stream));
     assert_eq!(hypervisor::probe(&uri).await, Ok(()));
-    // Hanging up lets the attempt end.
+    // Closing the connection ends the attempt.
     let stream: io::Result<_> = taken.join().expect("no panic");
     drop(stream.expect("a call"));
 }

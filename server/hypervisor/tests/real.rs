@@ -1,6 +1,5 @@
-//! Every command and every outside change against real QEMU guests, under a
-//! libvirtd of the test's own. They need root, so cargo skips them by itself;
-//! `make test` runs them.
+//! Every command and every external change with real QEMU guests, under a separate libvirtd. These
+//! tests need root, so cargo skips them by default; `make test` runs them.
 
 mod support;
 
@@ -22,7 +21,7 @@ fn tiny(inventory: &Inventory) -> Option<&Domain> {
     inventory.domains().find(|(_, domain)| domain.name == "tiny").map(|(_, domain)| &**domain)
 }
 
-/// Waits until the guest is in a state; events bring it, nothing is asked.
+/// Waits for a guest's state through events, without queries.
 async fn until_state(world: &World, state: DomainState) {
     world.until(&format!("tiny is {state:?}"), |all| (tiny(all)?.state == state).then_some(())).await;
 }
@@ -60,8 +59,8 @@ async fn each_command_does_to_a_real_guest_what_it_says() {
                 _ => None,
             })
             .collect();
-        // Saving pauses the guest first; nothing else has a state in between, although
-        // libvirt calls a guest paused until it has started.
+        // Suspending to disk pauses the guest first; no other command has an intermediate state,
+        // although libvirt reports a guest as paused until it has started.
         let direct: &[_] = if before.state == expected { &[] } else { &[(before.state, expected)] };
         assert!(told == direct || command == DomainCommand::Save(Save {}), "{command:?} told {told:?}");
         assert_eq!(domain.has_managed_save, command == DomainCommand::Save(Save {}), "after {command:?}");
@@ -75,7 +74,7 @@ async fn a_guest_is_asked_to_shut_down_and_ends_by_itself() {
     let daemon = Daemon::start();
     let world = World::of_uri(&daemon.uri).await;
     world.run("tiny", DomainCommand::Start(Start {})).await.expect("starts");
-    // Only a guest that runs hears what it is asked; its agent tells that it does.
+    // Only a running guest handles requests; its agent shows that it is up.
     world.until("the agent answers", |all| tiny(all)?.guest.as_ref().map(|_| ())).await;
     world.run("tiny", DomainCommand::Shutdown(Shutdown {})).await.expect("is asked");
     until_state(&world, DomainState::Stopped).await;
@@ -98,7 +97,8 @@ async fn what_others_do_is_told_without_being_asked() {
     let is_another = |all: &Inventory| tiny(all).filter(|tiny| tiny.definition_hash != before).map(|_| ());
     world.until("another definition", is_another).await;
 
-    // It is there until the machine stops: what is stored does not have it. And the other way round.
+    // It exists until the machine stops, because the stored definition does not contain it. And
+    // vice versa.
     daemon.virsh(&["attach-disk", "tiny", &disk.display().to_string(), "vdy", "--config"]);
     let made = world.made_of("tiny").await.expect("told");
     let paths: Vec<_> =
@@ -114,7 +114,7 @@ async fn what_others_do_is_told_without_being_asked() {
     daemon.virsh(&["undefine", "tiny"]);
     world.until("it is gone", |all| tiny(all).is_none().then_some(())).await;
 
-    // A machine without a definition exists only while it runs.
+    // A machine without a stored definition exists only while it runs.
     let transient = daemon.file("transient.xml", &definition);
     daemon.virsh(&["create", &transient.display().to_string()]);
     let domain = world.until("it is back", |all| tiny(all).filter(|d| d.state == DomainState::Running).cloned()).await;
@@ -126,7 +126,7 @@ async fn what_others_do_is_told_without_being_asked() {
 
     let told: Vec<_> = world.events().iter().map(Event::kind).collect();
     assert_eq!(told.iter().filter(|kind| **kind == "vm-deleted").count(), 2, "{told:?}");
-    // Once it was found, once it was created.
+    // Once found, once created.
     assert_eq!(told.iter().filter(|kind| **kind == "vm-created").count(), 2, "{told:?}");
 }
 
@@ -155,7 +155,7 @@ async fn snapshots_that_others_take_and_delete_are_told() {
     assert_eq!(gone, ("tiny".into(), "before".into()), "what was there at first is told when it goes");
 }
 
-/// What a console shows until a text is among it.
+/// The console output until it contains a text.
 async fn shown_until(console: &mut OpenConsole, text: &str) -> String {
     let mut shown = String::new();
     while !shown.contains(text) {
@@ -179,18 +179,18 @@ async fn consoles_carry_bytes_both_ways_to_their_end() {
     shown_until(&mut open, "guest is ready").await;
     open.typed.send("echo $((6 * 7))-answer; seq 20000 20999; echo en''d\r".into()).await.expect("typed");
     let shown = shown_until(&mut open, "end\r\n").await;
-    // The shell may break what was typed where a line ends, in front of a number.
+    // The shell may wrap a typed line in front of a number.
     let is_number = |line: &&str| line.len() == 5 && line.starts_with("20") && line.parse::<u32>().is_ok();
     let numbers = shown.lines().filter(is_number).count();
     assert!(shown.contains("42-answer") && numbers == 1_000, "nothing is lost: {numbers}");
-    // libvirt gives a line to one reader, and whose it is is said to the second.
+    // libvirt gives a serial console to one client, and the second one gets an error.
     let second = world.open_console("tiny", &line).await.expect_err("it is held");
     assert_eq!(second.kind, FaultKind::Busy, "{second:?}");
     let others = World::of_uri(&daemon.uri).await;
     let second = others.open_console("tiny", &line).await.expect_err("it is held by somebody else");
     assert_eq!(second.kind, FaultKind::Conflict, "{second:?}");
 
-    // A server of VNC greets first (RFC 6143, 7.1.1).
+    // A VNC server sends a greeting first (RFC 6143, 7.1.1).
     let mut picture = world.open_console("tiny", &screen).await.expect("opens");
     assert_eq!(shown_until(&mut picture, "\n").await, "RFB 003.008\n");
     let both = world.open_console("tiny", &screen).await;
@@ -204,7 +204,7 @@ async fn consoles_carry_bytes_both_ways_to_their_end() {
     until_state(&world, DomainState::Stopped).await;
     assert!(off.is_err());
 
-    // What is dropped here is free there.
+    // A dropped console is released.
     daemon.virsh(&["start", "tiny"]);
     until_state(&world, DomainState::Running).await;
     for _ in 0..3 {

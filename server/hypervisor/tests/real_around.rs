@@ -1,5 +1,5 @@
-//! Pools, volumes and networks of a real libvirtd, with what virsh does beside us and what
-//! guests see of it. They need root; `make test` runs them.
+//! Pools, volumes and networks of a real libvirtd, with changes by virsh and the view of guests.
+//! These tests need root; `make test` runs them.
 
 mod support;
 
@@ -26,12 +26,12 @@ fn volume(name: &str, format: &str, mib: u64) -> VolumeSpec {
     VolumeSpec { name: name.into(), capacity_bytes: mib << 20, format: format.into(), ..VolumeSpec::default() }
 }
 
-/// The names of the volumes that are there now.
+/// The current volume names.
 async fn names(world: &World, pool: &str) -> Vec<String> {
     world.volumes(pool).await.expect("read").iter().map(|volume| volume.name.clone()).collect()
 }
 
-/// Makes a pool of a folder of the daemon's own.
+/// Creates a directory pool of the daemon.
 async fn folder_pool(world: &World, daemon: &Daemon, name: &str) -> Uuid {
     let id = Uuid::from_u128(u128::from(name.as_bytes()[0]));
     let path = daemon.folder.path().join(name).to_string_lossy().into_owned();
@@ -48,7 +48,7 @@ async fn volumes_of_a_folder_are_made_grown_copied_wiped_and_deleted() {
     let id = folder_pool(&world, &daemon, "images").await;
     let known = world.pool("images").expect("it is there");
     assert!(known.state == PoolState::Running && known.capacity_bytes > 1 << 30, "{known:?}");
-    // What is free is what df says, not what libvirt does, which counts what is kept for root.
+    // Available space is as in df, not as in libvirt, which includes space reserved for root.
     let folder = daemon.folder.path().join("images");
     let df = run(Program::new("df").args(["-B1", "--output=avail"]).arg(&folder));
     let free: u64 = df.lines().last().and_then(|line| line.trim().parse().ok()).expect("a number");
@@ -70,10 +70,10 @@ async fn volumes_of_a_folder_are_made_grown_copied_wiped_and_deleted() {
     assert_eq!(of("overlay.qcow2").backing, file("base.qcow2").to_string_lossy());
     assert_eq!((of("full.raw").format.as_str(), of("full.raw").allocation_bytes), ("raw", 8 << 20));
 
-    // What others are based on stays.
+    // A backing volume cannot be deleted.
     let needed = world.run_on(id, DeleteVolume { name: "base.qcow2".into() }).await.expect_err("needed");
     assert!(needed.kind == FaultKind::Denied && needed.reason.contains("overlay.qcow2"), "{needed:?}");
-    // Growing works, and nothing is cut off.
+    // Growing works; shrinking is refused.
     let resize =
         |mib: u64| PoolCommand::ResizeVolume(ResizeVolume { name: "data.raw".into(), capacity_bytes: mib << 20 });
     world.run_on(id, resize(24)).await.expect("grown");
@@ -88,7 +88,7 @@ async fn volumes_of_a_folder_are_made_grown_copied_wiped_and_deleted() {
     assert_eq!(twice.expect_err("there already").kind, FaultKind::Conflict);
     world.run_on(id, DeleteVolume { name: "copy.raw".into() }).await.expect("deleted");
     assert!(!file("copy.raw").exists());
-    // All of it goes, the folder, too.
+    // Everything is deleted, including the directory.
     world.run_on(id, DeletePool { content: true }).await.expect("deleted");
     assert!(!daemon.folder.path().join("images").exists() && world.pool("images").is_none());
 }
@@ -105,7 +105,7 @@ async fn volumes_with_names_that_we_would_not_give_are_read_grown_copied_and_del
         fs::write(folder.join(name), vec![7; 1 << 20]).expect("written");
     }
     world.run_on(id, RefreshPool {}).await.expect("read");
-    // Libvirt itself leaves out what is hidden.
+    // libvirt itself omits hidden files.
     let listed = names(&world, "images").await;
     for (n, name) in odd.into_iter().enumerate().filter(|(_, name)| listed.contains(&(*name).to_owned())) {
         let run = async |command: PoolCommand| {
@@ -142,7 +142,7 @@ async fn what_virsh_does_with_pools_and_volumes_is_seen() {
     world.until("the pool appears", state(PoolState::Inactive)).await;
     daemon.virsh(&["pool-start", "other"]);
     world.until("the pool is started", state(PoolState::Running)).await;
-    // A file that appears, and a look at the pool.
+    // A new file, and a refresh of the pool.
     fs::write(format!("{path}/<b>.img"), vec![0; 4096]).expect("written");
     daemon.virsh(&["pool-refresh", "other"]);
     world.until_event("the file is told", |event| {
@@ -150,7 +150,7 @@ async fn what_virsh_does_with_pools_and_volumes_is_seen() {
     })
     .await;
     assert!(names(&world, "other").await.contains(&"<b>.img".to_owned()));
-    // libvirt has no event for this one: it is found when everything is read again.
+    // libvirt has no event for this one: it is found by the periodic reading.
     daemon.virsh(&["vol-create-as", "other", "quiet.qcow2", "1M", "--format", "qcow2"]);
     world
         .until_event("the volume is found", |event| {
@@ -181,7 +181,7 @@ async fn volumes_that_stay_are_not_read_again_when_others_come_and_go() {
     };
     let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     assert_eq!(size().await, (named(&["goes.raw", "stays.raw"]), 4));
-    // Nobody tells of this, so whoever shows it has read it again.
+    // Nothing reports this change, so it is visible only if the volume was read again.
     fs::File::options()
         .write(true)
         .open(daemon.folder.path().join("images/stays.raw"))
@@ -263,7 +263,7 @@ async fn a_base_of_volumes_in_another_pool_is_not_taken_away() {
         assert!(fault.kind == FaultKind::Denied && fault.reason.contains("web"), "{command:?}: {fault:?}");
     }
     assert!(base.exists() && daemon.folder.path().join("golden/other").exists(), "nothing of it is gone");
-    // The pool of the overlay is away, but a machine runs from it.
+    // The pool of the overlay is stopped, but a machine runs from it.
     let disk = format!(
         "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{}'/><target dev='vda' bus='virtio'/></disk>",
         paths[1]
@@ -281,7 +281,7 @@ async fn a_base_of_volumes_in_another_pool_is_not_taken_away() {
     assert!(!base.exists());
 }
 
-/// A file as a block device, as long as it lives.
+/// A loop device for a file, while the value lives.
 struct Loop(String);
 
 impl Loop {
@@ -308,7 +308,7 @@ async fn a_file_system_on_a_device_is_made_and_never_made_anew_over_what_is_ther
     let pool =
         PoolSpec { name: "disk".into(), kind: "fs".into(), path, device: device.0.clone(), ..PoolSpec::default() };
     let define = |build| PoolCommand::DefinePool(DefinePool { pool: pool.clone(), build, autostart: false });
-    // Without a file system on it there is nothing to start, and nothing of it stays behind.
+    // Without a file system it cannot be started, and nothing is left behind.
     world.run_on(id, define(false)).await.expect_err("there is no file system");
     assert!(world.pool("disk").is_none());
     // A blank device gets a file system.
@@ -316,13 +316,13 @@ async fn a_file_system_on_a_device_is_made_and_never_made_anew_over_what_is_ther
     let known = world.pool("disk").expect("it is there");
     assert!(known.source.contains(&device.0) && known.capacity_bytes > 100 << 20, "{known:?}");
     world.run_on(id, CreateVolume { volume: volume("a.raw", "raw", 10) }).await.expect("made");
-    // More than there is room for is refused in words, and leaves nothing half done.
+    // A volume larger than the available space is refused with a text, and leaves nothing behind.
     let large = VolumeSpec { preallocate: true, ..volume("large.raw", "raw", 200) };
     assert!(world.run_on(id, CreateVolume { volume: large }).await.is_ok(), "it fits");
     let larger = VolumeSpec { preallocate: true, ..volume("larger.raw", "raw", 200) };
     let full = world.run_on(id, CreateVolume { volume: larger }).await.expect_err("the disk is full");
     assert!(
-        full.reason.contains("room") && !names(&world, "disk").await.contains(&"larger.raw".to_owned()),
+        full.reason.contains("space") && !names(&world, "disk").await.contains(&"larger.raw".to_owned()),
         "{full:?}"
     );
     world.run_on(id, StopPool {}).await.expect("stops");
@@ -331,7 +331,7 @@ async fn a_file_system_on_a_device_is_made_and_never_made_anew_over_what_is_ther
     world.run_on(id, StartPool {}).await.expect("starts");
     assert!(names(&world, "disk").await.contains(&"a.raw".to_owned()), "nothing is lost");
     world.run_on(id, DeletePool { content: false }).await.expect("forgotten");
-    // What is on a device is used as it is by whoever takes it up again.
+    // An existing file system is used as it is by a new pool.
     world.run_on(id, define(true)).await.expect("it starts");
     assert!(names(&world, "disk").await.contains(&"a.raw".to_owned()), "nothing is lost");
     world.run_on(id, DeletePool { content: false }).await.expect("forgotten");
@@ -369,7 +369,7 @@ async fn guests_of_a_network_of_ours_get_addresses_and_virsh_is_followed() {
     assert_eq!(world.network("bv-lab").expect("there").subnets[1].hosts[0].name, "web7");
     let made = world.network("bv-lab").expect("it is there");
     assert!(made.active && made.autostart && made.bridge.starts_with("virbr"), "{made:?}");
-    // A second one in the same subnet would be libvirt's to refuse, too; we say it before.
+    // libvirt would refuse a second one in the same subnet as well; we report it before.
     let same = NetworkSpec { name: "bv-other".into(), ..network };
     let command =
         model::Command::from(NetworkCommand::DefineNetwork(DefineNetwork { network: same, autostart: false }));
@@ -379,7 +379,7 @@ async fn guests_of_a_network_of_ours_get_addresses_and_virsh_is_followed() {
     let address = "10.213.7.50".parse().expect("an address");
     let fixed = NetworkCommand::SetStaticHost(SetStaticHost { mac: mac.into(), address, name: "web".into() });
     world.run_on(id, fixed).await.expect("set");
-    // The second is plugged into the network's bridge by its name, and belongs to it all the same.
+    // The second one is attached to the network's bridge by name, and still belongs to the network.
     let by_bridge = format!("<source bridge='{}'/>", made.bridge);
     for (name, mac, kind, source) in
         [("web", mac, "network", "<source network='bv-lab'/>"), ("db", other, "bridge", by_bridge.as_str())]
@@ -401,8 +401,7 @@ async fn guests_of_a_network_of_ours_get_addresses_and_virsh_is_followed() {
     assert!(of(other).address.starts_with("10.213.7.") && of(other).expires > 0);
     let plain = of(other).address.split('/').next().expect("an address").to_owned();
     world.until("its address is told", |_| world.domain("db").addresses.contains(&plain).then_some(())).await;
-    // A name of ours is known to guests as soon as dnsmasq has read it, and they reach each other
-    // by it.
+    // Guests resolve a DNS name as soon as dnsmasq has read it, and reach each other by it.
     let names = NetworkCommand::SetDnsHost(SetDnsHost { address, names: vec!["store.lab.example.org".into()] });
     world.run_on(id, names).await.expect("set");
     assert_eq!(world.network("bv-lab").expect("there").dns[0].address, address);
@@ -454,7 +453,7 @@ async fn a_guest_tells_of_itself_through_its_agent_and_does_what_it_is_asked() {
     let known = tiny.guest.clone().expect("it was read");
     assert_eq!((&told.hostname, &told.os_version), (&known.hostname, &known.os_version));
     assert!(!told.kernel.is_empty() && told.timezone_offset.is_some(), "{told:?}");
-    // What the agent's version would cost is not done without being asked for.
+    // The agent's version is not queried by default.
     let is_tainted = || daemon.virsh(&["dominfo", "tiny"]).contains("custom guest agent");
     assert!(known.agent_version.is_empty() && !is_tainted());
     daemon.virsh(&["qemu-agent-command", "tiny", r#"{"execute":"guest-info"}"#]);
@@ -479,7 +478,7 @@ async fn a_real_host_tells_its_processors_devices_and_boards_and_who_has_a_devic
     assert_eq!(cpus as usize, real, "{:?}", hardware.cells);
     let info = world.host().info.expect("it is connected");
     assert!(info.pool_types.contains(&"dir".to_owned()), "{info:?}");
-    // A type that this libvirtd has no driver for is refused before it is asked, with the type.
+    // A type without a driver is refused before libvirt is called, with the type.
     let without = PoolSpec::KINDS.iter().find(|(kind, _)| !info.pool_types.iter().any(|known| known == kind));
     if let Some((kind, _)) = without {
         let [path, host, folder, device, group] =
@@ -497,7 +496,7 @@ async fn a_real_host_tells_its_processors_devices_and_boards_and_who_has_a_devic
         kind.boards.iter().any(|board| board == "q35") && kind.accelerations.contains(&"qemu".to_owned()),
         "{kind:?}"
     );
-    // What the kernel knows of, the host tells, with the driver that has it.
+    // Devices of the kernel are listed with their drivers.
     let devices = hardware.devices.expect("the driver of node devices is there");
     let known: Vec<String> = fs::read_dir("/sys/bus/pci/devices")
         .expect("read")
@@ -529,7 +528,7 @@ async fn a_real_host_tells_its_processors_devices_and_boards_and_who_has_a_devic
     assert_eq!(users.iter().map(|user| (user.vm_name.as_str(), user.active)).collect::<Vec<_>>(), [("holder", false)]);
 }
 
-/// The system's device manager, which tells libvirt of devices; started where none runs.
+/// The system's udev, which reports devices to libvirt; started if it is not running.
 struct Udev {
     ours: bool,
 }
@@ -548,7 +547,7 @@ impl Udev {
         Self { ours }
     }
 
-    /// Lets the kernel tell once more that a device went or came, which it did not.
+    /// Makes the kernel repeat the event of a device.
     fn tell(action: &str, device: &str) {
         fs::write(format!("/sys/{device}/uevent"), action).expect("the kernel tells");
     }
@@ -573,11 +572,11 @@ async fn a_device_that_goes_and_comes_is_told_at_once_and_nothing_is_told_of_oth
         devices.into_iter().map(|device| device.address).collect::<Vec<_>>()
     };
     let told = || world.events().iter().filter(|event| matches!(event, Event::HostDevicesChanged(_))).count();
-    // The last one is neither the disk nor the network of the machine this runs on.
+    // The last one is neither the disk nor the network of this machine.
     let Some(last) = addresses().await.into_iter().rfind(|address| address.contains('.')) else { return };
     for (action, there) in [("remove", false), ("add", true)] {
         let before = told();
-        // Interfaces come and go with every container, and are not shown.
+        // Network interfaces change with every container, and are not listed.
         Udev::tell("change", "class/net/lo");
         Udev::tell(action, &format!("bus/pci/devices/{last}"));
         world.until("it is told", |_| (told() > before).then_some(())).await;

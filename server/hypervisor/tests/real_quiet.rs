@@ -1,5 +1,5 @@
-//! What nothing tells of by itself: changes that libvirt has no event for, a machine that hangs,
-//! and addresses that come inside a guest. They need root; `make test` runs them.
+//! Changes without libvirt events, hung machines, and addresses configured inside a guest. These
+//! tests need root; `make test` runs them.
 
 mod support;
 
@@ -28,11 +28,11 @@ async fn what_libvirt_has_no_event_for_shows_within_two_seconds() {
 async fn the_same_shows_of_a_host_elsewhere_whose_files_cannot_be_watched() {
     let daemon = Daemon::start();
     let slowest = slowest_change(&daemon, &daemon.elsewhere()).await;
-    // Listings are two seconds apart, and what they hint at is read then.
+    // Listings are two seconds apart, and their hints are read then.
     assert!(slowest.0 < Duration::from_millis(2_500), "{slowest:?}");
 }
 
-/// Changes all that libvirt has no event for, and gives what took longest to show.
+/// Makes all changes without a libvirt event, and returns the slowest one to show.
 async fn slowest_change(daemon: &Daemon, uri: &str) -> (Duration, &'static str) {
     let world = World::of_uri(uri).await;
     script(&["guest"], daemon.folder.path(), &["off"]);
@@ -96,7 +96,7 @@ async fn slowest_change(daemon: &Daemon, uri: &str) -> (Duration, &'static str) 
         ("vol-resize", vec!["vol-resize", "--pool", "files", "a.qcow2", "16M"]),
         ("vol-delete", vec!["vol-delete", "--pool", "files", "a.qcow2"]),
     ] {
-        // Nothing from before is mistaken for it.
+        // Earlier events are ignored.
         let before = world.events().len();
         virsh(&arguments);
         let began = Instant::now();
@@ -128,7 +128,7 @@ async fn a_machine_that_hangs_costs_only_itself_and_is_marked_without_being_aske
     world.until("marked", |_| world.domain("tiny").unresponsive.then_some(())).await;
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 
-    // Others are seen at once all the while, and the host's devices are read.
+    // Others are visible immediately meanwhile, and the host's devices are read.
     let mut slowest = Duration::ZERO;
     for round in 0..6 {
         let title = format!("round {round}");
@@ -179,7 +179,7 @@ async fn how_long_a_guest_runs_is_known_to_who_comes_later() {
     let after = now();
     let world = World::of_uri(&daemon.uri).await;
     let since = world.until("it is seen", |_| world.find("tiny")).await.since.expect("its process tells");
-    // The clock of file systems is a tick behind.
+    // File system timestamps lag by a clock tick.
     assert!((before - 100..=after).contains(&since), "{before} {since} {after}");
 }
 

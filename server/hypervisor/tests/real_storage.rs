@@ -1,6 +1,5 @@
-//! What nobody may lose and nobody may read: volumes that are in use in every way that there is,
-//! and images that name what they should not, against a real libvirtd. They need root; `make test`
-//! runs them.
+//! Protection of data: volumes that are in use in every possible way, and images with forbidden
+//! references, with a real libvirtd. These tests need root; `make test` runs them.
 
 mod support;
 
@@ -28,7 +27,7 @@ use uuid::Uuid;
 
 const POOL: Uuid = Uuid::from_u128(5);
 
-/// A host with a pool of a folder, `images`, and a link to that, `link`.
+/// A host with a directory pool, `images`, and a link to it, `link`.
 struct Place {
     daemon: Daemon,
     world: World,
@@ -57,12 +56,12 @@ impl Place {
         self.path(below).to_string_lossy().into_owned()
     }
 
-    /// Makes an image with QEMU's own tool.
+    /// Creates an image with qemu-img.
     fn image(&self, options: &[&str], below: &str, size: &str) {
         run(Program::new("qemu-img").args(["create", "-q"]).args(options).arg(self.path(below)).arg(size));
     }
 
-    /// An image that claims to be based on something.
+    /// An image that declares a backing file.
     fn based(&self, on: &str, below: &str) {
         self.image(&["-f", "qcow2", "-u", "-F", "qcow2", "-b", on], below, "1M");
     }
@@ -71,12 +70,12 @@ impl Place {
         self.world.run_on(POOL, PoolCommand::RefreshPool(RefreshPool {})).await.expect("refreshed");
     }
 
-    /// A machine with more devices, and a disk in memory of its own.
+    /// A machine with additional devices and a ramdisk.
     fn machine(&self, name: &str, devices: &str) {
         script(&["guest"], self.daemon.folder.path(), &[name, devices]);
     }
 
-    /// Writes a text to a file beside the pools; gives its path.
+    /// Writes a text to a file next to the pools; returns its path.
     fn write(&self, below: &str, text: &str) -> String {
         fs::write(self.path(below), text).expect("written");
         self.text(below)
@@ -151,7 +150,7 @@ async fn a_disk_of_a_running_machine_stays_however_the_machine_names_it() {
             assert!(place.refused(command).await.reason.contains(name));
         }
         assert!(place.path("images").join(name).exists());
-        // It grows with the knowledge of the machine, which has it open.
+        // It is resized through the machine, which has it open.
         place.world.run_on(POOL, resize(name, 2)).await.expect("grown");
         assert!(place.daemon.virsh(&["domblkinfo", name, "vda"]).contains(&(2_u64 << 20).to_string()));
         place.daemon.virsh(&["destroy", name]);
@@ -188,7 +187,7 @@ async fn a_base_stays_however_its_overlay_names_it() {
         assert!(place.refused(resize(base, 2)).await.reason.contains("overlay"), "{on}");
         place.world.run_on(POOL, delete("overlay")).await.expect("nobody needs it");
     }
-    // The data of an image in another file.
+    // An image with an external data file.
     place.image(
         &["-f", "qcow2", "-o", &format!("data_file={images}/data.raw,data_file_raw=on")],
         "images/outside",
@@ -269,9 +268,9 @@ async fn what_snapshots_are_based_on_stays() {
     place.machine("web", &place.disk("images/disk", "qcow2"));
     let overlay = format!("vda,file={}", place.text("overlay"));
     place.daemon.virsh(&["snapshot-create-as", "web", "before", "--disk-only", "--diskspec", &overlay]);
-    // The snapshot lets the machine go on in another file, which stands outside all pools.
+    // After the snapshot the machine uses another file, which is outside all pools.
     assert!(place.refused(delete("disk")).await.reason.contains("web"));
-    // Nor when only the snapshot knows it.
+    // Nor if only the snapshot refers to it.
     let other = place.text("link/other");
     place.image(&["-f", "qcow2"], "images/other", "1M");
     place.refresh().await;
@@ -298,7 +297,7 @@ async fn a_machine_that_hangs_keeps_what_it_had_and_nothing_else() {
     let marked = |world: &World| world.find("hung").filter(|hung| hung.unresponsive);
     place.world.until("it is seen to hang", |_| marked(&place.world)).await;
     let fault = place.refused(delete("had")).await;
-    assert_eq!(fault.reason, "hung does not answer, and used had when it last did");
+    assert_eq!(fault.reason, "hung is not responding, and was using had when last read");
     place.world.run_on(POOL, delete("free")).await.expect("it is not its");
     run(Program::new("kill").args(["-CONT", pid.trim()]));
     place.world.until("it answers again", |_| place.world.find("hung").filter(|hung| !hung.unresponsive)).await;
@@ -309,7 +308,7 @@ async fn a_machine_that_hangs_keeps_what_it_had_and_nothing_else() {
 #[ignore = "needs root, libvirtd and QEMU; make test runs it"]
 async fn what_is_being_copied_is_not_deleted() {
     let place = Place::new().await;
-    // Not sparse, so that copying it takes a while.
+    // Not sparse, so that copying takes a while.
     let fill = format!("yes | head -c 2G > {}", place.text("images/large"));
     run(Program::new("sh").args(["-c", &fill]));
     place.refresh().await;
@@ -326,12 +325,12 @@ async fn what_is_being_copied_is_not_deleted() {
     let (copied, refused) = tokio::join!(place.world.run_on(POOL, copy), meanwhile);
     copied.expect("nothing came between");
     for fault in refused {
-        assert!(fault.kind == FaultKind::Busy && fault.reason.contains("is under way"), "{fault:?}");
+        assert!(fault.kind == FaultKind::Busy && fault.reason.contains("is in progress"), "{fault:?}");
     }
     place.world.run_on(POOL, delete("large")).await.expect("it is free again");
 }
 
-/// A file of the host that is nobody's business, and what it holds.
+/// A secret file of the host, and its content.
 fn secret(place: &Place) -> (PathBuf, Vec<u8>) {
     let content = b"root:secret".repeat(100);
     let path = place.daemon.file("secret", "");
@@ -356,13 +355,13 @@ async fn an_image_that_names_a_file_of_the_host_is_given_to_no_tool() {
     place.image(&["-f", "qcow2", "-u", "-F", "raw", "-b", &format!("file:{host}")], "images/protocol", "1M");
     place.image(&["-f", "qcow2", "-u", "-F", "raw", "-b", "../secret"], "images/relative", "1M");
     place.image(&["-f", "qcow2", "-u", "-F", "raw", "-b", "nbd://127.0.0.1:1/x"], "images/network", "1M");
-    // Its data in a file of the host (CVE-2024-32498), which growing would write to.
+    // An external data file on the host (CVE-2024-32498), which growing would write to.
     place.image(&["-f", "qcow2", "-o", &format!("data_file={}", place.text("made"))], "images/data", "1M");
     fs::write(place.path("made"), &content).expect("written");
     place.image(&["-f", "vmdk", "-o", "subformat=monolithicFlat"], "images/flat.vmdk", "1M");
     let described = fs::read_to_string(place.path("images/flat.vmdk")).expect("a text");
     fs::write(place.path("images/flat.vmdk"), described.replace("flat-flat.vmdk", "../secret")).expect("written");
-    // A base whose format would be guessed (CVE-2015-5160).
+    // A backing file whose format would be probed (CVE-2015-5160).
     place.image(&["-f", "qcow2"], "images/plain", "1M");
     place.image(&["-f", "qcow2", "-u", "-F", "qcow2", "-b", &format!("{images}/plain")], "images/guessed", "1M");
     let guessed = place.path("images/guessed");
@@ -392,7 +391,7 @@ async fn an_image_that_names_a_file_of_the_host_is_given_to_no_tool() {
     assert!(!place.path("images/copy").exists() && !place.path("images/new").exists());
     assert_eq!(fs::read(&path).expect("there"), content, "untouched");
     assert_eq!(fs::read(place.path("made")).expect("there"), content, "untouched");
-    // What stands alone, or on volumes only, is copied and grows as ever.
+    // An image without references, or only to volumes, is still copied and resized.
     place.based(&format!("{images}/plain"), "images/honest");
     place.refresh().await;
     place.world.inspect("images", "honest").await.expect("it names a volume");
@@ -408,7 +407,7 @@ async fn what_was_made_or_used_as_raw_stays_raw_whatever_a_guest_writes_into_it(
     let (path, _) = secret(&place);
     place.image(&["-f", "qcow2", "-u", "-F", "raw", "-b", &path.to_string_lossy()], "evil", "64M");
     let evil = fs::read(place.path("evil")).expect("there");
-    // One that we made, and one that a machine has, which is gone later.
+    // One that we created, and one of a machine that is removed later.
     let volume =
         VolumeSpec { name: "made".into(), capacity_bytes: 1 << 20, format: "raw".into(), ..VolumeSpec::default() };
     place.world.run_on(POOL, PoolCommand::CreateVolume(CreateVolume { volume })).await.expect("made");
@@ -433,7 +432,7 @@ async fn what_was_made_or_used_as_raw_stays_raw_whatever_a_guest_writes_into_it(
             "byte by byte"
         );
         place.refresh().await;
-        // The copy is as raw.
+        // The copy is raw as well.
         place.refused(resize("copy", 128)).await;
         place.world.run_on(POOL, delete("copy")).await.expect("deleted");
         let base = VolumeSpec {
@@ -493,7 +492,7 @@ async fn what_is_being_uploaded_is_left_alone_through_another_pool_too() {
         [delete("a"), wipe("a"), resize("a", 2), clone("a"), PoolCommand::DeletePool(DeletePool { content: true })]
     {
         let fault = place.world.run_on(other, command).await.expect_err("it is being uploaded");
-        assert!(fault.kind == FaultKind::Busy && fault.reason == "Upload of a is under way", "{fault:?}");
+        assert!(fault.kind == FaultKind::Busy && fault.reason == "Upload of a is in progress", "{fault:?}");
     }
     drop(claim);
     place.world.run_on(other, delete("a")).await.expect("nobody has it now");
@@ -519,7 +518,7 @@ async fn what_a_backup_writes_is_in_use_while_it_runs() {
     place.refresh().await;
     place.machine("a", &place.disk("images/a", "qcow2"));
     place.runs("a").await;
-    // A pull backup lasts until it is ended; its scratch file takes what the guest overwrites.
+    // A pull backup lasts until it is ended; its scratch file takes the overwritten data.
     let (scratch, socket) = (place.text("link/scratch"), place.text("nbd"));
     let backup = place.write(
         "backup.xml",
@@ -547,9 +546,9 @@ async fn names_that_are_no_text_are_shown_each_as_its_own_and_refused_with_the_r
     let volumes = place.world.volumes("images").await.expect("read");
     let names: Vec<&str> = volumes.iter().map(|volume| volume.name.as_str()).collect();
     assert_eq!(names, [r"caf\xe8", r"caf\xe9", "café"]);
-    assert!(place.refused(delete(r"caf\xe9")).await.reason.contains("not UTF-8"));
+    assert!(place.refused(delete(r"caf\xe9")).await.reason.contains("not valid UTF-8"));
     assert!(place.path("images").join(OsStr::from_bytes(b"caf\xe9")).exists());
     place.world.run_on(POOL, delete("café")).await.expect("text is text");
-    // What else is in the folder does not keep one from it.
+    // Other files in the directory do not prevent it.
     place.world.run_on(POOL, PoolCommand::DeletePool(DeletePool { content: false })).await.expect("stopped");
 }

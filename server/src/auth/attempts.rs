@@ -1,5 +1,5 @@
-//! How often somebody may try: failures are counted for accounts and for addresses, and
-//! after some of them the next attempt has to wait. It is forgotten with the process.
+//! Throttling: failures are counted for accounts and addresses, and after some of them the next
+//! attempt must wait. The counts are not kept across restarts.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -10,27 +10,27 @@ use std::{
 
 use model::{Fault, FaultKind};
 
-/// Failures after which the next attempt has to wait.
+/// Failures before the next attempt must wait.
 const FREE_FAILURES: u32 = 5;
-/// The first wait; each further failure doubles it.
+/// The first delay; each further failure doubles it.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
-/// The longest wait of an address.
+/// The maximum delay of an address.
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
-/// The longest wait of an account: whoever knows a name must not lock its owner out.
+/// The maximum delay of an account, so that no one can lock its owner out.
 const LONGEST_WAIT_OF_NAME: Duration = Duration::from_secs(60);
-/// Failures are forgotten after this.
+/// Failures expire after this time.
 const FORGET_AFTER: Duration = Duration::from_secs(1_800);
-/// What is counted at the same time.
+/// Maximum counters.
 const MAX_SUSPECTS: usize = 10_000;
 
-/// Failures in a row, and when the last one was.
+/// Consecutive failures, and the time of the last one.
 struct Failures {
     count: u32,
     last: Instant,
 }
 
 impl Failures {
-    /// How long the next attempt has to wait from now on.
+    /// The remaining delay.
     fn wait(&self, most: Duration) -> Duration {
         let Some(beyond) = self.count.checked_sub(FREE_FAILURES) else { return Duration::ZERO };
         let wait = FIRST_WAIT.saturating_mul(1 << beyond.min(16)).min(most);
@@ -41,17 +41,17 @@ impl Failures {
 /// What failures are counted for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Suspect {
-    /// An account; the empty name stands for all that cannot be one.
+    /// An account; the empty name stands for all invalid names.
     Name(String),
-    /// Codes of an account: whoever knows its password must not begin anew with each.
+    /// Codes of an account: the password must not reset the count.
     Code(String),
-    /// A network address, of IPv6 its network.
+    /// An IP address, for IPv6 its network.
     Address(IpAddr),
 }
 
 impl Suspect {
-    /// What an attempt counts for. Everybody on this machine has the same address, and so
-    /// have all who come through a proxy that does not say whom it brings.
+    /// The counters of an attempt. Local clients, and clients of a proxy that does not report
+    /// addresses, are not counted by address.
     pub(super) fn of(name: &str, address: &str) -> Vec<Self> {
         let name = if model::user::check_name(name).is_ok() { name } else { "" };
         let address =
@@ -68,30 +68,29 @@ impl Suspect {
     fn longest_wait(&self) -> Duration {
         match self {
             Self::Name(_) => LONGEST_WAIT_OF_NAME,
-            // Only who knows the password makes somebody wait for codes.
+            // Only a client with the password can cause delays for codes.
             Self::Address(_) | Self::Code(_) => LONGEST_WAIT,
         }
     }
 }
 
-/// All failures, and from where accounts have logged in.
+/// All failures, and the networks of successful sign-ins.
 #[derive(Default)]
 pub(super) struct Attempts(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
     failures: HashMap<Suspect, Failures>,
-    /// Accounts with networks that they have logged in from: whoever guesses elsewhere does
-    /// not make them wait.
+    /// Accounts with networks they have signed in from: attempts from elsewhere do not delay them.
     homes: HashSet<[Suspect; 2]>,
 }
 
 impl Attempts {
-    /// Counts an attempt, unless too many have failed. It counts as failed until it has
-    /// succeeded, so that none beside it is for nothing.
+    /// Counts an attempt, unless there were too many failures. It counts as failed until it
+    /// succeeds, so that parallel attempts count.
     ///
     /// # Errors
-    /// `TooMany`, with the time to wait.
+    /// `TooMany`, with the delay.
     pub(super) fn count(&self, suspects: &[Suspect]) -> Result<(), Fault> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Known { failures, homes } = &mut *known;
@@ -99,7 +98,7 @@ impl Attempts {
         let wait = |suspect: &Suspect| Some(failures.get(suspect)?.wait(suspect.longest_wait()));
         let wait = suspects[usize::from(at_home)..].iter().filter_map(wait).max().unwrap_or_default();
         if !wait.is_zero() {
-            let fault = Fault::new(FaultKind::TooMany, "Too many attempts have failed");
+            let fault = Fault::new(FaultKind::TooMany, "Too many failed attempts");
             return Err(fault.with_next(format!("Try again in {} seconds", wait.as_secs() + 1)));
         }
         if failures.len() >= MAX_SUSPECTS {
@@ -113,8 +112,8 @@ impl Attempts {
         Ok(())
     }
 
-    /// An attempt has succeeded: the account begins anew, and its address, from which others
-    /// come, has one failure less.
+    /// An attempt succeeded: the account's count is reset, and its address, which may be shared,
+    /// has one failure less.
     pub(super) fn succeeded(&self, suspects: &[Suspect]) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Known { failures, homes } = &mut *known;
@@ -171,7 +170,7 @@ mod tests {
         assert_eq!(fault.kind, FaultKind::TooMany);
         attempts.succeeded(&root);
         attempts.count(&root).expect("begins anew");
-        // An office logs in from one address, one after the other.
+        // An office signs in from one address, one after the other.
         for n in 0..50 {
             let suspects = Suspect::of(&format!("user-{n}"), "192.0.2.1");
             attempts.count(&suspects).expect("nobody has failed");

@@ -1,15 +1,15 @@
-//! Codes of a second factor (RFC 6238), and codes for when it is lost.
+//! Second factor codes (RFC 6238), and recovery codes.
 
 use totp_rs::{Algorithm, Builder, Totp};
 
 use super::secrets::{hash, secret};
 use crate::journal::accounts::Hash;
 
-/// Bytes of a secret; what apps expect of SHA-1.
+/// Length of a secret in bytes, as expected by apps for SHA-1.
 const SECRET: usize = 20;
-/// Seconds of a step.
+/// Length of a step in seconds.
 const STEP: u64 = 30;
-/// Recovery codes of an account.
+/// Recovery codes per account.
 const RECOVERY: usize = 10;
 
 /// A new secret.
@@ -32,20 +32,20 @@ fn totp(secret: &[u8], user: &str) -> Option<Totp> {
         .ok()
 }
 
-/// The step of time whose code this is; a neighbouring one is as good, as clocks differ.
+/// The time step of a code; adjacent steps are accepted, because clocks differ.
 pub(super) fn step(secret: &[u8], code: &str, now: u64) -> Option<u64> {
     let code: String = code.chars().filter(|c| !c.is_whitespace()).collect();
     totp(secret, "code")?.check(&code, now / 1_000)
 }
 
-/// The secret as apps take it: an address for a picture, and letters to type.
+/// The secret for apps: a URL for a QR code, and letters to type.
 pub(super) fn shown(secret: &[u8], user: &str) -> Option<(String, String)> {
     let address = totp(secret, user)?.to_url().ok()?;
     let letters = address.split_once("secret=")?.1.split('&').next()?.to_owned();
     Some((address, letters))
 }
 
-/// New recovery codes, and what they are known by.
+/// New recovery codes, and their hashes.
 pub(super) fn recovery_codes() -> (Vec<String>, Vec<Hash>) {
     let codes: Vec<String> = (0..RECOVERY)
         .map(|_| {
@@ -57,7 +57,7 @@ pub(super) fn recovery_codes() -> (Vec<String>, Vec<Hash>) {
     (codes, hashes)
 }
 
-/// What a recovery code is known by, however it was typed.
+/// The hash of a recovery code, however it was typed.
 pub(super) fn recovery_hash(code: &str) -> Hash {
     let plain: String = code.chars().filter(char::is_ascii_alphanumeric).collect();
     hash(&plain.to_ascii_lowercase())

@@ -1,5 +1,5 @@
-//! People whom somebody else knows: an OpenID Connect provider, or the system. Each has an
-//! account here that follows what they say, and never takes a name that was given here.
+//! External accounts: OpenID Connect or PAM. Each has an account here that follows the external
+//! data, and never takes the name of a local account.
 
 use std::time::Instant;
 
@@ -8,26 +8,26 @@ use model::{Fault, FaultKind, Role, Scope};
 use super::{Auth, Beginning, LoggedIn, Peer};
 use crate::{journal::accounts, tasks::now};
 
-/// Whom somebody else knows.
+/// An external account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Known {
-    /// What never changes: who knows them, and what as.
+    /// Its immutable identity: source and subject.
     pub(crate) subject: String,
-    /// The name here.
+    /// Its name here.
     pub(crate) name: String,
-    /// What they may do.
+    /// Its role.
     pub(crate) role: Role,
-    /// What they see; none where that is not theirs to say, and an admin decides it here.
+    /// Its scope; none if not configured, so that an admin decides it here.
     pub(crate) scope: Option<Scope>,
 }
 
-/// The scope of an account by its groups: their union where one scope can express it, else the
-/// first group's, because merging hosts and tags separately would grant more than the groups do. A
-/// group without a scope adds nothing. None when no scopes are configured.
+/// The scope of an account by its groups: their union if one scope can express it, otherwise the
+/// scope of the first group, because merging hosts and tags separately would grant more than the
+/// groups do. A group without a scope adds nothing. None if no scopes are configured.
 ///
 /// # Errors
-/// `NotAllowed` when scopes are configured and none is for these groups, as an empty scope would be
-/// everything.
+/// `NotAllowed` if scopes are configured and none matches these groups, because an empty scope
+/// would be unlimited.
 #[cfg(any(feature = "oidc", feature = "pam"))]
 pub(super) fn scope_of(
     (name, role): (&str, Role),
@@ -55,8 +55,8 @@ pub(super) fn scope_of(
     let counted = if same_hosts || same_tags { groups.len() } else { 1 };
     let mut all = Scope::default();
     if groups.is_empty() {
-        let fault = Fault::new(FaultKind::NotAllowed, format!("{name} is in no group with a scope here"));
-        return Err(fault.with_next("Ask whoever looks after this server"));
+        let fault = Fault::new(FaultKind::NotAllowed, format!("{name} is not in a group with a scope"));
+        return Err(fault.with_next("Ask the administrator of this server"));
     }
     for (_, scope) in groups.into_iter().take(counted) {
         all.hosts.extend(scope.hosts);
@@ -66,32 +66,32 @@ pub(super) fn scope_of(
 }
 
 impl Auth {
-    /// Begins a session for whom the provider knows; gives its secret.
+    /// Starts a session for an external account; returns its secret.
     ///
     /// # Errors
-    /// When the name belongs to an account that was made here.
+    /// If the name belongs to a local account.
     #[cfg(feature = "oidc")]
     pub(crate) async fn log_in_by_provider(&self, known: &Known, from: &Peer) -> Result<String, Fault> {
         let name = self.put_known(known).await?;
         self.begin(&name, from, Beginning { kind: "loggedInByProvider", ..Beginning::default() }).await
     }
 
-    /// Makes or changes the account of somebody; gives its name.
+    /// Creates or updates an external account; returns its name.
     async fn put_known(&self, known: &Known) -> Result<String, Fault> {
         let put = known.clone();
         let user = self.backend.journal.accounts.write(move |connection| {
             accounts::put_known(connection, (&put.subject, &put.name, put.role, put.scope.as_ref()), now())
         });
         let user = user.await?.ok_or_else(|| {
-            Fault::new(FaultKind::NotAllowed, format!("The name {} belongs to another account here", known.name))
-                .with_next("Ask an admin to remove that one, or to rename you")
+            Fault::new(FaultKind::NotAllowed, format!("The name {} is used by another account", known.name))
+                .with_next("Ask an admin to remove that account or to rename yours")
         })?;
         self.forget_known();
         Ok(user.name)
     }
 
-    /// Whether the system decides about a name: not about accounts that were made here.
-    /// `account` is who else knows the account of that name, if there is one.
+    /// Whether PAM decides about a name: not for local accounts. `account` is the external source
+    /// of the account of that name, if any.
     pub(super) fn is_the_systems(&self, name: &str, account: Option<Option<&str>>) -> bool {
         #[cfg(feature = "pam")]
         return self.system.as_ref().is_some_and(|system| system.decides(name, account));
@@ -102,10 +102,10 @@ impl Auth {
         }
     }
 
-    /// What the system says of a password: who shows it, or none when it is wrong.
+    /// Checks a password with PAM; none if it is wrong.
     ///
     /// # Errors
-    /// When the system cannot say it, or gives no role.
+    /// If PAM is unavailable, or grants no role.
     pub(super) async fn ask_system(&self, name: &str, password: &str) -> Result<Option<Known>, Fault> {
         #[cfg(feature = "pam")]
         if let Some(system) = &self.system {
@@ -115,7 +115,7 @@ impl Auth {
         Ok(None)
     }
 
-    /// Waits until a wrong password has taken as long as one that the system looked at.
+    /// Delays a wrong password as long as PAM does.
     pub(super) async fn wait_like_the_system(&self, began: Instant) {
         #[cfg(feature = "pam")]
         if self.system.is_some() {
@@ -124,7 +124,7 @@ impl Auth {
         let _ = began;
     }
 
-    /// What follows for somebody whose password the system knows.
+    /// Continues the sign-in of a PAM user.
     pub(super) async fn enter_by_system(
         &self,
         known: &Known,
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(words(&[("a", "atlas"), ("a", "#web")]), "atlas #web", "both of one group");
         assert_eq!(words(&[("a", "atlas"), ("b", "hermes"), ("other", "zeus")]), "atlas hermes");
         assert_eq!(words(&[("a", "#web"), ("b", "#db")]), "#db #web");
-        // Together these would open #db on atlas and #web on hermes.
+        // Merged, these would open #db on atlas and #web on hermes.
         assert_eq!(words(&[("a", "atlas"), ("a", "#web"), ("b", "hermes"), ("b", "#db")]), "atlas #web");
     }
 }

@@ -1,4 +1,4 @@
-//! Accounts, tokens and sessions as pages list them; nothing that is secret.
+//! Accounts, tokens and sessions for pages, without secrets.
 
 use app::backend::{Accounts, AccountsWish, SessionLine, TokenLine, UserLine, Visit};
 use rusqlite::Connection;
@@ -9,7 +9,7 @@ use crate::{
     tasks::now,
 };
 
-/// What a page shows to somebody.
+/// The data of a page for a viewer.
 pub(crate) fn listed(connection: &Connection, wish: AccountsWish, visit: &Visit) -> rusqlite::Result<Accounts> {
     let now = now();
     let own = visit.viewer.name.as_deref();

@@ -1,5 +1,5 @@
-//! What people do with accounts: everybody with their own, admins with all. Each thing
-//! that is done is recorded together with it.
+//! Account management: users manage their own account, admins all accounts. Each change is recorded
+//! together with it.
 
 use std::{sync::PoisonError, time::Instant};
 
@@ -18,57 +18,56 @@ use crate::{
     tasks::now,
 };
 
-/// After a link somebody may choose a password without the old one for so long, in
-/// milliseconds.
+/// How long after a link a password can be set without the old one, in milliseconds.
 const NEW_PASSWORD_WITHIN: u64 = 15 * 60_000;
 
-/// A second factor that waits for its first code.
+/// A second factor waiting for its first code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MadeFactor {
-    /// What a picture for apps holds.
+    /// The URL of the QR code.
     pub(crate) address: String,
     /// The secret to type.
     pub(crate) letters: String,
 }
 
 fn nobody(name: &str) -> Fault {
-    Fault::new(FaultKind::NotFound, format!("There is no account {}", name.escape_debug()))
-        .with_next("Look at the list of accounts")
+    Fault::new(FaultKind::NotFound, format!("Account {} does not exist", name.escape_debug()))
+        .with_next("Check the list of accounts")
 }
 
 fn taken(name: &str) -> Fault {
-    Fault::new(FaultKind::Conflict, format!("There is an account or token named {name} already"))
-        .with_next("Take another name")
+    Fault::new(FaultKind::Conflict, format!("An account or token named {name} already exists"))
+        .with_next("Choose another name")
 }
 
 fn has_factor(name: &str) -> Fault {
-    Fault::denied(format!("{name} has a second factor already")).with_next("Turn it off first, with one of its codes")
+    Fault::denied(format!("{name} already has a second factor")).with_next("Turn it off first with a code")
 }
 
 fn last_admin(name: &str) -> Fault {
-    Fault::denied(format!("{name} is the only admin")).with_next("Make somebody else an admin first")
+    Fault::denied(format!("{name} is the only admin")).with_next("Give another account the role admin first")
 }
 
-/// Whether a session may choose a new password without the old one: a link has begun it a
-/// moment ago, as for who has forgotten theirs.
+/// Whether a session may set a new password without the old one: it was started by a link a moment
+/// ago.
 pub(super) fn may_choose_password(session: &Session, now: u64) -> bool {
     session.by_link && session.created + NEW_PASSWORD_WITHIN > now
 }
 
-/// Whether an account or a token may have this name, role and scope.
+/// Whether a name, role and scope are valid for an account or token.
 fn check(name: &str, (role, scope): &(Role, Scope)) -> Result<(), Fault> {
     check_name(name).map_err(|why| Fault::invalid("name", &why))?;
     check_scope(*role, scope).map_err(|why| Fault::invalid("scope", &why))
 }
 
-/// A name with what it may do and sees, as records tell it.
+/// A name with its role and scope, for records.
 pub(crate) fn may_words(name: &str, (role, scope): &(Role, Scope)) -> String {
     let role = role.name();
     if scope.is_everything() { format!("{name}, {role}") } else { format!("{name}, {role}, {}", scope.words()) }
 }
 
 impl Auth {
-    /// Changes accounts and records it, both or neither; what was known is asked anew.
+    /// Changes accounts and records it, both or neither; drops the cache.
     async fn change(
         &self,
         origin: &Origin,
@@ -88,16 +87,16 @@ impl Auth {
         Ok(())
     }
 
-    /// Whether a session may choose a new password without the old one.
+    /// Whether a session may set a new password without the old one.
     async fn needs_no_password(&self, shown: &Shown, name: &str) -> Result<bool, Fault> {
         let session = self.own_session(shown, name).await?;
         Ok(session.is_some_and(|session| may_choose_password(&session, now())))
     }
 
-    /// Gives one's own account another password and ends its other sessions.
+    /// Changes the own password and ends the other sessions.
     ///
     /// # Errors
-    /// When the old one is wrong, or the new one is none.
+    /// If the old password is wrong, or the new one invalid.
     pub(crate) async fn change_password(
         &self,
         shown: &Shown,
@@ -114,7 +113,7 @@ impl Auth {
                 self.backend.journal.accounts.read(move |connection| accounts::user(connection, &wanted)).await?;
             if !self.verify(place, old, user.and_then(|user| user.password)).await {
                 let peer = Peer { origin: origin.clone(), agent: String::new() };
-                let fault = Fault::invalid("old", "it is not this one");
+                let fault = Fault::invalid("old", "wrong password");
                 return Err(self.failed(name.to_owned(), &peer, fault).await);
             }
             self.attempts.succeeded(std::slice::from_ref(&suspect));
@@ -129,11 +128,11 @@ impl Auth {
         .await
     }
 
-    /// Makes the secret of a second factor; it counts once a code was given for it in the same
-    /// session, so that nobody confirms what somebody else has made.
+    /// Creates the secret of a second factor; it takes effect with a code in the same session, so
+    /// that no other session can confirm it.
     ///
     /// # Errors
-    /// When there is one already, or it cannot be shown.
+    /// If one exists, or it cannot be displayed.
     pub(crate) async fn new_factor(&self, shown: &Shown, name: &str) -> Result<MadeFactor, Fault> {
         let owner = name.to_owned();
         if self.backend.journal.accounts.read(move |connection| accounts::factor(connection, &owner)).await?.is_some() {
@@ -141,17 +140,17 @@ impl Auth {
         }
         let mut unconfirmed = self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner);
         unconfirmed.retain(|_, (_, since)| since.elapsed() < CODE_WITHIN * 2);
-        // One that was asked for twice, as by going back, stays the same.
+        // A repeated request returns the same secret.
         let (secret, _) = unconfirmed.entry(shown.hash()).or_insert_with(|| (factor::new_secret(), Instant::now()));
-        let (address, letters) =
-            factor::shown(secret, name).ok_or_else(|| Fault::new(FaultKind::Internal, "The secret cannot be shown"))?;
+        let (address, letters) = factor::shown(secret, name)
+            .ok_or_else(|| Fault::new(FaultKind::Internal, "The secret cannot be displayed"))?;
         Ok(MadeFactor { address, letters })
     }
 
-    /// Turns a second factor on; gives the recovery codes, which are shown only now.
+    /// Turns on the second factor; returns the recovery codes, which are shown only once.
     ///
     /// # Errors
-    /// When the code is wrong, that took too long, or there is one already.
+    /// If the code is wrong, it is too late, or one exists.
     pub(crate) async fn confirm_factor(
         &self,
         shown: &Shown,
@@ -167,10 +166,10 @@ impl Auth {
             known.map(|(secret, _)| secret.clone())
         };
         let secret = secret.ok_or_else(|| {
-            Fault::new(FaultKind::Conflict, "That took too long").with_next("Turn the second factor on once more")
+            Fault::new(FaultKind::Conflict, "The set-up timed out").with_next("Turn on the second factor again")
         })?;
         let step = factor::step(&secret, code, now())
-            .ok_or_else(|| Fault::invalid("code", "it is not the one of this moment; look at the clocks of both"))?;
+            .ok_or_else(|| Fault::invalid("code", "wrong code; check the clocks of the server and of your device"))?;
         self.attempts.succeeded(std::slice::from_ref(&suspect));
         let (codes, hashes) = factor::recovery_codes();
         let (owner, made, own) = (name.to_owned(), Factor { secret, step }, shown.hash());
@@ -179,7 +178,7 @@ impl Auth {
                 return Ok(Err(has_factor(&owner)));
             }
             accounts::set_factor(connection, &owner, &made, &hashes)?;
-            // Whoever is in by the password alone begins anew.
+            // Sessions started with the password alone end.
             accounts::end_sessions(connection, &owner, Some(&own))?;
             Ok(Ok(()))
         })
@@ -188,26 +187,26 @@ impl Auth {
         Ok(codes)
     }
 
-    /// Turns one's own second factor off with one of its codes.
+    /// Turns off the own second factor with a code.
     ///
     /// # Errors
-    /// When the code is wrong.
+    /// If the code is wrong.
     pub(crate) async fn drop_factor(&self, name: &str, code: &str, origin: &Origin) -> Result<(), Fault> {
         let suspect = Suspect::Code(name.to_owned());
         self.attempts.count(std::slice::from_ref(&suspect))?;
         if self.take_code(name, code).await?.is_none() {
             let peer = Peer { origin: origin.clone(), agent: String::new() };
-            let fault = Fault::invalid("code", "it is wrong, or was used before; wait for the next one");
+            let fault = Fault::invalid("code", "wrong or already used; wait for the next code");
             return Err(self.failed(name.to_owned(), &peer, fault).await);
         }
         self.attempts.succeeded(std::slice::from_ref(&suspect));
         self.reset_factor(name, origin).await
     }
 
-    /// Turns the second factor of any account off, as when what makes its codes is lost.
+    /// Turns off the second factor of any account, for example if its device was lost.
     ///
     /// # Errors
-    /// When there is none.
+    /// If there is none.
     pub(crate) async fn reset_factor(&self, name: &str, origin: &Origin) -> Result<(), Fault> {
         let owner = name.to_owned();
         self.change(origin, ("secondFactorOff", name), move |connection| {
@@ -217,16 +216,16 @@ impl Auth {
         .await
     }
 
-    /// Ends a session by its number; with an owner only one of theirs.
+    /// Ends a session by ID; with an owner only one of theirs.
     ///
     /// # Errors
-    /// When there is none of that number.
+    /// If it does not exist.
     pub(crate) async fn end_session(&self, id: i64, of: Option<&str>, origin: &Origin) -> Result<(), Fault> {
         let (of, at) = (of.map(str::to_owned), now());
         let all =
             self.backend.journal.accounts.read(move |connection| accounts::sessions(connection, of.as_deref(), at));
         let found = all.await?.into_iter().find(|session| session.id == id);
-        // One that has ended meanwhile is as good as ended.
+        // A session that has already ended is not an error.
         let Some(session) = found else { return Ok(()) };
         self.change(origin, ("sessionEnded", &session.user), move |connection| {
             accounts::end_session(connection, &session.hash)?;
@@ -235,10 +234,10 @@ impl Auth {
         .await
     }
 
-    /// Ends all of one's own sessions but the one that is shown.
+    /// Ends all own sessions except the current one.
     ///
     /// # Errors
-    /// When that cannot be written.
+    /// If it cannot be written.
     pub(crate) async fn end_others(&self, shown: &Shown, name: &str, origin: &Origin) -> Result<(), Fault> {
         let (owner, own) = (name.to_owned(), shown.hash());
         self.change(origin, ("sessionEnded", name), move |connection| {
@@ -248,10 +247,10 @@ impl Auth {
         .await
     }
 
-    /// Makes an account without a password, and the secret of a link that logs it in once.
+    /// Creates an account without a password, and the secret of a sign-in link.
     ///
     /// # Errors
-    /// When the name is none, or taken.
+    /// If the name is invalid or taken.
     pub(crate) async fn add_user(&self, name: &str, may: (Role, Scope), origin: &Origin) -> Result<String, Fault> {
         let what = may_words(name, &may);
         check(name, &may)?;
@@ -264,10 +263,10 @@ impl Auth {
         self.make_link(name, origin).await
     }
 
-    /// Takes an account away, but not the last admin.
+    /// Removes an account, except the last admin.
     ///
     /// # Errors
-    /// When there is none of that name, or it is the last admin.
+    /// If it does not exist, or is the last admin.
     pub(crate) async fn remove_user(&self, name: &str, origin: &Origin) -> Result<(), Fault> {
         let owner = name.to_owned();
         self.change(origin, ("userRemoved", name), move |connection| {
@@ -281,10 +280,10 @@ impl Auth {
         .await
     }
 
-    /// Gives an account another role and scope, but never takes the last admin away.
+    /// Sets role and scope of an account, but never removes the last admin.
     ///
     /// # Errors
-    /// When there is none of that name, it is the last admin, or an admin would see less.
+    /// If it does not exist, is the last admin, or an admin would get a scope.
     pub(crate) async fn set_role(&self, name: &str, may: (Role, Scope), origin: &Origin) -> Result<(), Fault> {
         check(name, &may)?;
         let (owner, what, (role, scope)) = (name.to_owned(), may_words(name, &may), may);
@@ -299,10 +298,10 @@ impl Auth {
         .await
     }
 
-    /// Makes the secret of a link that logs somebody in once.
+    /// Creates the secret of a sign-in link.
     ///
     /// # Errors
-    /// When there is nobody of that name.
+    /// If the account does not exist.
     pub(crate) async fn make_link(&self, name: &str, origin: &Origin) -> Result<String, Fault> {
         let (secret, owner) = (secret(), name.to_owned());
         let hash = hash(&secret);
@@ -314,10 +313,10 @@ impl Auth {
         Ok(secret)
     }
 
-    /// Makes a token; gives its secret, which is shown only now.
+    /// Creates a token; returns its secret, which is shown only once.
     ///
     /// # Errors
-    /// When the name is none, or taken.
+    /// If the name is invalid or taken.
     pub(crate) async fn add_token(
         &self,
         name: &str,
@@ -338,15 +337,15 @@ impl Auth {
         Ok(secret)
     }
 
-    /// Takes a token away.
+    /// Revokes a token.
     ///
     /// # Errors
-    /// When there is none of that name.
+    /// If it does not exist.
     pub(crate) async fn revoke_token(&self, name: &str, origin: &Origin) -> Result<(), Fault> {
         let owner = name.to_owned();
         self.change(origin, ("tokenRevoked", name), move |connection| {
             let had = accounts::remove_token(connection, &owner)?;
-            let none = || Fault::new(FaultKind::NotFound, format!("There is no token {}", owner.escape_debug()));
+            let none = || Fault::new(FaultKind::NotFound, format!("Token {} does not exist", owner.escape_debug()));
             Ok(had.then_some(()).ok_or_else(none))
         })
         .await

@@ -1,7 +1,7 @@
-//! Logging in by an OpenID Connect provider: the authorization code flow with PKCE
-//! (RFC 7636), and what its claims make of somebody here.
+//! Sign-in with an OpenID Connect provider: the authorization code flow with PKCE (RFC 7636), and
+//! the mapping of claims.
 //!
-//! Only who began in a browser may end there: the state is known by its hash, and lies in
+//! A sign-in must end in the browser that started it: its state is known by its hash, and stored in
 //! a cookie meanwhile.
 
 use std::{
@@ -28,17 +28,17 @@ use super::{
 };
 use crate::{config::Oidc, journal::accounts::Hash};
 
-/// How long somebody may take at the provider.
+/// Time limit of a sign-in at the provider.
 const WITHIN: Duration = Duration::from_secs(600);
-/// People at the provider at the same time, and those from one address.
+/// Maximum concurrent sign-ins at the provider, and per address.
 const MAX_AWAY: usize = 1_000;
 const MAX_OF_ONE: usize = 50;
-/// What the provider says of itself is read again after this.
+/// How long the discovery document is cached.
 const KNOWN_FOR: Duration = Duration::from_secs(600);
-/// How long the provider may take to answer.
+/// Response time limit of the provider.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// The claims that are no standard ones.
+/// Non-standard claims.
 #[derive(Debug, Deserialize, Serialize)]
 struct Extra(HashMap<String, Value>);
 
@@ -47,19 +47,19 @@ impl AdditionalClaims for Extra {}
 type Client =
     CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointMaybeSet, EndpointMaybeSet>;
 
-/// Somebody who is away at the provider.
+/// A sign-in at the provider.
 struct Away {
     nonce: Nonce,
     verifier: PkceCodeVerifier,
     redirect: String,
     next: String,
-    /// From which address they went.
+    /// The client address.
     from: String,
     since: Instant,
 }
 
-/// Makes room for one more who goes away: of its own address first, else of the one with most of
-/// them, so that nobody ends what others have begun.
+/// Removes a pending sign-in to make space for a new one: of the same address first, otherwise of
+/// the address with most of them, so that no one cancels the sign-ins of others.
 fn make_room(away: &mut HashMap<Hash, Away>, from: &str) {
     let mut of: HashMap<&str, usize> = HashMap::new();
     for known in away.values() {
@@ -77,7 +77,7 @@ fn make_room(away: &mut HashMap<Hash, Away>, from: &str) {
     }
 }
 
-/// The provider, and who is away there.
+/// The provider, and pending sign-ins.
 pub(crate) struct Provider {
     config: Oidc,
     http: Option<reqwest::Client>,
@@ -87,45 +87,46 @@ pub(crate) struct Provider {
 
 impl Provider {
     pub(crate) fn new(config: Oidc) -> Self {
-        // The provider's answers lead nowhere else: following them would reach into the network.
+        // Redirects of the provider are not followed: they could lead into the internal network.
         let http = reqwest::ClientBuilder::new().redirect(reqwest::redirect::Policy::none()).timeout(ANSWER_WITHIN);
         Self { config, http: http.build().ok(), metadata: Mutex::default(), away: Mutex::default() }
     }
 
-    /// What people call it: the host in its address.
+    /// The displayed name: the host of its URL.
     pub(crate) fn name(&self) -> String {
         let rest = self.config.issuer.split_once("://").map_or(self.config.issuer.as_str(), |(_, rest)| rest);
         rest.split('/').next().unwrap_or_default().to_owned()
     }
 
     fn http(&self) -> Result<&reqwest::Client, Fault> {
-        self.http.as_ref().ok_or_else(|| Fault::new(FaultKind::Internal, "There is no way to the provider"))
+        self.http
+            .as_ref()
+            .ok_or_else(|| Fault::new(FaultKind::Internal, "The HTTP client for the provider is unavailable"))
     }
 
-    /// What the provider says of itself.
+    /// The discovery document.
     async fn metadata(&self) -> Result<CoreProviderMetadata, Fault> {
         let known = self.metadata.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((_, metadata)) = known.filter(|(at, _)| at.elapsed() < KNOWN_FOR) {
             return Ok(metadata);
         }
-        let issuer =
-            IssuerUrl::new(self.config.issuer.clone()).map_err(|error| self.unusable("its address", &error))?;
+        let issuer = IssuerUrl::new(self.config.issuer.clone()).map_err(|error| self.unusable("issuer URL", &error))?;
         let read = CoreProviderMetadata::discover_async(issuer, self.http()?).await;
-        let metadata = read.map_err(|error| self.unusable("what it says of itself", &error))?;
+        let metadata = read.map_err(|error| self.unusable("discovery document", &error))?;
         *self.metadata.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), metadata.clone()));
         Ok(metadata)
     }
 
     async fn client(&self, redirect: &str) -> Result<Client, Fault> {
         let (id, secret) = (ClientId::new(self.config.client.clone()), ClientSecret::new(self.config.secret.clone()));
-        let redirect = RedirectUrl::new(redirect.to_owned()).map_err(|error| self.unusable("the way back", &error))?;
+        let redirect = RedirectUrl::new(redirect.to_owned()).map_err(|error| self.unusable("redirect URL", &error))?;
         Ok(CoreClient::from_provider_metadata(self.metadata().await?, id, Some(secret)).set_redirect_uri(redirect))
     }
 
-    /// Where to send somebody, and the secret that their browser keeps meanwhile.
+    /// The URL to redirect to, and the secret for the browser's cookie.
     ///
     /// # Errors
-    /// `Unreachable` when the provider does not answer as it should.
+    /// `Unreachable` if the provider does not respond correctly.
     pub(crate) async fn begin(&self, redirect: String, next: String, from: &str) -> Result<(String, String), Fault> {
         let client = self.client(&redirect).await?;
         let state = secret();
@@ -146,15 +147,15 @@ impl Provider {
         Ok((address.to_string(), state))
     }
 
-    /// Who has come back with a code, and where they wanted to go.
+    /// The account of a returning browser, and its target page.
     ///
     /// # Errors
-    /// When the browser did not begin it, the provider does not vouch for it, or its claims
-    /// allow nothing here.
+    /// If the browser did not start the sign-in, the provider rejects it, or the claims grant
+    /// nothing.
     pub(crate) async fn finish(&self, state: &str, kept: &str, code: &str) -> Result<(Known, String), Fault> {
         let late = || {
-            Fault::new(FaultKind::SignedOut, "This browser did not begin that, or it took too long")
-                .with_next("Log in again")
+            Fault::new(FaultKind::SignedOut, "This sign-in was not started in this browser, or it timed out")
+                .with_next("Sign in again")
         };
         if state.is_empty() || state != kept {
             return Err(late());
@@ -165,27 +166,27 @@ impl Provider {
         let client = self.client(&redirect).await?;
         let answer = client
             .exchange_code(AuthorizationCode::new(code.to_owned()))
-            .map_err(|error| self.unusable("where codes go", &error))?
+            .map_err(|error| self.unusable("token endpoint", &error))?
             .set_pkce_verifier(verifier)
             .request_async(self.http()?)
             .await
-            .map_err(|error| self.unusable("its answer to the code", &error))?;
-        let token = answer.id_token().ok_or_else(|| self.unusable("its answer", &"it holds no ID token"))?;
+            .map_err(|error| self.unusable("token response", &error))?;
+        let token = answer.id_token().ok_or_else(|| self.unusable("token response", &"no ID token"))?;
         let claims =
-            token.claims(&client.id_token_verifier(), &nonce).map_err(|error| self.unusable("its ID token", &error))?;
+            token.claims(&client.id_token_verifier(), &nonce).map_err(|error| self.unusable("ID token", &error))?;
         let more: UserInfoClaims<Extra, CoreGenderClaim> = client
             .user_info(answer.access_token().clone(), Some(claims.subject().clone()))
-            .map_err(|error| self.unusable("what it knows of people", &error))?
+            .map_err(|error| self.unusable("user info", &error))?
             .request_async(self.http()?)
             .await
-            .map_err(|error| self.unusable("what it knows of people", &error))?;
+            .map_err(|error| self.unusable("user info", &error))?;
         let subject = claims.subject().as_str();
         let named = more.preferred_username().map(|name| name.as_str());
         let name = named.or(more.email().map(|email| email.as_str())).unwrap_or(subject);
         self.known(subject, name, &more.additional_claims().0).map(|known| (known, next))
     }
 
-    /// What claims make of somebody.
+    /// The account of a set of claims.
     fn known(&self, subject: &str, name: &str, claims: &HashMap<String, Value>) -> Result<Known, Fault> {
         model::user::check_name(name).map_err(|why| Fault::new(FaultKind::NotAllowed, why))?;
         let values = match claims.get(&self.config.claim) {
@@ -195,19 +196,19 @@ impl Provider {
         };
         let roles = self.config.roles.iter().filter(|(_, value)| values.contains(&value.as_str()));
         let role = roles.map(|(role, _)| *role).max().ok_or_else(|| {
-            let reason = format!("{name} has no role here: the claim {} names none", self.config.claim);
-            Fault::new(FaultKind::NotAllowed, reason).with_next("Ask whoever looks after the provider")
+            let reason = format!("{name} has no role: no value of the claim {} is mapped to one", self.config.claim);
+            Fault::new(FaultKind::NotAllowed, reason).with_next("Ask the administrator of the provider")
         })?;
         let scope = scope_of((name, role), &self.config.scopes, |value| values.contains(&value))?;
         Ok(Known { subject: format!("{}#{subject}", self.config.issuer), name: name.to_owned(), role, scope })
     }
 
-    /// The provider does not do what it should. What exactly is for the log: it may hold what
-    /// is nobody's business.
+    /// The error of a misbehaving provider. Details are only logged, because they may contain
+    /// private data.
     fn unusable(&self, what: &str, error: &dyn std::fmt::Display) -> Fault {
-        tracing::warn!(provider = self.config.issuer, what, %error, "the provider cannot be used");
-        Fault::new(FaultKind::Unreachable, format!("{} cannot be used: {what} is not right", self.name()))
-            .with_next("Try again, or log in with a password")
+        tracing::warn!(provider = self.config.issuer, what, %error, "OpenID Connect provider error");
+        Fault::new(FaultKind::Unreachable, format!("Sign-in with {} failed: invalid {what}", self.name()))
+            .with_next("Try again, or sign in with a password")
     }
 }
 

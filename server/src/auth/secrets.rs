@@ -1,17 +1,17 @@
-//! Passwords and other secrets: made, hashed, compared.
+//! Passwords and other secrets: creation, hashing, comparison.
 
 use argon2::{Argon2, PasswordHash, PasswordHasher, PasswordVerifier};
 use sha2::{Digest, Sha256};
 
 use crate::{hex::hex, journal::accounts::Hash};
 
-/// The shortest password.
+/// Minimum password length.
 const SHORTEST: usize = 12;
-/// The longest password; more is no password but an attack on the hash.
+/// Maximum password length, to limit the cost of hashing.
 pub(super) const LONGEST: usize = 256;
 
-/// What is checked where there is no account: a hash of no known password, with the cost of
-/// all others, so that it takes as long.
+/// The hash checked for unknown accounts: of no known password, with the same cost, so that it
+/// takes as long.
 const NOBODYS: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
@@ -22,7 +22,7 @@ pub(crate) fn secret() -> String {
     hex(&bytes)
 }
 
-/// What a secret is known by.
+/// The hash of a secret.
 pub(crate) fn hash(secret: &str) -> Hash {
     Sha256::digest(secret.as_bytes()).into()
 }
@@ -30,16 +30,16 @@ pub(crate) fn hash(secret: &str) -> Hash {
 /// Hashes a new password.
 ///
 /// # Errors
-/// Why it cannot be a password.
+/// Why it is invalid.
 pub(crate) fn hash_password(password: &str) -> Result<String, String> {
     if password.chars().count() < SHORTEST || password.len() > LONGEST {
-        return Err(format!("a password has {SHORTEST} to {LONGEST} characters"));
+        return Err(format!("the password must be {SHORTEST} to {LONGEST} characters"));
     }
     let hashed = Argon2::default().hash_password(password.as_bytes());
-    hashed.map(|hash| hash.to_string()).map_err(|error| format!("the password cannot be hashed: {error}"))
+    hashed.map(|hash| hash.to_string()).map_err(|error| format!("cannot hash the password: {error}"))
 }
 
-/// Whether a password is the one that was hashed. Without a hash it takes as long.
+/// Whether a password matches a hash. Without a hash it takes as long.
 pub(super) fn verify(password: &str, kept: Option<&str>) -> bool {
     let right = PasswordHash::new(kept.unwrap_or(NOBODYS))
         .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok());

@@ -1,8 +1,7 @@
-//! Logging in as somebody whom the system knows: PAM says whether a password is theirs, and
-//! groups say what they may do here.
+//! Sign-in of system users: PAM checks the password, and groups determine the role.
 //!
-//! Modules of PAM run in this process and may wait for a network, so it is asked on a thread
-//! of its own. Opening sessions of the system is not its business.
+//! PAM modules run in this process and may wait for a network, so they are called on a separate
+//! thread. PAM sessions are not opened.
 
 use std::{
     ffi::{CString, OsStr, OsString},
@@ -19,13 +18,13 @@ use tokio::{sync::Semaphore, time::timeout};
 use super::{Known, TURN, beside, known::scope_of};
 use crate::config::Pam;
 
-/// A wrong password is answered after at least so long, whoever it is of: modules of PAM make
-/// people wait, and accounts of Belvedere would be told apart by not doing so.
+/// Minimum response time for a wrong password of any account: PAM modules delay failures, and local
+/// accounts would otherwise be distinguishable.
 pub(super) const FAILURE_TAKES: Duration = Duration::from_secs(3);
-/// People whom PAM looks at at the same time; a wrong password takes it seconds.
+/// Maximum concurrent PAM checks; a wrong password takes seconds.
 const PLACES: usize = 8;
 
-/// The system as it is asked.
+/// The PAM configuration and its limits.
 pub(super) struct System {
     config: Arc<Pam>,
     places: Arc<Semaphore>,
@@ -36,20 +35,18 @@ impl System {
         Self { config: Arc::new(config), places: Arc::new(Semaphore::new(PLACES)) }
     }
 
-    /// Whether it decides about a name: one that has no account here, or one of its own.
+    /// Whether PAM decides about a name: without an account here, or with a PAM account.
     pub(super) fn decides(&self, name: &str, account: Option<Option<&str>>) -> bool {
         account.is_none_or(|known_as| known_as == Some(subject(name).as_str()))
     }
 
-    /// Who shows this password; none when it is wrong.
+    /// The user of a password; none if it is wrong.
     ///
     /// # Errors
-    /// `NotAllowed` when none of their groups has a role, `Unreachable` when PAM cannot be
-    /// asked, `Busy` when many ask.
+    /// `NotAllowed` if no group has a role, `Unreachable` if PAM is unavailable, `Busy` with too
+    /// many checks.
     pub(super) async fn check(&self, name: &str, password: &str) -> Result<Option<Known>, Fault> {
-        let busy = || {
-            Fault::new(FaultKind::Busy, "Too many people log in at the same time").with_next("Try again in a moment")
-        };
+        let busy = || Fault::new(FaultKind::Busy, "Too many concurrent sign-ins").with_next("Try again in a moment");
         let place = timeout(TURN, self.places.clone().acquire_owned()).await;
         let place = place.ok().and_then(Result::ok).ok_or_else(busy)?;
         let (config, name, password) = (self.config.clone(), name.to_owned(), password.to_owned());
@@ -57,12 +54,12 @@ impl System {
     }
 }
 
-/// Answers what modules ask: the password, and nothing else.
+/// Answers password prompts of modules, and nothing else.
 struct Password<'a>(&'a str);
 
 impl ConversationAdapter for Password<'_> {
     fn prompt(&self, _: impl AsRef<OsStr>) -> nonstick::Result<OsString> {
-        // What is asked in the open is no password, and there is nobody to ask.
+        // A visible prompt is not for a password, and no user can answer it.
         Err(ErrorCode::ConversationError)
     }
 
@@ -79,18 +76,18 @@ impl ConversationAdapter for Password<'_> {
     }
 }
 
-/// What an account is known by that belongs to somebody of the system.
+/// The identity of a PAM user's account.
 fn subject(name: &str) -> String {
     format!("pam#{name}")
 }
 
-/// Who somebody of the system is here; none when the password is not theirs.
+/// The account of a PAM user; none if the password is wrong.
 fn check(config: &Pam, name: &str, password: &str) -> Result<Option<Known>, Fault> {
-    // Texts end at NUL for PAM, which would make one password of two.
+    // PAM texts end at NUL, which would truncate a password.
     if model::user::check_name(name).is_err() || password.is_empty() || password.contains('\0') {
         return Ok(None);
     }
-    // A directory may know somebody by several spellings; each would be an account of its own.
+    // A directory may accept several spellings of a name; each would be a separate account.
     if User::from_name(name).ok().flatten().is_none_or(|user| user.name != name) {
         return Ok(None);
     }
@@ -98,7 +95,7 @@ fn check(config: &Pam, name: &str, password: &str) -> Result<Option<Known>, Faul
         let conversation = Password(password).into_conversation();
         let mut pam = TransactionBuilder::new_with_service(&config.service).username(name).build(conversation)?;
         pam.authenticate(AuthnFlags::empty())?;
-        // Accounts that are locked or too old say so only here.
+        // Locked and expired accounts are reported only here.
         pam.account_management(AuthnFlags::empty())
     };
     match asked() {
@@ -106,18 +103,18 @@ fn check(config: &Pam, name: &str, password: &str) -> Result<Option<Known>, Faul
         Err(
             ErrorCode::SystemError | ErrorCode::ServiceError | ErrorCode::OpenError | ErrorCode::AuthInfoUnavailable,
         ) => {
-            tracing::warn!(service = config.service, "PAM cannot be asked");
-            Err(Fault::new(FaultKind::Unreachable, "The system cannot say who you are")
-                .with_next("Ask whoever looks after this server to read its log"))
+            tracing::warn!(service = config.service, "PAM is unavailable");
+            Err(Fault::new(FaultKind::Unreachable, "PAM authentication is unavailable")
+                .with_next("Ask the administrator of this server to check its log"))
         }
         Err(error) => {
-            tracing::info!(%error, "PAM does not let somebody in");
+            tracing::info!(%error, "PAM authentication failed");
             Ok(None)
         }
     }
 }
 
-/// What the groups of somebody make of them.
+/// Role and scope of a user's groups.
 fn known(config: &Pam, name: &str) -> Result<Known, Fault> {
     let user = User::from_name(name).ok().flatten();
     let named = CString::new(name).ok();
@@ -125,8 +122,8 @@ fn known(config: &Pam, name: &str) -> Result<Known, Fault> {
     let groups: Vec<String> = groups.into_iter().filter_map(|group| Some(Group::from_gid(group).ok()??.name)).collect();
     let roles = config.roles.iter().filter(|(_, group)| groups.contains(group));
     let role = roles.map(|(role, _)| *role).max().ok_or_else(|| {
-        Fault::new(FaultKind::NotAllowed, format!("{name} is in no group that may do anything here"))
-            .with_next("Ask whoever looks after this server")
+        Fault::new(FaultKind::NotAllowed, format!("{name} is not in a group with a role"))
+            .with_next("Ask the administrator of this server")
     })?;
     let scope = scope_of((name, role), &config.scopes, |group| groups.iter().any(|own| own == group))?;
     Ok(Known { subject: subject(name), name: name.to_owned(), role, scope })

@@ -1,5 +1,4 @@
-//! One command for many machines: a task whose parts are tasks of their own, so
-//! that each has its own result.
+//! One command for many machines: a task with a subtask per machine, each with its own result.
 
 use std::sync::{
     Arc,
@@ -24,25 +23,25 @@ use crate::{
     tasks::{Admission, Record, now},
 };
 
-/// Machines in one batch.
+/// Maximum machines per batch.
 const MAX_TARGETS: usize = 1_000;
-/// Parts that call libvirt at the same time; the daemon serves five calls of a
-/// connection. A part that only waits for its guest is not one of them.
+/// Machines that call libvirt at the same time; the daemon serves five calls per connection. A
+/// machine that only waits for its guest does not count.
 const AT_ONCE: usize = 4;
 
 impl Backend {
-    /// Accepts a batch, or says why not. Its parts run on, some at a time.
+    /// Accepts a batch or refuses it with the reason. Its parts run, some at a time.
     ///
     /// # Errors
-    /// When the host is unknown, there are no or too many machines, the id was used
-    /// for another wish, or it cannot be recorded. A machine for which it is not
-    /// possible is a part that failed, not an error.
+    /// If the host is unknown, there are no or too many machines, the id was used for another
+    /// command, or it cannot be recorded. A machine for which it is not possible is a failed part,
+    /// not an error.
     pub async fn accept_batch(self: &Arc<Self>, request: BatchRequest, origin: Origin) -> Result<Receipt, Fault> {
         let mut targets = request.targets;
         targets.sort();
         targets.dedup();
         if targets.is_empty() || targets.len() > MAX_TARGETS {
-            return Err(Fault::invalid("targets", "a batch is for 1 to 1,000 machines"));
+            return Err(Fault::invalid("targets", "must be 1 to 1,000 machines"));
         }
         let refused = (!self.hosts.contains_key(&request.host)).then(|| no_host(&request.host));
         let intent = Intent {
@@ -95,10 +94,10 @@ impl Backend {
                     cancelled.store(true, Ordering::Relaxed);
                     self.tasks.progress(batch, |task| {
                         task.cancellable = false;
-                        task.note(now(), "Cancelled: parts that had not begun are left out");
+                        task.note(now(), "Cancelled: machines not yet started are skipped");
                     });
                     let begun = intent.targets.iter().filter_map(|target| self.tasks.get(part_id(self.journal.audit.secret(), intent.request_id, *target)));
-                    // Whoever waits or will wait hears it; what libvirt does meanwhile goes on.
+                    // All current and future waits are notified; calls of libvirt continue.
                     begun.for_each(|part| part.cancel.notify_one());
                 }
             }
@@ -107,7 +106,7 @@ impl Backend {
         self.end_batch(batch, cut).await;
     }
 
-    /// One machine of a batch, from its own intent to its own outcome.
+    /// One machine of a batch, from intent to outcome.
     async fn run_part(self: &Arc<Self>, batch: &Record, target: Uuid, slot: Slot) {
         let whole = &batch.intent;
         let request = CommandRequest {
@@ -132,7 +131,7 @@ impl Backend {
         }
     }
 
-    /// Sums up the parts of a batch that has ended, by itself or cut short.
+    /// Summarises the parts of a batch that ended or was cancelled.
     pub(super) async fn end_batch(&self, batch: &Record, cut: Option<FaultKind>) {
         let query = Query { parent: Some(batch.intent.request_id), limit: MAX_TARGETS as u32, ..Query::default() };
         let (outcome, fault) = match self.journal.audit.records(query).await {
@@ -143,8 +142,7 @@ impl Backend {
     }
 }
 
-/// What became of a batch whose parts ended like this. A part that could not be
-/// recorded, or that had not begun when the batch was cut short, has no record.
+/// The result of a batch. A part that could not be recorded or was not started has no record.
 fn sum(batch: &Intent, parts: &[AuditRecord], cut: Option<FaultKind>) -> (TaskState, Option<Fault>) {
     let count = |outcome: &str| parts.iter().filter(|part| part.outcome == outcome).count();
     let (total, good, unknown) = (batch.targets.len(), count("succeeded"), count("unknown"));
@@ -153,14 +151,14 @@ fn sum(batch: &Intent, parts: &[AuditRecord], cut: Option<FaultKind>) -> (TaskSt
     }
     let but = match (total.saturating_sub(parts.len()), cut) {
         (0, _) => String::new(),
-        (left, Some(FaultKind::Interrupted)) => format!("; Belvedere was stopped before {left} of them had begun"),
-        (left, Some(_)) => format!("; {left} were left out"),
-        (left, None) => format!("; {left} could not be recorded and were left out"),
+        (left, Some(FaultKind::Interrupted)) => format!("; Belvedere stopped before {left} of them were started"),
+        (left, Some(_)) => format!("; {left} were skipped"),
+        (left, None) => format!("; {left} could not be recorded and were skipped"),
     };
     let reason = format!("{}: {good} of {total} machines succeeded{but}", batch.command.label());
     let kind = cut.filter(|_| !but.is_empty()).unwrap_or(FaultKind::Refused);
     let next = if kind == FaultKind::Interrupted {
-        "See the result of each machine in the task, and do the rest again if it is still wanted"
+        "See the result of each machine in the task, and repeat the command for the rest if needed"
     } else {
         "See the result of each machine in the task"
     };
@@ -168,8 +166,8 @@ fn sum(batch: &Intent, parts: &[AuditRecord], cut: Option<FaultKind>) -> (TaskSt
     (state, Some(Fault::new(kind, reason).with_next(next)))
 }
 
-/// The id of a part: the same batch always makes the same ones, so that a batch
-/// that comes twice has each effect once. Nobody else can tell them, and take them before.
+/// The id of a part, derived from the batch, so that a repeated batch has no second effect. It
+/// cannot be guessed or used by others.
 fn part_id(secret: &[u8], batch: RequestId, target: Uuid) -> RequestId {
     let mut digest = Sha256::new();
     digest.update(secret);

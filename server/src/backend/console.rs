@@ -1,7 +1,7 @@
-//! Consoles that people look at: tickets that open one, who looks at which, and serial lines,
-//! which libvirt gives to one reader, shared by all of ours.
+//! Open consoles: tickets, viewers, and serial consoles, which libvirt gives to one client, shared
+//! by all our viewers.
 //!
-//! What the bytes mean is the browser's business; what a console is, `hypervisor`'s.
+//! The bytes are interpreted by the browser; consoles are implemented in `hypervisor`.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -29,64 +29,64 @@ use crate::{
     limits::lock,
 };
 
-/// How long a ticket opens its console.
+/// Validity of a ticket.
 const TICKET_FOR: Duration = Duration::from_secs(30);
-/// Tickets that may wait to be used, and those of one of them.
+/// Maximum unused tickets, and per account.
 const MAX_TICKETS: usize = 1_000;
 const MAX_TICKETS_OF_ONE: usize = 20;
-/// People that may look at consoles at a time, and consoles that one of them may look at.
+/// Maximum viewers, and consoles per account.
 const MAX_WATCHERS: usize = 100;
 const MAX_WATCHED_BY_ONE: usize = 20;
-/// How long a line that libvirt has yet to let go of is asked for again, and the pauses between.
+/// How long a serial console that libvirt has not released is retried, and the pauses between.
 const AGAIN: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(300);
-/// What a line showed last, for those who come later, in bytes.
+/// Size of a serial console's replay buffer in bytes.
 const RECENT: usize = 64 * 1024;
-/// Parts of a line that a reader may be behind.
+/// Chunks that a viewer may lag behind.
 const BEHIND: usize = 256;
-/// How long a serial line stays open without readers, so that someone who comes back from another
-/// tab finds its output, including what arrived in between.
+/// How long a serial console stays open without viewers, so that a returning viewer finds its
+/// output, including what arrived in between.
 const LINGER: Duration = Duration::from_secs(300);
 
-/// Who somebody is: what they showed, and what that says.
+/// The credentials and viewer of a request.
 pub(crate) type Holder = (Option<Shown>, Viewer);
 
 /// A console of a machine.
 pub(crate) type Place = (DomainRef, Console);
 
-/// A right to open one console, once and soon.
+/// A ticket for one console.
 struct Ticket {
     holder: Holder,
     place: Place,
     until: Instant,
 }
 
-/// The tickets that were not used yet, and the consoles that somebody looks at.
+/// Unused tickets, and watched consoles.
 #[derive(Default)]
 pub(crate) struct Consoles {
     tickets: Mutex<HashMap<[u8; 32], Ticket>>,
     open: Mutex<HashMap<(DomainRef, String), Arc<Watched>>>,
-    /// How many readers there were.
+    /// Number of viewers so far.
     readers: AtomicU64,
 }
 
-/// A console that somebody looks at.
+/// A watched console.
 struct Watched {
-    /// Their names, one for each page.
+    /// Names of the viewers, one per page.
     watchers: watch::Sender<Vec<String>>,
-    /// The line that they share; a screen has one for each of them.
+    /// The shared serial console; a graphical console has one connection per viewer.
     line: tokio::sync::Mutex<Weak<Line>>,
 }
 
-/// A serial line that is open.
+/// An open serial console.
 struct Line {
     typed: mpsc::Sender<Bytes>,
-    /// The reader that typed last; 0 is none.
+    /// The viewer that typed last; 0 for none.
     typist: AtomicU64,
     shown: Mutex<Shows>,
 }
 
-/// What a line shows.
+/// The output of a serial console.
 #[derive(Default)]
 struct Shows {
     recent: VecDeque<u8>,
@@ -94,43 +94,43 @@ struct Shows {
     live: Option<broadcast::Sender<Bytes>>,
 }
 
-/// What a console shows, part by part.
+/// The output of a console, in chunks.
 type Showing = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
 
-/// What one reader has of a console.
+/// The connection of one viewer.
 pub(crate) struct Attached {
-    /// What is typed.
+    /// Input.
     pub(crate) typed: mpsc::Sender<Bytes>,
-    /// What it showed before one came.
+    /// Earlier output.
     pub(crate) recent: Bytes,
-    /// What the machine shows, to its end.
+    /// Output until its end.
     pub(crate) shown: Showing,
-    /// Who looks at it, oneself among them.
+    /// All viewers, including this one.
     pub(crate) watchers: watch::Receiver<Vec<String>>,
     seat: Seat,
 }
 
-/// A reader's place, which is free again when this is dropped.
+/// The slot of a viewer, released when dropped.
 struct Seat {
     consoles: Arc<Consoles>,
     key: (DomainRef, String),
     watched: Arc<Watched>,
     who: String,
-    /// A number of its own, from 1.
+    /// Its number, from 1.
     reader: u64,
     line: Option<Arc<Line>>,
 }
 
 impl Attached {
-    /// Notes that this reader types.
+    /// Records that this viewer types.
     pub(crate) fn types(&self) {
         if let Some(line) = &self.seat.line {
             line.typist.store(self.seat.reader, Ordering::Relaxed);
         }
     }
 
-    /// Whether this reader's terminal answers what programs on the line ask terminals. One does,
-    /// that of who typed last: they would take further answers for what somebody types.
+    /// Whether this viewer's terminal replies to terminal queries of programs. Only the one that
+    /// typed last does, because further replies would appear as input.
     pub(crate) fn answers(&self) -> bool {
         let own = self.seat.reader;
         self.seat.line.as_ref().is_some_and(|line| {
@@ -141,7 +141,7 @@ impl Attached {
 }
 
 impl Consoles {
-    /// A ticket for a console.
+    /// Creates a ticket for a console.
     ///
     /// # Errors
     /// `Busy`.
@@ -158,27 +158,27 @@ impl Consoles {
         Ok(text)
     }
 
-    /// What a ticket opens. It is used up, whoever shows it.
+    /// The console of a ticket. It is used up by any attempt.
     ///
     /// # Errors
-    /// `NotAllowed` when it is unknown, used, too old, or somebody else's.
+    /// `NotAllowed` if it is unknown, used, expired, or of another account.
     pub(crate) fn redeem(&self, text: &str, holder: &Holder) -> Result<Place, Fault> {
         let ticket = lock(&self.tickets).remove(&hash(text));
         let valid = ticket.filter(|ticket| ticket.until > Instant::now() && ticket.holder == *holder);
         valid.map(|ticket| ticket.place).ok_or_else(|| {
-            Fault::new(FaultKind::NotAllowed, "This ticket opens no console: it was used, is too old, or is not yours")
+            Fault::new(FaultKind::NotAllowed, "This console ticket is invalid, already used or expired")
                 .with_next("Open the console again")
         })
     }
 
-    /// Takes a place at a console.
+    /// Takes a slot at a console.
     fn sit(self: &Arc<Self>, (id, console): &Place, who: &str) -> Result<Seat, Fault> {
         let key = (id.clone(), console.name.clone());
         let mut open = lock(&self.open);
         let all = || open.values().flat_map(|watched| watched.watchers.borrow().clone());
         if all().count() >= MAX_WATCHERS || all().filter(|name| name == who).count() >= MAX_WATCHED_BY_ONE {
             let fault = Fault::new(FaultKind::Busy, "Too many consoles are open");
-            return Err(fault.with_next("Close others first"));
+            return Err(fault.with_next("Close another console first"));
         }
         let watched = open.entry(key.clone()).or_insert_with(|| {
             Arc::new(Watched { watchers: watch::Sender::default(), line: tokio::sync::Mutex::default() })
@@ -189,7 +189,7 @@ impl Consoles {
         Ok(Seat { consoles: self.clone(), key, watched, who: who.to_owned(), reader, line: None })
     }
 
-    /// Forgets a console that nobody looks at any more, unless its line is still kept open.
+    /// Removes a console without viewers, unless its serial connection is kept open.
     fn forget(&self, key: &(DomainRef, String)) {
         let mut open = lock(&self.open);
         let is_shut = |watched: &Watched| watched.line.try_lock().is_ok_and(|line| line.strong_count() == 0);
@@ -222,7 +222,7 @@ impl Drop for Seat {
 }
 
 impl Line {
-    /// Keeps a line and tells its readers what it shows.
+    /// Keeps a serial console open and distributes its output.
     fn of(OpenConsole { mut shown, typed }: OpenConsole) -> Arc<Self> {
         let live = broadcast::Sender::new(BEHIND);
         let shows = Shows { live: Some(live), ..Shows::default() };
@@ -235,7 +235,7 @@ impl Line {
                 let over = (shows.recent.len() + part.len()).saturating_sub(RECENT).min(shows.recent.len());
                 shows.recent.drain(..over);
                 shows.recent.extend(&part[part.len().saturating_sub(RECENT)..]);
-                // That nobody listens is no mistake.
+                // Without receivers the result is an error, which is ignored.
                 shows.live.as_ref().map(|live| live.send(part).ok());
             }
             if let Some(line) = told.upgrade() {
@@ -245,12 +245,12 @@ impl Line {
         line
     }
 
-    /// What it showed last, and all that follows; none when it has ended.
+    /// The replay buffer and all further output; none if it has ended.
     fn follow(&self) -> Option<(Bytes, Showing)> {
         let shows = lock(&self.shown);
         let live = shows.live.as_ref()?.subscribe();
         let recent = Bytes::from(Vec::from_iter(shows.recent.iter().copied()));
-        // Whoever falls behind begins again with what was shown last.
+        // A viewer that lags behind starts again with the replay buffer.
         let live = stream::unfold(live, async |mut live| live.recv().await.ok().map(|part| (part, live)));
         Some((recent, Box::pin(live)))
     }
@@ -260,11 +260,11 @@ impl Backend {
     /// A console of a machine that can be opened now.
     ///
     /// # Errors
-    /// Why not: there is none, or its predicate's reason.
+    /// Why not: it does not exist, or the reason of `check`.
     pub(crate) fn console(&self, id: &DomainRef, name: &str) -> Result<(Arc<Domain>, Console), Fault> {
         let hosts = self.feed.snapshot().hosts;
         let host = hosts.hosts.get(&id.host).ok_or_else(|| no_host(&id.host))?;
-        let gone = || Fault::new(FaultKind::NotFound, format!("There is no machine {id}"));
+        let gone = || Fault::new(FaultKind::NotFound, format!("Machine {id} does not exist"));
         let domain = host.domains.get(&id.id).ok_or_else(gone)?;
         let kind = if name == Console::SCREEN { ConsoleKind::Screen } else { ConsoleKind::Serial };
         let console = Console { name: name.to_owned(), kind };
@@ -272,11 +272,10 @@ impl Backend {
         Ok((domain.clone(), console))
     }
 
-    /// Opens a console for somebody, or lets them look at one that is open. That they did is on
-    /// disk before they see anything of it.
+    /// Opens a console or joins an open one. The access is recorded before any output is sent.
     ///
     /// # Errors
-    /// When it cannot be opened, or that cannot be recorded.
+    /// If it cannot be opened, or the access cannot be recorded.
     pub(crate) async fn attach(&self, (id, console): Place, origin: &Origin) -> Result<Attached, Fault> {
         let (domain, console) = self.console(&id, &console.name)?;
         let host = self.hosts.get(&id.host).ok_or_else(|| no_host(&id.host))?;
@@ -311,7 +310,7 @@ impl Backend {
     }
 }
 
-/// Opens a line. One that we let go of just now may still be open for a moment.
+/// Opens a serial console. One that we closed just now may still be open for a moment.
 async fn open_line(host: &Hypervisor, domain: &Domain, console: &Console) -> Result<OpenConsole, Fault> {
     let began = Instant::now();
     loop {

@@ -1,9 +1,8 @@
-//! Files that the server fetches from an address for a volume.
+//! Downloads files from URLs for volumes.
 //!
-//! Who may ask for that could ask for what only this server reaches, so an address is
-//! looked up once, asked under what was found, and refused when that is not public, unless
-//! the configuration names its network. This holds for each place that another one sends
-//! on to. What becomes of the content is `upload`'s.
+//! A download could reach hosts that only this server can reach, so each name is resolved once,
+//! only the resolved addresses are used, and private ones are refused unless the configuration
+//! allows their network. This applies to every redirect. The content is handled in `upload`.
 
 use std::{
     io,
@@ -20,22 +19,22 @@ use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
 use crate::limits::Places;
 
-/// Places that may send on to another one.
+/// Maximum redirects.
 const MAX_HOPS: usize = 5;
-/// How long it may take until a name is looked up, and until somebody answers.
+/// Time limit of name resolution, and of connecting.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-/// How long nothing may come.
+/// Time limit without data.
 const SILENT: Duration = Duration::from_secs(60);
 
-/// Names that are looked up at the same time. Each takes a thread of the system's resolver until
-/// that gives up, whoever waits for it.
+/// Maximum concurrent name lookups. Each occupies a resolver thread until it returns, even if no
+/// one waits.
 const LOOK_UPS: usize = 4;
-/// Of these, those of one account, so that slow names of one delay nobody else.
+/// Maximum per account, so that slow names of one account do not delay others.
 const LOOK_UPS_EACH: usize = 2;
-/// Addresses where clouds tell secrets of a machine to itself, and that are not special otherwise.
+/// Cloud metadata addresses outside of the special-purpose ranges.
 const OF_CLOUDS: [IpAddr; 1] = [IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16))];
 
-/// Fetches from public addresses, and from networks that are named.
+/// Downloads from public addresses and allowed networks.
 pub(crate) struct Fetcher {
     allowed: Vec<IpNet>,
     look_ups: Arc<Semaphore>,
@@ -43,28 +42,28 @@ pub(crate) struct Fetcher {
     resolve: Resolve,
 }
 
-/// Gives the addresses of a name and a port; blocks.
+/// Resolves a name and port; blocks.
 type Resolve = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
-/// A file that has begun to come.
+/// A download in progress.
 pub(super) struct Source {
     response: Response,
-    /// How large it is, in bytes.
+    /// Its size in bytes.
     pub(super) size: u64,
 }
 
 impl Source {
-    /// The next part; none at its end.
+    /// The next chunk; none at the end.
     ///
     /// # Errors
-    /// When the rest does not come.
+    /// If the rest does not arrive.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
         self.response.chunk().await.map_err(|error| refused(self.response.url(), &says(&error)))
     }
 
-    /// That it ended before all of it was there.
+    /// The error of an incomplete download.
     pub(super) fn cut_short(&self) -> Fault {
-        refused(self.response.url(), "the file ended before all of it was there")
+        refused(self.response.url(), "the connection closed before the download was complete")
     }
 }
 
@@ -75,10 +74,10 @@ impl Fetcher {
         Self { allowed, look_ups: Arc::new(Semaphore::new(LOOK_UPS)), of_accounts: Places::new(LOOK_UPS_EACH), resolve }
     }
 
-    /// Asks for a file for an account, and goes where it is sent on to.
+    /// Starts a download for an account, following redirects.
     ///
     /// # Errors
-    /// Why nothing comes from there, with the next step.
+    /// Why it failed, with the next step.
     pub(super) async fn open(&self, url: &str, account: &str) -> Result<Source, Fault> {
         let mut url = Url::parse(url).map_err(|error| Fault::invalid("url", &error.to_string()))?;
         for _ in 0..=MAX_HOPS {
@@ -87,21 +86,23 @@ impl Fetcher {
                 return opened(response);
             }
             let to = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
-            let next = to.and_then(|to| url.join(to).ok()).ok_or_else(|| refused(&url, "it sends on to nowhere"))?;
+            let next = to
+                .and_then(|to| url.join(to).ok())
+                .ok_or_else(|| refused(&url, "redirect without a valid location"))?;
             if url.scheme() == "https" && next.scheme() != "https" {
-                return Err(refused(&url, "it sends on to a place without TLS"));
+                return Err(refused(&url, "redirect from https to http"));
             }
             url = next;
         }
-        Err(refused(&url, "it was sent on too often"))
+        Err(refused(&url, "too many redirects"))
     }
 
     async fn ask(&self, url: &Url, account: &str) -> Result<Response, Fault> {
         let (Some(name), "http" | "https") = (url.host_str(), url.scheme()) else {
-            return Err(refused(url, "it is neither http nor https"));
+            return Err(refused(url, "the scheme must be http or https"));
         };
         let addresses = self.look_up(url, account).await?;
-        // Each place has a client of its own, which knows its addresses and no others.
+        // Each host has a separate client that uses only its resolved addresses.
         let client = Client::builder()
             .no_proxy()
             .redirect(Policy::none())
@@ -112,27 +113,27 @@ impl Fetcher {
             .resolve_to_addrs(name, &addresses)
             .build()
             .map_err(|error| refused(url, &says(&error)))?;
-        // What is packed on its way has another length than it will have.
+        // A compressed response would have another length.
         let request = client.get(url.clone()).header(header::ACCEPT_ENCODING, "identity");
         request.send().await.map_err(|error| refused(url, &says(&error)))
     }
 
-    /// The addresses of a place, all of which may be asked.
+    /// The addresses of a host, all of which are allowed.
     async fn look_up(&self, url: &Url, account: &str) -> Result<Vec<SocketAddr>, Fault> {
         let (name, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(443));
-        // Addresses of version 6 stand in brackets there.
+        // IPv6 addresses are in brackets there.
         let plain = name.trim_start_matches('[').trim_end_matches(']');
         let (plain, look_ups, resolve) = (plain.to_owned(), self.look_ups.clone(), self.resolve);
         let Some(share) = self.of_accounts.take(account.to_owned()) else {
-            let fault = Fault::new(FaultKind::TooMany, "The names of your other fetches are still being looked up");
-            return Err(fault.with_next("Try again once they are known"));
+            let fault = Fault::new(FaultKind::TooMany, "Too many of your downloads are still in name resolution");
+            return Err(fault.with_next("Try again in a moment"));
         };
         let looking = async {
-            // Whoever does not wait any more waits for no place, either.
+            // A cancelled caller releases its slot in the queue.
             let place = look_ups.acquire_owned().await;
             #[expect(clippy::disallowed_methods, reason = "as many as there are places")]
             let looking = spawn_blocking(move || {
-                // Whoever goes away leaves the places taken until the resolver has answered.
+                // A cancelled caller keeps its slots until the resolver returns.
                 let _places = (place, share);
                 resolve(&plain, port)
             });
@@ -140,71 +141,71 @@ impl Fetcher {
         };
         let found: Vec<_> = match timeout(CONNECT_WITHIN, looking).await {
             Ok(Ok(Ok(found))) => found,
-            Ok(Ok(Err(error))) => return Err(refused(url, &format!("its name is not known: {error}"))),
-            Ok(Err(_)) | Err(_) => return Err(refused(url, "the name lookup timed out")),
+            Ok(Ok(Err(error))) => return Err(refused(url, &format!("the host name cannot be resolved: {error}"))),
+            Ok(Err(_)) | Err(_) => return Err(refused(url, "name resolution timed out")),
         };
         if found.is_empty() {
-            return Err(refused(url, "its name has no address"));
+            return Err(refused(url, "the host name has no address"));
         }
         match found.iter().find_map(|address| Some((address.ip(), self.objection(address.ip())?))) {
-            Some((address, why)) => Err(Fault::denied(format!("{name} is at {address}, which {why}"))
-                .with_next("Upload the file instead, or have an admin name its address with --fetch-from")),
+            Some((address, why)) => Err(Fault::denied(format!("{name} resolves to {address}, which {why}"))
+                .with_next("Upload the file instead, or ask the administrator of this server to allow the address with --fetch-from")),
             None => Ok(found),
         }
     }
 
-    /// Why an address is not asked; none when it may be.
+    /// Why an address is refused; none if it is allowed.
     fn objection(&self, address: IpAddr) -> Option<&'static str> {
         let address = address.to_canonical();
         let named = || self.allowed.iter().filter(|network| network.contains(&address));
-        // A network that is named names neither this machine nor what a cloud has in it.
+        // An allowed network does not include the server itself or cloud metadata addresses in it.
         if named().any(|network| network.prefix_len() == network.max_prefix_len()) {
             return None;
         }
         match () {
             () if OF_CLOUDS.contains(&address) || is_of_a_cloud(address) => Some("is a cloud metadata address"),
             () if !is_public(address) && named().next().is_none() => Some("is not public"),
-            () if is_own(address) => Some("is this machine"),
+            () if is_own(address) => Some("is the server itself"),
             () => None,
         }
     }
 }
 
-/// Looks at the head of an answer.
+/// Checks the response header.
 fn opened(response: Response) -> Result<Source, Fault> {
     let url = response.url();
     if response.status() != StatusCode::OK {
-        return Err(refused(url, &format!("it answers {}", response.status())));
+        return Err(refused(url, &format!("the server returned {}", response.status())));
     }
     match response.content_length() {
         Some(size) if size > 0 => Ok(Source { response, size }),
         Some(_) => Err(refused(url, "the file is empty")),
-        None => Err(refused(url, "it does not say how large the file is").with_next("Upload the file instead")),
+        None => Err(refused(url, "the server does not report the file size").with_next("Upload the file instead")),
     }
 }
 
-/// That nothing comes from an address; what follows a question mark may be a secret, and a
-/// place that sends on may name a password.
+/// The error of a download, without the query, which may be secret, and without a password of a
+/// redirect.
 fn refused(url: &Url, why: &str) -> Fault {
     let mut plain = url.clone();
     plain.set_username("").and_then(|()| plain.set_password(None)).ok();
     plain.set_query(None);
     plain.set_fragment(None);
-    Fault::new(FaultKind::Refused, format!("{plain} cannot be fetched: {why}"))
-        .with_next("See whether the address is right and its server is there, then try again")
+    Fault::new(FaultKind::Refused, format!("Cannot download {plain}: {why}"))
+        .with_next("Check the URL and the server, then try again")
 }
 
-/// What went wrong at the bottom of an error, without the address.
+/// The root cause of an error, without the URL.
 fn says(error: &reqwest::Error) -> String {
     let mut deepest: &dyn std::error::Error = error;
     while let Some(source) = deepest.source() {
         deepest = source;
     }
-    if error.is_timeout() { "nothing came in time".to_owned() } else { deepest.to_string() }
+    if error.is_timeout() { "timed out".to_owned() } else { deepest.to_string() }
 }
 
-/// Whether an address is where a cloud tells a machine of itself (link-local, and Amazon's,
-/// Alibaba's and Oracle's own).
+/// Whether an address is a cloud metadata address (link-local, and those of Amazon, Alibaba and
+/// Oracle).
 fn is_of_a_cloud(address: IpAddr) -> bool {
     const METADATA: [IpAddr; 10] = [
         IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
@@ -221,12 +222,12 @@ fn is_of_a_cloud(address: IpAddr) -> bool {
     METADATA.contains(&address)
 }
 
-/// Whether an address is one of this machine's own, of which the kernel lets a socket be.
+/// Whether an address is assigned to this machine, which the kernel reveals by allowing a bind.
 fn is_own(address: IpAddr) -> bool {
     std::net::UdpSocket::bind((address, 0)).is_ok()
 }
 
-/// Whether an address belongs to everybody's network (the IANA special-purpose registries).
+/// Whether an address is public (IANA special-purpose registries).
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -241,7 +242,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         || address.is_link_local()
         || address.is_multicast()
         || address.is_documentation()
-        // This network, shared by carriers, protocols, 6to4 relays, benchmarks, reserved.
+        // This network, carrier-grade NAT, protocols, 6to4 relays, benchmarks, reserved.
         || a == 0
         || (a == 100 && (64..128).contains(&b))
         || (a == 192 && b == 0 && c == 0)
@@ -256,8 +257,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         return is_public_v4(inner);
     }
     let [a, b, ..] = address.segments();
-    // Of all of them only 2000::/3 is given out; what carries another address within, or is
-    // for tests and books, is not taken.
+    // Only 2000::/3 is allocated; embedded addresses, test and documentation ranges are refused.
     let given_out = (0x2000..0x4000).contains(&a);
     given_out && a != 0x2002 && !(a == 0x2001 && (b < 0x0200 || b == 0x0db8)) && !(a == 0x3fff && b < 0x1000)
 }
@@ -337,7 +337,7 @@ mod tests {
         };
         let wide = fetcher(&["127.0.0.0/8", "169.254.0.0/16", "168.63.0.0/16", "100.100.0.0/16", "fd00::/8"]);
         for address in ["127.0.0.1", "127.9.9.9", "::ffff:127.0.0.1"] {
-            assert_eq!(wide.objection(address.parse().expect("an address")), Some("is this machine"), "{address}");
+            assert_eq!(wide.objection(address.parse().expect("an address")), Some("is the server itself"), "{address}");
         }
         for address in ["169.254.169.254", "168.63.129.16", "100.100.100.200", "fd00:ec2::254"] {
             let why = wide.objection(address.parse().expect("an address"));
@@ -367,7 +367,7 @@ mod tests {
         }
     }
 
-    /// Lets the slow names of the test be answered.
+    /// Releases the slow lookups of the test.
     static ANSWER: AtomicBool = AtomicBool::new(false);
 
     #[tokio::test]

@@ -1,6 +1,6 @@
-//! Commands that last longer than one call of libvirt: each is a file of its own below, which says
-//! how it goes on, what cancels it, what a server that was started again makes of it, and what may
-//! not be done meanwhile. `perform` keeps the order that all commands share.
+//! Commands that last longer than one libvirt call. Each is a separate file below: what follows the
+//! call, cancelling, recovery after a restart, and what it blocks meanwhile. `perform` keeps the
+//! order common to all commands.
 
 pub(crate) mod fetch;
 mod freeze;
@@ -17,70 +17,70 @@ use model::{Command, DomainRef, Fault};
 use super::Backend;
 use crate::tasks::Record;
 
-/// What a command does beside its call of libvirt.
+/// What a command does besides its libvirt call.
 #[async_trait]
 pub(super) trait Operation: Sync {
     /// The kind of its command.
     fn kind(&self) -> &'static str;
 
-    /// Whether it begins with a call of libvirt.
+    /// Whether it starts with a libvirt call.
     fn calls_libvirt(&self) -> bool {
         true
     }
 
-    /// Whether libvirt does it as a job, which tells how far it is and can be given up.
+    /// Whether libvirt runs it as a job with progress that can be aborted.
     fn is_job(&self) -> bool {
         false
     }
 
-    /// Goes on once libvirt has done its part, to the end. It tells how far it is, and ends when the
-    /// record is cancelled.
+    /// Continues after libvirt's call, to the end. It reports progress, and ends when the record is
+    /// cancelled.
     ///
     /// # Errors
-    /// Why it has not worked.
+    /// Why it failed.
     async fn go_on(&self, _backend: &Backend, _record: &Record) -> Result<(), Fault> {
         Ok(())
     }
 
-    /// Puts right what a failed call of libvirt may have left behind. Says whether it did, so that
-    /// nothing remains to be settled.
+    /// Cleans up after a failed libvirt call. Returns whether it did, so that nothing remains to be
+    /// settled.
     async fn undo(&self, _backend: &Backend, _record: &Record, _fault: &Fault) -> bool {
         false
     }
 
-    /// Takes up a request of a former process that has no outcome yet; none when the object itself has
-    /// to show whether it was done.
+    /// Takes over a request of an earlier process without an outcome; none if the object itself
+    /// must show the result.
     async fn recover(&self, _backend: &Backend, _record: &Record) -> Option<Result<(), Fault>> {
         None
     }
 
-    /// How long an effect may still come after the server was started again.
+    /// How long an effect may still appear after a restart of the server.
     fn patience(&self) -> Duration {
         Duration::from_secs(20)
     }
 
-    /// What becomes of it when the server stops.
+    /// What happens to it when the server stops.
     fn at_stop(&self) -> AtStop {
         AtStop::Wait
     }
 
-    /// Whether a new command may be carried out beside those of this kind that are under way.
+    /// Whether a new command is allowed while operations of this kind are in progress.
     ///
     /// # Errors
-    /// `Denied`, with what is under way.
+    /// `Denied`, with the operation.
     fn admits(&self, _backend: &Backend, _target: &DomainRef, _command: &Command, _name: &str) -> Result<(), Fault> {
         Ok(())
     }
 }
 
-/// What becomes of an operation when the server stops.
+/// What happens to an operation when the server stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AtStop {
-    /// It is waited for.
+    /// The stop waits for it.
     Wait,
     /// It is cancelled.
     Cancel,
-    /// The next server goes on with it.
+    /// The next server continues it.
     GoOn,
 }
 
@@ -88,7 +88,7 @@ pub(super) enum AtStop {
 pub(super) const ALL: [&dyn Operation; 6] =
     [&shutdown::Shutdown, &save::Save, &freeze::Freeze, &thaw::Thaw, &upload::Upload, &fetch::Fetch];
 
-/// What a command is that ends with its call of libvirt.
+/// A command that consists of its libvirt call.
 struct OneCall;
 
 impl Operation for OneCall {
@@ -97,7 +97,7 @@ impl Operation for OneCall {
     }
 }
 
-/// What a command does beside its call of libvirt.
+/// The operation of a command.
 pub(super) fn of(command: &Command) -> &'static dyn Operation {
     ALL.into_iter().find(|operation| operation.kind() == command.kind()).unwrap_or(&OneCall)
 }

@@ -1,8 +1,8 @@
-//! One accepted command from its first call of libvirt to its recorded end.
+//! One accepted command from its first libvirt call to its recorded outcome.
 //!
-//! It keeps the order that all commands share; what lasts is a file of its own (`operations`). A
-//! command whose end nobody saw is never run again: the machine itself is looked at until it shows
-//! whether the command had its effect.
+//! It keeps the order common to all commands; long-running ones are separate files (`operations`).
+//! A command whose end was not observed is never repeated: its object is checked until it shows the
+//! effect.
 
 use std::time::{Duration, Instant};
 
@@ -20,14 +20,14 @@ use crate::{
     tasks::{Record, now},
 };
 
-/// A command that takes longer is told to be running.
+/// A command that takes longer is reported as running.
 pub(super) const SOON: Duration = Duration::from_millis(250);
-/// How often libvirt is asked how far it is.
+/// Interval of progress queries.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
-/// The right to call libvirt for a batch, given back once the call has ended.
+/// A slot for libvirt calls of a batch, released once the call has ended.
 pub(super) type Slot = Option<OwnedSemaphorePermit>;
 
-/// How a command ended, and who saw it.
+/// The outcome of a command, and how it was determined.
 struct End {
     outcome: TaskState,
     fault: Option<Fault>,
@@ -35,7 +35,7 @@ struct End {
 }
 
 impl Backend {
-    /// Carries a new request out and says how it ended.
+    /// Runs a new request and returns its outcome.
     pub(super) async fn perform(&self, record: &Record, agent: Agent, slot: Slot) {
         let intent = &record.intent;
         let began = Instant::now();
@@ -68,12 +68,12 @@ impl Backend {
         }
         let call = hypervisor.run(intent.request_id, target, &intent.name, agent, intent.command.clone());
         let result = self.accompany(record, call).await;
-        // Waiting for a guest or for evidence holds up nobody.
+        // Waiting for a guest or for evidence must not block others.
         drop(slot);
         failpoint::reach("after-libvirt");
         let Err(fault) = result else { return seen(operation.go_on(self, record).await) };
         let undone = operation.undo(self, record, &fault).await;
-        // Whether libvirt did it is not known, so the object is asked.
+        // libvirt's result is unknown, so the object is checked.
         if !undone && (fault.kind == FaultKind::TimedOut || is_lost(&fault)) {
             self.tasks.progress(record, |task| {
                 task.state = TaskState::Unknown;
@@ -84,7 +84,7 @@ impl Backend {
         failed(fault)
     }
 
-    /// Waits for libvirt, and tells how far it is when that takes longer.
+    /// Waits for libvirt, and reports progress if it takes longer.
     async fn accompany(&self, record: &Record, call: impl Future<Output = Result<(), Fault>>) -> Result<(), Fault> {
         tokio::pin!(call);
         if let Ok(result) = timeout(SOON, &mut call).await {
@@ -109,12 +109,12 @@ impl Backend {
                     cancelled = true;
                     let asked = hypervisor.abort_job(target, &intent.name).await;
                     self.tasks.progress(record, |task| match &asked {
-                        Ok(()) => task.note(now(), "libvirt was asked to cancel it"),
-                        Err(fault) => task.note(now(), format!("It could not be cancelled: {}", fault.sentence())),
+                        Ok(()) => task.note(now(), "Cancellation requested"),
+                        Err(fault) => task.note(now(), format!("Cancellation failed: {}", fault.sentence())),
                     });
                 }
                 () = sleep(PROGRESS_EVERY), if job => {
-                    // A job that tells nothing goes on all the same.
+                    // A job without progress continues nevertheless.
                     if let Ok(Some(progress)) = hypervisor.job(target, &intent.name).await {
                         self.tasks.progress(record, |task| task.progress = Some(progress));
                     }
@@ -123,20 +123,20 @@ impl Backend {
         }
     }
 
-    /// Settles a request of a former process.
+    /// Settles a request of an earlier process.
     pub(super) async fn settle_and_end(&self, record: &Record) {
         let End { outcome, fault, settled } = self.settle(record).await;
         tracing::info!(request.id = %record.intent.request_id, outcome = outcome.key(), "settled after a restart");
         self.tasks.end(record, outcome, fault, settled).await;
     }
 
-    /// Judges by the machine whether a command had its effect. It waits as long as
-    /// the host is away, and a while for an effect that may still come.
+    /// Determines from the object whether a command had its effect. It waits while the host is
+    /// unreachable, and for effects that may still appear.
     async fn settle(&self, record: &Record) -> End {
         let intent = &record.intent;
         let id = DomainRef { host: intent.host.clone(), id: intent.target.unwrap_or_default() };
         let Some(hypervisor) = self.hosts.get(&intent.host) else {
-            return unknown(record, "its host is not configured any more");
+            return unknown(record, "its host is no longer configured");
         };
         let operation = operations::of(&intent.command);
         if let Some(ended) = operation.recover(self, record).await {
@@ -144,7 +144,7 @@ impl Backend {
         }
         hypervisor.settled().await;
         if !matches!(intent.command, Command::Domain(_)) {
-            // What was not read is not gone.
+            // An object that was not read yet is not removed.
             hypervisor.listed().await;
         }
         let evidence = self.feed.until(|inventory| {
@@ -165,12 +165,11 @@ impl Backend {
         match shown {
             Some(true) => End { outcome: TaskState::Succeeded, fault: None, settled: Settled::Later },
             Some(false) => {
-                let reason =
-                    format!("{} was interrupted, and {} shows no effect of it", self.title(record), intent.name);
-                let fault = Fault::new(FaultKind::Interrupted, reason).with_next("Do it again if it is still wanted");
+                let reason = format!("{} was interrupted and had no effect on {}", self.title(record), intent.name);
+                let fault = Fault::new(FaultKind::Interrupted, reason).with_next("Repeat it if needed");
                 End { outcome: TaskState::Failed, fault: Some(fault), settled: Settled::Later }
             }
-            None => unknown(record, "nothing shows whether it had an effect"),
+            None => unknown(record, "its result cannot be determined"),
         }
     }
 
@@ -179,7 +178,7 @@ impl Backend {
     }
 }
 
-/// What a command takes, for traces; part of the request that asked for it.
+/// The trace span of a command; part of its request.
 pub(super) fn span(intent: &Intent) -> Span {
     let target = intent.target.map(|id| id.to_string());
     tracing::info_span!(
@@ -188,7 +187,7 @@ pub(super) fn span(intent: &Intent) -> Span {
     )
 }
 
-/// How something ended that the server has seen.
+/// The outcome of an observed end.
 fn seen(result: Result<(), Fault>) -> End {
     result.map_or_else(failed, |()| End { outcome: TaskState::Succeeded, fault: None, settled: Settled::Seen })
 }
@@ -199,11 +198,11 @@ fn failed(fault: Fault) -> End {
 
 fn unknown(record: &Record, why: &str) -> End {
     let reason = format!("{} of {} was interrupted, and {why}", record.intent.command.label(), record.intent.name);
-    let fault = Fault::new(FaultKind::Interrupted, reason).with_next("Look at the machine before you do it again");
+    let fault = Fault::new(FaultKind::Interrupted, reason).with_next("Check the machine before you repeat it");
     End { outcome: TaskState::Unknown, fault: Some(fault), settled: Settled::Later }
 }
 
-/// Whether the link was lost under a call, so that its effect is not known.
+/// Whether the connection was lost during a call, so that its effect is unknown.
 fn is_lost(fault: &Fault) -> bool {
     fault.kind == FaultKind::Interrupted
 }

@@ -1,4 +1,4 @@
-//! What was read a moment ago, so that however many ask, a guest or a network is asked once.
+//! Recent readings, so that concurrent requests query a guest or network once.
 
 use std::{
     collections::HashMap,
@@ -11,12 +11,12 @@ use std::{
 use model::Fault;
 use tokio::sync::OnceCell;
 
-/// How long a reading serves all who ask.
+/// How long a reading is reused.
 const FRESH_FOR: Duration = Duration::from_secs(3);
 
 type Cell<T> = Arc<OnceCell<Result<T, Fault>>>;
 
-/// Readings by what they are of.
+/// Readings by key.
 pub(super) struct Recent<K, T>(Mutex<HashMap<K, (Instant, Cell<T>)>>);
 
 impl<K, T> Default for Recent<K, T> {
@@ -26,10 +26,10 @@ impl<K, T> Default for Recent<K, T> {
 }
 
 impl<K: Clone + Eq + Hash, T: Clone> Recent<K, T> {
-    /// The last reading while it is fresh, else a new one that all who ask meanwhile share.
+    /// The last reading if it is recent, otherwise a new one shared by all concurrent requests.
     ///
     /// # Errors
-    /// What the reading ended with.
+    /// The error of the reading.
     pub(super) async fn get<F>(&self, id: &K, read: impl FnOnce() -> F) -> Result<T, Fault>
     where
         F: Future<Output = Result<T, Fault>>,

@@ -1,5 +1,5 @@
-//! Storage as it is used: who uses volumes and pools, and what that forbids. The answer is
-//! `hypervisor`'s; here it is asked before a command is accepted, and for pages.
+//! Users of storage, and what they block. They are determined in `hypervisor`; here they are
+//! queried before a command is accepted, and for pages.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,29 +14,29 @@ use uuid::Uuid;
 
 use super::Backend;
 
-/// How long somebody who asks for something waits for storage to say who uses it. Later it is
-/// looked at in any case, before anything is done.
+/// How long a request waits for the users of storage. They are checked again in any case before
+/// anything is done.
 const LOOK_WITHIN: Duration = Duration::from_secs(3);
 
 impl Backend {
-    /// Who uses each of the wanted pools; all hosts are asked at the same time.
+    /// The users of the given pools; all hosts are queried in parallel.
     pub(crate) async fn users_of_pools(&self, wanted: impl Fn(&DomainRef) -> bool) -> BTreeMap<DomainRef, Vec<User>> {
         let (hosts, wanted) = (self.feed.snapshot().hosts, &wanted);
         let asked = self.hosts.iter().map(async |(id, host)| {
             let of = |pool: &Uuid| DomainRef { host: id.clone(), id: *pool };
             let known = hosts.hosts.get(id).filter(|known| known.pools.keys().any(|pool| wanted(&of(pool))));
             let Some(known) = known else { return Vec::new() };
-            // A host that does not answer leaves its pools without users, and is marked as stale.
+            // Pools of a host that does not respond have no users and are marked as stale.
             let users = timeout(LOOK_WITHIN, host.users_of_pools(known, |pool| wanted(&of(pool)))).await;
             users.unwrap_or_default().into_iter().map(|(pool, users)| (of(&pool), users)).collect()
         });
         join_all(asked).await.into_iter().flatten().collect()
     }
 
-    /// Whether nobody uses what a request is about, by what is known.
+    /// Whether the object of a request is not in use, from known data.
     ///
     /// # Errors
-    /// `Denied`, with who does.
+    /// `Denied`, with the users.
     pub(super) async fn check_use(&self, request: &CommandRequest) -> Result<(), Fault> {
         let hosts = self.feed.snapshot().hosts;
         let (Some(known), Some(host)) = (hosts.hosts.get(&request.host), self.hosts.get(&request.host)) else {
@@ -48,7 +48,7 @@ impl Backend {
                 let Some(pool) = known.pools.get(&request.target) else { return Ok(()) };
                 match timeout(LOOK_WITHIN, host.users(known, request.target, command)).await {
                     Ok(Ok(users)) => command.check_use(pool, &users),
-                    // What cannot be said now is looked at again before anything is done.
+                    // Unknown uses are checked again before anything is done.
                     Ok(Err(_)) | Err(_) => Ok(()),
                 }
             }
@@ -59,12 +59,12 @@ impl Backend {
         }
     }
 
-    /// Whether no disk of a machine is still being uploaded: what is in it was not looked at yet.
+    /// Whether no disk of a machine is still being uploaded: its content was not inspected yet.
     async fn check_disks(&self, machine: &DomainRef) -> Result<(), Fault> {
         for (pool, name) in self.uploads.waiting(&machine.host) {
             let users = self.users_of_volume(&pool, &name).await.unwrap_or_default();
             if users.iter().any(|user| user.vm_id == Some(machine.id)) {
-                let fault = Fault::denied(format!("{name}, which it has, is still being uploaded"));
+                let fault = Fault::denied(format!("Volume {name}, which it uses, is still being uploaded"));
                 return Err(fault.with_next("Wait for it, or cancel its task first"));
             }
         }
@@ -79,17 +79,15 @@ impl Backend {
         host.users_of_volume(known, pool.id, name).await
     }
 
-    /// Whether a piece of content may be written into a volume: nobody runs from it.
+    /// Whether content may be written into a volume: no machine runs from it.
     ///
     /// # Errors
-    /// `Denied`, with who does.
+    /// `Denied`, with the users.
     pub(super) async fn check_write(&self, pool: &DomainRef, name: &str) -> Result<(), Fault> {
         match self.users_of_volume(pool, name).await?.into_iter().find(|user| user.active) {
             None => Ok(()),
-            Some(user) => {
-                Err(Fault::denied(format!("{name} is in use by {}, so nothing is written into it", user.name))
-                    .with_next("Cancel the upload, or shut the machine down first"))
-            }
+            Some(user) => Err(Fault::denied(format!("{name} is in use by {}, so it cannot be written", user.name))
+                .with_next("Cancel the upload, or shut the machine down first")),
         }
     }
 }

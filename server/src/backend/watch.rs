@@ -1,5 +1,5 @@
-//! What goes on beside commands: the journal's health is told, past events are
-//! kept, old ones forgotten, and requests of a former process settled.
+//! Background tasks: reporting the state of the journal, storing events, removing old ones, and
+//! settling requests of an earlier process.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -16,28 +16,28 @@ use crate::{
     tasks::{appended, now},
 };
 
-/// Events are written in batches, so much later at most.
+/// Maximum delay of storing events, which are written in batches.
 const LOG_AFTER: Duration = Duration::from_millis(200);
-/// Events in one batch.
+/// Events per batch.
 const LOG_BATCH: usize = 256;
-/// Pause after events could not be written.
+/// Pause after a failed write.
 const LOG_AGAIN: Duration = Duration::from_secs(1);
-/// Kinds that are kept elsewhere or soon overtaken.
+/// Kinds that are stored elsewhere or soon outdated.
 const NOT_LOGGED: [&str; 2] = ["task-progress", "audit-appended"];
-/// How often it is looked whether a minute is over.
+/// Interval of checks for completed minutes.
 const KEEP_USAGE_EVERY: Duration = Duration::from_secs(15);
-/// How often it is looked whether the command line has done something with accounts.
+/// Interval of checks for account changes by the command line.
 const NOTES_EVERY: Duration = Duration::from_secs(2);
-/// How often old events and records are looked for.
+/// Interval of removing old events and records.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
-/// Events are kept this long, in milliseconds.
+/// Retention of events, in milliseconds.
 const KEEP_EVENTS: u64 = 7 * 24 * 3_600_000;
-/// Records are kept this long, in milliseconds.
+/// Retention of records, in milliseconds.
 const KEEP_RECORDS: u64 = 400 * 24 * 3_600_000;
-/// How long the last events may take to be written when the server stops.
+/// Time limit for writing the last events at stop.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
-/// Starts all of it.
+/// Starts all background tasks.
 pub(super) fn start(backend: &Arc<Backend>) -> JoinSet<()> {
     let mut beside = JoinSet::new();
     beside.spawn(tell_trouble(backend.clone()));
@@ -49,7 +49,7 @@ pub(super) fn start(backend: &Arc<Backend>) -> JoinSet<()> {
     beside
 }
 
-/// Tells when nothing can be recorded, and when it can again.
+/// Reports when the journal cannot be written, and when it can again.
 async fn tell_trouble(backend: Arc<Backend>) {
     let mut trouble = backend.journal.trouble();
     while trouble.changed().await.is_ok() {
@@ -57,7 +57,7 @@ async fn tell_trouble(backend: Arc<Backend>) {
         let error = event::Error::of_journal(now_wrong.as_ref(), now());
         backend.feed.publish(vec![Event::Error(error)]);
         while now_wrong.is_some() && trouble.borrow().is_some() {
-            // A small record that can be written shows that the trouble is over.
+            // A small record shows that the journal is writable again.
             let again = timeout(LOG_AGAIN, trouble.changed()).await;
             if again.is_err() && backend.check_journal().await.is_ok() {
                 break;
@@ -66,14 +66,14 @@ async fn tell_trouble(backend: Arc<Backend>) {
     }
 }
 
-/// Writes events down as they come, one reader of the log among others: what it
-/// cannot write waits in the log, and a gap is written as one.
+/// Stores events as a reader of the log: events that cannot be written wait in the log, and a gap
+/// is stored as one.
 async fn keep_events(backend: Arc<Backend>) {
     let (mut position, mut lost) = (0, Lost::default());
     loop {
         backend.feed.beyond(position).await;
         sleep(LOG_AFTER).await;
-        // What has piled up is written without pauses, a batch at a time.
+        // Accumulated events are written without pauses, in batches.
         loop {
             let before = position;
             position = write_from(&backend, &mut lost, position).await;
@@ -84,13 +84,12 @@ async fn keep_events(backend: Arc<Backend>) {
     }
 }
 
-/// Why hosts are not connected, as it was written last. Each attempt is told, and written only when
-/// it failed otherwise than the one before.
+/// The last stored connection error of each host. Attempts are stored only if their error differs.
 #[derive(Clone, Default)]
 struct Lost(HashMap<HostId, String>);
 
 impl Lost {
-    /// Whether an event says what is written already, or is soon overtaken: how much room a pool has.
+    /// Whether an event is already stored, or soon outdated such as the space of a pool.
     fn is_known(&mut self, event: &Past) -> bool {
         if event.kind == "storage-pool-changed" {
             let told = Event::parse(event.kind, &event.data);
@@ -113,14 +112,14 @@ impl Lost {
     }
 }
 
-/// Writes what follows a position; gives the new one.
+/// Stores events after a position; returns the new position.
 async fn write_from(backend: &Backend, lost: &mut Lost, position: u64) -> u64 {
     let Some(past) = backend.feed.past(position, LOG_BATCH) else {
         let cursor = backend.feed.cursor();
         let missed = cursor.seq - position;
-        tracing::warn!(missed, "events were lost for the history: they could not be written in time");
+        tracing::warn!(missed, "events are missing in the history: the disk was too slow");
         let message = format!(
-            "{missed} events are missing in the history, because they could not be written in time. The disk may be too slow."
+            "{missed} events are missing in the history: they could not be written in time. Check the speed of the disk."
         );
         let error = event::Error::of_background(None, "keep the history", message, now());
         backend.feed.publish(vec![Event::Error(error)]);
@@ -134,7 +133,7 @@ async fn write_from(backend: &Backend, lost: &mut Lost, position: u64) -> u64 {
             data: format!("{{\"lost\":{missed},\"timestamp\":{}}}", now()),
         };
         backend.journal.events.append(vec![gap]).await.ok();
-        // That a host was there again may be among what is missing.
+        // A reconnect may be among the missing events.
         *lost = Lost::default();
         return cursor.seq;
     };
@@ -162,9 +161,9 @@ fn row(event: Past) -> EventRow {
     }
 }
 
-/// Notes the stop, after which nothing is written any more.
+/// Records the stop; nothing is written afterwards.
 pub(super) async fn last(backend: &Backend) {
-    // The events of the last moments are on their way; they get the time they take.
+    // The last events are being written and get the time they need.
     let write = async {
         write_usage(backend, true).await;
         move_notes(backend).await.ok();
@@ -174,7 +173,7 @@ pub(super) async fn last(backend: &Backend) {
     timeout(LAST_WRITE, write).await.ok();
 }
 
-/// Writes what machines used, each minute once it is over.
+/// Stores usage, each minute once it is complete.
 async fn keep_usage(backend: Arc<Backend>) {
     let mut ticks = interval(KEEP_USAGE_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -191,7 +190,7 @@ async fn write_usage(backend: &Backend, all: bool) {
     }
 }
 
-/// Records what was done with accounts: by this server at once, by the command line soon.
+/// Records account changes: by this server immediately, by the command line soon.
 async fn keep_notes(backend: Arc<Backend>) {
     loop {
         if move_notes(&backend).await.is_err() {
@@ -202,8 +201,8 @@ async fn keep_notes(backend: Arc<Backend>) {
     }
 }
 
-/// Moves what waits among the accounts to the records. What a crash leaves in both is known
-/// by its number.
+/// Moves pending notes from the accounts file to the records. Duplicates after a crash are detected
+/// by their id.
 async fn move_notes(backend: &Backend) -> Result<(), Fault> {
     let Journal { accounts, audit, .. } = &*backend.journal;
     loop {
@@ -218,7 +217,7 @@ async fn move_notes(backend: &Backend) -> Result<(), Fault> {
     }
 }
 
-/// Forgets what is older than it is kept.
+/// Removes data after its retention.
 async fn forget(backend: Arc<Backend>) {
     let mut ticks = interval(FORGET_EVERY);
     let mut records = Instant::now();
@@ -233,13 +232,13 @@ async fn forget(backend: Arc<Backend>) {
     }
 }
 
-/// Settles what a former process left open.
+/// Settles requests left open by an earlier process.
 async fn settle_open_ends(backend: Arc<Backend>) {
     backend.journal.audit.note(now(), "serverStarted", env!("CARGO_PKG_VERSION").into()).await.ok();
     let open = match backend.journal.audit.open_ends().await {
         Ok(open) => open,
         Err(fault) => {
-            tracing::error!(reason = fault.reason, "what was under way before the start cannot be read");
+            tracing::error!(reason = fault.reason, "cannot read the commands that were running before the start");
             return;
         }
     };

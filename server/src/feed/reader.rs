@@ -1,5 +1,5 @@
-//! One reader of the log: what it gets, and when. What somebody may see is decided by the
-//! filter and the sieve.
+//! One reader of the log: what it gets, and when. Visibility is decided by the filter and the
+//! sieve.
 
 use std::{
     sync::{Arc, PoisonError, atomic::Ordering},
@@ -15,35 +15,35 @@ use tokio::{
 
 use super::{Filter, Shared, Sieve, Signal, encode, part_of, random_u64};
 
-/// A reader gets at most one chunk in this time: one frame of a display.
+/// Minimum interval of chunks: one display frame.
 const CHUNK_EVERY: Duration = Duration::from_millis(16);
-/// How much more than it may be sent is looked through for somebody who sees some machines.
+/// How much more of the log is searched for a reader with a limited scope, as a factor.
 const MOST_SIEVED: usize = 8;
-/// When the server stops, its readers are closed one after the other within this time.
+/// When the server stops, its readers are closed within this time.
 const DRAIN_WITHIN: Duration = Duration::from_millis(1_000);
-/// Closed readers come back after this long at most, in milliseconds.
+/// Maximum reconnect delay of closed readers, in milliseconds.
 const COME_BACK_WITHIN: u64 = 1_000;
 
-/// A position in the log that moves on as it is read.
+/// A position in the log that advances as it is read.
 pub struct Reader {
     shared: Arc<Shared>,
     signal: watch::Receiver<Signal>,
     position: u64,
     filter: Filter,
-    /// What stands between the log and somebody who does not see everything.
+    /// The filter for a limited scope.
     sieve: Option<Box<Sieve>>,
     first: Option<Bytes>,
-    /// When the last chunk was given.
+    /// Time of the last chunk.
     sent: Option<Instant>,
-    /// The last telling outside of the log that was given.
+    /// The last value outside of the log that was sent.
     told: u64,
     /// The last bookmark; none before the first chunk.
     beat: Option<u64>,
-    /// When it is closed at the latest.
+    /// The latest time it is closed.
     ends: Instant,
     /// Whether it is being closed because the server stops.
     leaving: bool,
-    /// Whether its client was told to come back.
+    /// Whether its client was told to reconnect.
     over: bool,
 }
 
@@ -60,9 +60,8 @@ impl Reader {
         Self { shared, signal, position, filter, sieve, first, sent, told: 0, beat, ends, leaving: false, over: false }
     }
 
-    /// The next chunk of whole frames; none when the stream is over: the reader
-    /// fell too far behind, has read long enough, or the server stops. It resumes
-    /// by the last id.
+    /// The next chunk of whole frames; none if the stream is over: the reader lagged too far
+    /// behind, reached its time limit, or the server stops. It resumes by the last id.
     pub async fn next(&mut self) -> Option<Bytes> {
         if let Some(first) = self.first.take() {
             return Some(self.given(first));
@@ -75,7 +74,7 @@ impl Reader {
             }
             if signal.seq > self.position || signal.told > self.told {
                 if let Some(sent) = self.sent {
-                    // Bursts travel as one chunk; a single event never waits.
+                    // Bursts are sent as one chunk; a single event never waits.
                     sleep_until(sent + CHUNK_EVERY).await;
                 }
                 let chunk = self.collect()?;
@@ -87,28 +86,27 @@ impl Reader {
                 return self.farewell();
             }
             if self.beat != Some(signal.beat) {
-                // The first one tells at once that the stream works, and which server it is.
+                // The first one shows that the stream works, and the server's epoch.
                 self.beat = Some(signal.beat);
                 return Some(self.given(self.bookmark()));
             }
-            // Nothing new until the end is the end's turn.
+            // The end is handled when there is nothing new.
             timeout_at(self.ends, self.signal.changed()).await.unwrap_or(Ok(())).ok()?;
         }
     }
 
-    /// One answer instead of a stream: what there is, as soon as there is something,
-    /// and a bookmark at the end so that the client knows its position. It ends
-    /// after `wait`.
+    /// One response instead of a stream: available frames, as soon as there are any, and a bookmark
+    /// at the end with the position. It ends after `wait`.
     pub async fn once(mut self, wait: Duration) -> Bytes {
         let until = Instant::now() + wait;
         if !wait.is_zero() {
-            // What was told before is no reason to answer at once, again and again.
+            // Values sent before do not cause an immediate response.
             self.told = self.signal.borrow().told;
         }
         loop {
             let signal = *self.signal.borrow_and_update();
             let chunk = self.first.take().or_else(|| self.collect());
-            // Too far behind: the next answer begins anew.
+            // Too far behind: the next response starts over.
             let Some(chunk) = chunk else { return Bytes::from_static(b"retry: 0\n\n") };
             let mut chunk = Vec::from(chunk);
             if !chunk.is_empty() || signal.draining || Instant::now() >= until {
@@ -119,12 +117,12 @@ impl Reader {
         }
     }
 
-    /// A position as this reader's client knows it.
+    /// A position in the form of this reader's client.
     fn cursor(&self, seq: u64) -> Cursor {
         Cursor { epoch: self.shared.epoch ^ self.filter.salt(), seq }
     }
 
-    /// The position, and the version of the server, for clients of another one.
+    /// The position and the server version, for clients of another version.
     fn bookmark(&self) -> Bytes {
         let data = concat!("{\"server\":\"", env!("CARGO_PKG_VERSION"), "\"}");
         encode(self.cursor(self.position), "bookmark", data)
@@ -135,7 +133,7 @@ impl Reader {
         chunk
     }
 
-    /// The wanted ones of the frames that only count when they are the latest.
+    /// The wanted frames of which only the latest count.
     fn latest(&mut self) -> Vec<Bytes> {
         let latest = self.shared.latest.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh: Vec<_> = latest
@@ -153,7 +151,7 @@ impl Reader {
         fresh.into_iter().filter_map(seen).collect()
     }
 
-    /// All wanted frames after the position, as one chunk; none when too far behind.
+    /// All wanted frames after the position, as one chunk; none if too far behind.
     fn collect(&mut self) -> Option<Bytes> {
         let mut wanted = if self.sieve.is_none() { self.as_they_are()? } else { self.sieved()? };
         if wanted.iter().map(Bytes::len).sum::<usize>() > self.shared.bounds.behind {
@@ -166,7 +164,7 @@ impl Reader {
         })
     }
 
-    /// The wanted frames after the position; none when some of them are gone.
+    /// The wanted frames after the position; none if some of them were dropped.
     fn as_they_are(&mut self) -> Option<Vec<Bytes>> {
         let log = self.shared.lock();
         if !log.reaches(self.position) {
@@ -181,14 +179,14 @@ impl Reader {
         Some(wanted)
     }
 
-    /// The same through the sieve. It is shown what is not wanted, too, as machines come into
-    /// sight and leave it by that.
+    /// The visible frames. The sieve gets unwanted ones as well, because machines enter and leave
+    /// the scope by them.
     fn sieved(&mut self) -> Option<Vec<Bytes>> {
         let log = self.shared.lock();
         if !log.reaches(self.position) {
             return None;
         }
-        // Reading through more than this takes longer than beginning anew.
+        // Reading more than this takes longer than starting over.
         if log.behind(self.position) > self.shared.bounds.behind.saturating_mul(MOST_SIEVED) {
             return None;
         }
@@ -207,7 +205,7 @@ impl Reader {
         Some(seen.collect())
     }
 
-    /// The last chunk: come back after a moment.
+    /// The last chunk: reconnect after a delay.
     fn farewell(&mut self) -> Option<Bytes> {
         let told = std::mem::replace(&mut self.over, true);
         (!told).then(|| format!("retry: {}\n\n", 50 + random_u64() % COME_BACK_WITHIN).into())

@@ -1,5 +1,5 @@
-//! What somebody sees of the stream who does not see everything. A machine that comes into
-//! sight appears, and one that leaves it is gone, as if it were created and deleted.
+//! Filters the stream for a limited scope. A machine that enters the scope appears as created, and
+//! one that leaves it as deleted.
 
 use std::collections::BTreeSet;
 
@@ -16,11 +16,11 @@ use uuid::Uuid;
 use super::{Before, Frame, encode, payload};
 use crate::tasks::now;
 
-/// Follows which machines a viewer sees.
+/// Tracks the machines visible to a viewer.
 pub(super) struct Sieve {
     viewer: Viewer,
     visible: BTreeSet<DomainRef>,
-    /// Tasks under way that were told, so that their end is, too.
+    /// Tasks in progress that were sent, so that their end is sent as well.
     open: BTreeSet<RequestId>,
 }
 
@@ -28,11 +28,11 @@ pub(super) struct Sieve {
 type Told = (&'static str, Bytes);
 
 impl Sieve {
-    /// Begins with what is there, and goes back over what has happened since the position of
-    /// the reader, the last first.
+    /// Starts with the current inventory, and goes back through the events since the reader's
+    /// position, the last one first.
     pub(super) fn new<'a>(viewer: Viewer, inventory: &Inventory, since: impl Iterator<Item = &'a Frame>) -> Self {
         let (mut visible, open) = (BTreeSet::new(), BTreeSet::new());
-        // Whoever sees hosts as a whole sees their machines.
+        // A viewer of whole hosts sees their machines.
         if viewer.scope.tags.is_empty() {
             return Self { viewer, visible, open };
         }
@@ -49,7 +49,7 @@ impl Sieve {
         Self { viewer, visible, open }
     }
 
-    /// What is told instead of a frame; none when nothing is.
+    /// The replacement of a frame; none if it is not visible.
     pub(super) fn pass(
         &mut self,
         kind: &'static str,
@@ -57,7 +57,7 @@ impl Sieve {
         bytes: Bytes,
         cursor: Cursor,
     ) -> Option<Told> {
-        // What is about the server itself concerns everybody.
+        // Events of the server itself are visible to everyone.
         let Some(host) = host else { return Some((kind, addressed(&bytes, cursor))) };
         if !self.viewer.scope.sees_host(host) {
             return None;
@@ -65,7 +65,7 @@ impl Sieve {
         if self.viewer.scope.tags.is_empty() {
             return Some((kind, addressed(&bytes, cursor)));
         }
-        // What cannot be read is not shown.
+        // Unreadable events are not sent.
         let event = Event::parse(kind, payload(&bytes)).ok()??;
         let as_it_is = match event.change() {
             Change::Set(host, domain) => match self.look(&host, &domain) {
@@ -77,14 +77,14 @@ impl Sieve {
             Change::Removed(host, id, _) => self.visible.remove(&DomainRef { host, id }),
             Change::Task(task) => self.follow(&task),
             Change::Host(_) => true,
-            // Errors and records name machines in words, and so do volumes.
+            // Errors and records contain machine names, and so do volumes.
             Change::Error(_) | Change::Appended | Change::Pool(..) | Change::Network(..) => false,
             Change::Stale | Change::Nothing => false,
         };
         as_it_is.then(|| (kind, addressed(&bytes, cursor)))
     }
 
-    /// Whether a task is told.
+    /// Whether a task is visible.
     fn follow(&mut self, task: &Task) -> bool {
         let told = self.open.remove(&task.task_id) || self.viewer.sees_task(task, |id| self.visible.contains(id));
         if told && task.outcome.is_none() {
@@ -93,7 +93,7 @@ impl Sieve {
         told
     }
 
-    /// Whether a machine was seen before, and whether it is now.
+    /// Whether a machine was visible before, and whether it is now.
     fn look(&mut self, host: &HostId, domain: &Domain) -> (bool, bool) {
         let id = DomainRef { host: host.clone(), id: domain.id };
         let sees = self.viewer.scope.sees(host, &domain.tags);
@@ -101,7 +101,7 @@ impl Sieve {
         (saw, sees)
     }
 
-    /// What is told instead of a frame that only counts when it is the latest.
+    /// The replacement of a frame of which only the latest counts.
     pub(super) fn latest(&self, kind: &str, host: &HostId, frame: Bytes) -> Option<Bytes> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -124,7 +124,7 @@ impl Sieve {
     }
 }
 
-/// A frame with the position as its reader knows it.
+/// A frame with the position in the form of its reader.
 fn addressed(bytes: &Bytes, cursor: Cursor) -> Bytes {
     let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or_default();
     [format!("id: {cursor}").as_bytes(), &bytes[end..]].concat().into()
@@ -152,7 +152,7 @@ fn vanishes(host_id: HostId, domain: &Domain, cursor: Cursor) -> Told {
         &Event::VmDeleted(VmDeleted {
             host_id,
             vm_id: domain.id,
-            // Its name may be new, and a new name is none of their business any more.
+            // Its name may be new, and must not be visible any more.
             vm_name: String::new(),
             version: domain.version,
             timestamp: now(),
@@ -214,7 +214,7 @@ mod tests {
         })
     }
 
-    /// The kind that comes out, if anything does.
+    /// The kind of the resulting frame, if any.
     fn through(sieve: &mut Sieve, event: &Event) -> Option<&'static str> {
         let bytes = encode(CURSOR, event.kind(), &event.data());
         let (kind, bytes) = sieve.pass(event.kind(), event.host(), bytes, CURSOR)?;

@@ -1,4 +1,4 @@
-//! The JSON routes. Forms that do the same are in `forms`.
+//! The JSON routes. The corresponding forms are in `forms`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -95,24 +95,22 @@ pub(crate) async fn batch(
     sight.backend.may_send(&origin)?;
     let Json(request) = request.map_err(unreadable)?;
     sight.backend.may_send_parts(&origin, request.targets.len())?;
-    // One that is out of sight is a mistake or worse, so nothing of it begins.
+    // A machine outside of the scope is an error, so nothing of the batch starts.
     for id in &request.targets {
         sight.machine(&DomainRef { host: request.host.clone(), id: *id })?;
     }
     Ok((StatusCode::ACCEPTED, Json(sight.backend.accept_batch(request, origin).await?)))
 }
 
-/// Why a body is no command.
+/// Why a body is not a command.
 pub(super) fn unreadable(rejection: JsonRejection) -> Fault {
     match rejection {
-        JsonRejection::MissingJsonContentType(_) => {
-            Fault::invalid("Content-Type", "a command is sent as application/json")
-        }
+        JsonRejection::MissingJsonContentType(_) => Fault::invalid("Content-Type", "must be application/json"),
         other => Fault::invalid("body", &one_line(&other.body_text())),
     }
 }
 
-/// The host that an address names.
+/// The host in a path.
 fn host_of(text: &str) -> Result<HostId, Fault> {
     text.parse().map_err(|why: String| Fault::invalid("host", &why))
 }
@@ -128,8 +126,8 @@ pub(crate) async fn reconnect(
     Ok(StatusCode::ACCEPTED)
 }
 
-/// `POST /reconnect`: the same without JavaScript. The page comes back when the
-/// attempt has ended.
+/// `POST /reconnect`: reconnecting without JavaScript. The page is returned when the attempt has
+/// ended.
 pub(crate) async fn reconnect_form(
     Extension(sight): Extension<Sight>,
     Form(fields): Form<Vec<(String, String)>>,
@@ -142,7 +140,7 @@ pub(crate) async fn reconnect_form(
     Ok(Redirect::to(&super::back_to(field("back"), routes::HOSTS)))
 }
 
-/// A question about an object, such as `GET /api/v1/domains/{host}/{uuid}/guest`.
+/// A query about an object, such as `GET /api/v1/domains/{host}/{uuid}/guest`.
 pub(crate) async fn ask(
     about: &query::About,
     Extension(sight): Extension<Sight>,
@@ -169,29 +167,29 @@ pub(crate) async fn ask(
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }
 
-/// `POST /api/v1/journal/check`: tries now whether the journal can be written.
+/// `POST /api/v1/journal/check`: checks whether the journal can be written.
 pub(crate) async fn check_journal(State(backend): State<Arc<Backend>>) -> Result<StatusCode, Failed> {
     backend.check_journal().await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Any other address below `/api`.
+/// Any other path below `/api`.
 pub(crate) async fn unknown() -> Failed {
-    Failed(Fault::new(FaultKind::NotFound, "There is no such address in the API"))
+    Failed(Fault::new(FaultKind::NotFound, "Unknown API route"))
 }
 
-/// `GET /readyz`: 200 once every host's first listing has finished or failed.
+/// `GET /readyz`: 200 once the first listing of every host has finished or failed.
 pub(crate) async fn ready(State(backend): State<Arc<Backend>>, sight: Option<Extension<Sight>>) -> Response {
     let mut waiting: Vec<_> = backend.unsettled().into_iter().cloned().collect();
     let status = if waiting.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let ready = waiting.is_empty();
-    // The names of hosts are for those who see them.
+    // Host names are only for accounts that see them.
     waiting.retain(|host| sight.as_ref().is_some_and(|sight| sight.host(host).is_ok()));
     (status, Json(Readiness { ready, waiting_for: waiting })).into_response()
 }
 
-/// `POST /theme`: remembers light or dark in a cookie, so that the server can
-/// render it. It holds nothing else, so scripts may write it too.
+/// `POST /theme`: stores the theme in a cookie, so that the server can render it. It contains
+/// nothing else, so scripts may set it as well.
 pub(crate) async fn theme(Form(fields): Form<Vec<(String, String)>>) -> Response {
     let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let theme = match field("theme") {

@@ -1,5 +1,5 @@
-//! Scripts, styles and images: read once when the server starts and held in memory, precompressed
-//! and for ever. A build that is made beside a running server changes nothing of what it serves.
+//! Scripts, styles and images: read once at start and kept in memory, precompressed. A new build
+//! does not change what a running server serves.
 
 use std::{collections::HashMap, fs, io, path::Path, sync::Arc, time::SystemTime};
 
@@ -15,17 +15,17 @@ use sha2::{Digest, Sha256};
 use super::table::{Table, get};
 use crate::hex::hex;
 
-/// The files that the build left in the site folder.
+/// The files of a build in the site directory.
 pub(crate) struct Assets {
-    /// Their addresses, for pages.
+    /// Their URLs, for pages.
     pub(crate) names: AssetNames,
-    /// Each by its path below the site.
+    /// Files by path below the site directory.
     files: HashMap<String, File>,
-    /// What of all builds only this one has, as a folder in addresses.
+    /// A unique id of this build, used as a directory in URLs.
     build: String,
 }
 
-/// A file with what the build compressed it to.
+/// A file with its compressed versions.
 struct File {
     kind: &'static str,
     plain: Bytes,
@@ -33,28 +33,28 @@ struct File {
     encoded: Vec<(&'static str, Bytes)>,
 }
 
-/// The folder of hashed files below the site, and in addresses.
+/// The directory of hashed files, on disk and in URLs.
 const PACKAGE: &str = "pkg";
-/// The folder of what draws consoles, in both.
+/// The directory of console scripts, on disk and in URLs.
 const CONSOLE: &str = "console";
-/// The route of a build's files; files of another build are not found.
+/// The route of a build's files; files of other builds are not found.
 pub(super) const ROUTE: &str = "/pkg/{*file}";
-/// The picture of a tab.
+/// The favicon.
 const ICON: &str = "favicon.svg";
-/// Encodings that the build makes, with the endings of their files, the best first.
+/// Encodings of the build with their file extensions, the best first.
 const ENCODINGS: [(&str, &str); 2] = [("br", ".br"), ("gzip", ".gz")];
 
 impl Assets {
     /// Reads the files of a build, with its newest script, module and style sheet.
     ///
     /// # Errors
-    /// When one of these is missing, or a file cannot be read.
+    /// If one of these is missing, or a file cannot be read.
     pub(crate) fn load(site: &Path) -> io::Result<Self> {
         let folder = site.join(PACKAGE);
         let newest = |extension: &str| -> io::Result<String> {
             let missing = || {
-                let what = format!("{} holds no {extension} file of a build", folder.display());
-                io::Error::new(io::ErrorKind::NotFound, format!("{what}; make one with: make build"))
+                let what = format!("{} contains no {extension} file of a build", folder.display());
+                io::Error::new(io::ErrorKind::NotFound, format!("{what}; run: make build"))
             };
             let ours = fs::read_dir(&folder).map_err(|_| missing())?.filter_map(Result::ok).filter(|file| {
                 let name = file.file_name();
@@ -87,12 +87,12 @@ impl Assets {
         Ok(Self { names, files, build })
     }
 
-    /// Of a server whose pages have no scripts, as tests of the server run it.
+    /// For a server whose pages have no scripts, as in tests.
     pub(crate) fn none() -> Self {
         Self { names: AssetNames::default(), files: HashMap::new(), build: String::new() }
     }
 
-    /// One file in the best encoding that a browser takes.
+    /// A file in the best encoding that the browser accepts.
     fn answer(&self, path: &str, method: &Method, headers: &HeaderMap, for_ever: bool) -> Response {
         let Some(file) = self.files.get(path) else { return StatusCode::NOT_FOUND.into_response() };
         if method != Method::GET && method != Method::HEAD {
@@ -114,8 +114,8 @@ impl Assets {
         response
     }
 
-    /// The script of the shared worker: it keeps early connections until the
-    /// module is there, and hands them over.
+    /// The script of the shared worker: it keeps early connections until the module is loaded, and
+    /// hands them over.
     fn worker(&self) -> Response {
         let (Some(script), Some(module)) = (&self.names.script, &self.names.module) else {
             return axum::http::StatusCode::NOT_FOUND.into_response();
@@ -135,10 +135,9 @@ impl Assets {
     }
 }
 
-/// The names of all files of a build, in a few letters. The script has its own hash in its
-/// name, and names the loader of the module's parts without a part in that hash: only the
-/// names of all of them say which belong together. What draws consoles has no hashes in its
-/// names, so its content counts.
+/// An id of all file names of a build. The script's name contains its own hash, but not the hashes
+/// of the module's parts, so only all names together identify a build. Console scripts have no
+/// hashes in their names, so their content is included.
 fn build_of(folder: &Path, consoles: &Path) -> String {
     let names = |folder| {
         let files = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
@@ -157,7 +156,7 @@ fn build_of(folder: &Path, consoles: &Path) -> String {
     hex(&digest.finalize()[..8])
 }
 
-/// Reads the files of a folder and those of its folders.
+/// Reads the files of a directory recursively.
 fn read_folder(site: &Path, below: &str, files: &mut HashMap<String, File>) -> io::Result<()> {
     let Ok(entries) = fs::read_dir(site.join(below)) else { return Ok(()) };
     for entry in entries {
@@ -177,7 +176,7 @@ fn read_folder(site: &Path, below: &str, files: &mut HashMap<String, File>) -> i
     Ok(())
 }
 
-/// The media type of a file of ours.
+/// The media type of a file.
 fn kind_of(name: &str) -> &'static str {
     match name.rsplit('.').next().unwrap_or_default() {
         "js" | "mjs" => "text/javascript",
@@ -191,7 +190,7 @@ fn kind_of(name: &str) -> &'static str {
     }
 }
 
-/// Whether a browser takes an encoding (RFC 9110, `Accept-Encoding`).
+/// Whether a browser accepts an encoding (RFC 9110, `Accept-Encoding`).
 fn accepts(headers: &HeaderMap, encoding: &str) -> bool {
     let given = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     let refused = |weight: &str| weight.trim().strip_prefix("q=").and_then(|q| q.parse::<f32>().ok()) == Some(0.0);
@@ -201,7 +200,7 @@ fn accepts(headers: &HeaderMap, encoding: &str) -> bool {
     })
 }
 
-/// The routes of the files, which are the same for everybody.
+/// The routes of the files, which are public.
 pub(super) fn table(assets: &Arc<Assets>) -> Table<()> {
     let package = {
         let assets = assets.clone();

@@ -1,6 +1,6 @@
-//! Who may come in where: what the table of routes and the pages need, and whether who asks has it.
+//! Authorisation: what routes and pages require, and whether the client has it.
 //!
-//! Who somebody is decides `auth`, what a role may do `model::user`. Signing in is in `login`.
+//! Authentication is in `auth`, permissions of roles in `model::user`, sign-in pages in `login`.
 
 use std::{
     io,
@@ -31,39 +31,39 @@ use crate::{
     sight::Sight,
 };
 
-/// Whether somebody may have a page at an address of ours, as when it is asked for by itself.
+/// Whether a viewer may see the page at a local URL.
 pub(super) fn may_see(viewer: &Viewer, address: &str) -> bool {
     let path = routes::inner(address.split(['?', '#']).next().unwrap_or_default());
     !super::guard::leaves(path) && viewer.role.may(page(path)).is_ok()
 }
 
-/// What a request needs; none closes it.
+/// What a request requires; none means closed.
 fn access(decisions: &Decisions, method: &Method, route: Option<&str>, path: &str) -> Option<Access> {
     match route {
         Some(route) => decisions.of(method, route),
-        // Pages have no route of their own; the interface knows what each needs.
+        // Pages have no route of their own; the interface knows their permissions.
         None if matches!(*method, Method::GET | Method::HEAD) => Some(Access::Needs(page(path))),
         None => None,
     }
 }
 
-/// What the page at a path needs.
+/// The permission of the page at a path.
 fn page(path: &str) -> Permission {
     routes::Page::parse(path).map_or(Permission::View, |page| page.permission())
 }
 
-/// Who came in, and by what, for handlers that look again later.
+/// The authenticated client, for handlers that check again later.
 #[derive(Clone)]
 pub(crate) struct Admitted {
     auth: Arc<Auth>,
     shown: Option<Shown>,
-    /// Whether the kernel says who it is, and nothing has to be shown.
+    /// Whether it is identified by the kernel without credentials.
     local: bool,
     viewer: Viewer,
 }
 
 impl Admitted {
-    /// Whether who came in would still be let in as the same one.
+    /// Whether the client would still be admitted with the same rights.
     pub(crate) async fn still(&self, by: By) -> bool {
         if self.local {
             return true;
@@ -71,22 +71,22 @@ impl Admitted {
         self.auth.viewer(self.shown.as_ref(), by).await.is_ok_and(|viewer| viewer.as_ref() == Some(&self.viewer))
     }
 
-    /// When a stream has to look again.
+    /// When a stream must check again.
     pub(crate) fn next_look() -> Instant {
         Instant::now() + Duration::from_secs(5)
     }
 
-    /// Who came in.
+    /// The viewer.
     pub(crate) fn viewer(&self) -> &Viewer {
         &self.viewer
     }
 
-    /// Who came in, and by what.
+    /// The viewer and its credentials.
     pub(crate) fn holder(&self) -> Holder {
         (self.shown.clone(), self.viewer.clone())
     }
 
-    /// Who came in, for their pages.
+    /// The visit, for pages.
     pub(crate) fn visit(&self) -> Visit {
         let session = match self.shown {
             Some(Shown::Session(hash)) => Some(hash),
@@ -95,24 +95,23 @@ impl Admitted {
         Visit { viewer: self.viewer.clone(), session }
     }
 
-    /// The account and the session of a person; programs and those who need no account have
-    /// none.
+    /// The account and session of a user; programs and clients without accounts have none.
     ///
     /// # Errors
     /// `Denied`.
     pub(crate) fn person(&self) -> Result<(&str, &Shown), Fault> {
         match (&self.viewer.name, &self.shown) {
             (Some(name), Some(shown @ Shown::Session(_))) => Ok((name, shown)),
-            _ => Err(Fault::denied("Only a person who is signed in has an account")),
+            _ => Err(Fault::denied("This is only possible with a signed-in user account")),
         }
     }
 }
 
-/// How often it is looked whether a long body may go on.
+/// Interval of checks during a long response.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Parts of a long answer as long as who came in would still be let in as the same one, with the
-/// same role and scope. After that the answer is cut short.
+/// The parts of a long response while the client would still be admitted with the same role and
+/// scope. Otherwise the response is cut off.
 pub(crate) fn while_allowed<T: Send + 'static>(
     parts: impl Stream<Item = io::Result<T>> + Send + 'static,
     admitted: Admitted,
@@ -122,7 +121,7 @@ pub(crate) fn while_allowed<T: Send + 'static>(
         let Some(part) = parts.try_next().await? else { return Ok(None) };
         if look <= Instant::now() {
             if !admitted.still(By::Page).await {
-                return Err(io::Error::other("the right to this has ended"));
+                return Err(io::Error::other("access revoked"));
             }
             look = Instant::now() + LOOK;
         }
@@ -130,7 +129,7 @@ pub(crate) fn while_allowed<T: Send + 'static>(
     })
 }
 
-/// Middleware: lets in, asks who it is, or says why not.
+/// Middleware: admits, redirects to sign-in, or refuses.
 pub(super) async fn check(
     State((door, decisions)): State<(Arc<Door>, Arc<Decisions>)>,
     mut request: Request,
@@ -143,7 +142,7 @@ pub(super) async fn check(
         return Failed(fault).into_response();
     };
     let shown = door.shown(request.headers());
-    // An open page asks for these by itself, again and again, and says so when it reads itself anew.
+    // An open page requests these automatically, and marks its automatic reloads.
     let by_itself = ["/events", "/api/v1/consoles"].contains(&request.uri().path())
         || request.headers().contains_key(routes::REFRESH_HEADER);
     let by = if by_itself { By::Page } else { By::Person };
@@ -155,14 +154,14 @@ pub(super) async fn check(
     };
     let viewer = match (access, viewer) {
         (_, Ok(viewer)) => viewer,
-        // Health is told although accounts cannot be read.
+        // Health checks work even if accounts cannot be read.
         (Access::Public, Err(_)) => None,
         (_, Err(fault)) => return Failed(fault).into_response(),
     };
     if let Access::Needs(permission) | Access::NeedsAll(permission) = access {
         let Some(viewer) = &viewer else { return stranger(&request, is_page, shown.is_some()) };
         let all = matches!(access, Access::NeedsAll(_)) && !viewer.scope.is_everything();
-        let some = Fault::new(FaultKind::NotAllowed, "This covers all machines, and you see some of them");
+        let some = Fault::new(FaultKind::NotAllowed, "This covers all machines, but your scope is limited");
         let allowed = viewer.role.may(permission).and(if all { Err(some) } else { Ok(()) });
         if let Err(fault) = allowed {
             if is_page {
@@ -176,7 +175,7 @@ pub(super) async fn check(
         }
     }
     if viewer.is_some() && request.extensions().get::<Connection>().is_some_and(|connection| !connection.is_known()) {
-        let fault = Fault::new(FaultKind::TooMany, "There are too many connections from your address");
+        let fault = Fault::new(FaultKind::TooMany, "Too many connections from your address");
         return Failed(fault.with_next("Close some of them")).into_response();
     }
     if let Some(viewer) = viewer {
@@ -186,18 +185,17 @@ pub(super) async fn check(
     next.run(request).await
 }
 
-/// Where somebody goes of whom nothing is known.
+/// The response for an unauthenticated client.
 fn stranger(request: &Request, is_page: bool, showed: bool) -> Response {
     let path = request.uri().path();
     let form = matches!(path, routes::COMMANDS | routes::CANCEL | routes::RECONNECT) || path.starts_with("/manage/");
     if !is_page && !form {
-        let fault = Fault::new(FaultKind::SignedOut, "Belvedere does not know who you are");
-        return Failed(fault.with_next("Log in, or send a token as Authorization: Bearer")).into_response();
+        let fault = Fault::new(FaultKind::SignedOut, "Not signed in");
+        return Failed(fault.with_next("Sign in, or send a token as Authorization: Bearer")).into_response();
     }
     let there = request.uri().path_and_query().map_or(routes::OVERVIEW, |there| there.as_str());
     let there = routes::at(if is_page && routes::is_local(there) { there } else { routes::OVERVIEW });
-    // A link on another site brings no cookie that is for this site only. The second request
-    // is our own and does.
+    // A cross-site link sends no `SameSite=Strict` cookie. A second, same-site request does.
     let elsewhere = request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     if is_page && elsewhere && !showed {
         return ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], plain::again(&there)).into_response();

@@ -1,5 +1,4 @@
-//! What happens to a connection below HTTP: small delays off, and an end to
-//! readers that take nothing and to clients that say nothing.
+//! Connections below HTTP: TCP_NODELAY, and timeouts for clients that do not read or do not send.
 
 use std::{
     future::{Future, Ready, ready},
@@ -16,7 +15,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-/// How long a client may take nothing of what it is sent.
+/// How long a client may read nothing.
 const STALL: Duration = Duration::from_secs(5);
 
 /// Accepts connections whose writes must make progress.
@@ -42,18 +41,18 @@ pub(crate) struct Stalling {
 }
 
 impl Stalling {
-    /// The stream of a connection; small parts are sent at once.
+    /// The stream of a connection; small parts are sent immediately.
     pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         Ok(Self { stream, stall: Box::pin(sleep(STALL)), waiting: false })
     }
 
-    /// Whether the client has yet to take something that is to be written before anything else.
+    /// Whether earlier data is still waiting to be written.
     pub(super) fn is_waiting(&self) -> bool {
         self.waiting
     }
 
-    /// Passes a result on; while it is pending the clock runs.
+    /// Passes a result on; while it is pending, the timeout runs.
     fn timed<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.waiting = false;
@@ -64,7 +63,7 @@ impl Stalling {
             self.stall.as_mut().reset(Instant::now() + STALL);
         }
         match self.stall.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing"))),
+            Poll::Ready(()) => Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read"))),
             Poll::Pending => Poll::Pending,
         }
     }
@@ -105,12 +104,12 @@ impl AsyncWrite for Stalling {
     }
 }
 
-/// How long a client may take to say which HTTP it speaks.
+/// Time limit for the start of a connection.
 const OPENING: Duration = Duration::from_secs(10);
-/// So many bytes say it (RFC 9113, 3.4), and no request is shorter.
+/// Bytes that identify the HTTP version (RFC 9113, 3.4); no request is shorter.
 const PREFACE: usize = 24;
 
-/// Accepts connections that soon say something.
+/// Accepts connections that send their start in time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Prompt<A>(pub(crate) A);
 
@@ -133,7 +132,7 @@ where
     }
 }
 
-/// Decides whether reads of a connection go on.
+/// Decides whether reads of a connection continue.
 pub(super) trait Reads {
     /// Reads from the stream, or ends the connection with an error.
     fn poll_read<S: AsyncRead + Unpin>(
@@ -144,7 +143,7 @@ pub(super) trait Reads {
     ) -> Poll<io::Result<()>>;
 }
 
-/// A stream whose reads something else decides on; writes pass through.
+/// A stream with controlled reads; writes pass through.
 #[derive(Debug)]
 pub(crate) struct Reading<S, R> {
     stream: S,
@@ -190,10 +189,10 @@ impl<S: AsyncWrite + Unpin, R: Unpin> AsyncWrite for Reading<S, R> {
     }
 }
 
-/// Ends a connection over which nothing came to begin with.
+/// Ends a connection that does not send its start.
 #[derive(Debug)]
 pub(crate) struct Opening {
-    /// None once enough has been said.
+    /// None once enough was received.
     waiting: Option<Pin<Box<Sleep>>>,
     said: usize,
 }
@@ -210,7 +209,9 @@ impl Reads for Opening {
         let Some(waiting) = &mut self.waiting else { return result };
         if result.is_pending() {
             return match waiting.as_mut().poll(cx) {
-                Poll::Ready(()) => Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client says nothing"))),
+                Poll::Ready(()) => {
+                    Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client sends nothing")))
+                }
                 Poll::Pending => Poll::Pending,
             };
         }

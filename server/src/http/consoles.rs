@@ -1,6 +1,6 @@
-//! Consoles over WebSocket (RFC 6455): a ticket, which is shown as one of the protocols so that no
-//! address holds it, and then bytes as they are. Texts are ours: who looks, and why it ended; those
-//! of a browser are what its terminal answers by itself.
+//! Consoles over WebSocket (RFC 6455): a ticket, sent as one of the protocols so that it is in no
+//! URL, and then bytes. Text messages are ours: viewers, and why it ended; those of a browser are
+//! automatic replies of its terminal.
 
 use std::time::{Duration, Instant};
 
@@ -30,17 +30,17 @@ use crate::{
     sight::Sight,
 };
 
-/// The protocol that is spoken; the ticket follows it among those that a browser offers.
+/// The protocol; the ticket follows it in the list of the browser.
 const PROTOCOL: &str = "belvedere.console";
-/// What stands before a ticket there.
+/// The prefix of a ticket in the list.
 const TICKET: &str = "ticket.";
-/// Largest message that a browser may send: what somebody pastes.
+/// Maximum message size of a browser: pasted text.
 const MAX_MESSAGE: usize = 256 * 1024;
-/// How often it is looked whether all is still as it was, and whether the browser is still there.
+/// Interval of checks of permissions and of the connection.
 const LOOK: Duration = Duration::from_secs(5);
-/// A browser that answers no ping for so long is gone.
+/// A browser that answers no ping for this time is gone.
 const SILENT: Duration = Duration::from_secs(30);
-/// Codes of ends that are ours (RFC 6455, 7.4.2): the console's end, and one's own.
+/// Close codes (RFC 6455, 7.4.2): the console ended, and access was revoked.
 const ENDED: u16 = 4000;
 const SENT_AWAY: u16 = 4001;
 
@@ -71,7 +71,7 @@ pub(crate) async fn ticket(
     Ok((StatusCode::CREATED, Json(Ticket { protocols: [PROTOCOL.to_owned(), format!("{TICKET}{ticket}")] })))
 }
 
-/// `GET /api/v1/consoles`: the console that a ticket opens.
+/// `GET /api/v1/consoles`: opens the console of a ticket.
 pub(crate) async fn open(
     Extension(sight): Extension<Sight>,
     Extension(admitted): Extension<Admitted>,
@@ -89,7 +89,7 @@ pub(crate) async fn open(
             Ok(attached) => carry(&mut socket, attached, (&sight, &admitted), &place).await,
             Err(fault) => Some((ENDED, fault)),
         };
-        // A browser cannot read why an upgrade is refused, so every end is said here.
+        // A browser cannot read why an upgrade failed, so every end is reported here.
         if let Some((code, fault)) = end {
             let said = json!({ "ended": fault.sentence(), "fault": fault.kind }).to_string();
             socket.send(Message::text(said)).await.ok();
@@ -98,7 +98,7 @@ pub(crate) async fn open(
     }))
 }
 
-/// Carries bytes until one side ends it; gives why, unless the browser did.
+/// Transfers bytes until one side ends; returns the cause, unless it was the browser.
 async fn carry(
     socket: &mut WebSocket,
     mut attached: Attached,
@@ -111,7 +111,7 @@ async fn carry(
     if !attached.recent.is_empty() {
         socket.send(Message::Binary(std::mem::take(&mut attached.recent))).await.ok()?;
     }
-    // What a terminal answers to what was shown before nobody waits for any more.
+    // Replies of the terminal to earlier output are no longer expected.
     socket.send(Message::text(json!({ "live": true }).to_string())).await.ok()?;
     loop {
         tokio::select! {
@@ -136,9 +136,9 @@ async fn carry(
                     Ok(()) => {}
                     Err(SendTimeoutError::Closed(_)) => return Some((ENDED, why_ended(sight, place))),
                     Err(SendTimeoutError::Timeout(_)) => {
-                        let reason = format!("{} takes nothing of what is typed", place.1.label());
+                        let reason = format!("{} does not accept input", place.1.label());
                         let fault = Fault::new(FaultKind::TimedOut, reason);
-                        return Some((ENDED, fault.with_next("Look whether the machine hangs")));
+                        return Some((ENDED, fault.with_next("Check whether the machine hangs")));
                     }
                 }
             }
@@ -151,10 +151,10 @@ async fn carry(
                 if heard.elapsed() > SILENT {
                     return None;
                 }
-                // Whoever types is there.
+                // A typing user is active.
                 if !admitted.still(std::mem::replace(&mut by, By::Page)).await || sight.machine(&place.0).is_err() {
-                    let fault = Fault::new(FaultKind::SignedOut, "You may not look at this console any more");
-                    return Some((SENT_AWAY, fault.with_next("Log in again")));
+                    let fault = Fault::new(FaultKind::SignedOut, "You no longer have access to this console");
+                    return Some((SENT_AWAY, fault.with_next("Sign in again")));
                 }
                 if let Err(fault) = sight.backend.console(&place.0, &place.1.name) {
                     return Some((ENDED, fault));
@@ -165,7 +165,7 @@ async fn carry(
     }
 }
 
-/// Why a console ended, as far as the machine tells.
+/// Why a console ended, as far as known.
 fn why_ended(sight: &Sight, (id, console): &Place) -> Fault {
     match sight.backend.console(id, &console.name) {
         Ok((domain, _)) => Fault::denied(format!("{} of {} was closed by its host", console.label(), domain.name)),

@@ -1,4 +1,4 @@
-//! The content of volumes: pieces that come in, and what goes out.
+//! Volume content: uploaded chunks, and downloads.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -26,25 +26,25 @@ use super::{
 };
 use crate::{auth::By, backend::operations::upload::WAITING, limits::Place, sight::Sight};
 
-/// Largest piece of an upload.
+/// Maximum size of a chunk.
 pub(super) const MAX_PIECE: usize = 64 << 20;
-/// Bytes of a piece that are read after it was refused.
+/// Bytes of a refused chunk that are still read.
 const UNWANTED: usize = 32 << 20;
-/// How long a piece may take.
+/// Time limit of a chunk.
 const PIECE_WITHIN: Duration = Duration::from_secs(300);
 
-/// How often it is looked whether a piece may go on.
+/// Interval of permission checks during a chunk.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// A place among those who read or write files of a host.
+/// A transfer slot of an account on a host.
 fn place(sight: &Sight, pool: &DomainRef) -> Result<Place, Fault> {
     sight.backend.contents.take(format!("{} on {}", sight.account(), pool.host)).ok_or_else(|| {
-        let reason = format!("You read or write too many files of {} at the same time", pool.host);
+        let reason = format!("You have too many concurrent uploads and downloads on {}", pool.host);
         Fault::new(FaultKind::TooMany, reason).with_next("Wait until one of them has finished")
     })
 }
 
-/// `GET /api/v1/uploads/{id}`: how far it is.
+/// `GET /api/v1/uploads/{id}`: its progress.
 pub(crate) async fn offset(
     Extension(sight): Extension<Sight>,
     Extension(origin): Extension<Origin>,
@@ -53,7 +53,7 @@ pub(crate) async fn offset(
     Ok(Json(Offset { offset: sight.backend.uploads.offset(request_id(&id)?, &origin)? }))
 }
 
-/// `PUT /api/v1/uploads/{id}?offset=`: the next piece.
+/// `PUT /api/v1/uploads/{id}?offset=`: the next chunk.
 pub(crate) async fn piece(
     Extension(sight): Extension<Sight>,
     (Extension(admitted), Extension(origin)): (Extension<Admitted>, Extension<Origin>),
@@ -63,9 +63,9 @@ pub(crate) async fn piece(
     request: Request,
 ) -> Result<Json<Offset>, Failed> {
     let number = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok());
-    let from = number(Some(field(&fields, "offset"))).ok_or_else(|| Fault::invalid("offset", "it is a number"))?;
+    let from = number(Some(field(&fields, "offset"))).ok_or_else(|| Fault::invalid("offset", "must be a number"))?;
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    let length = number(length).ok_or_else(|| Fault::invalid("Content-Length", "a piece says how long it is"))?;
+    let length = number(length).ok_or_else(|| Fault::invalid("Content-Length", "is required"))?;
     let id = request_id(&id)?;
     let pool = sight.backend.uploads.pool(id, &origin)?;
     sight.object(&ObjectRef::new(ObjectKind::Pool, &pool))?;
@@ -79,22 +79,22 @@ pub(crate) async fn piece(
             if look <= Instant::now() {
                 look = Instant::now() + LOOK;
                 if !admitted.still(By::Page).await {
-                    let fault = Fault::new(FaultKind::NotAllowed, "You may not write to this pool any more");
+                    let fault = Fault::new(FaultKind::NotAllowed, "You no longer have write access to this pool");
                     parts.send(Err(fault)).await.ok();
                     break;
                 }
             }
-            // Nothing came for a while, and may still come.
+            // No data for a while; it may still arrive.
             let Ok(frame) = frame else { continue };
             let Some(frame) = frame else { break };
             let part = match frame.map(|frame| frame.into_data()) {
                 Ok(Ok(data)) => Ok(data),
-                // Trailers are of no interest.
+                // Trailers are ignored.
                 Ok(Err(_)) => continue,
-                Err(_) => Err(Fault::invalid("body", "the rest of the piece did not come")),
+                Err(_) => Err(Fault::invalid("body", "the chunk is incomplete")),
             };
-            // Whoever takes it says what is wrong. A sender that is cut off while it sends never
-            // reads that, so the rest is read, if it is not much.
+            // The receiver reports the error. A sender that is cut off while sending never reads
+            // it, so a limited rest is read.
             if let Err(SendError(part)) = parts.send(part).await {
                 unwanted += part.map_or(UNWANTED, |data| data.len());
                 if unwanted >= UNWANTED {
@@ -104,9 +104,9 @@ pub(crate) async fn piece(
         }
         drop(parts);
     };
-    // One that comes drop by drop is given up; what was not written is sent again.
+    // A slow chunk is cancelled; what was not written is sent again.
     let both = async { tokio::join!(written, feed) };
-    let late = |_| Fault::new(FaultKind::TimedOut, "The piece took too long").with_next("Send smaller ones");
+    let late = |_| Fault::new(FaultKind::TimedOut, "The chunk timed out").with_next("Send smaller chunks");
     let (written, ()) = timeout(PIECE_WITHIN, both).await.map_err(late)?;
     Ok(Json(Offset { offset: written? }))
 }
@@ -124,9 +124,9 @@ pub(crate) async fn download(
     let name = field(&fields, "volume").to_owned();
     let parts = sight.backend.volume_content(&id, &name, &origin).await?;
     let parts = stream::unfold(parts, async |mut parts| parts.recv().await.map(|part| (part, parts))).fuse();
-    // An answer that has begun can only be cut short; browsers then say that it failed.
+    // A started response can only be cut off; browsers then report a failure.
     let parts = parts.map(move |part| {
-        // Held to the end of the answer.
+        // Held to the end of the response.
         let _held = &place;
         part.map_err(|fault| std::io::Error::other(fault.sentence()))
     });

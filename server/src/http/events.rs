@@ -27,10 +27,10 @@ pub(crate) struct Wish {
     topics: String,
     #[serde(default)]
     hosts: String,
-    /// Machines of which details are wanted, as `host/uuid`.
+    /// Machines with detailed statistics, as `host/uuid`.
     #[serde(default)]
     watch: String,
-    /// Answer with what there is after at most so many seconds, instead of a stream.
+    /// Respond with available frames after at most this many seconds, instead of a stream.
     poll: Option<u64>,
 }
 
@@ -38,15 +38,15 @@ pub(crate) struct Wish {
 const MAX_WATCHED: usize = 50;
 
 impl Wish {
-    /// What is asked for, as far as a role may hear of it: of all that there is, it misses
-    /// what it may not; asked for by name, that is refused.
+    /// The requested kinds allowed for a role: without names, forbidden kinds are omitted; a
+    /// forbidden kind requested by name is refused.
     fn filter(&self, role: Role) -> Result<Filter, Fault> {
         let may = |kind: &str| Event::permission_of(kind).map_or(Ok(()), |permission| role.may(permission));
         let hidden = Event::KINDS.iter().copied().filter(|kind| may(kind).is_err());
         let mut filter = Filter { hidden: hidden.collect(), ..Filter::default() };
         for topic in self.topics.split(',').map(str::trim).filter(|topic| !topic.is_empty()) {
             if Event::permission_of(topic).is_none() {
-                return Err(Fault::invalid("topics", &format!("there is no event \"{}\"", topic.escape_debug())));
+                return Err(Fault::invalid("topics", &format!("unknown event \"{}\"", topic.escape_debug())));
             }
             may(topic)?;
             filter.topics.insert(topic.to_owned());
@@ -63,16 +63,16 @@ impl Wish {
         Ok(filter)
     }
 
-    /// The position to go on from. The header wins, because the browser sends it
-    /// when it reconnects on its own with the old address. What cannot be read is
-    /// no position, and the stream begins with the inventory.
+    /// The position to resume from. The header takes precedence, because the browser sends it when
+    /// it reconnects with the old URL. An invalid value counts as none, and the stream starts with
+    /// the inventory.
     fn cursor(&self, headers: &HeaderMap) -> Option<Cursor> {
         let header = headers.get("last-event-id").and_then(|value| value.to_str().ok());
         header.or(self.since.as_deref())?.parse().ok()
     }
 }
 
-/// How long an answer may be held back until there is something to answer.
+/// Maximum time a poll response is held back.
 const LONGEST_POLL: Duration = Duration::from_secs(25);
 
 pub(crate) async fn stream(
@@ -86,15 +86,14 @@ pub(crate) async fn stream(
     let mut filter = wish.filter(admitted.viewer().role)?;
     filter.viewer = sight.narrowed();
     filter.watch.retain(|id| sight.machine(id).is_ok());
-    // Who is somebody has so many, and those that all share are left for others.
+    // Accounts have a limit each; anonymous clients share the total.
     let named = admitted.viewer().name.is_some();
     let place = named.then(|| backend.streams.take(sight.account()));
-    let too_many = || {
-        Fault::new(FaultKind::TooMany, "You have too many streams").with_next("Close other tabs or programs of yours")
-    };
+    let too_many =
+        || Fault::new(FaultKind::TooMany, "You have too many open streams").with_next("Close other tabs or clients");
     let place = place.map(|place| place.ok_or_else(too_many)).transpose()?;
     let reader = backend.feed().subscribe(wish.cursor(&headers), filter).ok_or_else(|| {
-        Fault::new(FaultKind::Busy, "There are too many streams").with_next("Close other tabs or try again in a moment")
+        Fault::new(FaultKind::Busy, "Too many open streams").with_next("Close other tabs or try again in a moment")
     })?;
     if let Some(seconds) = wish.poll {
         let wait = Duration::from_secs(seconds).min(LONGEST_POLL);
@@ -105,11 +104,11 @@ pub(crate) async fn stream(
         }
         return Ok((text, answer).into_response());
     }
-    // A stream counts as a connection to its end, also once it was taken over.
+    // A stream counts as a connection to its end, even after it was taken over.
     let begin = (reader, admitted, Admitted::next_look(), (place, connection));
     let chunks = stream::unfold(begin, async |(mut reader, admitted, mut look, place)| {
         let chunk = reader.next().await?;
-        // Whoever was sent away meanwhile, or may do something else now, begins anew.
+        // A client that was signed out or has other rights starts over.
         if look <= Instant::now() {
             if !admitted.still(By::Page).await {
                 return None;
@@ -121,7 +120,7 @@ pub(crate) async fn stream(
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
-        // Proxies that know it do not hold frames back.
+        // Proxies with this extension do not buffer frames.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     Ok((headers, Extension(Endless), Body::from_stream(chunks)).into_response())

@@ -1,6 +1,5 @@
-//! What buttons do without JavaScript, and with it where a page is drawn by the server: a
-//! form becomes a command. The page comes back with the result; a script that asks for JSON
-//! gets the ids of its requests at once.
+//! Form submissions, without JavaScript and on server-rendered pages: a form becomes a command. The
+//! page is returned with the result; a script that requests JSON gets the request ids immediately.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,18 +20,18 @@ use uuid::Uuid;
 use super::{Failed, authorize::Admitted, pages::Pages};
 use crate::sight::Sight;
 
-/// How long a form waits for its command to end before the page comes back.
+/// How long a form waits for its command before the page is returned.
 pub(super) const FORM_WAIT: Duration = Duration::from_secs(8);
-/// Machines in one form.
+/// Maximum machines per form.
 const MAX_BATCH: usize = 200;
-/// What every form of a command has; whatever else there is are the command's own fields.
+/// Fields of every command form; all others are the command's arguments.
 const OF_THE_FORM: [&str; 6] = ["token", "do", "back", "from", "confirm", "select"];
 
 /// The fields of a form.
 struct Fields(Vec<(String, String)>);
 
 impl Fields {
-    /// The last one of that name: a button comes after all fields.
+    /// The last field of that name: the button comes after all fields.
     fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().rfind(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
@@ -41,13 +40,13 @@ impl Fields {
         self.get(name).unwrap_or_default().trim().to_owned()
     }
 
-    /// The command's own fields, as they stand in an address.
+    /// The command's fields, as in a URL.
     fn own(&self) -> Vec<(&str, &str)> {
         let own = self.0.iter().filter(|(name, _)| !OF_THE_FORM.contains(&name.as_str()));
         own.map(|(name, value)| (name.as_str(), value.as_str())).collect()
     }
 
-    /// What is meant. What is new gets an id that the same form makes again.
+    /// The targets. A new object gets an id that is derived from the form.
     fn targets(&self, kind: &str, target: &str, token: Uuid) -> Result<Vec<DomainRef>, Fault> {
         let targets: Result<Vec<DomainRef>, String> = match target {
             "selected" => {
@@ -62,15 +61,15 @@ impl Fields {
         };
         let targets = targets.map_err(|why| Fault::invalid("target", &why))?;
         match targets.len() {
-            0 => Err(Fault::invalid("select", "no machine was selected; go back and tick some")),
+            0 => Err(Fault::invalid("select", "no machine selected; go back and select at least one")),
             1..=MAX_BATCH => Ok(targets),
-            _ => Err(Fault::invalid("select", "at most 200 machines at once without JavaScript")),
+            _ => Err(Fault::invalid("select", "at most 200 machines at a time without JavaScript")),
         }
     }
 }
 
-/// `POST /commands`: what buttons do without JavaScript. The page comes back
-/// with the result of each machine; what loses something is confirmed first.
+/// `POST /commands`: a form of buttons. The page is returned with the result of each machine;
+/// losses are confirmed first.
 pub(crate) async fn form(
     Extension(sight): Extension<Sight>,
     Extension(origin): Extension<Origin>,
@@ -88,7 +87,7 @@ pub(crate) async fn form(
     if !accepts.contains("text/html") {
         return Failed(fault).into_response();
     }
-    // People get the page of the form, with what they typed.
+    // Users get the page of the form with the entered values.
     let page = super::back_to(fields.get("from").or_else(|| fields.get("back")), routes::VMS);
     let wish = fields.get("do").unwrap_or_default().to_owned();
     let back = match wish.split_once('@').map_or("", |(kind, _)| kind) {
@@ -104,11 +103,11 @@ async fn take(sight: Sight, origin: Origin, fields: &Fields, scripted: bool) -> 
     let token: Uuid = fields
         .get("token")
         .and_then(|token| token.parse().ok())
-        .ok_or_else(|| Fault::invalid("token", "the form is damaged; load the page again"))?;
+        .ok_or_else(|| Fault::invalid("token", "the form is invalid; reload the page"))?;
     let (kind, target) = fields
         .get("do")
         .and_then(|wish| wish.split_once('@'))
-        .ok_or_else(|| Fault::invalid("do", "no action was chosen"))?;
+        .ok_or_else(|| Fault::invalid("do", "no action selected"))?;
     sight.backend.may_send(&origin)?;
     let (command, targets) = (wanted(kind, fields)?, fields.targets(kind, target, token)?);
     sight.backend.may_send_parts(&origin, targets.len())?;
@@ -132,7 +131,7 @@ async fn take(sight: Sight, origin: Origin, fields: &Fields, scripted: bool) -> 
     let source = if scripted { Source::Page } else { Source::Form };
     let (origin, backend) = (Origin { source, ..origin }, &sight.backend);
     let label = command.label();
-    // The same form sent twice makes the same ids, and so has one effect.
+    // The same form sent twice produces the same ids, and so has one effect.
     let wish = format!("{kind}@{target} {:?}", fields.own());
     let sent = targets.into_iter().map(|target| {
         let request_id = RequestId(Uuid::new_v5(&token, format!("{wish} {target}").as_bytes()));
@@ -143,16 +142,16 @@ async fn take(sight: Sight, origin: Origin, fields: &Fields, scripted: bool) -> 
                 Ok(_) if scripted => {}
                 Ok(_) => backend.wait(request_id, FORM_WAIT).await,
                 Err(fault) if scripted => return Err(fault),
-                // What was never written down cannot be shown by its id.
+                // A request that was not recorded cannot be shown by its id.
                 Err(fault) if fault.kind == FaultKind::InsufficientStorage => return Err(fault),
-                // Another refusal is remembered with the id and shown like any other result.
+                // Other refusals are recorded with the id and shown as results.
                 Err(_) => {}
             }
             Ok(request_id)
         }
     });
     let ids: Vec<RequestId> = join_all(sent).await.into_iter().collect::<Result<_, _>>()?;
-    // A form with fields is kept until it works; what a button did is told on the page.
+    // A form with fields is shown until it succeeds; the result of a button is shown on the page.
     let kept = !scripted && said.is_none() && !fields.own().is_empty();
     if let ([id], true) = (&ids[..], kept)
         && let Some(Err(fault)) = backend.done(*id).and_then(|done| done.outcome)
@@ -166,7 +165,7 @@ async fn take(sight: Sight, origin: Origin, fields: &Fields, scripted: bool) -> 
     Ok(Redirect::to(&routes::with_results(&back, &ids)).into_response())
 }
 
-/// The command that a form asks for.
+/// The command of a form.
 fn wanted(kind: &str, fields: &Fields) -> Result<Command, Fault> {
     Command::from_form(kind, |name| fields.get(name))
 }

@@ -1,8 +1,7 @@
-//! Who may talk to us at all, and what browsers are told to refuse.
+//! Request checks and browser policies.
 //!
-//! Two attacks end here: a page of a stranger that sends our users' browsers to
-//! us (cross-site requests), and a stranger's name that points to our address
-//! (DNS rebinding). Accounts are not decided here.
+//! It prevents two attacks: cross-site requests, and DNS rebinding. Authentication is done
+//! elsewhere.
 
 use std::sync::Arc;
 
@@ -18,7 +17,7 @@ use percent_encoding::percent_decode_str;
 use super::Failed;
 use crate::config::is_own_name;
 
-/// The names under which this server may be reached.
+/// The allowed host names of this server.
 pub(crate) struct Guard {
     allowed: Vec<String>,
 }
@@ -28,45 +27,45 @@ impl Guard {
         Self { allowed }
     }
 
-    /// Why a request is refused; none when it is not.
+    /// Why a request is refused; none if it is allowed.
     fn objection(&self, request: &Request) -> Option<(StatusCode, Fault)> {
         if leaves(request.uri().path()) {
             return Some((StatusCode::BAD_REQUEST, Fault::invalid("address", "it contains dot segments")));
         }
         let forbidden = |reason: &str| (StatusCode::FORBIDDEN, Fault::new(FaultKind::Denied, reason));
         let Some(host) = authority(request) else {
-            return Some(forbidden("The request names no host"));
+            return Some(forbidden("The request has no Host header"));
         };
         let name = host
             .rsplit_once(':')
             .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
             .map_or(host, |(name, _)| name);
         if !is_own_name(name, &self.allowed) {
-            let (status, fault) = forbidden("This server is not known under the name in the address");
-            let next = "Use its address or localhost, or start it with --allow-host and that name";
+            let (status, fault) = forbidden("This host name is not allowed for this server");
+            let next = "Use the IP address or localhost, or start the server with --allow-host and this name";
             return Some((status, fault.with_next(next)));
         }
         let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-        // What becomes a WebSocket reads and writes, and no browser asks before it begins one.
+        // A WebSocket reads and writes, and browsers send no preflight for it.
         if reads && !request.headers().contains_key(header::UPGRADE) {
             return None;
         }
         if !is_same_origin(request.headers(), host) {
             let (status, fault) = forbidden("The request comes from another site");
-            return Some((status, fault.with_next("Open Belvedere itself and try again")));
+            return Some((status, fault.with_next("Open Belvedere directly and try again")));
         }
         if !is_known_content(request.headers()) && !is_piece(request) {
-            let fault = Fault::invalid("Content-Type", "it is neither JSON nor a form");
+            let fault = Fault::invalid("Content-Type", "must be JSON or a form");
             return Some((StatusCode::UNPROCESSABLE_ENTITY, fault));
         }
         None
     }
 }
 
-/// Whether a path has a segment that means another place, however it is written: what one part of
-/// us takes for public, another one could resolve to something else.
+/// Whether a path contains dot segments, however encoded: one part of the server might treat as
+/// public what another one resolves differently.
 pub(super) fn leaves(path: &str) -> bool {
-    // Twice, as something behind us may decode once more.
+    // Decoded twice, because a part behind us may decode again.
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let once = decoded(path);
     let twice = decoded(&once);
@@ -75,8 +74,8 @@ pub(super) fn leaves(path: &str) -> bool {
         .any(|text| text.contains('\0') || text.split(['/', '\\']).any(|part| part == "." || part == ".."))
 }
 
-/// Whether the body of a changing request is of a kind that is read here. A form of another
-/// site can send text without asking, so text is no JSON.
+/// Whether the body of a changing request has an accepted type. Cross-site forms can send text
+/// without a preflight, so text is not accepted as JSON.
 fn is_known_content(headers: &HeaderMap) -> bool {
     let Some(kind) = headers.get(header::CONTENT_TYPE) else { return true };
     let kind = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
@@ -89,13 +88,13 @@ fn is_piece(request: &Request) -> bool {
     request.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/octet-stream")
 }
 
-/// The host and port a request is addressed to (RFC 9110, 7.2).
+/// The host and port of a request (RFC 9110, 7.2).
 fn authority(request: &Request) -> Option<&str> {
     let header = request.headers().get(header::HOST).map(|value| value.to_str().unwrap_or_default());
     header.or_else(|| request.uri().authority().map(|authority| authority.as_str())).filter(|host| !host.is_empty())
 }
 
-/// Whether a changing request comes from our own pages or from no browser.
+/// Whether a changing request is same-origin or not from a browser.
 fn is_same_origin(headers: &HeaderMap, host: &str) -> bool {
     if let Some(site) = headers.get("sec-fetch-site") {
         return site == "same-origin";
@@ -104,16 +103,16 @@ fn is_same_origin(headers: &HeaderMap, host: &str) -> bool {
         Some(origin) => {
             origin.to_str().ok().and_then(|origin| origin.split_once("://")).is_some_and(|(_, origin)| origin == host)
         }
-        // Browsers that send neither header send no cookies of ours cross-site.
+        // Browsers that send neither header send no cookies cross-site.
         None => true,
     }
 }
 
-/// The name and port that a request is addressed to; over HTTP/2 no header says it.
+/// The host and port of a request; HTTP/2 has no header for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Addressed(pub(crate) String);
 
-/// Middleware: lets through, with the name it is addressed to, or says why not.
+/// Middleware: passes a request with its host, or refuses it.
 pub(crate) async fn check(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
     match guard.objection(&request) {
         None => {
@@ -129,9 +128,9 @@ pub(crate) async fn check(State(guard): State<Arc<Guard>>, mut request: Request,
     }
 }
 
-/// Middleware: what every answer carries. Pages bring a policy with their nonce. Whether
-/// browsers shall insist on TLS is known by the certificate: one that was made here would lock
-/// them out, as they could not pass its warning any more.
+/// Middleware: the headers of every response. Pages add a policy with their nonce. HSTS depends on
+/// the certificate: with a self-signed one it would lock browsers out, because its warning could
+/// not be skipped any more.
 pub(crate) async fn headers(State(insist_on_tls): State<bool>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -141,7 +140,7 @@ pub(crate) async fn headers(State(insist_on_tls): State<bool>, request: Request,
     put(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
     put(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     put(header::X_FRAME_OPTIONS, "DENY");
-    // Not `no-referrer`: with it browsers send `Origin: null` on our own forms.
+    // Not `no-referrer`: with it browsers send `Origin: null` from our own forms.
     put(header::REFERRER_POLICY, "same-origin");
     put(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
     put(HeaderName::from_static("permissions-policy"), "camera=(), microphone=(), geolocation=(), payment=(), usb=()");

@@ -1,9 +1,9 @@
-//! What one client may hold of the server by doing nothing: connections, requests before it has
-//! said who it is, and answers over HTTP/2 that it does not take.
+//! Limits of resources held by idle clients: connections, unauthenticated requests, and unread
+//! HTTP/2 responses.
 //!
-//! Over HTTP/1.1 a client that takes nothing stops the connection's writes, which `connection`
-//! notices. Over HTTP/2 it closes the window of a stream, and nothing is ever written: so it is
-//! looked whether each body that has more to give is asked for it.
+//! Over HTTP/1.1 a client that does not read blocks the connection's writes, which `connection`
+//! detects. Over HTTP/2 it closes the window of a stream, and nothing is written: so each body with
+//! pending data is checked for progress.
 
 use std::{
     collections::HashMap,
@@ -35,26 +35,26 @@ use tower::Service;
 use super::connection::{Reading, Reads};
 use crate::limits::lock;
 
-/// Connections in all: what the process may open, less room for its own files.
+/// Maximum connections: the open file limit minus a reserve.
 const MAX_CONNECTIONS: usize = 18_000;
-/// Connections from one address of which it is not known who they are of.
+/// Maximum connections per address without authentication.
 const MAX_STRANGERS: usize = 256;
-/// Connections from one address of people who are known.
+/// Maximum connections per address with authentication.
 const MAX_KNOWN: usize = 4_096;
-/// Requests at a time over one connection, before it is known who sends them.
+/// Maximum concurrent requests per connection without authentication.
 const MAX_REQUESTS_OF_STRANGERS: usize = 16;
-/// How long a body with more to give may not be asked for it.
+/// How long a body with pending data may not be polled.
 const UNTAKEN: Duration = Duration::from_secs(5);
-/// Bytes of a body that are given at a time over HTTP/2. Few, because a body counts as taken once it
-/// is asked for the next ones: with 4 KiB a reader of 1 kB/s makes progress.
+/// Size of a part of a body over HTTP/2. Small, because a part counts as read once the next one is
+/// polled: with 4 KiB a reader of 1 kB/s makes progress.
 const PIECE: usize = 4 * 1024;
 
-/// The connections that are open.
+/// Open connections.
 #[derive(Clone)]
 pub(crate) struct Connections {
-    /// Addresses that others come through, which count only in all.
+    /// Addresses of proxies, which count only in total.
     through: Arc<Vec<IpAddr>>,
-    /// Whether nobody has to say who they are, so that nobody is a stranger.
+    /// Whether the server is open, so that all clients are authenticated.
     open: bool,
     counts: Arc<Mutex<Counts>>,
 }
@@ -62,17 +62,17 @@ pub(crate) struct Connections {
 #[derive(Default)]
 struct Counts {
     all: usize,
-    /// Strangers and known ones by address, of IPv6 by its network.
+    /// Unauthenticated and authenticated connections by address, for IPv6 by network.
     of: HashMap<IpAddr, [usize; 2]>,
 }
 
 impl Connections {
-    /// Of a server that some come to `through` proxies, and that is `open` to everybody.
+    /// For a server behind `through` proxies, and `open` to everyone or not.
     pub(crate) fn new(through: Vec<IpAddr>, open: bool) -> Self {
         Self { through: Arc::new(through), open, counts: Arc::default() }
     }
 
-    /// Counts a connection in; none when there are too many.
+    /// Adds a connection; none if there are too many.
     fn enter(&self, peer: Option<IpAddr>) -> Option<Connection> {
         let address = peer.map(|peer| network_of(peer.to_canonical())).filter(|_| !self.open);
         let address = address.filter(|address| !self.through.contains(address));
@@ -100,7 +100,7 @@ impl Connections {
     }
 }
 
-/// An address, of IPv6 its network: whoever has one has all of it.
+/// An address, for IPv6 its network: a client usually has all of it.
 pub(super) fn network_of(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(address) if !address.is_loopback() => IpAddr::from((u128::from(address) >> 64 << 64).to_be_bytes()),
@@ -108,18 +108,18 @@ pub(super) fn network_of(address: IpAddr) -> IpAddr {
     }
 }
 
-/// One connection, for all that happens on it.
+/// One connection, shared by everything on it.
 #[derive(Clone)]
 pub(crate) struct Connection(Arc<Inner>);
 
 struct Inner {
     counts: Arc<Mutex<Counts>>,
-    /// None when it does not count by its address.
+    /// None if it is not counted by address.
     address: Option<IpAddr>,
     known: AtomicBool,
-    /// Requests whose answers have not ended.
+    /// Requests without a finished response.
     requests: AtomicUsize,
-    /// Bodies that have more to give, and since when they were not asked.
+    /// Bodies with pending data, and since when they were not polled.
     untaken: Mutex<HashMap<usize, Instant>>,
 }
 
@@ -138,7 +138,7 @@ impl Drop for Inner {
 }
 
 impl Connection {
-    /// It is known now who sends requests over it; false when too many of that address are.
+    /// Marks it as authenticated; false if there are too many of that address.
     pub(crate) fn is_known(&self) -> bool {
         let Some(address) = self.0.address else { return true };
         if self.0.known.load(Ordering::Relaxed) {
@@ -149,7 +149,7 @@ impl Connection {
         if of[1] >= MAX_KNOWN {
             return false;
         }
-        // Under the lock, so that two requests at once count it once.
+        // Under the lock, so that two concurrent requests count it once.
         if !self.0.known.swap(true, Ordering::Relaxed) {
             of[0] = of[0].saturating_sub(1);
             of[1] += 1;
@@ -157,18 +157,18 @@ impl Connection {
         true
     }
 
-    /// Whether one more request may come before it is known who sends it.
+    /// Whether another unauthenticated request is allowed.
     fn may_ask(&self) -> bool {
         self.0.known.load(Ordering::Relaxed) || self.0.requests.load(Ordering::Relaxed) < MAX_REQUESTS_OF_STRANGERS
     }
 
-    /// Since when the longest waiting body was not asked for more.
+    /// Since when the longest waiting body was not polled.
     fn untaken(&self) -> Option<Instant> {
         lock(&self.0.untaken).values().min().copied()
     }
 }
 
-/// Accepts connections as long as there are not too many of them.
+/// Accepts connections within the limits.
 #[derive(Clone)]
 pub(crate) struct Counted<A>(pub(crate) A, pub(crate) Connections);
 
@@ -194,7 +194,7 @@ where
     }
 }
 
-/// Ends a connection when a body over it is not taken.
+/// Ends a connection if a body on it is not read.
 pub(crate) struct Held {
     connection: Connection,
     timer: Option<Pin<Box<Sleep>>>,
@@ -208,19 +208,21 @@ impl Reads for Held {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let result = Pin::new(stream).poll_read(cx, buf);
-        // A connection reads all the time, so it is woken here when a body waits too long.
+        // A connection always reads, so it is woken here when a body waits too long.
         let Some(since) = self.connection.untaken() else { return result };
         let until = since + UNTAKEN;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(UNTAKEN)));
         timer.as_mut().reset(until);
         match timer.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "an answer is not taken"))),
+            Poll::Ready(()) => {
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read the response")))
+            }
             Poll::Pending => result,
         }
     }
 }
 
-/// The service of one connection, whose requests know it.
+/// The service of one connection, which adds it to its requests.
 #[derive(Clone)]
 pub(crate) struct Asking<S> {
     service: S,
@@ -257,7 +259,7 @@ where
     }
 }
 
-/// A request of a connection, until its answer has ended.
+/// A request of a connection, until its response has ended.
 struct Asked {
     connection: Connection,
     number: usize,
@@ -272,7 +274,7 @@ impl Asked {
         Self { connection: connection.clone(), number: NUMBER.fetch_add(1, Ordering::Relaxed) }
     }
 
-    /// The body has more to give from now on, or waits for us.
+    /// Sets whether the body has pending data.
     fn has_more(&self, more: bool) {
         let mut untaken = lock(&self.connection.0.untaken);
         if more {
@@ -290,7 +292,7 @@ impl Drop for Asked {
     }
 }
 
-/// A body in small pieces, which notes when it is asked for the next one.
+/// A body in small parts that records when the next one is polled.
 struct Taken {
     body: Body,
     rest: Bytes,

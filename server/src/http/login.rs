@@ -1,6 +1,6 @@
-//! Signing in and out: the pages that ask who somebody is, and the cookie of a session.
+//! Sign-in and sign-out pages, and the session cookie.
 //!
-//! Who somebody is decides `auth`, where they may come in `authorize`.
+//! Authentication is in `auth`, authorisation in `authorize`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -19,13 +19,13 @@ use crate::{
     config::{Config, Tls},
 };
 
-/// The door, and what its pages are drawn with.
+/// The state of sign-in pages.
 pub(crate) struct Door {
     pub(crate) auth: Arc<Auth>,
     names: AssetNames,
     #[cfg(feature = "oidc")]
     pub(super) provider: Option<crate::auth::oidc::Provider>,
-    /// Whether browsers come over TLS, so that the cookie never travels without it.
+    /// Whether browsers use TLS, so that the cookie requires it.
     secure: bool,
 }
 
@@ -40,7 +40,7 @@ impl Door {
         }
     }
 
-    /// Who else can log people in.
+    /// The name of the provider, if any.
     fn provider_name(&self) -> Option<String> {
         #[cfg(feature = "oidc")]
         return self.provider.as_ref().map(crate::auth::oidc::Provider::name);
@@ -48,12 +48,12 @@ impl Door {
         None
     }
 
-    /// Where browsers reach the server.
+    /// The server's URL for browsers.
     pub(crate) fn address(&self, at: &Addressed) -> String {
         format!("{}://{}{}", if self.secure { "https" } else { "http" }, at.0, routes::base())
     }
 
-    /// Whether browsers come over TLS.
+    /// Whether browsers use TLS.
     #[cfg(feature = "oidc")]
     pub(crate) fn is_secure(&self) -> bool {
         self.secure
@@ -62,13 +62,13 @@ impl Door {
     fn cookie_name(&self) -> &'static str {
         match self.secure {
             true if routes::base().is_empty() => "__Host-belvedere",
-            // The other prefix would insist on the path `/`, which others share.
+            // The other prefix would require the path `/`, which is shared with others.
             true => "__Secure-belvedere",
             false => "belvedere",
         }
     }
 
-    /// What a request shows: a token, or a session's cookie.
+    /// The credentials of a request: a token, or a session cookie.
     pub(super) fn shown(&self, headers: &HeaderMap) -> Option<Shown> {
         let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         if let Some(token) = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer ")) {
@@ -77,11 +77,11 @@ impl Door {
         cookie(headers, self.cookie_name()).map(|secret| Shown::Session(hash(secret)))
     }
 
-    /// An answer that begins or ends a session.
+    /// A response that starts or ends a session.
     pub(super) fn with_cookie(&self, secret: &str, mut response: Response) -> Response {
         let seconds = if secret.is_empty() { 0 } else { crate::journal::accounts::ABSOLUTE / 1_000 };
         let secure = if self.secure { "; Secure" } else { "" };
-        // Several servers may share an origin, each below a path of its own.
+        // Several servers may share an origin, each below its own path.
         let path = if routes::base().is_empty() { routes::OVERVIEW } else { routes::base() };
         let cookie = format!(
             "{}={secret}; Path={path}; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}",
@@ -93,7 +93,7 @@ impl Door {
         response
     }
 
-    /// The same page again with what was wrong.
+    /// The sign-in page with an error.
     pub(super) fn not_in(&self, fault: &Fault, headers: &HeaderMap, page: plain::Page) -> Response {
         let mut response = self.page(status(fault), headers, page);
         if fault.kind == FaultKind::TooMany {
@@ -102,7 +102,7 @@ impl Door {
         response
     }
 
-    /// A page that says what is not possible, and leads back.
+    /// An error page with a link back.
     pub(super) fn refused(&self, fault: &Fault, headers: &HeaderMap, back: &'static str) -> Response {
         self.not_in(fault, headers, plain::Page::Refused { why: fault.sentence(), back })
     }
@@ -112,7 +112,7 @@ impl Door {
     }
 }
 
-/// A page without the frame, which runs no script.
+/// A page without navigation and scripts.
 pub(super) fn plain_page(status: StatusCode, headers: &HeaderMap, names: &AssetNames, page: plain::Page) -> Response {
     let theme = super::pages::theme(headers);
     let policy = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; \
@@ -121,7 +121,7 @@ pub(super) fn plain_page(status: StatusCode, headers: &HeaderMap, names: &AssetN
     (status, [kind, (header::CONTENT_SECURITY_POLICY, policy)], plain::html(names, theme, page)).into_response()
 }
 
-/// A field of a form or an address as it came; empty when it is missing.
+/// A field of a form or URL; empty if missing.
 pub(super) fn field<'a>(fields: &'a BTreeMap<String, String>, name: &str) -> &'a str {
     fields.get(name).map(String::as_str).unwrap_or_default()
 }
@@ -133,7 +133,7 @@ pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
     pairs.find(|(known, _)| *known == name).map(|(_, value)| value)
 }
 
-/// The page that comes after logging in.
+/// The page after sign-in.
 pub(super) fn next_page(fields: &BTreeMap<String, String>) -> String {
     super::back_to(fields.get("next").map(String::as_str), routes::OVERVIEW)
 }
@@ -156,13 +156,13 @@ pub(crate) async fn log_in_page(
     )
 }
 
-/// From where somebody logs in.
+/// The client of a sign-in.
 pub(super) fn peer(origin: Origin, headers: &HeaderMap) -> Peer {
     let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     Peer { origin, agent: agent.chars().take(MAX_AGENT).collect() }
 }
 
-/// Longest name of a browser that is kept.
+/// Maximum length of a stored user agent.
 const MAX_AGENT: usize = 200;
 
 /// `POST /login`
@@ -215,10 +215,10 @@ pub(crate) async fn set_up_page(
 ) -> Result<Response, Failed> {
     if door.auth.may_set_up(&secret).await? {
         let page = door.page(StatusCode::OK, &headers, plain::Page::SetUp { name: String::new(), why: None });
-        // The session is the link's own, so looking at the link changes nothing here.
+        // The session is derived from the link, so opening the link changes nothing.
         return Ok(door.with_cookie(&set_up_session(&secret), page));
     }
-    let why = "This link made the first account already, or belongs to an earlier start of the server.".into();
+    let why = "This link has already been used or is from an earlier start of the server.".into();
     Ok(door.page(StatusCode::NOT_FOUND, &headers, plain::Page::Refused { why, back: routes::LOG_IN }))
 }
 
@@ -241,8 +241,7 @@ pub(crate) async fn set_up(
     }
 }
 
-/// `GET /login/{secret}`: asks before it uses the link up, as whoever looks at a link may be
-/// a program.
+/// `GET /login/{secret}`: asks before the link is used, because a program may have opened it.
 pub(crate) async fn link_page(
     State(door): State<Arc<Door>>,
     Path(secret): Path<String>,
@@ -251,7 +250,8 @@ pub(crate) async fn link_page(
     Ok(match door.auth.link(&secret).await? {
         Some(name) => door.page(StatusCode::OK, &headers, plain::Page::ByLink { name }),
         None => {
-            let why = "This link was used before or is too old. Make a new one with belvedere login-link.".into();
+            let why =
+                "This sign-in link has been used or has expired. Create a new one with belvedere login-link.".into();
             door.page(StatusCode::NOT_FOUND, &headers, plain::Page::Refused { why, back: routes::LOG_IN })
         }
     })

@@ -1,5 +1,5 @@
-//! Forms about accounts: one's own, and for admins all of them. What is done is decided
-//! and recorded by `auth`; here forms are read, and what is shown once is drawn.
+//! Account forms: the own account, and for admins all accounts. Decisions and records are in
+//! `auth`; forms are parsed here, and secrets shown once are rendered here.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::auth::Shown;
 
-/// What a form sends.
+/// The fields of a form.
 struct Fields(BTreeMap<String, String>);
 
 impl Fields {
@@ -34,25 +34,25 @@ impl Fields {
         self.text("sure") == "yes"
     }
 
-    /// What somebody may do and sees.
+    /// Role and scope.
     fn may(&self) -> Result<(Role, Scope), Fault> {
-        let role = Role::from_name(self.text("role")).ok_or_else(|| Fault::invalid("role", "there is no such role"))?;
+        let role = Role::from_name(self.text("role")).ok_or_else(|| Fault::invalid("role", "unknown role"))?;
         let scope = Scope::from_words(self.text("scope")).map_err(|why| Fault::invalid("scope", &why))?;
         Ok((role, scope))
     }
 }
 
-/// A page of its own, or back to where the form was.
+/// A page, or a redirect to the form's page.
 type Done = Result<Response, Fault>;
 
-/// What every form here comes with.
+/// The extractors of every form.
 type Sent = (State<Arc<Door>>, Again, Extension<Origin>, HeaderMap, Form<BTreeMap<String, String>>);
 
 fn to(page: &str) -> Done {
     Ok(Redirect::to(&routes::at(page)).into_response())
 }
 
-/// What shows the page of a form again when what it asked for is refused.
+/// Shows the page of a refused form again.
 pub(crate) struct Again {
     pages: Arc<Pages>,
     admitted: Admitted,
@@ -69,8 +69,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Again {
 }
 
 impl Again {
-    /// The answer, or the page of the form with what was typed and why not; `form` is what the form
-    /// asks for. Passwords and codes are typed again.
+    /// The response, or the page of the form with the entered values and the error; `form` names
+    /// the form. Passwords and codes must be entered again.
     async fn answer(self, headers: &HeaderMap, page: &'static str, form: (&str, &Fields), done: Done) -> Response {
         let fault = match done {
             Ok(answer) => return answer,
@@ -88,7 +88,7 @@ impl Again {
 /// `POST /manage/password`
 pub(crate) async fn password((State(door), again, Extension(origin), headers, Form(fields)): Sent) -> Response {
     let fields = Fields(fields);
-    // Passwords are taken as they are, with spaces at their ends.
+    // Passwords are used unchanged, including surrounding spaces.
     let field = |name| field(&fields.0, name);
     let change = async {
         let (name, shown) = again.admitted.person()?;
@@ -108,8 +108,8 @@ pub(crate) async fn factor((State(door), again, Extension(origin), headers, Form
             "begin" => factor_page(&door, &headers, (shown, name), None).await,
             "confirm" => match door.auth.confirm_factor(shown, name, fields.text("code"), &origin).await {
                 Ok(lines) => {
-                    let text = "The second factor is on. Keep these recovery codes where you find them without your \
-                                phone: each logs you in once, and they are shown only now.";
+                    let text = "The second factor is on. Store these recovery codes outside of your phone: each signs \
+                                you in once. They are shown only now.";
                     let (title, text) = ("Recovery codes".to_owned(), text.to_owned());
                     Ok(door.page(StatusCode::OK, &headers, Page::Secret { title, text, lines, back: routes::ACCOUNT }))
                 }
@@ -137,7 +137,7 @@ async fn factor_page(door: &Door, headers: &HeaderMap, (shown, name): (&Shown, &
     Ok(door.page(status, headers, page))
 }
 
-/// A text as a QR code: the length of its side, and a path over its dark squares.
+/// A text as a QR code: its side length, and a path of its dark squares.
 fn picture(text: &str) -> (i32, String) {
     let Ok(code) = QrCode::encode_text(text, QrCodeEcc::Medium) else { return (1, String::new()) };
     let side = code.size();
@@ -145,7 +145,7 @@ fn picture(text: &str) -> (i32, String) {
     (side, dark.map(|(x, y)| format!("M{x} {y}h1v1h-1z")).collect())
 }
 
-/// `POST /manage/sessions`: everybody ends their own, admins all.
+/// `POST /manage/sessions`: users end their own sessions, admins all.
 pub(crate) async fn sessions((State(door), again, Extension(origin), headers, Form(fields)): Sent) -> Response {
     let fields = Fields(fields);
     let back = if routes::inner(fields.text("back")) == routes::SESSIONS { routes::SESSIONS } else { routes::ACCOUNT };
@@ -155,7 +155,7 @@ pub(crate) async fn sessions((State(door), again, Extension(origin), headers, Fo
             door.auth.end_others(shown, name, &origin).await?;
             return to(back);
         }
-        let id = fields.text("id").parse().map_err(|_| Fault::invalid("id", "it is no number of a session"))?;
+        let id = fields.text("id").parse().map_err(|_| Fault::invalid("id", "must be a session ID"))?;
         let of = match again.admitted.viewer().role.may(Permission::ManageAccounts) {
             Ok(()) => None,
             Err(_) => Some(again.admitted.person()?.0),
@@ -193,7 +193,7 @@ pub(crate) async fn users(
             }
             "remove" if !fields.is_sure() => ask(
                 format!("Remove {name}?"),
-                "Its sessions end at once. What it did stays recorded.",
+                "Its sessions end immediately. Its records in the audit log are kept.",
                 "remove",
                 "Remove",
             ),
@@ -203,7 +203,7 @@ pub(crate) async fn users(
             }
             "factor" if !fields.is_sure() => ask(
                 format!("Turn off the second factor of {name}?"),
-                "Its password alone logs in then, and its recovery codes are worth nothing.",
+                "The account then signs in with the password alone. Its recovery codes become invalid.",
                 "factor",
                 "Turn off",
             ),
@@ -219,15 +219,10 @@ pub(crate) async fn users(
 }
 
 fn link_page(door: &Door, (headers, at): (&HeaderMap, &Addressed), name: &str, secret: &str) -> Response {
-    let text = format!(
-        "This link logs {name} in once, within a quarter of an hour, and lets them choose a password. It is shown only now."
-    );
+    let text =
+        format!("This link signs {name} in once within 15 minutes and lets them set a password. It is shown only now.");
     let lines = vec![format!("{}/login/{secret}", door.address(at))];
-    door.page(
-        StatusCode::OK,
-        headers,
-        Page::Secret { title: "Link to log in".into(), text, lines, back: routes::USERS },
-    )
+    door.page(StatusCode::OK, headers, Page::Secret { title: "Sign-in link".into(), text, lines, back: routes::USERS })
 }
 
 /// `POST /manage/tokens`
@@ -243,18 +238,18 @@ pub(crate) async fn tokens((State(door), again, Extension(origin), headers, Form
                         days.parse::<u32>()
                             .ok()
                             .filter(|days| (1..=3650).contains(days))
-                            .ok_or_else(|| Fault::invalid("days", "it is a number from 1 to 3650, or nothing"))?,
+                            .ok_or_else(|| Fault::invalid("days", "must be 1 to 3650, or empty for no expiry"))?,
                     ),
                 };
                 let secret = door.auth.add_token(name, fields.may()?, days, &origin).await?;
-                let text = "Programs send it as \"Authorization: Bearer\". It is shown only now.".into();
+                let text = "Send it in the header \"Authorization: Bearer\". It is shown only now.".into();
                 let (title, lines) = (format!("Token {name}"), vec![secret]);
                 Ok(door.page(StatusCode::OK, &headers, Page::Secret { title, text, lines, back: routes::TOKENS }))
             }
             "revoke" if !fields.is_sure() => {
                 let form = (routes::MANAGE_TOKENS, vec![("do", "revoke".to_owned()), ("name", name.to_owned())]);
                 let (question, text) =
-                    (format!("Revoke {name}?"), "Programs that use it are signed out at once.".to_owned());
+                    (format!("Revoke {name}?"), "Programs that use it lose access immediately.".to_owned());
                 let page = Page::Sure { question, text, form, button: "Revoke".into(), back: routes::TOKENS };
                 Ok(door.page(StatusCode::OK, &headers, page))
             }
@@ -269,7 +264,7 @@ pub(crate) async fn tokens((State(door), again, Extension(origin), headers, Form
     again.answer(&headers, routes::TOKENS, ("tokens", &fields), done).await
 }
 
-/// `POST /manage/definition`: the definition of a machine with its passwords.
+/// `POST /manage/definition`: the domain XML with passwords.
 pub(crate) async fn definition(
     State(door): State<Arc<Door>>,
     Extension(origin): Extension<Origin>,
@@ -280,7 +275,7 @@ pub(crate) async fn definition(
     let read = async {
         let id: DomainRef = fields.text("machine").parse().map_err(|why: String| Fault::invalid("machine", &why))?;
         let text = door.auth.backend().definition_with_secrets(&id, &origin).await?;
-        let about = "It holds passwords, and that you read it is recorded.".into();
+        let about = "This definition contains passwords. Reading it is recorded in the audit log.".into();
         let page = Page::Secret { title: "Definition".into(), text: about, lines: vec![text], back: routes::VMS };
         Ok(door.page(StatusCode::OK, &headers, page))
     };
@@ -288,7 +283,7 @@ pub(crate) async fn definition(
 }
 
 fn unknown(word: &str) -> Fault {
-    Fault::invalid("do", &format!("\"{}\" is nothing that can be done here", word.escape_debug()))
+    Fault::invalid("do", &format!("unknown action \"{}\"", word.escape_debug()))
 }
 
 #[cfg(test)]

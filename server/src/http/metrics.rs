@@ -1,8 +1,8 @@
-//! `GET /metrics`: what is known, in the format of Prometheus. Nothing is counted
-//! beside what the server knows anyway; it is put into figures when somebody asks.
+//! `GET /metrics` in the format of Prometheus. No counters are kept for it; known values are
+//! converted on request.
 //!
-//! Names follow prometheus.io/docs/practices/naming: base units, `_total` for what
-//! only grows, ratios from 0 to 1.
+//! Names follow prometheus.io/docs/practices/naming: base units, `_total` for counters, ratios from
+//! 0 to 1.
 
 use std::{fmt, sync::Arc};
 
@@ -22,13 +22,13 @@ use prometheus_client::{
 use super::Failed;
 use crate::Backend;
 
-/// What the format is called (OpenMetrics 1.0).
+/// The media type (OpenMetrics 1.0).
 const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Bytes of a MiB.
 const MIB: f64 = 1_048_576.0;
 
 type Labels = Vec<(&'static str, String)>;
-/// Some figures of one kind, each with its labels.
+/// Values of one metric, with their labels.
 type Figures = Vec<(Labels, f64)>;
 
 pub(crate) async fn metrics(State(backend): State<Arc<Backend>>) -> Result<Response, Failed> {
@@ -37,11 +37,11 @@ pub(crate) async fn metrics(State(backend): State<Arc<Backend>>) -> Result<Respo
     registry.register_collector(Box::new(Scrape { backend, known, machines, loads }));
     let mut text = String::new();
     text::encode(&mut text, &registry)
-        .map_err(|_| Fault::new(FaultKind::Internal, "The figures could not be written"))?;
+        .map_err(|_| Fault::new(FaultKind::Internal, "The metrics could not be written"))?;
     Ok(([(header::CONTENT_TYPE, FORMAT)], text).into_response())
 }
 
-/// What is known at one moment.
+/// The data of one scrape.
 struct Scrape {
     backend: Arc<Backend>,
     known: Snapshot,
@@ -69,10 +69,10 @@ impl Scrape {
         let one = |value: f64| vec![(Labels::new(), value)];
         let version = vec![(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1.0)];
         let feed = self.backend.feed();
-        gauge(encoder, "build_info", "The version that runs", None, version)?;
-        gauge(encoder, "streams", "Open streams of events", None, one(feed.readers() as f64))?;
+        gauge(encoder, "build_info", "Version of the server", None, version)?;
+        gauge(encoder, "streams", "Open event streams", None, one(feed.readers() as f64))?;
         let tasks = self.known.tasks.iter().filter(|task| task.outcome.is_none()).count();
-        gauge(encoder, "tasks_running", "Commands under way", None, one(tasks as f64))?;
+        gauge(encoder, "tasks_running", "Commands in progress", None, one(tasks as f64))?;
         let writable = self.backend.journal.trouble().borrow().is_none();
         gauge(
             encoder,
@@ -82,15 +82,14 @@ impl Scrape {
             one(f64::from(u8::from(writable))),
         )?;
         let events = self.known.cursor.seq;
-        let mut counter =
-            encoder.encode_descriptor("events", "Events of the log since the start", None, MetricType::Counter)?;
+        let mut counter = encoder.encode_descriptor("events", "Events since the start", None, MetricType::Counter)?;
         counter.encode_counter::<NoLabelSet, _, f64>(&events, None)
     }
 
-    /// How long libvirt takes, by what it is asked for.
+    /// Durations of libvirt calls by lane.
     fn calls(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let all = hypervisor::calls();
-        let help = "How long calls of libvirt take";
+        let help = "Duration of libvirt calls";
         let mut lanes =
             encoder.encode_descriptor("libvirt_call_duration", help, Some(&Unit::Seconds), MetricType::Histogram)?;
         for lane in &all {
@@ -102,12 +101,8 @@ impl Scrape {
                 None,
             )?;
         }
-        let mut failed = encoder.encode_descriptor(
-            "libvirt_call_errors",
-            "Calls of libvirt that failed",
-            None,
-            MetricType::Counter,
-        )?;
+        let mut failed =
+            encoder.encode_descriptor("libvirt_call_errors", "Failed libvirt calls", None, MetricType::Counter)?;
         for lane in &all {
             let labels: Labels = vec![("lane", lane.name.to_owned())];
             failed.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&lane.errors, None)?;
@@ -120,7 +115,7 @@ impl Scrape {
         let up = hosts.hosts.values().map(|host| {
             (vec![("host", host.host.id.to_string())], f64::from(u8::from(host.host.connection.connected)))
         });
-        gauge(encoder, "host_up", "Whether libvirt answers", None, up.collect())?;
+        gauge(encoder, "host_up", "Whether the host is connected", None, up.collect())?;
         let mut machines = Figures::new();
         for host in hosts.hosts.values() {
             for state in DomainState::ALL {
@@ -137,7 +132,7 @@ impl Scrape {
         gauge(
             encoder,
             "host_cpu_usage",
-            "Part of all processors in use",
+            "Fraction of all host CPUs in use",
             ratio,
             of(|load| Some(load.cpu_usage_percent? / 100.0)),
         )?;
@@ -151,11 +146,11 @@ impl Scrape {
         gauge(
             encoder,
             "host_memory",
-            "Memory in all",
+            "Total memory",
             bytes,
             of(|load| (load.memory_total_mb > 0).then_some(load.memory_total_mb as f64 * MIB)),
         )?;
-        gauge(encoder, "host_load1", "Load of the last minute", None, of(|load| load.load))
+        gauge(encoder, "host_load1", "Load average over 1 minute", None, of(|load| load.load))
     }
 
     fn machines(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -172,7 +167,7 @@ impl Scrape {
         gauge(
             encoder,
             "vm_memory",
-            "Memory that the machine has",
+            "Memory of the machine",
             Some(Unit::Bytes),
             each(|domain| domain.memory_mb as f64 * MIB),
         )?;
@@ -191,7 +186,7 @@ impl Scrape {
         gauge(
             encoder,
             "vm_cpu_usage",
-            "Part of its virtual processors in use",
+            "Fraction of its vCPUs in use",
             Some(Unit::Other("ratio".into())),
             of(|stats| Some(stats.cpu_usage_percent? / 100.0)),
         )?;

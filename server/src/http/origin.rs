@@ -1,4 +1,4 @@
-//! Through which door a request came, for the record.
+//! The origin of a request, for records.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -15,27 +15,27 @@ use model::{Origin, Source};
 
 use super::authorize::Admitted;
 
-/// What is known of all requests.
+/// The proxy configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct Doors {
-    /// Whether a proxy in front says who the peer is.
+    /// Whether a proxy reports the client address.
     pub(crate) behind_proxy: bool,
-    /// Proxies on other machines that are believed.
+    /// Remote proxies that are trusted.
     pub(crate) trusted: Vec<IpAddr>,
 }
 
 impl Doors {
-    /// Whether this peer's word is taken for where a request comes from.
+    /// Whether the address header of this peer is trusted.
     fn believes(&self, peer: Option<IpAddr>) -> bool {
         let known = |peer: IpAddr| peer.is_loopback() || self.trusted.contains(&peer);
         self.behind_proxy && peer.is_some_and(|peer| known(peer.to_canonical()))
     }
 }
 
-/// Middleware: puts an `Origin` beside every request.
+/// Middleware: adds an `Origin` to every request.
 pub(crate) async fn note(State(doors): State<Arc<Doors>>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-    // A proxy that says nothing brings everybody: that is no address of anybody.
+    // A proxy without the header serves many clients, so its address identifies none.
     let address = if doors.believes(peer) { forwarded(request.headers()) } else { peer };
     let source = source(request.headers());
     let address = address.map(|address| address.to_canonical().to_string());
@@ -44,14 +44,14 @@ pub(crate) async fn note(State(doors): State<Arc<Doors>>, mut request: Request, 
     next.run(request).await
 }
 
-/// Whether a page or a program asks; it decides nothing but a word in the record. Browsers send
-/// either of these with what changes something, the first not over plain HTTP; programs send neither.
+/// Whether a page or a program sent the request; only used in records. Browsers send one of these
+/// headers with changes, the first not over plain HTTP; programs send neither.
 fn source(headers: &HeaderMap) -> Source {
     let browser = headers.contains_key("sec-fetch-site") || headers.contains_key(header::ORIGIN);
     if browser { Source::Page } else { Source::Api }
 }
 
-/// The address that the nearest proxy saw: the last one of the list.
+/// The address seen by the nearest proxy: the last one of the list.
 fn forwarded(headers: &HeaderMap) -> Option<IpAddr> {
     let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
     let last = last.rsplit(',').next()?.trim();

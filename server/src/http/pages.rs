@@ -1,10 +1,9 @@
-//! Renders pages, once for each position of the stream, and shares them.
+//! Renders pages, once per stream position, and shares them.
 //!
-//! What must differ between two answers with the same content, the nonce of the
-//! content security policy and the token of the forms, is rendered as a mark. A
-//! page is cut at its marks once, and an answer is a list of shared pieces with
-//! its own texts between them, so a page of megabytes is never copied. The marks
-//! are random per process, so no text of a guest or an admin can hold one.
+//! Parts that differ between responses with the same content, the nonce of the content security
+//! policy and the token of forms, are rendered as marks. A page is cut at its marks once, and a
+//! response is a list of shared pieces with its own texts between them, so a page of megabytes is
+//! never copied. The marks are random per process, so no text of a guest or user can contain one.
 
 use std::{
     collections::HashMap,
@@ -39,35 +38,34 @@ use super::{
 };
 use crate::{Backend, sight::Sight};
 
-/// Pages that are kept of one position.
+/// Maximum pages kept per position.
 const MAX_PAGES: usize = 64;
-/// Pages tell times, such as how long a host is lost, so they age although
-/// nothing happens.
+/// How long a page is reused: pages contain durations, so they age without events.
 const FRESH_FOR: Duration = Duration::from_secs(5);
-/// Longest address that is rendered.
+/// Maximum length of a rendered URL.
 const MAX_ADDRESS: usize = 16 * 1024;
 
-/// A page, cut where the texts of an answer go.
+/// A page, cut at its marks.
 struct Page {
     status: StatusCode,
     pieces: Vec<Piece>,
 }
 
-/// A part of a page.
+/// A piece of a page.
 #[derive(Clone, Debug, PartialEq)]
 enum Piece {
-    /// The same in every answer.
+    /// Identical in every response.
     Same(Bytes),
-    /// The nonce of the answer.
+    /// The nonce of the response.
     Nonce,
-    /// The token of the answer's forms.
+    /// The form token of the response.
     Token,
 }
 
-/// What one is shown may not be what another one is.
+/// The key of a page: what one viewer sees may differ from another.
 type Key = (String, Theme, Viewer);
 
-/// The pages of one position of the stream, for some seconds.
+/// The pages of one stream position, for some seconds.
 struct Kept {
     seq: u64,
     since: Instant,
@@ -80,7 +78,7 @@ impl Kept {
     }
 }
 
-/// Renders pages and keeps the current ones.
+/// Renders pages and keeps current ones.
 pub(crate) struct Pages {
     backend: Arc<Backend>,
     assets: Arc<Assets>,
@@ -103,7 +101,7 @@ impl Pages {
         }
     }
 
-    /// The cell of a page at the present position; one render serves all who ask.
+    /// The cell of a page at the current position; one rendering serves all requests.
     fn cell(&self, key: Key) -> Arc<OnceCell<Page>> {
         let seq = self.backend.feed().cursor().seq;
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -113,11 +111,11 @@ impl Pages {
         kept.pages.entry(key).or_default().clone()
     }
 
-    /// The page of a form that was refused: with what was typed, and why. It is not taken over
-    /// by a program, which would look for the page of its address.
+    /// The page of a refused form, with the entered values and the error. It is not hydrated,
+    /// because the module would expect the page of its URL.
     ///
-    /// Whoever asks too much, or names a page that is not theirs to see, gets a small one that
-    /// leads `back`.
+    /// A request that is too large, or for a page the viewer may not see, gets a small page with a
+    /// link `back`.
     pub(super) async fn refused(
         &self,
         (address, back): (&str, &'static str),
@@ -184,7 +182,7 @@ impl Pages {
         }
     }
 
-    /// A page with a nonce and a token of its own, as an answer.
+    /// A page with its nonce and token as a response.
     fn answer(page: &Page) -> Response {
         let (nonce, token) = (Uuid::new_v4().simple().to_string(), Uuid::new_v4().to_string());
         let pieces = page.pieces.iter().map(|piece| match piece {
@@ -227,7 +225,7 @@ fn cut(html: &Bytes, nonce: &str, token: &str) -> Vec<Piece> {
     pieces
 }
 
-/// Which theme a browser wants.
+/// The theme of a browser.
 pub(super) fn theme(headers: &HeaderMap) -> Theme {
     let cookies = headers.get(header::COOKIE).and_then(|value| value.to_str().ok());
     cookies.map(Theme::from_cookies).unwrap_or_default()
@@ -238,7 +236,7 @@ pub(crate) async fn render(
     admitted: Option<Extension<Admitted>>,
     request: Request,
 ) -> Response {
-    // What is open to everybody and leads to no file leads to no page, either.
+    // A public path that matches no file leads to no page.
     let Some(Extension(admitted)) = admitted else { return StatusCode::NOT_FOUND.into_response() };
     let visit = admitted.visit();
     let address = request.uri().path_and_query().map(|address| routes::at(address.as_str())).unwrap_or_default();
@@ -246,7 +244,7 @@ pub(crate) async fn render(
         return StatusCode::URI_TOO_LONG.into_response();
     }
     let theme = theme(request.headers());
-    // What comes from outside the log is not shared.
+    // Pages with data from outside of the log are not shared.
     if address.contains("result=") || request.uri().path().starts_with(routes::ACCOUNT) {
         return Pages::answer(&pages.render(&address, theme, &visit).await);
     }

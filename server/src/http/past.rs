@@ -1,5 +1,4 @@
-//! What was done and what happened: tasks, records, and past events, a page at a
-//! time. Reading changes nothing, and nothing read here can be carried out again.
+//! Tasks, records, and past events, in pages. Reading changes nothing and executes nothing.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -28,7 +27,7 @@ use crate::{
     tasks::now,
 };
 
-/// The fields of a query as they came.
+/// The fields of a query.
 type Fields = Address<BTreeMap<String, String>>;
 
 /// `GET /api/v1/tasks`: the newest first.
@@ -41,7 +40,7 @@ pub(crate) async fn tasks(
     Ok(Json(TaskPage { tasks: page.items, next: page.next }))
 }
 
-/// `GET /api/v1/tasks/{id}`: one with its log, and with its parts.
+/// `GET /api/v1/tasks/{id}`: one with its log and its parts.
 pub(crate) async fn task(
     Extension(sight): Extension<Sight>,
     Path(id): Path<String>,
@@ -65,15 +64,15 @@ pub(crate) async fn cancel(
     Ok((StatusCode::ACCEPTED, Json(Accepted { task_id: id })))
 }
 
-/// Whether a task is one's own, or one may end those of others.
+/// Whether a task may be cancelled by the client.
 async fn may_end(sight: &Sight, admitted: &Admitted, id: RequestId) -> Result<(), Fault> {
     admitted.viewer().may_end(&*sight.task(id).await?)
 }
 
-/// How long a form waits for a cancelled task before the page comes back.
+/// How long a form waits for a cancelled task before the page is returned.
 const FORM_WAIT: Duration = Duration::from_secs(3);
 
-/// `POST /cancel`: the same without JavaScript.
+/// `POST /cancel`: cancelling without JavaScript.
 pub(crate) async fn cancel_form(
     Extension(sight): Extension<Sight>,
     Extension(admitted): Extension<Admitted>,
@@ -83,7 +82,7 @@ pub(crate) async fn cancel_form(
     let id = request_id(field("task").unwrap_or_default())?;
     may_end(&sight, &admitted, id).await?;
     let backend = &sight.backend;
-    // What could not be cancelled is shown as it is by the page that comes back.
+    // A task that could not be cancelled is shown as it is on the returned page.
     if backend.cancel(id).await.is_ok() {
         backend.wait(id, FORM_WAIT).await;
     }
@@ -100,8 +99,8 @@ pub(crate) async fn audit(
     Ok(Json(RecordPage { records: page.items, next: page.next }))
 }
 
-/// `GET /api/v1/audit.jsonl`: the whole chain, the oldest record first, as it lies
-/// in the file, so that its hashes can be checked elsewhere.
+/// `GET /api/v1/audit.jsonl`: the whole chain, the oldest record first, exactly as in the file, so
+/// that its hashes can be verified elsewhere.
 pub(crate) async fn export(State(backend): State<Arc<Backend>>, Extension(admitted): Extension<Admitted>) -> Response {
     let lines = stream::unfold((backend, 0), async |(backend, after)| {
         let (lines, last) = match backend.journal.audit.export(after).await {
@@ -110,20 +109,20 @@ pub(crate) async fn export(State(backend): State<Arc<Backend>>, Extension(admitt
         };
         Some((Ok(lines), (backend, last)))
     });
-    // It may take long, and ends with the right to it.
+    // It may take long, and ends when access is revoked.
     let lines = while_allowed(lines, admitted);
     let headers = [
         (header::CONTENT_TYPE, "application/jsonl"),
         (header::CONTENT_DISPOSITION, "attachment; filename=\"belvedere-audit.jsonl\""),
     ];
-    // Whatever compresses it asks once more after the end.
+    // The compression layer polls again after the end.
     (headers, Body::from_stream(lines.fuse())).into_response()
 }
 
-/// How far back is told when nobody says from when, in milliseconds.
+/// The default range, in milliseconds.
 const LAST_HOUR: u64 = 3_600_000;
 
-/// `GET /api/v1/stats/{host}/{uuid}`: what a machine used.
+/// `GET /api/v1/stats/{host}/{uuid}`: the usage of a machine.
 pub(crate) async fn stats(
     Extension(sight): Extension<Sight>,
     Path((host, uuid)): Path<(String, String)>,
@@ -135,12 +134,12 @@ pub(crate) async fn stats(
     let to = wishes.moment("to")?.unwrap_or_else(now);
     let from = wishes.moment("from")?.unwrap_or(to.saturating_sub(LAST_HOUR));
     let _turn = sight.turn().await?;
-    // As in the answer, in milliseconds.
+    // In milliseconds, as in the response.
     let step = wishes.parsed("step", "number of milliseconds")?;
     Ok(Json(past::usage(&sight.backend, id, (from, to), step).await?))
 }
 
-/// What the small lines of a list show, in milliseconds.
+/// The range of sparklines, in milliseconds.
 const LAST_MINUTES: u64 = 120_000;
 
 /// `GET /api/v1/stats`: the last two minutes of every running machine, in few points.

@@ -1,4 +1,4 @@
-//! The way to an OpenID Connect provider and back.
+//! Redirects to an OpenID Connect provider and back.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,10 +16,10 @@ use super::{
     login::{Door, cookie, field, next_page, peer},
 };
 
-/// The cookie of who is away. It comes along when the provider sends the browser back, which
-/// the session's would not.
+/// The cookie of a pending sign-in. Unlike the session cookie it is sent when the provider
+/// redirects back.
 const COOKIE: &str = "belvedere-away";
-/// How long it is kept, in seconds.
+/// Its lifetime in seconds.
 const KEPT: u32 = 600;
 
 fn with_cookie(door: &Door, value: &str, kept: u32, mut response: Response) -> Response {
@@ -42,10 +42,14 @@ pub(crate) async fn begin(
     headers: HeaderMap,
 ) -> Response {
     let Some(provider) = &door.provider else {
-        return door.refused(&Fault::new(FaultKind::NotFound, "No provider is set"), &headers, routes::LOG_IN);
+        return door.refused(
+            &Fault::new(FaultKind::NotFound, "No OpenID Connect provider is configured"),
+            &headers,
+            routes::LOG_IN,
+        );
     };
     let redirect = format!("{}{}", door.address(&at), routes::BACK_FROM_PROVIDER);
-    // Who has one address of version 6 has a network of them.
+    // A client with an IPv6 address has a network of them.
     let from = origin.address.as_deref().and_then(|address| address.parse().ok()).map(super::held::network_of);
     let from = from.map(|network| network.to_string()).unwrap_or_default();
     match provider.begin(redirect, next_page(&fields), &from).await {
@@ -54,8 +58,7 @@ pub(crate) async fn begin(
     }
 }
 
-/// `GET /login/provider/back`: it begins a session for whom this browser was sent away for,
-/// and nothing else.
+/// `GET /login/provider/back`: starts a session for the sign-in that this browser started.
 pub(crate) async fn back(
     State(door): State<Arc<Door>>,
     Extension(origin): Extension<Origin>,
@@ -65,14 +68,17 @@ pub(crate) async fn back(
     let field = |name| field(&fields, name);
     let kept = cookie(&headers, COOKIE).unwrap_or_default();
     let enter = async {
-        let provider = door.provider.as_ref().ok_or_else(|| Fault::new(FaultKind::NotFound, "No provider is set"))?;
+        let provider = door
+            .provider
+            .as_ref()
+            .ok_or_else(|| Fault::new(FaultKind::NotFound, "No OpenID Connect provider is configured"))?;
         let (known, next) = provider.finish(field("state"), kept, field("code")).await?;
         let secret = door.auth.log_in_by_provider(&known, &peer(origin, &headers)).await?;
         Ok((secret, next))
     };
     let response = match enter.await {
-        // The session's cookie is for this site only, and this request came from another one:
-        // the next one is our own.
+        // The session cookie is same-site only, and this request is cross-site: the next one is
+        // same-site.
         Ok((secret, next)) => {
             let page = ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], app::plain::again(&next));
             door.with_cookie(&secret, page.into_response())

@@ -1,7 +1,6 @@
-//! What browsers report: panics and errors of our own page, for the server's log.
+//! Error reports of browsers, for the server's log.
 //!
-//! Anybody may send anything, so a report is short, has no line breaks, and there
-//! are few of them.
+//! Reports are untrusted, so they are short, without line breaks, and limited in number.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -14,14 +13,14 @@ use serde::Deserialize;
 
 use super::Failed;
 
-/// Reports that are taken in one period, from all browsers together.
+/// Maximum reports per period, from all browsers.
 const MOST: u32 = 60;
 /// The period.
 const PERIOD: Duration = Duration::from_secs(60);
-/// Characters of a text that are kept.
+/// Maximum characters of a text.
 const LONGEST: usize = 2_000;
 
-/// Counts reports.
+/// The report counter.
 #[derive(Debug)]
 pub(crate) struct Reports(Mutex<(Instant, u32)>);
 
@@ -32,7 +31,7 @@ impl Default for Reports {
 }
 
 impl Reports {
-    /// Whether one more may be taken.
+    /// Whether another one is accepted.
     fn take(&self) -> bool {
         let mut count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if count.0.elapsed() > PERIOD {
@@ -64,11 +63,9 @@ pub(crate) async fn report(
     Extension(origin): Extension<Origin>,
     report: Result<Json<Report>, JsonRejection>,
 ) -> Result<StatusCode, Failed> {
-    let Json(report) = report.map_err(|_| Fault::invalid("body", "a report has a kind and a text"))?;
+    let Json(report) = report.map_err(|_| Fault::invalid("body", "must have a kind and a text"))?;
     if !reports.take() {
-        return Err(Fault::new(FaultKind::Busy, "There are too many reports")
-            .with_next("Look at the server's log")
-            .into());
+        return Err(Fault::new(FaultKind::Busy, "Too many reports").with_next("Check the server's log").into());
     }
     tracing::warn!(
         kind = plain(&report.kind),
@@ -76,12 +73,12 @@ pub(crate) async fn report(
         session = plain(report.session.as_deref().unwrap_or("-")),
         address = origin.address.as_deref().unwrap_or("-"),
         text = plain(&report.text),
-        "a browser reports"
+        "browser report"
     );
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A text that cannot pretend to be another line of the log.
+/// A text that cannot forge a line of the log.
 fn plain(text: &str) -> String {
     text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -1,7 +1,7 @@
-//! Routes as one table: method, path, what each needs of who asks, and its handler. A route
-//! without that need is closed.
+//! Routes as one table: method, path, permission, and handler. A route without a permission is
+//! closed.
 //!
-//! Who asks, `authorize` knows.
+//! Clients are identified in `authorize`.
 
 use std::collections::HashMap;
 
@@ -16,14 +16,14 @@ use schemars::JsonSchema;
 
 use super::openapi::{Content, Operation, Parameter, schema_of};
 
-/// What a route needs of who asks.
+/// What a route requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Nothing: it tells and changes nothing of any host.
+    /// Nothing: it reveals and changes nothing of a host.
     Public,
     /// A viewer with this permission.
     Needs(Permission),
-    /// A viewer with this permission whose scope is everything.
+    /// A viewer with this permission and an unlimited scope.
     NeedsAll(Permission),
 }
 
@@ -56,17 +56,17 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
         Self { method, path: path.into(), access: None, operation: None, handler: routing::on(filter, handler) }
     }
 
-    /// It is open to viewers with this permission.
+    /// Requires this permission.
     pub(super) fn needs(self, permission: Permission) -> Self {
         Self { access: Some(Access::Needs(permission)), ..self }
     }
 
-    /// It is open to viewers with this permission who see everything.
+    /// Requires this permission and an unlimited scope.
     pub(super) fn needs_all(self, permission: Permission) -> Self {
         Self { access: Some(Access::NeedsAll(permission)), ..self }
     }
 
-    /// It is open to everybody.
+    /// Public.
     pub(super) fn public(self) -> Self {
         Self { access: Some(Access::Public), ..self }
     }
@@ -139,21 +139,21 @@ macro_rules! methods {
 }
 
 methods! {
-    /// A route that reads, with `GET` or `HEAD`.
+    /// A reading route, with `GET` or `HEAD`.
     get: GET;
-    /// A route that changes something.
+    /// A changing route.
     post: POST;
     /// A route that stores content.
     put: PUT;
 }
 
-/// What each route needs, by path and method.
+/// The requirements of each route, by path and method.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Decisions(HashMap<String, Vec<(Method, Option<Access>)>>);
 
 impl Decisions {
-    /// What a route needs; none closes it. A method that it does not have needs what another one
-    /// needs, and is then answered 405 by the router.
+    /// The requirement of a route; none means closed. A method that the route lacks requires what
+    /// another one does, and is then answered with 405 by the router.
     pub(super) fn of(&self, method: &Method, route: &str) -> Option<Access> {
         // HEAD is GET without a body (RFC 9110, 9.3.2).
         let method = if *method == Method::HEAD { &Method::GET } else { method };
@@ -162,14 +162,14 @@ impl Decisions {
         *access
     }
 
-    /// Those of two tables.
+    /// The requirements of two tables.
     pub(super) fn and(mut self, more: Self) -> Self {
-        // A path may have one method in each.
+        // A path may have different methods in each.
         more.0.into_iter().for_each(|(path, methods)| self.0.entry(path).or_default().extend(methods));
         self
     }
 
-    /// The routes that nobody may use because nothing was decided, and how many there are in all.
+    /// Routes that are closed because they have no requirement, and the number of all routes.
     #[cfg(test)]
     pub(super) fn undecided(&self) -> (Vec<&str>, usize) {
         let all = || self.0.iter().flat_map(|(path, methods)| methods.iter().map(move |(_, access)| (path, access)));

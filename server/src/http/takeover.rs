@@ -1,9 +1,9 @@
-//! Takes the connection of an endless answer away from the HTTP library, which keeps some 18 kB
-//! of buffers for the next request of each. What is left is a socket and a body that is written to
-//! it as it comes; the end of the connection is the end of the answer (RFC 9112, 6.3).
+//! Takes the connection of an endless response over from the HTTP library, which keeps some 18 kB
+//! of buffers for the next request of each. What remains is a socket and a body that is written to
+//! it; the end of the connection is the end of the response (RFC 9112, 6.3).
 //!
-//! Only over HTTP/1.1 without TLS, as most proxies speak it: over HTTP/2 many streams share one
-//! connection, and its buffers, anyway. What is answered is decided by the routes.
+//! Only over HTTP/1.1 without TLS, as used by most proxies: over HTTP/2 many streams share one
+//! connection and its buffers. The content is decided by the routes.
 
 use std::{
     convert::Infallible,
@@ -31,11 +31,11 @@ use tower::Service;
 
 use super::connection::Stalling;
 
-/// An extension of answers that have no end, and nothing after it.
+/// A response extension for endless responses on their own connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Endless;
 
-/// Lives as long as the answers that were taken over, so that a stop can wait for their ends.
+/// Lives as long as the responses that were taken over, so that a stop can wait for them.
 pub(crate) type UnderWay = mpsc::Sender<Infallible>;
 
 /// Accepts connections that can be taken over.
@@ -56,7 +56,7 @@ impl<S> Accept<TcpStream, S> for Seated {
     }
 }
 
-/// The place of a connection, which is empty once it was taken over.
+/// The slot of a connection, which is empty once it was taken over.
 #[derive(Clone, Debug)]
 pub(crate) struct Seat(Arc<Mutex<Option<Stalling>>>);
 
@@ -65,12 +65,12 @@ impl Seat {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connection, unless part of an answer before is still to be written to it.
+    /// The connection, unless an earlier response is still being written to it.
     fn leave(&self) -> Option<Stalling> {
         self.lock().take_if(|stream| !stream.is_waiting())
     }
 
-    /// Does something with the connection while it is here.
+    /// Runs something with the connection while it is here.
     fn with<T>(&self, what: impl FnOnce(Pin<&mut Stalling>) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match &mut *self.lock() {
             Some(stream) => what(Pin::new(stream)),
@@ -125,7 +125,7 @@ where
     S::Future: Send + 'static,
 {
     type Response = Response<Body>;
-    /// That the connection is no longer the library's.
+    /// Returned if the connection was taken over.
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<Response<Body>>> + Send>>;
 
@@ -142,7 +142,7 @@ where
             let endless = fits && answer.extensions().get::<Endless>().is_some();
             let Some(stream) = endless.then(|| seat.leave()).flatten() else { return Ok(answer) };
             tokio::spawn(async move {
-                // Whoever is gone or takes nothing gets no more; there is nobody to tell.
+                // A client that is gone or does not read gets no more, and cannot be notified.
                 write(stream, answer).await.ok();
                 drop(under_way);
             });
@@ -151,11 +151,11 @@ where
     }
 }
 
-/// Writes an answer as its parts come, until it ends or the client is gone.
+/// Writes a response as its parts arrive, until it ends or the client is gone.
 async fn write(mut stream: Stalling, answer: Response<Body>) -> io::Result<()> {
     let (parts, mut body) = answer.into_parts();
     stream.write_all(&head(parts)).await?;
-    // What a client says now is not answered any more; that it says nothing more is its end.
+    // Further data of the client is ignored; its end of data is its end.
     let mut said = [0; 64];
     loop {
         tokio::select! {
@@ -172,7 +172,7 @@ async fn write(mut stream: Stalling, answer: Response<Body>) -> io::Result<()> {
     }
 }
 
-/// The head of an answer (RFC 9112, 2.1).
+/// The header of a response (RFC 9112, 2.1).
 fn head(parts: Parts) -> Vec<u8> {
     let mut head = String::with_capacity(1024);
     let date = httpdate::fmt_http_date(SystemTime::now());

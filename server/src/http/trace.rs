@@ -1,5 +1,5 @@
-//! A span for each request, for traces. It names the route and never the address, as
-//! an address may hold the secret of a link.
+//! A trace span per request. It contains the route and never the URL, because a URL may contain the
+//! secret of a link.
 
 use axum::{
     extract::{MatchedPath, Request},
@@ -8,7 +8,7 @@ use axum::{
 };
 use tracing::{Instrument, field::Empty};
 
-/// Middleware: what a request causes belongs to its span.
+/// Middleware: runs a request in its span.
 pub(crate) async fn span(request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("/{page}", MatchedPath::as_str).to_owned();
     let method = request.method().as_str();

@@ -1,9 +1,9 @@
-//! Accounts, sessions and tokens on disk. Secrets are kept as hashes only, so that
-//! whoever reads the file cannot log in with it; the secret of a second factor is the
-//! exception, as it is needed to check codes. It decides nothing.
+//! Accounts, sessions and tokens on disk. Secrets are stored as hashes, so that the file cannot be
+//! used to sign in; the secret of a second factor is the exception, because it is needed to verify
+//! codes. No decisions are made here.
 //!
-//! What is done with accounts is noted in the same transaction. The server moves the
-//! notes to the records, so what the command line does is recorded, too.
+//! Each change is noted in the same transaction. The server moves the notes to the records, so
+//! changes by the command line are recorded as well.
 
 mod factors;
 mod sessions;
@@ -78,10 +78,10 @@ const LAYOUT: &str = "
     ) STRICT;
 ";
 
-/// The layout of the file: the first version knew neither scopes nor second factors, and must
-/// not open this one as if there were none.
+/// The file version: the first one has neither scopes nor second factors, and must not open this
+/// one as if there were none.
 const VERSION: i32 = 2;
-/// Columns that a file of the first version lacks.
+/// Columns missing in a file of the first version.
 const LATER: [&str; 6] = [
     "ALTER TABLE users ADD COLUMN subject TEXT",
     "ALTER TABLE users ADD COLUMN scope TEXT NOT NULL DEFAULT ''",
@@ -91,49 +91,48 @@ const LATER: [&str; 6] = [
     "ALTER TABLE sessions ADD COLUMN by_link INTEGER NOT NULL DEFAULT 0",
 ];
 
-/// What began later than now by more than this began by a clock that was wrong, in
-/// milliseconds.
+/// A start time later than now by more than this is the result of a wrong clock, in milliseconds.
 const SKEW: u64 = 300_000;
-/// Failures are noted while fewer notes than this wait for the records. Beyond it something
-/// is wrong with that file for long.
+/// Failures are noted while fewer notes than this are waiting for the records. More indicate a
+/// lasting problem with the record file.
 const MAX_FAILURES: u64 = 10_000;
 
-/// What a secret is known by: its SHA-256.
+/// The SHA-256 of a secret.
 pub(crate) type Hash = [u8; 32];
 
-/// Somebody with an account.
+/// An account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct User {
     /// The name.
     pub(crate) name: String,
-    /// What it may do.
+    /// Its role.
     pub(crate) role: Role,
-    /// The password as Argon2 hashed it; none of one who logs in by link only.
+    /// The Argon2 hash of the password; none for sign-in by link only.
     pub(crate) password: Option<String>,
-    /// What it sees.
+    /// Its scope.
     pub(crate) scope: Scope,
 }
 
-/// What a program says who it is by.
+/// An API token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Token {
-    /// What records call it.
+    /// Its name.
     pub(crate) name: String,
-    /// What it may do.
+    /// Its role.
     pub(crate) role: Role,
-    /// When it was made, in Unix milliseconds.
+    /// Creation time in Unix milliseconds.
     pub(crate) created: u64,
-    /// When it expires, in Unix milliseconds; none if never.
+    /// Expiry in Unix milliseconds; none for no expiry.
     pub(crate) expires: Option<u64>,
-    /// What it sees.
+    /// Its scope.
     pub(crate) scope: Scope,
 }
 
-/// The file of a server that runs.
+/// The accounts file of a running server.
 pub(crate) struct Accounts {
     writer: Writer,
     reader: Reader,
-    /// Told after each change of this process.
+    /// Notified after each change by this process.
     pub(crate) changed: Notify,
 }
 
@@ -144,10 +143,10 @@ impl Accounts {
         Ok(Self { writer, reader, changed: Notify::new() })
     }
 
-    /// Reads something.
+    /// Runs a read.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// If the file cannot be read.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -155,10 +154,10 @@ impl Accounts {
         self.reader.ask(read).await
     }
 
-    /// Changes something; it is on disk afterwards.
+    /// Runs a change; it is on disk afterwards.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// If the file cannot be written.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         write: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -169,7 +168,7 @@ impl Accounts {
     }
 }
 
-/// Opens or makes the file; also while a server uses it.
+/// Opens or creates the file, even while a server uses it.
 pub(crate) fn open(path: &Path) -> Result<Connection, String> {
     let connection = storage::open_version(path, (LAYOUT, VERSION), true)?;
     for later in LATER {
@@ -177,7 +176,7 @@ pub(crate) fn open(path: &Path) -> Result<Connection, String> {
             Err(error) if !error.to_string().contains("duplicate column") => {
                 return Err(format!("cannot use {}: {error}", path.display()));
             }
-            // One that is there already says so.
+            // The column exists already.
             _ => {}
         }
     }
@@ -185,29 +184,29 @@ pub(crate) fn open(path: &Path) -> Result<Connection, String> {
     Ok(connection)
 }
 
-/// Puts down what happened, for the records.
+/// Adds a note for the records.
 pub(crate) fn note(connection: &Connection, note: &Note) -> rusqlite::Result<()> {
     let body = serde_json::to_string(note).expect("records have string keys only");
-    // Guesses of strangers are bounded; what changes something is always recorded.
+    // Failed sign-ins are limited; changes are always recorded.
     let most = if note.fault.is_some() { MAX_FAILURES } else { u64::MAX >> 1 };
     let query = "INSERT INTO notes(id, body) SELECT ?, ? WHERE (SELECT count(*) FROM notes) < ?";
     connection.execute(query, (Uuid::new_v4().to_string(), body, most)).map(drop)
 }
 
-/// What waits for the records, the oldest first.
+/// Notes waiting for the records, the oldest first.
 pub(crate) fn notes(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
     let query = "SELECT id, body FROM notes ORDER BY rowid LIMIT 256";
     connection.prepare_cached(query)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
-/// Takes away what the records have.
+/// Removes notes that were recorded.
 pub(crate) fn forget_notes(connection: &Connection, ids: &[String]) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached("DELETE FROM notes WHERE id = ?")?;
     ids.iter().try_for_each(|id| statement.execute([id]).map(drop))
 }
 
-/// Whether there ever was an account or token, from which on everybody must say who they
-/// are: taking the last one away opens nothing.
+/// Whether there ever was an account or token, so that sign-in is required: removing the last one
+/// opens nothing.
 pub(crate) fn any(connection: &Connection) -> rusqlite::Result<bool> {
     storage::one(
         connection,
@@ -220,13 +219,13 @@ fn close(connection: &Connection, now: u64) -> rusqlite::Result<()> {
     connection.execute(query, [now]).map(drop)
 }
 
-/// Whether an account or a token has this name; records name both alike.
+/// Whether an account or token has this name; records do not distinguish them.
 fn is_taken(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
     let query = "SELECT EXISTS(SELECT 1 FROM users WHERE name = ?1) OR EXISTS(SELECT 1 FROM tokens WHERE name = ?1)";
     connection.query_row(query, [name], |row| row.get(0))
 }
 
-/// Adds an account; false when the name is taken.
+/// Adds an account; false if the name is taken.
 pub(crate) fn add_user(connection: &Connection, user: &User, now: u64) -> rusqlite::Result<bool> {
     close(connection, now)?;
     if is_taken(connection, &user.name)? {
@@ -239,7 +238,7 @@ pub(crate) fn add_user(connection: &Connection, user: &User, now: u64) -> rusqli
     Ok(added > 0)
 }
 
-/// Takes an account away with all that is its own; false when there is none of that name.
+/// Removes an account with all its data; false if it does not exist.
 pub(crate) fn remove_user(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
     for table in ["sessions", "links", "factors", "recovery"] {
         connection.execute(&format!("DELETE FROM {table} WHERE user = ?"), [name])?;
@@ -247,19 +246,18 @@ pub(crate) fn remove_user(connection: &Connection, name: &str) -> rusqlite::Resu
     Ok(connection.execute("DELETE FROM users WHERE name = ?", [name])? > 0)
 }
 
-/// Gives an account another role and scope.
+/// Sets role and scope of an account.
 pub(crate) fn set_role(connection: &Connection, name: &str, (role, scope): (Role, &Scope)) -> rusqlite::Result<bool> {
     let query = "UPDATE users SET role = ?, scope = ? WHERE name = ?";
     Ok(connection.execute(query, (role.name(), scope.words(), name))? > 0)
 }
 
-/// Gives an account another password.
+/// Sets the password of an account.
 pub(crate) fn set_password(connection: &Connection, name: &str, hashed: &str) -> rusqlite::Result<bool> {
     Ok(connection.execute("UPDATE users SET password = ? WHERE name = ?", (hashed, name))? > 0)
 }
 
-/// The account of somebody whom a provider knows, made or kept up to date; none when the
-/// name belongs to somebody else.
+/// Creates or updates an external account; none if the name belongs to another account.
 pub(crate) fn put_known(
     connection: &Connection,
     (subject, name, role, scope): (&str, &str, Role, Option<&Scope>),
@@ -269,7 +267,8 @@ pub(crate) fn put_known(
     let had: Option<String> = connection.query_row(query, [subject], |row| row.get(0)).optional()?;
     let name = match had {
         Some(had) => {
-            // A scope that an admin gave stays where nobody else says one; admins see all.
+            // A scope set by an admin is kept if the external source defines none; admins have no
+            // scope.
             let kept = user(connection, &had)?.map(|user| user.scope).filter(|_| role != Role::Admin);
             let kept = kept.unwrap_or_default();
             set_role(connection, &had, (role, scope.unwrap_or(&kept)))?;
@@ -287,7 +286,7 @@ pub(crate) fn put_known(
     user(connection, &name)
 }
 
-/// Whether there is an admin beside this one.
+/// Whether there is another admin.
 pub(crate) fn other_admin(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
     let query = "SELECT EXISTS(SELECT 1 FROM users WHERE role = 'admin' AND name != ?)";
     connection.query_row(query, [name], |row| row.get(0))
@@ -299,7 +298,7 @@ pub(crate) fn user(connection: &Connection, name: &str) -> rusqlite::Result<Opti
     connection.query_row(query, [name], to_user).optional()
 }
 
-/// Who else knows an account, and as what; none of one that was made here, or is not there.
+/// The external identity of an account; none for a local or missing account.
 pub(crate) fn subject(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
     let query = "SELECT subject FROM users WHERE name = ?";
     connection.query_row(query, [name], |row| row.get(0)).optional().map(Option::flatten)
@@ -311,12 +310,12 @@ pub(crate) fn users(connection: &Connection) -> rusqlite::Result<Vec<User>> {
     connection.prepare(query)?.query_map([], to_user)?.collect()
 }
 
-/// A role of a newer version is the least one here.
+/// An unknown role of a newer version is the lowest one.
 fn to_role(text: &str) -> Role {
     Role::from_name(text).unwrap_or_default()
 }
 
-/// A scope that cannot be read hides everything, so its owner is not read at all.
+/// An invalid scope is an error, so that the account cannot be used.
 fn to_scope(text: &str) -> rusqlite::Result<Scope> {
     let wrong = |why: String| rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, why.into());
     Scope::from_words(text).map_err(wrong)
@@ -327,7 +326,7 @@ fn to_user(row: &Row<'_>) -> rusqlite::Result<User> {
     Ok(User { name: row.get(0)?, role, password: row.get(2)?, scope: to_scope(&row.get::<_, String>(3)?)? })
 }
 
-/// Adds a token; false when the name is taken.
+/// Adds a token; false if the name is taken.
 pub(crate) fn add_token(connection: &Connection, hash: &Hash, token: &Token) -> rusqlite::Result<bool> {
     close(connection, token.created)?;
     if is_taken(connection, &token.name)? {
@@ -340,7 +339,7 @@ pub(crate) fn add_token(connection: &Connection, hash: &Hash, token: &Token) -> 
     Ok(added > 0)
 }
 
-/// Takes a token away; false when there is none of that name.
+/// Removes a token; false if it does not exist.
 pub(crate) fn remove_token(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
     Ok(connection.execute("DELETE FROM tokens WHERE name = ?", [name])? > 0)
 }
@@ -352,7 +351,7 @@ pub(crate) fn token(connection: &Connection, hash: &Hash, now: u64) -> rusqlite:
     connection.query_row(query, (hash, now, now + SKEW), to_token).optional()
 }
 
-/// All tokens, by name; those that have expired, too.
+/// All tokens, by name, including expired ones.
 pub(crate) fn tokens(connection: &Connection) -> rusqlite::Result<Vec<Token>> {
     let query = "SELECT name, role, created, expires, scope FROM tokens ORDER BY name";
     connection.prepare(query)?.query_map([], to_token)?.collect()
@@ -425,7 +424,7 @@ pub(super) mod tests {
         let renamed = put("id#1", "jane.doe", Role::Operator).expect("known");
         assert_eq!((renamed.name.as_str(), renamed.role), ("jane", Role::Operator), "the subject counts");
         assert_eq!(put("id#2", "jane", Role::Admin), None);
-        // What an admin let her see stays, unless whoever knows her says it.
+        // A scope set by an admin is kept, unless the external source defines one.
         let web = Scope::from_words("atlas #web").expect("a scope");
         set_role(&connection, "jane", (Role::Operator, &web)).expect("written");
         assert_eq!(put("id#1", "jane", Role::Viewer).expect("known").scope, web);

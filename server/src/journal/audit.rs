@@ -1,8 +1,7 @@
-//! The records of who asked for what and what became of it.
+//! The audit records: requests and their outcomes.
 //!
-//! An intent is on disk before anything is done, and its outcome before anybody
-//! is told. The unique index over intents is the last judge of whether a request
-//! is new: it outlives the process.
+//! An intent is on disk before anything is done, and its outcome before it is reported. The unique
+//! index over intents decides whether a request is new, across restarts.
 
 mod query;
 mod raw_images;
@@ -56,60 +55,60 @@ const LAYOUT: &str = "
     CREATE TABLE IF NOT EXISTS heads(name TEXT PRIMARY KEY, seq INTEGER NOT NULL, hash BLOB NOT NULL) STRICT;
 ";
 
-/// Records that are checked at every start.
+/// Records verified at every start.
 const CHECKED: u64 = 2_000;
-/// Records in one piece of an export.
+/// Records per chunk of an export.
 const EXPORTED: u64 = 1_000;
 
-/// What somebody asked for.
+/// A request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Intent {
-    /// When, in Unix milliseconds.
+    /// Time in Unix milliseconds.
     pub(crate) at: u64,
     /// The request.
     pub(crate) request_id: RequestId,
-    /// The batch that it is a part of.
+    /// The batch that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) parent: Option<RequestId>,
     /// The command's kind.
     pub(crate) kind: String,
-    /// On which host.
+    /// The host.
     pub(crate) host: HostId,
-    /// On which machine; none for a batch.
+    /// The machine; none for a batch.
     pub(crate) target: Option<Uuid>,
     /// The machines of a batch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) targets: Vec<Uuid>,
-    /// The machine's name, or how many there are.
+    /// The machine's name, or the number of machines.
     pub(crate) name: String,
-    /// The wish.
+    /// The command.
     pub(crate) command: Command,
-    /// Who, and from where.
+    /// The sender.
     #[serde(flatten)]
     pub(crate) origin: Origin,
-    /// Why it was refused before anything was done.
+    /// Why it was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) refused: Option<Fault>,
 }
 
 impl Intent {
-    /// Whether both ask for the same; who asked and how it was named do not count.
+    /// Whether two requests are equal, regardless of sender and name.
     pub(crate) fn same_wish(&self, other: &Self) -> bool {
-        // Of one that was refused less is kept.
+        // A refused request is stored shortened.
         let short = self.refused.is_some() || other.refused.is_some();
         let command = |intent: &Self| if short { shortened(&intent.command) } else { intent.command.clone() };
         let wish = |intent: &Self| (intent.host.clone(), intent.target, intent.targets.clone(), command(intent));
         wish(self) == wish(other)
     }
 
-    /// About what it takes in memory and on disk, in bytes.
+    /// Approximate size in memory and on disk, in bytes.
     pub(crate) fn size(&self) -> usize {
         serde_json::to_vec(self).map_or(0, |text| text.len())
     }
 
-    /// What is kept of a request that was refused, which anybody can send again and again: at most
-    /// a kilobyte.
+    /// The stored form of a refused request, which can be repeated without limit: at most a
+    /// kilobyte.
     pub(crate) fn shortened(mut self) -> Self {
         self.command = shortened(&self.command);
         self.name = cut(&self.name, 80);
@@ -122,67 +121,66 @@ impl Intent {
     }
 }
 
-/// How a request ended.
+/// The outcome of a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Said {
-    /// When, in Unix milliseconds.
+    /// Time in Unix milliseconds.
     pub(crate) at: u64,
     /// The request.
     pub(crate) request_id: RequestId,
-    /// What became of it.
+    /// Result.
     pub(crate) outcome: TaskState,
-    /// Why.
+    /// The cause of a failure.
     pub(crate) fault: Option<Fault>,
-    /// Who saw the end.
+    /// How it was determined.
     pub(crate) settled: Settled,
-    /// What was seen on the way.
+    /// The task's log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) log: Vec<LogLine>,
 }
 
-/// How sure an outcome is.
+/// How an outcome was determined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Settled {
-    /// The server saw how it ended.
+    /// The server observed the end.
     Seen,
-    /// The server stopped before it ended; the next one looks again.
+    /// The server stopped before the end; the next one checks it.
     Open,
-    /// A later server judged by the state of the machine.
+    /// A later server determined it from the state of the machine.
     Later,
 }
 
-/// Something that happened beside commands: what the server itself did, or what was done
-/// with accounts.
+/// An event besides commands: of the server itself, or a change of accounts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Note {
-    /// When, in Unix milliseconds.
+    /// Time in Unix milliseconds.
     pub(crate) at: u64,
-    /// What.
+    /// Its kind.
     pub(crate) kind: String,
-    /// What it was done with.
+    /// Its object.
     pub(crate) name: String,
-    /// Who, and from where; none when the server did it by itself.
+    /// The sender; none for the server itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) origin: Option<Origin>,
-    /// Why it did not turn out well.
+    /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) fault: Option<Fault>,
-    /// Its number where it waited, so that it comes only once.
+    /// Its id in the accounts file, to avoid duplicates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<String>,
 }
 
 impl Note {
-    /// Something that somebody has just done.
+    /// A note about an action of a sender.
     pub(crate) fn of(kind: &str, name: &str, origin: Origin) -> Self {
         Self { at: now(), kind: kind.into(), name: name.to_owned(), origin: Some(origin), ..Self::default() }
     }
 }
 
-/// A record as it lies in the file.
+/// A record in the file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "camelCase")]
 enum Entry {
@@ -191,35 +189,35 @@ enum Entry {
     Server(Note),
 }
 
-/// A request that the file knows.
+/// A stored request.
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
-    /// What was asked.
+    /// The request.
     pub(crate) intent: Box<Intent>,
-    /// How it ended, if that is known.
+    /// Its outcome, if known.
     pub(crate) said: Option<Said>,
 }
 
-/// What the file says to a request.
+/// The result of admitting a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Admitted {
-    /// It is new, and now on disk as this record; a refused one is over with that.
+    /// It is new and stored as this record; a refused one is thereby complete.
     New(Box<AuditRecord>),
-    /// It is there already.
+    /// It exists already.
     Known(Box<Stored>),
 }
 
-/// The chained records.
+/// The audit records.
 pub(crate) struct Audit {
     writer: Writer,
     reader: Reader,
     raw_images: Mutex<RawImages>,
-    /// A secret of this journal, which outlives the process.
+    /// A secret of this journal, kept across restarts.
     secret: Vec<u8>,
 }
 
 impl Audit {
-    /// `renew` runs before the file is opened again after its disk went away.
+    /// `renew` runs before the file is reopened after its disk was lost.
     pub(super) fn open(
         path: &Path,
         renew: impl FnMut() -> rusqlite::Result<()> + Send + 'static,
@@ -228,8 +226,8 @@ impl Audit {
         let checked = check_end(&connection).map_err(|error| storage::fault(&error, path).sentence())?;
         checked.map_err(|what| {
             format!(
-                "{}: {what}; nothing was changed: look with \"belvedere audit verify\", then put a copy back, \
-                 or move the file away and start again to begin a new one",
+                "{}: {what}; nothing was changed: run \"belvedere audit verify\", then restore a backup, \
+                 or move the file away and restart to create a new one",
                 path.display()
             )
         })?;
@@ -239,12 +237,12 @@ impl Audit {
         Ok(Self { writer, reader, raw_images: Mutex::new(raw_images), secret })
     }
 
-    /// A secret of this journal, from which ids can be made that nobody guesses.
+    /// A secret of this journal, for ids that cannot be guessed.
     pub(crate) fn secret(&self) -> &[u8] {
         &self.secret
     }
 
-    /// Runs something on the writing connection.
+    /// Runs SQL on the writing connection.
     #[cfg(test)]
     pub(super) async fn meddle(&self, sql: &'static str) -> Result<(), Fault> {
         self.writer.write(move |transaction| transaction.execute_batch(sql)).await
@@ -254,18 +252,18 @@ impl Audit {
         self.writer.trouble()
     }
 
-    /// Puts an intent on disk, unless its request is there already.
+    /// Stores an intent, unless its request exists.
     ///
     /// # Errors
-    /// `InsufficientStorage` when the file cannot be written.
+    /// `InsufficientStorage` if the file cannot be written.
     pub(crate) async fn admit(&self, intent: Intent) -> Result<Admitted, Fault> {
         self.writer.write_sized(intent.size(), move |transaction| admit(transaction, &intent)).await
     }
 
-    /// Puts an outcome on disk; gives the record that is whole with it.
+    /// Stores an outcome; returns the complete record.
     ///
     /// # Errors
-    /// `InsufficientStorage` when the file cannot be written.
+    /// `InsufficientStorage` if the file cannot be written.
     pub(crate) async fn ended(&self, said: Said) -> Result<Option<AuditRecord>, Fault> {
         let query = Query { request: Some(said.request_id), limit: 1, ..Query::default() };
         let entry = Entry::Outcome(said);
@@ -276,66 +274,66 @@ impl Audit {
         self.writer.write(write).await
     }
 
-    /// Notes something that the server itself did.
+    /// Records an event of the server.
     ///
     /// # Errors
-    /// `InsufficientStorage` when the file cannot be written.
+    /// `InsufficientStorage` if the file cannot be written.
     pub(crate) async fn note(&self, at: u64, kind: &str, name: String) -> Result<(), Fault> {
         let entry = Entry::Server(Note { at, kind: kind.into(), name, ..Note::default() });
         self.writer.write(move |transaction| append(transaction, &entry).map(drop)).await
     }
 
-    /// Takes over what was noted elsewhere, each once; gives the records.
+    /// Records notes from the accounts file, each once; returns the records.
     ///
     /// # Errors
-    /// `InsufficientStorage` when the file cannot be written.
+    /// `InsufficientStorage` if the file cannot be written.
     pub(crate) async fn take_notes(&self, notes: Vec<(String, String)>) -> Result<Vec<AuditRecord>, Fault> {
         self.writer.write(move |transaction| take_notes(transaction, &notes)).await
     }
 
-    /// Forgets records from before a time, in Unix milliseconds, and notes that it did.
+    /// Removes records from before a time, in Unix milliseconds, and records that.
     ///
     /// # Errors
-    /// `InsufficientStorage` when the file cannot be written.
+    /// `InsufficientStorage` if the file cannot be written.
     pub(crate) async fn forget(&self, before: u64, now: u64) -> Result<u64, Fault> {
         self.writer.write(move |transaction| forget(transaction, before, now)).await
     }
 
-    /// The records that are wanted.
+    /// The records of a query.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// If the file cannot be read.
     pub(crate) async fn records(&self, query: Query) -> Result<Records, Fault> {
         self.reader.ask(move |connection| records(connection, &query)).await
     }
 
-    /// What is known of a request.
+    /// The stored request with an id.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// If the file cannot be read.
     pub(crate) async fn stored(&self, id: RequestId) -> Result<Option<Stored>, Fault> {
         self.reader.ask(move |connection| stored(connection, id)).await
     }
 
-    /// The requests whose end nobody saw.
+    /// Requests without an observed end.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// If the file cannot be read.
     pub(crate) async fn open_ends(&self) -> Result<Vec<Stored>, Fault> {
         self.reader.ask(open_ends).await
     }
 
-    /// A piece of the chain as JSON lines, the oldest record first, and where the
-    /// next piece begins; none at the end.
+    /// A part of the chain as JSON lines, the oldest record first, and the start of the next part;
+    /// none at the end.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// If the file cannot be read.
     pub(crate) async fn export(&self, after: u64) -> Result<Option<(String, u64)>, Fault> {
         self.reader.ask(move |connection| export(connection, after)).await
     }
 }
 
-/// The secret of the file, made when it has none.
+/// The secret of the file, created if missing.
 fn own_secret(connection: &Connection) -> rusqlite::Result<Vec<u8>> {
     let mut fresh = vec![0; 32];
     getrandom::fill(&mut fresh).expect("the operating system gives random numbers");
@@ -343,7 +341,7 @@ fn own_secret(connection: &Connection) -> rusqlite::Result<Vec<u8>> {
     connection.query_row("SELECT value FROM secrets WHERE name = 'parts'", [], |row| row.get(0))
 }
 
-/// Checks the last records of the chain.
+/// Verifies the last records of the chain.
 fn check_end(connection: &Connection) -> rusqlite::Result<Result<Head, String>> {
     let (oldest, newest) = (Head::read(connection, OLDEST)?, Head::read(connection, NEWEST)?);
     let from = newest.seq.saturating_sub(CHECKED);
@@ -371,14 +369,14 @@ fn admit(transaction: &Transaction<'_>, intent: &Intent) -> rusqlite::Result<Adm
 }
 
 fn take_notes(transaction: &Transaction<'_>, notes: &[(String, String)]) -> rusqlite::Result<Vec<AuditRecord>> {
-    // One that was taken over and not forgotten there is among the last.
+    // A note that was recorded but not removed is among the last records.
     let from = Head::read(transaction, NEWEST)?.seq.saturating_sub(CHECKED);
     let query = "SELECT json_extract(body, '$.note') FROM entries WHERE seq > ? AND entry = 'server'
         AND json_extract(body, '$.note') IS NOT NULL";
     let mut statement = transaction.prepare_cached(query)?;
     let known = statement.query_map([from], |row| row.get(0))?.collect::<Result<HashSet<String>, _>>()?;
     let fresh = notes.iter().filter(|(id, _)| !known.contains(id)).map(|(id, body)| {
-        // What a newer version wrote is kept as it is.
+        // Unknown content of a newer version is kept unchanged.
         let unread = || Note { kind: "unreadable".into(), name: body.clone(), ..Note::default() };
         let note = Note { note: Some(id.clone()), ..serde_json::from_str(body).unwrap_or_else(|_| unread()) };
         let seq = append(transaction, &Entry::Server(note.clone()))?;
@@ -387,8 +385,8 @@ fn take_notes(transaction: &Transaction<'_>, notes: &[(String, String)]) -> rusq
     fresh.collect()
 }
 
-/// Forgets only from the front, so that the rest stays a chain: a clock that was
-/// wrong for a while keeps records longer, never shorter.
+/// Removes only from the start, so that the rest remains a chain: after a wrong clock records are
+/// kept longer, never shorter.
 fn forget(transaction: &Transaction<'_>, before: u64, now: u64) -> rusqlite::Result<u64> {
     let query = "SELECT min(seq) FROM entries WHERE at >= ?";
     let keep: Option<u64> = transaction.query_row(query, [before], |row| row.get(0)).optional()?.flatten();
@@ -404,7 +402,7 @@ fn forget(transaction: &Transaction<'_>, before: u64, now: u64) -> rusqlite::Res
     Ok(count)
 }
 
-/// What the file knows of a request.
+/// The stored request with an id.
 fn stored(connection: &Connection, id: RequestId) -> rusqlite::Result<Option<Stored>> {
     let query = "SELECT body FROM entries WHERE request = ? AND entry = 'intent'";
     let intent = connection.prepare_cached(query)?.query_row([id.to_string()], body).optional()?;
@@ -440,7 +438,7 @@ fn open_ends(connection: &Connection) -> rusqlite::Result<Vec<Stored>> {
     ids.filter_map(|id| stored(connection, id).transpose()).collect()
 }
 
-/// The record of an intent as people read it.
+/// The record of an intent for display.
 fn record(seq: u64, intent: Intent, said: Option<Said>) -> AuditRecord {
     let outcome = match (&intent.refused, &said) {
         (Some(_), _) => "refused",
@@ -517,7 +515,7 @@ fn export(connection: &Connection, after: u64) -> rusqlite::Result<Option<(Strin
     let (mut lines, mut last) = (String::new(), None);
     while let Some(row) = rows.next()? {
         let (seq, hash): (u64, Hash) = (row.get(0)?, row.get(2)?);
-        // The text goes out as it lies in the file, so that its hash can be checked.
+        // The text is sent exactly as in the file, so that its hash can be verified.
         let text = row.get_ref(1)?.as_str()?;
         lines.push_str(&format!("{{\"seq\":{seq},\"hash\":\"{}\",\"record\":{text}}}\n", hex(&hash)));
         last = Some(seq);

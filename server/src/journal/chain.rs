@@ -1,8 +1,8 @@
-//! The chain of records: each carries a hash over the one before it and its own
-//! text, so that a record that was changed, moved or taken out shows.
+//! The chain of records: each contains a hash over the previous one and its own text, so that a
+//! changed, moved or removed record is detected.
 //!
-//! Whoever may write the file can also write a whole new chain. Against that
-//! helps only a hash that was noted elsewhere, which `verify` takes.
+//! Anyone with write access to the file could write a new chain. Only a hash noted elsewhere
+//! protects against that; `verify` accepts it.
 
 use std::path::Path;
 
@@ -12,10 +12,10 @@ use sha2::{Digest, Sha256};
 use super::storage;
 use crate::hex::hex;
 
-/// A hash of SHA-256 (FIPS 180-4).
+/// A SHA-256 hash (FIPS 180-4).
 pub(super) type Hash = [u8; 32];
 
-/// The end of a chain: the number of its last record and that one's hash.
+/// The end of a chain: number and hash of its last record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) seq: u64,
@@ -26,21 +26,21 @@ impl Head {
     /// Before the first record.
     const START: Self = Self { seq: 0, hash: [0; 32] };
 
-    /// The head after one more record.
+    /// The head after another record.
     pub(super) fn after(self, body: &str) -> Self {
         let seq = self.seq + 1;
         let hash = Sha256::new().chain_update(self.hash).chain_update(seq.to_be_bytes()).chain_update(body).finalize();
         Self { seq, hash: hash.into() }
     }
 
-    /// What is remembered under a name in the file.
+    /// Reads a named head from the file.
     pub(super) fn read(connection: &Connection, name: &str) -> rusqlite::Result<Self> {
         let query = "SELECT seq, hash FROM heads WHERE name = ?";
         let head = connection.query_row(query, [name], |row| Ok(Self { seq: row.get(0)?, hash: row.get(1)? }));
         Ok(head.optional()?.unwrap_or(Self::START))
     }
 
-    /// Remembers it under a name.
+    /// Writes a named head to the file.
     pub(super) fn write(self, connection: &Connection, name: &str) -> rusqlite::Result<()> {
         let query = "INSERT INTO heads(name, seq, hash) VALUES(?, ?, ?) \
                      ON CONFLICT(name) DO UPDATE SET seq = excluded.seq, hash = excluded.hash";
@@ -49,12 +49,12 @@ impl Head {
     }
 }
 
-/// The name of the head before the oldest record that is still there.
+/// The name of the head before the oldest existing record.
 pub(super) const OLDEST: &str = "oldest";
-/// The name of the head at the newest record.
+/// The name of the head of the newest record.
 pub(super) const NEWEST: &str = "newest";
 
-/// Checks the records after a head; gives the last one's, or what is wrong.
+/// Verifies the records after a head; returns the last head, or the error.
 pub(super) fn check(connection: &Connection, from: Head) -> rusqlite::Result<Result<Head, String>> {
     check_until(connection, from, |_| {})
 }
@@ -75,7 +75,7 @@ fn check_until(
             return Ok(Err(format!("record {} is missing", next.seq)));
         }
         if hash != next.hash {
-            return Ok(Err(format!("record {seq} was changed, or one before it")));
+            return Ok(Err(format!("record {seq} or an earlier one was changed")));
         }
         head = next;
         seen(head);
@@ -86,13 +86,13 @@ fn check_until(
     Ok(Ok(head))
 }
 
-/// What `belvedere audit verify` says of a file.
+/// Runs `belvedere audit verify` on a file.
 ///
 /// # Errors
-/// One sentence about what is wrong, with the record's number.
+/// One sentence with the cause and the number of the record.
 pub(crate) fn verify(path: &Path, noted: Option<&str>) -> Result<String, String> {
     if !path.is_file() {
-        return Err(format!("there is no journal at {}; name its folder with --data", path.display()));
+        return Err(format!("no journal at {}; set the data directory with --data", path.display()));
     }
     let unreadable = |error: rusqlite::Error| format!("cannot read {}: {error}", path.display());
     let connection = storage::open_to_read(path).map_err(unreadable)?;
@@ -103,10 +103,7 @@ pub(crate) fn verify(path: &Path, noted: Option<&str>) -> Result<String, String>
     });
     let head = checked.map_err(unreadable)?.map_err(|what| format!("{}: {what}", path.display()))?;
     if !found {
-        return Err(format!(
-            "{}: no record has the hash that was noted, so the chain was written anew",
-            path.display()
-        ));
+        return Err(format!("{}: no record has the noted hash, so the chain was rewritten", path.display()));
     }
-    Ok(format!("{} records are intact; the last one's hash is {}", head.seq - oldest.seq, hex(&head.hash)))
+    Ok(format!("{} records are intact; the hash of the last one is {}", head.seq - oldest.seq, hex(&head.hash)))
 }

@@ -1,7 +1,6 @@
-//! The events of the last days, so that "what happened last night" has an answer.
+//! The events of the last days.
 //!
-//! It is written some moments after the stream and may lose those moments in a
-//! crash. Reading it shows; nothing here can be carried out again.
+//! They are written with a delay, which a crash can lose. Reading executes nothing.
 
 use std::{collections::HashMap, path::Path};
 
@@ -35,38 +34,38 @@ const LAYOUT: &str = "
 
 /// The columns of a row.
 pub(super) const COLUMNS: &str = "n, at, cursor, kind, host, subject, data";
-/// The file takes at most this room; then the oldest events give way.
+/// Maximum size of the file; then the oldest events are removed.
 const MAX_BYTES: u64 = 512 << 20;
 
-/// One event of the past.
+/// A past event.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct EventRow {
     /// Its number in the file.
     pub(crate) n: u64,
-    /// When it was published, in Unix milliseconds.
+    /// Publication time in Unix milliseconds.
     pub(crate) at: u64,
-    /// Its position in the stream of that time.
+    /// Its stream position at that time.
     pub(crate) cursor: String,
     /// Its kind.
     pub(crate) kind: String,
-    /// The host it was about.
+    /// Its host.
     pub(crate) host: Option<HostId>,
-    /// The machine it was about.
+    /// Its machine.
     pub(crate) subject: Option<Uuid>,
     /// Its payload as JSON.
     pub(crate) data: String,
 }
 
-/// Which events are wanted, the oldest first.
+/// A query for events, the oldest first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Span {
     /// Only events after this one.
     pub(crate) after: Option<u64>,
-    /// At most so many.
+    /// The maximum number.
     pub(crate) limit: u32,
-    /// Not before, in Unix milliseconds.
+    /// Start, in Unix milliseconds.
     pub(crate) from: Option<u64>,
-    /// Not after, in Unix milliseconds.
+    /// End, in Unix milliseconds.
     pub(crate) to: Option<u64>,
     /// Only of this host.
     pub(crate) host: Option<HostId>,
@@ -74,9 +73,9 @@ pub(crate) struct Span {
     pub(crate) subject: Option<Uuid>,
     /// Only of these kinds; none means all.
     pub(crate) kinds: Vec<String>,
-    /// Only errors and hosts that were lost.
+    /// Only errors and lost connections.
     pub(crate) trouble: bool,
-    /// Only errors of this severity; a host that was lost is an error.
+    /// Only errors of this severity; a lost connection counts as error.
     pub(crate) severity: Option<String>,
     /// The newest first.
     pub(crate) backwards: bool,
@@ -87,8 +86,7 @@ impl Span {
         self.limit.clamp(1, 5_000)
     }
 
-    /// The question in SQL, with its values. It asks for one more than is wanted, which tells
-    /// whether there is a next page.
+    /// The SQL with its values. It selects one more than requested, to detect a next page.
     fn sql(&self) -> (String, Vec<Value>) {
         let mut sql = format!("SELECT {COLUMNS} FROM events WHERE 1");
         let mut values: Vec<Value> = Vec::new();
@@ -102,7 +100,7 @@ impl Span {
         let number =
             |number: Option<u64>| number.map(|number| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)));
         and(if self.backwards { "n < ?" } else { "n > ?" }, number(self.after));
-        // Of several indexes the narrowest is meant: the plus keeps SQLite from the others.
+        // The most selective index is used: the plus prevents SQLite from using others.
         let place = self.subject.is_some() || self.host.is_some();
         let narrow = place || self.trouble || !self.kinds.is_empty();
         and(if narrow { "+at >= ?" } else { "at >= ?" }, number(self.from));
@@ -144,37 +142,37 @@ impl Events {
         Ok(Self { writer, reader })
     }
 
-    /// Writes events; their numbers are given by the file.
+    /// Writes events; the file assigns their numbers.
     ///
     /// # Errors
-    /// `InsufficientStorage` when the file cannot be written.
+    /// `InsufficientStorage` if the file cannot be written.
     pub(crate) async fn append(&self, rows: Vec<EventRow>) -> Result<(), Fault> {
         let bytes = rows.iter().map(|row| row.data.len()).sum();
         self.writer.write_sized(bytes, move |transaction| append(transaction, &rows)).await
     }
 
-    /// Forgets events from before a time, in Unix milliseconds, and the oldest
-    /// ones when the file has grown too large.
+    /// Removes events from before a time, in Unix milliseconds, and the oldest ones if the file is
+    /// too large.
     ///
     /// # Errors
-    /// `InsufficientStorage` when the file cannot be written.
+    /// `InsufficientStorage` if the file cannot be written.
     pub(crate) async fn forget(&self, before: u64) -> Result<(), Fault> {
         self.writer.write(move |transaction| forget(transaction, before)).await
     }
 
-    /// The events that are wanted.
+    /// The events of a query.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// If the file cannot be read.
     pub(crate) async fn read(&self, span: Span) -> Result<Paged<EventRow>, Fault> {
         self.reader.ask(move |connection| read(connection, &span)).await
     }
 
-    /// The state that each of these machines came to last, and when; without those of which nothing
-    /// is kept.
+    /// The last state change of each of these machines, and its time; without machines that have no
+    /// events.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// If the file cannot be read.
     pub(crate) async fn last_states(
         &self,
         host: HostId,
@@ -183,11 +181,10 @@ impl Events {
         self.reader.ask(move |connection| last_states(connection, &host, &ids)).await
     }
 
-    /// What is needed to show how everything was at a moment; none while nothing is
-    /// kept.
+    /// The events needed to show the state at a moment; none without events.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// If the file cannot be read.
     pub(crate) async fn moment(&self, at: At) -> Result<Option<Traces>, Fault> {
         self.reader.ask(move |connection| replay::traces(connection, at)).await
     }
@@ -213,7 +210,7 @@ fn forget(transaction: &Transaction<'_>, before: u64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// What says in SQL that an event tells of a host that is not connected.
+/// The SQL condition of a lost connection.
 const IS_LOST: &str = "kind = 'connection-status-changed' AND data ->> '$.connected' = 0";
 
 fn read(connection: &Connection, span: &Span) -> rusqlite::Result<Paged<EventRow>> {
@@ -248,7 +245,7 @@ fn last_states(
     Ok(states)
 }
 
-/// Reads a row whose columns are `COLUMNS`.
+/// Reads a row with `COLUMNS`.
 pub(super) fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<EventRow> {
     let (host, subject): (Option<String>, Option<String>) = (row.get(4)?, row.get(5)?);
     Ok(EventRow {

@@ -1,9 +1,8 @@
-//! Finds in the log of events what shows how everything was at a moment.
+//! Finds the events that show the state of all machines at a moment.
 //!
-//! An event about a machine carries the whole machine, so its state at a moment is
-//! that of the last event before; where there is none, the first one after it tells
-//! what was before. It reads a handful of rows for each machine, however long the
-//! log is.
+//! An event about a machine contains the whole machine, so its state is that of the last event
+//! before the moment; without one, the first event after it contains the previous state. It reads a
+//! few rows per machine, however long the log is.
 
 use std::sync::LazyLock;
 
@@ -12,41 +11,41 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::events::{COLUMNS, EventRow, row};
 
-/// What counts as a step in SQL: what people see happen.
+/// The SQL condition of a step.
 static STEPS: LazyLock<String> = LazyLock::new(|| kinds(Replay::is_step));
-/// What carries a machine, or says that it is gone, in SQL.
+/// The SQL condition of an event with the state of a machine.
 static MACHINES: LazyLock<String> = LazyLock::new(|| kinds(Replay::tells_machine));
 
-/// The condition that an event is of such a kind.
+/// The SQL condition of such kinds.
 fn kinds(of: fn(Replay) -> bool) -> String {
     let names = Event::ALL.iter().filter(|kind| of(kind.replay)).map(|kind| format!("'{}'", kind.name));
     format!("kind IN ({})", names.collect::<Vec<_>>().join(", "))
 }
 
-/// Into how many spans the whole time is cut.
+/// Number of bars of the timeline.
 const BARS: u64 = 96;
 
 /// A moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum At {
-    /// Right after the event with this number, or the one before it.
+    /// After the event with this number, or the last one before it.
     Event(u64),
     /// At this time, in Unix milliseconds.
     Time(u64),
-    /// After everything.
+    /// After all events.
     Latest,
 }
 
-/// What is left of a moment.
+/// The data of a moment.
 #[derive(Debug)]
 pub(crate) struct Traces {
     /// The last step until then.
     pub(crate) here: EventRow,
-    /// The numbers of the first step, the one before, the one after, and the last.
+    /// The numbers of the first, previous, next and last step.
     pub(crate) steps: [Option<u64>; 4],
     /// For each machine the last event until then, or the first one after it.
     pub(crate) machines: Vec<EventRow>,
-    /// Ends of equally long spans in Unix milliseconds, with the steps in each.
+    /// Ends of equally long bars in Unix milliseconds, with their number of steps.
     pub(crate) bars: Vec<(u64, u64)>,
 }
 
@@ -63,7 +62,7 @@ pub(super) fn traces(connection: &Connection, at: At) -> rusqlite::Result<Option
         At::Time(at) => step("at <= ? ORDER BY at DESC, n DESC", at)?,
         At::Latest => None,
     };
-    // Before the first step nothing is known, and it is the nearest.
+    // Before the first step the state is unknown, so the first step is used.
     let here = found.unwrap_or_else(|| if at == At::Latest { last.clone() } else { first.clone() });
     let before = step("n < ? ORDER BY n DESC", here.n)?.map(|row| row.n);
     let after = step("n > ? ORDER BY n", here.n)?.map(|row| row.n);
@@ -72,9 +71,9 @@ pub(super) fn traces(connection: &Connection, at: At) -> rusqlite::Result<Option
     Ok(Some(Traces { steps: [Some(first.n), before, after, Some(last.n)], here, machines, bars }))
 }
 
-/// For each machine that is mentioned the event that tells how it was after `n`.
+/// For each machine the event that contains its state after `n`.
 fn machines(connection: &Connection, n: u64) -> rusqlite::Result<Vec<EventRow>> {
-    // Steps from one machine to the next through the index, however many events each has.
+    // Iterates over machines through the index, however many events each has.
     let machines = "WITH RECURSIVE s(subject, host) AS (
             SELECT * FROM (SELECT subject, host FROM events WHERE subject > '' ORDER BY subject, host LIMIT 1)
             UNION ALL SELECT
@@ -103,7 +102,7 @@ fn machines(connection: &Connection, n: u64) -> rusqlite::Result<Vec<EventRow>> 
     Ok(found)
 }
 
-/// How many steps there were in each span of the whole time.
+/// The number of steps in each bar.
 fn bars(connection: &Connection, from: u64, to: u64) -> rusqlite::Result<Vec<(u64, u64)>> {
     let width = to.saturating_sub(from) / BARS + 1;
     let sql = format!(
@@ -165,7 +164,7 @@ mod tests {
         let (here, steps, machines) = at(At::Latest).await;
         assert_eq!((here, steps), (6, [Some(1), Some(5), None, Some(6)]));
         assert_eq!(machines, [("a".to_owned(), 5), ("b".to_owned(), 4), ("b".to_owned(), 6)]);
-        // What is no step is not stopped at, and what comes later tells what was before.
+        // Events that are not steps are skipped, and later ones contain the previous state.
         let (here, steps, machines) = at(At::Time(3_500)).await;
         assert_eq!((here, steps), (2, [Some(1), Some(1), Some(4), Some(6)]));
         assert_eq!(machines, [("a".to_owned(), 2), ("b".to_owned(), 4), ("b".to_owned(), 6)]);

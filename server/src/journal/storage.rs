@@ -1,34 +1,36 @@
-//! Opens SQLite files and puts what goes wrong with them into words.
+//! Opens SQLite files and translates their errors.
 
 use std::{path::Path, time::Duration};
 
 use model::{Fault, FaultKind};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-/// Marks our files (`PRAGMA application_id`).
+/// The id of our files (`PRAGMA application_id`).
 const APPLICATION: i32 = 0x0062_6c76;
-/// The layout of most files; a newer one is not touched.
+/// The version of most files; newer ones are refused.
 pub(super) const VERSION: i32 = 1;
-/// Larger files are not checked as a whole at every start.
+/// Larger files are not fully checked at every start.
 const CHECKED_BYTES: u64 = 256 << 20;
 
-/// Opens a file for writing; makes it if it is missing, and never one that is
-/// something else, damaged, or newer than this version.
+/// Opens or creates a file for writing; refuses foreign, corrupt and newer files.
 pub(super) fn open(path: &Path, layout: &str, durable: bool) -> Result<Connection, String> {
     open_version(path, (layout, VERSION), durable)
 }
 
-/// The same for a file whose layout has a version of its own.
+/// Opens or creates a file with a specific version.
 pub(super) fn open_version(path: &Path, (layout, newest): (&str, i32), durable: bool) -> Result<Connection, String> {
     let damaged = |why: String| {
         format!(
-            "{} is damaged or no journal of Belvedere ({why}); nothing was changed: put a copy of it back, \
-             or move it away and start again to begin a new one",
+            "{} is corrupt or not a journal of Belvedere ({why}); nothing was changed: restore a backup, \
+             or move it away and restart to create a new one",
             path.display()
         )
     };
     let connection = Connection::open(path).map_err(|error| {
-        format!("cannot open {}: {error}; make it writable or choose another folder with --data", path.display())
+        format!(
+            "cannot open {}: {error}; make it writable or choose another data directory with --data",
+            path.display()
+        )
     })?;
     let said = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => damaged(error.to_string()),
@@ -45,7 +47,7 @@ pub(super) fn open_version(path: &Path, (layout, newest): (&str, i32), durable: 
     }
     if version > newest {
         return Err(format!(
-            "{} was written by a newer Belvedere; start that one, or choose another folder with --data",
+            "{} was written by a newer version of Belvedere; use that version, or choose another data directory with --data",
             path.display()
         ));
     }
@@ -64,8 +66,7 @@ pub(super) fn open_version(path: &Path, (layout, newest): (&str, i32), durable: 
     Ok(connection)
 }
 
-/// Opens a file that is there, and never makes one: a disk that is not mounted looks
-/// like an empty folder.
+/// Opens an existing file, and never creates one: an unmounted disk looks like an empty directory.
 fn open_again(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -73,14 +74,14 @@ fn open_again(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Opens a file for writing whose disk went away and may have come back.
+/// Reopens a file for writing after its disk was lost.
 pub(super) fn open_to_write(path: &Path, durable: bool) -> rusqlite::Result<Connection> {
     let connection = open_again(path)?;
     connection.execute_batch(&format!("PRAGMA synchronous = {}", synchronous(durable)))?;
     Ok(connection)
 }
 
-/// Opens a second connection that only reads.
+/// Opens a second, read-only connection.
 pub(super) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
     let connection = open_again(path)?;
     connection.execute_batch("PRAGMA query_only = ON")?;
@@ -91,8 +92,8 @@ fn synchronous(durable: bool) -> &'static str {
     if durable { "FULL" } else { "NORMAL" }
 }
 
-/// Whether an error may mean that the open file is not the one at its path any more,
-/// as after a disk was mounted anew.
+/// Whether an error may mean that the open file is no longer the one at its path, as after a
+/// remount.
 pub(super) fn is_lost(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
@@ -108,34 +109,34 @@ pub(super) fn is_lost(error: &rusqlite::Error) -> bool {
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::from_secs(5))?;
-    // Half a MiB of pages each, so that the journal never makes the server large.
+    // Half a MiB of pages each, to limit memory.
     connection.execute_batch("PRAGMA cache_size = -512; PRAGMA temp_store = MEMORY")
 }
 
-/// The one value of a query's only row.
+/// The single value of a query.
 pub(super) fn one<T: rusqlite::types::FromSql>(connection: &Connection, query: &str) -> rusqlite::Result<T> {
     connection.query_row(query, [], |row| row.get(0))
 }
 
-/// What is told to whoever wanted something recorded.
+/// The fault of a failed write.
 pub(super) fn fault(error: &rusqlite::Error, path: &Path) -> Fault {
     let file = path.display();
     let (reason, next) = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => (
-            format!("The disk that holds Belvedere's journal is full ({file}), so no command is carried out"),
-            "Free some space there; it goes on by itself",
+            format!("The disk of the journal is full ({file}), so no command is accepted"),
+            "Free some space; Belvedere resumes automatically",
         ),
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => (
-            format!("Belvedere's journal cannot be written ({file}), so no command is carried out"),
-            "Make its folder writable; it goes on by itself",
+            format!("The journal cannot be written ({file}), so no command is accepted"),
+            "Make its directory writable; Belvedere resumes automatically",
         ),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => (
-            format!("Belvedere's journal is damaged ({file}), so no command is carried out"),
-            "Stop Belvedere, look with \"belvedere audit verify\", and put a copy back",
+            format!("The journal is corrupt ({file}), so no command is accepted"),
+            "Stop Belvedere, run \"belvedere audit verify\" and restore a backup",
         ),
         _ => (
-            format!("Belvedere's journal cannot be written ({file}: {error}), so no command is carried out"),
-            "Look at that disk; it goes on by itself once it can be written",
+            format!("The journal cannot be written ({file}: {error}), so no command is accepted"),
+            "Check the disk; Belvedere resumes automatically",
         ),
     };
     Fault::new(FaultKind::InsufficientStorage, reason).with_next(next)

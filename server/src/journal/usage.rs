@@ -1,6 +1,6 @@
-//! What machines used in the last year, in three widths of time, each as many places
-//! as it keeps: a new span takes the place of the oldest, so the file does not grow
-//! with time. A minute that comes is summed up in all three at once.
+//! Usage of machines in the last year, in three bucket widths, each with a fixed number of buckets:
+//! a new bucket replaces the oldest, so the file does not grow with time. Each minute is added to
+//! all three.
 
 use std::path::Path;
 
@@ -33,13 +33,13 @@ const LAYOUT: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
-/// Widths in milliseconds, and how many spans of each are kept: a day of minutes, two
-/// weeks of ten minutes, a year of hours.
+/// Widths in milliseconds and numbers of buckets: a day of minutes, two weeks of ten minutes, a
+/// year of hours.
 pub(crate) const WIDTHS: [(u64, u64); 3] = [(60_000, 1_440), (600_000, 2_016), (3_600_000, 8_760)];
-/// Bytes of one series: how many, least, all together, most.
+/// Bytes per series: count, minimum, sum, maximum.
 const ONE: usize = 20;
 
-/// The past on disk.
+/// The usage file.
 pub(crate) struct UsageFile {
     writer: Writer,
     reader: Reader,
@@ -55,23 +55,23 @@ impl UsageFile {
     /// Adds minutes to all widths.
     ///
     /// # Errors
-    /// `InsufficientStorage` when the file cannot be written.
+    /// `InsufficientStorage` if the file cannot be written.
     pub(crate) async fn add(&self, minutes: Vec<Minute>) -> Result<(), Fault> {
         self.writer.write(move |transaction| minutes.iter().try_for_each(|minute| add(transaction, minute))).await
     }
 
-    /// Forgets what is older than it is kept, and machines of which nothing is left.
+    /// Removes expired buckets, and machines without data.
     ///
     /// # Errors
-    /// `InsufficientStorage` when the file cannot be written.
+    /// `InsufficientStorage` if the file cannot be written.
     pub(crate) async fn forget(&self, now: u64) -> Result<(), Fault> {
         self.writer.write(move |transaction| forget(transaction, now)).await
     }
 
-    /// The spans of one width between two times, the oldest first.
+    /// The buckets of one width between two times, the oldest first.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// If the file cannot be read.
     pub(crate) async fn read(
         &self,
         id: DomainRef,
@@ -228,8 +228,7 @@ mod tests {
         Some(Minute { id: id.clone(), at, bucket })
     }
 
-    /// `BELVEDERE_YEAR=FOLDER,HOST/UUID` leaves the year in that folder, up to now, so that it
-    /// can be looked at.
+    /// `BELVEDERE_YEAR=DIR,HOST/UUID` writes a year up to now to that directory, for inspection.
     #[tokio::test]
     async fn a_second_year_takes_no_more_room_than_the_first_one() {
         let folder = TempDir::new().expect("a folder");
@@ -276,7 +275,7 @@ mod tests {
         let folder = TempDir::new().expect("a folder");
         let file = UsageFile::open(&folder.path().join("usage.db")).expect("opens");
         let begin = 1_000 * DAY;
-        // Three days of minutes: more than a day of them, and all of the wider ones.
+        // Three days of minutes: more than the minute buckets, and all wider ones.
         let minutes: Vec<Minute> = (0..3 * 1_440).map(|n| minute(begin + n * 60_000, 1.0)).collect();
         for some in minutes.chunks(1_440) {
             file.add(some.to_vec()).await.expect("written");

@@ -1,5 +1,4 @@
-//! The threads of a file: one writes, and commits all that has piled up at once;
-//! one reads.
+//! The threads of a file: one writes, and commits all pending writes together; one reads.
 
 use std::{
     path::Path,
@@ -17,26 +16,26 @@ use tokio::sync::{oneshot, watch};
 
 use super::storage;
 
-/// Wishes that are committed together at most.
+/// Maximum writes per commit.
 const GROUP: usize = 256;
-/// Wishes that may wait at the same time: a disk that hangs must not fill the memory.
+/// Maximum pending writes: a hung disk must not fill the memory.
 const MAX_WAITING: usize = 10_000;
-/// What they may take at the same time, in bytes.
+/// Maximum size of pending writes in bytes.
 const MAX_WAITING_BYTES: usize = 64 << 20;
-/// What a request counts that holds nothing large, in bytes.
+/// The size of a small write in bytes.
 const SMALL: usize = 1 << 10;
 
-/// A connection that is opened again when the disk went away under it.
+/// A connection that is reopened after its disk was lost.
 struct Line {
     connection: Option<Connection>,
     again: Again,
-    /// How often the file was opened by the writer; a reader follows it.
+    /// How often the writer opened the file; readers follow it.
     opened: Arc<AtomicU64>,
-    /// The same when this connection was opened.
+    /// The value when this connection was opened.
     seen: u64,
 }
 
-/// Opens it again.
+/// Reopens it.
 type Again = Box<dyn FnMut() -> rusqlite::Result<Connection> + Send>;
 
 impl Line {
@@ -44,7 +43,7 @@ impl Line {
         Self { connection: Some(connection), again, seen: opened.load(Ordering::Relaxed), opened }
     }
 
-    /// A reader does not notice that its disk is another one now, so it is told.
+    /// A reader does not notice a changed disk, so it follows the writer.
     fn follow(&mut self) {
         let opened = self.opened.load(Ordering::Relaxed);
         if std::mem::replace(&mut self.seen, opened) != opened {
@@ -65,17 +64,17 @@ impl Line {
     }
 }
 
-/// Something to be written, and who waits until it is on disk.
+/// A write, and its waiting caller.
 trait Work: Send {
-    /// Writes.
+    /// Runs the write.
     fn write(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()>;
 
-    /// Tells whoever waits how it ended.
+    /// Notifies the caller.
     fn done(self: Box<Self>, result: Result<(), Fault>);
 }
 
 struct Waiting<F, T> {
-    /// Its place among those that wait, which is free again once it is written.
+    /// Its slot in the queue, released once it is written.
     _room: Room,
     write: F,
     found: Option<T>,
@@ -90,7 +89,7 @@ impl<T: Send, F: FnMut(&Transaction<'_>) -> rusqlite::Result<T> + Send> Work for
 
     fn done(self: Box<Self>, result: Result<(), Fault>) {
         let found = self.found.ok_or_else(stopped);
-        // Whoever went away needs no answer.
+        // The caller may be gone.
         self.reply.send(result.and(found)).ok();
     }
 }
@@ -103,27 +102,27 @@ pub(super) struct Writer {
     queue: Arc<Queue>,
 }
 
-/// How much waits to be written.
+/// The number and size of pending writes.
 #[derive(Default)]
 struct Queue {
     count: AtomicUsize,
     bytes: AtomicUsize,
 }
 
-/// A place in the queue, which ends with it.
+/// A slot in the queue, released when dropped.
 struct Room {
     queue: Arc<Queue>,
     bytes: usize,
 }
 
 impl Queue {
-    /// A place for something of that size; none when too much waits already.
+    /// A slot for a write of a size; none if too much is pending.
     fn enter(self: &Arc<Self>, bytes: usize) -> Option<Room> {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        // Dropped again where there is no room.
+        // Dropped again if there is no space.
         let room = Room { queue: self.clone(), bytes };
-        // What is larger than all that may wait is written when nothing else does.
+        // A write larger than the limit is accepted if nothing else is pending.
         (count < MAX_WAITING && (before == 0 || before + bytes <= MAX_WAITING_BYTES)).then_some(room)
     }
 }
@@ -151,7 +150,7 @@ impl Writer {
         let run = move || {
             while let Some(works) = take(&receiver) {
                 let (works, result) = commit(&mut line, works, &path);
-                // Whoever is told of a trouble finds it told to all.
+                // A caller that gets the error finds it already published.
                 trouble.send_if_modified(|known| {
                     let fault = result.clone().err();
                     let news = *known != fault;
@@ -168,11 +167,10 @@ impl Writer {
         Ok(Self { sender, trouble: watched, opened, queue: Arc::default() })
     }
 
-    /// Writes something together with what else there is, and gives what it found
-    /// once all of that is on disk.
+    /// Runs a write in a group commit, and returns its result once it is on disk.
     ///
     /// # Errors
-    /// `InsufficientStorage` when the file cannot be written.
+    /// `InsufficientStorage` if the file cannot be written.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         write: impl FnMut(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
@@ -180,10 +178,10 @@ impl Writer {
         self.write_sized(SMALL, write).await
     }
 
-    /// Like `write`, for what holds more than a few hundred bytes until it is written.
+    /// Like `write`, for writes of more than a few hundred bytes.
     ///
     /// # Errors
-    /// `InsufficientStorage` when the file cannot be written, `Busy` when too much waits for it.
+    /// `InsufficientStorage` if the file cannot be written, `Busy` if too much is pending.
     pub(super) async fn write_sized<T: Send + 'static>(
         &self,
         bytes: usize,
@@ -191,7 +189,7 @@ impl Writer {
     ) -> Result<T, Fault> {
         let Some(room) = self.queue.enter(bytes) else {
             let fault = Fault::new(FaultKind::Busy, "The journal's disk is too slow");
-            return Err(fault.with_next("Look whether it hangs, and try again in a moment"));
+            return Err(fault.with_next("Check whether it hangs, and try again in a moment"));
         };
         let (reply, answer) = oneshot::channel();
         if let Err(unsent) = self.sender.send(Box::new(Waiting { _room: room, write, found: None, reply })) {
@@ -200,14 +198,14 @@ impl Writer {
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
-    /// Writes something together with what else there is, and nobody waits for it.
+    /// Runs a write in a group commit without waiting.
     pub(super) fn post(&self, write: impl FnMut(&Transaction<'_>) -> rusqlite::Result<()> + Send + 'static) {
         let Some(room) = self.queue.enter(SMALL) else {
-            tracing::warn!("the journal's disk does not keep up, so something is forgotten at the end");
+            tracing::warn!("the journal's disk is too slow; some records were dropped at shutdown");
             return;
         };
         let (reply, _) = oneshot::channel();
-        // A server that stops writes nothing more.
+        // A stopping server writes nothing more.
         self.sender.send(Box::new(Waiting { _room: room, write, found: None, reply })).ok();
     }
 
@@ -216,8 +214,8 @@ impl Writer {
     }
 }
 
-/// Starts both threads of an open file. `renew` runs before the file is opened again
-/// after its disk went away.
+/// Starts both threads of an open file. `renew` runs before the file is reopened after its disk was
+/// lost.
 pub(super) fn start(
     name: &str,
     connection: Connection,
@@ -232,7 +230,7 @@ pub(super) fn start(
     Ok((writer, reader))
 }
 
-/// Waits for something to do and takes what else is there; none at the end.
+/// Waits for a write and takes all pending ones; none at the end.
 fn take(receiver: &Receiver<Box<dyn Work>>) -> Option<Works> {
     let first = receiver.recv().ok()?;
     let more = receiver.try_iter().take(GROUP - 1);
@@ -241,7 +239,7 @@ fn take(receiver: &Receiver<Box<dyn Work>>) -> Option<Works> {
 
 type Works = Vec<Box<dyn Work>>;
 
-/// Writes all in one transaction, and gives them back with how that went.
+/// Runs writes in one transaction, and returns them with the result.
 fn commit(line: &mut Line, mut works: Works, path: &Path) -> (Works, Result<(), Fault>) {
     let result = line.with(|connection| {
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -253,12 +251,12 @@ fn commit(line: &mut Line, mut works: Works, path: &Path) -> (Works, Result<(), 
 
 type Question = Box<dyn FnOnce(&mut Line) + Send>;
 
-/// Questions that may wait at the same time.
+/// Maximum pending queries.
 const MAX_QUESTIONS: usize = 200;
-/// Instructions of SQLite's machine between two looks at whether anybody still waits.
+/// SQLite instructions between two checks whether the caller still waits.
 const LOOK_EVERY: i32 = 10_000;
 
-/// Says that nobody waits any more, once it is dropped.
+/// Signals that the caller no longer waits, when dropped.
 struct Waits(Arc<AtomicBool>);
 
 impl Drop for Waits {
@@ -290,10 +288,10 @@ impl Reader {
         Ok(Self { sender })
     }
 
-    /// Asks something. What nobody waits for any more is not looked for, and given up on the way.
+    /// Runs a query. It is skipped or interrupted if the caller no longer waits.
     ///
     /// # Errors
-    /// `Busy` when too many questions wait.
+    /// `Busy` if too many queries are pending.
     pub(super) async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -311,7 +309,7 @@ impl Reader {
                 connection.progress_handler(0, None::<fn() -> bool>)?;
                 answer
             });
-            // Whoever went away needs no answer.
+            // The caller may be gone.
             reply.send(answer).ok();
         }));
         asked.map_err(|error| match error {
@@ -342,7 +340,7 @@ mod tests {
 
     use super::*;
 
-    /// A question that takes minutes.
+    /// A query that takes minutes.
     fn endless(connection: &Connection) -> rusqlite::Result<u64> {
         let query =
             "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 10000000000) SELECT count(*) FROM c";
@@ -362,7 +360,7 @@ mod tests {
                 tokio::spawn(async move { reader.ask(endless).await })
             })
             .collect();
-        // Those that wait are begun, too, as far as one thread can.
+        // Pending ones are started as well, as far as one thread can.
         tokio::task::yield_now().await;
         tokio::time::sleep(Duration::from_millis(50)).await;
         abandoned.iter().for_each(tokio::task::JoinHandle::abort);

@@ -1,5 +1,5 @@
-//! Stands between QEMU's guest agent and libvirt: passes on what the real agent says, until it is
-//! told to lie. It runs beside the test, so a lie is as fast as the machine, not as an emulated one.
+//! A proxy between QEMU's guest agent and libvirt that forwards or fakes responses. It runs in the
+//! test, so fakes are not slowed down by emulation.
 
 use std::{
     io,
@@ -16,7 +16,7 @@ use tokio::{
 
 use super::daemon::Daemon;
 
-/// Gives the bytes that answer a question of libvirt.
+/// Returns the bytes of a response to libvirt.
 type Lies = Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
 
 pub struct Between {
@@ -25,7 +25,7 @@ pub struct Between {
 }
 
 impl Between {
-    /// Puts itself into the agent's channel of a machine that is off.
+    /// Inserts itself into the agent channel of an inactive machine.
     pub fn new(daemon: &Daemon, machine: &str) -> Self {
         let socket = daemon.folder.path().join("agent.sock");
         let listener = UnixListener::bind(&socket).expect("a socket");
@@ -35,7 +35,7 @@ impl Between {
         Self { lies, task }
     }
 
-    /// From now on every question but libvirt's greeting is answered like this.
+    /// Fakes every response except libvirt's sync.
     pub fn lie(&self, lies: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) {
         *self.lies.lock().expect("not poisoned") = Some(Arc::new(lies));
     }
@@ -47,7 +47,7 @@ impl Drop for Between {
     }
 }
 
-/// Both QEMU and libvirt connect to the socket, so neither hears the other.
+/// Both QEMU and libvirt connect to the socket, so they are independent.
 fn channel_through(daemon: &Daemon, machine: &str, socket: &Path) {
     let was = daemon.virsh(&["dumpxml", "--inactive", machine]);
     let source = format!("<channel type='unix'><source mode='connect' path='{}'/>", socket.display());
@@ -58,11 +58,11 @@ fn channel_through(daemon: &Daemon, machine: &str, socket: &Path) {
     daemon.virsh(&["define", file.to_str().expect("text")]);
 }
 
-/// QEMU connects when the machine starts, libvirt when the agent is there and after each restart.
+/// QEMU connects when the machine starts, libvirt when the agent is up and after each restart.
 async fn serve(listener: UnixListener, lies: Arc<Mutex<Option<Lies>>>) {
     let (mut qemu, _) = listener.accept().await.expect("QEMU connects");
     while let Ok((libvirt, _)) = listener.accept().await {
-        // A connection that breaks is libvirt's to open again.
+        // libvirt reopens a broken connection.
         let _ = speak(libvirt, &mut qemu, &lies).await;
     }
 }
@@ -95,7 +95,7 @@ async fn speak(libvirt: UnixStream, qemu: &mut UnixStream, lies: &Mutex<Option<L
     }
 }
 
-/// The answer to libvirt's `guest-sync`, by which it finds where answers begin.
+/// The response to libvirt's `guest-sync`, which marks the start of responses.
 fn greeting(question: &str) -> Option<Vec<u8>> {
     let question: Value = serde_json::from_str(question).ok()?;
     (question["execute"] == "guest-sync")

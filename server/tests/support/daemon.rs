@@ -1,4 +1,4 @@
-//! A real libvirtd of a test's own, with real QEMU guests.
+//! A separate libvirtd for a test, with real QEMU guests.
 
 use std::{
     path::Path,
@@ -10,7 +10,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-/// A libvirtd of this test's own with one guest, web-01; it needs root.
+/// A private libvirtd with one guest, web-01; needs root.
 pub struct Daemon {
     pub folder: TempDir,
     uri: String,
@@ -21,7 +21,7 @@ impl Daemon {
         Self::prepared(&[], |_| {})
     }
 
-    /// The same with more in its environment, and a folder in which something lies.
+    /// A daemon with additional environment variables and a prepared directory.
     pub fn prepared(environment: &[(&str, &str)], prepare: impl FnOnce(&Path)) -> Self {
         let folder = TempDir::with_prefix("bv-").expect("a folder");
         prepare(folder.path());
@@ -36,12 +36,12 @@ impl Daemon {
         self.folder.path().to_str().expect("text")
     }
 
-    /// The arguments of a server for it.
+    /// The server arguments to connect to it.
     pub fn connect(&self) -> String {
         format!("atlas={}", self.uri)
     }
 
-    /// The same daemon with libvirt's test driver, which it runs for all who connect.
+    /// The test driver of this daemon, shared by all clients.
     pub fn test_driver(&self) -> String {
         self.uri.replace("qemu+unix:///system", "test+unix:///default")
     }
@@ -50,12 +50,12 @@ impl Daemon {
         self.control(&["guest", self.path(), name]);
     }
 
-    /// A guest with more devices.
+    /// A guest with additional devices.
     pub fn guest_with(&self, name: &str, devices: &str) {
         self.control(&["guest", self.path(), name, devices]);
     }
 
-    /// Kills, freezes or starts it again.
+    /// Sends a signal to it, or starts it again.
     pub fn signal(&self, what: &str) {
         self.control(&[what, self.path()]);
     }
@@ -64,7 +64,7 @@ impl Daemon {
         run(&mut script(arguments));
     }
 
-    /// A virsh that runs on.
+    /// A long-running virsh.
     pub fn watching(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("stdbuf");
         command.args(["-oL", "virsh", "-q", "-c", &self.uri]).args(arguments);
@@ -75,7 +75,7 @@ impl Daemon {
         run(Command::new("virsh").args(["-q", "-c", &self.uri]).args(arguments))
     }
 
-    /// Lets a guest run something beside all else; waits until its agent takes it.
+    /// Runs a script in a guest in the background; waits until its agent accepts it.
     pub async fn in_guest(&self, name: &str, script: &str) {
         let arguments = json!({ "path": "/bin/busybox", "arg": ["sh", "-c", script] });
         let wish = json!({ "execute": "guest-exec", "arguments": arguments }).to_string();
@@ -86,7 +86,7 @@ impl Daemon {
         }
     }
 
-    /// What virsh wrote, if it succeeded.
+    /// The output of virsh, if it succeeded.
     pub fn try_virsh(&self, arguments: &[&str]) -> Option<String> {
         let mut command = Command::new("virsh");
         command.args(["-q", "-c", &self.uri]).args(arguments).stdin(Stdio::null());
@@ -107,7 +107,7 @@ fn script(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a program, which must succeed; gives what it wrote.
+/// Runs a program that must succeed; returns its output.
 pub fn run(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().expect("runs");
     assert!(output.status.success(), "{command:?}");

@@ -1,4 +1,4 @@
-//! A whole server on port 0 over libvirt's test driver, and a client for it.
+//! A whole server on port 0 with libvirt's test driver, and a client for it.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
@@ -24,9 +24,9 @@ pub type Response = axum::http::Response<hyper::body::Incoming>;
 pub struct Running {
     pub address: String,
     pub backend: Arc<Backend>,
-    /// What is told to whoever sits at the terminal.
+    /// The terminal output.
     pub greeting: String,
-    /// The folder of its data.
+    /// Its data directory.
     pub data: std::path::PathBuf,
     client: Client<HttpConnector, Full<Bytes>>,
     _data: TempDir,
@@ -35,7 +35,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// The demonstration host, and whatever else the arguments say.
+    /// The demonstration host, with additional arguments.
     pub async fn demo() -> Self {
         Self::with(&["--demo"]).await
     }
@@ -47,7 +47,7 @@ impl Running {
     }
 
     pub async fn unsettled(arguments: &[&str]) -> Self {
-        // A journal of its own, so that no test writes into the account's.
+        // A separate journal, so that tests do not write into the account's.
         let data = TempDir::new().expect("a folder");
         let own = ["--data", data.path().to_str().expect("text")];
         let own: &[&str] = if arguments.contains(&"--data") { &[] } else { &own };
@@ -103,7 +103,7 @@ impl Running {
         self.send("POST", path, &[("content-type", "application/x-www-form-urlencoded")], body.join("&")).await
     }
 
-    /// The UUID of a machine of the demonstration.
+    /// The UUID of a demonstration machine.
     pub async fn uuid(&self, name: &str) -> String {
         self.domain(name).await["id"].as_str().expect("text").to_owned()
     }
@@ -131,7 +131,7 @@ impl Running {
     }
 }
 
-/// A real host is closed; tests that are not about that open it.
+/// A real host requires sign-in; tests of other features open it.
 pub fn open(arguments: &[&str]) -> &'static [&'static str] {
     let closed = arguments.contains(&"--connect") && !arguments.iter().any(|argument| argument.starts_with("--auth"));
     if closed { &["--auth", "off"] } else { &[] }
@@ -182,7 +182,7 @@ impl Stream {
         }
     }
 
-    /// Everything up to the end of the stream, as it came.
+    /// All data until the end of the stream.
     pub async fn rest(mut self) -> String {
         while let Some(part) = timeout(Duration::from_secs(20), self.body.frame()).await.expect("in time") {
             let bytes = part.expect("no error").into_data().expect("data");

@@ -1,4 +1,4 @@
-//! The executable itself as a process of its own, to be killed.
+//! The executable as a separate process, to be killed.
 
 use std::{process::Stdio, time::Duration};
 
@@ -20,13 +20,13 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it, and waits until every host's first listing is over.
+    /// Starts it, and waits until the first listing of every host is complete.
     pub async fn start(arguments: &[&str], failpoint: Option<&str>) -> Self {
         let environment: Vec<_> = failpoint.map(|place| ("BELVEDERE_FAILPOINT", place)).into_iter().collect();
         Self::at("127.0.0.1:0", arguments, &environment).await
     }
 
-    /// The same at a given address, with more in its environment.
+    /// Starts it at an address, with additional environment variables.
     pub async fn at(address: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_belvedere"));
         command
@@ -46,7 +46,7 @@ impl Process {
         process
     }
 
-    /// Asks for something; none when the process did not answer.
+    /// Sends a request; none if the process did not respond.
     pub async fn json(&self, method: &str, path: &str, body: &Value) -> Option<(u16, Value)> {
         let request = axum::http::Request::builder()
             .method(method)
@@ -69,7 +69,7 @@ impl Process {
         String::from_utf8_lossy(&body).into_owned()
     }
 
-    /// Sends a piece of an upload; gives the status.
+    /// Sends a chunk of an upload; returns the status.
     pub async fn put(&self, id: &str, offset: usize, piece: &[u8]) -> u16 {
         let request = axum::http::Request::put(format!("http://{}/api/v1/uploads/{id}?offset={offset}", self.address))
             .header("content-type", "application/octet-stream")
@@ -77,14 +77,14 @@ impl Process {
         self.client.request(request.expect("a request")).await.expect("an answer").status().as_u16()
     }
 
-    /// Sends a command; gives its request id once it is accepted.
+    /// Sends a command; returns its request id once accepted.
     pub async fn send(&self, target: &str, kind: &str) -> String {
         let (status, answer, id) = self.command(target, json!({ "kind": kind })).await;
         assert_eq!(status, 202, "{answer}");
         id
     }
 
-    /// Sends a command with arguments; gives the answer, and its request id.
+    /// Sends a command with arguments; returns the response and its request id.
     pub async fn command(&self, target: &str, command: Value) -> (u16, Value, String) {
         let id = Uuid::new_v4().to_string();
         let request = json!({ "requestId": id, "host": "atlas", "target": target, "command": command });
@@ -92,7 +92,7 @@ impl Process {
         (status, answer, id)
     }
 
-    /// Reads a task until it is as wanted, as any program would.
+    /// Polls a task until it matches.
     pub async fn task_when(&self, id: &str, limit: u64, wanted: impl Fn(&Value) -> bool) -> Value {
         let began = Instant::now();
         loop {
@@ -123,7 +123,7 @@ impl Process {
         found["records"][0].clone()
     }
 
-    /// Waits until it has died.
+    /// Waits until it has exited.
     pub async fn ended(&mut self) {
         self.child.wait().await.expect("waited for");
     }

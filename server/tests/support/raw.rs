@@ -1,4 +1,4 @@
-//! Streams of events read below HTTP, at a pace of their own.
+//! Event streams read below HTTP at a controlled pace.
 
 use std::{collections::HashMap, io, time::Duration};
 
@@ -9,26 +9,26 @@ use tokio::{
     time::sleep,
 };
 
-/// A stream below HTTP, which reads as fast as it is told to.
+/// A stream below HTTP, read at a controlled pace.
 pub struct Raw {
     socket: TcpStream,
-    /// What came and is no whole frame yet.
+    /// Received data that is not a whole frame yet.
     pub text: Vec<u8>,
-    /// The numbers of the frames that came, without bookmarks.
+    /// The numbers of received frames, without bookmarks.
     pub seen: Vec<u64>,
-    /// How often it was told where it is.
+    /// The number of bookmarks.
     pub bookmarks: usize,
-    /// How often it was told to start over.
+    /// The number of resets.
     pub resets: usize,
     pub id: Option<String>,
-    /// The state of each machine by its name, as far as it was told.
+    /// The last received state of each machine, by name.
     pub states: HashMap<String, String>,
 }
 
 impl Raw {
     pub async fn open(address: &str, id: Option<String>) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
-        // A small buffer, so that what is not read waits in the server.
+        // A small buffer, so that unread data waits in the server.
         socket.set_recv_buffer_size(16 << 10).expect("set");
         let mut socket = socket.connect(address.parse().expect("an address")).await.expect("connects");
         let resume = id.as_ref().map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
@@ -37,7 +37,7 @@ impl Raw {
         Self { socket, text: Vec::new(), seen: Vec::new(), bookmarks: 0, resets: 0, id, states: HashMap::new() }
     }
 
-    /// Comes back where it was, as browsers do.
+    /// Reconnects at its position, like a browser.
     pub async fn again(self, address: &str) -> Self {
         let Self { seen, resets, id, states, .. } = self;
         Self { seen, resets, states, ..Self::open(address, id).await }
@@ -96,14 +96,14 @@ impl Raw {
         self.seen.last().copied().unwrap_or_default()
     }
 
-    /// Whether each number follows the one before; after a reset it may be any later one.
+    /// Whether the numbers are consecutive; after a reset a later one may follow.
     pub fn is_dense(&self) -> bool {
         let gaps = self.seen.windows(2).filter(|two| two[1] != two[0] + 1).count();
         gaps <= self.resets && self.seen.is_sorted()
     }
 }
 
-/// Comes back as often as it is closed, until it has everything up to `last`.
+/// Reconnects whenever it is closed, until everything up to `last` was received.
 pub async fn follow(mut raw: Raw, address: &str, last: u64, pace: Option<(usize, Duration)>) -> Raw {
     while raw.last() < last {
         let read = raw.read(pace.map_or(64 << 10, |(most, _)| most)).await;

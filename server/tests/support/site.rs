@@ -1,4 +1,4 @@
-//! A server with accounts, made from the command line while it runs.
+//! A server with accounts, created on the command line while it runs.
 
 use std::{
     io::Write as _,
@@ -12,13 +12,13 @@ use tokio::time::{Instant, sleep};
 
 use super::{Response, Running};
 
-/// A password that is long enough.
+/// A valid password.
 pub const PASSWORD: &str = "correct horse battery";
 
-/// A server whose accounts are made from the command line while it runs.
+/// A server whose accounts are created on the command line while it runs.
 pub struct Site {
     pub server: Running,
-    /// Named as the program names its own folder.
+    /// Its data directory.
     pub data: PathBuf,
     _home: TempDir,
 }
@@ -28,7 +28,7 @@ impl Site {
         Self::with(&["--demo"]).await
     }
 
-    /// The same over another host.
+    /// A server with another host.
     pub async fn over(uri: &str) -> Self {
         Self::with(&["--connect", uri, "--auth", "auto"]).await
     }
@@ -42,20 +42,20 @@ impl Site {
         Self { server, data, _home: home }
     }
 
-    /// Runs `belvedere` with these words; gives what it wrote.
+    /// Runs `belvedere` with arguments; returns its output.
     pub fn run(&self, words: &[&str], input: &str) -> Result<String, String> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_belvedere"));
         command.args(words).arg("--data").arg(&self.data);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
-        // One that reads nothing may be gone already.
+        // A process that reads nothing may have exited already.
         child.stdin.take().expect("piped").write_all(input.as_bytes()).ok();
         let output = child.wait_with_output().expect("ends");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 
-    /// Makes an account, and waits until the server asks who somebody is.
+    /// Creates an account, and waits until sign-in is required.
     pub async fn add(&self, name: &str, role: &str) {
         self.run(&["user", "add", name, "--role", role, "--password-stdin"], PASSWORD).expect("made");
         let began = Instant::now();
@@ -69,7 +69,7 @@ impl Site {
         self.server.form("/login", &[("name", name), ("password", password), ("next", "/vms")]).await
     }
 
-    /// Logs in; gives the cookie.
+    /// Signs in; returns the cookie.
     pub async fn cookie(&self, name: &str) -> String {
         let answer = self.log_in(name, PASSWORD).await;
         assert_eq!(answer.status(), 303);

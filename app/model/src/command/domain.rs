@@ -1,4 +1,4 @@
-//! What can be asked of a machine; each command is a file of its own below.
+//! Commands for machines. Each command is a separate file below.
 
 mod add_ssh_key;
 mod discard_save;
@@ -29,7 +29,7 @@ use super::verb::{About, Field, Input, Lane, Object, Plain, Verb, commands, unle
 use crate::{Domain, DomainState, Fault, Host, domain::Agent, text::is_plain};
 
 commands! {
-    /// What can be asked of a machine.
+    /// A command for a machine.
     DomainCommand on Domain {
         start::Start,
         start_paused::StartPaused,
@@ -70,19 +70,19 @@ impl Object for Domain {
     }
 }
 
-/// Commands on more machines than this ask for the number of machines to be typed.
+/// Commands on more machines than this require typing the number of machines.
 pub(super) const MANY: usize = 50;
 
 impl DomainCommand {
-    /// The command of the menu with that `kind`.
+    /// The menu command with that `kind`.
     pub fn button(kind: &str) -> Option<Self> {
         Self::menu().into_iter().find(|command| command.kind() == kind)
     }
 
-    /// The confirmation text for this command on so many machines: what is lost, or what stops on
-    /// several machines at once. None when it needs no confirmation.
+    /// The confirmation text for this command on `machines` machines: what is lost, or what stops
+    /// on several machines at once. None if no confirmation is needed.
     pub fn asks(&self, machines: usize) -> Option<&'static str> {
-        let many = "This runs on all selected machines at once and may load their hosts.";
+        let many = "This runs on all selected machines at once and may put a high load on their hosts.";
         let several = self.about().several.or((machines > MANY).then_some(many));
         self.loses().or(several.filter(|_| machines > 1))
     }
@@ -90,37 +90,37 @@ impl DomainCommand {
 
 const NOT_RUNNING: &str = "is not running";
 
-/// Whether a machine shows the state that a command leads to.
+/// Whether a machine is in the state that a command leads to.
 fn shows(on: Option<&Domain>, state: DomainState) -> Option<bool> {
     on.filter(|on| on.state != DomainState::Unknown).map(|on| on.state == state)
 }
 
-/// Why a machine that has a process cannot be started.
+/// Why an active machine cannot be started.
 fn is_active(on: &Domain) -> Option<&'static str> {
     use DomainState as S;
     on.state.is_active().then_some(match on.state {
         S::Paused => "is paused; resume it instead",
         S::Suspended => "is suspended; resume it instead",
         S::ShuttingDown => "is still shutting down",
-        S::Crashed => "has crashed and still holds its process; force it off first",
+        S::Crashed => "has crashed and its process still exists; force it off first",
         _ => "is already running",
     })
 }
 
-/// Why the guest cannot do what it is asked.
+/// Why the guest cannot respond to a request.
 fn cannot_react(on: &Domain) -> Option<&'static str> {
     use DomainState as S;
     match on.state {
         S::Running => None,
-        S::Paused => Some("is paused; resume it so that the guest can react"),
-        S::Suspended => Some("is suspended; resume it so that the guest can react"),
-        S::Crashed => Some("has crashed, so its guest cannot react; force it off instead"),
+        S::Paused => Some("is paused, so its guest cannot respond; resume it first"),
+        S::Suspended => Some("is suspended, so its guest cannot respond; resume it first"),
+        S::Crashed => Some("has crashed, so its guest cannot respond; force it off instead"),
         S::ShuttingDown => Some("is already shutting down"),
         _ => Some(NOT_RUNNING),
     }
 }
 
-/// Whether the guest's agent can be asked.
+/// Whether the guest agent can be queried.
 ///
 /// # Errors
 /// `Denied`, with the reason.
@@ -132,29 +132,25 @@ fn needs_agent(on: &Domain) -> Result<(), Fault> {
             (DomainState::Running, Agent::Disconnected) => {
                 Some("has no connected guest agent; start qemu-guest-agent in the guest")
             }
-            (DomainState::Running, Agent::Absent) => Some("has no channel for a guest agent"),
+            (DomainState::Running, Agent::Absent) => Some("has no guest agent channel in its definition"),
             _ => Some("is not running, so its guest agent is unavailable"),
         },
     )
 }
 
-/// Whether a text can name a user in a guest, of Windows, too.
+/// Whether a text is a valid guest user name, also on Windows.
 ///
 /// # Errors
 /// `Invalid`.
 fn check_user(text: &str) -> Result<(), Fault> {
     let fits = !text.is_empty() && text.len() <= 64 && text.chars().all(|c| is_plain(c) && !"/:\"".contains(c));
-    if fits {
-        Ok(())
-    } else {
-        Err(Fault::invalid("user", "a guest user name has 1 to 64 characters and none of / : \""))
-    }
+    if fits { Ok(()) } else { Err(Fault::invalid("user", "must be 1 to 64 characters without / : \"")) }
 }
 
-/// Longest public key in bytes.
+/// Maximum length of a public key in bytes.
 const MAX_KEY: usize = 16 * 1024;
 
-/// Whether a text can be a line of `authorized_keys` (sshd(8)), with options in front or not.
+/// Whether a text is a line of `authorized_keys` (sshd(8)), with or without options.
 ///
 /// # Errors
 /// `Invalid`.
@@ -165,7 +161,7 @@ fn check_public_key(text: &str) -> Result<(), Fault> {
         && text.chars().all(is_plain)
         && words.any(|word| kinds.iter().any(|kind| word.starts_with(kind)))
         && words.next().is_some_and(|blob| blob.starts_with("AAAA"));
-    let why = "a public key is one line, such as ssh-ed25519 AAAA… name";
+    let why = "must be a public key on one line, such as ssh-ed25519 AAAA… name";
     if fits { Ok(()) } else { Err(Fault::invalid("key", why)) }
 }
 

@@ -1,4 +1,4 @@
-//! The state × action table, written out, and the rules for arguments.
+//! The state × action table, and argument checks.
 
 use super::*;
 use crate::{CommandRequest, HostInfo, Link, command::Secret};
@@ -148,12 +148,12 @@ fn what_only_an_agent_can_do_needs_one_that_answers() {
         assert!(!check(DomainState::Running, Agent::Disconnected) && !check(DomainState::Running, Agent::Absent));
         assert!(!check(DomainState::Paused, Agent::Connected) && !check(DomainState::Stopped, Agent::Connected));
     }
-    // It is in no log, no record and no trace.
+    // It is in no log, record or trace.
     let written = format!("{:?} {}", password(), serde_json::to_string(&password()).expect("json"));
     assert!(!written.contains("geheim"), "{written}");
     let read: DomainCommand =
         serde_json::from_str(r#"{"kind":"setGuestPassword","user":"root","password":"geheim"}"#).expect("valid");
-    // Stars are equal to anything, so the text itself is compared.
+    // Masked values compare equal to any value, so the text is compared.
     assert!(
         matches!(read, DomainCommand::SetGuestPassword(SetGuestPassword { password, .. }) if password.0 == "geheim")
     );

@@ -1,18 +1,18 @@
-//! Reads a command from the fields of a form, and writes it as such, by what the command says of its
-//! arguments. Fields are named as in JSON, one within another with a dot between.
+//! Reads a command from form fields and writes it back, based on its argument declarations. Field
+//! names are as in JSON, nested ones with a dot.
 
 use serde_json::{Map, Value};
 
 use super::{Command, DomainCommand, Field, Input, NetworkCommand, PoolCommand};
 use crate::Fault;
 
-/// The field that says in which unit a size is. Without it a size is in bytes.
+/// The form field with the unit of a size. Without it a size is in bytes.
 pub const UNIT: &str = "unit";
-/// The units of sizes that forms offer, with their bytes.
+/// Size units in forms, with their bytes.
 pub const UNITS: [(&str, u64); 3] = [("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
 
 impl Command {
-    /// The command of a kind with the arguments that a form gives; `get` knows its fields by name.
+    /// The command of a kind with the arguments of a form; `get` returns a field by name.
     ///
     /// # Errors
     /// `Invalid`, with the field.
@@ -38,7 +38,7 @@ impl Command {
         })
     }
 
-    /// Its arguments as the fields of a form that `from_form` reads again; secrets as stars.
+    /// The arguments as form fields that `from_form` reads back; secrets are masked.
     pub fn form_fields(&self) -> Vec<(&'static str, String)> {
         let whole = serde_json::to_value(self).unwrap_or_default();
         let value = |name: &str| name.split('.').try_fold(&whole, |value, part| value.get(part));
@@ -47,7 +47,7 @@ impl Command {
     }
 }
 
-/// The arguments of a kind of command; none of one that is not known.
+/// The arguments of a kind; none if the kind is unknown.
 pub fn fields_of(kind: &str) -> Option<&'static [Field]> {
     let domains = DomainCommand::ALL.iter().zip(DomainCommand::FIELDS);
     let pools = PoolCommand::ALL.iter().zip(PoolCommand::FIELDS);
@@ -55,53 +55,53 @@ pub fn fields_of(kind: &str) -> Option<&'static [Field]> {
     all.find(|(about, _)| about.kind == kind).map(|(_, fields)| *fields)
 }
 
-/// What was typed into a field, as JSON.
+/// A form value as JSON.
 fn read(field: &Field, text: &str, unit: Option<&str>) -> Result<Value, Fault> {
-    // People know an argument by its own name.
+    // Errors use the argument's own name.
     let name = field.name.rsplit('.').next().unwrap_or(field.name);
     Ok(match field.input {
         Input::Line(_) | Input::Choice => text.trim().into(),
         Input::Exact | Input::Secret => text.into(),
         // Browsers send line breaks of text areas as CR LF.
         Input::Lines => text.replace("\r\n", "\n").into(),
-        Input::Number(..) => text.trim().parse::<u32>().map_err(|_| Fault::invalid(name, "it is a number"))?.into(),
+        Input::Number(..) => text.trim().parse::<u32>().map_err(|_| Fault::invalid(name, "must be a number"))?.into(),
         Input::Bytes => size(name, text.trim(), unit)?.into(),
         Input::Flag => matches!(text, "true" | "on" | "yes").into(),
         Input::Words => words(text).into(),
         Input::Ip => {
             let address: Result<std::net::IpAddr, _> = text.trim().parse();
-            address.map_err(|_| Fault::invalid(name, "it is an IP address"))?.to_string().into()
+            address.map_err(|_| Fault::invalid(name, "must be an IP address"))?.to_string().into()
         }
     })
 }
 
-/// What an argument looks like in a field; none where it does not stand in one.
+/// The form value of an argument; none if it is not in a field.
 fn written(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
-        // A box that is not ticked sends nothing.
+        // An unchecked box sends nothing.
         Value::Bool(on) => on.then(|| "yes".to_owned()),
         Value::Array(items) => Some(items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")),
         Value::Null | Value::Object(_) => None,
     }
 }
 
-/// The words of a text, however they are separated.
+/// The words of a text, separated by blanks, commas or line breaks.
 pub fn words(text: &str) -> Vec<String> {
     let between = |c: char| c == ',' || c.is_whitespace();
     text.split(between).filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
-/// A size in bytes: a number in a unit.
+/// A size in bytes, from a number and a unit.
 fn size(name: &str, text: &str, unit: Option<&str>) -> Result<u64, Fault> {
-    let Some(unit) = unit else { return text.parse().map_err(|_| Fault::invalid(name, "it is a number")) };
-    let number: f64 = text.replace(',', ".").parse().map_err(|_| Fault::invalid(name, "it is a number"))?;
+    let Some(unit) = unit else { return text.parse().map_err(|_| Fault::invalid(name, "must be a number")) };
+    let number: f64 = text.replace(',', ".").parse().map_err(|_| Fault::invalid(name, "must be a number"))?;
     let factor = UNITS.iter().find(|(known, _)| *known == unit).map_or(1 << 30, |(_, factor)| *factor);
-    // A rest of a mebibyte is nothing that anybody means.
+    // Sizes are rounded to whole MiB.
     let bytes = (number * factor as f64 / f64::from(1 << 20)).round() * f64::from(1 << 20);
     if !number.is_finite() || number <= 0.0 || bytes >= 1e19 {
-        return Err(Fault::invalid(name, "it is a size greater than nothing"));
+        return Err(Fault::invalid(name, "must be greater than 0"));
     }
     Ok(bytes as u64)
 }
@@ -147,7 +147,7 @@ mod tests {
             let again = command.form_fields();
             let get = |name: &str| again.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
             assert_eq!(Command::from_form(about.kind, get), Ok(command), "{}", about.kind);
-            // Every argument of the JSON has a field.
+            // Every argument in JSON has a field.
             let json = serde_json::to_value(Command::from_form(about.kind, get).expect("read")).expect("JSON");
             let arguments: usize = json
                 .as_object()
@@ -168,10 +168,10 @@ mod tests {
     fn what_a_form_holds_is_read_as_it_is_meant() {
         let tags = vec!["prod".into(), "web".into(), "db".into()];
         assert_eq!(command("setTags", &[("tags", " prod,web  db,\n")]), Ok(SetTags { tags }.into()));
-        // Names of volumes may have blanks at their ends, those of new ones not.
+        // Existing volume names may have blanks at the ends, new ones may not.
         let clone = command("cloneVolume", &[("name", " a "), ("to", " b ")]);
         assert_eq!(clone, Ok(CloneVolume { name: " a ".into(), to: "b".into() }.into()));
-        // What was written for another type is not meant.
+        // Fields of another pool type are dropped.
         let pool = [("pool.name", "iso"), ("pool.kind", "dir"), ("pool.path", "/srv"), ("pool.device", "/dev/sda")];
         let Ok(Command::Pool(crate::PoolCommand::DefinePool(DefinePool { pool, build, .. }))) =
             command("definePool", &pool)

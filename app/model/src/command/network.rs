@@ -1,4 +1,4 @@
-//! What can be asked of a network; each command is a file of its own below.
+//! Commands for networks. Each command is a separate file below.
 
 mod define_network;
 mod delete_network;
@@ -19,7 +19,7 @@ use super::{
 use crate::{Fault, Host, HostInventory, Network};
 
 commands! {
-    /// What can be asked of a network.
+    /// A command for a network.
     NetworkCommand on Network {
         start_network::StartNetwork,
         stop_network::StopNetwork,
@@ -45,13 +45,13 @@ impl Object for Network {
     }
 }
 
-/// Whether a network gives an address to a hardware address for good.
+/// Whether a network has this static address for a MAC address.
 fn has_static(network: &Network, mac: &str, address: IpAddr) -> bool {
     let mut known = network.subnets.iter().flat_map(|subnet| &subnet.hosts);
     known.any(|host| host.address == address && host.mac.eq_ignore_ascii_case(mac))
 }
 
-/// The names that a network's DNS server knows of an address; none when it knows nothing.
+/// The DNS names of an address in a network; none if there are none.
 fn names_of(network: &Network, address: IpAddr) -> Option<&[String]> {
     network.dns.iter().find(|host| host.address == address).map(|host| host.names.as_slice())
 }

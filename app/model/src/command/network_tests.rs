@@ -1,4 +1,4 @@
-//! When what can be asked of a network, and which arguments fit.
+//! Network commands by state, and argument checks.
 
 use std::sync::Arc;
 

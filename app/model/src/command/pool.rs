@@ -1,5 +1,4 @@
-//! What can be asked of a storage pool and of the volumes in it; each command is a file of its own
-//! below.
+//! Commands for storage pools and their volumes. Each command is a separate file below.
 
 mod build_pool;
 mod clone_volume;
@@ -23,7 +22,7 @@ use crate::{
 };
 
 commands! {
-    /// What can be asked of a storage pool; volumes are named within it.
+    /// A command for a storage pool; volumes are named within it.
     PoolCommand on Pool {
         start_pool::StartPool,
         stop_pool::StopPool,
@@ -55,10 +54,10 @@ impl Object for Pool {
 }
 
 impl PoolCommand {
-    /// Whether this is possible while those use the volume or the pool.
+    /// Whether this is possible with these users of the volume or pool.
     ///
     /// # Errors
-    /// `Denied`, with who does.
+    /// `Denied`, with the users.
     pub fn check_use(&self, pool: &Pool, users: &[User]) -> Result<(), Fault> {
         let Some(Hindrance { users, so, next }) = self.hindrance(users).filter(|one| !one.users.is_empty()) else {
             return Ok(());
@@ -66,8 +65,8 @@ impl PoolCommand {
         let what = self.volume().unwrap_or(&pool.name);
         match users.iter().find(|user| user.unresponsive) {
             Some(silent) => {
-                let reason = format!("{} does not answer, and used {what} when it last did", silent.name);
-                Err(Fault::denied(reason).with_next(format!("Force {} off, or wait until it answers", silent.name)))
+                let reason = format!("{} is not responding, and was using {what} when last read", silent.name);
+                Err(Fault::denied(reason).with_next(format!("Force {} off, or wait until it responds", silent.name)))
             }
             None => {
                 let fault = Fault::denied(format!("{what} is in use by {}, {so}", names(&users))).with_next(next);
@@ -77,52 +76,52 @@ impl PoolCommand {
     }
 }
 
-/// The machines among users.
+/// The machines among the users.
 fn of_machines(users: &[User]) -> impl Iterator<Item = &User> {
     users.iter().filter(|user| user.vm_id.is_some())
 }
 
-/// The users that are not machines: volumes, and the host itself.
+/// The users that are not machines: volumes and the host.
 fn of_volumes(users: &[User]) -> impl Iterator<Item = &User> {
     users.iter().filter(|user| user.vm_id.is_none())
 }
 
-/// Every use is in the way of what destroys a volume's content; machines are named first.
+/// Any use blocks commands that destroy content; machines are named first.
 fn any_use(users: &[User], so: &'static str) -> Hindrance {
     let machines: Vec<User> = of_machines(users).cloned().collect();
     if machines.is_empty() {
-        let (users, next) = (of_volumes(users).cloned().collect(), "Delete those first");
-        return Hindrance { users, so: "so it cannot be taken away", next };
+        let (users, next) = (of_volumes(users).cloned().collect(), "Delete them first");
+        return Hindrance { users, so: "so it cannot be changed", next };
     }
-    Hindrance { users: machines, so, next: "Take the disk away from the machine first" }
+    Hindrance { users: machines, so, next: "Detach the disk from the machine first" }
 }
 
-/// A volume's name with that of its pool.
+/// A volume name with its pool.
 fn to_volume(pool: Option<&Pool>, name: &str) -> Option<String> {
     pool.map(|pool| format!("{}/{name}", pool.name))
 }
 
-/// Whether volumes of a pool can be reached.
+/// Whether the volumes of a pool are available.
 ///
 /// # Errors
 /// `Denied`.
 fn active(pool: &Pool) -> Result<(), Fault> {
-    let why = "is not started, so its volumes cannot be reached; start it first";
+    let why = "is not active, so its volumes are unavailable; start it first";
     unless(pool, (!pool.state.is_active()).then_some(why))
 }
 
-/// Whether volumes of a pool have content.
+/// Whether the volumes of a pool have content.
 ///
 /// # Errors
 /// `Denied`.
 fn not_on_test_driver(pool: &Pool, host: &HostInventory) -> Result<(), Fault> {
     let test_driver = host.host.info.as_ref().is_some_and(|info| info.is_test_driver());
-    unless(pool, test_driver.then_some("is on libvirt's test driver, which cannot do this to volumes"))
+    unless(pool, test_driver.then_some("is on libvirt's test driver, which does not support this for volumes"))
 }
 
-/// The name of a new object belongs to another one.
+/// The error for a name that is already in use.
 pub(super) fn taken_name(name: &str, what: &str, host: &HostInventory) -> Fault {
-    let reason = format!("{} has a {what} named {name} already", host.host.id);
+    let reason = format!("{} already has a {what} named {name}", host.host.id);
     Fault::new(crate::FaultKind::Conflict, reason).with_next("Choose another name")
 }
 

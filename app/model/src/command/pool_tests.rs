@@ -1,4 +1,4 @@
-//! What can be asked of pools and volumes, and what cannot.
+//! Pool and volume commands by state and use, and argument checks.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
 
 const ID: Uuid = Uuid::from_u128(1);
 
-/// A host with a pool in a state.
+/// A host with one pool in a given state.
 fn host(state: PoolState) -> HostInventory {
     let mut host = HostInventory::unread("atlas".parse().expect("a name"), "qemu:///system".into(), false, 0);
     host.host.connection.connected = true;
@@ -110,7 +110,7 @@ fn what_is_used_is_not_taken_away_and_who_uses_it_is_named() {
         .check_use(&pool, std::slice::from_ref(&silent))
         .expect_err("a machine that does not respond blocks it")
         .reason;
-    assert!(why.starts_with("web-01 does not answer"), "{why}");
+    assert!(why.starts_with("web-01 is not responding"), "{why}");
     for (command, hindered) in commands {
         let users = [machine(true), machine(false), overlay.clone()];
         for (user, hindered) in users.iter().zip(hindered) {
@@ -126,7 +126,7 @@ fn what_is_used_is_not_taken_away_and_who_uses_it_is_named() {
         assert_eq!(command.check_use(&pool, &[]), Ok(()));
         if hindered[0] {
             let fault = command.check_use(&pool, std::slice::from_ref(&silent)).expect_err("it may use it");
-            assert!(fault.reason.starts_with("web-01 does not answer"), "{fault:?}");
+            assert!(fault.reason.starts_with("web-01 is not responding"), "{fault:?}");
         }
     }
 }
@@ -199,7 +199,7 @@ fn a_kind_is_read_back_as_itself() {
              \"pool\":{{}},\"build\":true,\"autostart\":true,\"volume\":{{}}}}"
         );
         let mut value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
-        // What does not belong to it is taken away, one after the other.
+        // Fields of other commands are removed one after the other.
         let command = loop {
             match serde_json::from_value::<PoolCommand>(value.clone()) {
                 Ok(command) => break command,

@@ -1,26 +1,26 @@
-//! What travels in with a command and is not written down with it, so that no record, event or log
-//! tells it. Whether it is right is for the command to say.
+//! Arguments that are sent with a command but never stored: records, events and logs show them
+//! masked. The command validates them.
 
 use serde::{Deserialize, Serialize};
 
-/// A text that is written nowhere: it travels in, and comes out as stars.
+/// A secret text; serialised as stars.
 #[derive(Clone, Eq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Secret(pub String);
 
-/// What comes out in its place.
+/// The mask.
 const STARS: &str = "***";
 
 impl Secret {
-    /// Whether it is what was written down of one.
+    /// Whether it was read from a record, so that its value is masked.
     pub(super) fn is_starred(&self) -> bool {
         self.0 == STARS
     }
 }
 
 impl PartialEq for Secret {
-    /// One that was written down is not known any more and may be any.
+    /// A masked value may be any value.
     fn eq(&self, other: &Self) -> bool {
         self.0 == other.0 || self.is_starred() || other.is_starred()
     }
@@ -42,28 +42,27 @@ impl Serialize for Secret {
     }
 }
 
-/// Where a file lies. What follows the question mark often lets whoever knows it read the file, so
-/// it comes out as stars.
+/// A URL. Its query often grants access to the file, so it is serialised masked.
 #[derive(Clone, Eq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Address(pub String);
 
 impl Address {
-    /// The place and, perhaps, its query; a fragment is not sent to anybody.
+    /// The URL without its query, and the query; the fragment is dropped.
     fn parts(&self) -> (&str, Option<&str>) {
         let sent = self.0.split_once('#').map_or(self.0.as_str(), |(sent, _)| sent);
         sent.split_once('?').map_or((sent, None), |(place, query)| (place, Some(query)))
     }
 
-    /// Whether it is what was written down of one whose query is not known any more.
+    /// Whether it was read from a record, so that its query is masked.
     pub(super) fn is_starred(&self) -> bool {
         self.parts().1 == Some(STARS)
     }
 }
 
 impl PartialEq for Address {
-    /// The query of one that was written down is not known any more and may be any.
+    /// A masked query may be any query.
     fn eq(&self, other: &Self) -> bool {
         let ((place, query), (other_place, other_query)) = (self.parts(), other.parts());
         let unknown = (self.is_starred() || other.is_starred()) && query.is_some() && other_query.is_some();
@@ -110,7 +109,7 @@ mod tests {
         assert_eq!(told("https://a.example/b.iso?key=geheim#part"), r#""https://a.example/b.iso?***""#);
         assert_eq!(told("https://a.example/b.iso#geheim?"), r#""https://a.example/b.iso""#);
         assert_eq!(format!("{:?}", address("https://a.example/?geheim")), "https://a.example/?***");
-        // What was read back is the same as what was sent, and nothing else is.
+        // A value read back equals the one that was sent, and no other.
         assert_eq!(address("https://a.example/?geheim"), address("https://a.example/?***"));
         assert_ne!(address("https://a.example/?geheim"), address("https://a.example/?other"));
         assert_ne!(address("https://a.example/?geheim"), address("https://b.example/?***"));

@@ -1,48 +1,46 @@
-//! What each command says of itself, and the registry that makes one enum of all commands of a kind
-//! of object.
+//! The description of each command, and the registry that generates one enum per kind of object.
 //!
-//! A command is one file below `command/`: its arguments, an `About` with all that is fixed, and the
-//! decisions that depend on its arguments. Menus, forms, confirmations, records, the API's schema and
-//! the dispatch to libvirt read the registry. What libvirt does with it, `hypervisor` knows.
+//! A command is one file below `command/`: its arguments, an `About` with its constants, and
+//! decisions that depend on its arguments. Menus, forms, confirmations, records, the API schema and
+//! the dispatch to libvirt use the registry. The libvirt calls are in `hypervisor`.
 
 use crate::{Fault, Host, Permission, storage::User};
 
-/// What is true of a command whatever its arguments are.
+/// Properties of a command that do not depend on its arguments.
 #[derive(Clone, Copy, Debug)]
 pub struct About {
     /// Its name in JSON, forms and records.
     pub kind: &'static str,
-    /// The verb on its button.
+    /// The button label.
     pub label: &'static str,
-    /// What it did, to follow the object's name: "web-01 …".
+    /// The result, to follow the object's name: "web-01 …".
     pub done: &'static str,
-    /// What it is doing meanwhile, to stand beside the object; empty for a command that is over at once.
+    /// Shown next to the object while the command runs; empty for short commands.
     pub doing: &'static str,
-    /// The name of its picture, if it has one.
+    /// The name of its icon, if any.
     pub icon: Option<&'static str>,
-    /// The permission that it needs.
+    /// The required permission.
     pub permission: Permission,
-    /// Which calls to libvirt it waits behind.
+    /// The lane of its libvirt calls.
     pub lane: Lane,
-    /// How long what happens to its object counts as its effect, in seconds.
+    /// How long changes of its object count as its effect, in seconds.
     pub window: u32,
-    /// What is lost by it, for a confirmation; none when nothing is.
+    /// What is lost, for the confirmation; none if nothing is lost.
     pub loses: Option<&'static str>,
-    /// What is said before it is done to several objects at once; none when nothing is.
+    /// The confirmation text for several objects at once; none if not needed.
     pub several: Option<&'static str>,
-    /// Whether it stands in the menu of its object, which is for commands without arguments.
+    /// Whether it is in the object's menu, which is for commands without arguments.
     pub menu: bool,
-    /// Whether it may be sent later than it was wanted, and once more: it loses nothing and leads to
-    /// a state that it leaves as it is.
+    /// Whether it may be sent later, or again: it loses nothing and is idempotent.
     pub harmless: bool,
-    /// Whether at most other volumes of the pool come or go, and those that stay are as they were.
+    /// Whether at most other volumes of the pool are added or removed, and the rest are unchanged.
     pub others_stay: bool,
-    /// Whether it makes a new object, which has the target's UUID then.
+    /// Whether it creates an object, which gets the target's UUID.
     pub makes: bool,
 }
 
 impl About {
-    /// What most commands share.
+    /// The defaults of most commands.
     pub(super) const DEFAULT: Self = Self {
         kind: "",
         label: "",
@@ -61,77 +59,77 @@ impl About {
     };
 }
 
-/// Which calls to libvirt a command waits behind.
+/// The lane of a command's libvirt calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// Those that libvirt answers by itself.
+    /// Calls that libvirt answers by itself.
     Quick,
-    /// Those that wait for a disk, a file server or a guest.
+    /// Calls that wait for a disk, a file server or a guest.
     Slow,
-    /// Thawing a guest's file systems, which must not wait for other calls.
+    /// Thawing of file systems, which must not wait for other calls.
     Thaw,
 }
 
 /// An argument of a command.
 #[derive(Clone, Copy, Debug)]
 pub struct Field {
-    /// Its name in JSON and forms; one within another has both (`volume.name`).
+    /// Its name in JSON and forms; nested with a dot (`volume.name`).
     pub name: &'static str,
-    /// What people call it.
+    /// The field label.
     pub label: &'static str,
-    /// What it is.
+    /// Its type.
     pub input: Input,
-    /// Whether a form must fill it in.
+    /// Whether a form requires it.
     pub required: bool,
-    /// What stands in a form at first.
+    /// The initial value in a form.
     pub preset: &'static str,
 }
 
-/// What an argument is, and how a form asks for it.
+/// The type of an argument, and its form control.
 #[derive(Clone, Copy, Debug)]
 pub enum Input {
-    /// One line with at most so many characters; 0 means any number. Blanks around it do not count.
+    /// One line with at most so many characters; 0 means unlimited. Surrounding blanks are ignored.
     Line(u16),
-    /// One line as it is, with the blanks around it.
+    /// One line, including surrounding blanks.
     Exact,
     /// Several lines.
     Lines,
-    /// A number between two.
+    /// A number in a range.
     Number(u32, u32),
     /// A size in bytes; forms ask for a number and a unit.
     Bytes,
     /// Yes or no.
     Flag,
-    /// Words between blanks or commas.
+    /// Words separated by blanks or commas.
     Words,
     /// An IP address.
     Ip,
-    /// What must not be shown or written down.
+    /// A secret that is never shown or stored.
     Secret,
-    /// One of several.
+    /// One of several values.
     Choice,
 }
 
 impl Field {
-    /// A field that may stay empty.
+    /// An optional field.
     pub const fn new(name: &'static str, label: &'static str, input: Input) -> Self {
         Self { name, label, input, required: false, preset: "" }
     }
 
-    /// One that must not.
+    /// A required field.
     pub const fn required(self) -> Self {
         Self { required: true, ..self }
     }
 
-    /// One that holds something at first.
+    /// A field with an initial value.
     pub const fn preset(self, preset: &'static str) -> Self {
         Self { preset, ..self }
     }
 }
 
-/// What commands are about.
+/// The object of a command.
 pub trait Object {
-    /// What there is around it that decides what is possible.
+    /// The context that decides what is possible.
     type Around;
 
     /// Its name.
@@ -141,105 +139,104 @@ pub trait Object {
     fn host(around: &Self::Around) -> &Host;
 }
 
-/// Whether anything is known of what an object does now.
+/// Whether the current state of an object is known.
 ///
 /// # Errors
-/// `Denied` while its host is away.
+/// `Denied` if its host is not connected.
 pub(super) fn connected<On: Object>(around: &On::Around, name: &str) -> Result<(), Fault> {
     let host = On::host(around);
     if host.connection.connected {
         return Ok(());
     }
-    let reason = format!("{} is not connected, so what {name} does now is not known", host.id);
+    let reason = format!("{} is not connected, so the state of {name} is unknown", host.id);
     Err(Fault::denied(reason).with_code("host-not-connected", [("host", host.id.as_str()), ("name", name)]))
 }
 
-/// What stands in the way of a command: those who use what it is about.
+/// The users that block a command.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hindrance {
-    /// The users; an empty list hinders nothing.
+    /// The users; an empty list blocks nothing.
     pub users: Vec<User>,
-    /// What cannot be done for that reason, to follow "is in use by …, so".
+    /// The consequence, to follow "is in use by …, so".
     pub so: &'static str,
     /// The next step.
     pub next: &'static str,
 }
 
-/// The command without arguments, of one that has none.
+/// A command without arguments.
 pub trait Plain: Sized {
-    /// It; none of a command with arguments.
+    /// The command; none if it has arguments.
     fn plain() -> Option<Self>;
 }
 
 /// A command: its arguments, and what depends on them.
 pub trait Verb: Plain {
-    /// What it is done with.
+    /// The object it acts on.
     type On: Object;
 
-    /// What is fixed.
+    /// Its constants.
     const ABOUT: About;
 
-    /// Its arguments, all of them. Forms, records and programs name them so. They stand beside the
-    /// rest so that the browser, which draws no forms, does not carry them.
+    /// All its arguments, as named in forms, records and JSON. They are separate so that the
+    /// browser module, which renders no forms, does not contain them.
     const FIELDS: &'static [Field] = &[];
 
-    /// What is meant by a form that was filled in so: without what it holds for another choice, with
-    /// what follows from the rest.
+    /// Normalises a filled-in form: drops values of other choices and derives defaults.
     fn filled(self) -> Self {
         self
     }
 
-    /// The verb on its button, where the arguments make a difference.
+    /// The button label, if it depends on the arguments.
     fn label(&self) -> &'static str {
         Self::ABOUT.label
     }
 
-    /// What it did, to follow the object's name.
+    /// The result, to follow the object's name.
     fn done(&self) -> &'static str {
         Self::ABOUT.done
     }
 
-    /// The permission that it needs.
+    /// The required permission.
     fn permission(&self) -> Permission {
         Self::ABOUT.permission
     }
 
-    /// What is lost by it, for a confirmation.
+    /// What is lost, for the confirmation.
     fn loses(&self) -> Option<&'static str> {
         Self::ABOUT.loses
     }
 
-    /// The text to type to confirm it on the object of that name; none where a click is enough.
+    /// The text to type as confirmation for the object of that name; none if a click is enough.
     fn typed(&self, _name: &str) -> Option<String> {
         None
     }
 
-    /// The name of what it is about, such as a volume in its pool.
+    /// The name of its target, such as a volume in its pool.
     fn subject(&self, on: Option<&Self::On>) -> Option<String> {
         on.map(|on| on.name().to_owned())
     }
 
-    /// The volume that is there already and would be changed, copied or built upon.
+    /// The existing volume that is changed, copied or used as a backing volume.
     fn volume(&self) -> Option<&str> {
         None
     }
 
-    /// The volume that it makes.
+    /// The volume that it creates.
     fn new_volume(&self) -> Option<&str> {
         None
     }
 
-    /// Whether it depends on who uses what it is about.
+    /// Whether it depends on the users of its object.
     fn depends_on_use(&self) -> bool {
         self.volume().is_some()
     }
 
-    /// Whether content is lost by it, so that a use that is not known hinders it, too.
+    /// Whether content is lost, so that unknown uses block it as well.
     fn loses_content(&self) -> bool {
         false
     }
 
-    /// Which of those who use what it is about are in its way.
+    /// The users of its object that block it.
     fn hindrance(&self, _users: &[User]) -> Option<Hindrance> {
         None
     }
@@ -252,16 +249,16 @@ pub trait Verb: Plain {
         Ok(())
     }
 
-    /// Whether what it makes can be made now.
+    /// Whether the object can be created now.
     ///
     /// # Errors
-    /// `Conflict` when it is there, `Denied`, `Invalid`.
+    /// `Conflict` if it exists, `Denied`, `Invalid`.
     fn check_new(&self, _there: bool, _around: &<Self::On as Object>::Around) -> Result<(), Fault> {
         Ok(())
     }
 
-    /// Whether the object shows that this was done: yes, no, or none when it looks the same with and
-    /// without it. `on` is none when the object does not exist (any more).
+    /// Whether the effect is visible on the object: yes, no, or none if the state is the same with
+    /// and without it. `on` is none if the object does not exist.
     fn evidence(&self, _on: Option<&Self::On>) -> Option<bool> {
         None
     }
@@ -304,7 +301,7 @@ macro_rules! verb {
     };
 }
 
-/// Makes one enum of all commands that are done with a kind of object, in the order of menus.
+/// Generates one enum of all commands of a kind of object, in menu order.
 macro_rules! commands {
     ($(#[$about:meta])* $Enum:ident on $On:ty { $($module:ident::$Name:ident),* $(,)? }) => {
         $(pub use $module::$Name;)*
@@ -330,10 +327,10 @@ macro_rules! commands {
         })*
 
         impl $Enum {
-            /// What all of them say of themselves, in the order of menus.
+            /// The descriptions of all commands, in menu order.
             pub const ALL: &'static [&'static About] = &[$(&$Name::ABOUT),*];
 
-            /// The arguments of each, in the same order.
+            /// The arguments of each command, in that order.
             pub const FIELDS: &'static [&'static [Field]] = &[$($Name::FIELDS),*];
 
             /// Its arguments.
@@ -341,7 +338,7 @@ macro_rules! commands {
                 match self { $(Self::$Name(_) => $Name::FIELDS),* }
             }
 
-            /// What this one says of itself.
+            /// The description of this command.
             pub fn about(&self) -> &'static About {
                 match self { $(Self::$Name(_) => &$Name::ABOUT),* }
             }
@@ -350,22 +347,22 @@ macro_rules! commands {
                 match self { $(Self::$Name(verb) => Self::$Name(verb.filled())),* }
             }
 
-            /// The verb on its button.
+            /// The button label.
             pub fn label(&self) -> &'static str {
                 match self { $(Self::$Name(verb) => verb.label()),* }
             }
 
-            /// What it did, to follow the object's name.
+            /// The result, to follow the object's name.
             pub fn done(&self) -> &'static str {
                 match self { $(Self::$Name(verb) => verb.done()),* }
             }
 
-            /// The permission that it needs.
+            /// The required permission.
             pub fn permission(&self) -> crate::Permission {
                 match self { $(Self::$Name(verb) => verb.permission()),* }
             }
 
-            /// What is lost by it, for a confirmation; none when nothing is.
+            /// What is lost, for the confirmation; none if nothing is lost.
             pub fn loses(&self) -> Option<&'static str> {
                 match self { $(Self::$Name(verb) => verb.loses()),* }
             }
@@ -381,8 +378,8 @@ macro_rules! commands {
             /// Whether this is possible now.
             ///
             /// # Errors
-            /// `missing` when the object is not there, `Denied` with the reason, `Invalid` with the
-            /// argument, `Conflict` when what it makes is there.
+            /// `missing` if the object does not exist, `Denied` with the reason, `Invalid` with the
+            /// argument, `Conflict` if the new object exists.
             pub fn check(
                 &self,
                 on: Option<&$On>,
@@ -395,7 +392,7 @@ macro_rules! commands {
                 self.check_on(on.ok_or_else(missing)?, around)
             }
 
-            /// Whether this is possible now with an object that is there.
+            /// Whether this is possible now with an existing object.
             ///
             /// # Errors
             /// `Denied` with the reason, `Invalid` with the argument.
@@ -404,45 +401,45 @@ macro_rules! commands {
                 match self { $(Self::$Name(verb) => verb.check(on, around)),* }
             }
 
-            /// Whether the object shows that this was done, for a command whose end nobody saw: yes, no,
-            /// or none when it looks the same with and without it.
+            /// Whether the effect is visible on the object, for a command whose end was not
+            /// observed: yes, no, or none if the state is the same with and without it.
             pub fn evidence(&self, on: Option<&$On>) -> Option<bool> {
                 match self { $(Self::$Name(verb) => verb.evidence(on)),* }
             }
 
-            /// Those of the object's menu, which need nothing but a target.
+            /// The menu commands, which have no arguments.
             pub fn menu() -> Vec<Self> {
                 let all = [$($Name::plain().filter(|_| $Name::ABOUT.menu).map(Self::$Name)),*];
                 all.into_iter().flatten().collect()
             }
 
-            /// What a kind of command says of itself; none when none of these is of that kind.
+            /// The description of a kind; none if it is not in this enum.
             pub fn about_kind(kind: &str) -> Option<&'static About> {
                 Self::ALL.iter().copied().find(|about| about.kind == kind)
             }
 
-            /// The volume that is there already and would be changed, copied or built upon; none of a
-            /// command about something else.
+            /// The existing volume that is changed, copied or used as a backing volume; none
+            /// otherwise.
             pub fn volume(&self) -> Option<&str> {
                 match self { $(Self::$Name(verb) => verb.volume()),* }
             }
 
-            /// The volume that it makes; none of a command that makes none.
+            /// The volume that it creates; none otherwise.
             pub fn new_volume(&self) -> Option<&str> {
                 match self { $(Self::$Name(verb) => verb.new_volume()),* }
             }
 
-            /// Whether it depends on who uses what it is about.
+            /// Whether it depends on the users of its object.
             pub fn depends_on_use(&self) -> bool {
                 match self { $(Self::$Name(verb) => verb.depends_on_use()),* }
             }
 
-            /// Whether content is lost by it, so that a use that is not known hinders it, too.
+            /// Whether content is lost, so that unknown uses block it as well.
             pub fn loses_content(&self) -> bool {
                 match self { $(Self::$Name(verb) => verb.loses_content()),* }
             }
 
-            /// Which of those who use what it is about are in its way.
+            /// The users of its object that block it.
             pub fn hindrance(&self, users: &[crate::storage::User]) -> Option<$crate::command::verb::Hindrance> {
                 match self { $(Self::$Name(verb) => verb.hindrance(users)),* }
             }

@@ -9,25 +9,25 @@ use super::{Kind, is_default, words};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Disk {
-    /// What its source is.
+    /// The type of its source.
     #[serde(rename = "type")]
     pub disk_type: DiskType,
-    /// What the guest sees.
+    /// The guest device type.
     pub device: DiskDevice,
-    /// The name of the device, such as `vda`.
+    /// The target name, such as `vda`.
     pub target: String,
-    /// How it is attached.
+    /// Its bus.
     pub bus: DiskBus,
-    /// The format of its image: `qcow2`, `raw`, …; empty where libvirt decides.
+    /// The image format: `qcow2`, `raw`, …; empty for libvirt's default.
     #[serde(skip_serializing_if = "is_default")]
     pub format: String,
-    /// How the host caches it; empty where QEMU decides.
+    /// The cache mode; empty for QEMU's default.
     #[serde(skip_serializing_if = "is_default")]
     pub cache: DiskCache,
-    /// How it is read and written: `threads`, `native`, `io_uring`; empty where QEMU decides.
+    /// The I/O mode: `threads`, `native`, `io_uring`; empty for QEMU's default.
     #[serde(skip_serializing_if = "is_default")]
     pub io: String,
-    /// What happens to what the guest discards: `unmap` or `ignore`; empty where QEMU decides.
+    /// The discard mode: `unmap` or `ignore`; empty for QEMU's default.
     #[serde(skip_serializing_if = "is_default")]
     pub discard: String,
     /// The source of a `file`.
@@ -36,31 +36,31 @@ pub struct Disk {
     /// The source of a `block` device.
     #[serde(skip_serializing_if = "is_default")]
     pub dev: String,
-    /// The pool of a `volume`.
+    /// The pool of a `volume` source.
     #[serde(skip_serializing_if = "is_default")]
     pub pool: String,
-    /// The name of a `volume`.
+    /// The volume name of a `volume` source.
     #[serde(skip_serializing_if = "is_default")]
     pub volume: String,
     /// The protocol of a `network` source: `rbd`, `iscsi`, `nbd`, `https`, …
     #[serde(skip_serializing_if = "is_default")]
     pub protocol: String,
-    /// What a `network` source is called there.
+    /// The name of a `network` source.
     #[serde(skip_serializing_if = "is_default")]
     pub source_name: String,
-    /// A description of its source, whatever the type; empty without a medium. Read only: derived
-    /// from the definition.
+    /// A description of its source, for every type; empty without a medium. Read-only: derived from
+    /// the definition.
     pub source: String,
-    /// The serial number that the guest sees.
+    /// The serial number in the guest.
     #[serde(skip_serializing_if = "is_default")]
     pub serial: String,
     /// Its place in the boot order.
     #[serde(skip_serializing_if = "is_default")]
     pub boot_order: Option<u32>,
-    /// Whether the guest may not write.
+    /// Whether it is read-only for the guest.
     #[serde(skip_serializing_if = "is_default")]
     pub read_only: bool,
-    /// Whether several machines may use it at the same time.
+    /// Whether several machines may share it.
     #[serde(skip_serializing_if = "is_default")]
     pub shareable: bool,
 }

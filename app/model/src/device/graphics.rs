@@ -18,10 +18,10 @@ pub struct Graphics {
     /// Whether libvirt chooses the port.
     #[serde(skip_serializing_if = "is_default")]
     pub autoport: Option<bool>,
-    /// The address that it listens on; empty where the host's configuration decides.
+    /// The listen address; empty for the host's default.
     #[serde(skip_serializing_if = "is_default")]
     pub listen: String,
-    /// The keyboard layout; empty for the client's.
+    /// The keyboard layout; empty for the client's layout.
     #[serde(skip_serializing_if = "is_default")]
     pub keymap: String,
 }
@@ -35,7 +35,7 @@ words! {
         Spice = "spice",
         /// A window on the host.
         Sdl = "sdl",
-        /// A display without any console.
+        /// A display without a console.
         Headless = "egl-headless",
         /// D-Bus.
         Dbus = "dbus",

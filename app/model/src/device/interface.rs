@@ -9,7 +9,7 @@ use super::{Kind, is_default, words};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Interface {
-    /// What it is attached to.
+    /// The type of its source.
     #[serde(rename = "type")]
     pub interface_type: InterfaceType,
     /// Its MAC address.
@@ -23,19 +23,19 @@ pub struct Interface {
     /// The uplink interface of the host (macvtap).
     #[serde(skip_serializing_if = "is_default")]
     pub dev: String,
-    /// What card the guest sees: `virtio`, `e1000e`, …
+    /// The emulated model: `virtio`, `e1000e`, …
     #[serde(skip_serializing_if = "is_default")]
     pub model: String,
     /// The tap device on the host while the machine runs.
     #[serde(skip_serializing_if = "is_default")]
     pub tap: String,
-    /// Whether its cable is plugged in: `up` or `down`; empty means up.
+    /// The link state: `up` or `down`; empty means up.
     #[serde(skip_serializing_if = "is_default")]
     pub link: String,
-    /// Its MTU; none where the network decides.
+    /// Its MTU; none for the default of the network.
     #[serde(skip_serializing_if = "is_default")]
     pub mtu: Option<u32>,
-    /// The network filter that protects others from it.
+    /// The network filter.
     #[serde(skip_serializing_if = "is_default")]
     pub filter: String,
     /// Its place in the boot order.
@@ -44,21 +44,21 @@ pub struct Interface {
 }
 
 words! {
-    /// What a network interface is attached to.
+    /// The type of a network interface's source.
     InterfaceType {
         /// A virtual network.
         Network = "network",
-        /// A bridge of the host.
+        /// A host bridge.
         Bridge = "bridge",
-        /// Nothing but the process of the machine itself (user-mode networking).
+        /// User-mode networking in the QEMU process.
         User = "user",
-        /// An interface of the host (macvtap).
+        /// A host interface (macvtap).
         Direct = "direct",
-        /// A tap device that a script sets up.
+        /// A tap device set up by a script.
         Ethernet = "ethernet",
-        /// A network device of the host that is given to the guest.
+        /// A host network device passed through to the guest.
         Hostdev = "hostdev",
-        /// A process that speaks vhost-user.
+        /// A vhost-user process.
         Vhostuser = "vhostuser",
     }
 }

@@ -9,15 +9,15 @@ use super::{Kind, is_default};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Video {
-    /// The card that the guest sees: `virtio`, `qxl`, `vga`, `bochs`, `none`, …
+    /// The emulated model: `virtio`, `qxl`, `vga`, `bochs`, `none`, …
     pub model: String,
-    /// How many screens it has.
+    /// The number of screens.
     #[serde(skip_serializing_if = "is_default")]
     pub heads: Option<u32>,
-    /// Its memory, in KiB.
+    /// Its memory in KiB.
     #[serde(skip_serializing_if = "is_default")]
     pub vram_kib: Option<u64>,
-    /// Whether the host draws 3D for the guest.
+    /// Whether 3D acceleration is on.
     #[serde(skip_serializing_if = "is_default")]
     pub accel3d: Option<bool>,
 }

@@ -4,19 +4,19 @@ use serde::{Deserialize, Serialize};
 
 use super::{Kind, words};
 
-/// A device that the guest must touch again and again; when it does not, the host acts.
+/// A watchdog device: if the guest does not reset its timer, the host acts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Watchdog {
-    /// The card that the guest sees.
+    /// The emulated model.
     pub model: WatchdogModel,
-    /// What the host does when the guest hangs.
+    /// The action on the host when the guest hangs.
     pub action: WatchdogAction,
 }
 
 words! {
-    /// The card of a watchdog.
+    /// The model of a watchdog.
     WatchdogModel {
         /// PCI.
         I6300esb = "i6300esb",
@@ -30,21 +30,21 @@ words! {
 }
 
 words! {
-    /// What the host does when a guest hangs.
+    /// The action on the host when a guest hangs.
     WatchdogAction {
         /// The machine is reset.
         Reset = "reset",
-        /// The guest is asked to shut down, which it may not hear.
+        /// The guest is asked to shut down, which a hung guest may ignore.
         Shutdown = "shutdown",
-        /// The machine is switched off.
+        /// The machine is powered off.
         Poweroff = "poweroff",
         /// The machine is paused.
         Pause = "pause",
-        /// Its memory is written to a file, and it is paused meanwhile.
+        /// Its memory is dumped to a file while it is paused.
         Dump = "dump",
-        /// The guest is given a non-maskable interrupt.
+        /// An NMI is injected.
         InjectNmi = "inject-nmi",
-        /// Nothing.
+        /// No action.
         None = "none",
     }
 }

@@ -1,4 +1,4 @@
-//! What happens to pools, volumes, networks and devices of hosts.
+//! Events of pools, volumes, networks and host devices.
 
 use std::sync::Arc;
 
@@ -8,27 +8,27 @@ use uuid::Uuid;
 use super::{Change, Line, Payload};
 use crate::{HostId, Network, Pool, RequestId};
 
-/// What happened to a pool, a volume or a network.
+/// The change of a pool, volume or network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Action {
-    /// It was made, or found.
+    /// It was created or found.
     Created,
-    /// It is gone.
+    /// It was removed.
     Deleted,
-    /// It can be used.
+    /// It became active.
     Started,
-    /// It cannot be used any more.
+    /// It became inactive.
     Stopped,
-    /// It was looked at again: what is in it, or how full it is, is another.
+    /// Its content or used space changed.
     Refreshed,
     /// Its definition changed.
     Updated,
 }
 
 impl Action {
-    /// Its picture.
+    /// Its icon.
     pub(super) fn mark(self) -> &'static str {
         match self {
             Self::Started => "running",
@@ -38,14 +38,14 @@ impl Action {
         }
     }
 
-    /// It in words.
+    /// Its text.
     pub(super) fn words(self) -> &'static str {
         match self {
             Self::Created => "appeared",
-            Self::Deleted => "is gone",
+            Self::Deleted => "was removed",
             Self::Started => "was started",
             Self::Stopped => "was stopped",
-            Self::Refreshed => "has another amount of room",
+            Self::Refreshed => "has a new available capacity",
             Self::Updated => "was changed",
         }
     }
@@ -60,20 +60,20 @@ pub struct StoragePoolChanged {
     pub host_id: HostId,
     /// The pool's UUID.
     pub pool_id: Uuid,
-    /// The pool's name.
+    /// The change.
     pub pool_name: String,
     /// What happened.
     pub action: Action,
-    /// The pool, whole; none when it is gone.
+    /// The pool; none if it was removed.
     pub pool: Option<Arc<Pool>>,
     /// The pool's version after this.
     pub version: u64,
     /// When it was seen, in Unix milliseconds.
     pub timestamp: u64,
-    /// The command that caused it, if one of ours did.
+    /// The causing command, if it was one of ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<RequestId>,
-    /// Whether it was found by reading everything again after a gap.
+    /// Whether it was found by a full read after a gap.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub resync: bool,
 }
@@ -99,13 +99,13 @@ pub struct VolumeChanged {
     pub pool_id: Uuid,
     /// The pool's name.
     pub pool_name: String,
-    /// The volume's name; none when many changed at once.
+    /// The volume's name; none if many changed at once.
     pub volume: Option<String>,
-    /// What happened.
+    /// The change.
     pub action: Action,
     /// When it was seen, in Unix milliseconds.
     pub timestamp: u64,
-    /// The command that caused it, if one of ours did.
+    /// The causing command, if it was one of ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<RequestId>,
 }
@@ -134,18 +134,18 @@ pub struct NetworkChanged {
     pub network_id: Uuid,
     /// The network's name.
     pub network_name: String,
-    /// What happened.
+    /// The change.
     pub action: Action,
-    /// The network, whole; none when it is gone.
+    /// The network; none if it was removed.
     pub network: Option<Arc<Network>>,
     /// The network's version after this.
     pub version: u64,
     /// When it was seen, in Unix milliseconds.
     pub timestamp: u64,
-    /// The command that caused it, if one of ours did.
+    /// The causing command, if it was one of ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<RequestId>,
-    /// Whether it was found by reading everything again after a gap.
+    /// Whether it was found by a full read after a gap.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub resync: bool,
 }
@@ -165,7 +165,7 @@ impl Payload for NetworkChanged {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct HostDevicesChanged {
-    /// The host whose devices they are.
+    /// The host of the devices.
     pub host_id: HostId,
     /// When it was seen, in Unix milliseconds.
     pub timestamp: u64,
@@ -177,6 +177,6 @@ impl Payload for HostDevicesChanged {
     }
 
     fn line(&self) -> Option<Line> {
-        Some(("check", format!("Devices of {} came, went or changed", self.host_id)))
+        Some(("check", format!("Devices of {} changed", self.host_id)))
     }
 }

@@ -1,4 +1,4 @@
-//! What happens to machines.
+//! Events of machines.
 
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ pub struct VmStateChanged {
     pub vm_id: Uuid,
     /// The machine's name.
     pub vm_name: String,
-    /// The state before.
+    /// The old state.
     pub old_state: DomainState,
-    /// The state now.
+    /// The new state.
     pub new_state: DomainState,
     /// The machine, whole.
     pub vm: Arc<Domain>,
@@ -29,10 +29,10 @@ pub struct VmStateChanged {
     pub version: u64,
     /// When it was seen, in Unix milliseconds.
     pub timestamp: u64,
-    /// The command that caused it, if one of ours did.
+    /// The causing command, if it was one of ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<RequestId>,
-    /// Whether it was found by reading everything again after a gap.
+    /// Whether it was found by a full read after a gap.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub resync: bool,
 }
@@ -71,10 +71,10 @@ pub struct VmCreated {
     pub version: u64,
     /// When it was seen, in Unix milliseconds.
     pub timestamp: u64,
-    /// The command that caused it, if one of ours did.
+    /// The causing command, if it was one of ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<RequestId>,
-    /// Whether it was found by reading everything again after a gap.
+    /// Whether it was found by a full read after a gap.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub resync: bool,
 }
@@ -104,14 +104,14 @@ pub struct VmDeleted {
     pub vm_id: Uuid,
     /// The machine's last name.
     pub vm_name: String,
-    /// A version after all the machine had.
+    /// A version higher than all versions of the machine.
     pub version: u64,
     /// When it was seen, in Unix milliseconds.
     pub timestamp: u64,
-    /// The command that caused it, if one of ours did.
+    /// The causing command, if it was one of ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<RequestId>,
-    /// Whether it was found by reading everything again after a gap.
+    /// Whether it was found by a full read after a gap.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub resync: bool,
 }
@@ -122,10 +122,10 @@ impl Payload for VmDeleted {
     }
 
     fn line(&self) -> Option<Line> {
-        Some(("close", format!("{} is gone", self.vm_name)))
+        Some(("close", format!("{} was removed", self.vm_name)))
     }
 
-    /// It was there before it went, in a state that nobody noted.
+    /// It existed before; its state was not recorded.
     fn machine(&self, after: bool) -> Option<(&str, Option<DomainState>)> {
         (!after).then_some((&self.vm_name, None))
     }
@@ -148,10 +148,10 @@ pub struct VmUpdated {
     pub version: u64,
     /// When it was seen, in Unix milliseconds.
     pub timestamp: u64,
-    /// The command that caused it, if one of ours did.
+    /// The causing command, if it was one of ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<RequestId>,
-    /// Whether it was found by reading everything again after a gap.
+    /// Whether it was found by a full read after a gap.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub resync: bool,
 }
@@ -179,9 +179,9 @@ pub struct GuestAgentConnected {
     pub host_id: HostId,
     /// The machine's UUID.
     pub vm_id: Uuid,
-    /// Whether the agent is there now.
+    /// Whether the agent is connected.
     pub connected: bool,
-    /// The agent's version, once it is known; none where it is not asked for.
+    /// The agent's version; none if not known or not queried.
     pub agent_version: Option<String>,
     /// The machine, whole.
     pub vm: Arc<Domain>,
@@ -197,7 +197,7 @@ impl Payload for GuestAgentConnected {
     }
 
     fn line(&self) -> Option<Line> {
-        let what = if self.connected { "connected" } else { "left" };
+        let what = if self.connected { "connected" } else { "disconnected" };
         Some(("check", format!("The guest agent of {} {what}", self.vm.name)))
     }
 }
@@ -211,11 +211,11 @@ pub struct GuestInfoUpdated {
     pub host_id: HostId,
     /// The machine's UUID.
     pub vm_id: Uuid,
-    /// All addresses now.
+    /// All current IP addresses.
     pub ip_addresses: Vec<String>,
-    /// The guest's host name, when it told one.
+    /// The guest's host name, if reported.
     pub hostname: Option<String>,
-    /// The guest's operating system, when it told one.
+    /// The guest's operating system, if reported.
     pub os_version: Option<String>,
     /// The machine, whole.
     pub vm: Arc<Domain>,
@@ -232,7 +232,7 @@ impl Payload for GuestInfoUpdated {
 
     fn line(&self) -> Option<Line> {
         let addresses = if self.ip_addresses.is_empty() { "none".into() } else { self.ip_addresses.join(", ") };
-        Some(("check", format!("{} has these addresses: {addresses}", self.vm.name)))
+        Some(("check", format!("{} has IP addresses: {addresses}", self.vm.name)))
     }
 }
 
@@ -247,13 +247,13 @@ pub struct SnapshotChanged {
     pub vm_id: Uuid,
     /// The machine's name.
     pub vm_name: String,
-    /// The snapshot's name, unique among those of its machine.
+    /// The snapshot's name, unique within its machine.
     pub snapshot: String,
-    /// Whether it came or is gone.
+    /// Whether it was created or deleted.
     pub action: Action,
     /// When it was seen, in Unix milliseconds.
     pub timestamp: u64,
-    /// The command that caused it, if one of ours did.
+    /// The causing command, if it was one of ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<RequestId>,
 }

@@ -1,4 +1,4 @@
-//! Links to hosts, and what goes wrong in the background.
+//! Connections to hosts, and background errors.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,13 +12,13 @@ use crate::{Fault, FaultKind, Host, HostId};
 pub struct ConnectionStatusChanged {
     /// The host.
     pub host_id: HostId,
-    /// Whether libvirt answers now.
+    /// Whether libvirt is connected.
     pub connected: bool,
     /// The connection URI without secrets.
     pub uri: String,
     /// Why it is not connected.
     pub error: Option<String>,
-    /// The host, whole, without its machines.
+    /// The host without its machines.
     pub host: Box<Host>,
     /// When it was seen, in Unix milliseconds.
     pub timestamp: u64,
@@ -37,26 +37,26 @@ impl Payload for ConnectionStatusChanged {
     }
 }
 
-/// How bad an error is.
+/// The severity of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Severity {
-    /// Worth knowing.
+    /// For information.
     Info,
-    /// Something works less well.
+    /// Degraded.
     Warning,
-    /// Something did not work.
+    /// An operation failed.
     Error,
-    /// Somebody must act.
+    /// Action required.
     Critical,
 }
 
 impl Severity {
-    /// All of them, the worst first.
+    /// All severities, the highest first.
     pub const ALL: [Self; 4] = [Self::Critical, Self::Error, Self::Warning, Self::Info];
 
-    /// Its name in JSON and in addresses.
+    /// Its name in JSON and URLs.
     pub fn key(self) -> &'static str {
         match self {
             Self::Info => "info",
@@ -82,12 +82,12 @@ impl Severity {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Error {
-    /// The host it happened on; none when it happened to the server itself.
+    /// The host; none for the server.
     #[serde(default)]
     pub host_id: Option<HostId>,
-    /// What happened, to what, and the next step.
+    /// The object, the cause and the next step.
     pub message: String,
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
     /// The operation that failed.
     pub context: Option<String>,
@@ -95,30 +95,30 @@ pub struct Error {
     pub timestamp: u64,
 }
 
-/// The context of errors about the journal, which are a state of the server.
+/// The context of journal errors, which are a state of the server.
 const JOURNAL: &str = "journal";
 
 impl Error {
-    /// Says that nothing can be recorded, or, with none, that it works again.
+    /// Reports that the journal cannot be written or, without `trouble`, that it is writable again.
     pub fn of_journal(trouble: Option<&Fault>, timestamp: u64) -> Self {
         let (message, severity) = match trouble {
             Some(fault) => (fault.sentence(), Severity::Critical),
-            None => ("Belvedere's journal can be written again; commands are carried out.".into(), Severity::Info),
+            None => ("The journal is writable again. Commands are accepted.".into(), Severity::Info),
         };
         Self { host_id: None, message, severity, context: Some(JOURNAL.into()), timestamp }
     }
 
-    /// Says that something in the background did not work.
+    /// Reports a failed background operation.
     pub fn of_background(host_id: Option<HostId>, context: &str, message: String, timestamp: u64) -> Self {
         Self { host_id, message, severity: Severity::Error, context: Some(context.to_owned()), timestamp }
     }
 
-    /// Whether it tells that the journal cannot be written, or can again.
+    /// Whether it reports the state of the journal.
     pub fn is_about_the_journal(&self) -> bool {
         self.context.as_deref() == Some(JOURNAL)
     }
 
-    /// What is wrong with the journal, of an error that is about it.
+    /// The journal's fault, if the error is about the journal.
     pub fn trouble(&self) -> Option<Fault> {
         (self.severity == Severity::Critical)
             .then(|| Fault::new(FaultKind::InsufficientStorage, self.message.trim_end_matches('.')))

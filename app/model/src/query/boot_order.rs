@@ -1,40 +1,40 @@
-//! What a machine boots from.
+//! The boot order of a machine.
 
 use serde::{Deserialize, Serialize};
 
 use super::{About, Query};
 
-/// What a machine boots from at its next start, by its stored definition.
+/// The boot order at the next start, from the stored definition.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BootOrder {}
 
-/// What a machine boots from.
+/// The boot order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Boot {
-    /// The devices, the first one first.
+    /// The devices, in order.
     pub devices: Vec<BootDevice>,
     /// Whether the firmware shows a menu (`bootmenu`).
     pub menu: bool,
-    /// How long the menu waits, in milliseconds; none where the firmware decides.
+    /// Timeout of the menu in milliseconds; none for the firmware default.
     pub menu_timeout_ms: Option<u64>,
-    /// The kernel that is started without boot loader (`kernel`); none with one.
+    /// The kernel for direct kernel boot (`kernel`); none otherwise.
     pub kernel: Option<String>,
 }
 
-/// A device to boot from.
+/// A boot device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct BootDevice {
-    /// What it is: an element of `<devices>` such as `disk`, or a class of `<os><boot dev>`:
-    /// `hd`, `cdrom`, `network`, `fd`.
+    /// Its kind: an element of `<devices>` such as `disk`, or a class of `<os><boot dev>`: `hd`,
+    /// `cdrom`, `network`, `fd`.
     pub kind: String,
-    /// What tells it apart: the target of a disk, the MAC address of an interface; empty for a class.
+    /// Its identity: the target of a disk, the MAC address of an interface; empty for a class.
     pub name: String,
-    /// Its source; empty without one.
+    /// Its source; empty if it has none.
     pub source: String,
 }
 
@@ -42,5 +42,5 @@ impl Query for BootOrder {
     type Answer = Boot;
 
     const ABOUT: About =
-        About { name: "boot-order", summary: "What a machine boots from at its next start", ..About::DEFAULT };
+        About { name: "boot-order", summary: "The boot order of a machine at its next start", ..About::DEFAULT };
 }

@@ -1,10 +1,10 @@
-//! A machine's definition.
+//! The definition of a machine.
 
 use serde::Deserialize;
 
 use super::{About, Query};
 
-/// A machine's definition as libvirt writes it, without secrets (`virDomainGetXMLDesc`).
+/// The domain XML without secrets (`virDomainGetXMLDesc`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Definition {}

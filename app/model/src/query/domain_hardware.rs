@@ -1,11 +1,11 @@
-//! What a machine is made of.
+//! The hardware of a machine.
 
 use serde::Deserialize;
 
 use super::{About, Query};
 use crate::definition::Definitions;
 
-/// What a machine is made of as it runs and as it is stored, with typed devices, and what differs
+/// The live and the stored hardware of a machine with typed devices, and the differences
 /// (`virDomainGetXMLDesc`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -16,7 +16,7 @@ impl Query for DomainHardware {
 
     const ABOUT: About = About {
         name: "hardware",
-        summary: "What a machine is made of, as it runs and as it is stored, and what changes with its next start",
+        summary: "The hardware of a machine, live and stored, and what changes at its next start",
         ..About::DEFAULT
     };
 }

@@ -1,4 +1,4 @@
-//! What a guest says of itself.
+//! Guest data from the agent.
 
 use serde::Deserialize;
 use uuid::Uuid;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{About, Query};
 use crate::{Command, Fault, HostInventory, command::SyncTime, domain::GuestDetails};
 
-/// What the guest agent of a machine tells (`virDomainGetGuestInfo`).
+/// Guest data from the agent of a machine (`virDomainGetGuestInfo`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Guest {}
@@ -16,7 +16,7 @@ impl Query for Guest {
 
     const ABOUT: About = About {
         name: "guest",
-        summary: "What the guest agent tells: system, users, file systems, addresses",
+        summary: "Guest agent data: operating system, users, file systems, addresses",
         kept: true,
         ..About::DEFAULT
     };
@@ -26,7 +26,7 @@ impl Query for Guest {
     }
 }
 
-/// Whether the guest agent of a machine can be asked, as commands need that it can.
+/// Whether the guest agent can be queried; the same condition as for commands.
 pub(super) fn agent(host: &HostInventory, id: Uuid) -> Result<(), Fault> {
     Command::from(crate::DomainCommand::SyncTime(SyncTime {})).check(host, id, None)
 }

@@ -1,4 +1,4 @@
-//! What a host is made of.
+//! The hardware of a host.
 
 use serde::Deserialize;
 use uuid::Uuid;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{About, Query};
 use crate::{ObjectKind, hardware::Hardware};
 
-/// What a host is made of and which machines have its devices (`virConnectGetCapabilities`,
+/// The hardware of a host and which machines use its devices (`virConnectGetCapabilities`,
 /// `virConnectListAllNodeDevices`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -18,7 +18,7 @@ impl Query for HostHardware {
     const ABOUT: About = About {
         on: ObjectKind::Host,
         name: "hardware",
-        summary: "What a host is made of, which machines have its PCI and USB devices, and what machines it can run",
+        summary: "The hardware of a host, which machines use its PCI and USB devices, and its guest capabilities",
         kept: true,
         ..About::DEFAULT
     };

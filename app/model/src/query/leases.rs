@@ -1,4 +1,4 @@
-//! The leases of a network.
+//! The DHCP leases of a network.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{About, Query};
 use crate::{HostInventory, ObjectKind, network::Lease};
 
-/// The leases that the DHCP server of a network has granted (`virNetworkGetDHCPLeases`).
+/// The DHCP leases of a network (`virNetworkGetDHCPLeases`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Leases {}

@@ -1,11 +1,11 @@
-//! A network's definition.
+//! The definition of a network.
 
 use serde::Deserialize;
 
 use super::{About, Query};
 use crate::ObjectKind;
 
-/// A network's definition as libvirt keeps it (`virNetworkGetXMLDesc`).
+/// The network XML (`virNetworkGetXMLDesc`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NetworkDefinition {}

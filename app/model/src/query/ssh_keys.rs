@@ -1,4 +1,4 @@
-//! The SSH keys of a user in a guest.
+//! The SSH keys of a guest user.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -6,12 +6,11 @@ use uuid::Uuid;
 use super::{About, Query, guest::agent};
 use crate::{Fault, HostInventory, Permission};
 
-/// The SSH keys with which a user can sign in to the guest
-/// (`virDomainAuthorizedSSHKeysGet`).
+/// The authorized SSH keys of a guest user (`virDomainAuthorizedSSHKeysGet`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SshKeys {
-    /// The user in the guest.
+    /// The guest user.
     #[serde(default = "root")]
     pub user: String,
 }
@@ -34,7 +33,7 @@ impl Query for SshKeys {
     const ABOUT: About = About {
         name: "ssh-keys",
         permission: Permission::Operate,
-        summary: "The SSH keys of a user of the guest",
+        summary: "The SSH keys of a guest user",
         ..About::DEFAULT
     };
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{About, Query};
 use crate::{HostInventory, ObjectKind, Volume};
 
-/// The volumes of a pool with what uses each (`virStoragePoolListAllVolumes`).
+/// The volumes of a pool with their users (`virStoragePoolListAllVolumes`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Volumes {}
@@ -25,7 +25,7 @@ impl Query for Volumes {
     const ABOUT: About = About {
         on: ObjectKind::Pool,
         name: "volumes",
-        summary: "The volumes of a pool, and what uses each",
+        summary: "The volumes of a pool with their users",
         ..About::DEFAULT
     };
 

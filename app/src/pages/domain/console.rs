@@ -1,7 +1,7 @@
-//! The consoles of a machine: which there are, and the place where one is shown.
+//! The consoles of a machine, and the place where one is shown.
 //!
-//! What is inside that place, `app/consoles` draws: a terminal or a screen of a library. It is
-//! fetched when the tab is first opened. Buttons with `data-press` are the console's own.
+//! The content of that place is rendered by `app/consoles`: a terminal or a noVNC screen. It is
+//! fetched when the tab is first opened. Buttons with `data-press` belong to the console.
 
 use leptos::prelude::*;
 use leptos_router::hooks::use_query_map;
@@ -17,11 +17,11 @@ use crate::{
     },
 };
 
-/// What the tab shows; as long as it is the same, an open console is left alone.
+/// The content of the tab; while it is unchanged, an open console stays open.
 #[derive(Clone, PartialEq)]
 struct Scene {
     name: String,
-    /// How one gets to a serial line without this page.
+    /// The command that opens a serial console in a terminal.
     by_hand: String,
     all: Vec<Console>,
     chosen: Option<Console>,
@@ -42,7 +42,7 @@ pub(crate) fn ConsoleTab() -> impl IntoView {
         let fine = |console: &&Console| host.as_ref().is_some_and(|host| console.check(&domain, host).is_ok());
         let chosen = match wished {
             Some(name) => all.iter().find(|console| console.name == name),
-            // Without a wish one that works is better than the first.
+            // By default, a console that works is preferred to the first one.
             None => all.iter().find(fine).or(all.first()),
         };
         let refused = chosen.zip(host.as_ref()).and_then(|(console, host)| {
@@ -63,37 +63,37 @@ pub(crate) fn ConsoleTab() -> impl IntoView {
 
 fn draw(scene: &Scene, id: &model::DomainRef) -> AnyView {
     if scene.all.is_empty() {
-        return view! { <Empty title="The machine has no console">"Add a serial port of type pty, or graphics of type vnc, to its definition."</Empty> }.into_any();
+        return view! { <Empty title="No console">"Add a serial port of type pty or a graphics device of type vnc to the machine's definition."</Empty> }.into_any();
     }
     let chips = scene.all.iter().map(|console| {
         let on = scene.chosen.as_ref() == Some(console);
         chip(console.label(), None, routes::console(id, &console.name), on, None)
     });
     let place = match (&scene.chosen, &scene.refused) {
-        (None, _) => view! { <Empty title="There is no such console">"Choose one of those above."</Empty> }.into_any(),
+        (None, _) => view! { <Empty title="Console not found">"Choose one of the consoles above."</Empty> }.into_any(),
         (Some(_), Some(fault)) => refusal(fault),
         (Some(console), None) => place(scene, console, id),
     };
     view! { <nav class="chips spaced" aria-label="Consoles">{chips.collect_view()}</nav> {place} }.into_any()
 }
 
-/// Why the console is not open, and what to do.
+/// Why the console is unavailable, and what to do.
 fn refusal(fault: &Fault) -> AnyView {
     let title = match fault.kind {
-        FaultKind::Denied => "The console is not there now",
+        FaultKind::Denied => "Console unavailable",
         FaultKind::NotAllowed => "You may not open consoles",
-        _ => "This console cannot be shown here",
+        _ => "Console not supported",
     };
     let why = fault.sentence();
     view! { <Empty title=title>{why}</Empty> }.into_any()
 }
 
-/// The place of an open console with its buttons, which work once it is connected.
+/// The place of an open console with its buttons, which are enabled once it is connected.
 fn place(scene: &Scene, console: &Console, id: &model::DomainRef) -> AnyView {
     let Scene { name, by_hand, .. } = scene;
     let is_screen = console.kind == ConsoleKind::Screen;
     let keys = is_screen.then(keys);
-    let (kind, save) = if is_screen { ("screen", "Save picture") } else { ("serial", "Save text") };
+    let (kind, save) = if is_screen { ("screen", "Save screenshot") } else { ("serial", "Save text") };
     let label = format!("{} of {name}", console.label());
     let manual = (!is_screen).then(|| view! { " In a terminal: " <code>{by_hand.clone()}</code> }.into_any());
     view! {
@@ -105,13 +105,13 @@ fn place(scene: &Scene, console: &Console, id: &model::DomainRef) -> AnyView {
                 <details class="menu">
                     <summary class="btn small">"Type text"</summary>
                     <form class="fields pop" data-press="type">
-                        <label>"Text, typed key by key" <textarea name="text" rows="4" spellcheck="false"></textarea></label>
-                        <button class="btn small primary">"Type it"</button>
+                        <label>"Text to send as keystrokes" <textarea name="text" rows="4" spellcheck="false"></textarea></label>
+                        <button class="btn small primary">"Send keystrokes"</button>
                     </form>
                 </details>
                 <button class="btn small" data-press="save" disabled="">{save}</button>
                 <button class="btn small" data-press="full" disabled="">"Full screen"</button>
-                <a class="btn small" target="_blank" href=routes::console(id, &console.name)>"Own window"</a>
+                <a class="btn small" target="_blank" href=routes::console(id, &console.name)>"Open in new window"</a>
             </header>
             <machine-console
                 data-api=routes::at(routes::API_CONSOLES) data-kind=kind data-host=id.host.to_string() data-target=id.id.to_string()
@@ -119,13 +119,13 @@ fn place(scene: &Scene, console: &Console, id: &model::DomainRef) -> AnyView {
             >
                 <p class="none muted">"The console needs JavaScript." {manual}</p>
             </machine-console>
-            <footer class="muted">"Ctrl+Alt+End leaves the console."</footer>
+            <footer class="muted">"Press Ctrl+Alt+End to release the keyboard."</footer>
         </section>
     }
     .into_any()
 }
 
-/// Keys that a browser or its system keep for themselves.
+/// Keys that browsers or operating systems intercept.
 fn keys() -> AnyView {
     const KEYS: [(&str, &str); 7] = [
         ("Ctrl+Alt+Delete", "Control_L Alt_L Delete"),
@@ -149,7 +149,7 @@ fn keys() -> AnyView {
     .into_any()
 }
 
-/// Brings what draws consoles, once a page.
+/// Loads the console script, once per page.
 fn fetch_script() {
     #[cfg(feature = "hydrate")]
     Effect::new(|_| {

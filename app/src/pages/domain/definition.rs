@@ -1,4 +1,4 @@
-//! The machine's definition as libvirt writes it, to read and copy.
+//! The machine's definition in libvirt's XML, to read and copy.
 
 use leptos::prelude::*;
 use model::{Permission, query::Definition};
@@ -29,11 +29,11 @@ pub(crate) fn DefinitionTab() -> impl IntoView {
         <section class="card spaced">
             <header><h2>"Definition"</h2><span class="muted">"without passwords"</span> {secrets}</header>
             {live(move || text.with(|text| match text {
-                None => view! { <p class="none muted">"Reading…"</p> }.into_any(),
+                None => view! { <p class="none muted">"Loading…"</p> }.into_any(),
                 Some(Ok(text)) => view! { <pre class="xml" tabindex="0">{text.clone()}</pre> }.into_any(),
                 Some(Err(fault)) => {
                     let why = fault.sentence();
-                    view! { <Empty title="The definition could not be read">{why}</Empty> }.into_any()
+                    view! { <Empty title="Definition unavailable">{why}</Empty> }.into_any()
                 }
             }))}
         </section>

@@ -1,5 +1,5 @@
-//! The devices of a machine, what changes with its next start, and what it boots from. The server
-//! draws them, and they are read again when the machine has changed.
+//! The devices of a machine, pending changes, and the boot order. Rendered by the server, and read
+//! again when the machine has changed.
 
 #[cfg(feature = "ssr")]
 mod drawn;

@@ -1,5 +1,5 @@
-//! What the guest of a machine says of itself, and what its agent can do. The server draws
-//! it, and it is read again while somebody looks.
+//! Guest details and guest agent actions. Rendered by the server, and read again while the page is
+//! open.
 
 #[cfg(feature = "ssr")]
 mod agent;
@@ -42,14 +42,13 @@ mod drawn {
         ui::controls::{Empty, fact, or_dash},
     };
 
-    /// What is read of a guest: what it says of itself, and the SSH keys of a user in it, if the
-    /// address names one (`keysOf`).
+    /// Guest details, and the SSH keys of a guest user if the query has one (`keysOf`).
     struct Read {
         guest: Result<GuestDetails, Fault>,
         keys: Option<Result<SshKeyList, Fault>>,
     }
 
-    /// Reads what the tab shows.
+    /// Reads the data of the tab.
     pub(crate) async fn load(id: &DomainRef, query: &str, backend: &dyn Backend) -> Loaded {
         let on = ObjectRef::new(ObjectKind::Domain, id);
         let guest = ask(backend, &on, Guest {}).await;
@@ -60,7 +59,7 @@ mod drawn {
         Loaded::of(Read { guest, keys })
     }
 
-    /// The tab's content.
+    /// The content of the tab.
     pub(super) fn draw() -> AnyView {
         let Subject { id, domain, .. } = expect_context();
         let domain = domain.get_untracked();
@@ -68,7 +67,7 @@ mod drawn {
         view! {
             {match read.as_deref().map(|read| &read.guest) {
                 _ if is_frozen(&id) => frozen(),
-                // One that is frozen by others, too, answers and tells nothing.
+                // A guest frozen by another program answers without data.
                 Some(Ok(guest)) if *guest == GuestDetails::default() => silent(),
                 Some(Ok(guest)) => details(&domain, guest),
                 Some(Err(fault)) => nothing(&domain, fault),
@@ -79,7 +78,7 @@ mod drawn {
         .into_any()
     }
 
-    /// Whether a task of ours holds the guest's file systems.
+    /// Whether a freeze task of Belvedere is running.
     fn is_frozen(id: &DomainRef) -> bool {
         let freeze = |task: &Task| task.kind == "freezeFileSystems" && task.target == Some(id.id);
         use_store().tasks.with_untracked(|tasks| {
@@ -88,28 +87,28 @@ mod drawn {
     }
 
     fn frozen() -> AnyView {
-        view! { <Empty title="The guest's file systems are frozen">"It tells of itself again once they are thawed: when their time is over, or now with the button below."</Empty> }.into_any()
+        view! { <Empty title="The guest's file systems are frozen">"Guest details are available again after the thaw. The thaw is automatic after the set time, or use \"Thaw file systems\" below."</Empty> }.into_any()
     }
 
     fn silent() -> AnyView {
-        view! { <Empty title="The guest tells nothing">"Its agent answers, but says nothing of the guest. Somebody else may have frozen its file systems; \"Thaw file systems\" lets them go on."</Empty> }.into_any()
+        view! { <Empty title="The guest agent returned no data">"The guest's file systems may have been frozen by another program. To thaw them, use \"Thaw file systems\" below."</Empty> }.into_any()
     }
 
-    /// Why nothing is known, and what to do about it.
+    /// Why guest details are unavailable, and what to do.
     fn nothing(domain: &Domain, fault: &Fault) -> AnyView {
         let (title, text) = match domain.agent {
             _ if !domain.state.is_active() => {
-                ("The machine is off", "Its guest tells of itself while it runs.".to_owned())
+                ("The machine is off", "Guest details are available while it is running.".to_owned())
             }
             Agent::Absent => (
-                "No way to ask the guest",
-                "The machine has no channel for a guest agent (org.qemu.guest_agent.0). Add one, and run qemu-guest-agent in it.".to_owned(),
+                "No guest agent channel",
+                "The machine has no channel org.qemu.guest_agent.0. Add the channel and run qemu-guest-agent in the guest.".to_owned(),
             ),
             Agent::Disconnected => (
-                "The guest does not answer",
-                "Install qemu-guest-agent in the guest and start it. What libvirt sees from outside is under Overview.".to_owned(),
+                "Guest agent not connected",
+                "Install and start qemu-guest-agent in the guest. Data that needs no agent is on the Overview tab.".to_owned(),
             ),
-            Agent::Connected => ("The guest did not answer this time", fault.sentence()),
+            Agent::Connected => ("Guest details unavailable", fault.sentence()),
         };
         view! { <Empty title=title>{text}</Empty> }.into_any()
     }
@@ -132,21 +131,22 @@ mod drawn {
                 view! { <li>{user.name.clone()} <span class="muted">{since}</span></li> }.into_any()
             })
             .collect();
-        let nobody = users
-            .is_empty()
-            .then(|| view! { <p class="muted calm">"Nobody is logged in, or the guest does not tell."</p> }.into_any());
+        let nobody = users.is_empty().then(|| {
+            view! { <p class="muted calm">"No users are logged in, or the guest agent does not report them."</p> }
+                .into_any()
+        });
         view! {
             <div class="grid g2">
                 <section class="card" aria-label="About the guest">
                     <header><h2>"Guest"</h2></header>
                     <dl>
-                        {fact("System", or_dash(&guest.os_version))}
+                        {fact("OS", or_dash(&guest.os_version))}
                         {fact("Kernel", or_dash(&guest.kernel))}
                         {fact("Host name", or_dash(&guest.hostname))}
                         {fact("Addresses", view! { <span class="mono">{or_dash(&domain.addresses.join(", "))}</span> })}
                         {fact("Time zone", or_dash(&zone))}
                         {fact("Load", or_dash(&load))}
-                        {fact("Agent", or_dash(domain.guest.as_ref().map_or("", |guest| &guest.agent_version)))}
+                        {fact("Agent version", or_dash(domain.guest.as_ref().map_or("", |guest| &guest.agent_version)))}
                     </dl>
                 </section>
                 <section class="card" aria-label="Users"><header><h2>"Users"</h2></header><ul class="log">{users.collect_view()}</ul>{nobody}</section>
@@ -169,11 +169,11 @@ mod drawn {
                 }
                 _ => or_dash(""),
             };
-            view! { <tr><th scope="row" class="mono">{system.mount_point.clone()}</th><td data-label="Type">{or_dash(&system.kind)}{system.read_only.then_some(", read-only")}</td><td data-label="Taken">{room}</td></tr> }.into_any()
+            view! { <tr><th scope="row" class="mono">{system.mount_point.clone()}</th><td data-label="Type">{or_dash(&system.kind)}{system.read_only.then_some(", read-only")}</td><td data-label="Used">{room}</td></tr> }.into_any()
         });
         view! {
             <section class="card list" aria-label="File systems"><div class="scroll"><table aria-label="File systems">
-                <thead><tr><th scope="col">"File system"</th><th scope="col">"Type"</th><th scope="col">"Taken"</th></tr></thead>
+                <thead><tr><th scope="col">"File system"</th><th scope="col">"Type"</th><th scope="col">"Used"</th></tr></thead>
                 <tbody>{rows.collect_view()}</tbody>
             </table></div></section>
         }

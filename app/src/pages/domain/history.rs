@@ -1,4 +1,4 @@
-//! What was done with a machine, and what happened to it.
+//! Commands and events of a machine.
 
 use leptos::prelude::*;
 
@@ -17,7 +17,7 @@ pub(crate) fn HistoryTab() -> impl IntoView {
     view! {
         {live(move || {
             let changed = usize::from(domain.with(|domain| domain.version != first));
-            newer(changed, "change or more happened", "", routes::vm_tab(&id, Tab::History))
+            newer(changed, "or more changes", "", routes::vm_tab(&id, Tab::History))
         })}
         {past(Part::Machine)}
     }

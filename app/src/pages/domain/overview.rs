@@ -1,4 +1,4 @@
-//! What a machine is, what its guest says, and what people write about it.
+//! Properties of a machine, of its guest, and its notes.
 
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ fn machine_facts(store: Store, id: &DomainRef, domain: &Arc<Domain>) -> AnyView 
     };
     let kind = match domain.virt_type.as_str() {
         "kvm" => "KVM",
-        "qemu" => "QEMU, emulated",
+        "qemu" => "QEMU (emulation)",
         "test" => "test driver",
         other => other,
     };
@@ -68,9 +68,9 @@ fn machine_facts(store: Store, id: &DomainRef, domain: &Arc<Domain>) -> AnyView 
             {fact("Memory", memory)}
             {fact("Firmware", if domain.uefi { "UEFI" } else { "BIOS" })}
             {fact("Type", kind.to_owned())}
-            {fact("Board", view! { <span class="mono">{domain.arch.clone()} " " {domain.machine.clone()}</span> })}
+            {fact("Machine type", view! { <span class="mono">{domain.arch.clone()} " " {domain.machine.clone()}</span> })}
             {fact("Autostart", autostart(store, id, domain))}
-            {fact("Definition", if domain.persistent { "Persistent" } else { "Transient: gone when it stops" })}
+            {fact("Definition", if domain.persistent { "Persistent" } else { "Transient: removed when it stops" })}
             {fact("Saved state", if domain.has_managed_save { "Yes: the next start restores it" } else { "None" })}
             {fact("UUID", view! { <span class="mono">{domain.id.to_string()}</span> })}
         </dl>
@@ -78,7 +78,7 @@ fn machine_facts(store: Store, id: &DomainRef, domain: &Arc<Domain>) -> AnyView 
     .into_any()
 }
 
-/// On or off, and a button that changes it.
+/// Autostart, with a button to change it.
 fn autostart(store: Store, id: &DomainRef, domain: &Domain) -> impl IntoView + use<> {
     let command = DomainCommand::SetAutostart(SetAutostart { enabled: !domain.autostart });
     let host = store.host(&id.host);
@@ -113,7 +113,7 @@ fn guest_facts(domain: &Arc<Domain>) -> AnyView {
             "Not connected: install and start qemu-guest-agent in the guest"
         }
         Agent::Disconnected => "Not connected",
-        Agent::Absent => "The machine has no channel for it",
+        Agent::Absent => "No guest agent channel",
     };
     let said = |pick: fn(&model::domain::Guest) -> &String| {
         or_dash(domain.guest.as_ref().map(pick).map_or("", String::as_str))
@@ -132,18 +132,18 @@ fn guest_facts(domain: &Arc<Domain>) -> AnyView {
         <dl>
             {fact("Agent", agent)}
             {fact("Host name", said(|guest| &guest.hostname))}
-            {fact("System", said(|guest| &guest.os_version))}
+            {fact("OS", said(|guest| &guest.os_version))}
             {fact("Addresses", addresses)}
         </dl>
     }
     .into_any()
 }
 
-/// Title, description, tags and name, each in a form of its own. What is being
-/// typed is never overwritten; a change from elsewhere is said beside it.
+/// Title, description, tags and name, each with its own form. Text being edited is never
+/// overwritten; a change from elsewhere is shown beside it.
 #[component]
 fn Notes(
-    /// Which machine.
+    /// The machine's id.
     id: DomainRef,
     /// The machine.
     domain: Shown<Arc<Domain>>,
@@ -171,14 +171,14 @@ fn Notes(
     }
 }
 
-/// What was typed into a form that was refused, for the page that comes then.
+/// The value entered into a refused form, for the page that renders it again.
 #[cfg(feature = "ssr")]
 fn typed_before(wish: &str, name: &str) -> Option<String> {
     let refused = use_context::<Arc<crate::backend::Refused>>().filter(|refused| refused.wish == wish)?;
     refused.typed(name).map(str::to_owned)
 }
 
-/// In the browser a form that is refused stays as it is.
+/// In the browser a refused form stays as it is.
 #[cfg(not(feature = "ssr"))]
 fn typed_before(_: &str, _: &str) -> Option<String> {
     None
@@ -189,15 +189,15 @@ fn typed_before(_: &str, _: &str) -> Option<String> {
 fn Edit(
     id: DomainRef,
     domain: Shown<Arc<Domain>>,
-    /// The field's name in the form.
+    /// Name of the form field.
     name: &'static str,
-    /// What people call it.
+    /// Label.
     label: &'static str,
-    /// Whether it may have several lines.
+    /// Whether it is multi-line.
     area: bool,
     /// Reads the value.
     value: fn(&Domain) -> String,
-    /// Makes the command that sets it.
+    /// The command that sets the value.
     command: fn(String) -> DomainCommand,
 ) -> impl IntoView {
     let (store, acts) = (use_store(), expect_context::<Acts>());

@@ -1,4 +1,4 @@
-//! What a machine uses, as charts that share one cursor.
+//! Usage of a machine, as charts with a shared cursor.
 
 use leptos::prelude::*;
 use leptos_router::hooks::use_query_map;
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// What the live charts show, in milliseconds.
+/// Time span of the live charts, in milliseconds.
 const LIVE: u64 = 120_000;
 
 const CPU: Style =
@@ -44,10 +44,10 @@ type Value = fn(&VmStats) -> Option<f64>;
 type Alike = fn(&VmStats, &VmStats) -> bool;
 type Kept = fn(&UsagePoint) -> Option<f32>;
 
-/// What was asked of the past, put into the page by the server.
+/// Usage in the past, put into the page by the server.
 type Past = Option<Result<Usage, Fault>>;
 
-/// Reads what the machine used in the range that the address asks for.
+/// Reads the usage in the time range of the query.
 #[cfg(feature = "ssr")]
 pub(super) async fn load(
     id: &model::DomainRef,
@@ -57,7 +57,7 @@ pub(super) async fn load(
     crate::backend::Loaded::of::<Past>(backend.usage(id, query).await.transpose())
 }
 
-/// The ranges to choose from, and the charts of the chosen one.
+/// The time ranges, and the charts of the selected one.
 pub(super) fn charts() -> AnyView {
     let Subject { id, .. } = expect_context();
     provide_context(Pointer(RwSignal::new(None)));
@@ -81,16 +81,17 @@ pub(super) fn charts() -> AnyView {
         Some(Ok(usage)) => past_charts(&usage),
         Some(Err(fault)) => view! { <p class="banner warn">{fault.sentence()}</p> }.into_any(),
     };
-    view! { <nav class="ranges" aria-label="Range of time">{live}{ranges.into_iter().collect_view()}</nav> {shown} }
+    view! { <nav class="ranges" aria-label="Time range">{live}{ranges.into_iter().collect_view()}</nav> {shown} }
         .into_any()
 }
 
-/// What it used in the past: averages, and what was the most.
+/// Usage in the past: averages and maxima.
 fn past_charts(usage: &Usage) -> AnyView {
     let Subject { domain, .. } = expect_context();
     let (vcpus, total) = domain.with_untracked(|domain| (domain.vcpus, domain.memory_mb));
     if usage.points.is_empty() {
-        return view! { <p class="banner">"Nothing was measured in this time: the machine did not run, or Belvedere did not."</p> }.into_any();
+        return view! { <p class="banner">"No data in this time range: the machine or Belvedere was not running."</p> }
+            .into_any();
     }
     let times = match usage.to - usage.from {
         0..7_200_000 => Cut::Clock,
@@ -113,8 +114,8 @@ fn past_charts(usage: &Usage) -> AnyView {
     };
     view! {
         <div class="grid g2 charts">
-            {plot(CPU, format!("of {}", format::count(vcpus as usize, "vCPU")), series(&[("average", |point| point.cpu_usage_percent.map(|spread| spread.avg)), ("most", |point| point.cpu_usage_percent.map(|spread| spread.max))]))}
-            {plot(MEMORY, format!("of {}", format::memory(total)), series(&[("average", |point| point.memory_used_mb.map(|spread| spread.avg)), ("most", |point| point.memory_used_mb.map(|spread| spread.max))]))}
+            {plot(CPU, format!("of {}", format::count(vcpus as usize, "vCPU")), series(&[("average", |point| point.cpu_usage_percent.map(|spread| spread.avg)), ("maximum", |point| point.cpu_usage_percent.map(|spread| spread.max))]))}
+            {plot(MEMORY, format!("of {}", format::memory(total)), series(&[("average", |point| point.memory_used_mb.map(|spread| spread.avg)), ("maximum", |point| point.memory_used_mb.map(|spread| spread.max))]))}
             {plot(DISK, "average".to_owned(), series(&[("read", |point| point.disk_read_bytes_sec.map(|spread| spread.avg)), ("write", |point| point.disk_write_bytes_sec.map(|spread| spread.avg))]))}
             {plot(NETWORK, "average".to_owned(), series(&[("in", |point| point.network_rx_bytes_sec.map(|spread| spread.avg)), ("out", |point| point.network_tx_bytes_sec.map(|spread| spread.avg))]))}
         </div>
@@ -122,12 +123,12 @@ fn past_charts(usage: &Usage) -> AnyView {
     .into_any()
 }
 
-/// What it uses now.
+/// Live usage.
 fn live_charts() -> AnyView {
     let Subject { domain, stats, .. } = expect_context();
     let (vcpus, total) = domain.with_untracked(|domain| (domain.vcpus, domain.memory_mb));
     let now = use_store().minute.get_untracked();
-    // Memory that the guest tells and memory that the host sees are no one line.
+    // Memory reported by the guest and memory measured on the host are separate lines.
     let (any, by_the_same): (Alike, Alike) = (|_, _| true, |a, b| a.memory_source == b.memory_source);
     let series = |lines: [Option<(&'static str, Value)>; 2], alike: Alike| {
         let stats = stats.clone();
@@ -139,7 +140,7 @@ fn live_charts() -> AnyView {
     };
     let more = |text: String| view! { <span class="muted">{text}</span> }.into_any();
     let cpu = view! { <b>{head(|stats| stats.cpu_usage_percent.map(format::percent).unwrap_or_default())}</b> {more(format!(" of {}", format::count(vcpus as usize, "vCPU")))} }.into_any();
-    let used = view! { <b>{head(|stats| stats.memory_used_mb.map(format::memory).unwrap_or_default())}</b> <span class="muted">{head(who_tells)}{format!(", {} assigned", format::memory(total))}</span> }.into_any();
+    let used = view! { <b>{head(|stats| stats.memory_used_mb.map(format::memory).unwrap_or_default())}</b> <span class="muted">{head(who_tells)}{format!(", {} allocated", format::memory(total))}</span> }.into_any();
     let disk =
         view! { {head(|stats| both(("read", stats.disk_read_bytes_sec), ("write", stats.disk_write_bytes_sec)))} }
             .into_any();
@@ -158,7 +159,7 @@ fn live_charts() -> AnyView {
     .into_any()
 }
 
-/// `alike` says whether a reading belongs to the same line as the last one.
+/// `alike` returns whether a reading belongs to the same line as the latest one.
 fn live_series(recent: &Recent, lines: &[Option<(&'static str, Value)>], alike: Alike, now: u64) -> Series {
     let to = recent.latest().map_or(now, |latest| latest.timestamp);
     let same = |stats: &&VmStats| recent.latest().is_some_and(|latest| alike(latest, stats));
@@ -177,21 +178,21 @@ fn live_series(recent: &Recent, lines: &[Option<(&'static str, Value)>], alike: 
 fn both((one, a): (&str, Option<u64>), (other, b): (&str, Option<u64>)) -> String {
     match (a, b) {
         (Some(a), Some(b)) => format!("{one} {} · {other} {}", format::rate(a), format::rate(b)),
-        _ => "not told by this host".to_owned(),
+        _ => "Unavailable".to_owned(),
     }
 }
 
-/// Who tells the memory in use, because that decides what it means.
+/// The source of the memory figure, which determines its meaning.
 fn who_tells(stats: &VmStats) -> String {
     let who = match stats.memory_source {
         MemorySource::Guest => " used in the guest",
-        MemorySource::Resident => " held on the host",
-        MemorySource::Given => " not told by the guest",
+        MemorySource::Resident => " host RSS",
+        MemorySource::Given => " allocated",
     };
-    if stats.not_answering { format!("{who}, QEMU does not answer") } else { who.to_owned() }
+    if stats.not_answering { format!("{who}, QEMU is not responding") } else { who.to_owned() }
 }
 
-/// Each disk and interface, which only a machine tells that somebody looks at.
+/// Throughput per disk and interface; available for watched machines only.
 fn details(stats: &VmStats) -> AnyView {
     let rows =
         stats.disks.iter().map(|flow| ("Disk", flow)).chain(stats.interfaces.iter().map(|flow| ("Interface", flow)));
@@ -205,8 +206,8 @@ fn details(stats: &VmStats) -> AnyView {
         return ().into_any();
     }
     view! {
-        <section class="card spaced"><header><h2>"Devices now"</h2></header><div class="scroll"><table aria-label="Devices now">
-            <thead><tr><th scope="col">"Device"</th><th scope="col">"Kind"</th><th scope="col" class="num">"Read, in"</th><th scope="col" class="num">"Written, out"</th></tr></thead>
+        <section class="card spaced"><header><h2>"Device throughput"</h2></header><div class="scroll"><table aria-label="Device throughput">
+            <thead><tr><th scope="col">"Device"</th><th scope="col">"Type"</th><th scope="col" class="num">"Read / received"</th><th scope="col" class="num">"Written / sent"</th></tr></thead>
             <tbody>{rows.collect_view()}</tbody>
         </table></div></section>
     }

@@ -1,7 +1,7 @@
-//! What somebody did to the list before the program took it over: ticks and typed words stay.
+//! Keeps selections and search text that were entered before hydration.
 //!
-//! Links, forms and boxes work from the first picture on; taking over sets them to what the
-//! program knows, so it has to know of this first.
+//! Links, forms and checkboxes work from the first paint on. Hydration sets them to the store's
+//! state, so the store has to take over theirs.
 
 use leptos::{
     prelude::*,
@@ -13,8 +13,8 @@ use wasm_bindgen::JsCast;
 use super::view::View;
 use crate::store::Store;
 
-/// Looks at the page as it is before the program takes it over, and does after that what was
-/// done. A page that the program draws by itself had no before.
+/// Reads the page before hydration and applies its state afterwards. Does nothing on a page that
+/// was rendered in the browser.
 pub(super) fn keep(store: Store, view: Memo<View>, shown: Memo<Vec<DomainRef>>, search: impl Fn(String) + 'static) {
     if !Owner::current_shared_context().is_some_and(|context| context.during_hydration()) {
         return;

@@ -1,7 +1,7 @@
-//! The end of a long list: which part of it is drawn, and the way to the rest.
+//! The end of a long list: the range shown, and the link to the rest.
 //!
-//! Without scripts the rest is on further pages; with them the page grows when
-//! its end comes near.
+//! Without JavaScript the rest is on further pages; with JavaScript the list grows as its end is
+//! approached.
 
 use leptos::prelude::*;
 use model::DomainRef;
@@ -9,14 +9,14 @@ use model::DomainRef;
 use super::view::{PAGE, View};
 use crate::{format, ui::live::live};
 
-/// The line below the table; nothing when all machines are drawn.
+/// The line below the table; nothing when all machines are shown.
 #[component]
 pub(super) fn More(
-    /// What the address asks for.
+    /// The view in the address.
     view: Memo<View>,
-    /// All chosen machines.
+    /// All matching machines.
     shown: Memo<Vec<DomainRef>>,
-    /// Pages that are drawn beyond the one that was asked for.
+    /// Pages rendered beyond the one in the address.
     grown: RwSignal<usize>,
 ) -> impl IntoView {
     let part = Memo::new(move |_| {
@@ -43,15 +43,15 @@ pub(super) fn More(
         if previous.is_none() && next.is_none() {
             return ().into_any();
         }
-        view! { <nav class="more" aria-label="Parts of the list">{previous} <span class="muted num">{words}</span> {next}</nav> }.into_any()
+        view! { <nav class="more" aria-label="Pagination">{previous} <span class="muted num">{words}</span> {next}</nav> }.into_any()
     })
 }
 
 #[cfg(not(feature = "hydrate"))]
 fn grow_when_seen(_: NodeRef<leptos::html::A>, _: RwSignal<usize>) {}
 
-/// Draws more when the end of the list is less than half a screen away: near enough to be there
-/// in time, and far enough that what was drawn first is enough for the first look.
+/// Renders the next page when the end of the list is less than half a screen away: early enough for
+/// scrolling, and late enough to keep the first rendering small.
 #[cfg(feature = "hydrate")]
 fn grow_when_seen(more: NodeRef<leptos::html::A>, grown: RwSignal<usize>) {
     use leptos::web_sys::{
@@ -68,7 +68,7 @@ fn grow_when_seen(more: NodeRef<leptos::html::A>, grown: RwSignal<usize>) {
     options.set_root_margin("50%");
     let Ok(observer) = IntersectionObserver::new_with_options(seen.as_ref().unchecked_ref(), &options) else { return };
     let kept = StoredValue::new_local((observer, seen));
-    // The link is drawn anew with each part, and each is seen once.
+    // The link is rendered again with each page, and each one is observed once.
     Effect::new(move |_| {
         let link = more.get();
         kept.with_value(|(observer, _)| {

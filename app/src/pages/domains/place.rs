@@ -1,6 +1,6 @@
 //! Scroll position of the list across Back and Forward. The browser cannot restore it, because the
-//! list is rendered again and shorter than before; it is stored in the history entry. Which machines
-//! are listed is not its business.
+//! list is rendered again and shorter than before; it is stored in the history entry. Does not
+//! decide which machines are listed.
 
 use gloo_timers::callback::Timeout;
 use leptos::prelude::*;
@@ -8,26 +8,26 @@ use wasm_bindgen::{JsCast, JsValue};
 
 use super::view::View;
 
-/// How long the page has to stand still before its place is kept, in milliseconds. Browsers take
-/// only so many changes of the history.
+/// Time without scrolling before the position is stored, in milliseconds. Browsers limit the rate
+/// of history updates.
 const REST: u32 = 150;
 
-/// Keeps the place, and goes to the one that was kept when the list is shown again.
+/// Stores the position, and restores it when the list is shown again.
 pub(super) fn keep(view: Memo<View>, grown: RwSignal<usize>) {
     let address = move || view.with_untracked(|view| view.on_page(view.page));
     let later = StoredValue::new_local(None::<Timeout>);
     let scrolled = window_event_listener_untyped("scroll", move |_| {
         let (at, here) = (address(), path());
         let save = move || {
-            // It may be another list by now, or another page.
+            // Another list or page may be shown by now.
             if let Some(grown) = grown.try_get_untracked().filter(|_| address() == at && path() == here) {
                 save(&at, grown);
             }
         };
         later.try_set_value(Some(Timeout::new(REST, save)));
     });
-    // Who clicks may leave before the page has stood still. Browsers count these changes, so no
-    // key that is held down makes one.
+    // A click may leave the page before scrolling has settled. History updates are limited, so a
+    // key that is held down stores nothing.
     let pressed = window_event_listener_untyped("pointerdown", move |_| save(&address(), grown.get_untracked()));
     let typed = window_event_listener(leptos::ev::keydown, move |event| {
         if event.key() == "Enter" && !event.repeat() {
@@ -39,7 +39,7 @@ pub(super) fn keep(view: Memo<View>, grown: RwSignal<usize>) {
         let (pages, y) = kept(&address()).unwrap_or_default();
         grown.set(pages);
         if y > 0.0 {
-            // The rows are there with the next picture.
+            // The rows exist after the next frame.
             request_animation_frame(move || request_animation_frame(move || window().scroll_to_with_x_and_y(0.0, y)));
         }
     });
@@ -54,7 +54,7 @@ fn path() -> String {
     window().location().pathname().unwrap_or_default()
 }
 
-/// Puts the place into the current entry of the history.
+/// Stores the position in the current history entry.
 fn save(address: &str, grown: usize) {
     let y = window().scroll_y().unwrap_or_default();
     let place = [JsValue::from_str(address), JsValue::from_f64(grown as f64), JsValue::from_f64(y)];
@@ -64,8 +64,7 @@ fn save(address: &str, grown: usize) {
     }
 }
 
-/// The place of this list in the current entry: pages that were drawn beyond the first, and how
-/// far the page was scrolled.
+/// The stored position of this list: pages beyond the first, and scroll offset.
 fn kept(address: &str) -> Option<(usize, f64)> {
     let state = window().history().ok()?.state().ok()?;
     let place = state.dyn_into::<js_sys::Array>().ok()?;

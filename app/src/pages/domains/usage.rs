@@ -1,5 +1,5 @@
-//! What a machine uses, in its row: the figures and small lines of the last two
-//! minutes. Only they change with each reading; the rest of the row stays.
+//! Usage of a machine in its row: figures and sparklines of the last two minutes. Only these change
+//! with each reading; the rest of the row stays.
 
 use leptos::prelude::*;
 use model::{Domain, DomainState, VmStats};
@@ -34,11 +34,11 @@ pub(super) fn cells(domain: &Domain, stats: &Shown<Recent>) -> AnyView {
             move || stats.with(|recent| spark(recent.iter().map(|stats| (stats.timestamp, value(stats))), top));
         view! { <svg class=format!("spark {class}") viewBox="0 0 72 20" preserveAspectRatio="none" aria-hidden="true"><polyline points=points/></svg> }.into_any()
     };
-    // What it holds on its host is another figure, and stands on its own page.
+    // Host RSS is a different figure; it is shown on the machine's page.
     let (total, told) = (domain.memory_mb, stats.clone());
     let memory = live(move || {
         match told.with(|recent| recent.latest().and_then(VmStats::guest_used_mb)) {
-        Some(used) => view! { <span title=format!("used in the guest, of {}", format::memory(total))>{format::memory(used)} <small>" used"</small></span> }.into_any(),
+        Some(used) => view! { <span title=format!("Used in the guest, of {}", format::memory(total))>{format::memory(used)} <small>" used"</small></span> }.into_any(),
         None => assigned(total),
     }
     });
@@ -51,12 +51,12 @@ pub(super) fn cells(domain: &Domain, stats: &Shown<Recent>) -> AnyView {
     .into_any()
 }
 
-/// Memory of a machine whose guest does not tell how much of it is in use.
+/// Allocated memory, for a guest that does not report its usage.
 fn assigned(mib: u64) -> AnyView {
-    view! { <span class="muted">{format::memory(mib)} <small>" assigned"</small></span> }.into_any()
+    view! { <span class="muted">{format::memory(mib)} <small>" allocated"</small></span> }.into_any()
 }
 
-/// Both ways together.
+/// The sum of both directions.
 fn moved(inward: Option<u64>, outward: Option<u64>) -> String {
     inward.zip(outward).map(|(inward, outward)| format::rate(inward.saturating_add(outward))).unwrap_or_default()
 }

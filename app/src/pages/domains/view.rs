@@ -1,4 +1,4 @@
-//! What an address of the list asks for, and the addresses of its neighbours.
+//! The view in the list's address, and the addresses of related views.
 
 use std::{
     ops::{Deref, Range},
@@ -50,12 +50,11 @@ impl Deref for View {
     }
 }
 
-/// Machines that a page draws; painting more of them at every change would make a slow
-/// browser late for clicks.
+/// Machines per page. More of them would slow down clicks in slow browsers.
 pub(super) const PAGE: usize = 30;
 
 impl View {
-    /// Reads an address; what it does not know it leaves out.
+    /// Parses a query; unknown values are ignored.
     pub(super) fn read(query: &ParamsMap) -> Self {
         let given = |name| query.get(name).filter(|value| !value.is_empty());
         let selection = Selection {
@@ -80,13 +79,13 @@ impl View {
         self.selection.choose(machines, used, format::folded)
     }
 
-    /// How many machines of each state and tag the rest of the filter leaves.
+    /// Machines per state and tag, within the rest of the filter.
     pub(super) fn counts(&self, machines: &mut dyn Iterator<Item = (&DomainRef, Arc<Domain>)>) -> Counts {
         self.selection.counts(machines, format::folded)
     }
 
-    /// Which of so many chosen machines are drawn when the page has grown by so
-    /// many further ones. A page beyond the end is the last one.
+    /// The range of matching machines to render, with `grown` further pages. A page beyond the end
+    /// is the last one.
     pub(super) fn drawn(&self, chosen: usize, grown: usize) -> Range<usize> {
         let page = self.page.min(chosen.saturating_sub(1) / PAGE);
         page * PAGE..chosen.min((page + 1 + grown) * PAGE)
@@ -144,7 +143,7 @@ impl View {
         self.neighbour(|selection| selection.order = Order::parse(Some(&order), "name"))
     }
 
-    /// What a form that searches must keep of this view.
+    /// The parts of the view that a search form has to keep.
     pub(super) fn hidden_fields(&self) -> AnyView {
         let order = if self.order.descending { format!("-{}", self.order.key) } else { self.order.key.clone() };
         let fields = [
@@ -187,11 +186,11 @@ mod tests {
     }
 
     #[test]
-    fn an_address_chooses_and_orders_machines() {
+    fn a_query_filters_and_sorts_machines() {
         assert_eq!(chosen(&[]), ["db", "Web-1", "web-2"]);
         assert_eq!(chosen(&[("sort", "-vcpus")]), ["db", "Web-1", "web-2"]);
         assert_eq!(chosen(&[("sort", "vcpus")]), ["web-2", "Web-1", "db"]);
-        assert_eq!(chosen(&[("sort", "-cpu")]), ["Web-1", "web-2", "db"], "what is not measured comes last");
+        assert_eq!(chosen(&[("sort", "-cpu")]), ["Web-1", "web-2", "db"], "machines without data come last");
         assert_eq!(chosen(&[("q", "WEB prod")]), ["Web-1", "web-2"]);
         assert_eq!(chosen(&[("state", "running"), ("host", "atlas")]), ["web-2"]);
         assert_eq!(chosen(&[("tag", "old")]), ["Web-1"]);
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_draws_its_share_and_what_it_has_grown_by() {
+    fn a_page_has_its_range_and_further_pages() {
         let drawn = |page: &str, chosen, grown| {
             let params: ParamsMap = [("page".to_owned(), page.to_owned())].into_iter().collect();
             View::read(&params).drawn(chosen, grown)
@@ -214,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbouring_addresses_keep_the_rest_of_the_filter() {
+    fn related_addresses_keep_the_rest_of_the_filter() {
         let params: ParamsMap =
             [("q".to_owned(), "a b".to_owned()), ("tag".to_owned(), "x&y".to_owned())].into_iter().collect();
         let view = View::read(&params);

@@ -1,4 +1,4 @@
-//! Draws one host. On the server only.
+//! Renders one host. On the server only.
 
 use leptos::prelude::*;
 use model::{
@@ -17,10 +17,10 @@ use crate::{
 /// All hosts.
 const LIST: List = List("Hosts", routes::HOSTS);
 
-/// What is read of a host.
+/// The data of the page.
 type Read = Result<Hardware, Fault>;
 
-/// Reads what the page shows.
+/// Reads the data of the page.
 pub(crate) async fn load(id: &HostId, backend: &dyn Backend) -> Loaded {
     Loaded::of::<Read>(ask(backend, &ObjectRef::host(id), HostHardware {}).await)
 }
@@ -29,7 +29,7 @@ pub(crate) async fn load(id: &HostId, backend: &dyn Backend) -> Loaded {
 pub(super) fn draw(id: &HostId) -> (String, AnyView) {
     let hosts = hosts();
     let Some(host) = hosts.hosts.get(id) else {
-        return ("Not found".into(), missing("host", routes::HOSTS));
+        return ("Not found".into(), missing("Host", routes::HOSTS));
     };
     let connected = host.host.connection.connected;
     let link = state(connected, connected, if connected { "Connected" } else { "Not connected" });
@@ -38,7 +38,7 @@ pub(super) fn draw(id: &HostId) -> (String, AnyView) {
         Some(Ok(hardware)) => all(host, hardware),
         Some(Err(fault)) => {
             let why = fault.sentence();
-            view! { <Empty title="What this host is made of is not known">{why}</Empty> }.into_any()
+            view! { <Empty title="Hardware details unavailable">{why}</Empty> }.into_any()
         }
         None => ().into_any(),
     };
@@ -68,11 +68,11 @@ fn about(host: &HostInventory, hardware: &Hardware) -> AnyView {
     let pages: Vec<String> = hardware.page_sizes.iter().map(|kib| format::size(kib << 10)).collect();
     let iommu = match (hardware.iommu, hardware.iommu_groups()) {
         (Some(true), 0) => "on".to_owned(),
-        (Some(true), groups) => format!("on, {}: devices can be given to machines", format::count(groups, "group")),
+        (Some(true), groups) => format!("on, {}: device passthrough is possible", format::count(groups, "group")),
         (Some(false), _) => {
-            "off: turn it on in the firmware and on the kernel's command line to give devices to machines".into()
+            "off: for device passthrough, enable it in the firmware and on the kernel command line".into()
         }
-        (None, _) => "not told".into(),
+        (None, _) => "Unavailable".into(),
     };
     view! {
         <section class="card spaced" aria-label="About the host">
@@ -80,9 +80,9 @@ fn about(host: &HostInventory, hardware: &Hardware) -> AnyView {
                 {fact("Host name", or_dash(&info.hostname))}
                 {fact("Processors", or_dash(processors.trim()))}
                 {fact("Memory", or_dash(&format::memory(info.memory_mb)))}
-                {fact("Pages of memory", or_dash(&pages.join(", ")))}
+                {fact("Page sizes", or_dash(&pages.join(", ")))}
                 {fact("IOMMU", iommu)}
-                {fact("Storage pools", or_dash(&info.pool_types.join(", ")))}
+                {fact("Storage drivers", or_dash(&info.pool_types.join(", ")))}
                 {fact("Machines", view! { <a href=routes::vms_of(&host.host.id)>{format::count(host.domains.len(), "machine")}</a> })}
             </dl>
         </section>
@@ -97,22 +97,22 @@ fn cells(cells: &[Cell]) -> AnyView {
     let rows = cells.iter().map(|cell| {
         let pages = cell.huge_pages.iter().filter(|pages| pages.total > 0).map(|pages| {
             let free = pages.free.map(|free| format!(", {free} free")).unwrap_or_default();
-            format!("{} of {}{free}", pages.total, format::size(pages.size_kib << 10))
+            format!("{} × {}{free}", pages.total, format::size(pages.size_kib << 10))
         });
         view! {
             <tr>
                 <th scope="row">{cell.id.to_string()}</th>
                 <td data-label="Processors" class="mono">{cell.cpus.clone()}<span class="muted">{format!(" ({})", cell.cpu_count)}</span></td>
                 <td data-label="Memory" class="num">{format::memory(cell.memory_mb)}</td>
-                <td data-label="Large pages">{or_dash(&pages.collect::<Vec<_>>().join("; "))}</td>
+                <td data-label="Huge pages">{or_dash(&pages.collect::<Vec<_>>().join("; "))}</td>
             </tr>
         }
         .into_any()
     });
     view! {
-        <div class="head"><h2>"NUMA cells"</h2><span class="muted">{cells.len().to_string()}</span></div>
-        <div class="card list spaced"><div class="scroll"><table aria-label="NUMA cells">
-            <thead><tr><th scope="col">"Cell"</th><th scope="col">"Processors"</th><th scope="col" class="num">"Memory"</th><th scope="col">"Large pages set aside"</th></tr></thead>
+        <div class="head"><h2>"NUMA nodes"</h2><span class="muted">{cells.len().to_string()}</span></div>
+        <div class="card list spaced"><div class="scroll"><table aria-label="NUMA nodes">
+            <thead><tr><th scope="col">"Node"</th><th scope="col">"Processors"</th><th scope="col" class="num">"Memory"</th><th scope="col">"Huge pages"</th></tr></thead>
             <tbody>{rows.collect_view()}</tbody>
         </table></div></div>
     }
@@ -121,8 +121,8 @@ fn cells(cells: &[Cell]) -> AnyView {
 
 fn devices(host: &HostId, devices: Option<&[HostDevice]>) -> AnyView {
     let words = match devices {
-        None => Some("Its driver does not tell of devices."),
-        Some([]) => Some("It tells of no PCI and no USB devices."),
+        None => Some("The driver of this host does not report devices."),
+        Some([]) => Some("The host reports no PCI or USB devices."),
         Some(_) => None,
     };
     let devices = devices.unwrap_or_default();
@@ -133,7 +133,7 @@ fn devices(host: &HostId, devices: Option<&[HostDevice]>) -> AnyView {
             <div class="card list spaced"><div class="scroll"><table aria-label="Devices">
                 <thead><tr>
                     <th scope="col">"Address"</th><th scope="col">"Device"</th><th scope="col">"Class"</th><th scope="col">"Driver"</th>
-                    <th scope="col" class="num">"IOMMU group"</th><th scope="col" class="num">"NUMA cell"</th><th scope="col">"Used by"</th>
+                    <th scope="col" class="num">"IOMMU group"</th><th scope="col" class="num">"NUMA node"</th><th scope="col">"Used by"</th>
                 </tr></thead>
                 <tbody>{devices.iter().map(|one| device(host, one)).collect_view()}</tbody>
             </table></div></div>
@@ -162,7 +162,7 @@ fn device(host: &HostId, device: &HostDevice) -> AnyView {
             <td data-label="Class">{or_dash(if device.bus == "usb" { "USB" } else { &device.class })}</td>
             <td data-label="Driver" class="mono">{or_dash(&device.driver)}</td>
             <td data-label="IOMMU group" class="num">{or_dash(&number(device.iommu_group))}</td>
-            <td data-label="NUMA cell" class="num">{or_dash(&number(device.cell))}</td>
+            <td data-label="NUMA node" class="num">{or_dash(&number(device.cell))}</td>
             <td data-label="Used by">{if users.is_empty() { or_dash("") } else { users.into_any() }}</td>
         </tr>
     }
@@ -177,9 +177,9 @@ fn guests(kinds: &[GuestKind]) -> AnyView {
             other => other,
         });
         let firmware: Vec<&str> = firmware.collect();
-        // What libvirt calls firmware is what it can choose from beside the board's own.
+        // libvirt lists only firmware that can be selected instead of the machine type's default.
         let firmware = match firmware.is_empty() {
-            true => "the board's own; for UEFI, OVMF has to be installed on the host".to_owned(),
+            true => "machine type default; for UEFI, install OVMF on the host".to_owned(),
             false => firmware.join(", "),
         };
         let secure = if kind.secure_boot { "yes" } else { "no" };
@@ -191,17 +191,17 @@ fn guests(kinds: &[GuestKind]) -> AnyView {
             <section class="card" aria-label=kind.arch.clone()>
                 <header><h3>{kind.arch.clone()}</h3></header>
                 <dl>
-                    {fact("Run by", or_dash(&kind.accelerations.join(", ")))}
+                    {fact("Hypervisors", or_dash(&kind.accelerations.join(", ")))}
                     {fact("Firmware", firmware)}
                     {fact("Secure boot", secure)}
-                    {fact("Boards", boards)}
+                    {fact("Machine types", boards)}
                 </dl>
             </section>
         }
         .into_any()
     };
     view! {
-        <div class="head"><h2>"Machines it can run"</h2></div>
+        <div class="head"><h2>"Guest capabilities"</h2></div>
         <div class="grid g3">{kinds.iter().map(card).collect_view()}</div>
     }
     .into_any()

@@ -1,4 +1,4 @@
-//! Draws the list of networks, and one network. On the server only.
+//! Renders the list of networks, and one network. On the server only.
 
 use leptos::{either::Either, prelude::*};
 use model::{
@@ -25,13 +25,13 @@ use crate::{
 /// All networks.
 pub(super) const LIST: List = List("Networks", routes::NETWORKS);
 
-/// What is read of one network.
+/// The data of a network's page.
 struct Read {
     leases: Result<LeaseList, Fault>,
     definition: Result<String, Fault>,
 }
 
-/// Reads what the page of a network shows.
+/// Reads the data of a network's page.
 pub(crate) async fn load(id: &DomainRef, backend: &dyn Backend) -> Loaded {
     let on = ObjectRef::new(ObjectKind::Network, id);
     let leases = ask(backend, &on, Leases {}).await;
@@ -57,7 +57,7 @@ fn list() -> AnyView {
         {if networks.is_empty() {
             let (title, why) = match use_store().outside_scope() {
                 Some(why) => ("Nothing in your scope", why),
-                None => ("No networks", "A network connects machines with each other, with this host, and with others.".into()),
+                None => ("No networks", "A network connects machines to each other, to their host and to other networks.".into()),
             };
             Either::Left(view! { <Empty title=title>{why}</Empty> })
         } else {
@@ -77,10 +77,10 @@ fn list() -> AnyView {
 }
 
 fn network_state(network: &Network) -> AnyView {
-    state(network.active, true, if network.active { "Running" } else { "Stopped" })
+    state(network.active, true, if network.active { "Active" } else { "Inactive" })
 }
 
-/// The buttons of a network.
+/// The action buttons of a network.
 fn actions(host: &HostInventory, network: &Network, in_row: bool) -> Vec<AnyView> {
     let id = DomainRef { host: host.host.id.clone(), id: network.id };
     let about = if in_row { network.name.clone() } else { String::new() };
@@ -129,7 +129,7 @@ fn row(host: &HostInventory, network: &Network) -> AnyView {
 fn one(id: &DomainRef) -> (String, AnyView) {
     let hosts = hosts();
     let found = hosts.hosts.get(&id.host).and_then(|host| Some((host, host.networks.get(&id.id)?)));
-    let Some((host, network)) = found else { return ("Networks".into(), missing("network", routes::NETWORKS)) };
+    let Some((host, network)) = found else { return ("Networks".into(), missing("Network", routes::NETWORKS)) };
     let mut machines: Vec<&Domain> = attached(host, network).collect();
     machines.sort_by(|a, b| natural(&a.name, &b.name));
     let ranges = network.subnets.iter().flat_map(|subnet| &subnet.ranges);
@@ -144,11 +144,11 @@ fn one(id: &DomainRef) -> (String, AnyView) {
             <section class="card" aria-label="About the network" class:stale=!host.host.connection.connected>
                 <dl>
                     {fact("Mode", network.mode().to_owned())}
-                    {fact("Device", mono(network.device.clone()))}
+                    {fact("Uplink", mono(network.device.clone()))}
                     {fact("Bridge", mono(network.bridge.clone()))}
-                    {fact("This host", mono(own.join(", ")))}
-                    {fact("DHCP", mono(ranges.join(", ")))}
-                    {fact("Domain", or_dash(&network.domain))}
+                    {fact("Gateway", mono(own.join(", ")))}
+                    {fact("DHCP range", mono(ranges.join(", ")))}
+                    {fact("DNS domain", or_dash(&network.domain))}
                     {fact("Autostart", if network.autostart { "on" } else { "off" })}
                 </dl>
             </section>
@@ -162,7 +162,7 @@ fn one(id: &DomainRef) -> (String, AnyView) {
     (network.name.clone(), shown.into_any())
 }
 
-/// How libvirt keeps it, folded.
+/// The definition in libvirt's XML, collapsed.
 fn definition() -> AnyView {
     let content = match loaded::<Read>().as_deref().map(|read| &read.definition) {
         Some(Ok(text)) => {
@@ -175,7 +175,7 @@ fn definition() -> AnyView {
         .into_any()
 }
 
-/// The machines that are plugged in, with the interfaces that are.
+/// The attached machines with their interfaces.
 fn machines_of(host: &HostInventory, network: &Network, machines: &[&Domain]) -> AnyView {
     let lines = machines.iter().map(|domain| {
         let plugged = domain.interfaces.iter().filter(|one| network.has(one));
@@ -191,7 +191,7 @@ fn machines_of(host: &HostInventory, network: &Network, machines: &[&Domain]) ->
         <section class="card" aria-label="Machines">
             <header><h2>"Machines"</h2></header>
             {if lines.is_empty() {
-                view! { <p class="muted calm">"No machine is plugged in."</p> }.into_any()
+                view! { <p class="muted calm">"No machines attached."</p> }.into_any()
             } else {
                 view! { <ul class="log">{lines.collect_view()}</ul> }.into_any()
             }}
@@ -200,20 +200,17 @@ fn machines_of(host: &HostInventory, network: &Network, machines: &[&Domain]) ->
     .into_any()
 }
 
-/// What DHCP has given away.
+/// The DHCP leases.
 fn leases(network: &Network, machines: &[&Domain], id: &DomainRef) -> AnyView {
     if !network.active || !network.has_dhcp() {
         return ().into_any();
     }
     let read = loaded::<Read>();
     let content = match read.as_deref().map(|read| &read.leases) {
-        Some(Ok(list)) if list.leases.is_empty() => {
-            view! { <p class="muted calm">"No address is given away now."</p> }.into_any()
-        }
+        Some(Ok(list)) if list.leases.is_empty() => view! { <p class="muted calm">"No active leases."</p> }.into_any(),
         Some(Ok(list)) => lease_table(&list.leases, machines, id),
         Some(Err(fault)) if fault.kind == FaultKind::Unsupported => {
-            view! { <p class="muted calm">"libvirt on this host does not tell which addresses are given away."</p> }
-                .into_any()
+            view! { <p class="muted calm">"libvirt on this host does not report DHCP leases."</p> }.into_any()
         }
         Some(Err(fault)) => view! { <p class="muted calm">{fault.sentence()}</p> }.into_any(),
         None => ().into_any(),
@@ -234,21 +231,21 @@ fn lease_table(leases: &[Lease], machines: &[&Domain], id: &DomainRef) -> AnyVie
             }
             None => or_dash(""),
         };
-        let until = if lease.expires == 0 { "never".into_any() } else { crate::past::time(lease.expires * 1_000) };
+        let until = if lease.expires == 0 { "Never".into_any() } else { crate::past::time(lease.expires * 1_000) };
         view! {
             <tr>
                 <th scope="row" class="mono">{lease.address.clone()}</th>
                 <td data-label="Machine">{owner}</td>
-                <td data-label="Name">{or_dash(&lease.hostname)}</td>
-                <td data-label="Hardware" class="mono">{lease.mac.clone()}</td>
-                <td data-label="Until">{until}</td>
+                <td data-label="Host name">{or_dash(&lease.hostname)}</td>
+                <td data-label="MAC address" class="mono">{lease.mac.clone()}</td>
+                <td data-label="Expires">{until}</td>
             </tr>
         }
         .into_any()
     });
     view! {
         <div class="list"><div class="scroll"><table aria-label="Leases">
-            <thead><tr><th scope="col">"Address"</th><th scope="col">"Machine"</th><th scope="col">"Name"</th><th scope="col">"Hardware address"</th><th scope="col">"Until" {utc_note()}</th></tr></thead>
+            <thead><tr><th scope="col">"Address"</th><th scope="col">"Machine"</th><th scope="col">"Host name"</th><th scope="col">"MAC address"</th><th scope="col">"Expires" {utc_note()}</th></tr></thead>
             <tbody>{rows.collect_view()}</tbody>
         </table></div></div>
         <p class="muted calm">{format::count(leases.len(), "lease")}</p>

@@ -17,7 +17,7 @@ use crate::{
     ui::controls::{Empty, or_dash},
 };
 
-/// The form for a new network. All fields are there; each says which modes need it.
+/// The form for a new network. All fields are present; each states the modes it applies to.
 pub(super) fn new_network() -> AnyView {
     if let Err(fault) = use_store().may(model::Permission::Operate) {
         return view! { <Empty title="New network">{fault.sentence()}</Empty> }.into_any();
@@ -33,20 +33,20 @@ pub(super) fn new_network() -> AnyView {
     let fields = view! {
         {form.field("network.name", With::default())}
         {form.field("network.mode", With { choices: modes, ..With::default() })}
-        {field("network.bridge", "br0", "bridge")}
-        {field("network.device", "eth0", "nat route macvtap")}
-        {field("network.ipv4", "192.168.50.1/24", &with_subnets)}
-        {field("network.dhcpFirst", "192.168.50.100", &with_subnets)}
-        {field("network.dhcpLast", "192.168.50.200", &with_subnets)}
-        {field("network.ipv6", "fd00:50::1/64", &with_subnets)}
-        {field("network.dhcp6First", "fd00:50::100", &with_subnets)}
-        {field("network.dhcp6Last", "fd00:50::1ff", &with_subnets)}
-        {field("network.domain", "lab.example.org", &with_subnets)}
+        {field("network.bridge", "e.g. br0", "bridge")}
+        {field("network.device", "e.g. eth0", "nat route macvtap")}
+        {field("network.ipv4", "e.g. 192.168.50.1/24", &with_subnets)}
+        {field("network.dhcpFirst", "e.g. 192.168.50.100", &with_subnets)}
+        {field("network.dhcpLast", "e.g. 192.168.50.200", &with_subnets)}
+        {field("network.ipv6", "e.g. fd00:50::1/64", &with_subnets)}
+        {field("network.dhcp6First", "e.g. fd00:50::100", &with_subnets)}
+        {field("network.dhcp6Last", "e.g. fd00:50::1ff", &with_subnets)}
+        {field("network.domain", "e.g. lab.example.org", &with_subnets)}
     };
     LIST.form("New network", "network.mode", form.clone(), fields.into_any())
 }
 
-/// Addresses that machines always get, and the form for one more.
+/// The static DHCP hosts, and the form to add one.
 pub(super) fn static_hosts(host: &HostInventory, network: &Network) -> AnyView {
     if !network.has_dhcp() {
         return ().into_any();
@@ -59,7 +59,7 @@ pub(super) fn static_hosts(host: &HostInventory, network: &Network) -> AnyView {
         view! {
             <tr>
                 <th scope="row" class="mono">{one.address.to_string()}</th>
-                <td data-label="Hardware" class="mono">{or_dash(&one.mac)}</td>
+                <td data-label="MAC address" class="mono">{or_dash(&one.mac)}</td>
                 <td data-label="Name">{or_dash(&one.name)}</td>
                 <td class="actions">{remove.draw()}</td>
             </tr>
@@ -67,21 +67,21 @@ pub(super) fn static_hosts(host: &HostInventory, network: &Network) -> AnyView {
         .into_any()
     });
     let six = network.subnets.iter().any(|subnet| subnet.address.is_ipv6() && subnet.has_dhcp());
-    let mac = if six { "Hardware address, or identifier (DUID)" } else { "Hardware address" };
+    let mac = if six { "MAC address or DUID" } else { "MAC address" };
     let form = Form::of::<SetStaticHost>(&id.to_string(), Vec::new());
-    let of_mac = With { label: Some(mac.into()), required: Some(!six), place: "52:54:00:12:34:56", ..With::default() };
+    let of_mac =
+        With { label: Some(mac.into()), required: Some(!six), place: "e.g. 52:54:00:12:34:56", ..With::default() };
     let fields = view! {
         {form.field("mac", of_mac)}
         {form.field("address", With::default())}
         {form.field("name", With::default())}
     };
     let fields = fields.into_any();
-    let list =
-        Lines { title: "Static addresses", second: "Hardware address", third: Some("Name"), rows: rows.collect() };
+    let list = Lines { title: "Static addresses", second: "MAC address", third: Some("Name"), rows: rows.collect() };
     list.draw(host, form, fields)
 }
 
-/// Names that the network's DNS server knows, and the form for one more address.
+/// The DNS hosts of the network, and the form to add one.
 pub(super) fn dns_hosts(host: &HostInventory, network: &Network) -> AnyView {
     if network.subnets.is_empty() {
         return ().into_any();
@@ -104,14 +104,14 @@ pub(super) fn dns_hosts(host: &HostInventory, network: &Network) -> AnyView {
     let form = Form::of::<SetDnsHost>(&id.to_string(), Vec::new());
     let fields = view! {
         {form.field("address", With::default())}
-        {form.field("names", With { place: "db db.lab.example.org", ..With::default() })}
+        {form.field("names", With { place: "e.g. db db.lab.example.org", ..With::default() })}
     };
     let fields = fields.into_any();
     let list = Lines { title: "DNS names", second: "Names", third: None, rows: rows.collect() };
     list.draw(host, form, fields)
 }
 
-/// What a network knows of addresses, one a line.
+/// A table of addresses with a form.
 struct Lines {
     title: &'static str,
     second: &'static str,
@@ -120,7 +120,7 @@ struct Lines {
 }
 
 impl Lines {
-    /// The table, and the form for one more line for those who may.
+    /// The table, and the form for viewers with permission.
     fn draw(self, host: &HostInventory, form: Form, fields: AnyView) -> AnyView {
         let Self { title, second, third, rows } = self;
         let table = (!rows.is_empty()).then(|| {

@@ -1,18 +1,18 @@
-//! A small drawing of a network: the host, what lies outside, and the machines on it. On the
-//! server only. It repeats what the page says in words, so it is a picture with one name.
+//! A diagram of a network: host, uplink and machines. On the server only. It repeats the text of
+//! the page, so it is an image with one name.
 
 use leptos::prelude::*;
 use model::{Domain, DomainRef, Host, Network};
 
 use crate::routes;
 
-/// Machines that are drawn; the rest is a number.
+/// Machines in the diagram; the rest is a count.
 const DRAWN: usize = 8;
-/// Width of a box, and of the space between two, in the picture's own units.
+/// Width of a box, and of the gap between two, in SVG units.
 const BOX: usize = 118;
 const GAP: usize = 14;
 
-/// Draws a network.
+/// Renders the diagram.
 pub(super) fn draw(host: &Host, network: &Network, machines: &[&Domain]) -> AnyView {
     let shown: Vec<&&Domain> = machines.iter().take(DRAWN).collect();
     let more = machines.len() - shown.len();
@@ -76,7 +76,7 @@ pub(super) fn draw(host: &Host, network: &Network, machines: &[&Domain]) -> AnyV
     .into_any()
 }
 
-/// A text that fits into a box.
+/// Shortens a text to fit into a box.
 fn short(text: &str) -> String {
     match text.chars().count() {
         0..=15 => text.to_owned(),

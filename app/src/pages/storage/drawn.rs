@@ -1,4 +1,4 @@
-//! Draws the list of pools, and one pool. On the server only.
+//! Renders the list of pools, and one pool. On the server only.
 
 use std::collections::BTreeMap;
 
@@ -23,13 +23,13 @@ use crate::{
 /// All pools.
 pub(super) const LIST: List = List("Storage", routes::STORAGE);
 
-/// What is read of pools: the volumes of the one that the page is about, and what uses each pool.
+/// The data of a pool page: the volumes of its pool, and the users of each pool.
 pub(super) struct Read {
     pub(super) volumes: Option<Result<VolumeList, Fault>>,
     users: BTreeMap<DomainRef, Vec<User>>,
 }
 
-/// Reads what a page about pools shows.
+/// Reads the data of a pool page.
 pub(crate) async fn load(one: Option<&DomainRef>, backend: &dyn Backend) -> Loaded {
     let volumes = match one {
         Some(id) => Some(ask(backend, &ObjectRef::new(ObjectKind::Pool, id), Volumes {}).await),
@@ -47,18 +47,18 @@ pub(super) fn draw(page: &Page) -> (String, AnyView) {
     }
 }
 
-/// What a pool is, in words.
+/// The label of a pool type.
 pub(super) fn kind(kind: &str) -> String {
     let words = match kind {
-        "dir" => "Folder",
+        "dir" => "Directory",
         "fs" => "File system",
-        "netfs" => "Network file system",
+        "netfs" => "NFS",
         "logical" => "LVM",
         "disk" => "Disk",
         "iscsi" | "iscsi-direct" => "iSCSI",
         "scsi" => "SCSI",
         "mpath" => "Multipath",
-        "rbd" => "Ceph",
+        "rbd" => "Ceph RBD",
         "zfs" => "ZFS",
         "gluster" => "Gluster",
         other => other,
@@ -76,7 +76,7 @@ fn list() -> AnyView {
         {if pools.is_empty() {
             let (title, why) = match use_store().outside_scope() {
                 Some(why) => ("Nothing in your scope", why),
-                None => ("No storage pools", "A pool is a place for disks and images: a folder, a volume group, a share of a file server.".into()),
+                None => ("No storage pools", "A storage pool holds volumes, for example in a directory, an LVM volume group or an NFS export.".into()),
             };
             Either::Left(view! { <Empty title=title>{why}</Empty> })
         } else {
@@ -84,7 +84,7 @@ fn list() -> AnyView {
                 <div class="card list"><div class="scroll"><table aria-label="Storage pools">
                     <thead><tr>
                         <th scope="col">"Name"</th><th scope="col">"State"</th><th scope="col">"Host"</th><th scope="col">"Type"</th>
-                        <th scope="col">"Room"</th><th scope="col">"Autostart"</th><th scope="col"><span class="hidden">"Actions"</span></th>
+                        <th scope="col">"Capacity"</th><th scope="col">"Autostart"</th><th scope="col"><span class="hidden">"Actions"</span></th>
                     </tr></thead>
                     <tbody>{rows}</tbody>
                 </table></div></div>
@@ -94,25 +94,25 @@ fn list() -> AnyView {
     .into_any()
 }
 
-/// A pool's state as picture and word.
+/// A pool's state with icon and label.
 fn pool_state(pool: &Pool) -> AnyView {
     let well = !matches!(pool.state, PoolState::Degraded | PoolState::Inaccessible);
     state(pool.state.is_active(), well, pool.state.label())
 }
 
-/// How full a pool is, as a bar and in words.
+/// A pool's usage as a bar with text.
 fn room(pool: &Pool) -> AnyView {
     let Some(percent) = pool.percent() else { return or_dash("") };
     let words = format!("{} free of {}", format::size(pool.available_bytes), format::size(pool.capacity_bytes));
     bar(&pool.name, percent, words)
 }
 
-/// Who uses a pool.
+/// The users of a pool.
 fn users_of(id: &DomainRef) -> Vec<User> {
     loaded::<Read>().and_then(|read| read.users.get(id).cloned()).unwrap_or_default()
 }
 
-/// The buttons of a pool.
+/// The action buttons of a pool.
 fn actions(host: &HostInventory, pool: &Pool, in_row: bool) -> Vec<AnyView> {
     let id = DomainRef { host: host.host.id.clone(), id: pool.id };
     let about = if in_row { pool.name.clone() } else { String::new() };
@@ -155,7 +155,7 @@ fn row(host: &HostInventory, pool: &Pool) -> AnyView {
             <td data-label="State">{pool_state(pool)}</td>
             <td data-label="Host">{id.host.to_string()}</td>
             <td data-label="Type">{kind(&pool.kind)}</td>
-            <td data-label="Room">{room(pool)}</td>
+            <td data-label="Capacity">{room(pool)}</td>
             <td data-label="Autostart">{if pool.autostart { "on" } else { "off" }}</td>
             <td class="actions"><span class="buttons-row">{actions(host, pool, true).collect_view()}</span></td>
         </tr>
@@ -166,17 +166,17 @@ fn row(host: &HostInventory, pool: &Pool) -> AnyView {
 fn one(id: &DomainRef) -> (String, AnyView) {
     let hosts = hosts();
     let found = hosts.hosts.get(&id.host).and_then(|host| Some((host, host.pools.get(&id.id)?)));
-    let Some((host, pool)) = found else { return ("Storage".into(), missing("storage pool", routes::STORAGE)) };
+    let Some((host, pool)) = found else { return ("Storage".into(), missing("Storage pool", routes::STORAGE)) };
     let users: Vec<AnyView> = users_of(id).iter().map(|user| volumes::user(id, user)).collect();
     let used_by = if users.is_empty() { or_dash("") } else { users.collect_view().into_any() };
     let shown = view! {
         {LIST.head_of(&host.host, &pool.name, pool_state(pool), actions(host, pool, false))}
         <section class="card" aria-label="About the pool" class:stale=!host.host.connection.connected>
             <dl>
-                {fact("Room", room(pool))}
+                {fact("Capacity", room(pool))}
                 {fact("Type", kind(&pool.kind))}
                 {fact("Source", or_dash(&pool.source))}
-                {fact("Path", view! { <span class="mono">{or_dash(&pool.path)}</span> })}
+                {fact("Target path", view! { <span class="mono">{or_dash(&pool.path)}</span> })}
                 {fact("Autostart", if pool.autostart { "on" } else { "off" })}
                 {fact("Used by", used_by)}
             </dl>

@@ -18,20 +18,20 @@ use crate::{
     ui::controls::Empty,
 };
 
-/// The form for a new pool. All fields are there; each says which types need it.
+/// The form for a new pool. All fields are present; each states the types it applies to.
 pub(super) fn new_pool() -> AnyView {
     if let Err(fault) = use_store().may(model::Permission::ShapeStorage) {
         return view! { <Empty title="New storage pool">{fault.sentence()}</Empty> }.into_any();
     }
     let hosts = hosts();
-    // What no host can have is not offered, and says why.
+    // A type that no host supports is disabled, with the reason.
     let possible = |kind: &str| {
         let mut told = hosts.hosts.values().filter_map(|host| host.host.info.as_ref()).peekable();
         told.peek().is_none() || told.any(|info| info.has_pools_of(kind))
     };
     let kinds = PoolSpec::KINDS.iter().map(|(kind, words)| {
         let possible = possible(kind);
-        let why = if possible { "" } else { " (no host has a driver for it)" };
+        let why = if possible { "" } else { " (storage driver not installed)" };
         ((*kind).to_owned(), format!("{words}{why}"), possible)
     });
     let form = Form::of::<DefinePool>("new", Vec::new());
@@ -45,17 +45,17 @@ pub(super) fn new_pool() -> AnyView {
     let fields = view! {
         {form.field("pool.name", With::default())}
         {form.field("pool.kind", With { choices: kinds.collect(), ..With::default() })}
-        {field("pool.host", "such as nas.example.org", 1)}
-        {field("pool.folder", "such as /export/vm", 2)}
-        {field("pool.device", "such as /dev/sdb1", 3)}
-        {field("pool.group", "such as vg0", 4)}
-        {field("pool.path", "such as /var/lib/libvirt/images", 0)}
+        {field("pool.host", "e.g. nas.example.org", 1)}
+        {field("pool.folder", "e.g. /export/vm", 2)}
+        {field("pool.device", "e.g. /dev/sdb1", 3)}
+        {field("pool.group", "e.g. vg0", 4)}
+        {field("pool.path", "e.g. /var/lib/libvirt/images", 0)}
         {form.field("build", With::default())}
     };
     LIST.form("New storage pool", "pool.kind", form.clone(), fields.into_any())
 }
 
-/// The form for a new volume, folded.
+/// The form for a new volume, collapsed.
 pub(super) fn new_volume(host: &HostInventory, pool: &Pool, volumes: &[Volume]) -> AnyView {
     if use_store().may(model::Permission::Operate).is_err() || !host.host.connection.connected {
         return ().into_any();
@@ -68,7 +68,7 @@ pub(super) fn new_volume(host: &HostInventory, pool: &Pool, volumes: &[Volume]) 
     let bases = volumes.iter().filter(|volume| VolumeSpec::FORMATS.contains(&volume.format.as_str()) && files);
     let mut bases = bases.map(|volume| (volume.path.clone(), volume.name.clone(), true)).peekable();
     let backing = bases.peek().is_some().then(|| {
-        let all = std::iter::once((String::new(), "nothing".into(), true)).chain(bases).collect();
+        let all = std::iter::once((String::new(), "None".into(), true)).chain(bases).collect();
         let of_base = VolumeSpec::FORMATS.map(|format| (format.into(), format.into(), true)).into();
         view! {
             {form.field("volume.backing", With { choices: all, ..With::default() })}
@@ -80,7 +80,7 @@ pub(super) fn new_volume(host: &HostInventory, pool: &Pool, volumes: &[Volume]) 
     let upload = match denied(&Command::from(upload), host, id.id) {
         None => view! {
             <label class="btn needs-js">"Upload files" <input class="hidden" type="file" multiple data-upload=id.to_string()/></label>
-            <span class="muted needs-js">"or drop them anywhere on this page"</span>
+            <span class="muted needs-js">"or drop files anywhere on this page"</span>
         }
         .into_any(),
         Some(why) => view! { <small class="muted">"Files cannot be uploaded: " {why}</small> }.into_any(),
@@ -102,7 +102,7 @@ pub(super) fn new_volume(host: &HostInventory, pool: &Pool, volumes: &[Volume]) 
     view! { <p class="buttons-row">{upload}</p> {fetch} {create} }.into_any()
 }
 
-/// A form that is folded until somebody wants it, or what it asked for was refused.
+/// A collapsed form; open if it was refused.
 fn folded(title: &'static str, form: Form, fields: AnyView) -> AnyView {
     let open = form.is_refused();
     let content = view! { {fields} {form.button("btn primary")} };
@@ -111,20 +111,20 @@ fn folded(title: &'static str, form: Form, fields: AnyView) -> AnyView {
         .into_any()
 }
 
-/// The form that fetches a file from an address, folded.
+/// The form that downloads a file from a URL, collapsed.
 fn fetch(pool: &DomainRef) -> AnyView {
-    let form = Form::of::<FetchVolume>(&pool.to_string(), Vec::new()).named("Fetch file");
+    let form = Form::of::<FetchVolume>(&pool.to_string(), Vec::new()).named("Start download");
     let digits = Some(("[0-9a-fA-F]{64}", "64 hexadecimal digits"));
     let fields = view! {
-        <small class="muted">"The server fetches it; how far it is, and a way to cancel it, stand under Tasks. What follows a question mark is not written down."</small>
-        {form.field("url", With { place: "https://", pattern: Some(("https?://.*", "an address that begins with https:// or http://")), ..With::default() })}
+        <small class="muted">"The server downloads the file. Progress and Cancel are under Tasks. The query string of the URL is not recorded."</small>
+        {form.field("url", With { place: "https://", pattern: Some(("https?://.*", "a URL that begins with https:// or http://")), ..With::default() })}
         {form.field("name", With::default())}
         {form.field("sha256", With { pattern: digits, ..With::default() })}
     };
-    folded("Fetch from an address", form.clone(), fields.into_any())
+    folded("Download from URL", form.clone(), fields.into_any())
 }
 
-/// The part of a form that every action of a volume has.
+/// The form of a volume action.
 fn action_form<V: Verb>(
     id: &DomainRef,
     volume: &Volume,
@@ -136,7 +136,7 @@ fn action_form<V: Verb>(
     form.draw("fields across", None, here(), content)
 }
 
-/// The form that gives a volume another size.
+/// The form to resize a volume.
 pub(super) fn resize(id: &DomainRef, volume: &Volume, denied: Option<String>) -> AnyView {
     let whole = volume.capacity_bytes.is_multiple_of(1 << 30);
     let value = match whole {
@@ -147,7 +147,7 @@ pub(super) fn resize(id: &DomainRef, volume: &Volume, denied: Option<String>) ->
     action_form::<ResizeVolume>(id, volume, ("Resize", denied), size)
 }
 
-/// The form that copies a volume.
+/// The form to clone a volume.
 pub(super) fn clone(id: &DomainRef, volume: &Volume, denied: Option<String>) -> AnyView {
     let (stem, end) = volume.name.rsplit_once('.').unwrap_or((&volume.name, ""));
     let name = if end.is_empty() { format!("{stem}-copy") } else { format!("{stem}-copy.{end}") };

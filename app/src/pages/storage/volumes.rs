@@ -1,4 +1,4 @@
-//! Draws the volumes of a pool: searched, ordered, a page at a time. On the server only.
+//! Renders the volumes of a pool: searchable, sortable, in pages. On the server only.
 
 use leptos::prelude::*;
 use model::{
@@ -25,23 +25,23 @@ use crate::{
     },
 };
 
-/// Volumes of a page.
+/// Volumes per page.
 const PAGE: usize = 100;
-/// The columns that a list can be ordered by.
+/// The sortable columns.
 const COLUMNS: [Column; 5] = [
     Column { label: "Name", key: "name", numeric: false },
     Column { label: "Format", key: "format", numeric: false },
-    Column { label: "Size", key: "size", numeric: true },
-    Column { label: "On disk", key: "used", numeric: true },
+    Column { label: "Capacity", key: "size", numeric: true },
+    Column { label: "Allocation", key: "used", numeric: true },
     Column { label: "Used by", key: "", numeric: false },
 ];
 
-/// The volumes of the pool of this page.
+/// The volumes of the pool.
 pub(super) fn section(host: &HostInventory, pool: &Pool) -> AnyView {
     let read = loaded::<Read>();
     let id = DomainRef { host: host.host.id.clone(), id: pool.id };
     if !pool.state.is_active() {
-        return view! { <Empty title="The pool is stopped">"Start it to see its volumes."</Empty> }.into_any();
+        return view! { <Empty title="Pool inactive">"Start the pool to see its volumes."</Empty> }.into_any();
     }
     match read.as_deref().and_then(|read| read.volumes.as_ref()) {
         Some(Ok(VolumeList { volumes })) => view! {
@@ -51,13 +51,13 @@ pub(super) fn section(host: &HostInventory, pool: &Pool) -> AnyView {
         .into_any(),
         Some(Err(fault)) => {
             let why = fault.sentence();
-            view! { <Empty title="The volumes cannot be read">{why}</Empty> }.into_any()
+            view! { <Empty title="Volumes unavailable">{why}</Empty> }.into_any()
         }
         None => ().into_any(),
     }
 }
 
-/// The volumes that the address asks for, in its order.
+/// The matching volumes, sorted.
 fn chosen<'a>(volumes: &'a [Volume], search: &str, order: &Order) -> Vec<&'a Volume> {
     let words: Vec<String> = search.split_whitespace().map(format::folded).collect();
     let holds = |volume: &Volume| {
@@ -102,8 +102,8 @@ fn listed(host: &HostInventory, pool: &Pool, volumes: &[Volume], id: &DomainRef)
         };
         let place = format!("{} to {} of {}", page * PAGE + 1, ((page + 1) * PAGE).min(chosen.len()), chosen.len());
         view! {
-            <nav class="more" aria-label="Parts of the list">
-                {step("Previous", page.checked_sub(1))} <span class="muted">{place}</span> {step("Next", (page < last).then_some(page + 1))}
+            <nav class="more" aria-label="Pagination">
+                {step("Previous page", page.checked_sub(1))} <span class="muted">{place}</span> {step("Next page", (page < last).then_some(page + 1))}
             </nav>
         }
         .into_any()
@@ -117,9 +117,9 @@ fn listed(host: &HostInventory, pool: &Pool, volumes: &[Volume], id: &DomainRef)
         </div>
         {if chosen.is_empty() {
             let (title, text) = if volumes.is_empty() {
-                ("No volumes", "A volume is a disk or an image for machines.")
+                ("No volumes", "A volume is a disk image or installation medium for machines. Create, upload or download one.")
             } else {
-                ("No volume matches", "Widen the search.")
+                ("No matching volumes", "Change the filter.")
             };
             view! { <Empty title=title>{text}</Empty> }.into_any()
         } else {
@@ -143,14 +143,14 @@ pub(super) fn user(host: &DomainRef, user: &User) -> AnyView {
             let href = routes::vm(&DomainRef { host: host.host.clone(), id });
             view! { <a href=href>{name}</a> " " }.into_any()
         }
-        None => view! { <span title="a volume that is based on it">{name}</span> " " }.into_any(),
+        None => view! { <span title="Volume that uses this one as its backing volume">{name}</span> " " }.into_any(),
     }
 }
 
 fn row(host: &HostInventory, pool: &Pool, volume: &Volume, id: &DomainRef) -> AnyView {
     let based = (!volume.backing.is_empty()).then(|| {
         let base = volume.backing.rsplit('/').next().unwrap_or_default().to_owned();
-        view! { <small title=volume.backing.clone()>"based on " {base}</small> }.into_any()
+        view! { <small title=volume.backing.clone()>"backed by " {base}</small> }.into_any()
     });
     let users = volume.used_by.iter().map(|one| user(id, one)).collect_view();
     let format = if volume.format.is_empty() { volume.kind.clone() } else { volume.format.clone() };
@@ -158,8 +158,8 @@ fn row(host: &HostInventory, pool: &Pool, volume: &Volume, id: &DomainRef) -> An
         <tr>
             <th scope="row" title=volume.path.clone()>{volume.name.clone()} {based}</th>
             <td data-label="Format">{tag(&format)}</td>
-            <td data-label="Size" class="num">{format::size(volume.capacity_bytes)}</td>
-            <td data-label="On disk" class="num">{format::size(volume.allocation_bytes)}</td>
+            <td data-label="Capacity" class="num">{format::size(volume.capacity_bytes)}</td>
+            <td data-label="Allocation" class="num">{format::size(volume.allocation_bytes)}</td>
             <td data-label="Used by" class="wrap">{if volume.used_by.is_empty() { or_dash("") } else { users.into_any() }}</td>
             <td class="actions">{menu(host, pool, volume, id)}</td>
         </tr>
@@ -167,7 +167,7 @@ fn row(host: &HostInventory, pool: &Pool, volume: &Volume, id: &DomainRef) -> An
     .into_any()
 }
 
-/// What can be done with a volume, behind one button.
+/// The actions of a volume, in a menu.
 fn menu(host: &HostInventory, pool: &Pool, volume: &Volume, id: &DomainRef) -> AnyView {
     let name = || volume.name.clone();
     let action = |label: &'static str, command: PoolCommand, class: &'static str| {
@@ -175,13 +175,13 @@ fn menu(host: &HostInventory, pool: &Pool, volume: &Volume, id: &DomainRef) -> A
         let action = Action::of(label, command, host, id);
         Action { denied: action.denied.or(used), class, about: name(), ..action }
     };
-    // A change of size is judged for the size it has: any larger one is as possible.
+    // Checked with the current size: if that is possible, so is any larger one.
     let grow = PoolCommand::ResizeVolume(ResizeVolume { name: name(), capacity_bytes: volume.capacity_bytes.max(1) });
     let copy = PoolCommand::CloneVolume(CloneVolume { name: name(), to: format!("{}-copy", volume.name.trim()) });
     let (resize, clone) = (action("Resize", grow, ""), action("Clone", copy, ""));
     let wipe = action("Wipe", PoolCommand::WipeVolume(WipeVolume { name: name() }), "danger");
     let delete = action("Delete", PoolCommand::DeleteVolume(DeleteVolume { name: name() }), "danger");
-    // The test driver has no content to give.
+    // The test driver has no volume content.
     let real = host.host.info.as_ref().is_some_and(|info| !info.is_test_driver());
     let may = use_store().may(model::Permission::Operate).is_ok() && real;
     let download = may.then(|| {
@@ -210,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn volumes_are_found_by_name_format_and_user_and_ordered() {
+    fn volumes_are_found_by_name_format_and_user_and_sorted() {
         let volume = |name: &str, format: &str, capacity_bytes, user: &str| {
             let used_by = vec![User { name: user.into(), ..User::default() }];
             Volume { name: name.into(), format: format.into(), capacity_bytes, used_by, ..Volume::default() }

@@ -1,5 +1,5 @@
-//! What is asked of the agent in a guest. It may be silent, so each question has a limit, and it
-//! may lie, so `guest` looks at what it says.
+//! Guest agent calls. An agent may not respond, so each call has a time limit, and its data is
+//! untrusted, so `guest` validates it.
 
 use std::{
     collections::BTreeMap,
@@ -14,29 +14,27 @@ use virt_sys as sys;
 
 use super::{Values, free, text, typed};
 
-/// Seconds that a guest's agent may take for an answer.
+/// Time limit of guest agent calls in seconds.
 const AGENT_SECONDS: c_int = 5;
-/// The same of one that writes to its disks first.
+/// Time limit of freezing, which flushes disks first.
 const FREEZE_SECONDS: c_int = 30;
-/// The same of one that looks for what its file systems do not use, which takes longer the larger
-/// they are.
+/// Time limit of trimming, which takes longer for large file systems.
 const TRIM_SECONDS: c_int = 3_600;
 
-/// A machine is known by its connection's URI and its UUID, as copies of it may be elsewhere.
+/// A machine's identity: connection URI and UUID, because the UUID may exist on several hosts.
 type Machine = (String, [u8; 16]);
 
-/// The limits that count now by machine; the longest of them is the machine's.
+/// Active time limits by machine; the longest one applies.
 static LIMITS: Mutex<BTreeMap<Machine, Arc<Mutex<Vec<c_int>>>>> = Mutex::new(BTreeMap::new());
 
-/// Lets calls of an agent end that takes a question and never answers
-/// (`virDomainAgentSetResponseTimeout`) while the result lives; where that is not known, they take
-/// as long as they do. The limit is the machine's and counts for all clients, so it is not left
-/// there once the last question of ours has ended.
+/// Limits the response time of an agent while the result lives
+/// (`virDomainAgentSetResponseTimeout`); without support in libvirt calls have no limit. The limit
+/// applies to all clients of the machine, so it is reset after our last call.
 pub(crate) fn limit_agent(domain: &Domain) -> AgentLimit<'_> {
     AgentLimit::new(domain, AGENT_SECONDS)
 }
 
-/// A limit of a machine's agent, which ends with it.
+/// The time limit of a machine's agent, reset when dropped.
 pub(crate) struct AgentLimit<'a> {
     domain: &'a Domain,
     machine: Machine,
@@ -52,8 +50,8 @@ impl<'a> AgentLimit<'a> {
         limit
     }
 
-    /// Tells libvirt the longest limit when that changes. Only this machine's lock is held
-    /// meanwhile, as its daemon may be slow.
+    /// Sets the longest limit in libvirt if it changed. Only this machine's lock is held, because
+    /// its daemon may be slow.
     fn change(&self, change: impl FnOnce(&mut Vec<c_int>)) {
         let limits = {
             let mut all = LIMITS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,7 +77,7 @@ impl Drop for AgentLimit<'_> {
             ours.map(|at| limits.swap_remove(at));
         });
         let mut all = LIMITS.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nobody else may be about to add one.
+        // No other thread may be adding one.
         if all.get(&self.machine).is_some_and(|limits| Arc::strong_count(limits) == 1 && is_empty(limits)) {
             all.remove(&self.machine);
         }
@@ -90,12 +88,12 @@ fn is_empty(limits: &Mutex<Vec<c_int>>) -> bool {
     limits.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
 }
 
-/// Operating system and host name: what every guest is asked for.
+/// Operating system and host name, queried from every guest.
 pub(crate) const GUEST_NAMES: u32 = sys::VIR_DOMAIN_GUEST_INFO_OS | sys::VIR_DOMAIN_GUEST_INFO_HOSTNAME;
-/// How full the guest's file systems are.
+/// File system usage.
 pub(crate) const GUEST_FILE_SYSTEMS: u32 = sys::VIR_DOMAIN_GUEST_INFO_FILESYSTEM;
 
-/// What the guest agent tells (`virDomainGetGuestInfo`); 0 means all that it knows.
+/// Guest information (`virDomainGetGuestInfo`); 0 requests all groups.
 pub(crate) fn guest_info(domain: &Domain, what: u32) -> Result<Values, Error> {
     let _limit = limit_agent(domain);
     let (mut params, mut count) = (ptr::null_mut(), 0);
@@ -112,13 +110,13 @@ pub(crate) fn guest_info(domain: &Domain, what: u32) -> Result<Values, Error> {
     }
 }
 
-/// Asks an agent something in its own words (`virDomainQemuAgentCommand`), for which libvirt calls
-/// the machine tainted; gives its answer, which libvirt cuts at some megabytes.
+/// Sends a raw agent command (`virDomainQemuAgentCommand`), for which libvirt marks the machine as
+/// tainted; returns the response, which libvirt limits to some megabytes.
 pub(crate) fn agent_command(domain: &Domain, question: &str) -> Result<String, Error> {
     domain.qemu_agent_command(question, AGENT_SECONDS, 0)
 }
 
-/// Lets the guest hold all its file systems still (`virDomainFSFreeze`); gives how many it does.
+/// Freezes all file systems of the guest (`virDomainFSFreeze`); returns their number.
 pub(crate) fn fs_freeze(domain: &Domain) -> Result<usize, Error> {
     let _limit = AgentLimit::new(domain, FREEZE_SECONDS);
     // SAFETY: the domain is valid; without mount points all file systems are meant.
@@ -126,7 +124,8 @@ pub(crate) fn fs_freeze(domain: &Domain) -> Result<usize, Error> {
     usize::try_from(frozen).map_err(|_| Error::last_error())
 }
 
-/// Lets the guest's file systems go on (`virDomainFSThaw`); those that were not held go on anyway.
+/// Thaws the file systems of the guest (`virDomainFSThaw`); file systems that are not frozen are
+/// unaffected.
 pub(crate) fn fs_thaw(domain: &Domain) -> Result<(), Error> {
     let _limit = AgentLimit::new(domain, FREEZE_SECONDS);
     // SAFETY: the domain is valid; without mount points all file systems are meant.
@@ -134,12 +133,12 @@ pub(crate) fn fs_thaw(domain: &Domain) -> Result<(), Error> {
     if thawed < 0 { Err(Error::last_error()) } else { Ok(()) }
 }
 
-/// Text for C, which a NUL would cut.
+/// A C string; texts with NUL are truncated.
 fn c_text(text: &str) -> CString {
     CString::new(text.replace('\0', "")).unwrap_or_default()
 }
 
-/// The lines of somebody's `authorized_keys` in the guest (`virDomainAuthorizedSSHKeysGet`).
+/// The lines of a guest user's `authorized_keys` (`virDomainAuthorizedSSHKeysGet`).
 pub(crate) fn ssh_keys(domain: &Domain, user: &str) -> Result<Vec<String>, Error> {
     let _limit = limit_agent(domain);
     let (user, mut keys) = (c_text(user), ptr::null_mut());
@@ -162,7 +161,7 @@ pub(crate) fn ssh_keys(domain: &Domain, user: &str) -> Result<Vec<String>, Error
     }
 }
 
-/// Adds or removes one of these lines (`virDomainAuthorizedSSHKeysSet`); the others stay.
+/// Adds or removes one line (`virDomainAuthorizedSSHKeysSet`); the others are kept.
 pub(crate) fn set_ssh_key(domain: &Domain, user: &str, key: &str, add: bool) -> Result<(), Error> {
     let _limit = limit_agent(domain);
     let (user, key) = (c_text(user), c_text(key));
@@ -178,7 +177,7 @@ pub(crate) fn set_ssh_key(domain: &Domain, user: &str, key: &str, add: bool) -> 
     if done < 0 { Err(Error::last_error()) } else { Ok(()) }
 }
 
-/// Lets the guest give back what its file systems do not use (`virDomainFSTrim`).
+/// Trims the file systems of the guest (`virDomainFSTrim`).
 pub(crate) fn fs_trim(domain: &Domain) -> Result<(), Error> {
     let _limit = AgentLimit::new(domain, TRIM_SECONDS);
     // SAFETY: the domain is valid; without a mount point all file systems are meant.

@@ -1,5 +1,6 @@
-//! Streams that never wait and say when to go on, and the sockets of screens. The binding takes
-//! "not now" for an error, and its own callback follows a stream that was moved.
+//! Non-blocking streams with readiness notification, and sockets of graphical consoles. The binding
+//! treats "would block" as an error, and its callback refers to the stream by address after it was
+//! moved.
 
 use std::{
     ffi::{c_char, c_int, c_void},
@@ -11,19 +12,19 @@ use tokio::sync::Notify;
 use virt::{connect::Connect, domain::Domain, error::Error, stream::Stream};
 use virt_sys as sys;
 
-/// What a call on a stream gives that cannot go on now (`virStreamRecv`, `virStreamSend`).
+/// Returned by a stream call that would block (`virStreamRecv`, `virStreamSend`).
 const NOT_NOW: c_int = -2;
 
-/// A stream that never waits. Its calls still block for a moment, as they may talk to the daemon,
-/// and so does dropping it, which ends the stream.
+/// A non-blocking stream. Calls may still block briefly, because they may call the daemon; so does
+/// dropping it, which ends the stream.
 pub(crate) struct Tube {
     stream: Stream,
-    /// Told once after each `listen`.
+    /// Notified once after each `listen`.
     pub(crate) ready: Arc<Notify>,
 }
 
 impl Tube {
-    /// A stream that is connected to a console by `connect_to`, and listened to.
+    /// Opens a stream, connects it to a console with `connect_to`, and registers for events.
     pub(crate) fn open(
         connect: &Connect,
         connect_to: impl FnOnce(&Stream) -> Result<(), Error>,
@@ -47,7 +48,7 @@ impl Tube {
         Ok(Self { stream, ready })
     }
 
-    /// Reads what there is: none when there is nothing now, nothing at its end.
+    /// Reads available data: none if there is none now, empty at the end.
     pub(crate) fn recv(&self, buffer: &mut [u8]) -> Result<Option<usize>, Error> {
         // SAFETY: the stream is valid, and the buffer is as long as is said.
         let count =
@@ -58,7 +59,7 @@ impl Tube {
         }
     }
 
-    /// Writes as much as goes now, and says how much.
+    /// Writes as much as possible and returns the number of bytes.
     pub(crate) fn send(&self, data: &[u8]) -> Result<usize, Error> {
         // SAFETY: the stream is valid, the data is as long as is said, and it is only read.
         let count = unsafe { sys::virStreamSend(self.stream.as_ptr(), data.as_ptr().cast::<c_char>(), data.len()) };
@@ -68,12 +69,12 @@ impl Tube {
         }
     }
 
-    /// Asks to be told once when there is something to read or the end, or room to write, too.
+    /// Requests one notification when there is data or the end, or optionally space to write.
     pub(crate) fn listen(&self, to_write: bool) {
         let write = if to_write { sys::VIR_STREAM_EVENT_WRITABLE } else { 0 };
         let events = sys::VIR_STREAM_EVENT_READABLE | write;
-        // SAFETY: the stream is valid and has a callback. That it cannot be told any more is
-        // told by the next call on the stream.
+        // SAFETY: the stream is valid and has a callback. A failure is reported by the next call
+        // on the stream.
         unsafe { sys::virStreamEventUpdateCallback(self.stream.as_ptr(), events as c_int) };
     }
 }
@@ -89,8 +90,8 @@ impl Drop for Tube {
 }
 
 unsafe extern "C" fn on_ready(stream: sys::virStreamPtr, _: c_int, opaque: *mut c_void) {
-    // SAFETY: libvirt calls this with a valid stream and the box made in `open`. It calls for as
-    // long as something waits, so it is told that this was heard.
+    // SAFETY: libvirt calls this with a valid stream and the box made in `open`. It repeats
+    // the call while data is pending, so events are switched off here.
     let ready = unsafe {
         sys::virStreamEventUpdateCallback(stream, 0);
         &*opaque.cast::<Arc<Notify>>()
@@ -103,9 +104,9 @@ unsafe extern "C" fn free_ready(opaque: *mut c_void) {
     drop(unsafe { Box::from_raw(opaque.cast::<Arc<Notify>>()) });
 }
 
-/// A socket to a screen, whose password need not be known (`virDomainOpenGraphicsFD`).
+/// A socket to a graphical console; its password is not needed (`virDomainOpenGraphicsFD`).
 pub(crate) fn open_screen(domain: &Domain, index: u32) -> Result<UnixStream, Error> {
     let socket = domain.open_graphics_fd(index, sys::VIR_DOMAIN_OPEN_GRAPHICS_SKIPAUTH)?;
-    // SAFETY: libvirt made the socket for this call, and nobody else has it.
+    // SAFETY: libvirt made the socket for this call, and it has no other owner.
     Ok(unsafe { UnixStream::from_raw_fd(socket as c_int) })
 }

@@ -1,4 +1,4 @@
-//! Texts that libvirt has of its objects and that the `virt` crate does not give, or not as they are.
+//! Texts of libvirt objects that the `virt` crate lacks or converts lossily.
 
 use std::ffi::{CStr, c_char};
 
@@ -7,20 +7,19 @@ use virt_sys as sys;
 
 use super::{free, text};
 
-/// The definition of a machine that its saved memory belongs to (`virDomainManagedSaveGetXMLDesc`).
+/// The definition of a machine's saved state (`virDomainManagedSaveGetXMLDesc`).
 pub(crate) fn managed_save_definition(domain: &Domain) -> Result<String, Error> {
     // SAFETY: the domain is valid.
     own_text(unsafe { sys::virDomainManagedSaveGetXMLDesc(domain.as_ptr(), 0) })
 }
 
-/// The backup that is under way (`virDomainBackupGetXMLDesc`).
+/// The running backup (`virDomainBackupGetXMLDesc`).
 pub(crate) fn backup_definition(domain: &Domain) -> Result<String, Error> {
     // SAFETY: the domain is valid.
     own_text(unsafe { sys::virDomainBackupGetXMLDesc(domain.as_ptr(), 0) })
 }
 
-/// The name of a volume as the bytes that it is (`virStorageVolGetName`): a file system does not ask
-/// for UTF-8.
+/// The name of a volume as bytes (`virStorageVolGetName`): file names need not be UTF-8.
 pub(crate) fn volume_name(volume: &StorageVol) -> Result<Vec<u8>, Error> {
     // SAFETY: the volume is valid; the text is its own, ends with NUL, and is copied before it goes.
     let name = unsafe {
@@ -29,7 +28,7 @@ pub(crate) fn volume_name(volume: &StorageVol) -> Result<Vec<u8>, Error> {
     name.ok_or_else(Error::last_error)
 }
 
-/// A text that libvirt made for us, or what went wrong.
+/// A text allocated by libvirt, or its error.
 fn own_text(made: *mut c_char) -> Result<String, Error> {
     if made.is_null() {
         return Err(Error::last_error());

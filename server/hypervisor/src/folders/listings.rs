@@ -1,5 +1,5 @@
-//! What listings say that cover everything at once, compared with what they said before: for
-//! hosts elsewhere, whose files cannot be watched. It leaves hints.
+//! Compares listings of all objects with the previous ones, for remote hosts whose files cannot be
+//! watched. It leaves hints.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,31 +18,30 @@ use crate::{
     storage::{self, Listed},
 };
 
-/// What the last listings said.
+/// The previous listings.
 #[derive(Default)]
 pub(super) struct Listings {
     machines: Option<HashMap<Uuid, Flags>>,
     networks: Option<HashMap<Uuid, Network>>,
     pools: Option<HashMap<Uuid, Listed>>,
-    /// Whether listing the pools timed out. They are not listed again in this session, because each
-    /// call that hangs occupies a slot of its lane.
+    /// Whether listing pools timed out. They are not listed again in this session, because each
+    /// hung call occupies a slot of its lane.
     pools_hang: bool,
-    /// How often there was a comparison, as each looks at the sizes of some volumes only.
+    /// Number of comparisons, because each one checks the sizes of only some volumes.
     turn: usize,
 }
 
 impl Listings {
-    /// Whether nothing has been listed yet.
+    /// Whether nothing was listed yet.
     pub(super) fn are_new(&self) -> bool {
         self.turn == 0
     }
 
-    /// Lists again and hints at every difference; the first time at everything, which may have
-    /// changed since it was read. What cannot be listed is left to the slow readings.
+    /// Lists again and leaves a hint for every difference; the first time for everything, which may
+    /// have changed since it was read. Failed listings are left to the periodic readings.
     ///
     /// `changed` names objects that were read with a difference since the last listing; none means
-    /// that this is not known. They are read again, because a second change may have restored what
-    /// the last listing said.
+    /// unknown. They are read again, because a second change may have restored the listed state.
     pub(super) async fn compare(&mut self, session: &Arc<Session>, changed: Option<&HashSet<Uuid>>) {
         let nothing = HashSet::new();
         if changed.is_none() {
@@ -95,13 +94,13 @@ impl Listings {
     }
 }
 
-/// What is in one of two maps only, or is another in the other.
+/// Keys in only one of two maps, or with different values.
 fn differing<T: PartialEq>(had: &HashMap<Uuid, T>, now: &HashMap<Uuid, T>) -> impl Iterator<Item = Uuid> {
     let ids: HashSet<Uuid> = had.keys().chain(now.keys()).copied().collect();
     ids.into_iter().filter(|id| had.get(id) != now.get(id))
 }
 
-/// Hints at pools that differ; sizes that were not looked at this time stay as they were.
+/// Leaves hints for pools that differ; sizes not checked this time are kept.
 fn compare_pools(had: &HashMap<Uuid, Listed>, now: &mut HashMap<Uuid, Listed>, hints: &Around) {
     for (id, pool) in now.iter_mut() {
         let Some(had) = had.get(id) else { continue };

@@ -1,6 +1,6 @@
-//! How much room pools of files have. Libvirt tells what it was at the last refresh, and counts
-//! what a file system keeps for root; where the folder is on this machine, the file system is
-//! asked itself, so that the number is the one of `df`.
+//! Available space of file pools. libvirt reports the value of the last refresh, including space
+//! reserved for root; for a local directory the file system itself is queried, so the value equals
+//! `df`.
 
 use std::{collections::HashMap, path::PathBuf, time::Duration};
 
@@ -11,23 +11,22 @@ use uuid::Uuid;
 
 use crate::link::blocking;
 
-/// How long a file system may take to answer. One that is away, as NFS may be, never does.
+/// Maximum response time of a file system. An unreachable one, such as NFS, never responds.
 const WITHIN: Duration = Duration::from_millis(250);
 
-/// Asks file systems, each one question at a time.
+/// Queries file systems, one query per pool at a time.
 #[derive(Default)]
 pub(super) struct Rooms {
-    /// Questions that have not been answered in time.
+    /// Queries without a response in time.
     hanging: HashMap<Uuid, JoinHandle<Option<StatVfs>>>,
-    /// Pools of which it was seen that the file system here is the one that libvirt means. Its size
-    /// may change afterwards, as that of a dataset does.
+    /// Pools whose local file system was verified to be the one libvirt uses. Its size may change
+    /// later, as with a dataset.
     same: HashMap<Uuid, PathBuf>,
 }
 
 impl Rooms {
-    /// Gives a pool the room that its file system has now (statvfs(3)), if it says so. `had` is
-    /// what was known: what others write moves it all the time, and a change that nobody would see
-    /// is none.
+    /// Sets the current space usage of a pool from its file system (statvfs(3)), if available.
+    /// `had` is the known state; insignificant changes are ignored.
     pub(super) async fn measure(&mut self, pool: &mut Pool, had: Option<&Pool>) {
         let folder = PathBuf::from(&pool.path);
         let has_folder = pool.state.is_active() && pool.keeps_files() && pool.has_paths() && folder.is_absolute();
@@ -47,7 +46,7 @@ impl Rooms {
         };
         let Some(told) = told else { return };
         let bytes = |blocks: u64| blocks.saturating_mul(told.f_frsize);
-        // Libvirt may have mounts of its own; of another size it is not the same file system.
+        // libvirt may use other mounts; a different size means a different file system.
         if self.same.get(&pool.id) != Some(&folder) && bytes(told.f_blocks) != pool.capacity_bytes {
             return;
         }
@@ -61,8 +60,7 @@ impl Rooms {
     }
 }
 
-/// Whether two readings of a file system are as good as one: they differ by less than a thousandth
-/// of its size.
+/// Whether two readings differ by less than a thousandth of the size.
 fn look_the_same(a: &Pool, b: &Pool) -> bool {
     a.capacity_bytes == b.capacity_bytes
         && [(a.available_bytes, b.available_bytes), (a.allocation_bytes, b.allocation_bytes)]
@@ -98,11 +96,11 @@ mod tests {
         let mut again = of_libvirt();
         rooms.measure(&mut again, Some(&known)).await;
         assert_eq!(again.available_bytes, known.available_bytes, "nobody would see it");
-        // One that libvirt sees with another size is another one.
+        // A different size in libvirt means another file system.
         let mut other = Pool { id: Uuid::from_u128(2), capacity_bytes: capacity_bytes + 1, ..of_libvirt() };
         rooms.measure(&mut other, None).await;
         assert_eq!(other.available_bytes, 7);
-        // What grows later is still the one it was.
+        // A file system that grows later is still the same.
         let mut grown = Pool { capacity_bytes: capacity_bytes + 1, ..of_libvirt() };
         rooms.measure(&mut grown, None).await;
         assert_eq!(grown.capacity_bytes, capacity_bytes);

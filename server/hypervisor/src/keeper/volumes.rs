@@ -1,6 +1,6 @@
-//! The volumes of pools as they were read last, until something about them changes.
+//! The volumes of pools as last read, until they change.
 //!
-//! It notices no change by itself; `keeper` says what came, went or may be another.
+//! It detects no changes itself; `keeper` reports additions, removals and changes.
 
 use std::{
     collections::HashMap,
@@ -18,17 +18,17 @@ use crate::{
     storage,
 };
 
-/// What is known of all pools of one host.
+/// The known volumes of all pools of one host.
 #[derive(Default)]
 pub(crate) struct Volumes(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
-    /// When each pool was read, and what it had.
+    /// The time and result of each pool's reading.
     read: HashMap<Uuid, (Instant, Arc<Vec<Volume>>)>,
-    /// What each pool had when it was read last, however long ago.
+    /// The result of each pool's last reading, however old.
     last: HashMap<Uuid, Arc<Vec<Volume>>>,
-    /// Grows whenever something is forgotten: what was read before that may be old.
+    /// Increases whenever data is dropped: an earlier reading may be outdated.
     forgotten: u64,
 }
 
@@ -36,7 +36,7 @@ impl Volumes {
     /// The volumes of a pool.
     ///
     /// # Errors
-    /// What libvirt refused.
+    /// libvirt's error.
     pub(crate) async fn read(&self, session: &Arc<Session>, id: Uuid) -> Result<Arc<Vec<Volume>>, Error> {
         let (known, forgotten) = {
             let known = self.lock();
@@ -51,30 +51,30 @@ impl Volumes {
         Ok(volumes)
     }
 
-    /// What a pool had when it was read last; none when it never was.
+    /// The result of a pool's last reading; none if it was never read.
     pub(crate) fn last_known(&self, id: Uuid) -> Option<Arc<Vec<Volume>>> {
         self.lock().last.get(&id).cloned()
     }
 
-    /// Keeps what a pool had when somebody else read it.
+    /// Stores the volumes of a pool read elsewhere.
     pub(crate) fn keep_last(&self, id: Uuid, volumes: Arc<Vec<Volume>>) {
         self.lock().last.insert(id, volumes);
     }
 
-    /// A pool does not exist any more.
+    /// A pool was removed.
     pub(super) fn remove(&self, id: Uuid) {
         let mut known = self.lock();
         known.forget(id);
         known.last.remove(&id);
     }
 
-    /// Nothing is known of a pool any more.
+    /// Drops the volumes of a pool.
     pub(super) fn forget(&self, id: Uuid) {
         self.lock().forget(id);
     }
 
-    /// Some volumes of a pool came or went, and the others stayed as they were: thousands of them
-    /// are not read again for one.
+    /// Some volumes of a pool were added or removed and the others are unchanged: thousands of
+    /// volumes are not read again for one.
     pub(super) async fn mend(&self, session: &Arc<Session>, id: Uuid, came: &[String], went: &[String]) {
         let (known, forgotten) = {
             let mut known = self.lock();
@@ -84,7 +84,7 @@ impl Volumes {
         let Some((at, volumes)) = known else { return };
         let names = came.to_vec();
         let read = session.call(Lane::Around, move |connect| storage::named_volumes(connect, id, &names)).await;
-        // What could not be read now is read with all the others by who asks next.
+        // Volumes that failed to read are read by the next request.
         let Ok(fresh) = read else { return };
         let stays = |volume: &&Volume| !came.contains(&volume.name) && !went.contains(&volume.name);
         let mut volumes: Vec<Volume> = volumes.iter().filter(stays).cloned().collect();
@@ -104,7 +104,7 @@ impl Known {
         self.read.remove(&id)
     }
 
-    /// Keeps a reading, unless something was forgotten since it began.
+    /// Stores a reading, unless data was dropped since it started.
     fn remember(&mut self, id: Uuid, read: (Instant, Arc<Vec<Volume>>), forgotten: u64) {
         self.last.insert(id, read.1.clone());
         if self.forgotten == forgotten {

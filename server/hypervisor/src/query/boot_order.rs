@@ -1,4 +1,4 @@
-//! What a machine boots from at its next start: the stored definition says it.
+//! The boot order at the next start, from the stored definition.
 
 use model::query::{Boot, BootOrder};
 use virt::sys;

@@ -1,4 +1,4 @@
-//! A machine's definition, without secrets.
+//! The domain XML without secrets.
 
 use model::query::Definition;
 

@@ -1,4 +1,4 @@
-//! What a machine is made of: the definition that runs and the one that is stored.
+//! The hardware of a machine, from the live and the stored definition.
 
 use model::{
     definition::{Definition, Definitions},
@@ -18,7 +18,7 @@ impl Ask for DomainHardware {
     }
 }
 
-/// The text of what runs and of what is stored.
+/// The live and the stored definition.
 fn texts(connect: &Connect, id: Uuid) -> Result<(Option<String>, Option<String>), Error> {
     let domain = connect.lookup_domain_by_uuid(id)?;
     let live = if domain.is_active()? { Some(domain.xml_desc(0)?) } else { None };
@@ -26,7 +26,7 @@ fn texts(connect: &Connect, id: Uuid) -> Result<(Option<String>, Option<String>)
     Ok((live, stored))
 }
 
-/// What a text says; none when it is no definition.
+/// A parsed definition; none if it is invalid.
 fn definition(text: &str) -> Option<Definition> {
     let document = Document::parse(text).ok()?;
     let domain = xml::domain::of(document.root_element())?;

@@ -1,4 +1,4 @@
-//! What a guest agent tells.
+//! Guest agent data.
 
 use model::{domain::GuestDetails, query::Guest};
 

@@ -1,4 +1,4 @@
-//! What a host is made of, with the machines that have its devices by what is known of them.
+//! The hardware of a host, with the machines that use its devices from known data.
 
 use model::{hardware::Hardware, query::HostHardware};
 

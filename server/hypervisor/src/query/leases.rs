@@ -1,4 +1,4 @@
-//! The leases of a network.
+//! The DHCP leases of a network.
 
 use model::query::{LeaseList, Leases};
 

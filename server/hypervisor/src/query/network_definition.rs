@@ -1,4 +1,4 @@
-//! A network's definition as libvirt keeps it.
+//! The stored network XML.
 
 use model::query::NetworkDefinition;
 

@@ -1,4 +1,4 @@
-//! The SSH keys of a user in a guest.
+//! The SSH keys of a guest user.
 
 use model::query::{SshKeyList, SshKeys};
 

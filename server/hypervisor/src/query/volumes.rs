@@ -1,4 +1,4 @@
-//! The volumes of a pool as they were a moment ago, with what uses each.
+//! The volumes of a pool with their users.
 
 use model::query::{VolumeList, Volumes};
 

@@ -1,4 +1,4 @@
-//! Commands on machines.
+//! Machine commands.
 
 mod add_ssh_key;
 mod discard_save;
@@ -57,7 +57,7 @@ runs! { DomainCommand on &Domain {
     SetGuestPassword,
 } }
 
-/// Where metadata goes: the running machine, its definition, or both.
+/// The target of a metadata change: live, stored, or both.
 fn affected(domain: &Domain) -> Result<u32, Error> {
     let live = if domain.is_active()? { sys::VIR_DOMAIN_AFFECT_LIVE } else { 0 };
     let config = if domain.is_persistent()? { sys::VIR_DOMAIN_AFFECT_CONFIG } else { 0 };

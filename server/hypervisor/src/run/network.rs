@@ -1,4 +1,4 @@
-//! Commands on networks.
+//! Network commands.
 
 mod define_network;
 mod delete_network;
@@ -44,7 +44,7 @@ impl OnNetwork<'_> {
     }
 }
 
-/// Changes the static addresses of a network; `text` is its definition now.
+/// Changes static DHCP host entries; `text` is the current network XML.
 fn update_host(
     network: &Network,
     text: &str,
@@ -55,7 +55,7 @@ fn update_host(
     update(network, command, (sys::VIR_NETWORK_SECTION_IP_DHCP_HOST, index), host)
 }
 
-/// Takes the names of an address away; gives what was there.
+/// Removes the DNS names of an address; returns the removed elements.
 fn forget_names(network: &Network, address: IpAddr) -> Result<Vec<DnsHost>, Error> {
     let text = network.xml_desc(0)?;
     let mut known = xml::network::network(&text).unwrap_or_default().dns;
@@ -66,7 +66,7 @@ fn forget_names(network: &Network, address: IpAddr) -> Result<Vec<DnsHost>, Erro
     Ok(known)
 }
 
-/// Changes a part of a network, of the running one and of its definition.
+/// Updates a section of a network, live and stored.
 fn update(
     network: &Network,
     command: sys::virNetworkUpdateCommand,

@@ -1,4 +1,4 @@
-//! Commands on storage pools and the volumes in them.
+//! Storage pool and volume commands.
 
 mod build_pool;
 mod clone_volume;
@@ -38,7 +38,7 @@ runs! { PoolCommand on OnPool<'_> {
     WipeVolume,
 } }
 
-/// A pool, and what was found out about who uses what, for a command that depends on that.
+/// A pool, and its users for a command that depends on them.
 pub(crate) struct OnPool<'a> {
     pub(crate) connect: &'a Connect,
     pub(crate) id: Uuid,

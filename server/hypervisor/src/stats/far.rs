@@ -1,7 +1,7 @@
-//! Processor, memory and disks of machines whose processes the kernel here does not tell of, as those
-//! of a host elsewhere: only QEMU knows. It is asked beside the sweeps, so that one that hangs
-//! delays none of them: libvirt passes over a machine that another question waits for. So details
-//! of those that are watched come with the same question: two of ours would pass over each other.
+//! CPU, memory and disks of machines without local processes, as on a remote host: only QEMU has
+//! them. It is queried in parallel to the sweeps, so that a hung one does not delay them: libvirt
+//! skips a machine that another query waits for. Details of watched machines are part of the same
+//! query, because two of our queries would skip each other's machines.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,38 +22,36 @@ use crate::{
     link::{Lane, Session},
 };
 
-/// Questions that may be under way at a time: so many machines may hang until nothing is
-/// told of the disks of the others.
+/// Maximum pending queries: with as many hung machines no disk statistics are reported.
 const QUESTIONS: usize = 2;
 
-/// What was told of one machine.
+/// The last response for one machine.
 #[derive(Clone, Debug)]
 pub(super) struct Told {
     at: Instant,
-    /// Processors that were busy.
+    /// Busy CPUs.
     pub(super) cpus: Option<f64>,
-    /// Bytes read and written a second.
+    /// Bytes per second read and written.
     pub(super) disk: (Option<u64>, Option<u64>),
     pub(super) resident_mb: Option<u64>,
     pub(super) given_mb: Option<u64>,
-    /// Of one that is watched.
+    /// Details of a watched machine.
     pub(super) known: Option<Known>,
 }
 
-/// An answer: the number of its question, when that was asked, how long it took, and what
-/// was told.
+/// A response: number of its query, time of the query, duration, and data.
 type Answer = (u64, Instant, Duration, Result<HashMap<Uuid, FromQemu>, Error>);
 
-/// What is known, and the questions under way.
+/// Known data and pending queries.
 pub(super) struct Far {
     told: HashMap<Uuid, Told>,
     meters: HashMap<Uuid, Meter>,
     asking: JoinSet<Answer>,
     places: Arc<Semaphore>,
-    /// How many questions there were, and the last one that was answered.
+    /// Number of queries, and the last one answered.
     asked: u64,
     answered: u64,
-    /// Not before then, so that QEMU is busy with this a part of its time only.
+    /// Earliest time of the next query, to limit the load on QEMU.
     next: Instant,
     origin: Instant,
 }
@@ -73,9 +71,8 @@ impl Far {
         }
     }
 
-    /// Asks once more, with details of those that are watched, unless as many questions as may
-    /// be wait for an answer. A place is taken until libvirt returns, also when nobody waits for
-    /// that any more.
+    /// Starts another query with details of watched machines, unless too many are pending. A slot
+    /// is occupied until libvirt returns, even if no one waits for it.
     pub(super) fn ask(&mut self, session: &Arc<Session>, watched: HashSet<Uuid>) {
         let Ok(place) = self.places.clone().try_acquire_owned() else { return };
         if Instant::now() < self.next {
@@ -94,8 +91,7 @@ impl Far {
         });
     }
 
-    /// Takes the answers that have come. One that waited while a later question was answered
-    /// is older than what is known.
+    /// Collects responses. A response to an earlier query than the last answered one is outdated.
     pub(super) fn take(&mut self) {
         while let Some(answer) = self.asking.try_join_next() {
             let Ok((number, began, took, Ok(machines))) = answer else { continue };
@@ -117,18 +113,18 @@ impl Far {
         }
     }
 
-    /// Forgets machines that do not run any more.
+    /// Drops machines that no longer run.
     pub(super) fn keep(&mut self, runs: impl Fn(&Uuid) -> bool) {
         self.told.retain(|id, _| runs(id));
         self.meters.retain(|id, _| runs(id));
     }
 
-    /// What was told lately of a machine.
+    /// The recent data of a machine.
     pub(super) fn of(&self, id: &Uuid) -> Option<&Told> {
         self.told.get(id).filter(|told| told.at.elapsed() < KEPT)
     }
 
-    /// Whether nothing has come of a machine for a while that told of itself before.
+    /// Whether a machine that reported data before has not done so for a while.
     pub(super) fn is_silent(&self, id: &Uuid) -> bool {
         self.told.get(id).is_some_and(|told| told.at.elapsed() >= KEPT)
     }

@@ -1,5 +1,5 @@
-//! What the kernel of this machine knows of QEMU's processes (proc(5)). It costs some
-//! microseconds a machine and asks neither libvirt nor QEMU.
+//! Process data of QEMU from the local kernel (proc(5)). It costs some microseconds per machine and
+//! queries neither libvirt nor QEMU.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -8,35 +8,35 @@ use std::{
 
 use uuid::Uuid;
 
-/// Ticks of the kernel in a second, the same on every Linux (`USER_HZ`).
+/// Kernel ticks per second, the same on every Linux (`USER_HZ`).
 const TICKS: u64 = 100;
-/// Sweeps until a machine is looked for again that was not found.
+/// Sweeps until a machine that was not found is searched again.
 const LOOK_AGAIN: u32 = 15;
 
-/// Which process is which machine.
+/// The process of each machine.
 #[derive(Debug, Default)]
 pub(super) struct Processes {
     known: HashMap<Uuid, u32>,
-    /// Machines that were looked for and not found.
+    /// Machines that were not found.
     missing: HashSet<Uuid>,
-    /// How many sweeps ago all processes were looked at.
+    /// Sweeps since the last scan of all processes.
     looked: u32,
 }
 
-/// What one process has used.
+/// The usage of one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Used {
-    /// Processor time of all its threads, in nanoseconds.
+    /// CPU time of all its threads, in nanoseconds.
     pub(super) cpu_ns: u64,
-    /// Memory that it holds, in MiB.
+    /// Its RSS in MiB.
     pub(super) resident_mb: u64,
-    /// Bytes that it had read from and written to disks; none when it may not be read.
+    /// Bytes read from and written to disks; none if not readable.
     pub(super) disk: Option<(u64, u64)>,
 }
 
 impl Processes {
-    /// Finds the processes of machines that are new, and forgets those that are gone. One
-    /// that was not found is looked for again now and then.
+    /// Finds the processes of new machines, and drops those that ended. One that was not found is
+    /// searched again from time to time.
     pub(super) fn follow<T>(&mut self, running: &HashMap<Uuid, T>) {
         self.known.retain(|id, _| running.contains_key(id));
         self.missing.retain(|id| running.contains_key(id));
@@ -48,12 +48,12 @@ impl Processes {
         }
     }
 
-    /// Looks at all processes. libvirt gives QEMU the UUID as an argument.
+    /// Scans all processes. libvirt passes the UUID to QEMU as an argument.
     fn look(&mut self) {
         self.looked = 0;
         let Ok(all) = fs::read_dir("/proc") else { return };
         for pid in all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok()) {
-            // The name is cheap to read and rules nearly all of them out.
+            // The name is cheap to read and excludes nearly all processes.
             let qemu = fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("qemu"));
             if let Some(id) =
                 qemu.then(|| fs::read(format!("/proc/{pid}/cmdline")).ok()).flatten().and_then(|line| uuid_of(&line))
@@ -63,7 +63,7 @@ impl Processes {
         }
     }
 
-    /// What the process of a machine has used; none when it is not found here.
+    /// The usage of a machine's process; none if not found.
     pub(super) fn used(&mut self, id: Uuid) -> Option<Used> {
         let pid = *self.known.get(&id)?;
         let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
@@ -75,21 +75,21 @@ impl Processes {
             })
         });
         if used.is_none() {
-            // It has ended; its successor is looked for in the next sweep.
+            // It ended; its successor is searched in the next sweep.
             self.known.remove(&id);
         }
         used
     }
 }
 
-/// The UUID among the arguments of a process.
+/// The UUID in the arguments of a process.
 fn uuid_of(line: &[u8]) -> Option<Uuid> {
     let mut arguments = line.split(|byte| *byte == 0);
     arguments.find(|argument| *argument == b"-uuid")?;
     std::str::from_utf8(arguments.next()?).ok()?.parse().ok()
 }
 
-/// User and system time of all threads (fields 14 and 15; the name may hold anything).
+/// User and system time of all threads (fields 14 and 15; the name may contain anything).
 fn cpu_ns(stat: &str) -> Option<u64> {
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
     let (user, system): (u64, u64) = (fields.nth(11)?.parse().ok()?, fields.next()?.parse().ok()?);

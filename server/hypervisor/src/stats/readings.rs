@@ -17,73 +17,73 @@ use crate::{
     ffi::{self, Value, Values},
 };
 
-/// Bytes each way of each device.
+/// Bytes in each direction per device.
 type Moved = BTreeMap<String, (u64, u64)>;
 
-/// Machines of libvirt's test driver that are measured; it tells each by itself only.
+/// Maximum test driver machines measured; each needs separate calls.
 const BY_HAND: usize = 64;
 
-/// All running machines, without waiting for one that is busy.
+/// All running machines, without waiting for busy ones.
 const RUNNING: u32 = sys::VIR_CONNECT_GET_ALL_DOMAINS_STATS_RUNNING | sys::VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT;
 
-/// What QEMU is asked for.
+/// Statistics groups that query QEMU.
 const DETAILS: u32 = sys::VIR_DOMAIN_STATS_BALLOON | sys::VIR_DOMAIN_STATS_BLOCK;
 
-/// Counters of one machine, and its memory.
+/// Counters and memory of one machine.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reading {
     pub(super) counters: Counters,
-    /// What its process holds.
+    /// Its RSS.
     pub(super) resident_mb: Option<u64>,
-    /// What it was given.
+    /// Its allocated memory.
     pub(super) given_mb: Option<u64>,
-    /// Whether the kernel told it, and not libvirt; their counters are not the same ones.
+    /// Whether it comes from /proc instead of libvirt; the counters differ.
     pub(super) by_kernel: bool,
 }
 
-/// What only QEMU itself knows of a machine somebody looks at.
+/// QEMU data of a watched machine.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Detail {
-    /// Bytes read and written of each disk.
+    /// Bytes read and written per disk.
     pub(super) disks: BTreeMap<String, (u64, u64)>,
-    /// What the guest's programs use, when its balloon driver tells.
+    /// Used memory reported by the guest's balloon driver.
     pub(super) guest_used_mb: Option<u64>,
 }
 
-/// What QEMU tells of a machine where the kernel cannot be asked.
+/// QEMU data of a machine without a local process.
 #[derive(Clone, Debug)]
 pub(super) struct FromQemu {
-    /// Processor time, in nanoseconds.
+    /// CPU time in nanoseconds.
     pub(super) cpu_ns: Option<u64>,
-    /// Bytes read and written of all its disks.
+    /// Bytes read and written, all disks.
     pub(super) disk: (Option<u64>, Option<u64>),
     pub(super) resident_mb: Option<u64>,
     pub(super) given_mb: Option<u64>,
-    /// Of one that is watched.
+    /// Details of a watched machine.
     pub(super) detail: Option<Detail>,
 }
 
 /// Counters of a host.
 #[derive(Clone, Debug, Default)]
 pub(super) struct HostReading {
-    /// Processor time in all, and idle.
+    /// CPU time: total and idle.
     pub(super) cpu: Option<(u64, u64)>,
-    /// Memory used and in all, in MiB.
+    /// Memory: used and total, in MiB.
     pub(super) memory: Option<(u64, u64)>,
-    /// Load of the last minute.
+    /// Load average over 1 minute.
     pub(super) load: Option<f64>,
 }
 
-/// What a sweep reads.
+/// The readings of a sweep.
 pub(super) struct All {
     pub(super) machines: HashMap<Uuid, Reading>,
     pub(super) host: HostReading,
 }
 
-/// Reads all running machines and the host. `processes` is none of a host elsewhere.
+/// Reads all running machines and the host. `processes` is none for a remote host.
 ///
 /// # Errors
-/// What libvirt refused. A reading with holes would look like counters that began anew.
+/// libvirt's error. A reading with gaps would look like reset counters.
 pub(super) fn all(
     connect: &Connect,
     running: &HashMap<Uuid, Arc<Domain>>,
@@ -98,7 +98,7 @@ pub(super) fn all(
     Ok(All { machines: in_bulk(connect, running, processes.as_deref_mut())?, host })
 }
 
-/// Machines of QEMU: one call for all of them.
+/// QEMU machines: one call for all of them.
 fn in_bulk(
     connect: &Connect,
     running: &HashMap<Uuid, Arc<Domain>>,
@@ -111,7 +111,7 @@ fn in_bulk(
         processes.follow(running);
     }
     let used: HashMap<Uuid, _> = running.keys().filter_map(|id| Some((*id, processes.as_mut()?.used(*id)?))).collect();
-    // Nothing is asked that QEMU has to answer.
+    // Nothing that queries QEMU.
     let mut told = ffi::all_stats(connect, sys::VIR_DOMAIN_STATS_INTERFACE, RUNNING)?;
     let read = running.keys().map(|id| {
         let values = told.remove(id).unwrap_or_default();
@@ -128,13 +128,13 @@ fn in_bulk(
     Ok(read.collect())
 }
 
-/// What QEMU tells of all machines, with details of those that are watched: one call, which
-/// hangs when one of them does, and passes over a machine that somebody else waits for.
+/// QEMU data of all machines, with details of watched ones: one call, which hangs if one of them
+/// hangs, and skips machines that another query waits for.
 ///
 /// # Errors
-/// What libvirt refused.
+/// libvirt's error.
 pub(super) fn of_qemu(connect: &Connect, watched: &HashSet<Uuid>) -> Result<HashMap<Uuid, FromQemu>, Error> {
-    // The processor is here, too: libvirt asks QEMU how long it polled while it was idle.
+    // CPU is included, because libvirt queries QEMU for its polling time.
     let told = ffi::all_stats(connect, sys::VIR_DOMAIN_STATS_CPU_TOTAL | DETAILS, RUNNING)?;
     let told = told.into_iter().filter(|(_, values)| has_answered(values)).map(|(id, values)| {
         let mib = |name| number(&values, name).map(|kib| kib / 1_024);
@@ -150,13 +150,13 @@ pub(super) fn of_qemu(connect: &Connect, watched: &HashSet<Uuid>) -> Result<Hash
     Ok(told.collect())
 }
 
-/// Whether a machine was asked at all. Of one that was passed over, as another question
-/// waits for it, libvirt does not even tell what its process holds.
+/// Whether a machine was queried. For a skipped one, because another query waits for it, libvirt
+/// does not even report the RSS.
 fn has_answered(values: &Values) -> bool {
     values.contains_key("balloon.rss")
 }
 
-/// Machines of the test driver: its figures are functions of the time.
+/// Test driver machines: their values are functions of time.
 fn by_hand(connect: &Connect, running: &HashMap<Uuid, Arc<Domain>>) -> HashMap<Uuid, Reading> {
     let read = running.values().take(BY_HAND).filter_map(|domain| {
         let handle = connect.lookup_domain_by_uuid(domain.id).ok()?;
@@ -181,8 +181,8 @@ fn by_hand(connect: &Connect, running: &HashMap<Uuid, Arc<Domain>>) -> HashMap<U
     read.collect()
 }
 
-/// What only QEMU knows of a machine; it hangs when that hangs. None of one that was passed
-/// over, as another question waits for it.
+/// QEMU data of a machine; hangs if it hangs. None for a skipped one, because another query waits
+/// for it.
 pub(super) fn detail(connect: &Connect, id: Uuid) -> Result<Option<Detail>, Error> {
     let handle = connect.lookup_domain_by_uuid(id)?;
     let values = ffi::stats_of(&handle, DETAILS, sys::VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT)?;
@@ -191,7 +191,7 @@ pub(super) fn detail(connect: &Connect, id: Uuid) -> Result<Option<Detail>, Erro
 
 impl Detail {
     fn of(values: &Values) -> Self {
-        // What programs could still get is not in use, caches included.
+        // Memory that programs could still allocate is not in use, including caches.
         let free = number(values, "balloon.usable").or(number(values, "balloon.unused"));
         let guest_used_mb =
             number(values, "balloon.available").zip(free).map(|(all, free)| all.saturating_sub(free) / 1_024);
@@ -206,7 +206,7 @@ fn number(values: &Values, name: &str) -> Option<u64> {
     }
 }
 
-/// The same with its sum, which is none unless every device was read.
+/// Counters with their sum, which is none unless every device was read.
 fn of_group(values: &Values, group: &str) -> (Moved, (Option<u64>, Option<u64>)) {
     let each = flows(values, group);
     let whole = number(values, &format!("{group}.count")).is_some_and(|count| count == each.len() as u64);
@@ -214,7 +214,7 @@ fn of_group(values: &Values, group: &str) -> (Moved, (Option<u64>, Option<u64>))
     (each, all)
 }
 
-/// What went through each disk (`block`) or interface (`net`).
+/// The counters of each disk (`block`) or interface (`net`).
 fn flows(values: &Values, group: &str) -> BTreeMap<String, (u64, u64)> {
     let (inward, outward) = if group == "net" { ("rx", "tx") } else { ("rd", "wr") };
     let count = number(values, &format!("{group}.count")).unwrap_or_default().min(1_024);

@@ -1,5 +1,5 @@
-//! What is done with volumes by tools that read images: made, copied, resized, wiped. Each image
-//! is proven before (`chain`), and nothing is done to what somebody uses (`uses`).
+//! Volume operations with image tools: create, clone, resize, wipe. Each image is verified before
+//! (`chain`), and volumes in use are refused (`uses`).
 
 use model::{Fault, FaultKind, Pool, Volume, storage::VolumeSpec};
 use virt::{
@@ -17,22 +17,22 @@ use crate::{
     xml,
 };
 
-/// What was found out before a command that depends on who uses what.
+/// Data for a command that depends on users.
 pub(crate) struct Look {
-    /// Who uses what; none for a command to which that does not matter.
+    /// The users; none for a command that does not depend on them.
     pub(crate) uses: Option<Uses>,
-    /// The pool as it was then.
+    /// The pool at that time.
     pub(crate) pool: Pool,
-    /// Its volumes as they were then.
+    /// Its volumes at that time.
     pub(crate) volumes: Vec<Volume>,
-    /// Which images are raw for sure.
+    /// Images known to be raw.
     pub(crate) raw: RawImages,
     /// Whether the host has real images, unlike libvirt's test driver.
     pub(crate) real: bool,
 }
 
 impl Look {
-    /// What a volume of the pool is known by.
+    /// The identity of a volume of the pool.
     fn identity(&mut self, name: &str, path: &str) -> Identity {
         let volume = Volume { name: name.to_owned(), path: path.to_owned(), ..Volume::default() };
         match &mut self.uses {
@@ -44,58 +44,58 @@ impl Look {
         }
     }
 
-    /// Notes that a volume is raw, or may be anything.
+    /// Records that a volume is raw, or no longer known to be.
     fn note_raw(&mut self, volume: &StorageVol, raw: bool) -> Result<(), Error> {
         let identity = self.identity(&super::name_of(volume)?, &volume.path()?);
         self.raw.note(identity.own.iter(), raw);
         Ok(())
     }
 
-    /// What an image is for sure.
+    /// The proven format of an image.
     fn prove(&mut self, connect: &Connect, path: &str, declared: &str) -> Result<Format, Error> {
         match &mut self.uses {
-            // Only files have a format of their own; the test driver has no content at all.
+            // Only files have a format; the test driver has no content.
             Some(uses) if self.real && self.pool.keeps_files() => chain::prove(connect, uses, &self.raw, path),
             _ if declared == "qcow2" => Ok(Format::Qcow2),
             _ => Ok(Format::Raw),
         }
     }
 
-    /// Whether libvirt takes a volume for bytes as they are.
+    /// Whether libvirt treats a volume as raw.
     fn is_believed_raw(&self, volume: &Volume) -> bool {
         matches!(volume.format.as_str(), "" | "raw" | "iso" | "unknown") || !self.pool.keeps_files()
     }
 
-    /// Whether all volumes of the pool were looked at.
+    /// Whether all volumes of the pool were checked.
     ///
     /// # Errors
-    /// `Denied`, with the one that came since.
+    /// `Denied`, with a volume added since.
     pub(crate) fn is_whole(&self, volumes: &[StorageVol]) -> Result<(), Error> {
         for volume in volumes {
             let name = super::name_of(volume)?;
             if !self.volumes.iter().any(|known| known.name == name) {
-                let fault = Fault::denied(format!("{name} has come into {} just now", self.pool.name));
-                return Err(Error::Said(fault.with_next("Look at the pool again, then decide")));
+                let fault = Fault::denied(format!("{name} was added to {} just now", self.pool.name));
+                return Err(Error::Said(fault.with_next("Check the pool's volumes, then try again")));
             }
         }
         Ok(())
     }
 }
 
-/// Makes a volume, based on another one if that is wished.
+/// Creates a volume, optionally with a backing volume.
 pub(crate) fn create(connect: &Connect, pool: &StoragePool, spec: &VolumeSpec, look: &mut Look) -> Result<(), Error> {
-    // QEMU's tool opens what the new image is based on, and all below it.
+    // qemu-img opens the backing image and its chain.
     if !spec.backing.is_empty()
         && spec.backing_format != "raw"
         && look.prove(connect, &spec.backing, &spec.backing_format)? == Format::Raw
     {
-        return Err(Error::Said(Fault::invalid("backingFormat", "what it is based on is raw, and not qcow2")));
+        return Err(Error::Said(Fault::invalid("backingFormat", "the backing volume is raw, not qcow2")));
     }
     let volume = make(pool, spec, look.pool.keeps_files())?;
     look.note_raw(&volume, spec.format == "raw")
 }
 
-/// Makes a volume whose content comes later and says what it is.
+/// Creates a volume whose content follows and determines its format.
 pub(crate) fn create_for_content(pool: &StoragePool, spec: &VolumeSpec, look: &mut Look) -> Result<(), Error> {
     let volume = make(pool, spec, look.pool.keeps_files())?;
     look.note_raw(&volume, false)
@@ -116,7 +116,7 @@ pub(crate) fn delete(volume: &StorageVol, look: &mut Look) -> Result<(), Error> 
     Ok(())
 }
 
-/// Copies a volume within its pool.
+/// Clones a volume within its pool.
 pub(crate) fn clone(
     connect: &Connect,
     pool: &StoragePool,
@@ -134,7 +134,7 @@ pub(crate) fn clone(
     };
     let files = look.pool.keeps_files();
     let copy = match (proven, look.is_believed_raw(&known)) {
-        // libvirt would take it for what its guest made it look like.
+        // libvirt would use the format that the guest faked.
         (Format::Raw, false) => copy_bytes(connect, pool, (source, spec), files)?,
         (Format::Qcow2, _) if look.real && known.format != "qcow2" => return Err(stale(&known.name)),
         _ => StorageVol::create_xml_from(pool, &xml::storage::volume_definition(&spec, files), source, 0)?,
@@ -142,22 +142,22 @@ pub(crate) fn clone(
     look.note_raw(&copy, proven == Format::Raw)
 }
 
-/// That libvirt has not noticed yet what a volume is.
+/// The error if libvirt does not know the current format of a volume yet.
 fn stale(name: &str) -> Error {
-    let fault = Fault::denied(format!("{name} has become a qcow2 image since its pool was read"));
-    Error::Said(fault.with_next("Refresh the pool, then do it again"))
+    let fault = Fault::denied(format!("{name} has become a qcow2 image since its pool was last refreshed"));
+    Error::Said(fault.with_next("Refresh the pool, then try again"))
 }
 
-/// Copies a volume byte by byte, through us.
+/// Copies a volume byte by byte.
 fn copy_bytes(
     connect: &Connect,
     pool: &StoragePool,
     (source, spec): (&StorageVol, VolumeSpec),
     files: bool,
 ) -> Result<StorageVol, Error> {
-    /// Bytes that are held at a time.
+    /// Bytes in memory at a time.
     const PART: u64 = 16 << 20;
-    // With this flag the allocation is the length of the file, whatever an image in it says.
+    // With this flag the allocation is the file length, whatever its content.
     let length = source.info_flags(sys::VIR_STORAGE_VOL_GET_PHYSICAL)?.allocation;
     let copy = make(pool, &VolumeSpec { capacity_bytes: length, ..spec }, files)?;
     let fill = || -> Result<(), Error> {
@@ -167,7 +167,7 @@ fn copy_bytes(
             if part.is_empty() {
                 break;
             }
-            // What is empty is empty in the new one already.
+            // Empty parts are already empty in the new volume.
             if part.iter().any(|byte| *byte != 0) {
                 write_part(connect, &copy, from, &part)?;
             }
@@ -184,7 +184,7 @@ fn copy_bytes(
     }
 }
 
-/// A part of a volume's bytes; fewer than asked at its end.
+/// A part of a volume's bytes; fewer than requested at its end.
 pub(crate) fn read_part(connect: &Connect, volume: &StorageVol, at: u64, length: u64) -> Result<Vec<u8>, Error> {
     let stream = Stream::new(connect, 0)?;
     volume.download(&stream, at, length, 0)?;
@@ -217,8 +217,7 @@ fn write_part(connect: &Connect, volume: &StorageVol, at: u64, bytes: &[u8]) -> 
     }
 }
 
-/// Gives a volume another size; a machine that runs from it does that itself, as nobody else
-/// may write to its disk.
+/// Resizes a volume; a running machine resizes its own disk, because nothing else may write to it.
 pub(crate) fn resize(
     connect: &Connect,
     (pool, volume): (&StoragePool, &StorageVol),
@@ -231,14 +230,14 @@ pub(crate) fn resize(
         let domain = connect.lookup_domain_by_uuid(id)?;
         grows(&known.name, domain.block_info(&target, 0)?.capacity, bytes)?;
         domain.block_resize(&target, bytes, sys::VIR_DOMAIN_BLOCK_RESIZE_BYTES)?;
-        // What the pool knows of the volume is older than that.
+        // The pool's data of the volume is outdated.
         return Ok(pool.refresh(0)?);
     }
     match (look.prove(connect, &known.path, &known.format)?, look.is_believed_raw(&known)) {
         (Format::Raw, false) => {
             let reason =
-                format!("{} is raw, and what is in it makes libvirt take it for a {} image", known.name, known.format);
-            let next = "Resize it while its machine runs";
+                format!("{} is raw, but its content makes libvirt treat it as a {} image", known.name, known.format);
+            let next = "Resize it while its machine is running";
             return Err(Error::Said(Fault::denied(reason).with_next(next)));
         }
         (Format::Qcow2, _) if look.real && known.format != "qcow2" => return Err(stale(&known.name)),
@@ -248,30 +247,32 @@ pub(crate) fn resize(
     Ok(volume.resize(bytes, 0)?)
 }
 
-/// Whether nothing is cut off by another size.
+/// Whether a new size truncates nothing.
 fn grows(name: &str, now: u64, bytes: u64) -> Result<(), Error> {
     if bytes < now {
-        let fault = Fault::denied(format!("{name} would lose what lies beyond the new end"));
-        return Err(Error::Said(fault.with_next("Make it smaller in the guest, and copy it to a smaller volume")));
+        let fault = Fault::denied(format!("{name} cannot be shrunk: data beyond the new size would be lost"));
+        return Err(Error::Said(
+            fault.with_next("Shrink the file system in the guest and copy it to a smaller volume"),
+        ));
     }
     Ok(())
 }
 
-/// Overwrites all that is in a volume. One that is a qcow2 image is an empty one of its size then;
-/// other images are refused, as only zeros would be left of them.
+/// Wipes a volume. A qcow2 image becomes an empty one of its size; other formats are refused,
+/// because only zeros would remain.
 pub(crate) fn wipe(connect: &Connect, volume: &StorageVol, look: &mut Look) -> Result<(), Error> {
     let known = super::volume(volume)?;
     let identity = look.identity(&known.name, &known.path);
     let raw = look.is_believed_raw(&known) || look.raw.is_raw(identity.own.iter());
     if !raw && known.format != "qcow2" {
-        let reason = format!("{} is a {} image, of which no empty one can be made", known.name, known.format);
-        return Err(Error::Said(Fault::denied(reason).with_next("Delete it, and create a new volume in its place")));
+        let reason = format!("{} is a {} image, which cannot be wiped", known.name, known.format);
+        return Err(Error::Said(Fault::denied(reason).with_next("Delete it and create a new volume")));
     }
     let qcow2 = !raw;
     let empty = match qcow2 {
         true => Some(image::empty_qcow2(known.capacity_bytes).ok_or_else(|| {
-            let reason = format!("{} says that it is larger than a qcow2 image can be", known.name);
-            Error::Said(Fault::new(FaultKind::Refused, reason).with_next("Delete it, and create it anew"))
+            let reason = format!("{} declares a size above the maximum of a qcow2 image", known.name);
+            Error::Said(Fault::new(FaultKind::Refused, reason).with_next("Delete it and create it again"))
         })?),
         false => None,
     };
@@ -279,18 +280,18 @@ pub(crate) fn wipe(connect: &Connect, volume: &StorageVol, look: &mut Look) -> R
     empty.map_or(Ok(()), |empty| write_part(connect, volume, 0, &empty))
 }
 
-/// Whether what was brought into a volume may stay there: whatever it is, it names no file that is
-/// not a volume of a started pool.
+/// Whether uploaded content may stay in a volume: it must not refer to files that are not volumes
+/// of active pools.
 ///
 /// # Errors
-/// `Denied`, with what it names.
+/// `Denied`, with the reference.
 pub(crate) fn inspect(connect: &Connect, path: &str, look: &mut Look) -> Result<(), Error> {
     let Some(uses) = look.uses.as_mut().filter(|_| look.real && look.pool.keeps_files()) else { return Ok(()) };
     match crate::uses::read::head_of_volume(connect, path) {
         Ok(image::Image::Qcow2(image)) if image.backing.is_some() || image.data_file.is_some() => {
             chain::prove(connect, uses, &look.raw, path).map(drop)
         }
-        // What it cannot be taken for is refused when a tool should open it.
+        // An invalid image is refused when a tool should open it.
         Ok(_) => Ok(()),
         Err(error) if error.is(&[ErrorNumber::NoStorageVolume]) => Ok(()),
         Err(error) => Err(error),

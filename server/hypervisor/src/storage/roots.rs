@@ -1,5 +1,5 @@
-//! Where new pools may lie. A pool makes whatever is in its folder readable and deletable for
-//! operators, so nobody, admin or not, makes one of the system's folders or of our own data.
+//! Allowed locations of new pools. A pool makes all files in its directory readable and deletable
+//! for operators, so system directories and our own data are refused for every role.
 
 use std::{
     os::unix::fs::MetadataExt,
@@ -13,24 +13,24 @@ use crate::{
     xml::sources::Place,
 };
 
-/// Folders that are for images on any host, beside what is mounted there.
+/// Image directories allowed on any host, besides mounts.
 const USUAL: [&str; 6] =
     ["/var/lib/libvirt/images", "/var/lib/libvirt/boot", "/var/lib/libvirt/filesystems", "/mnt", "/media", "/srv"];
 
-/// Where pools of one host may lie.
+/// Allowed locations of pools on one host.
 #[derive(Clone, Debug, Default)]
 pub struct StorageRoots {
-    /// Further folders that somebody named.
+    /// Additional directories from the configuration.
     pub named: Vec<PathBuf>,
-    /// The folder of our own data, which no pool may hold or lie in.
+    /// Our data directory, which no pool may contain or be inside of.
     pub own: Option<PathBuf>,
 }
 
 impl StorageRoots {
-    /// Whether a new pool may lie where it shall.
+    /// Whether the location of a new pool is allowed.
     ///
     /// # Errors
-    /// `Denied`, with the folders in which it may.
+    /// `Denied`, with the allowed directories.
     pub(crate) fn check(&self, places: &mut Places, spec: &PoolSpec) -> Result<(), Fault> {
         let denied = |why: String, next: String| Err(Fault::denied(why).with_next(next));
         if spec.kind == "fs" && !spec.device.is_empty() {
@@ -38,8 +38,8 @@ impl StorageRoots {
             for (mounted, what) in places.used_by_host() {
                 let at = places.identify(&Place::Path(mounted.to_string_lossy().into_owned()));
                 if device.touches(&at) {
-                    let why = format!("{} is {what} on the host itself", spec.device);
-                    return denied(why, "Choose a device of its own, or make a pool of a folder on it".into());
+                    let why = format!("{} is {what} on the host", spec.device);
+                    return denied(why, "Choose an unused device, or create a directory pool on it".into());
                 }
             }
         }
@@ -47,18 +47,18 @@ impl StorageRoots {
             return Ok(());
         }
         let path = Path::new(&spec.path);
-        // Where links cannot be followed, the path as it is written has to do.
+        // If links cannot be resolved, the path is used as written.
         let resolved = places.resolve(path).unwrap_or_else(|| in_order(path));
         let is_own = self.own.as_deref().is_some_and(|own| is_same(places, path, own));
         let mut lead = |to: &Path| places.resolve(to).unwrap_or_else(|| in_order(to));
         let own = self.own.as_deref().map(&mut lead);
         if is_own || own.is_some_and(|own| resolved.starts_with(&own) || own.starts_with(&resolved)) {
-            let why = format!("{} holds, or lies in, Belvedere's own data", spec.path);
-            return denied(why, "Choose a folder of its own".into());
+            let why = format!("{} contains or is inside Belvedere's data directory", spec.path);
+            return denied(why, "Choose a dedicated directory".into());
         }
         if model::storage::is_of_the_system(&resolved) {
-            let why = format!("{} leads to {}, which belongs to the system", spec.path, resolved.display());
-            return denied(why, "Choose a folder of its own".into());
+            let why = format!("{} resolves to {}, which is a system directory", spec.path, resolved.display());
+            return denied(why, "Choose a dedicated directory".into());
         }
         let usual = USUAL.iter().map(PathBuf::from).chain(places.mounts());
         let mut roots: Vec<PathBuf> = usual.chain(self.named.iter().cloned()).collect();
@@ -72,17 +72,17 @@ impl StorageRoots {
             return Ok(());
         }
         let shown: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
-        let why = format!("{} is no place for storage pools", spec.path);
+        let why = format!("{} is not in a directory that is allowed for storage pools", spec.path);
         let next = format!(
-            "Choose a folder below {}, or have this one named with --storage-root when Belvedere is started",
+            "Choose a directory below {}, or ask an administrator of the server to allow this one with --storage-root",
             shown.join(", ")
         );
         denied(why, next)
     }
 }
 
-/// Whether a path is our own folder, or lies in it, by another way there: a mount of it, or a name
-/// that the daemon has for it.
+/// Whether a path is our directory or inside of it by another path: a mount, or a name that only
+/// the daemon sees.
 fn is_same(places: &mut Places, path: &Path, own: &Path) -> bool {
     let Ok(found) = std::fs::metadata(own) else { return false };
     let own = Key::Inode(found.dev(), found.ino());
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(check(&named, &mut Places::new(None), Path::new("/opt/x/y")), Ok(()));
         for path in ["/srv", "/srv/belvedere", "/srv/belvedere/images"] {
             let why = check(&named, &mut Places::new(None), Path::new(path)).expect_err(path);
-            assert!(why.contains("own data"), "{why}");
+            assert!(why.contains("data directory"), "{why}");
         }
     }
 
@@ -131,12 +131,12 @@ mod tests {
         assert_eq!(check(&roots, &mut places(), Path::new("/var/lib/libvirt/images/x")), Ok(()));
         for path in ["/var/backups", "/var/lib/libvirt/qemu", "/var/lib/libvirt/swtpm", "/root", "/root/x"] {
             let why = check(&roots, &mut places(), Path::new(path)).expect_err(path);
-            assert!(why.contains("no place"), "{why}");
+            assert!(why.contains("not in a directory that is allowed"), "{why}");
         }
         let spec =
             PoolSpec { kind: "fs".into(), device: "/dev/sda2".into(), path: "/mnt/x".into(), ..PoolSpec::default() };
         let why = roots.check(&mut places(), &spec).expect_err("it is mounted").reason;
-        assert_eq!(why, "/dev/sda2 is mounted at /var on the host itself");
+        assert_eq!(why, "/dev/sda2 is mounted at /var on the host");
         let other = PoolSpec { device: "/dev/sdb1".into(), ..spec };
         roots.check(&mut places(), &other).expect("nobody has it");
     }
@@ -154,7 +154,9 @@ mod tests {
         let places = || Places::new(Some("/".into()));
         assert_eq!(check(&roots, &mut places(), &root.join("images")), Ok(()), "the root may be a link itself");
         assert_eq!(check(&roots, &mut places(), &folder.path().join("link/images")), Ok(()));
-        for (below, why) in [("etc/x", "belongs to the system"), ("own", "own data"), ("../other", "no place")] {
+        for (below, why) in
+            [("etc/x", "system directory"), ("own", "data directory"), ("../other", "not in a directory")]
+        {
             let said = check(&roots, &mut places(), &root.join(below)).expect_err(below);
             assert!(said.contains(why), "{said}");
         }

@@ -1,5 +1,5 @@
-//! Reads what `Uses` is made of: everything anew before something is destroyed, or what is known
-//! already for those who look.
+//! Reads the data of `Uses`: everything again before a destructive command, or known data for
+//! display.
 
 use std::{
     collections::HashMap,
@@ -33,16 +33,16 @@ use crate::{
     xml::{self, sources::Source},
 };
 
-/// What a machine's definition names of its host.
+/// The host objects in a machine's definition.
 #[derive(Default)]
 pub(crate) struct Named {
     /// The storage.
     pub(crate) sources: Vec<Source>,
-    /// The devices, each as its bus and its address or numbers.
+    /// The devices: bus, and address or IDs.
     pub(crate) devices: Vec<(&'static str, String)>,
 }
 
-/// What machines named when their definitions were read last.
+/// Host objects of machines, as last read.
 #[derive(Clone, Default)]
 pub(crate) struct Sources(Arc<Mutex<HashMap<Uuid, Arc<Named>>>>);
 
@@ -51,12 +51,12 @@ impl Sources {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps what a machine's live definition names.
+    /// Stores the host objects of a machine's live definition.
     pub(crate) fn note(&self, id: Uuid, found: Named) {
         self.lock().insert(id, Arc::new(found));
     }
 
-    /// Forgets a machine that is gone.
+    /// Drops a machine that was removed.
     pub(crate) fn forget(&self, id: Uuid) {
         self.lock().remove(&id);
     }
@@ -65,13 +65,13 @@ impl Sources {
         self.lock().get(&id).map(|found| found.sources.clone())
     }
 
-    /// The devices of the host that a machine names.
+    /// The host devices of a machine.
     pub(crate) fn devices_of(&self, id: Uuid) -> Vec<(&'static str, String)> {
         self.lock().get(&id).map(|found| found.devices.clone()).unwrap_or_default()
     }
 }
 
-/// Who uses what, by what is known of a host: for those who look.
+/// The uses from known data of a host, for display.
 pub(crate) async fn known(session: &Arc<Session>, shared: &Shared, host: &HostInventory) -> Result<Uses, Error> {
     let machines = host.domains.values().map(|domain| Machine {
         id: domain.id,
@@ -83,7 +83,7 @@ pub(crate) async fn known(session: &Arc<Session>, shared: &Shared, host: &HostIn
     let machines: Vec<Machine> = machines.collect();
     let shelf = |pool: &Arc<Pool>| Shelf {
         pool: Pool::clone(pool),
-        // What is not known yet is looked at before anything is done.
+        // Unknown data is read before any command.
         volumes: Some(shared.volumes.last_known(pool.id).map(|known| known.to_vec()).unwrap_or_default()),
     };
     let shelves: Vec<Shelf> = host.pools.values().map(shelf).collect();
@@ -91,7 +91,7 @@ pub(crate) async fn known(session: &Arc<Session>, shared: &Shared, host: &HostIn
     blocking(move || Uses::of(Places::new(root), &shelves, &machines)).await.map_err(|_| Error::Panicked)
 }
 
-/// A pool with its volumes and everything that is used on its host, as it was a moment ago.
+/// A pool with its volumes and all uses on its host, as of now.
 pub(crate) async fn of_pool(
     session: &Arc<Session>,
     shared: &Shared,
@@ -103,10 +103,10 @@ pub(crate) async fn of_pool(
     Ok((pool, volumes, known(session, shared, host).await?))
 }
 
-/// What has to be known before a command, and the claim that keeps others off until it is done.
+/// The data required before a command, and the claim that blocks others until it is done.
 ///
 /// # Errors
-/// What libvirt refused; `Denied` when somebody uses what it is about, or might.
+/// libvirt's error; `Denied` if the object is in use or may be.
 pub(crate) async fn look(
     session: &Arc<Session>,
     shared: &Shared,
@@ -114,7 +114,7 @@ pub(crate) async fn look(
     command: &PoolCommand,
 ) -> Result<(Look, Option<Claim>), Error> {
     if !command.depends_on_use() {
-        // Only a new volume depends on what its pool is; a jammed one delays nothing else.
+        // Only a new volume depends on its pool; a hung pool delays nothing else.
         let of_pool = matches!(command, PoolCommand::CreateVolume(_) | PoolCommand::UploadVolume(_));
         let pool = match of_pool {
             true => session.call(Lane::Around, move |connect| storage::pool(connect, id)).await?.unwrap_or_default(),
@@ -123,7 +123,7 @@ pub(crate) async fn look(
         let (raw, real) = (shared.raw.clone(), !session.host.is_test_driver());
         return Ok((Look { uses: None, pool, volumes: Vec::new(), raw, real }, None));
     }
-    // From here to the claim one after the other, so that each sees what the one before is about.
+    // Serialised until the claim, so that each command sees the previous one.
     let _turn = shared.claims.turn.lock().await;
     let mut look = look_around(session, shared, id).await?;
     let Some(uses) = &mut look.uses else { return Ok((look, None)) };
@@ -134,9 +134,8 @@ pub(crate) async fn look(
         && let Some(volume) = look.volumes.iter().find(|volume| volume.name == *name)
         && let Some(user) = uses.used_otherwise(&look.pool, volume)
     {
-        let reason =
-            format!("{name} is used by {}, and not as a disk of its own, so it cannot get another size", user.name);
-        return Err(Error::Said(Fault::denied(reason).with_next("Take it away from the machine first")));
+        let reason = format!("{name} is in use by {} other than as a disk, so it cannot be resized", user.name);
+        return Err(Error::Said(Fault::denied(reason).with_next("Remove it from the machine first")));
     }
     let what = uses.of_command(command, &look.pool, &look.volumes);
     let name = command.volume().unwrap_or(&look.pool.name).to_owned();
@@ -146,7 +145,7 @@ pub(crate) async fn look(
     Ok((look, Some(claim)))
 }
 
-/// Who uses what, all of it read anew, from where one pool stands.
+/// All uses, read again, from the perspective of one pool.
 pub(crate) async fn look_around(session: &Arc<Session>, shared: &Shared, id: Uuid) -> Result<Look, Error> {
     let shelves = shelves(session, &shared.volumes).await?;
     let machines = machines(session, &shared.sources).await?;
@@ -160,12 +159,12 @@ pub(crate) async fn look_around(session: &Arc<Session>, shared: &Shared, id: Uui
         uses.of_raw_disks().for_each(|identity| learned.note(identity.own.iter(), true));
         Ok(uses)
     };
-    // Not behind the copies of others, and not for longer than a reading may take.
+    // Not queued behind copies, and not longer than a reading may take.
     let uses = session.call(Lane::Around, read).await?;
     Ok(Look { uses: Some(uses), pool, volumes, raw, real })
 }
 
-/// Puts everything together, with what the heads of images name that libvirt does not tell of.
+/// Combines everything with the references in image headers that libvirt does not report.
 fn with_heads(connect: &Connect, root: Option<PathBuf>, shelves: &[Shelf], machines: &[Machine]) -> Uses {
     let mut all = Uses::of(Places::new(root), shelves, machines);
     for shelf in shelves.iter().filter(|shelf| shelf.pool.state.is_active()) {
@@ -177,7 +176,8 @@ fn with_heads(connect: &Connect, root: Option<PathBuf>, shelves: &[Shelf], machi
             match head {
                 Ok(Image::Qcow2(image)) => image.names().for_each(|name| all.add_named_by_volume(volume, name)),
                 Ok(_) => {}
-                // A volume that went meanwhile is based on nothing, and the test driver has no content.
+                // A volume removed meanwhile has no backing image, and the test driver has no
+                // content.
                 Err(error) if error.is_unsupported() || error.is_gone() => {}
                 Err(error) => all.note_unread(volume, &error.of_command(&volume.name, "its host").reason),
             }
@@ -187,15 +187,15 @@ fn with_heads(connect: &Connect, root: Option<PathBuf>, shelves: &[Shelf], machi
     all
 }
 
-/// The head of an image that lies on this machine and may be read.
+/// The header of a local, readable image.
 fn local_head(places: &mut Places, path: &str) -> Option<Image> {
     let resolved = places.resolve(Path::new(path))?;
     head_of_file(&places.real(&resolved)?).ok().flatten()
 }
 
-/// The head of a file's image; none of what is neither a file nor a block device.
+/// The image header of a file; none if it is neither a file nor a block device.
 pub(super) fn head_of_file(path: &Path) -> io::Result<Option<Image>> {
-    // A pipe is not waited for, and no link is followed.
+    // Does not block on a pipe and follows no link.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
     let kind = file.metadata()?.file_type();
@@ -217,13 +217,13 @@ pub(super) fn head_of_file(path: &Path) -> io::Result<Option<Image>> {
     image::look(read).map(Some)
 }
 
-/// The head of a volume's image, through libvirt.
+/// The image header of a volume, through libvirt.
 pub(crate) fn head_of_volume(connect: &Connect, path: &str) -> Result<Image, Error> {
     let volume = connect.lookup_storage_vol_by_path(path)?;
     image::look(|at, length| storage::read_part(connect, &volume, at, length))
 }
 
-/// All pools with their volumes. One that does not tell now is known by what it told last.
+/// All pools with their volumes. A pool that cannot be read now is used as last read.
 async fn shelves(session: &Arc<Session>, volumes: &Volumes) -> Result<Vec<Shelf>, Error> {
     let pools = match session.call(Lane::Around, storage::pools).await {
         Err(error) if error.is_unsupported() => Vec::new(),
@@ -242,14 +242,14 @@ async fn shelves(session: &Arc<Session>, volumes: &Volumes) -> Result<Vec<Shelf>
             volumes.keep_last(pool.id, Arc::new(read.clone()));
         }
         let volumes = read.or_else(|| volumes.last_known(pool.id).map(|known| known.to_vec()));
-        // A driver without real files has nothing that is based on anything.
+        // A driver without real files has no backing images.
         let volumes = volumes.or_else(|| session.host.is_test_driver().then(Vec::new));
         shelves.push(Shelf { pool, volumes });
     }
     Ok(shelves)
 }
 
-/// All machines with all that they name. One that hangs is known by what it named last.
+/// All machines with their storage. A hung machine is used as last read.
 async fn machines(session: &Arc<Session>, sources: &Sources) -> Result<Vec<Machine>, Error> {
     let list = |connect: &Connect| {
         let brief = |domain: &Domain| -> Result<_, Error> { Ok((domain.uuid()?, domain.name()?, domain.is_active()?)) };
@@ -266,7 +266,7 @@ async fn machines(session: &Arc<Session>, sources: &Sources) -> Result<Vec<Machi
                 Ok(Some(found)) => Ok(Some(Machine { id, name, active, sources: found, silent: false })),
                 Err(error) if error.is_link() => Err(error),
                 Err(error) => {
-                    tracing::info!(domain.id = %id, ?error, "what a machine uses is what it used when it last answered");
+                    tracing::info!(domain.id = %id, ?error, "the machine is not responding; its last known disks are used");
                     Ok(Some(Machine { id, name, active, sources: sources.of(id), silent: true }))
                 }
             }
@@ -279,16 +279,15 @@ async fn machines(session: &Arc<Session>, sources: &Sources) -> Result<Vec<Machi
     Ok(machines)
 }
 
-/// What a machine names now, after its next start, with its saved memory, in its snapshots, and in
-/// a backup that is under way;
-/// none when one of them is no XML.
+/// The storage of a machine: live and stored definition, saved state, snapshots, and running
+/// backup; none if one of them is not XML.
 fn all_sources(connect: &Connect, id: Uuid) -> Result<Option<Vec<Source>>, Error> {
     let domain = connect.lookup_domain_by_uuid(id)?;
     let mut texts = vec![domain.xml_desc(0)?];
     if domain.is_active()? && domain.is_persistent()? {
         texts.push(domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?);
     }
-    // A driver that has none of these has nothing in them.
+    // A driver that does not support one of these has none.
     let or_none = |read: Result<Vec<String>, virt::error::Error>| match read.map_err(Error::from) {
         Err(error) if error.is_unsupported() || error.is_no_backup() => Ok(Vec::new()),
         read => read,
@@ -302,7 +301,8 @@ fn all_sources(connect: &Connect, id: Uuid) -> Result<Option<Vec<Source>>, Error
         false => Ok(Vec::new()),
     });
     let saved = or_none(saved)?;
-    // Where a system's daemon keeps it (qemuDomainManagedSavePath); a user's own lies in their home.
+    // The path of a system daemon (qemuDomainManagedSavePath); a user daemon uses the home
+    // directory.
     let file = (!saved.is_empty()).then(|| format!("{SAVED}/{}.save", domain.name().unwrap_or_default()));
     texts.extend(saved);
     let found: Option<Vec<Vec<Source>>> = texts.iter().map(|text| xml::sources::sources(text)).collect();
@@ -310,11 +310,11 @@ fn all_sources(connect: &Connect, id: Uuid) -> Result<Option<Vec<Source>>, Error
     Ok(found.map(|found| found.into_iter().flatten().chain(file).collect()))
 }
 
-/// The folder of memory that libvirt has saved.
+/// The directory of saved states.
 const SAVED: &str = "/var/lib/libvirt/qemu/save";
 
-/// The root of the file systems that the daemon at a URI sees; none when it runs on another
-/// machine, or its files are none.
+/// The root of the file systems seen by the daemon of a URI; none for a remote daemon or one
+/// without files.
 pub(crate) fn root(uri: &str) -> Option<PathBuf> {
     let (scheme, rest) = uri.split_once("://")?;
     let (driver, transport) = scheme.split_once('+').unwrap_or((scheme, "unix"));
@@ -325,7 +325,7 @@ pub(crate) fn root(uri: &str) -> Option<PathBuf> {
     let given = query.split('&').find_map(|pair| pair.strip_prefix("socket="));
     let system = ["/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock"];
     let sockets = given.map_or(system.to_vec(), |given| vec![given]);
-    // Who is at the other end of the socket; embedded drivers are this process.
+    // The process at the other end of the socket; embedded drivers run in this process.
     let daemon = sockets.iter().find_map(|path| peer(path));
     let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
     match daemon.filter(|_| place != "/embed" && place != "/session") {
@@ -336,7 +336,7 @@ pub(crate) fn root(uri: &str) -> Option<PathBuf> {
     }
 }
 
-/// The process that listens at a socket.
+/// The process that listens on a socket.
 fn peer(path: &str) -> Option<i32> {
     let ask = socket(AddressFamily::UNIX, SocketType::STREAM, None).ok()?;
     connect(&ask, &SocketAddrUnix::new(path).ok()?).ok()?;

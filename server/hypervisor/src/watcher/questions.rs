@@ -1,5 +1,5 @@
-//! Plans when guests are asked: one question at a time for each machine, and at most one that
-//! waits for its time, however often somebody wants to know. What a guest said is the watcher's.
+//! Schedules guest queries: one at a time per machine, and at most one waiting, however many
+//! requests there are. The responses belong to the watcher.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,23 +16,23 @@ use uuid::Uuid;
 
 use crate::{Sink, error::Error, guest::GuestReading};
 
-/// How often a guest that told everything is asked again.
+/// Query interval of a guest whose data is complete.
 const REFRESH: Duration = Duration::from_secs(30);
-/// How often a guest is queried while its page is open.
+/// Query interval while the guest's page is open.
 const REFRESH_IN_SIGHT: Duration = Duration::from_secs(3);
-/// How often the same is done where only leases and neighbours tell something, which last.
+/// Query interval without an agent, where only leases and neighbours are available.
 const REFRESH_WITHOUT_AGENT: Duration = Duration::from_secs(120);
-/// Pauses, in seconds, between questions to a guest that has not told everything yet.
+/// Pauses in seconds between queries while data is incomplete.
 const RETRY: [u64; 7] = [1, 2, 3, 5, 8, 15, 30];
-/// Where they begin for a guest that did not start just now.
+/// The first pause for a guest that was not just started.
 const RUNS_ALREADY: usize = 3;
-/// The shortest pause after an agent that was silent, as each question to it keeps others waiting.
+/// Minimum pause after an agent did not respond, because each query blocks others.
 const SILENCE: Duration = Duration::from_secs(10);
-/// How often it is looked whether somebody listens.
+/// Interval of checks for subscribers.
 const LOOK: Duration = Duration::from_secs(5);
-/// How often the list of open pages is read.
+/// Interval of checks for open pages.
 const LOOK_IN_SIGHT: Duration = Duration::from_millis(500);
-/// The kind of event that tells what a guest says.
+/// The event kind with guest data.
 const KIND: &str = "guest-info-updated";
 
 pub(super) struct Questions {
@@ -40,7 +40,7 @@ pub(super) struct Questions {
     sink: Arc<dyn Sink>,
     tasks: JoinSet<Done>,
     plans: HashMap<Uuid, Plan>,
-    /// Machines that told everything and are asked again once somebody listens.
+    /// Machines with complete data that are queried again once there are subscribers.
     resting: HashSet<Uuid>,
     look: Interval,
     in_sight: Interval,
@@ -49,44 +49,44 @@ pub(super) struct Questions {
 #[derive(Default)]
 struct Plan {
     stage: Stage,
-    /// How many questions it was asked in a row without telling all.
+    /// Number of consecutive queries without complete data.
     asked: usize,
-    /// When it may next be queried because its page is open.
+    /// Earliest time of the next query because its page is open.
     again_from: Option<Instant>,
 }
 
 #[derive(Default)]
 enum Stage {
-    /// Nothing is planned or begun.
+    /// Nothing is scheduled or running.
     #[default]
     Idle,
     Waits(AbortHandle),
-    /// It was asked and has not answered yet; perhaps it is asked at once again.
+    /// A query is running; another one may be requested.
     Asked {
         again: bool,
     },
 }
 
-/// How a question was answered.
+/// The result of a query.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Answer {
-    /// Whether everything that could be known is.
+    /// Whether all obtainable data was read.
     pub(super) complete: bool,
-    /// Whether there is an agent that is asked.
+    /// Whether there is an agent.
     pub(super) agent: bool,
-    /// Whether it did not answer in time.
+    /// Whether it did not respond in time.
     pub(super) silent: bool,
 }
 
-/// What happens next.
+/// The next action.
 pub(super) enum Step {
-    /// It is time to ask this machine; whoever knows it calls `begin` or `forget`.
+    /// A query of this machine is due; call `begin` or `forget`.
     Due(Uuid),
-    /// A machine was asked; whoever knows it calls `answered` or `forget`.
+    /// A query returned; call `answered` or `forget`.
     Read(Uuid, Result<GuestReading, Error>),
 }
 
-/// What a task brought.
+/// The result of a task.
 enum Done {
     Waited(Uuid, Duration),
     Read(Uuid, Result<GuestReading, Error>),
@@ -110,8 +110,8 @@ impl Questions {
         }
     }
 
-    /// Asks a machine as soon as possible, and with pauses until it told all; they are short
-    /// when it started, or its agent came, just now.
+    /// Queries a machine as soon as possible, and with pauses until its data is complete; short
+    /// pauses if it or its agent was just started.
     pub(super) fn ask(&mut self, id: Uuid, just_now: bool) {
         let plan = self.plans.entry(id).or_default();
         plan.asked = if just_now { 0 } else { RUNS_ALREADY };
@@ -121,7 +121,7 @@ impl Questions {
         }
     }
 
-    /// Plans the only question to a machine that is not asked right now.
+    /// Schedules the only query of a machine without a running one.
     fn plan(&mut self, id: Uuid, pause: Duration) {
         self.resting.remove(&id);
         let timer = self.tasks.spawn(async move {
@@ -135,7 +135,7 @@ impl Questions {
         }
     }
 
-    /// What is to be done next; never while nothing is planned.
+    /// The next action; waits while nothing is scheduled.
     pub(super) async fn next(&mut self) -> Step {
         loop {
             tokio::select! {
@@ -145,7 +145,7 @@ impl Questions {
                     }
                     Ok(Done::Waited(id, _)) => return Step::Due(id),
                     Ok(Done::Read(id, read)) => return Step::Read(id, read),
-                    // A plan that was replaced.
+                    // A schedule that was replaced.
                     Err(_) => {}
                 },
                 _ = self.look.tick(), if !self.resting.is_empty() => {
@@ -161,7 +161,7 @@ impl Questions {
         }
     }
 
-    /// Queries guests whose page is open more often than the others.
+    /// Queries guests whose page is open more often.
     fn ask_in_sight(&mut self) {
         for id in self.sink.watched(&self.host) {
             let due = self.plans.get_mut(&id).filter(|plan| matches!(plan.stage, Stage::Waits(_) | Stage::Idle));
@@ -172,21 +172,21 @@ impl Questions {
         }
     }
 
-    /// Asks a machine of which it is time, in this way.
+    /// Starts the due query of a machine.
     pub(super) fn begin(&mut self, id: Uuid, ask: impl Future<Output = Result<GuestReading, Error>> + Send + 'static) {
         let plan = self.plans.entry(id).or_default();
         // A timer that ended while it was replaced.
         if matches!(plan.stage, Stage::Asked { .. }) {
             return;
         }
-        // A timer that ran out while it was replaced leaves another one behind.
+        // A timer that ran out while it was replaced is followed by another one.
         if let Stage::Waits(timer) = std::mem::replace(&mut plan.stage, Stage::Asked { again: false }) {
             timer.abort();
         }
         self.tasks.spawn(async move { Done::Read(id, ask.await) });
     }
 
-    /// Plans the next question to a machine that was asked.
+    /// Schedules the next query of a machine.
     pub(super) fn answered(&mut self, id: Uuid, answer: Answer) {
         let plan = self.plans.entry(id).or_default();
         let again = matches!(std::mem::take(&mut plan.stage), Stage::Asked { again: true });
@@ -203,7 +203,7 @@ impl Questions {
         self.plan(id, if answer.silent { pause.max(SILENCE) } else { pause });
     }
 
-    /// Plans nothing for a machine any more.
+    /// Cancels the schedule of a machine.
     pub(super) fn forget(&mut self, id: Uuid) {
         self.resting.remove(&id);
         if let Some(Plan { stage: Stage::Waits(timer), .. }) = self.plans.remove(&id) {
@@ -211,7 +211,7 @@ impl Questions {
         }
     }
 
-    /// Plans nothing any more; what was asked is not waited for.
+    /// Cancels all schedules; running queries are ignored.
     pub(super) fn clear(&mut self) {
         self.tasks = JoinSet::new();
         self.plans.clear();
@@ -329,7 +329,7 @@ mod tests {
             pauses.push(began.elapsed().as_secs());
         }
         assert_eq!(pauses, [1, 2, 10]);
-        // One that runs already is not in a hurry.
+        // A running machine is not urgent.
         questions.ask(id, false);
         assert!(is_due(&mut questions, 1).await);
         questions.answered(id, Answer::default());

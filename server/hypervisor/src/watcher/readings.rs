@@ -1,7 +1,7 @@
-//! Reads machines: what the daemon knows at once first, then each definition
-//! beside the others, so that a machine that hangs delays only itself.
+//! Reads machines: brief data from the daemon first, then each definition in parallel, so that a
+//! hung machine delays only itself.
 //!
-//! It decides nothing about what a reading means; the watcher compares.
+//! The meaning of a reading is decided by the watcher.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,18 +21,17 @@ use crate::{
     uses::read::Named,
 };
 
-/// The machines as they were known before.
+/// The machines as known before.
 type Known = BTreeMap<Uuid, Arc<Domain>>;
 
-/// How long others wait for the definition of one; a healthy machine needs a millisecond.
+/// How long others wait for one definition; a healthy machine needs a millisecond.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// A machine as it was read, with what of its host it names; none where that could not be read.
+/// A machine as read, with its host objects; none if they could not be read.
 pub(super) type Reading = (Domain, Option<Named>);
 
-/// Reads some machines as deep as is asked; none for one that does not exist. One
-/// that is being started is left out: libvirt calls it paused until it runs, and
-/// tells when it does.
+/// Reads some machines to the given depth; none for a missing one. A starting machine is skipped:
+/// libvirt reports it as paused until it runs, and then sends an event.
 pub(super) async fn some(
     session: &Arc<Session>,
     wanted: &[(Uuid, Depth)],
@@ -61,17 +60,17 @@ pub(super) async fn some(
     Ok(read)
 }
 
-/// Reads every machine of the host; those that vanish meanwhile are left out.
+/// Reads every machine of the host; those removed meanwhile are skipped.
 pub(super) async fn all(session: &Arc<Session>, known: &Known) -> Result<HashMap<Uuid, Reading>, Error> {
     let briefs = session.call(Lane::Read, domain::list).await?;
-    // One call that spares one for each machine; without it each is looked up.
+    // One call instead of one per machine; without it each is looked up.
     let handles = session.ask(Uuid::nil(), domain::handles).await.unwrap_or_default();
     let read = complete(session, briefs, handles, known).await?;
     Ok(read.into_iter().filter_map(|(id, read)| Some((id, read?))).collect())
 }
 
-/// When the processes of running machines began, in Unix milliseconds, where they run on this
-/// machine: QEMU writes its pid file then, and never again.
+/// Start times of the QEMU processes of running machines, in Unix milliseconds, on a local host:
+/// QEMU writes its pid file once at start.
 pub(super) async fn begun(session: &Arc<Session>, machines: &[(Uuid, DomainState, String)]) -> HashMap<Uuid, u64> {
     let Some(root) = session.root.clone().filter(|_| !session.is_of_user()) else { return HashMap::new() };
     let running = machines.iter().filter(|(_, state, _)| *state == DomainState::Running);
@@ -87,7 +86,7 @@ pub(super) async fn begun(session: &Arc<Session>, machines: &[(Uuid, DomainState
     blocking(look).await.unwrap_or_default()
 }
 
-/// Reads the definitions of machines that are known in brief.
+/// Reads the definitions of briefly read machines.
 async fn complete(
     session: &Arc<Session>,
     briefs: Vec<Brief>,
@@ -106,7 +105,7 @@ async fn complete(
             match session.ask_within(id, PATIENCE, define).await {
                 Ok(Some(Definition { domain, named })) => Ok((id, Some((brief.with(Some(domain), None), Some(named))))),
                 Ok(None) => Ok((id, None)),
-                // Others do not wait for it; what was known stands until it has answered.
+                // Others do not wait for it; known data is kept until it has responded.
                 Err(Error::Later) => {
                     let unresponsive = known.as_ref().is_some_and(|known| known.unresponsive);
                     let domain = Domain { unresponsive, ..brief.with(None, known.as_deref()) };
@@ -114,7 +113,7 @@ async fn complete(
                 }
                 Err(error) if error.is_link() => Err(error),
                 Err(error) => {
-                    tracing::warn!(domain.id = %id, ?error, "a definition could not be read");
+                    tracing::warn!(domain.id = %id, ?error, "cannot read a definition");
                     Ok((id, Some((brief.with(None, known.as_deref()), None))))
                 }
             }

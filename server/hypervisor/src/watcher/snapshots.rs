@@ -1,5 +1,5 @@
-//! Which snapshots machines have, and what has changed: libvirt has no event for them, so each
-//! listing is compared with the one before.
+//! Snapshots of machines and their changes: libvirt has no event for them, so listings are
+//! compared.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -12,7 +12,7 @@ use model::{
 };
 use uuid::Uuid;
 
-/// The names of the snapshots of each machine that has some.
+/// Snapshot names per machine.
 pub(crate) type Names = HashMap<Uuid, BTreeSet<String>>;
 
 /// The last listing; none before the first one.
@@ -20,8 +20,8 @@ pub(crate) type Names = HashMap<Uuid, BTreeSet<String>>;
 pub(super) struct Snapshots(Option<Names>);
 
 impl Snapshots {
-    /// Takes a listing; the events that turn the last one into it. `cause` knows which command is
-    /// expected to change a machine. What was there at first is no event.
+    /// Stores a listing and returns the events that turn the previous one into it. `cause` returns
+    /// the command expected to change a machine. The first listing causes no events.
     pub(super) fn take(
         &mut self,
         next: Names,

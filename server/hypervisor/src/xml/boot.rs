@@ -1,12 +1,12 @@
-//! What a machine boots from: `<boot order>` of its devices, else `<os><boot dev>`
-//! (formatdomain, "BIOS bootloader").
+//! The boot order: `<boot order>` of devices, otherwise `<os><boot dev>` (formatdomain, "BIOS
+//! bootloader").
 
 use model::query::{Boot, BootDevice};
 use roxmltree::{Document, Node};
 
 use super::{child, child_attribute, child_text, domain};
 
-/// Reads it from a definition; nothing from a text that is none.
+/// Reads it from a definition; empty if the text is invalid.
 pub(crate) fn of(text: &str) -> Boot {
     let Ok(document) = Document::parse(text) else { return Boot::default() };
     let root = document.root_element();
@@ -24,7 +24,7 @@ pub(crate) fn of(text: &str) -> Boot {
     }
 }
 
-/// The devices that have a place in the order of their own, the lowest number first.
+/// The devices with an order, the lowest number first.
 fn ordered(root: Node<'_, '_>) -> Vec<BootDevice> {
     let devices = child(root, "devices").into_iter().flat_map(|devices| devices.children());
     let mut found: Vec<(u32, BootDevice)> = devices
@@ -44,7 +44,7 @@ fn device_of(device: Node<'_, '_>) -> BootDevice {
     BootDevice { kind: device.tag_name().name().to_owned(), name, source }
 }
 
-/// The classes of devices, of which the firmware tries each.
+/// The device classes, which the firmware tries in order.
 fn by_class(os: Node<'_, '_>) -> Vec<BootDevice> {
     let classes = os.children().filter(|element| element.has_tag_name("boot"));
     let classes = classes.filter_map(|boot| boot.attribute("dev"));

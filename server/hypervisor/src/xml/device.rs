@@ -1,5 +1,5 @@
-//! Devices of a definition, read and written: one file for each kind, which says where in the XML
-//! each field stands, and the registry. What a kind does not name is left as it is.
+//! Reads and writes devices of a definition: one file per kind with the XML place of each field,
+//! and the registry. Content unknown to a kind is kept.
 
 mod disk;
 mod graphics;
@@ -26,20 +26,20 @@ trait DeviceXml: Sized {
     /// Reads it.
     fn read(node: Node<'_, '_>) -> Self;
 
-    /// Writes what differs into its element.
+    /// Writes the changed fields to its element.
     ///
     /// # Errors
     /// See `Edit::set`.
     fn patch(&self, edit: &mut Edit, at: &At) -> Result<(), Refused>;
 }
 
-/// A value of a field: how it stands in XML.
+/// A field value and its form in XML.
 trait Value: Sized {
     fn read(text: Option<&str>) -> Self;
     fn write(&self) -> Option<String>;
 }
 
-/// A text; what is not there is empty.
+/// A text; empty if missing.
 impl Value for String {
     fn read(text: Option<&str>) -> Self {
         text.unwrap_or_default().to_owned()
@@ -50,7 +50,7 @@ impl Value for String {
     }
 }
 
-/// Whether an element is there that has no content, such as `<readonly/>`.
+/// Whether an empty element such as `<readonly/>` exists.
 impl Value for bool {
     fn read(text: Option<&str>) -> Self {
         text.is_some()
@@ -93,7 +93,7 @@ macro_rules! numbers {
 
 numbers!(u32, u64, i32);
 
-/// Words of libvirt's; none stands where nothing is said.
+/// libvirt's enum values; none if missing.
 macro_rules! words {
     ($($Word:ty),*) => {$(
         impl super::Value for $Word {
@@ -108,8 +108,8 @@ macro_rules! words {
     )*};
 }
 
-/// Where the fields of a kind stand; see `edit::value` for paths. What stands behind `and` follows
-/// from the element and is not written. All fields are named, so none is forgotten.
+/// The XML places of a kind's fields; see `edit::value` for paths. Fields after `and` are derived
+/// from the element and not written. All fields must be named, so none is forgotten.
 macro_rules! device {
     ($Name:ident in $element:literal { $($field:ident: $path:literal),* $(,)? } $(and { $($told:ident: $tell:path),* $(,)? })?) => {
         impl super::DeviceXml for $Name {
@@ -154,7 +154,7 @@ macro_rules! devices {
             })
         }
 
-        /// The name of the element of a device.
+        /// The element name of a device.
         fn element(device: &Device) -> &str {
             match device {
                 $(Device::$Name(_) => <model::device::$Name>::ELEMENT,)*
@@ -162,7 +162,7 @@ macro_rules! devices {
             }
         }
 
-        /// Writes what differs of a device into its element.
+        /// Writes the changed fields of a device to its element.
         fn patch(device: &Device, edit: &mut Edit, at: &At) -> Result<(), Refused> {
             match device {
                 $(Device::$Name(device) => device.patch(edit, at),)*
@@ -184,7 +184,7 @@ devices! {
 fn nodes<'a, 'i>(document: &'a Document<'i>) -> impl Iterator<Item = Node<'a, 'i>> {
     let devices = child(document.root_element(), "devices");
     let elements = devices.into_iter().flat_map(|devices| devices.children());
-    // The program that is the machine is no device of it.
+    // The emulator is not a device.
     elements.filter(|node| node.is_element() && !is_own(*node, "emulator"))
 }
 
@@ -212,22 +212,22 @@ fn keyed<'a, 'i>(document: &'a Document<'i>) -> Vec<(Entry, Node<'a, 'i>)> {
         let number = entries.iter().filter(|(entry, _)| element(&entry.device) == kind).count();
         let numbered = format!("{kind}:{number}");
         let key = match device.identity().filter(|identity| !identity.is_empty()) {
-            // Names of people's own stand in what runs and in what is stored.
+            // User-defined aliases are in the live and the stored definition.
             _ if alias.starts_with("ua-") => alias,
             Some(identity) => format!("{kind}:{identity}"),
             None => numbered.clone(),
         };
-        // Whatever a definition says twice, no key is there twice.
+        // Keys are unique, even if the definition repeats a device.
         let taken = entries.iter().any(|(entry, _)| entry.key == key);
         entries.push((Entry { key: if taken { format!("{key}#{number}") } else { key }, device }, node));
     }
     entries
 }
 
-/// A definition with a device as it is given, in the place of the one with that key.
+/// A definition with the device of a key replaced.
 ///
 /// # Errors
-/// `Missing` when there is no such device, or it is of another kind.
+/// `Missing` if there is no such device, or it has another kind.
 pub(crate) fn updated(text: &str, key: &str, device: &Device) -> Result<String, Refused> {
     let mut edit = Edit::new(text)?;
     let document = Document::parse(text).map_err(|error| Refused::NotXml(error.to_string()))?;

@@ -1,4 +1,4 @@
-//! Devices as libvirt, people and its grammar write them.
+//! Devices as written by libvirt, users and its schema.
 
 use model::device::{DiskBus, DiskCache, WatchdogAction};
 use proptest::prelude::*;

@@ -1,5 +1,5 @@
-//! `<domain>` and its devices, read tolerantly: what is missing or strange
-//! becomes empty, never an error.
+//! `<domain>` and its devices, parsed tolerantly: missing or unknown content becomes empty, never
+//! an error.
 
 use model::{
     console::Serial,
@@ -11,10 +11,10 @@ use uuid::Uuid;
 
 use super::{child, child_attribute, child_text, escape, to_bytes};
 
-/// The namespace of what we keep in a machine's metadata.
+/// The namespace of our metadata.
 pub(crate) const TAGS_URI: &str = "urn:belvedere:tags:1";
 
-/// Reads a definition; none when the text is no domain at all.
+/// Parses a definition; none if it is not a domain.
 pub(crate) fn of(root: Node<'_, '_>) -> Option<Domain> {
     if root.tag_name().name() != "domain" {
         return None;
@@ -31,7 +31,7 @@ pub(crate) fn of(root: Node<'_, '_>) -> Option<Domain> {
     };
     Some(Domain {
         id: child_text(root, "uuid").parse::<Uuid>().unwrap_or_default(),
-        // The name is not trimmed: libvirt allows blanks around it.
+        // The name is not trimmed: libvirt allows surrounding blanks.
         name: child(root, "name").and_then(|name| name.text()).unwrap_or_default().to_owned(),
         title: child_text(root, "title"),
         description: child_text(root, "description"),
@@ -53,7 +53,7 @@ pub(crate) fn of(root: Node<'_, '_>) -> Option<Domain> {
     })
 }
 
-/// The metadata element that holds the tags, for `virDomainSetMetadata`.
+/// The metadata element with the tags, for `virDomainSetMetadata`.
 pub(crate) fn tags_element(tags: &[String]) -> String {
     let tags: String = tags.iter().map(|tag| format!("<tag>{}</tag>", escape(tag))).collect();
     format!("<tags>{tags}</tags>")
@@ -62,14 +62,14 @@ pub(crate) fn tags_element(tags: &[String]) -> String {
 fn tags(root: Node<'_, '_>) -> Vec<String> {
     let ours = child(root, "metadata").into_iter().flat_map(|metadata| metadata.children());
     let ours = ours.filter(|element| element.has_tag_name((TAGS_URI, "tags")));
-    // Comments have a text, too, and are no tags.
+    // Comments have a text as well, but are not tags.
     let tags = ours.flat_map(|tags| tags.children()).filter(|tag| tag.has_tag_name((TAGS_URI, "tag")));
     let tags = tags.filter_map(|tag| tag.text());
-    // A foreign tool may have written anything; a list of names must stay one.
+    // Another tool may have written anything; tags stay single names.
     normal_tags(tags.map(|tag| tag.chars().filter(|c| is_plain(*c)).take(48).collect()).take(32))
 }
 
-/// Memory now and at most, in MiB.
+/// Current and maximum memory in MiB.
 fn memory(root: Node<'_, '_>) -> (u64, u64) {
     let amount = |name| {
         let element = child(root, name)?;
@@ -80,7 +80,7 @@ fn memory(root: Node<'_, '_>) -> (u64, u64) {
     (amount("currentMemory").unwrap_or(most), most)
 }
 
-/// Virtual processors now and at most.
+/// Current and maximum vCPUs.
 fn vcpus(root: Node<'_, '_>) -> (u32, u32) {
     let Some(element) = child(root, "vcpu") else { return (1, 1) };
     let most = element.text().and_then(|text| text.trim().parse().ok()).unwrap_or(1);
@@ -93,7 +93,7 @@ fn is_uefi(os: Node<'_, '_>) -> bool {
     os.attribute("firmware") == Some("efi") || loader_is_flash
 }
 
-/// Where the data of a `<source>` lies, in one text; empty when nothing is said at all.
+/// The location of a `<source>` as one text; empty if there is none.
 pub(super) fn source_of(source: Node<'_, '_>) -> String {
     let get = |name| source.attribute(name).map(str::to_owned);
     let volume = || Some(format!("{}/{}", source.attribute("pool")?, source.attribute("volume")?));
@@ -101,7 +101,7 @@ pub(super) fn source_of(source: Node<'_, '_>) -> String {
     if let Some(plain) = plain {
         return plain;
     }
-    // A namespace of an NVMe controller, by the address of that.
+    // An NVMe namespace, by the address of its controller.
     if let Some(address) = child(source, "address").filter(|_| source.attribute("type") == Some("pci")) {
         let namespace = source.attribute("namespace").unwrap_or("1");
         return format!("NVMe {}, namespace {namespace}", super::host::pci_address_of(address));
@@ -118,17 +118,17 @@ pub(super) fn source_of(source: Node<'_, '_>) -> String {
         source.attributes().any(|attribute| attribute.name() != "startupPolicy" && attribute.name() != "index");
     match get("name") {
         Some(name) => name,
-        None if says_more || source.children().any(|child| child.is_element()) => "another kind of source".to_owned(),
+        None if says_more || source.children().any(|child| child.is_element()) => "unknown source type".to_owned(),
         None => String::new(),
     }
 }
 
-/// Where the data of a disk lies, in one text; empty when no medium is in.
+/// The location of a disk's data as one text; empty without a medium.
 pub(super) fn disk_source(disk: Node<'_, '_>) -> String {
     child(disk, "source").map(source_of).unwrap_or_default()
 }
 
-/// What an interface is attached to; empty where that is not said.
+/// The source of an interface; empty if there is none.
 pub(super) fn interface_source(interface: Node<'_, '_>) -> String {
     let source = child(interface, "source").and_then(|source| {
         ["network", "bridge", "dev", "path", "name"].into_iter().find_map(|name| source.attribute(name))
@@ -138,7 +138,7 @@ pub(super) fn interface_source(interface: Node<'_, '_>) -> String {
 
 fn interface(interface: Node<'_, '_>) -> Interface {
     let source = interface_source(interface);
-    // One that runs is shown as what libvirt made of it; what it was asked for is its network.
+    // A live interface contains the resolved source; the network is the configured one.
     let of_network = child(interface, "source").is_some_and(|source| source.has_attribute("network"));
     Interface {
         mac: child_attribute(interface, "mac", "address"),
@@ -160,15 +160,15 @@ fn graphics(graphics: Node<'_, '_>) -> Graphics {
     }
 }
 
-/// Serial ports, and the consoles that are no other face of one: libvirt writes a console for the
-/// first port, too.
+/// Serial ports, and consoles that do not duplicate one: libvirt also writes a console for the
+/// first port.
 fn serials<'a, 'b: 'a>(
     ports: impl Iterator<Item = Node<'a, 'b>>,
     consoles: impl Iterator<Item = Node<'a, 'b>>,
 ) -> Vec<Serial> {
     let own = consoles.enumerate().filter(|(_, console)| child_attribute(*console, "target", "type") != "serial");
     let named = |prefix: &str, number: usize, device: Node<'_, '_>| Serial {
-        // A machine that is off has no names of devices yet; libvirt will give these.
+        // An inactive machine has no device aliases yet; libvirt will assign these.
         name: match child_attribute(device, "alias", "name") {
             name if name.is_empty() => format!("{prefix}{number}"),
             name => name,
@@ -195,7 +195,7 @@ mod tests {
 
     use super::*;
 
-    /// Reads a text as libvirt gives it.
+    /// Parses a text from libvirt.
     fn read(text: &str) -> Option<Domain> {
         of(Document::parse(text).ok()?.root_element())
     }
@@ -258,7 +258,7 @@ line 2</description>
                 "NVMe 0000:01:00.0, namespace 2",
             ),
             ("<source type='unix' path='/run/vhost.sock'/>", "/run/vhost.sock"),
-            ("<source novel='thing'/>", "another kind of source"),
+            ("<source novel='thing'/>", "unknown source type"),
             ("<source startupPolicy='optional'/>", ""),
             ("", ""),
         ] {

@@ -1,8 +1,8 @@
-//! Changes to an XML text that leave everything else byte for byte as it was: comments, foreign
-//! namespaces, the order of attributes, quotes and blanks.
+//! Edits an XML text and keeps everything else byte for byte: comments, foreign namespaces,
+//! attribute order, quotes and blanks.
 //!
-//! Where something is, the parser says; what is written are pieces between its positions. Which
-//! change is right, `device` knows.
+//! The parser provides positions; edits replace ranges between them. The right edit is decided by
+//! `device`.
 
 use std::ops::Range;
 
@@ -10,23 +10,23 @@ use roxmltree::{Document, Node};
 
 use super::{child, escape, is_own};
 
-/// Why a text was not changed.
+/// Why an edit was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// It is not well-formed.
+    /// Not well-formed.
     NotXml(String),
-    /// An element is not where it was said to be.
+    /// The element does not exist.
     Missing,
-    /// The text of an element that holds other elements.
+    /// Text of an element with child elements.
     NotText,
 }
 
-/// An element: its place among the elements of its parent, from the root on.
+/// An element: its index among the children of each parent, from the root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct At(Vec<usize>);
 
 impl At {
-    /// Where an element of a document is.
+    /// The position of an element.
     pub(crate) fn of(node: Node<'_, '_>) -> Self {
         let mut places: Vec<usize> = node
             .ancestors()
@@ -37,12 +37,12 @@ impl At {
         Self(places)
     }
 
-    /// An element in it.
+    /// A child element.
     fn child(&self, place: usize) -> Self {
         Self(self.0.iter().copied().chain([place]).collect())
     }
 
-    /// The element there, if there is one.
+    /// The element at the position, if any.
     fn find<'a, 'i>(&self, document: &'a Document<'i>) -> Option<Node<'a, 'i>> {
         let step = |node: Node<'a, 'i>, place: &usize| node.children().filter(Node::is_element).nth(*place);
         self.0.iter().try_fold(document.root_element(), step)
@@ -52,7 +52,7 @@ impl At {
 /// An attribute of a start tag.
 struct Attribute<'t> {
     name: &'t str,
-    /// All of it, with the blanks before it.
+    /// The whole attribute with leading blanks.
     whole: Range<usize>,
     /// Its value without quotes.
     value: Range<usize>,
@@ -61,16 +61,16 @@ struct Attribute<'t> {
 /// A start tag.
 struct Tag<'t> {
     attributes: Vec<Attribute<'t>>,
-    /// Behind the name.
+    /// The end of the name.
     name_end: usize,
-    /// Where `>` or `/>` stands.
+    /// The position of `>` or `/>`.
     end: usize,
-    /// Whether the element is written as `<a/>`.
+    /// Whether it is an empty-element tag, `<a/>`.
     empty: bool,
 }
 
 impl<'t> Tag<'t> {
-    /// Reads the start tag at a position of a well-formed text.
+    /// Parses the start tag at a position of a well-formed text.
     fn read(text: &'t str, from: usize) -> Self {
         let bytes = text.as_bytes();
         let is_space = |at: usize| matches!(bytes[at], b' ' | b'\t' | b'\r' | b'\n');
@@ -104,15 +104,15 @@ impl<'t> Tag<'t> {
     }
 }
 
-/// A part of an element that is one value.
+/// The path of a value in an element.
 struct Path<'p> {
-    /// The elements that lead to it.
+    /// The elements on the path.
     elements: Vec<&'p str>,
-    /// What of the last one it is.
+    /// The part of the last element.
     part: Part<'p>,
 }
 
-/// What of an element is a value.
+/// The part of an element that is a value.
 enum Part<'p> {
     Attribute(&'p str),
     Text,
@@ -130,8 +130,8 @@ impl<'p> Path<'p> {
     }
 }
 
-/// A value in an element: `driver@cache` is an attribute of a child, `@type` one of its own,
-/// `model` the text of a child, and `readonly?` whether there is a child, which is an empty text.
+/// A value in an element: `driver@cache` is an attribute of a child, `@type` an own attribute,
+/// `model` the text of a child, and `readonly?` the existence of a child, which is an empty text.
 pub(super) fn value<'a>(node: Node<'a, '_>, path: &str) -> Option<&'a str> {
     let path = Path::read(path);
     let node = path.elements.iter().try_fold(node, |node, name| child(node, name))?;
@@ -142,12 +142,12 @@ pub(super) fn value<'a>(node: Node<'a, '_>, path: &str) -> Option<&'a str> {
     }
 }
 
-/// A text that is being changed.
+/// A text being edited.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Edit(String);
 
 impl Edit {
-    /// Begins with a text.
+    /// Starts with a text.
     ///
     /// # Errors
     /// `NotXml`.
@@ -155,7 +155,7 @@ impl Edit {
         Self(text.to_owned()).checked()
     }
 
-    /// The text as it is now.
+    /// The current text.
     pub(crate) fn text(&self) -> &str {
         &self.0
     }
@@ -167,27 +167,27 @@ impl Edit {
         }
     }
 
-    /// Reads an element as it is now.
+    /// Reads an element of the current text.
     ///
     /// # Errors
-    /// `Missing` when there is no such element.
+    /// `Missing` if the element does not exist.
     pub(super) fn read<T>(&self, at: &At, ask: impl FnOnce(Node<'_, '_>) -> T) -> Result<T, Refused> {
         let document = Document::parse(&self.0).map_err(|error| Refused::NotXml(error.to_string()))?;
         at.find(&document).map(ask).ok_or(Refused::Missing)
     }
 
-    /// Puts a text in the place of another; what is no XML then is not kept.
+    /// Replaces a range; a result that is not XML is discarded.
     fn splice(&mut self, range: Range<usize>, text: &str) -> Result<(), Refused> {
         let next = Self(format!("{}{text}{}", &self.0[..range.start], &self.0[range.end..])).checked()?;
         *self = next;
         Ok(())
     }
 
-    /// Sets a value in an element, or takes it away; what has it already stays as it is. See
-    /// `value` for paths. Elements on the way are made; one that holds nothing more is taken away.
+    /// Sets or removes a value in an element; an equal value is left unchanged. See `value` for
+    /// paths. Missing elements on the path are created; empty ones are removed.
     ///
     /// # Errors
-    /// `Missing` when there is no such element; `NotText` when the text would replace elements.
+    /// `Missing` if the element does not exist; `NotText` if the text would replace elements.
     pub(crate) fn set(&mut self, at: &At, path: &str, wanted: Option<&str>) -> Result<(), Refused> {
         let same = self.read(at, |node| value(node, path) == wanted)?;
         if same {
@@ -200,7 +200,7 @@ impl Edit {
                 self.read(&at, |node| node.children().filter(Node::is_element).position(|child| is_own(child, name)))?;
             at = match place {
                 Some(place) => at.child(place),
-                // What is not there needs not be taken away.
+                // A missing value needs no removal.
                 None if wanted.is_none() => return Ok(()),
                 None => self.insert(&at, &format!("<{name}/>"))?,
             };
@@ -238,7 +238,7 @@ impl Edit {
             let text = |child: Node<'_, '_>| child.text().is_some_and(|text| text.trim().is_empty());
             node.attributes().len() == 0 && node.children().all(|child| child.is_text() && text(child))
         };
-        // The device itself stays, whatever is left of it.
+        // The device itself is kept, even if empty.
         if self.read(at, is_bare)?
             && self.read(at, |node| node.parent_element().is_some_and(|up| !is_own(up, "devices")))?
         {
@@ -267,10 +267,10 @@ impl Edit {
         self.splice(open..close, &content)
     }
 
-    /// Puts an element into another one, as the last, indented as the others are; where it is then.
+    /// Appends a child element with the indentation of its siblings; returns its position.
     ///
     /// # Errors
-    /// `Missing` when there is no such element; `NotXml` when the new one is not well-formed.
+    /// `Missing` if the element does not exist; `NotXml` if the new one is not well-formed.
     pub(crate) fn insert(&mut self, at: &At, element: &str) -> Result<At, Refused> {
         let (range, last, indent, place) = self.read(at, |node| {
             let first = node.first_child().filter(|child| child.is_text() && child.next_sibling().is_some());
@@ -290,14 +290,14 @@ impl Edit {
         Ok(at.child(place))
     }
 
-    /// Takes an element away, with the blanks before it.
+    /// Removes an element with leading blanks.
     ///
     /// # Errors
-    /// `Missing` when there is no such element.
+    /// `Missing` if the element does not exist.
     pub(crate) fn remove(&mut self, at: &At) -> Result<(), Refused> {
         let range = self.read(at, |node| node.range())?;
         let before = self.0[..range.start].trim_end_matches([' ', '\t', '\r', '\n']).len();
-        // Blanks behind a text belong to the text.
+        // Blanks after a text belong to the text.
         let start = if self.0[..before].ends_with('>') { before } else { range.start };
         self.splice(start..range.end, "")
     }

@@ -1,5 +1,4 @@
-//! Changes to definitions that people wrote, to hostile ones, and to those that libvirt's grammars
-//! allow.
+//! Edits of handwritten and hostile definitions, and of those generated from libvirt's schemas.
 
 use proptest::prelude::*;
 use roxmltree::{Document, Node};
@@ -10,7 +9,7 @@ use super::{
     schema_tests::a_domain,
 };
 
-/// What people and other tools write: comments, foreign namespaces, either quote, blanks anywhere.
+/// Text by users and other tools: comments, foreign namespaces, both quotes, blanks anywhere.
 const WRITTEN: &str = "<?xml version='1.0'?>\n<!-- kept by hand -->\n<domain type=\"kvm\" xmlns:x='urn:x' >\n  <name>a &amp; b</name>\n  \
 <devices>\n    <!-- the system disk -->\n    <disk  type = 'file'\n          device=\"disk\" x:note='1 > 0'>\n      <x:driver cache='theirs'/>\n      <driver name='qemu' cache='none'/><!-- c -->\n      <source file='/a&apos;b'/>\n      <target dev='vda' bus='virtio'/>\n      <serial>old<!-- why --></serial>\n    </disk>\n    <watchdog/>\n  </devices>\n</domain>\n";
 
@@ -22,7 +21,7 @@ fn at(text: &str, name: &str) -> At {
     At::of(the(&Document::parse(text).expect("XML"), name))
 }
 
-/// The text after a change, and the one that is expected.
+/// The text after an edit, and the expected one.
 fn changed(name: &str, path: &str, wanted: Option<&str>) -> String {
     let mut edit = Edit::new(WRITTEN).expect("XML");
     edit.set(&at(WRITTEN, name), path, wanted).expect("changed");
@@ -127,7 +126,7 @@ proptest! {
         let elements: Vec<Node<'_, '_>> = document.descendants().filter(Node::is_element).collect();
         let node = elements[which % elements.len()];
         let (place, range) = (At::of(node), node.range());
-        // What has its value already is not touched.
+        // An equal value is left unchanged.
         let mut edit = Edit::new(&written).expect("XML");
         for attribute in node.attributes().filter(|attribute| attribute.namespace().is_none()) {
             edit.set(&place, &format!("@{}", attribute.name()), Some(attribute.value())).expect("the same");

@@ -1,23 +1,23 @@
-//! `<capabilities>`, `<domainCapabilities>` and `<device>`, and the little of `<network>` that
-//! reading addresses needs.
+//! `<capabilities>`, `<domainCapabilities>` and `<device>`, and the part of `<network>` needed to
+//! read addresses.
 
 use model::hardware::{Cell, GuestKind, Hardware, HostDevice, HugePages, class_of, ranges};
 use roxmltree::{Document, Node};
 
 use super::{bytes, child, child_attribute, child_text};
 
-/// What capabilities tell of a host.
+/// Host data from capabilities.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Capabilities {
-    /// Processor architecture.
+    /// CPU architecture.
     pub(crate) arch: String,
-    /// Processor model.
+    /// CPU model.
     pub(crate) cpu_model: String,
-    /// Whether KVM guests are offered.
+    /// Whether KVM guests are supported.
     pub(crate) kvm: bool,
 }
 
-/// Reads capabilities; what is missing stays empty.
+/// Parses capabilities; missing data stays empty.
 pub(crate) fn capabilities(text: &str) -> Capabilities {
     let Ok(document) = Document::parse(text) else { return Capabilities::default() };
     let cpu = child(document.root_element(), "host").and_then(|host| child(host, "cpu"));
@@ -26,7 +26,7 @@ pub(crate) fn capabilities(text: &str) -> Capabilities {
     Capabilities { arch: of_cpu("arch"), cpu_model: of_cpu("model"), kvm }
 }
 
-/// Children of that name, of a node that may not be there.
+/// Children with a name, of an optional node.
 fn all<'a, 'i>(node: Option<Node<'a, 'i>>, name: &'a str) -> impl Iterator<Item = Node<'a, 'i>> {
     node.into_iter().flat_map(|node| node.children()).filter(move |child| child.has_tag_name(name))
 }
@@ -35,8 +35,7 @@ fn number<T: std::str::FromStr>(node: Node<'_, '_>, attribute: &str) -> Option<T
     node.attribute(attribute)?.parse().ok()
 }
 
-/// What capabilities tell of processors, memory and kinds of machines; what is missing stays
-/// empty.
+/// CPUs, memory and guest capabilities from capabilities; missing data stays empty.
 pub(crate) fn hardware(text: &str) -> Hardware {
     let Ok(document) = Document::parse(text) else { return Hardware::default() };
     let host = child(document.root_element(), "host");
@@ -46,7 +45,7 @@ pub(crate) fn hardware(text: &str) -> Hardware {
     let cells = host.and_then(|host| child(host, "topology")).and_then(|topology| child(topology, "cells"));
     let iommu = host.and_then(|host| child(host, "iommu")).and_then(|iommu| iommu.attribute("support"));
     let guests = document.root_element().children().filter(|node| node.has_tag_name("guest"));
-    // A driver may run an architecture in several ways, which are one kind for people.
+    // A driver may list an architecture several times; these are merged.
     let mut kinds: Vec<GuestKind> = Vec::new();
     for kind in guests.filter_map(guest_kind) {
         if !kinds.iter().any(|known| known.arch == kind.arch) {
@@ -78,7 +77,7 @@ fn cell(node: Node<'_, '_>) -> Cell {
         memory_mb: bytes(node, "memory") >> 20,
         cpus: ranges(&cpus),
         cpu_count: u32::try_from(cpus.len()).unwrap_or(u32::MAX),
-        // The smallest ones are all the rest of the memory.
+        // The smallest pages are the rest of the memory.
         huge_pages: pages.into_iter().skip(1).collect(),
     }
 }
@@ -98,7 +97,7 @@ fn guest_kind(node: Node<'_, '_>) -> Option<GuestKind> {
     })
 }
 
-/// Kinds of firmware, and whether there is one with secure boot (`<domainCapabilities>`).
+/// Firmware types, and whether secure boot is supported (`<domainCapabilities>`).
 pub(crate) fn firmware(text: &str) -> (Vec<String>, bool) {
     let Ok(document) = Document::parse(text) else { return (Vec::new(), false) };
     let os = child(document.root_element(), "os");
@@ -110,7 +109,7 @@ pub(crate) fn firmware(text: &str) -> (Vec<String>, bool) {
     (values(os, "firmware"), secure.iter().any(|value| value == "yes"))
 }
 
-/// A PCI or USB device; none of what is neither, or a hub of nothing.
+/// A PCI or USB device; none for other devices and root hubs.
 pub(crate) fn device(text: &str) -> Option<HostDevice> {
     let document = Document::parse(text).ok()?;
     let node = document.root_element();
@@ -146,7 +145,7 @@ fn usb_address(bus: u32, device: u32) -> String {
     format!("{bus:03}:{device:03}")
 }
 
-/// A number of an address, in hexadecimal with its sign or in decimal.
+/// A part of an address, hexadecimal with prefix or decimal.
 fn part_of(node: Node<'_, '_>, name: &str) -> u32 {
     let text = node.attribute(name).unwrap_or_default();
     match text.strip_prefix("0x") {
@@ -155,14 +154,13 @@ fn part_of(node: Node<'_, '_>, name: &str) -> u32 {
     }
 }
 
-/// The address of a PCI device in its usual form.
+/// The usual form of a PCI address.
 pub(super) fn pci_address_of(address: Node<'_, '_>) -> String {
     pci_address(["domain", "bus", "slot", "function"].map(|name| part_of(address, name)))
 }
 
-/// The devices of its host that a machine's definition names, each as its bus and its address
-/// or numbers (formatdomain, "Host device assignment"): given as such, as network interfaces, or
-/// as NVMe disks.
+/// The host devices in a machine's definition, as bus and address or IDs (formatdomain, "Host
+/// device assignment"): host devices, network interfaces, and NVMe disks.
 pub(crate) fn given(root: Node<'_, '_>) -> Vec<(&'static str, String)> {
     let named = |node: Node<'_, '_>| -> Option<(&'static str, String)> {
         let source = child(node, "source")?;
@@ -182,8 +180,7 @@ pub(crate) fn given(root: Node<'_, '_>) -> Vec<(&'static str, String)> {
     root.descendants().filter_map(named).collect()
 }
 
-/// Whether a network gives its guests addresses, so that asking for them is safe
-/// on the test driver.
+/// Whether a network has an IP address, so that querying addresses is safe on the test driver.
 pub(crate) fn network_has_addresses(text: &str) -> bool {
     Document::parse(text).is_ok_and(|document| child(document.root_element(), "ip").is_some())
 }

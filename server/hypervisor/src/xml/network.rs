@@ -1,4 +1,4 @@
-//! `<network>`: read tolerantly, and written from a wish.
+//! `<network>`: parsed tolerantly, and written from a specification.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{child, child_attribute, child_text, escape};
 
-/// Reads the definition of a network; none when the text is no network at all.
+/// Parses a network; none if the text is not a network.
 pub(crate) fn network(text: &str) -> Option<Network> {
     let document = Document::parse(text).ok()?;
     let root = document.root_element();
@@ -19,7 +19,7 @@ pub(crate) fn network(text: &str) -> Option<Network> {
         return None;
     }
     let forward = child(root, "forward");
-    // Several of them share the machines of a macvtap network.
+    // Several devices are shared by the machines of a macvtap network.
     let devices =
         forward.into_iter().flat_map(|forward| forward.children()).filter(|child| child.has_tag_name("interface"));
     let interface = devices.filter_map(|child| child.attribute("dev")).collect::<Vec<_>>().join(", ");
@@ -50,7 +50,7 @@ fn ips<'a, 'i>(root: Node<'a, 'i>) -> impl Iterator<Item = Node<'a, 'i>> {
     root.children().filter(|child| child.tag_name().name() == "ip")
 }
 
-/// Which `<ip>` of a network holds an address.
+/// The index of the `<ip>` whose subnet contains an address.
 pub(crate) fn index_of(text: &str, address: IpAddr) -> Option<i32> {
     let document = Document::parse(text).ok()?;
     let found = ips(document.root_element()).position(|ip| subnet(ip).is_some_and(|subnet| subnet.contains(address)));
@@ -64,7 +64,7 @@ fn subnet(ip: Node<'_, '_>) -> Option<Subnet> {
         Some(u32::from(mask).leading_ones() as u8)
     };
     let classes = || match address {
-        // What libvirt takes when nothing is said.
+        // libvirt's default.
         IpAddr::V4(address) if address.octets()[0] < 128 => 8,
         IpAddr::V4(address) if address.octets()[0] < 192 => 16,
         IpAddr::V4(_) => 24,
@@ -87,19 +87,19 @@ fn subnet(ip: Node<'_, '_>) -> Option<Subnet> {
     Some(Subnet { address, prefix, ranges: ranges.collect(), hosts: hosts.collect() })
 }
 
-/// A `<host>` of DHCP: by its hardware address, its identifier, or its name alone.
+/// A DHCP `<host>`: by MAC address, DUID, or name only.
 fn static_host_of(host: Node<'_, '_>) -> Option<StaticHost> {
     let of = |name| host.attribute(name).map(str::to_owned);
     let (mac, name) = (of("mac").or_else(|| of("id")).unwrap_or_default(), of("name").unwrap_or_default());
     Some(StaticHost { mac, address: host.attribute("ip")?.parse().ok()?, name })
 }
 
-/// The text of an element as it is written.
+/// The source text of an element.
 fn written<'a>(text: &'a str, node: Node<'_, '_>) -> &'a str {
     text.get(node.range()).unwrap_or_default()
 }
 
-/// The `<host>` elements of DHCP that a predicate chooses, as they are written.
+/// The source texts of DHCP `<host>` elements that match a predicate.
 fn written_static_hosts(text: &str, chosen: impl Fn(&StaticHost) -> bool) -> Vec<String> {
     let Ok(document) = Document::parse(text) else { return Vec::new() };
     let hosts = ips(document.root_element()).filter_map(|ip| child(ip, "dhcp")).flat_map(|dhcp| dhcp.children());
@@ -108,15 +108,15 @@ fn written_static_hosts(text: &str, chosen: impl Fn(&StaticHost) -> bool) -> Vec
     hosts.map(|host| written(text, host).to_owned()).collect()
 }
 
-/// All entries that give an address to a machine, as they are written, for `virNetworkUpdate`.
+/// The source texts of all entries that assign an address to a machine, for `virNetworkUpdate`.
 pub(crate) fn static_hosts_to_remove(text: &str, mac: &str, address: IpAddr) -> Vec<String> {
     written_static_hosts(text, |host| host.address == address && host.mac.eq_ignore_ascii_case(mac))
 }
 
-/// The entry of a machine with another address or name, and all else of it as it was (`<lease
-/// expiry>`, options); none when it has no entry.
+/// A machine's entry with a new address or name, keeping everything else (`<lease expiry>`,
+/// options); none if it has no entry.
 pub(crate) fn patched_static_host(text: &str, mac: &str, address: IpAddr, name: &str) -> Option<String> {
-    // libvirt knows a machine by its hardware address, or its name, and changes all else of it.
+    // libvirt identifies a machine by MAC address or name, and replaces everything else.
     let of_machine = |host: &StaticHost| match mac.is_empty() {
         true => host.name == name,
         false => host.mac.eq_ignore_ascii_case(mac),
@@ -137,9 +137,9 @@ pub(crate) fn patched_static_host(text: &str, mac: &str, address: IpAddr, name: 
     Some(patched)
 }
 
-/// Elements that take all names of an address away one after the other, for `virNetworkUpdate`.
-/// libvirt finds an entry by its address, or by one of its names: where several have the address,
-/// only the names tell them apart.
+/// Elements that remove all names of an address one after the other, for `virNetworkUpdate`.
+/// libvirt finds an entry by its address or one of its names: if several have the address, only the
+/// names distinguish them.
 pub(crate) fn dns_hosts_to_remove(text: &str, address: IpAddr) -> Vec<String> {
     let Ok(document) = Document::parse(text) else { return Vec::new() };
     let hosts = child(document.root_element(), "dns").into_iter().flat_map(|dns| dns.children());
@@ -158,10 +158,10 @@ pub(crate) fn dns_hosts_to_remove(text: &str, address: IpAddr) -> Vec<String> {
     found.iter().map(element).collect()
 }
 
-/// The definition of a new network.
+/// The XML of a new network.
 ///
 /// # Errors
-/// When its addresses are wrong.
+/// If its addresses are invalid.
 pub(crate) fn definition(id: Uuid, spec: &NetworkSpec) -> Result<String, Fault> {
     let (name, device, bridge) = (escape(&spec.name), escape(&spec.device), escape(&spec.bridge));
     let through = |mode: &str| match device.is_empty() {
@@ -189,10 +189,10 @@ pub(crate) fn definition(id: Uuid, spec: &NetworkSpec) -> Result<String, Fault> 
     Ok(format!("<network><name>{name}</name><uuid>{id}</uuid>{forward}{bridge}{domain}{ips}</network>"))
 }
 
-/// A machine that always gets the same address, for `virNetworkUpdate`.
+/// A static DHCP host entry for `virNetworkUpdate`.
 pub(crate) fn static_host(mac: &str, address: IpAddr, name: &str) -> String {
     let name = if name.is_empty() { String::new() } else { format!(" name='{}'", escape(name)) };
-    // By IPv6 hardware addresses are not known to DHCP.
+    // DHCPv6 does not use MAC addresses.
     match (address, mac) {
         (IpAddr::V4(_), mac) => format!("<host mac='{}'{name} ip='{address}'/>", escape(mac)),
         (IpAddr::V6(_), "") => format!("<host{name} ip='{address}'/>"),
@@ -200,7 +200,7 @@ pub(crate) fn static_host(mac: &str, address: IpAddr, name: &str) -> String {
     }
 }
 
-/// Names of an address, for `virNetworkUpdate`.
+/// A DNS host entry for `virNetworkUpdate`.
 pub(crate) fn dns_host(host: &DnsHost) -> String {
     let names: String = host.names.iter().map(|name| format!("<hostname>{}</hostname>", escape(name))).collect();
     format!("<host ip='{}'>{names}</host>", host.address)

@@ -1,5 +1,5 @@
-//! What the readers make of documents written by libvirt's own grammars with hostile
-//! texts in every place, whole and damaged.
+//! Parses documents generated from libvirt's schemas with hostile texts in every place, intact and
+//! damaged.
 
 use std::{cell::Cell, collections::HashMap, fs, path::Path};
 
@@ -9,15 +9,15 @@ use roxmltree::{Document, Node};
 
 use super::{child, device, domain, host};
 
-/// Where libvirt-common puts the grammars (RELAX NG).
+/// The directory of the schemas in libvirt-common (RELAX NG).
 const FOLDER: &str = "/usr/share/libvirt/schemas";
 
 fn read_domain(text: &str) -> Option<model::Domain> {
     domain::of(Document::parse(text).ok()?.root_element())
 }
 
-/// Texts for every place where a grammar takes some: markup, numbers out of range, what
-/// splits lines, what turns the direction of writing, and much of it.
+/// Texts for every place where a schema allows text: markup, numbers out of range, line separators,
+/// bidirectional controls, and long texts.
 const TEXTS: [&str; 14] = [
     "0",
     "1",
@@ -35,7 +35,7 @@ const TEXTS: [&str; 14] = [
     "../../etc/passwd",
 ];
 
-/// One grammar with all it includes.
+/// One schema with its includes.
 struct Grammar {
     start: Node<'static, 'static>,
     defines: HashMap<&'static str, Vec<Node<'static, 'static>>>,
@@ -59,7 +59,7 @@ thread_local! {
     static DOMAINS: Grammar = Grammar::load("domain.rng");
 }
 
-/// A definition that the grammar allows.
+/// A definition that the schema allows.
 pub(super) fn a_domain(seed: u64) -> String {
     DOMAINS.with(|grammar| grammar.write(seed))
 }
@@ -70,7 +70,7 @@ fn load(
     defines: &mut HashMap<&'static str, Vec<Node<'static, 'static>>>,
 ) {
     let text = fs::read_to_string(Path::new(FOLDER).join(name)).expect("libvirt-common is installed");
-    // They are read once in a process that soon ends.
+    // Parsed once in a short-lived process.
     let document: &'static Document<'static> = Box::leak(Box::new(Document::parse(text.leak()).expect("XML")));
     for node in document.descendants() {
         match (node.tag_name().name(), node.attribute("name"), node.attribute("href")) {
@@ -86,7 +86,7 @@ struct Writer<'a> {
     grammar: &'a Grammar,
     seed: u64,
     text: String,
-    /// Those of the element that is being written.
+    /// Attributes of the element being written.
     attributes: HashMap<String, String>,
     depth: usize,
 }
@@ -108,7 +108,7 @@ impl Writer<'_> {
     }
 
     fn part(&mut self, node: Node<'_, '_>) {
-        // Grammars refer to themselves; the rest is left out where it gets deep.
+        // Schemas are recursive; deep content is omitted.
         if self.depth > 80 {
             return;
         }
@@ -122,7 +122,7 @@ impl Writer<'_> {
             }
             "optional" if self.pick(2) == 0 => self.each(node),
             "zeroOrMore" => {
-                // Many devices, and few of what is deep in them.
+                // Many devices with little deep content.
                 let most = if self.depth < 16 { 12 } else { 3 };
                 (0..self.pick(most)).for_each(|_| self.each(node));
             }
@@ -144,7 +144,7 @@ impl Writer<'_> {
         self.depth -= 1;
     }
 
-    /// Its attributes come with its content, so that is written first.
+    /// Attributes are collected with the content, so the content is written first.
     fn element(&mut self, node: Node<'_, '_>) {
         let name = node.attribute("name").unwrap_or("anything");
         let outer = (std::mem::take(&mut self.text), std::mem::take(&mut self.attributes));
@@ -181,7 +181,7 @@ fn escape_into(text: &mut String, value: &str) {
     }
 }
 
-/// Damages a text in some places, as a cut connection or a bad tool would.
+/// Damages a text in some places, like a cut connection or a broken tool.
 fn damaged(text: &str, damage: &[(usize, usize, u8)]) -> String {
     let mut text = text.to_owned();
     for (at, length, kind) in damage {

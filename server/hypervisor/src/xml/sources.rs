@@ -1,75 +1,73 @@
-//! Every piece of storage that a definition names: of a machine, of a saved machine, of a snapshot.
+//! All storage in a definition of a machine, saved state or snapshot.
 //!
-//! It is generous on purpose: disks are read by their grammar, and of everything else each
-//! absolute path counts, whichever element holds it, so that what this version does not know is
-//! not taken for unused.
+//! It is deliberately generous: disks are parsed by their schema, and everywhere else each absolute
+//! path counts, whichever element contains it, so that unknown content is not treated as unused.
 
 use roxmltree::{Document, Node};
 
 use super::{child, child_attribute};
 
-/// Where something lies, as it is written.
+/// A location as written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Place {
-    /// A path of the host: a file, a folder, a device.
+    /// A path of the host: a file, directory or device.
     Path(String),
-    /// A volume by its names (`<disk type='volume'>`).
+    /// A volume by pool and name (`<disk type='volume'>`).
     Volume {
         /// The pool's name.
         pool: String,
         /// The volume's name.
         volume: String,
     },
-    /// An image that QEMU reaches by a network protocol (`<disk type='network'>`).
+    /// An image accessed by a network protocol (`<disk type='network'>`).
     Network {
         /// `rbd`, `iscsi`, `nbd`, …
         protocol: String,
-        /// The image's name there.
+        /// The image's name.
         name: String,
     },
-    /// A SCSI device of the host by its address, `host:bus:target:unit`.
+    /// A host SCSI device by address, `host:bus:target:unit`.
     Scsi(String),
 }
 
-/// A piece of storage that a definition names.
+/// A storage object in a definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Source {
-    /// Where it lies.
+    /// Its location.
     pub(crate) place: Place,
-    /// The target (`vda`) of the disk whose own image it is; none of anything else.
+    /// The target (`vda`) of the disk whose own image it is; none otherwise.
     pub(crate) target: Option<String>,
-    /// The image format that is said of it, or empty.
+    /// The declared image format, or empty.
     pub(crate) format: String,
-    /// Whether what it is based on is listed, too, or it cannot be based on anything.
+    /// Whether its backing chain is listed as well, or cannot exist.
     pub(crate) complete: bool,
 }
 
 impl Source {
-    /// Whether it is a disk's own image that is used as raw, which is what libvirt takes it for when
-    /// no format is said.
+    /// Whether it is a disk's own image used as raw, which is libvirt's default format.
     pub(crate) fn is_raw_disk(&self) -> bool {
         self.target.is_some() && matches!(self.format.as_str(), "" | "raw")
     }
 
-    /// A file that is based on nothing.
+    /// A file without a backing file.
     pub(crate) fn of_path(path: &str) -> Self {
         Self { place: Place::Path(path.to_owned()), target: None, format: String::new(), complete: true }
     }
 }
 
-/// All that a definition names; none of what is no XML.
+/// All storage in a definition; none if it is not XML.
 pub(crate) fn sources(text: &str) -> Option<Vec<Source>> {
     Some(of(Document::parse(text).ok()?.root_element()))
 }
 
-/// The same of a definition that is parsed already.
+/// All storage in a parsed definition.
 pub(crate) fn of(root: Node<'_, '_>) -> Vec<Source> {
     let mut found = Vec::new();
     walk(root, &mut found);
     found
 }
 
-/// What people wrote for people, which names nothing.
+/// Elements with free text, which refer to nothing.
 const WORDS: [&str; 5] = ["metadata", "title", "description", "name", "cmdline"];
 
 fn walk(element: Node<'_, '_>, found: &mut Vec<Source>) {
@@ -90,18 +88,18 @@ fn walk(element: Node<'_, '_>, found: &mut Vec<Source>) {
     element.children().filter(Node::is_element).for_each(|child| walk(child, found));
 }
 
-/// The paths in a value: all of it, or parts of it as in arguments of QEMU
-/// (`-drive file=/a,format=raw`), which are not those of libvirt.
+/// The paths in a value: the whole value, or parts of it as in QEMU arguments (`-drive
+/// file=/a,format=raw`).
 fn paths(value: &str) -> impl Iterator<Item = &str> {
     let whole = value.starts_with('/').then_some(value);
     let parts = value.split([',', '=', ':', ' ', '\n']).filter(|part| part.starts_with('/'));
-    // A path may have any of them in it.
+    // A path may contain any of these characters.
     let trimmed = value.trim();
     let trimmed = (trimmed.starts_with('/') && trimmed.len() != value.len()).then_some(trimmed);
     whole.into_iter().chain(trimmed).chain(parts.filter(move |part| Some(*part) != whole && Some(*part) != trimmed))
 }
 
-/// The image of a `<source>` of a disk, of what it is based on, or of its copy.
+/// The image of a disk's `<source>`, its backing store, or its mirror.
 fn image(source: Node<'_, '_>) -> Option<Source> {
     let get = |name| source.attribute(name).map(str::to_owned);
     let path = || get("file").or_else(|| get("dev")).or_else(|| get("dir")).map(Place::Path);
@@ -119,7 +117,7 @@ fn image(source: Node<'_, '_>) -> Option<Source> {
     Some(Source { place, target, format, complete })
 }
 
-/// The SCSI device of a `<source>` of a host device, which is named by its adapter.
+/// The SCSI device of a host device's `<source>`, identified by its adapter.
 fn scsi(source: Node<'_, '_>) -> Option<Place> {
     let host = child(source, "adapter")?.attribute("name")?.strip_prefix("scsi_host")?;
     let address = child(source, "address")?;

@@ -1,4 +1,4 @@
-//! `<pool>` and `<volume>`: read tolerantly, and written from a wish.
+//! `<pool>` and `<volume>`: parsed tolerantly, and written from a specification.
 
 use model::{
     Pool, Volume,
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{bytes, child, child_attribute, child_text, escape};
 
-/// The types of pools that a host can have (`<storagepoolCapabilities>`).
+/// The supported pool types of a host (`<storagepoolCapabilities>`).
 pub(crate) fn pool_types(text: &str) -> Vec<String> {
     let Ok(document) = Document::parse(text) else { return Vec::new() };
     let pools = document.root_element().children().filter(|pool| pool.has_tag_name("pool"));
@@ -17,7 +17,7 @@ pub(crate) fn pool_types(text: &str) -> Vec<String> {
     supported.filter_map(|pool| pool.attribute("type")).map(str::to_owned).collect()
 }
 
-/// Reads the definition of a pool; none when the text is no pool at all.
+/// Parses a pool; none if the text is not a pool.
 pub(crate) fn pool(text: &str) -> Option<Pool> {
     let document = Document::parse(text).ok()?;
     let root = document.root_element();
@@ -34,7 +34,7 @@ pub(crate) fn pool(text: &str) -> Option<Pool> {
     })
 }
 
-/// Where the storage of a pool comes from, in words.
+/// The source of a pool as text.
 fn source(source: Node<'_, '_>) -> String {
     let named = |name: &'static str, attribute: &'static str| {
         let elements = source.children().filter(move |child| child.tag_name().name() == name);
@@ -52,7 +52,7 @@ fn source(source: Node<'_, '_>) -> String {
     }
 }
 
-/// Reads a volume; none when the text is no volume at all.
+/// Parses a volume; none if the text is not a volume.
 pub(crate) fn volume(text: &str) -> Option<Volume> {
     let document = Document::parse(text).ok()?;
     let root = document.root_element();
@@ -73,7 +73,7 @@ pub(crate) fn volume(text: &str) -> Option<Volume> {
     })
 }
 
-/// The definition of a new pool; `file_system` is the type of that on an `fs` pool's device.
+/// The XML of a new pool; `file_system` is the type on an `fs` pool's device.
 pub(crate) fn pool_definition(id: Uuid, spec: &PoolSpec, file_system: &str) -> String {
     let PoolSpec { name, kind, path, host, folder, device, group } = spec;
     let [name, kind, path, host, folder, device, group] =
@@ -111,14 +111,13 @@ pub(crate) fn pool_definition(id: Uuid, spec: &PoolSpec, file_system: &str) -> S
     )
 }
 
-/// The definition of a new volume; `files` says that its pool keeps files, which have a
-/// format.
+/// The XML of a new volume; `files` means that its pool contains files, which have a format.
 pub(crate) fn volume_definition(spec: &VolumeSpec, files: bool) -> String {
     let VolumeSpec { name, capacity_bytes, format, preallocate, backing, backing_format } = spec;
     let allocation = if *preallocate { *capacity_bytes } else { 0 };
     let allocation = if files { format!("<allocation unit='bytes'>{allocation}</allocation>") } else { String::new() };
     let target = if files {
-        // Without it qcow2 files are of the oldest version.
+        // Without it qcow2 files have the oldest version.
         let compat = if format == "qcow2" { "<compat>1.1</compat>" } else { "" };
         format!("<target><format type='{}'/>{compat}</target>", escape(format))
     } else {
@@ -126,7 +125,7 @@ pub(crate) fn volume_definition(spec: &VolumeSpec, files: bool) -> String {
     };
     let backing = match backing.is_empty() {
         true => String::new(),
-        // The format is always said: a guest could write into a raw image what looks like another one.
+        // The format is always declared: a guest could write another header into a raw image.
         false => format!(
             "<backingStore><path>{}</path><format type='{}'/></backingStore>",
             escape(backing),

@@ -1,4 +1,4 @@
-//! A real libvirtd of a test's own.
+//! A separate libvirtd for a test.
 
 use std::{
     net::TcpListener,
@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-/// A libvirtd that nobody else uses, with one tiny guest. It ends with the test.
+/// A private libvirtd with one tiny guest. It ends with the test.
 pub struct Daemon {
     pub folder: TempDir,
     pub uri: String,
@@ -28,7 +28,7 @@ impl Daemon {
         run(Program::new("virsh").args(["-q", "-c", &self.uri]).args(arguments))
     }
 
-    /// Lets a guest run something by its agent; gives whether that succeeded.
+    /// Runs a script in a guest through its agent; returns whether it succeeded.
     pub async fn in_guest(&self, name: &str, script: &str) -> bool {
         let ask = async |command: &str, arguments: serde_json::Value| -> serde_json::Value {
             let wish = serde_json::json!({ "execute": command, "arguments": arguments }).to_string();
@@ -55,7 +55,7 @@ impl Daemon {
         }
     }
 
-    /// The URI of the same host as one elsewhere is reached, over TCP.
+    /// The URI of this host as a remote one, over TCP.
     pub fn elsewhere(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();

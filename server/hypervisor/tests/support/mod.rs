@@ -1,4 +1,4 @@
-//! A world of hosts with what they published, for tests to ask.
+//! Hosts with their published events, for tests.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
@@ -25,11 +25,11 @@ use tempfile::TempDir;
 use tokio::{sync::watch, time::timeout};
 use uuid::Uuid;
 
-/// Applies events as a browser would.
+/// Applies events like a browser.
 struct Mirror {
     state: Mutex<(Inventory, Vec<Event>)>,
     changed: watch::Sender<u64>,
-    /// Machines whose page somebody has open.
+    /// Machines whose page is open.
     watched: Mutex<Vec<Uuid>>,
 }
 
@@ -147,11 +147,11 @@ impl World {
         self.host_inventory().networks.values().find(|network| network.name == name).cloned()
     }
 
-    /// Carries out what our own predicate allows on a pool or a network.
+    /// Runs a command on a pool or network if `check` allows it.
     pub async fn run_on(&self, id: Uuid, command: impl Into<Command>) -> Result<RequestId, Fault> {
         let (command, host) = (command.into(), self.host_inventory());
         command.check(&host, id, None).or_else(|fault| match fault.kind {
-            // What libvirt says then is what is looked at.
+            // libvirt's own error is tested.
             FaultKind::NotFound | FaultKind::Conflict => Ok(()),
             _ => Err(fault),
         })?;
@@ -168,7 +168,7 @@ impl World {
         self.hypervisor().open_console(&domain, console).await
     }
 
-    /// Asks a question about an object of the host.
+    /// Runs a query about an object of the host.
     pub async fn ask<Q: Listed>(&self, kind: ObjectKind, id: Uuid, question: Q) -> Result<Q::Answer, Fault> {
         let known = self.host_inventory();
         let on = ObjectRef { host: known.host.id.clone(), kind, id };
@@ -184,14 +184,14 @@ impl World {
         Ok(self.ask(ObjectKind::Pool, id, Volumes {}).await?.volumes)
     }
 
-    /// The names of those who use a volume, by what is known.
+    /// The users of a volume, from known data.
     pub async fn users(&self, pool: &str, volume: &str) -> Vec<String> {
         let volumes = self.volumes(pool).await.expect("read");
         let found = volumes.iter().find(|known| known.name == volume).expect("it is there");
         found.used_by.iter().map(|user| user.name.clone()).collect()
     }
 
-    /// Looks at what was brought into a volume.
+    /// Inspects uploaded content of a volume.
     pub async fn claim_for_upload(&self, pool: Uuid, volume: &str) -> Result<Claim, Fault> {
         self.hypervisor().claim_for_upload(pool, volume).await
     }
@@ -228,7 +228,7 @@ impl World {
         self.ask(ObjectKind::Domain, self.domain(name).id, Definition {}).await
     }
 
-    /// From now on somebody has the pages of these machines open.
+    /// Marks the pages of these machines as open.
     pub fn watch(&self, machines: &[Uuid]) {
         *self.mirror.watched.lock().expect("no panic inside") = machines.to_vec();
     }
@@ -238,7 +238,7 @@ impl World {
         self.until(what, |_| self.events().iter().find_map(&wanted)).await
     }
 
-    /// Waits for an event after which `ready` gives something.
+    /// Waits until `ready` returns a value after an event.
     pub async fn until<T>(&self, what: &str, ready: impl Fn(&Inventory) -> Option<T>) -> T {
         let mut changed = self.mirror.changed.subscribe();
         let wait = async {
@@ -263,7 +263,7 @@ impl World {
 }
 
 fn config(id: &str, uri: &str) -> HostConfig {
-    // Where tests have their folders.
+    // The directories of tests.
     let storage_roots = StorageRoots { named: vec!["/tmp".into()], own: None };
     HostConfig { id: id.parse().expect("a name"), uri: uri.into(), demo: false, agent_version: false, storage_roots }
 }

@@ -1,5 +1,5 @@
-//! Fetching a file from an address into a volume that is made for it. The server does it by itself,
-//! and writes as an upload does; what may be asked, `fetcher` decides.
+//! Downloads a file from a URL into a new volume. The server writes it like an upload; allowed URLs
+//! are decided by `fetcher`.
 
 use async_trait::async_trait;
 use axum::body::Bytes;
@@ -22,7 +22,7 @@ use crate::{
     tasks::{Record, now},
 };
 
-/// How much of a file is written before it counts, in bytes.
+/// Size of a written chunk in bytes.
 const PUMPED: u64 = 4 << 20;
 
 /// `fetchVolume`.
@@ -42,7 +42,7 @@ impl Operation for Fetch {
         backend.fetch(record).await
     }
 
-    /// Takes away what was fetched; none when that was nothing yet.
+    /// Deletes a partial download; none if nothing was downloaded yet.
     async fn recover(&self, backend: &Backend, record: &Record) -> Option<Result<(), Fault>> {
         let (intent, (target, FetchVolume { name, .. })) = (&record.intent, asked(record)?);
         let host = backend.hosts.get(&intent.host)?;
@@ -54,20 +54,20 @@ impl Operation for Fetch {
         let interrupted = |reason: String, next: &str| Err(Fault::new(FaultKind::Interrupted, reason).with_next(next));
         if let Some(fault) = left {
             backend.tasks.progress(record, |task| task.note(now(), fault.sentence()));
-            let reason = format!("Fetching {name} was interrupted, and it may be there in part");
-            return Some(interrupted(reason, "Delete it and fetch it again"));
+            let reason = format!("The download of {name} was interrupted; a partial volume may exist");
+            return Some(interrupted(reason, "Delete it and download it again"));
         }
-        let reason = format!("Fetching {name} was interrupted; what was there of it is deleted");
-        Some(interrupted(reason, "Fetch it again"))
+        let reason = format!("The download of {name} was interrupted; the partial volume was deleted");
+        Some(interrupted(reason, "Download it again"))
     }
 
-    /// A file is taken back, not left half done.
+    /// A partial download is removed.
     fn at_stop(&self) -> AtStop {
         AtStop::Cancel
     }
 }
 
-/// What was asked for, and the pool.
+/// The command, and its pool.
 fn asked(record: &Record) -> Option<(Uuid, &FetchVolume)> {
     match &record.intent.command {
         Command::Pool(PoolCommand::FetchVolume(fetch)) => Some((record.intent.target?, fetch)),
@@ -76,13 +76,13 @@ fn asked(record: &Record) -> Option<(Uuid, &FetchVolume)> {
 }
 
 impl Backend {
-    /// Fetches a file from an address into a volume that is made for it.
+    /// Downloads a file from a URL into a new volume.
     async fn fetch(&self, record: &Record) -> Result<(), Fault> {
         let intent = &record.intent;
         let Some((target, FetchVolume { name, url, sha256 })) = asked(record) else { return Ok(()) };
         self.tasks.progress(record, |task| {
             (task.state, task.cancellable) = (model::TaskState::Running, true);
-            task.note(now(), "The file is asked for");
+            task.note(now(), "Requesting the file");
         });
         let account = limits::account(&intent.origin);
         let source = tokio::select! {
@@ -95,7 +95,7 @@ impl Backend {
         self.fill(record, (target, name, size), 0, Some((source, sha256))).await
     }
 
-    /// Writes what comes from a source, and looks whether it is what it should be.
+    /// Writes a download and verifies its checksum.
     pub(super) async fn pump(
         &self,
         record: &Record,
@@ -103,15 +103,15 @@ impl Backend {
         mut source: Source,
         sha256: &str,
     ) -> Result<(), Fault> {
-        // Nobody else writes into it meanwhile.
+        // Nothing else writes into it meanwhile.
         let _turn = upload.turn.lock().await;
         let host = self.hosts.get(&upload.pool.host).ok_or_else(|| no_host(&upload.pool.host))?;
         let (mut digest, mut rest, mut from) = (Sha256::new(), Bytes::new(), 0);
         while from < upload.size {
             self.tell(record, upload, from);
             let length = PUMPED.min(upload.size - from);
-            // A piece is there as a whole before it is written: a slow source holds none of the host's
-            // few places for content.
+            // A chunk is complete before it is written, so a slow source does not occupy a slot of
+            // the host.
             let gather = async {
                 let (mut parts, mut missing) = (Vec::new(), length);
                 while missing > 0 {
@@ -133,7 +133,7 @@ impl Backend {
             let (feed, taken) = mpsc::channel(WAITING);
             let fed = async move {
                 for part in parts {
-                    // Whoever takes it says what is wrong.
+                    // The receiver reports the error.
                     if feed.send(Ok(part)).await.is_err() {
                         break;
                     }
@@ -146,9 +146,8 @@ impl Backend {
         }
         let have = hex(&digest.finalize());
         if !sha256.is_empty() && !have.eq_ignore_ascii_case(sha256) {
-            let reason = format!("{} is not the file that was meant: its SHA-256 is {have}", upload.name);
-            return Err(Fault::new(FaultKind::Refused, reason)
-                .with_next("Look whether the address and the SHA-256 belong together"));
+            let reason = format!("Checksum mismatch for {}: its SHA-256 is {have}", upload.name);
+            return Err(Fault::new(FaultKind::Refused, reason).with_next("Check the URL and the SHA-256 checksum"));
         }
         Ok(())
     }

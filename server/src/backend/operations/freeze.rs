@@ -1,6 +1,5 @@
-//! A guest whose file systems are held still is let go on, whatever happens meanwhile: when its
-//! time is over, when somebody asks, when the server stops, and by the next one when this one
-//! was killed. Holding them is the hypervisor's.
+//! Frozen file systems are always thawed: at the time limit, on request, when the server stops, and
+//! by the next server if this one was killed. Freezing itself is in `hypervisor`.
 
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use crate::{
     tasks::{Record, now},
 };
 
-/// Pauses between tries to thaw, the last one again and again.
+/// Pauses between attempts to thaw; the last one repeats.
 const AGAIN: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(15)];
 
@@ -40,7 +39,7 @@ impl Operation for Freeze {
     }
 
     async fn undo(&self, backend: &Backend, record: &Record, fault: &Fault) -> bool {
-        // It may be frozen all the same.
+        // File systems may be frozen nevertheless.
         let may_be_frozen = fault.kind != FaultKind::Refused;
         if may_be_frozen {
             backend.thaw(record).await;
@@ -51,41 +50,41 @@ impl Operation for Freeze {
     async fn recover(&self, backend: &Backend, record: &Record) -> Option<Result<(), Fault>> {
         let intent = &record.intent;
         backend.hosts.get(&intent.host)?.settled().await;
-        backend.tasks.progress(record, |task| task.note(now(), "It may still be frozen, and is thawed"));
+        backend.tasks.progress(record, |task| task.note(now(), "File systems may still be frozen; thawing"));
         backend.thaw(record).await;
         let reason = format!("{} was interrupted; {} is thawed now", backend.title(record), intent.name);
         let fault = Fault::new(FaultKind::Interrupted, reason);
-        Some(Err(fault.with_next("A copy made meanwhile may not be whole")))
+        Some(Err(fault.with_next("A backup made meanwhile may be inconsistent")))
     }
 
     fn at_stop(&self) -> AtStop {
         AtStop::Cancel
     }
 
-    /// A second freeze is refused: the end of the first one would end it.
+    /// A second freeze is refused, because the end of the first one would end it.
     fn admits(&self, backend: &Backend, target: &DomainRef, command: &Command, name: &str) -> Result<(), Fault> {
         let again = command.kind() == self.kind();
         match again && !backend.tasks.under_way(target, self.kind()).is_empty() {
-            true => Err(Fault::denied(format!("{name} is frozen already")).with_next("Thaw it first")),
+            true => Err(Fault::denied(format!("{name} is already frozen")).with_next("Thaw it first")),
             false => Ok(()),
         }
     }
 }
 
-/// Lets freezes of a machine end now.
+/// Ends freezes of a machine now.
 pub(super) fn end(backend: &Backend, target: &DomainRef) {
     backend.tasks.under_way(target, Freeze.kind()).iter().for_each(|record| record.cancel.notify_one());
 }
 
 impl Backend {
-    /// Waits for the end of a freeze that has worked, and thaws.
+    /// Waits for the end of a successful freeze, and thaws.
     async fn hold_frozen(&self, record: &Record, seconds: u32) {
         let began = Instant::now();
         let end = began + Duration::from_secs(seconds.into());
         let tell = || {
             let past = began.elapsed().as_secs_f64() / f64::from(seconds);
             let left = end.saturating_duration_since(Instant::now()).as_secs_f64().ceil();
-            let text = format!("Frozen; thaws in {left} s, or when it is cancelled");
+            let text = format!("Frozen; thaws in {left} s or when cancelled");
             self.tasks.progress(record, |task| {
                 (task.state, task.cancellable) = (TaskState::Running, true);
                 task.progress = Some(Progress { percent: Some((past * 100.0).min(100.0) as u8), text });
@@ -100,7 +99,7 @@ impl Backend {
                 _ = ticks.tick() => tell(),
                 () = sleep_until(end) => break,
                 () = record.cancel.notified() => {
-                    self.tasks.progress(record, |task| task.note(now(), "Somebody asked to thaw it before its time"));
+                    self.tasks.progress(record, |task| task.note(now(), "Thaw requested before the time limit"));
                     break;
                 }
                 () = &mut off => return,
@@ -109,7 +108,7 @@ impl Backend {
         self.thaw(record).await;
     }
 
-    /// Thaws, again and again until it has worked or the machine is off.
+    /// Thaws repeatedly until it succeeds or the machine is off.
     async fn thaw(&self, record: &Record) {
         let (intent, mut said) = (&record.intent, None);
         let (Some(hypervisor), Some(target)) = (self.hosts.get(&intent.host), intent.target) else { return };
@@ -123,8 +122,8 @@ impl Backend {
             };
             let why = fault.sentence();
             if said.as_ref() != Some(&why) {
-                tracing::warn!(host = %intent.host, domain.name = intent.name, reason = fault.reason, "cannot be thawed");
-                let message = format!("{} may still be frozen: {why} It is tried again.", intent.name);
+                tracing::warn!(host = %intent.host, domain.name = intent.name, reason = fault.reason, "cannot thaw");
+                let message = format!("{} may still be frozen: {why} Belvedere retries automatically.", intent.name);
                 let host = Some(intent.host.clone());
                 let error = event::Error::of_background(host, "thaw file systems", message.clone(), now());
                 self.feed.publish(vec![Event::Error(error)]);
@@ -141,7 +140,7 @@ impl Backend {
         }
     }
 
-    /// Waits until the machine of a request is known to be off, or gone.
+    /// Waits until the machine of a request is known to be off or removed.
     async fn until_off(&self, record: &Record) {
         let id = DomainRef { host: record.intent.host.clone(), id: record.intent.target.unwrap_or_default() };
         self.feed

@@ -1,4 +1,4 @@
-//! Suspending a machine to disk: a job of libvirt's, which tells how much memory is written.
+//! Suspends a machine to disk: a libvirt job with progress.
 
 use async_trait::async_trait;
 use model::command::{self, Verb};

@@ -1,4 +1,4 @@
-//! Shutting a guest down lasts until it is off: it was only asked.
+//! A shutdown lasts until the guest is off.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{
     tasks::Record,
 };
 
-/// How long a guest may take after it was asked.
+/// Time limit for the guest.
 const LIMIT: Duration = Duration::from_secs(command::Shutdown::ABOUT.window as u64);
 
 /// `shutdown`.
@@ -50,12 +50,12 @@ impl Operation for Shutdown {
         tokio::select! {
             () = &mut off => Ok(()),
             () = record.cancel.notified() => {
-                let fault = Fault::new(FaultKind::Cancelled, format!("Nobody waits for {name} to shut down any more"));
-                Err(fault.with_next("The guest was asked and may still do so"))
+                let fault = Fault::new(FaultKind::Cancelled, format!("Waiting for {name} to shut down was cancelled"));
+                Err(fault.with_next("The guest received the request and may still shut down"))
             }
             () = sleep(LIMIT) => {
-                let fault = Fault::new(FaultKind::Refused, format!("{name} has not shut down within 5 minutes"));
-                Err(fault.with_next("Its guest may ignore the request; look at its console, or force it off"))
+                let fault = Fault::new(FaultKind::Refused, format!("{name} did not shut down within 5 minutes"));
+                Err(fault.with_next("The guest may ignore the request; check its console, or force it off"))
             }
         }
     }

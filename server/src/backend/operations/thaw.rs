@@ -1,4 +1,4 @@
-//! Thawing a guest also ends what waits to thaw it later.
+//! Thawing a guest also ends its pending freeze.
 
 use async_trait::async_trait;
 use model::{

@@ -1,6 +1,6 @@
-//! Content of volumes on its way in and out. A volume is made by a command like any other;
-//! its content follows in pieces, each of which is written before the next one is taken, so
-//! that an upload goes on where it was after a tab or a link was lost.
+//! Transfers of volume content. A volume is created by a command; its content follows in chunks,
+//! each written before the next one is accepted, so that an upload resumes after a tab or
+//! connection was lost.
 
 use std::{
     collections::HashMap,
@@ -34,40 +34,40 @@ use crate::{
     tasks::{Record, now},
 };
 
-/// An upload whose next piece does not come within this is given up.
+/// An upload without a new chunk for this time is cancelled.
 pub(super) const PIECE_WITHIN: Duration = Duration::from_secs(600);
-/// Parts that wait for libvirt.
+/// Parts queued for libvirt.
 pub(crate) const WAITING: usize = 8;
 
-/// The uploads that wait for content, by their request.
+/// Uploads waiting for content, by request.
 #[derive(Default)]
 pub(crate) struct Uploads(Mutex<HashMap<RequestId, Arc<Filling>>>);
 
-/// One of them.
+/// An upload.
 pub(crate) struct Filling {
     pub(super) pool: DomainRef,
     pub(super) name: String,
     pub(super) size: u64,
     pub(super) who: Option<String>,
-    /// How many bytes are written.
+    /// Bytes written.
     pub(super) offset: watch::Sender<u64>,
-    /// What the host's processors had done before the last piece; 0 when it does not tell.
+    /// The host's CPU time before the last chunk; 0 if unknown.
     pub(super) busy: AtomicU64,
-    /// Held while a piece is written.
+    /// Held while a chunk is written.
     pub(super) turn: tokio::sync::Mutex<()>,
 }
 
 impl Uploads {
     fn find(&self, id: RequestId, origin: &Origin) -> Result<Arc<Filling>, Fault> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
-        // Somebody else's is not there.
+        // Uploads of others are not found.
         known.filter(|upload| upload.who == origin.who).ok_or_else(|| {
-            Fault::new(FaultKind::NotFound, format!("There is no upload {id} that waits for content"))
-                .with_next("It may have ended; look at the tasks, and begin again if need be")
+            Fault::new(FaultKind::NotFound, format!("Upload {id} is not waiting for content"))
+                .with_next("It may have finished; check Tasks and start again if needed")
         })
     }
 
-    /// Whether nothing that is still coming in is in a command's way.
+    /// Whether no upload blocks a command.
     ///
     /// # Errors
     /// `Denied`, with the upload.
@@ -86,14 +86,14 @@ impl Uploads {
         }
     }
 
-    /// The volumes of a host that wait for content.
+    /// The volumes of a host with an upload in progress.
     pub(in crate::backend) fn waiting(&self, host: &HostId) -> Vec<(DomainRef, String)> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of_host = known.values().filter(|upload| upload.pool.host == *host);
         of_host.map(|upload| (upload.pool.clone(), upload.name.clone())).collect()
     }
 
-    /// The pool that an upload is for.
+    /// The pool of an upload.
     ///
     /// # Errors
     /// `NotFound`.
@@ -101,7 +101,7 @@ impl Uploads {
         Ok(self.find(id, origin)?.pool.clone())
     }
 
-    /// How far an upload is, in bytes.
+    /// The progress of an upload in bytes.
     ///
     /// # Errors
     /// `NotFound`.
@@ -119,25 +119,25 @@ impl Operation for Upload {
         UploadVolume::ABOUT.kind
     }
 
-    /// Waits for the content of the volume that has just been made. Without it the volume goes again.
+    /// Waits for the content of the new volume. Without it the volume is deleted.
     async fn go_on(&self, backend: &Backend, record: &Record) -> Result<(), Fault> {
         let Some((target, UploadVolume { name, capacity_bytes })) = asked(record) else { return Ok(()) };
         backend.fill(record, (target, name, *capacity_bytes), 0, None).await
     }
 
-    /// Goes on where the content was.
+    /// Resumes an upload.
     async fn recover(&self, backend: &Backend, record: &Record) -> Option<Result<(), Fault>> {
         let (target, UploadVolume { name, capacity_bytes }) = asked(record)?;
         let host = backend.hosts.get(&record.intent.host)?;
         let Some(reached) = backend.journal.audit.upload(record.intent.request_id).await.ok().flatten() else {
-            // Whether its volume was made is not known, so it is left as it is.
-            let reason = format!("The upload of {name} was interrupted, and it may be there in part");
+            // Whether its volume was created is unknown, so it is left unchanged.
+            let reason = format!("The upload of {name} was interrupted; a partial volume may exist");
             let fault = Fault::new(FaultKind::Interrupted, reason);
             return Some(Err(fault.with_next("Delete it and upload it again")));
         };
         backend.can_be_reached(host, record).await;
-        backend.tasks.progress(record, |task| task.note(now(), "Belvedere was started again, and it goes on"));
-        // What a host that was started anew has of it may not be all.
+        backend.tasks.progress(record, |task| task.note(now(), "Resumed after a restart of Belvedere"));
+        // A rebooted host may have lost some of it.
         let same = host.busy().await.is_ok_and(|busy| busy >= reached.busy);
         let from = if same { reached.offset } else { 0 };
         Some(backend.fill(record, (target, name, *capacity_bytes), from, None).await)
@@ -152,7 +152,7 @@ impl Operation for Upload {
     }
 }
 
-/// What an upload was asked for, and the pool.
+/// The command of an upload, and its pool.
 fn asked(record: &Record) -> Option<(Uuid, &UploadVolume)> {
     match &record.intent.command {
         Command::Pool(PoolCommand::UploadVolume(upload)) => Some((record.intent.target?, upload)),
@@ -161,7 +161,7 @@ fn asked(record: &Record) -> Option<(Uuid, &UploadVolume)> {
 }
 
 impl Backend {
-    /// Waits until a volume is filled, by others or from a source.
+    /// Waits until a volume is filled, by a client or from a source.
     pub(super) async fn fill(
         &self,
         record: &Record,
@@ -183,7 +183,7 @@ impl Backend {
         self.note_reached(intent.request_id, &upload).await;
         let all = || self.uploads.0.lock().unwrap_or_else(PoisonError::into_inner);
         all().insert(intent.request_id, upload.clone());
-        // Nothing else is done with the file meanwhile, through whichever pool.
+        // Nothing else uses the file meanwhile, through any pool.
         let claim = match self.hosts.get(&intent.host) {
             Some(host) => host.claim_for_upload(target, name).await,
             None => Err(no_host(&intent.host)),
@@ -193,18 +193,18 @@ impl Backend {
             (Ok(_claim), None) => self.wait_for_content(record, &upload).await,
             (Ok(_claim), Some((source, sha256))) => self.pump(record, &upload, source, sha256).await,
         };
-        // A piece that is under way ends before anything is done with the volume, and nobody
-        // else takes its name before that.
+        // A chunk in progress ends before anything else happens with the volume, and its name stays
+        // reserved until then.
         let turn = upload.turn.lock().await;
         let came = match (came, self.hosts.get(&intent.host)) {
-            // A stranger's image may name files of the host.
+            // An untrusted image may refer to files of the host.
             (Ok(()), Some(host)) => host.inspect_volume(target, name).await,
             (came, _) => came,
         };
         let then = match &came {
-            // What is in it says what it is.
+            // Its content determines its format.
             Ok(()) => PoolCommand::RefreshPool(RefreshPool {}),
-            // One that a machine has meanwhile stays; the refusal is in the task's log.
+            // A volume used by a machine meanwhile is kept; the refusal is in the task's log.
             Err(_) => PoolCommand::DeleteVolume(DeleteVolume { name: name.to_owned() }),
         };
         if let Err(fault) = self.run_checked(record, target, then.into()).await {
@@ -216,7 +216,7 @@ impl Backend {
         came
     }
 
-    /// Waits until a host can be asked after the server was started again.
+    /// Waits until a host is available after a restart of the server.
     pub(super) async fn can_be_reached(&self, host: &Hypervisor, record: &Record) {
         host.settled().await;
         host.listed().await;
@@ -227,7 +227,7 @@ impl Backend {
         connected.await;
     }
 
-    /// Does what follows from a request, if it is possible now.
+    /// Runs a follow-up command if it is possible now.
     pub(super) async fn run_checked(&self, record: &Record, target: Uuid, command: Command) -> Result<(), Fault> {
         let intent = &record.intent;
         let hypervisor = self.hosts.get(&intent.host).ok_or_else(|| no_host(&intent.host))?;
@@ -257,7 +257,7 @@ impl Backend {
         }
     }
 
-    /// Tells how much of the content is there.
+    /// Reports the progress.
     pub(super) fn tell(&self, record: &Record, upload: &Filling, have: u64) {
         self.tasks.progress(record, |task| {
             (task.state, task.cancellable) = (model::TaskState::Running, true);
@@ -267,11 +267,11 @@ impl Backend {
         });
     }
 
-    /// Writes the next piece of an upload; gives how far it is then.
+    /// Writes the next chunk of an upload; returns the new progress.
     ///
     /// # Errors
-    /// `NotFound` when nothing waits for it, `Conflict` when it is not the next piece, what
-    /// libvirt refused.
+    /// `NotFound` if no upload waits for it, `Conflict` if it is not the next chunk, or libvirt's
+    /// error.
     pub(crate) async fn write_piece(
         &self,
         id: RequestId,
@@ -283,17 +283,17 @@ impl Backend {
         if self.tasks.get(id).is_none_or(|record| record.task.borrow().outcome.is_some()) {
             return Err(Fault::new(FaultKind::NotFound, "The upload has ended"));
         }
-        let busy = || Fault::new(FaultKind::Conflict, "Another piece of this upload is being written");
+        let busy = || Fault::new(FaultKind::Conflict, "Another chunk of this upload is being written");
         let _turn = upload.turn.try_lock().map_err(|_| busy())?;
         if !self.is_whole(&upload).await {
             upload.offset.send_replace(0);
         }
         let have = *upload.offset.borrow();
         if from != have {
-            return Err(Fault::new(FaultKind::Conflict, format!("The next piece begins at byte {have}")));
+            return Err(Fault::new(FaultKind::Conflict, format!("The next chunk must start at byte {have}")));
         }
         if length == 0 || from.saturating_add(length) > upload.size {
-            return Err(Fault::invalid("Content-Length", "it is more than is missing, or nothing"));
+            return Err(Fault::invalid("Content-Length", "must be greater than 0 and not exceed the missing bytes"));
         }
         let host = self.hosts.get(&upload.pool.host).ok_or_else(|| no_host(&upload.pool.host))?;
         self.check_write(&upload.pool, &upload.name).await?;
@@ -303,27 +303,27 @@ impl Backend {
         Ok(from + length)
     }
 
-    /// Whether all that was written is there still: a host that was started anew may have lost
-    /// what was not on its disk yet.
+    /// Whether all written content is still there: a rebooted host may have lost data that was not
+    /// on its disk.
     async fn is_whole(&self, upload: &Filling) -> bool {
         let Some(host) = self.hosts.get(&upload.pool.host) else { return true };
-        // Where that is not told, the piece itself will not work either.
+        // If this is unknown, the chunk itself fails as well.
         host.busy().await.map_or(true, |busy| busy >= upload.busy.swap(busy, Ordering::Relaxed))
     }
 
-    /// Notes how far an upload is. Where that cannot be written, it goes on from an earlier
-    /// piece, which does no harm.
+    /// Stores the progress of an upload. If that fails, it resumes from an earlier chunk, which is
+    /// harmless.
     async fn note_reached(&self, id: RequestId, upload: &Filling) {
         let reached = Reached { offset: *upload.offset.borrow(), busy: upload.busy.load(Ordering::Relaxed) };
         if let Err(fault) = self.journal.audit.upload_reached(id, reached).await {
-            tracing::debug!(reason = fault.reason, "how far an upload is could not be written");
+            tracing::debug!(reason = fault.reason, "cannot write the progress of an upload");
         }
     }
 
-    /// Reads the content of a volume; that it was read is on disk before.
+    /// Reads the content of a volume; the access is recorded before.
     ///
     /// # Errors
-    /// When there is no such volume, or that cannot be recorded.
+    /// If the volume does not exist, or the access cannot be recorded.
     pub(crate) async fn volume_content(
         &self,
         id: &DomainRef,
@@ -332,13 +332,13 @@ impl Backend {
     ) -> Result<mpsc::Receiver<Result<Vec<u8>, Fault>>, Fault> {
         let answer = self.ask(&ObjectRef::new(ObjectKind::Pool, id), Volumes {}.question()).await?;
         let volumes = Volumes::answer(answer).unwrap_or_default().volumes;
-        let missing = || Fault::new(FaultKind::NotFound, format!("There is no volume {}", name.escape_debug()));
+        let missing = || Fault::new(FaultKind::NotFound, format!("Volume {} does not exist", name.escape_debug()));
         volumes.iter().find(|volume| volume.name == name).ok_or_else(missing)?;
-        // What the host itself keeps in it is nobody else's to read.
+        // Volumes used by the host itself are not readable.
         let users = self.users_of_volume(id, name).await?;
         if let Some(user) = users.iter().find(|user| user.vm_id.is_none() && user.active) {
-            let fault = Fault::denied(format!("{name} is in use by {}, so it is not downloaded", user.name));
-            return Err(fault.with_next("Read it on the host"));
+            let fault = Fault::denied(format!("{name} is in use by {}, so it cannot be downloaded", user.name));
+            return Err(fault.with_next("Shut the machine down first, or copy the volume on the host"));
         }
         let pool = self.feed.snapshot().hosts.hosts.get(&id.host).and_then(|host| host.pools.get(&id.id).cloned());
         let pool = pool.map(|pool| pool.name.clone()).unwrap_or_default();
@@ -349,7 +349,7 @@ impl Backend {
 }
 
 pub(super) fn too_slow(name: &str) -> Fault {
-    Fault::new(FaultKind::TimedOut, format!("Nothing of {name} came for 10 minutes")).with_next("Try it again")
+    Fault::new(FaultKind::TimedOut, format!("No data for {name} received for 10 minutes")).with_next("Try again")
 }
 
 pub(super) fn cancelled(name: &str) -> Fault {

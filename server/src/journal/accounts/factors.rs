@@ -1,15 +1,15 @@
-//! Second factors: the secret that codes are made from, and codes for when it is lost.
+//! Second factors and recovery codes.
 
 use rusqlite::{Connection, OptionalExtension};
 
 use super::Hash;
 
-/// What codes are checked by.
+/// The data to verify codes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Factor {
     /// The shared secret.
     pub(crate) secret: Vec<u8>,
-    /// The step of time whose code was used last; none before it is used again.
+    /// The time step of the last used code; smaller steps are refused.
     pub(crate) step: u64,
 }
 
@@ -19,7 +19,7 @@ pub(crate) fn factor(connection: &Connection, user: &str) -> rusqlite::Result<Op
     connection.query_row(query, [user], |row| Ok(Factor { secret: row.get(0)?, step: row.get(1)? })).optional()
 }
 
-/// Gives an account a second factor and the codes for when it is lost.
+/// Sets the second factor and recovery codes of an account.
 pub(crate) fn set_factor(
     connection: &Connection,
     user: &str,
@@ -33,24 +33,24 @@ pub(crate) fn set_factor(
     recovery.iter().try_for_each(|hash| statement.execute((hash, user)).map(drop))
 }
 
-/// Takes the second factor of an account away; false when it has none.
+/// Removes the second factor of an account; false if it has none.
 pub(crate) fn unset_factor(connection: &Connection, user: &str) -> rusqlite::Result<bool> {
     connection.execute("DELETE FROM recovery WHERE user = ?", [user])?;
     Ok(connection.execute("DELETE FROM factors WHERE user = ?", [user])? > 0)
 }
 
-/// Uses a step of time up; false when its code or a later one was used before.
+/// Uses a time step; false if its code or a later one was used before.
 pub(crate) fn take_step(connection: &Connection, user: &str, step: u64) -> rusqlite::Result<bool> {
     let query = "UPDATE factors SET step = ?2 WHERE user = ?1 AND step < ?2";
     Ok(connection.execute(query, (user, step))? > 0)
 }
 
-/// Uses a recovery code up; false when there is no such code.
+/// Uses a recovery code; false if it does not exist.
 pub(crate) fn recover(connection: &Connection, user: &str, hash: &Hash) -> rusqlite::Result<bool> {
     Ok(connection.execute("DELETE FROM recovery WHERE user = ? AND hash = ?", (user, hash))? > 0)
 }
 
-/// How many recovery codes are left.
+/// The number of unused recovery codes.
 pub(crate) fn recovery_left(connection: &Connection, user: &str) -> rusqlite::Result<usize> {
     connection.query_row("SELECT count(*) FROM recovery WHERE user = ?", [user], |row| row.get(0))
 }

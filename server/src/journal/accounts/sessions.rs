@@ -1,49 +1,49 @@
-//! Sessions of browsers, and links that begin one.
+//! Browser sessions, and sign-in links.
 
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{Hash, SKEW, User, to_user, user};
 
-/// A session ends after so long without a request, in milliseconds.
+/// Inactivity limit of a session, in milliseconds.
 pub(crate) const IDLE: u64 = 8 * 3_600_000;
-/// A session ends so long after it began, in milliseconds.
+/// Maximum duration of a session, in milliseconds.
 pub(crate) const ABSOLUTE: u64 = 24 * 3_600_000;
 
-/// What a session begins with.
+/// The data of a new session.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NewSession {
-    /// Whose it is.
+    /// Its account.
     pub(crate) user: String,
-    /// From which network address.
+    /// The client address.
     pub(crate) address: String,
-    /// What the browser calls itself.
+    /// The user agent.
     pub(crate) agent: String,
-    /// Whether a link began it, so that a new password needs no old one.
+    /// Whether it was started by a link, so that a new password needs no old one.
     pub(crate) by_link: bool,
 }
 
-/// A session as it is listed.
+/// A session in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Session {
-    /// Its number; no secret.
+    /// Its ID, which is not secret.
     pub(crate) id: i64,
-    /// Whose it is.
+    /// Its account.
     pub(crate) user: String,
-    /// When it began, in Unix milliseconds.
+    /// Start in Unix milliseconds.
     pub(crate) created: u64,
-    /// When it was used last, in Unix milliseconds.
+    /// Last use in Unix milliseconds.
     pub(crate) seen: u64,
-    /// From which network address it began.
+    /// The client address at its start.
     pub(crate) address: String,
-    /// What the browser called itself.
+    /// The user agent.
     pub(crate) agent: String,
-    /// Whether a link began it.
+    /// Whether it was started by a link.
     pub(crate) by_link: bool,
-    /// What its secret is known by.
+    /// The hash of its secret.
     pub(crate) hash: Hash,
 }
 
-/// Begins a session, and forgets those that have ended.
+/// Starts a session, and removes ended ones.
 pub(crate) fn add_session(connection: &Connection, hash: &Hash, new: &NewSession, now: u64) -> rusqlite::Result<()> {
     connection.execute(
         "DELETE FROM sessions WHERE seen < ? OR created < ?",
@@ -53,7 +53,7 @@ pub(crate) fn add_session(connection: &Connection, hash: &Hash, new: &NewSession
     connection.execute(query, (hash, &new.user, now, now, &new.address, &new.agent, new.by_link)).map(drop)
 }
 
-/// Whose session it is, and when it was seen last.
+/// The account of a session, and its last use.
 pub(crate) fn session(connection: &Connection, hash: &Hash, now: u64) -> rusqlite::Result<Option<(User, u64)>> {
     let query = "SELECT name, role, password, scope, seen FROM sessions JOIN users ON name = user
         WHERE hash = ?1 AND seen BETWEEN ?2 AND ?4 AND sessions.created BETWEEN ?3 AND ?4";
@@ -61,7 +61,7 @@ pub(crate) fn session(connection: &Connection, hash: &Hash, now: u64) -> rusqlit
     connection.query_row(query, (hash, idle, absolute, now + SKEW), |row| Ok((to_user(row)?, row.get(4)?))).optional()
 }
 
-/// The sessions of an account, or of all, that have not ended; the latest first.
+/// The active sessions of an account, or of all; the latest first.
 pub(crate) fn sessions(connection: &Connection, of: Option<&str>, now: u64) -> rusqlite::Result<Vec<Session>> {
     let query = "SELECT rowid, user, created, seen, address, agent, by_link, hash FROM sessions
         WHERE seen >= ? AND created >= ? AND (?3 IS NULL OR user = ?3) ORDER BY seen DESC";
@@ -82,23 +82,23 @@ pub(crate) fn sessions(connection: &Connection, of: Option<&str>, now: u64) -> r
     rows.collect()
 }
 
-/// Notes that a session was used.
+/// Updates the last use of a session.
 pub(crate) fn touch_session(connection: &Connection, hash: &Hash, now: u64) -> rusqlite::Result<()> {
     connection.execute("UPDATE sessions SET seen = ? WHERE hash = ?", (now, hash)).map(drop)
 }
 
-/// Ends a session; false when it has ended before.
+/// Ends a session; false if it had ended.
 pub(crate) fn end_session(connection: &Connection, hash: &Hash) -> rusqlite::Result<bool> {
     Ok(connection.execute("DELETE FROM sessions WHERE hash = ?", [hash])? > 0)
 }
 
-/// Ends all sessions of an account but one, and its links.
+/// Ends all sessions of an account except one, and its links.
 pub(crate) fn end_sessions(connection: &Connection, user: &str, but: Option<&Hash>) -> rusqlite::Result<usize> {
     connection.execute("DELETE FROM links WHERE user = ?", [user])?;
     connection.execute("DELETE FROM sessions WHERE user = ?1 AND (?2 IS NULL OR hash != ?2)", (user, but))
 }
 
-/// Adds a link that logs somebody in once; false when there is nobody of that name.
+/// Adds a sign-in link; false if the account does not exist.
 pub(crate) fn add_link(connection: &Connection, hash: &Hash, name: &str, expires: u64) -> rusqlite::Result<bool> {
     if user(connection, name)?.is_none() {
         return Ok(false);
@@ -107,13 +107,13 @@ pub(crate) fn add_link(connection: &Connection, hash: &Hash, name: &str, expires
     Ok(true)
 }
 
-/// Whom a link logs in; none when it was used or is too old.
+/// The account of a link; none if used or expired.
 pub(crate) fn link(connection: &Connection, hash: &Hash, now: u64) -> rusqlite::Result<Option<String>> {
     let query = "SELECT user FROM links WHERE hash = ? AND expires > ?";
     connection.query_row(query, (hash, now), |row| row.get(0)).optional()
 }
 
-/// Uses a link up.
+/// Uses a link.
 pub(crate) fn take_link(connection: &Connection, hash: &Hash, now: u64) -> rusqlite::Result<Option<String>> {
     let user = link(connection, hash, now)?;
     connection.execute("DELETE FROM links WHERE hash = ? OR expires <= ?", (hash, now))?;

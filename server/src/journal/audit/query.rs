@@ -1,20 +1,19 @@
-//! Which records somebody wants, as a question in SQL. What a page asks for is found by an index,
-//! however long the journal is.
+//! Record queries as SQL. Queries of pages use an index, however long the journal is.
 
 use model::{HostId, RequestId};
 use rusqlite::types::Value;
 use uuid::Uuid;
 
-/// Which records are wanted; the newest first.
+/// A query for records; the newest first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Query {
     /// Only records older than this one.
     pub(crate) after: Option<u64>,
-    /// At most so many.
+    /// The maximum number.
     pub(crate) limit: u32,
-    /// Text in the name, the kind, or who asked.
+    /// Text in the name, kind, or sender.
     pub(crate) text: String,
-    /// Only of this request.
+    /// Only this request.
     pub(crate) request: Option<RequestId>,
     /// Only parts of this batch.
     pub(crate) parent: Option<RequestId>,
@@ -22,26 +21,26 @@ pub(crate) struct Query {
     pub(crate) host: Option<HostId>,
     /// Only on this machine.
     pub(crate) target: Option<Uuid>,
-    /// Only this kind.
+    /// Only of this kind.
     pub(crate) kind: Option<String>,
     /// Only with this outcome.
     pub(crate) outcome: Option<String>,
-    /// Not before, in Unix milliseconds.
+    /// Start, in Unix milliseconds.
     pub(crate) from: Option<u64>,
-    /// Not after, in Unix milliseconds.
+    /// End, in Unix milliseconds.
     pub(crate) to: Option<u64>,
     /// Only requests that were not refused.
     pub(crate) tasks: bool,
 }
 
 impl Query {
-    /// At most so many records, within the bounds of a page.
+    /// The maximum number, within the limits of a page.
     pub(super) fn limit(&self) -> u32 {
         self.limit.clamp(1, 1_000)
     }
 
-    /// The question in SQL, with its values: number, intent or note, and outcome. It asks for one
-    /// more than is wanted, which tells whether there is a next page.
+    /// The SQL with its values: number, intent or note, and outcome. It selects one more than
+    /// requested, to detect a next page.
     pub(super) fn sql(&self) -> (String, Vec<Value>) {
         let (conditions, mut values) = self.conditions();
         values.push(Value::Integer(i64::from(self.limit()) + 1));
@@ -53,7 +52,7 @@ impl Query {
         (sql, values)
     }
 
-    /// The conditions as SQL with their values.
+    /// The conditions as SQL, with their values.
     fn conditions(&self) -> (String, Vec<Value>) {
         let mut sql = String::from(if self.tasks {
             "i.entry = 'intent' AND json_extract(i.body, '$.refused') IS NULL"
@@ -71,10 +70,10 @@ impl Query {
         let number =
             |number: Option<u64>| number.map(|number| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)));
         and("i.seq < ?", number(self.after));
-        // The index over requests holds intents only, so that must be said to use it.
+        // The index over requests contains only intents, so this condition is needed to use it.
         and("i.entry = 'intent' AND i.request = ?", self.request.map(|id| id.to_string().into()));
         and("i.entry = 'intent' AND i.parent = ?", self.parent.map(|id| id.to_string().into()));
-        // Of several indexes the narrowest is meant: the plus keeps SQLite from the others.
+        // The most selective index is used: the plus prevents SQLite from using others.
         let narrow = self.target.is_some() || self.parent.is_some() || self.request.is_some();
         and(if narrow { "+i.host = ?" } else { "i.host = ?" }, self.host.as_ref().map(|host| host.to_string().into()));
         and("i.entry = 'intent' AND i.target = ?", self.target.map(|target| target.to_string().into()));
@@ -83,7 +82,7 @@ impl Query {
         let narrow = narrow || self.kind.is_some();
         and(if narrow { "+i.at >= ?" } else { "i.at >= ?" }, number(self.from));
         and(if narrow { "+i.at <= ?" } else { "i.at <= ?" }, number(self.to));
-        // SQLite folds the letters of ASCII only, so nothing else is folded here.
+        // SQLite folds only ASCII letters, so nothing else is folded here.
         let text = (!self.text.is_empty()).then(|| Value::from(self.text.to_ascii_lowercase()));
         and(
             "instr(lower(ifnull(i.name, '') || ' ' || i.kind || ' ' || coalesce(json_extract(i.body, '$.who'), json_extract(i.body, '$.origin.who'), '') \
@@ -106,7 +105,7 @@ mod tests {
 
     use super::{super::LAYOUT, *};
 
-    /// How SQLite would look for an answer.
+    /// SQLite's query plan.
     fn plan(query: &Query) -> String {
         let connection = Connection::open_in_memory().expect("opens");
         connection.execute_batch(LAYOUT).expect("laid out");
@@ -133,7 +132,7 @@ mod tests {
             assert!(!plan.contains("TEMP B-TREE"), "{query:?} comes in its order: {plan}");
             assert!(plan.contains("SEARCH o USING INTEGER PRIMARY KEY"), "{query:?}: {plan}");
         }
-        // The newest ones are at the end, so a look from there on ends soon.
+        // The newest records are at the end, so a backward scan ends soon.
         for query in [Query::default(), Query { tasks: true, ..Query::default() }] {
             let plan = plan(&query);
             assert!(plan.starts_with("SCAN i;") && !plan.contains("TEMP B-TREE"), "{plan}");

@@ -1,5 +1,5 @@
-//! Which images of which host are raw, whatever is in them. It is beside the chain: what a guest
-//! wrote into its disk must not become another format because the server was started again.
+//! Images that are known to be raw, by host. It is not part of the chain: a guest's data must not
+//! be treated as another format after a restart of the server.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +15,7 @@ pub(super) const LAYOUT: &str = "
     CREATE TABLE IF NOT EXISTS raw_images(host TEXT NOT NULL, image TEXT NOT NULL, PRIMARY KEY(host, image)) STRICT, WITHOUT ROWID;
 ";
 
-/// All of them, by host.
+/// All known raw images, by host.
 pub(super) type RawImages = BTreeMap<String, BTreeSet<String>>;
 
 pub(super) fn read(connection: &Connection) -> rusqlite::Result<RawImages> {
@@ -30,14 +30,14 @@ pub(super) fn read(connection: &Connection) -> rusqlite::Result<RawImages> {
 }
 
 impl Audit {
-    /// The images of a host that are known to be raw: paths, and volumes as `pool/volume`.
+    /// The known raw images of a host: paths, and volumes as `pool/volume`.
     pub(crate) fn raw_images(&self, host: &HostId) -> Vec<String> {
         let all = self.raw_images.lock().unwrap_or_else(PoisonError::into_inner);
         all.get(host.as_str()).into_iter().flatten().cloned().collect()
     }
 
-    /// Keeps which images of a host are raw, or forgets them. Whoever asks does not wait; a disk
-    /// that cannot be written is told elsewhere.
+    /// Stores or removes raw images of a host. The caller does not wait; write errors are reported
+    /// elsewhere.
     pub(crate) fn note_raw_images(&self, host: &HostId, images: Vec<String>, raw: bool) {
         let host = host.to_string();
         {

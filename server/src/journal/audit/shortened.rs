@@ -1,9 +1,8 @@
-//! The beginnings of what was asked, for requests that were refused: anybody can send those again
-//! and again, and each is a record.
+//! Shortens refused requests, which can be repeated without limit and are recorded each time.
 
 use model::Command;
 
-/// The beginning of a text, in bytes.
+/// The start of a text, in bytes.
 pub(super) fn cut(text: &str, most: usize) -> String {
     match text.char_indices().find(|(at, c)| at + c.len_utf8() > most) {
         Some((at, _)) => format!("{}…", &text[..at]),
@@ -11,7 +10,7 @@ pub(super) fn cut(text: &str, most: usize) -> String {
     }
 }
 
-/// A command with the beginnings of its texts and lists, which says what was meant.
+/// A command with its texts and lists shortened.
 pub(super) fn shortened(command: &Command) -> Command {
     fn shorten(value: &mut serde_json::Value) {
         match value {

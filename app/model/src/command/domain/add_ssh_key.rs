@@ -1,4 +1,4 @@
-//! Lets a user log in to a guest with a key.
+//! Adds an SSH key of a guest user.
 
 use super::{About, Domain, Fault, Field, Host, Input, Verb, needs_agent, verb};
 use super::{check_public_key, check_user};
@@ -17,8 +17,7 @@ verb! {
 impl Verb for AddSshKey {
     type On = Domain;
 
-    const ABOUT: About =
-        About { kind: "addSshKey", label: "Add SSH key", done: "had an SSH key added", ..About::DEFAULT };
+    const ABOUT: About = About { kind: "addSshKey", label: "Add SSH key", done: "has a new SSH key", ..About::DEFAULT };
 
     const FIELDS: &'static [Field] = &[
         Field::new("user", "User", Input::Line(64)).required(),
@@ -28,7 +27,7 @@ impl Verb for AddSshKey {
     fn check(&self, on: &Domain, _: &Host) -> Result<(), Fault> {
         check_user(&self.user)?;
         if self.key.contains("PRIVATE KEY") {
-            let why = "this is the private key; take the public one, whose file ends in .pub";
+            let why = "this is a private key; use the public key (file name ends in .pub)";
             return Err(Fault::invalid("key", why));
         }
         check_public_key(&self.key)?;

@@ -1,9 +1,9 @@
-//! Throws the saved memory of a machine away.
+//! Discards the saved state of a machine.
 
 use super::{About, Domain, Fault, Host, Verb, obstacle, verb};
 
 verb! {
-    /// Throw the saved memory away (`virDomainManagedSaveRemove`).
+    /// Discard the saved state (`virDomainManagedSaveRemove`).
     pub struct DiscardSave {}
 }
 
@@ -13,9 +13,9 @@ impl Verb for DiscardSave {
     const ABOUT: About = About {
         kind: "discardSave",
         label: "Discard saved state",
-        done: "has no saved state any more",
+        done: "had its saved state discarded",
         menu: true,
-        loses: Some("The saved memory is thrown away. The next start is a cold boot."),
+        loses: Some("The saved memory is discarded. The next start is a cold boot."),
         ..About::DEFAULT
     };
 

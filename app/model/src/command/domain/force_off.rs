@@ -1,9 +1,9 @@
-//! Ends a machine without asking its guest.
+//! Forces a machine off without a guest shutdown.
 
 use super::{About, Domain, DomainState, Fault, Host, Verb, obstacle, shows, verb};
 
 verb! {
-    /// Pull the plug (`virDomainDestroy`).
+    /// Terminate the machine immediately (`virDomainDestroy`).
     pub struct ForceOff {}
 }
 
@@ -17,7 +17,7 @@ impl Verb for ForceOff {
         doing: "being forced off",
         menu: true,
         loses: Some(
-            "The guest is not asked. Unsaved data is lost and file systems may be damaged, as if the plug were pulled.",
+            "The guest is not shut down. Unsaved data is lost and file systems may be damaged, as in a power failure.",
         ),
         ..About::DEFAULT
     };
@@ -27,7 +27,7 @@ impl Verb for ForceOff {
     }
 
     fn evidence(&self, on: Option<&Domain>) -> Option<bool> {
-        // A transient machine goes when it stops.
+        // A transient machine disappears when it stops.
         on.map_or(Some(true), |on| shows(Some(on), DomainState::Stopped))
     }
 }

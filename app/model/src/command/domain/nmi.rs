@@ -13,9 +13,9 @@ impl Verb for Nmi {
     const ABOUT: About = About {
         kind: "nmi",
         label: "Send NMI",
-        done: "was sent an NMI",
+        done: "received an NMI",
         menu: true,
-        loses: Some("Many guests answer an NMI with a crash dump and a restart."),
+        loses: Some("Many guests respond to an NMI with a crash dump and a restart."),
         ..About::DEFAULT
     };
 
@@ -23,7 +23,7 @@ impl Verb for Nmi {
         obstacle(
             on,
             match on.state {
-                DomainState::Crashed => Some("has crashed and would not notice"),
+                DomainState::Crashed => Some("has crashed and cannot handle an NMI"),
                 state => (!state.is_active()).then_some(NOT_RUNNING),
             },
         )

@@ -1,9 +1,9 @@
-//! Halts the processors of a machine.
+//! Pauses a machine.
 
 use super::{About, Domain, DomainState, Fault, Host, NOT_RUNNING, Verb, obstacle, shows, verb};
 
 verb! {
-    /// Halt the processors (`virDomainSuspend`).
+    /// Pause the vCPUs (`virDomainSuspend`).
     pub struct Pause {}
 }
 
@@ -28,7 +28,7 @@ impl Verb for Pause {
             match on.state {
                 S::Running | S::ShuttingDown => None,
                 S::Paused => Some("is already paused"),
-                S::Suspended => Some("is suspended, so nothing runs that could be paused"),
+                S::Suspended => Some("is suspended by its guest and cannot be paused"),
                 _ => Some(NOT_RUNNING),
             },
         )

@@ -3,7 +3,7 @@
 use super::{About, Domain, Fault, Host, Verb, cannot_react, obstacle, verb};
 
 verb! {
-    /// Ask the guest to restart (`virDomainReboot`).
+    /// Ask the guest to reboot (`virDomainReboot`).
     pub struct Reboot {}
 }
 

@@ -3,7 +3,7 @@
 use super::{About, Domain, Fault, Host, Verb, needs_agent, verb};
 
 verb! {
-    /// Ask the guest's agent to restart it (`VIR_DOMAIN_REBOOT_GUEST_AGENT`).
+    /// Ask the guest agent to reboot (`VIR_DOMAIN_REBOOT_GUEST_AGENT`).
     pub struct RebootByAgent {}
 }
 

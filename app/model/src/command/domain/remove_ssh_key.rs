@@ -1,4 +1,4 @@
-//! Lets a user no longer log in to a guest with a key.
+//! Removes an SSH key of a guest user.
 
 use super::{About, Domain, Fault, Field, Host, Input, Verb, needs_agent, verb};
 use super::{check_public_key, check_user};
@@ -9,7 +9,7 @@ verb! {
     pub struct RemoveSshKey {
         /// The guest user.
         pub user: String,
-        /// The public key, as it stands there.
+        /// The public key, exactly as in the file.
         pub key: String,
     }
 }

@@ -1,13 +1,13 @@
-//! Gives a machine another name.
+//! Renames a machine.
 
 use super::{About, Domain, Fault, Field, Host, Input, Verb, obstacle, verb};
 use crate::text::check_line;
 
-/// Longest name in bytes; libvirt makes file names of it.
+/// Maximum length in bytes; libvirt derives file names from it.
 const MAX_NAME: usize = 200;
 
 verb! {
-    /// Give another name (`virDomainRename`).
+    /// Rename the machine (`virDomainRename`).
     pub struct Rename {
         /// The new name.
         pub name: String,
@@ -25,9 +25,9 @@ impl Verb for Rename {
         let name = &self.name;
         let wrong = |why: &str| Err(Fault::invalid("name", why));
         match () {
-            () if name.trim().is_empty() => return wrong("a name must not be empty"),
-            () if name.len() > MAX_NAME => return wrong("a name has at most 200 bytes"),
-            () if name.contains('/') => return wrong("a name must not hold '/'"),
+            () if name.trim().is_empty() => return wrong("must not be empty"),
+            () if name.len() > MAX_NAME => return wrong("must be at most 200 bytes"),
+            () if name.contains('/') => return wrong("must not contain '/'"),
             () => check_line("name", name)?,
         }
         obstacle(
@@ -36,7 +36,7 @@ impl Verb for Rename {
                 () if !on.persistent => Some("is transient and cannot be renamed"),
                 () if on.state.is_active() => Some("must be stopped before it is renamed"),
                 () if on.has_managed_save => {
-                    Some("has a saved state that belongs to its name; start or discard it first")
+                    Some("has a saved state; start the machine or discard the saved state first")
                 }
                 () => None,
             },

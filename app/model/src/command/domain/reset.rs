@@ -1,9 +1,9 @@
-//! Presses the reset button of a machine.
+//! Resets a machine.
 
 use super::{About, Domain, Fault, Host, NOT_RUNNING, Verb, obstacle, verb};
 
 verb! {
-    /// Press the reset button (`virDomainReset`).
+    /// Hardware reset (`virDomainReset`).
     pub struct Reset {}
 }
 
@@ -16,7 +16,7 @@ impl Verb for Reset {
         done: "was reset",
         menu: true,
         loses: Some(
-            "The guest is not asked. Unsaved data is lost and file systems may be damaged, as if the reset button were pressed.",
+            "The guest is not shut down. Unsaved data is lost and file systems may be damaged, as with a hardware reset.",
         ),
         ..About::DEFAULT
     };

@@ -1,9 +1,9 @@
-//! Lets a paused machine run again.
+//! Resumes a paused or suspended machine.
 
 use super::{About, Domain, DomainState, Fault, Host, Verb, obstacle, shows, verb};
 
 verb! {
-    /// Let the processors run again, or wake the guest (`virDomainResume`, `virDomainPMWakeup`).
+    /// Resume the vCPUs, or wake the guest (`virDomainResume`, `virDomainPMWakeup`).
     pub struct Resume {}
 }
 

@@ -3,7 +3,7 @@
 use super::{About, Domain, DomainState, Fault, Host, Lane, NOT_RUNNING, Verb, obstacle, verb};
 
 verb! {
-    /// Write memory to disk and stop (`virDomainManagedSave`).
+    /// Save memory to disk and stop (`virDomainManagedSave`).
     pub struct Save {}
 }
 
@@ -12,8 +12,8 @@ impl Verb for Save {
 
     const ABOUT: About = About {
         kind: "save",
-        label: "Save",
-        done: "is saved and stopped",
+        label: "Suspend to disk",
+        done: "is suspended to disk",
         doing: "suspending to disk",
         menu: true,
         lane: Lane::Slow,
@@ -26,11 +26,11 @@ impl Verb for Save {
         obstacle(
             on,
             match on.state {
-                _ if !on.persistent => {
-                    Some("is transient, so there would be no definition to restore the saved state with")
-                }
+                _ if !on.persistent => Some("is transient, so its saved state could not be restored"),
                 S::Running | S::Paused => None,
-                S::Suspended | S::ShuttingDown | S::Crashed => Some("must be running or paused to be saved"),
+                S::Suspended | S::ShuttingDown | S::Crashed => {
+                    Some("must be running or paused to be suspended to disk")
+                }
                 _ => Some(NOT_RUNNING),
             },
         )

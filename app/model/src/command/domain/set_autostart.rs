@@ -1,11 +1,11 @@
-//! Lets a machine start with its host, or not.
+//! Sets autostart of a machine.
 
 use super::{About, Domain, Fault, Field, Host, Input, Verb, obstacle, verb};
 
 verb! {
-    /// Start with the host, or not (`virDomainSetAutostart`).
+    /// Set autostart (`virDomainSetAutostart`).
     pub struct SetAutostart {
-        /// Whether to.
+        /// Whether autostart is on.
         pub enabled: bool,
     }
 }
@@ -16,7 +16,7 @@ impl Verb for SetAutostart {
     const ABOUT: About = About {
         kind: "setAutostart",
         label: "Set autostart",
-        done: "has another autostart setting",
+        done: "has a new autostart setting",
         harmless: true,
         ..About::DEFAULT
     };
@@ -28,11 +28,11 @@ impl Verb for SetAutostart {
     }
 
     fn done(&self) -> &'static str {
-        if self.enabled { "starts with its host" } else { "does not start with its host" }
+        if self.enabled { "has autostart enabled" } else { "has autostart disabled" }
     }
 
     fn check(&self, on: &Domain, _: &Host) -> Result<(), Fault> {
-        obstacle(on, (!on.persistent).then_some("is transient, so it cannot start with its host"))
+        obstacle(on, (!on.persistent).then_some("is transient, so autostart cannot be set"))
     }
 
     fn evidence(&self, on: Option<&Domain>) -> Option<bool> {

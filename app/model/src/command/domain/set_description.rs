@@ -3,11 +3,11 @@
 use super::{About, Domain, Fault, Field, Host, Input, Verb, verb};
 use crate::text::check_lines;
 
-/// Longest description in bytes.
+/// Maximum length in bytes.
 const MAX_DESCRIPTION: usize = 16 * 1024;
 
 verb! {
-    /// Set the longer text for people; empty removes it (`virDomainSetMetadata`).
+    /// Set the description; empty removes it (`virDomainSetMetadata`).
     pub struct SetDescription {
         /// The new description.
         pub description: String,
@@ -29,7 +29,7 @@ impl Verb for SetDescription {
 
     fn check(&self, _: &Domain, _: &Host) -> Result<(), Fault> {
         if self.description.len() > MAX_DESCRIPTION {
-            return Err(Fault::invalid("description", "a description has at most 16 KiB"));
+            return Err(Fault::invalid("description", "must be at most 16 KiB"));
         }
         check_lines("description", &self.description)
     }

@@ -16,11 +16,15 @@ verb! {
 impl Verb for SetGuestPassword {
     type On = Domain;
 
-    const ABOUT: About =
-        About { kind: "setGuestPassword", label: "Set password", done: "has a new password", ..About::DEFAULT };
+    const ABOUT: About = About {
+        kind: "setGuestPassword",
+        label: "Set guest password",
+        done: "has a new guest password",
+        ..About::DEFAULT
+    };
 
     const FIELDS: &'static [Field] = &[
-        Field::new("user", "User in the guest", Input::Line(64)).required(),
+        Field::new("user", "Guest user", Input::Line(64)).required(),
         Field::new("password", "New password", Input::Secret).required(),
     ];
 
@@ -28,9 +32,9 @@ impl Verb for SetGuestPassword {
         check_user(&self.user)?;
         let password = &self.password.0;
         let fits = (1..=256).contains(&password.len()) && !password.contains(['\0', '\n']);
-        // A record that is sent again does not know it.
+        // A password read from a record is masked and cannot be set.
         if !fits || self.password.is_starred() {
-            return Err(Fault::invalid("password", "a password has 1 to 256 characters on one line"));
+            return Err(Fault::invalid("password", "must be 1 to 256 characters on one line"));
         }
         needs_agent(on)
     }

@@ -3,9 +3,9 @@
 use super::{About, Domain, Fault, Field, Host, Input, Verb, verb};
 use crate::{domain::normal_tags, text::check_line};
 
-/// Most tags of one machine.
+/// Maximum number of tags per machine.
 const MAX_TAGS: usize = 32;
-/// Longest tag in characters.
+/// Maximum length of a tag in characters.
 const MAX_TAG: usize = 48;
 
 verb! {
@@ -26,12 +26,16 @@ impl Verb for SetTags {
 
     fn check(&self, _: &Domain, _: &Host) -> Result<(), Fault> {
         if self.tags.len() > MAX_TAGS {
-            return Err(Fault::invalid("tags", "a machine has at most 32 tags"));
+            return Err(Fault::invalid("tags", "a machine can have at most 32 tags"));
         }
         self.tags.iter().try_for_each(|tag| {
             check_line("tags", tag)?;
             let fits = !tag.trim().is_empty() && tag.chars().count() <= MAX_TAG && !tag.contains(',');
-            if fits { Ok(()) } else { Err(Fault::invalid("tags", "a tag has 1 to 48 characters and no comma")) }
+            if fits {
+                Ok(())
+            } else {
+                Err(Fault::invalid("tags", "each tag must be 1 to 48 characters without commas"))
+            }
         })
     }
 

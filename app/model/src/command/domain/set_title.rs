@@ -3,11 +3,11 @@
 use super::{About, Domain, Fault, Field, Host, Input, Verb, verb};
 use crate::text::check_line;
 
-/// Longest title in characters.
+/// Maximum length in characters.
 const MAX_TITLE: usize = 200;
 
 verb! {
-    /// Set the short line for people; empty removes it (`virDomainSetMetadata`).
+    /// Set the title; empty removes it (`virDomainSetMetadata`).
     pub struct SetTitle {
         /// The new title.
         pub title: String,
@@ -24,7 +24,7 @@ impl Verb for SetTitle {
 
     fn check(&self, _: &Domain, _: &Host) -> Result<(), Fault> {
         if self.title.chars().count() > MAX_TITLE {
-            return Err(Fault::invalid("title", "a title has at most 200 characters"));
+            return Err(Fault::invalid("title", "must be at most 200 characters"));
         }
         check_line("title", &self.title)
     }

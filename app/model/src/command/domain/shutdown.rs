@@ -3,7 +3,7 @@
 use super::{About, Domain, DomainState, Fault, Host, Verb, cannot_react, obstacle, shows, verb};
 
 verb! {
-    /// Ask the guest to shut down (`virDomainShutdownFlags`): ACPI, then the agent.
+    /// Ask the guest to shut down (`virDomainShutdownFlags`): ACPI first, then the guest agent.
     pub struct Shutdown {}
 }
 
@@ -29,7 +29,7 @@ impl Verb for Shutdown {
     }
 
     fn evidence(&self, on: Option<&Domain>) -> Option<bool> {
-        // A transient machine goes when it stops.
+        // A transient machine disappears when it stops.
         on.map_or(Some(true), |on| shows(Some(on), DomainState::Stopped))
     }
 }

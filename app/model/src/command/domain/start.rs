@@ -1,9 +1,9 @@
-//! Boots a machine.
+//! Starts a machine.
 
 use super::{About, Domain, DomainState, Fault, Host, Verb, is_active, obstacle, shows, verb};
 
 verb! {
-    /// Boot, or restore the saved state if there is one (`virDomainCreate`).
+    /// Boot, or restore the saved state (`virDomainCreate`).
     pub struct Start {}
 }
 

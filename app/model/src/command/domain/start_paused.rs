@@ -1,9 +1,9 @@
-//! Boots a machine with its processors halted.
+//! Starts a machine paused.
 
 use super::{About, Domain, DomainState, Fault, Host, Verb, is_active, obstacle, shows, verb};
 
 verb! {
-    /// Boot with the processors halted (`VIR_DOMAIN_START_PAUSED`).
+    /// Start with paused vCPUs (`VIR_DOMAIN_START_PAUSED`).
     pub struct StartPaused {}
 }
 

@@ -1,9 +1,9 @@
-//! Sets the clock of a guest.
+//! Sets the guest clock.
 
 use super::{About, Domain, Fault, Host, Verb, needs_agent, verb};
 
 verb! {
-    /// Set the guest's clock to the server's time, through the guest agent (`virDomainSetTime`).
+    /// Set the guest clock to the server's time, through the guest agent (`virDomainSetTime`).
     pub struct SyncTime {}
 }
 

@@ -1,14 +1,14 @@
-//! Makes a network.
+//! Creates a network.
 
 use super::{About, Fault, Field, HostInventory, Input, Network, Verb, connected, taken_name, verb};
 use crate::network::NetworkSpec;
 
 verb! {
-    /// Make a new one with the target's UUID (`virNetworkDefineXML`), and start it.
+    /// Define a network with the target's UUID (`virNetworkDefineXML`), and start it.
     pub struct DefineNetwork {
-        /// What it is.
+        /// Its specification.
         pub network: NetworkSpec,
-        /// Whether it starts with its host.
+        /// Whether autostart is on.
         pub autostart: bool,
     }
 }
@@ -22,16 +22,16 @@ impl Verb for DefineNetwork {
     const FIELDS: &'static [Field] = &[
         Field::new("network.name", "Name", Input::Line(50)).required(),
         Field::new("network.mode", "Mode", Input::Choice),
-        Field::new("network.bridge", "Bridge of the host", Input::Line(0)),
-        Field::new("network.device", "Device of the host", Input::Line(0)),
-        Field::new("network.ipv4", "IPv4: this host's address", Input::Line(0)),
-        Field::new("network.dhcpFirst", "DHCP from", Input::Line(0)),
-        Field::new("network.dhcpLast", "DHCP to", Input::Line(0)),
-        Field::new("network.ipv6", "IPv6: this host's address", Input::Line(0)),
-        Field::new("network.dhcp6First", "DHCPv6 from", Input::Line(0)),
-        Field::new("network.dhcp6Last", "DHCPv6 to", Input::Line(0)),
+        Field::new("network.bridge", "Host bridge", Input::Line(0)),
+        Field::new("network.device", "Uplink interface", Input::Line(0)),
+        Field::new("network.ipv4", "IPv4 gateway (CIDR)", Input::Line(0)),
+        Field::new("network.dhcpFirst", "DHCP range start", Input::Line(0)),
+        Field::new("network.dhcpLast", "DHCP range end", Input::Line(0)),
+        Field::new("network.ipv6", "IPv6 gateway (CIDR)", Input::Line(0)),
+        Field::new("network.dhcp6First", "DHCPv6 range start", Input::Line(0)),
+        Field::new("network.dhcp6Last", "DHCPv6 range end", Input::Line(0)),
         Field::new("network.domain", "DNS domain", Input::Line(0)),
-        Field::new("autostart", "Start it with its host", Input::Flag).preset("yes"),
+        Field::new("autostart", "Autostart", Input::Flag).preset("yes"),
     ];
 
     fn subject(&self, _: Option<&Network>) -> Option<String> {

@@ -4,7 +4,7 @@ use super::{About, Fault, HostInventory, Network, Verb, unless, verb};
 use crate::network::attached;
 
 verb! {
-    /// Forget it (`virNetworkUndefine`); it is stopped first.
+    /// Stop and undefine the network (`virNetworkUndefine`).
     pub struct DeleteNetwork {}
 }
 
@@ -15,13 +15,13 @@ impl Verb for DeleteNetwork {
         kind: "deleteNetwork",
         label: "Delete network",
         done: "is deleted",
-        loses: Some("The network and its settings are forgotten."),
+        loses: Some("The network and its configuration are deleted."),
         ..About::DEFAULT
     };
 
     fn check(&self, on: &Network, host: &HostInventory) -> Result<(), Fault> {
         let plugged: Vec<&str> = attached(host, on).map(|domain| domain.name.as_str()).collect();
-        unless(on, (!plugged.is_empty()).then(|| format!("is in use: {} are plugged into it", some_of(&plugged))))
+        unless(on, (!plugged.is_empty()).then(|| format!("is in use by {}", some_of(&plugged))))
     }
 
     fn evidence(&self, on: Option<&Network>) -> Option<bool> {
@@ -29,7 +29,7 @@ impl Verb for DeleteNetwork {
     }
 }
 
-/// A few names in a sentence.
+/// Up to three names in a sentence.
 fn some_of(names: &[&str]) -> String {
     let shown = names.iter().take(3).copied().collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(3) {

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use super::{About, Fault, Field, HostInventory, Input, Network, Verb, names_of, unless, verb};
 
 verb! {
-    /// Let the network's DNS server forget the names of an address (`virNetworkUpdate`).
+    /// Remove the DNS entry of an address (`virNetworkUpdate`).
     pub struct RemoveDnsHost {
-        /// The address.
+        /// The IP address.
         pub address: IpAddr,
     }
 }
@@ -16,13 +16,13 @@ impl Verb for RemoveDnsHost {
     type On = Network;
 
     const ABOUT: About =
-        About { kind: "removeDnsHost", label: "Remove DNS names", done: "has new DNS names", ..About::DEFAULT };
+        About { kind: "removeDnsHost", label: "Remove DNS names", done: "had DNS names removed", ..About::DEFAULT };
 
-    const FIELDS: &'static [Field] = &[Field::new("address", "Address of the names", Input::Ip).required()];
+    const FIELDS: &'static [Field] = &[Field::new("address", "Address", Input::Ip).required()];
 
     fn check(&self, on: &Network, _: &HostInventory) -> Result<(), Fault> {
         let unknown = names_of(on, self.address).is_none();
-        unless(on, unknown.then(|| format!("knows no names of {}", self.address)))
+        unless(on, unknown.then(|| format!("has no DNS names for {}", self.address)))
     }
 
     fn evidence(&self, on: Option<&Network>) -> Option<bool> {

@@ -1,15 +1,15 @@
-//! Takes a static address away from a machine.
+//! Removes a static address.
 
 use std::net::IpAddr;
 
 use super::{About, Fault, Field, HostInventory, Input, Network, Verb, has_static, unless, verb};
 
 verb! {
-    /// Stop giving a machine the same address each time (`virNetworkUpdate`).
+    /// Remove a static DHCP host entry (`virNetworkUpdate`).
     pub struct RemoveStaticHost {
-        /// The hardware address; empty of one that is known by its name only.
+        /// The MAC address or DUID; empty for an entry that has only a name.
         pub mac: String,
-        /// The address.
+        /// The IP address.
         pub address: IpAddr,
     }
 }
@@ -20,18 +20,16 @@ impl Verb for RemoveStaticHost {
     const ABOUT: About = About {
         kind: "removeStaticHost",
         label: "Remove static address",
-        done: "has new static addresses",
+        done: "had a static address removed",
         ..About::DEFAULT
     };
 
-    const FIELDS: &'static [Field] = &[
-        Field::new("mac", "Hardware address", Input::Line(0)),
-        Field::new("address", "Address", Input::Ip).required(),
-    ];
+    const FIELDS: &'static [Field] =
+        &[Field::new("mac", "MAC address", Input::Line(0)), Field::new("address", "Address", Input::Ip).required()];
 
     fn check(&self, on: &Network, _: &HostInventory) -> Result<(), Fault> {
         let (mac, address) = (&self.mac, self.address);
-        unless(on, (!has_static(on, mac, address)).then(|| format!("does not give {address} to {mac}")))
+        unless(on, (!has_static(on, mac, address)).then(|| format!("has no static address {address} for {mac}")))
     }
 
     fn evidence(&self, on: Option<&Network>) -> Option<bool> {

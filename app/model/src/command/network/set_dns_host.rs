@@ -6,10 +6,9 @@ use super::{About, Fault, Field, HostInventory, Input, Network, Verb, names_of, 
 use crate::network::is_domain;
 
 verb! {
-    /// Let the network's DNS server know names of an address, and no others, at once
-    /// (`virNetworkUpdate`).
+    /// Replace the DNS names of an address, effective immediately (`virNetworkUpdate`).
     pub struct SetDnsHost {
-        /// The address.
+        /// The IP address.
         pub address: IpAddr,
         /// Its names.
         pub names: Vec<String>,
@@ -23,7 +22,7 @@ impl Verb for SetDnsHost {
         About { kind: "setDnsHost", label: "Set DNS names", done: "has new DNS names", ..About::DEFAULT };
 
     const FIELDS: &'static [Field] = &[
-        Field::new("address", "Address of the names", Input::Ip).required(),
+        Field::new("address", "Address", Input::Ip).required(),
         Field::new("names", "Names", Input::Words).required(),
     ];
 
@@ -36,22 +35,22 @@ impl Verb for SetDnsHost {
     }
 }
 
-/// Most names of one address.
+/// Maximum number of names per address.
 const MAX_NAMES: usize = 16;
 
-/// Whether the network's DNS server may know these names of an address.
+/// Whether these DNS names can be set for an address.
 fn dns_host(network: &Network, address: IpAddr, names: &[String]) -> Result<(), Fault> {
     if network.subnets.is_empty() {
         return Err(Fault::denied(format!("{} has no subnet, so libvirt runs no DNS server for it", network.name)));
     }
     if names.is_empty() || names.len() > MAX_NAMES || !names.iter().all(|name| is_domain(name)) {
-        return Err(Fault::invalid("names", "they are 1 to 16 names such as db.lab.example.org"));
+        return Err(Fault::invalid("names", "must be 1 to 16 names such as db.lab.example.org"));
     }
     let others = network.dns.iter().filter(|host| host.address != address);
-    // libvirt takes an entry that shares a name for the same one.
+    // libvirt treats an entry that shares a name as the same entry.
     match others.flat_map(|host| host.names.iter().map(move |name| (host, name))).find(|(_, name)| names.contains(name))
     {
-        Some((host, name)) => Err(Fault::invalid("names", &format!("{name} is a name of {} already", host.address))),
+        Some((host, name)) => Err(Fault::invalid("names", &format!("{name} is already a name of {}", host.address))),
         None => Ok(()),
     }
 }

@@ -1,11 +1,11 @@
-//! Lets a network start with its host, or not.
+//! Sets autostart of a network.
 
 use super::{About, Fault, Field, HostInventory, Input, Network, Verb, unless, verb};
 
 verb! {
-    /// Start with the host, or not (`virNetworkSetAutostart`).
+    /// Set autostart (`virNetworkSetAutostart`).
     pub struct SetNetworkAutostart {
-        /// Whether to.
+        /// Whether autostart is on.
         pub enabled: bool,
     }
 }
@@ -15,19 +15,19 @@ impl Verb for SetNetworkAutostart {
 
     const ABOUT: About = About {
         kind: "setNetworkAutostart",
-        label: "Set autostart of network",
-        done: "has another autostart setting",
+        label: "Set network autostart",
+        done: "has a new autostart setting",
         ..About::DEFAULT
     };
 
     const FIELDS: &'static [Field] = &[Field::new("enabled", "Autostart", Input::Flag)];
 
     fn done(&self) -> &'static str {
-        if self.enabled { "starts with its host" } else { "does not start with its host" }
+        if self.enabled { "has autostart enabled" } else { "has autostart disabled" }
     }
 
     fn check(&self, on: &Network, _: &HostInventory) -> Result<(), Fault> {
-        unless(on, (!on.persistent).then_some("is transient, so it cannot start with its host"))
+        unless(on, (!on.persistent).then_some("is transient, so autostart cannot be set"))
     }
 
     fn evidence(&self, on: Option<&Network>) -> Option<bool> {

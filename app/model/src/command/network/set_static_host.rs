@@ -1,4 +1,4 @@
-//! Gives a machine the same address each time.
+//! Sets a static address.
 
 use std::net::IpAddr;
 
@@ -6,14 +6,14 @@ use super::{About, Fault, Field, HostInventory, Input, Network, Verb, has_static
 use crate::network::StaticHost;
 
 verb! {
-    /// Give a machine the same address each time, at once (`virNetworkUpdate`).
+    /// Set a static DHCP host entry, effective immediately (`virNetworkUpdate`).
     pub struct SetStaticHost {
-        /// The hardware address. Of an IPv6 address the identifier by which DHCP knows the
-        /// machine (DUID, RFC 8415), or empty, when its name says which it is.
+        /// The MAC address. For IPv6 the DUID (RFC 8415), or empty if the name identifies the
+        /// machine.
         pub mac: String,
-        /// The address.
+        /// The IP address.
         pub address: IpAddr,
-        /// The name, or empty.
+        /// The host name, or empty.
         pub name: String,
     }
 }
@@ -24,12 +24,12 @@ impl Verb for SetStaticHost {
     const ABOUT: About = About {
         kind: "setStaticHost",
         label: "Set static address",
-        done: "has new static addresses",
+        done: "has a new static address",
         ..About::DEFAULT
     };
 
     const FIELDS: &'static [Field] = &[
-        Field::new("mac", "Hardware address", Input::Line(0)),
+        Field::new("mac", "MAC address", Input::Line(0)),
         Field::new("address", "Address", Input::Ip).required(),
         Field::new("name", "Name", Input::Line(63)),
     ];
@@ -47,54 +47,49 @@ impl Verb for SetStaticHost {
     }
 }
 
-/// Whether a text is bytes in hexadecimal with colons between them. Those of DHCP identifiers
-/// may lack their first digit.
+/// Whether a text is hexadecimal bytes separated by colons. Bytes of a DUID may have one digit.
 fn is_bytes(text: &str, count: std::ops::RangeInclusive<usize>, digits: std::ops::RangeInclusive<usize>) -> bool {
     let byte = |text: &str| digits.contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit());
     count.contains(&text.split(':').count()) && text.split(':').all(byte)
 }
 
-/// Whether a hardware address stands for a group of machines (IEEE 802, the lowest bit of the
-/// first byte).
+/// Whether a MAC address is a multicast address (IEEE 802: lowest bit of the first byte).
 fn is_of_many(mac: &str) -> bool {
     mac.get(..2).and_then(|byte| u8::from_str_radix(byte, 16).ok()).is_some_and(|byte| byte % 2 == 1)
 }
 
-/// Whether a machine may get an address for good.
+/// Whether this static address can be set.
 fn static_host(network: &Network, (mac, address, name): (&str, IpAddr, &str)) -> Result<(), Fault> {
     match address {
         IpAddr::V4(_) if !is_bytes(mac, 6..=6, 2..=2) => {
-            return Err(Fault::invalid("mac", "it is a hardware address such as 52:54:00:12:34:56"));
+            return Err(Fault::invalid("mac", "must be a MAC address such as 52:54:00:12:34:56"));
         }
         IpAddr::V4(_) if is_of_many(mac) => {
-            return Err(Fault::invalid(
-                "mac",
-                "it is an address of many machines; the second digit of one's own is even",
-            ));
+            return Err(Fault::invalid("mac", "must not be a multicast MAC address; use a unicast one"));
         }
         IpAddr::V6(_) if mac.is_empty() && name.is_empty() => {
-            return Err(Fault::invalid("name", "for IPv6 a machine is known by its name or its DHCP identifier"));
+            return Err(Fault::invalid("name", "IPv6 needs a name or a DUID to identify the machine"));
         }
         IpAddr::V6(_) if !mac.is_empty() && !is_bytes(mac, 8..=130, 1..=2) => {
-            let why = "for IPv6 it is the DHCP identifier, such as 0:4:7e:7d:f0:7d:a8:bc:c5:d2, or empty";
+            let why = "must be a DUID for IPv6, such as 0:4:7e:7d:f0:7d:a8:bc:c5:d2, or empty";
             return Err(Fault::invalid("mac", why));
         }
         _ => {}
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || "-.".contains(c);
     if name.len() > 63 || !name.chars().all(plain) || name.starts_with(['-', '.']) {
-        return Err(Fault::invalid("name", "it has up to 63 letters, digits, dots and dashes"));
+        return Err(Fault::invalid("name", "must be at most 63 letters, digits, dots and dashes"));
     }
     let Some(subnet) = network.subnets.iter().find(|subnet| subnet.contains(address)) else {
         return Err(Fault::invalid("address", &format!("{address} is in no subnet of {}", network.name)));
     };
     if !subnet.has_dhcp() {
-        return Err(Fault::invalid("address", &format!("{} gives no addresses in {subnet}", network.name)));
+        return Err(Fault::invalid("address", &format!("{} has no DHCP range in {subnet}", network.name)));
     }
     if address == subnet.address {
-        return Err(Fault::invalid("address", &format!("{address} is the host's own")));
+        return Err(Fault::invalid("address", &format!("{address} is the gateway")));
     }
-    // libvirt changes the first entry that has the same address, hardware address or name.
+    // libvirt changes the first entry with the same IP address, MAC address or name.
     let same = |host: &&StaticHost| match mac.is_empty() {
         true => host.name == name,
         false => host.mac.eq_ignore_ascii_case(mac),
@@ -103,9 +98,9 @@ fn static_host(network: &Network, (mac, address, name): (&str, IpAddr, &str)) ->
     let who = |host: &StaticHost| if host.mac.is_empty() { host.name.clone() } else { host.mac.clone() };
     match others.find(|host| host.address == address || !name.is_empty() && host.name == name) {
         Some(host) if host.address == address => {
-            Err(Fault::invalid("address", &format!("{address} belongs to {}", who(host))))
+            Err(Fault::invalid("address", &format!("{address} is already assigned to {}", who(host))))
         }
-        Some(host) => Err(Fault::invalid("name", &format!("{name} belongs to {}", who(host)))),
+        Some(host) => Err(Fault::invalid("name", &format!("{name} is already assigned to {}", who(host)))),
         None => Ok(()),
     }
 }

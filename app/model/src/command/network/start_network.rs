@@ -3,7 +3,7 @@
 use super::{About, Fault, HostInventory, Network, Verb, unless, verb};
 
 verb! {
-    /// Make its bridge and serve addresses (`virNetworkCreate`).
+    /// Create its bridge and start DHCP and DNS (`virNetworkCreate`).
     pub struct StartNetwork {}
 }
 
@@ -13,7 +13,7 @@ impl Verb for StartNetwork {
     const ABOUT: About = About { kind: "startNetwork", label: "Start network", done: "is started", ..About::DEFAULT };
 
     fn check(&self, on: &Network, _: &HostInventory) -> Result<(), Fault> {
-        unless(on, on.active.then_some("is started already"))
+        unless(on, on.active.then_some("is already active"))
     }
 
     fn evidence(&self, on: Option<&Network>) -> Option<bool> {

@@ -3,7 +3,7 @@
 use super::{About, Fault, HostInventory, Network, Verb, unless, verb};
 
 verb! {
-    /// Take its bridge away (`virNetworkDestroy`).
+    /// Remove its bridge (`virNetworkDestroy`).
     pub struct StopNetwork {}
 }
 
@@ -14,12 +14,12 @@ impl Verb for StopNetwork {
         kind: "stopNetwork",
         label: "Stop network",
         done: "is stopped",
-        loses: Some("Machines that are plugged into it lose their connection."),
+        loses: Some("Attached machines lose their network connection."),
         ..About::DEFAULT
     };
 
     fn check(&self, on: &Network, _: &HostInventory) -> Result<(), Fault> {
-        unless(on, (!on.active).then_some("is not started"))
+        unless(on, (!on.active).then_some("is not active"))
     }
 
     fn evidence(&self, on: Option<&Network>) -> Option<bool> {

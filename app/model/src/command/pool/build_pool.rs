@@ -1,9 +1,9 @@
-//! Prepares the storage of a pool.
+//! Builds the storage of a pool.
 
 use super::{About, Fault, HostInventory, Lane, Permission, Pool, Verb, unless, verb};
 
 verb! {
-    /// Prepare its storage: make the folder, the file system, the volume group
+    /// Build the storage: create the directory, file system or volume group
     /// (`virStoragePoolBuild`).
     pub struct BuildPool {}
 }
@@ -17,11 +17,11 @@ impl Verb for BuildPool {
         done: "is built",
         lane: Lane::Slow,
         permission: Permission::ShapeStorage,
-        loses: Some("What is on its device may be overwritten."),
+        loses: Some("Existing data on its device may be overwritten."),
         ..About::DEFAULT
     };
 
     fn check(&self, on: &Pool, _: &HostInventory) -> Result<(), Fault> {
-        unless(on, on.state.is_active().then_some("is started; stop it before it is built"))
+        unless(on, on.state.is_active().then_some("is active; stop it before building it"))
     }
 }

@@ -1,12 +1,12 @@
-//! Copies a volume within its pool.
+//! Clones a volume within its pool.
 
 use super::{About, Fault, Field, Hindrance, HostInventory, Input, Lane, Pool, User, Verb, active, to_volume, verb};
 use crate::storage::{check_known_volume, check_volume_name};
 
 verb! {
-    /// Copy a volume within its pool (`virStorageVolCreateXMLFrom`).
+    /// Clone a volume within its pool (`virStorageVolCreateXMLFrom`).
     pub struct CloneVolume {
-        /// Its name.
+        /// The volume's name.
         pub name: String,
         /// The name of the copy.
         pub to: String,
@@ -39,10 +39,10 @@ impl Verb for CloneVolume {
     }
 
     fn hindrance(&self, users: &[User]) -> Option<Hindrance> {
-        // A block device that the host has mounted is in use, too, although no machine uses it.
+        // A block device mounted by the host is in use as well, without any machine.
         Some(Hindrance {
             users: users.iter().filter(|user| user.active).cloned().collect(),
-            so: "so a copy would not be whole",
+            so: "so a copy would be inconsistent",
             next: "Shut the machine down first",
         })
     }
@@ -55,6 +55,10 @@ impl Verb for CloneVolume {
         active(on)?;
         check_known_volume(&self.name)?;
         check_volume_name(&self.to)?;
-        if self.name == self.to { Err(Fault::invalid("to", "the copy needs another name")) } else { Ok(()) }
+        if self.name == self.to {
+            Err(Fault::invalid("to", "must differ from the name of the original"))
+        } else {
+            Ok(())
+        }
     }
 }

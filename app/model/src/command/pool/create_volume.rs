@@ -1,4 +1,4 @@
-//! Makes a volume.
+//! Creates a volume.
 
 use super::{
     About, Fault, Field, Hindrance, HostInventory, Input, Lane, Pool, User, Verb, active, of_machines, to_volume, verb,
@@ -6,9 +6,9 @@ use super::{
 use crate::storage::VolumeSpec;
 
 verb! {
-    /// Make a volume (`virStorageVolCreateXML`).
+    /// Create a volume (`virStorageVolCreateXML`).
     pub struct CreateVolume {
-        /// What it is.
+        /// Its specification.
         pub volume: VolumeSpec,
     }
 }
@@ -29,9 +29,9 @@ impl Verb for CreateVolume {
         Field::new("volume.name", "Name", Input::Line(200)).required(),
         Field::new("volume.capacityBytes", "Size", Input::Bytes).required().preset("20 GiB"),
         Field::new("volume.format", "Format", Input::Choice),
-        Field::new("volume.backing", "Based on", Input::Choice),
-        Field::new("volume.backingFormat", "Format of that", Input::Choice),
-        Field::new("volume.preallocate", "Take all its room at once", Input::Flag),
+        Field::new("volume.backing", "Backing volume", Input::Choice),
+        Field::new("volume.backingFormat", "Backing format", Input::Choice),
+        Field::new("volume.preallocate", "Preallocate", Input::Flag),
     ];
 
     fn subject(&self, on: Option<&Pool>) -> Option<String> {
@@ -45,7 +45,7 @@ impl Verb for CreateVolume {
 
     fn hindrance(&self, users: &[User]) -> Option<Hindrance> {
         let users = of_machines(users).filter(|user| user.active).cloned().collect();
-        Some(Hindrance { users, so: "so nothing can be based on it", next: "Shut the machine down first" })
+        Some(Hindrance { users, so: "so it cannot be used as a backing volume", next: "Shut the machine down first" })
     }
 
     fn new_volume(&self) -> Option<&str> {

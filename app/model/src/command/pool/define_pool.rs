@@ -1,16 +1,16 @@
-//! Makes a storage pool.
+//! Creates a storage pool.
 
 use super::{About, Fault, Field, HostInventory, Input, Lane, Permission, Pool, Verb, connected, taken_name, verb};
 use crate::storage::PoolSpec;
 
 verb! {
-    /// Make a new one with the target's UUID (`virStoragePoolDefineXML`), and start it.
+    /// Define a pool with the target's UUID (`virStoragePoolDefineXML`), and start it.
     pub struct DefinePool {
-        /// What it is.
+        /// Its specification.
         pub pool: PoolSpec,
-        /// Whether its storage is prepared first.
+        /// Whether the pool is built first.
         pub build: bool,
-        /// Whether it starts with its host.
+        /// Whether autostart is on.
         pub autostart: bool,
     }
 }
@@ -32,13 +32,12 @@ impl Verb for DefinePool {
         Field::new("pool.name", "Name", Input::Line(50)).required(),
         Field::new("pool.kind", "Type", Input::Choice),
         Field::new("pool.host", "Server", Input::Line(0)),
-        Field::new("pool.folder", "Exported folder", Input::Line(0)),
+        Field::new("pool.folder", "Export path", Input::Line(0)),
         Field::new("pool.device", "Device", Input::Line(0)),
         Field::new("pool.group", "Volume group", Input::Line(0)),
-        Field::new("pool.path", "Path on the host", Input::Line(0)),
-        Field::new("build", "Prepare the storage; what is there already is never overwritten", Input::Flag)
-            .preset("yes"),
-        Field::new("autostart", "Start it with its host", Input::Flag).preset("yes"),
+        Field::new("pool.path", "Target path", Input::Line(0)),
+        Field::new("build", "Build pool (never overwrites existing data)", Input::Flag).preset("yes"),
+        Field::new("autostart", "Autostart", Input::Flag).preset("yes"),
     ];
 
     fn filled(self) -> Self {
@@ -66,8 +65,8 @@ impl Verb for DefinePool {
         connected::<Pool>(host, &spec.name)?;
         spec.check()?;
         if host.host.info.as_ref().is_some_and(|info| !info.has_pools_of(&spec.kind)) {
-            let reason = format!("{} has no driver for storage pools of type {}", host.host.id, spec.kind);
-            let next = "Install libvirt's storage driver for it there, or choose another type";
+            let reason = format!("{} has no storage driver for pools of type {}", host.host.id, spec.kind);
+            let next = "Install libvirt's storage driver for this type on the host, or choose another type";
             return Err(Fault::denied(reason).with_next(next));
         }
         let taken = there || host.pools.values().any(|known| known.name == spec.name);

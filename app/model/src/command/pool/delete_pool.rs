@@ -6,9 +6,9 @@ use super::{
 };
 
 verb! {
-    /// Forget its definition (`virStoragePoolUndefine`).
+    /// Undefine the pool (`virStoragePoolUndefine`).
     pub struct DeletePool {
-        /// Whether what it holds is deleted first (`virStoragePoolDelete`).
+        /// Whether its storage is deleted first (`virStoragePoolDelete`).
         pub content: bool,
     }
 }
@@ -19,10 +19,10 @@ impl Verb for DeletePool {
     const ABOUT: About =
         About { kind: "deletePool", label: "Delete pool", done: "is deleted", lane: Lane::Slow, ..About::DEFAULT };
 
-    const FIELDS: &'static [Field] = &[Field::new("content", "Delete its volumes, too", Input::Flag)];
+    const FIELDS: &'static [Field] = &[Field::new("content", "Delete its volumes as well", Input::Flag)];
 
     fn label(&self) -> &'static str {
-        // Two losses of one kind never look alike.
+        // Two different losses never look alike.
         if self.content { "Delete pool and its volumes" } else { Self::ABOUT.label }
     }
 
@@ -36,9 +36,9 @@ impl Verb for DeletePool {
 
     fn loses(&self) -> Option<&'static str> {
         Some(match self.content {
-            false => "Belvedere and libvirt forget the pool. What it holds stays where it is.",
+            false => "Only the pool's definition is deleted. Its volumes and their data are kept.",
             true => {
-                "The pool is forgotten, and the storage below it is deleted for good: the folder, the volume group or the partition table."
+                "The pool and its storage are permanently deleted: the directory, the volume group or the partition table."
             }
         })
     }
@@ -60,19 +60,19 @@ impl Verb for DeletePool {
             false => Hindrance {
                 users: of_machines(users).cloned().collect(),
                 so: "so it cannot be deleted",
-                next: "Take the disks away first",
+                next: "Detach the disks first",
             },
             true => Hindrance {
                 users: of_machines(users).chain(of_volumes(users)).cloned().collect(),
-                so: "so what it holds cannot be deleted",
-                next: "Take the disks away, or delete those volumes, first",
+                so: "so its volumes cannot be deleted",
+                next: "Detach the disks or delete those volumes first",
             },
         })
     }
 
     fn check(&self, on: &Pool, _: &HostInventory) -> Result<(), Fault> {
         let unknown = self.content && !on.state.is_active();
-        unless(on, unknown.then_some("is not started, so its volumes are not known; start it first"))
+        unless(on, unknown.then_some("is not active, so its volumes are unknown; start it first"))
     }
 
     fn evidence(&self, on: Option<&Pool>) -> Option<bool> {

@@ -8,7 +8,7 @@ use crate::storage::check_known_volume;
 verb! {
     /// Delete a volume that is not in use (`virStorageVolDelete`).
     pub struct DeleteVolume {
-        /// Its name.
+        /// The volume's name.
         pub name: String,
     }
 }
@@ -22,7 +22,7 @@ impl Verb for DeleteVolume {
         done: "is deleted",
         lane: Lane::Slow,
         others_stay: true,
-        loses: Some("All that is in the volume is lost for good."),
+        loses: Some("All data in the volume is permanently lost."),
         ..About::DEFAULT
     };
 

@@ -1,16 +1,17 @@
-//! Makes a volume of a file that the server downloads.
+//! Creates a volume from a file that the server downloads.
 
 use super::{About, Fault, Field, HostInventory, Input, Lane, Pool, Verb, active, not_on_test_driver, to_volume, verb};
 use crate::{command::Address, storage::check_volume_name};
 
 verb! {
-    /// Make a volume of what lies at an address (`virStorageVolUpload`); the server fetches it.
+    /// Create a volume from the content of a URL (`virStorageVolUpload`); the server downloads it.
     pub struct FetchVolume {
-        /// Its name; empty for the name that the file has there.
+        /// The volume's name; empty for the file name of the URL.
         pub name: String,
-        /// Where it is, `http` or `https`. It is recorded without its query, and names no password.
+        /// The `http` or `https` URL. It is recorded without its query and must not contain a
+        /// password.
         pub url: Address,
-        /// The SHA-256 that it must have, in hexadecimal digits, or empty.
+        /// The expected SHA-256 in hexadecimal digits, or empty.
         #[serde(default)]
         pub sha256: String,
     }
@@ -19,13 +20,18 @@ verb! {
 impl Verb for FetchVolume {
     type On = Pool;
 
-    const ABOUT: About =
-        About { kind: "fetchVolume", label: "Fetch volume", done: "is fetched", lane: Lane::Slow, ..About::DEFAULT };
+    const ABOUT: About = About {
+        kind: "fetchVolume",
+        label: "Download from URL",
+        done: "is downloaded",
+        lane: Lane::Slow,
+        ..About::DEFAULT
+    };
 
     const FIELDS: &'static [Field] = &[
-        Field::new("url", "Address", Input::Line(2048)).required(),
-        Field::new("name", "Name, if not as there", Input::Line(200)),
-        Field::new("sha256", "SHA-256, to be checked", Input::Line(64)),
+        Field::new("url", "URL", Input::Line(2048)).required(),
+        Field::new("name", "Volume name (default: file name)", Input::Line(200)),
+        Field::new("sha256", "SHA-256 checksum (optional)", Input::Line(64)),
     ];
 
     fn filled(self) -> Self {
@@ -50,10 +56,10 @@ impl Verb for FetchVolume {
     }
 }
 
-/// Longest address in bytes.
+/// Maximum length of a URL in bytes.
 const MAX_URL: usize = 2_048;
 
-/// Whether something can be fetched from an address, as far as it can be said without asking.
+/// Whether a URL can be downloaded, as far as its text shows.
 fn check_url(address: &Address) -> Result<(), Fault> {
     let url = &address.0;
     let wrong = |why: &str| Err(Fault::invalid("url", why));
@@ -62,26 +68,26 @@ fn check_url(address: &Address) -> Result<(), Fault> {
     };
     let place = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if place.is_empty() || url.len() > MAX_URL || url.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return wrong("not the URL of a file");
+        return wrong("must be the URL of a file");
     }
     if place.contains('@') {
         return wrong("contains a user name or password, which would be recorded; use a URL without credentials");
     }
     if address.is_starred() {
-        return wrong("the query of this URL was not recorded; enter the whole URL");
+        return wrong("the query string of this URL was not recorded; enter the whole URL");
     }
     Ok(())
 }
 
-/// Whether a text can be a SHA-256, or is empty.
+/// Whether a text is a SHA-256 checksum or empty.
 fn check_sha256(text: &str) -> Result<(), Fault> {
     if text.is_empty() || (text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit())) {
         return Ok(());
     }
-    Err(Fault::invalid("sha256", "it has 64 hexadecimal digits"))
+    Err(Fault::invalid("sha256", "must be 64 hexadecimal digits"))
 }
 
-/// The name that a file at an address has there; empty when that cannot be told.
+/// The file name of a URL; empty if it has none.
 fn name_at(url: &str) -> &str {
     let path = url.split(['?', '#']).next().unwrap_or_default();
     path.split_once("://").and_then(|(_, rest)| rest.rsplit_once('/')).map_or("", |(_, name)| name)

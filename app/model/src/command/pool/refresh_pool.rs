@@ -1,9 +1,9 @@
-//! Reads a storage pool anew.
+//! Refreshes a storage pool.
 
 use super::{About, Fault, HostInventory, Lane, Pool, Verb, unless, verb};
 
 verb! {
-    /// Read its volumes again (`virStoragePoolRefresh`).
+    /// Refresh the list of volumes (`virStoragePoolRefresh`).
     pub struct RefreshPool {}
 }
 
@@ -14,6 +14,6 @@ impl Verb for RefreshPool {
         About { kind: "refreshPool", label: "Refresh pool", done: "is refreshed", lane: Lane::Slow, ..About::DEFAULT };
 
     fn check(&self, on: &Pool, _: &HostInventory) -> Result<(), Fault> {
-        unless(on, (!on.state.is_active()).then_some("is not started"))
+        unless(on, (!on.state.is_active()).then_some("is not active"))
     }
 }

@@ -7,10 +7,10 @@ use super::{
 use crate::storage::{check_capacity, check_known_volume};
 
 verb! {
-    /// Resize a volume (`virStorageVolResize`, or `virDomainBlockResize` when a
-    /// running machine has it).
+    /// Resize a volume (`virStorageVolResize`, or `virDomainBlockResize` if a running machine uses
+    /// it).
     pub struct ResizeVolume {
-        /// Its name.
+        /// The volume's name.
         pub name: String,
         /// The new size, in bytes.
         pub capacity_bytes: u64,
@@ -40,8 +40,8 @@ impl Verb for ResizeVolume {
         let silent = of_machines(users).filter(|user| user.unresponsive);
         Some(Hindrance {
             users: of_volumes(users).chain(silent).cloned().collect(),
-            so: "so it cannot get another size",
-            next: "Resize what is based on it instead",
+            so: "so it cannot be resized",
+            next: "Resize the volume that is based on it instead",
         })
     }
 

@@ -1,11 +1,11 @@
-//! Lets a storage pool start with its host, or not.
+//! Sets autostart of a storage pool.
 
 use super::{About, Fault, Field, HostInventory, Input, Pool, Verb, unless, verb};
 
 verb! {
-    /// Start with the host, or not (`virStoragePoolSetAutostart`).
+    /// Set autostart (`virStoragePoolSetAutostart`).
     pub struct SetPoolAutostart {
-        /// Whether to.
+        /// Whether autostart is on.
         pub enabled: bool,
     }
 }
@@ -15,19 +15,19 @@ impl Verb for SetPoolAutostart {
 
     const ABOUT: About = About {
         kind: "setPoolAutostart",
-        label: "Set autostart of pool",
-        done: "has another autostart setting",
+        label: "Set pool autostart",
+        done: "has a new autostart setting",
         ..About::DEFAULT
     };
 
     const FIELDS: &'static [Field] = &[Field::new("enabled", "Autostart", Input::Flag)];
 
     fn done(&self) -> &'static str {
-        if self.enabled { "starts with its host" } else { "does not start with its host" }
+        if self.enabled { "has autostart enabled" } else { "has autostart disabled" }
     }
 
     fn check(&self, on: &Pool, _: &HostInventory) -> Result<(), Fault> {
-        unless(on, (!on.persistent).then_some("is transient, so it cannot start with its host"))
+        unless(on, (!on.persistent).then_some("is transient, so autostart cannot be set"))
     }
 
     fn evidence(&self, on: Option<&Pool>) -> Option<bool> {

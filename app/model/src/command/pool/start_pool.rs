@@ -3,7 +3,7 @@
 use super::{About, Fault, HostInventory, Lane, Pool, Verb, unless, verb};
 
 verb! {
-    /// Make its volumes available (`virStoragePoolCreate`).
+    /// Activate the pool (`virStoragePoolCreate`).
     pub struct StartPool {}
 }
 
@@ -14,7 +14,7 @@ impl Verb for StartPool {
         About { kind: "startPool", label: "Start pool", done: "is started", lane: Lane::Slow, ..About::DEFAULT };
 
     fn check(&self, on: &Pool, _: &HostInventory) -> Result<(), Fault> {
-        unless(on, on.state.is_active().then_some("is started already"))
+        unless(on, on.state.is_active().then_some("is already active"))
     }
 
     fn evidence(&self, on: Option<&Pool>) -> Option<bool> {

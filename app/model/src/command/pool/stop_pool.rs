@@ -4,7 +4,7 @@ use super::{About, Fault, Hindrance, HostInventory, Lane, Pool, User, Verb, of_m
 use crate::storage::PoolState;
 
 verb! {
-    /// Make them unavailable; nothing is lost (`virStoragePoolDestroy`).
+    /// Deactivate the pool; its data is kept (`virStoragePoolDestroy`).
     pub struct StopPool {}
 }
 
@@ -16,7 +16,7 @@ impl Verb for StopPool {
         label: "Stop pool",
         done: "is stopped",
         lane: Lane::Slow,
-        loses: Some("Machines cannot start from its volumes until it is started again. Nothing in it is lost."),
+        loses: Some("Machines cannot start from its volumes until it is started again. No data is lost."),
         ..About::DEFAULT
     };
 
@@ -30,7 +30,7 @@ impl Verb for StopPool {
     }
 
     fn check(&self, on: &Pool, _: &HostInventory) -> Result<(), Fault> {
-        unless(on, (!on.state.is_active()).then_some("is not started"))
+        unless(on, (!on.state.is_active()).then_some("is not active"))
     }
 
     fn evidence(&self, on: Option<&Pool>) -> Option<bool> {

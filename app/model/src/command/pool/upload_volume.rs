@@ -1,13 +1,13 @@
-//! Makes a volume whose content is sent by the browser.
+//! Creates a volume whose content is uploaded by the browser.
 
 use super::{About, Fault, Field, HostInventory, Input, Lane, Pool, Verb, active, not_on_test_driver, to_volume, verb};
 use crate::storage::{check_capacity, check_volume_name};
 
 verb! {
-    /// Make a volume of that size and wait for its content, which is sent piece by piece
-    /// (`virStorageVolUpload`); the volume goes again when that does not come.
+    /// Create a volume of that size and wait for its content in chunks (`virStorageVolUpload`). The
+    /// volume is deleted if the content does not arrive.
     pub struct UploadVolume {
-        /// Its name.
+        /// The volume's name.
         pub name: String,
         /// The size of its content, in bytes.
         pub capacity_bytes: u64,
@@ -39,8 +39,8 @@ impl Verb for UploadVolume {
         check_volume_name(&self.name)?;
         check_capacity(self.capacity_bytes)?;
         if self.capacity_bytes > on.available_bytes {
-            return Err(Fault::denied(format!("{} has not so much room left", on.name))
-                .with_next("Delete what is not needed any more, or choose another pool"));
+            return Err(Fault::denied(format!("{} does not have enough available space", on.name))
+                .with_next("Delete unneeded volumes, or choose another pool"));
         }
         Ok(())
     }

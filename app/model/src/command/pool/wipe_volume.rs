@@ -1,4 +1,4 @@
-//! Overwrites a volume.
+//! Wipes a volume.
 
 use super::{
     About, Fault, Field, Hindrance, HostInventory, Input, Lane, Pool, User, Verb, active, any_use, not_on_test_driver,
@@ -7,9 +7,9 @@ use super::{
 use crate::storage::check_known_volume;
 
 verb! {
-    /// Overwrite all that is in a volume (`virStorageVolWipe`).
+    /// Overwrite all data in a volume (`virStorageVolWipe`).
     pub struct WipeVolume {
-        /// Its name.
+        /// The volume's name.
         pub name: String,
     }
 }
@@ -22,7 +22,7 @@ impl Verb for WipeVolume {
         label: "Wipe volume",
         done: "is wiped",
         lane: Lane::Slow,
-        loses: Some("All that is in the volume is overwritten and lost for good. The volume itself stays."),
+        loses: Some("All data in the volume is overwritten and permanently lost. The volume itself is kept."),
         ..About::DEFAULT
     };
 

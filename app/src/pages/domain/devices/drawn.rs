@@ -1,4 +1,4 @@
-//! Draws the devices of a machine. On the server only.
+//! Renders the devices of a machine. On the server only.
 
 use std::sync::Arc;
 
@@ -15,20 +15,20 @@ use crate::{
     ui::controls::{Empty, or_dash},
 };
 
-/// What is read of a machine.
+/// The data of the tab.
 struct Read {
     hardware: Result<Definitions, Fault>,
     boot: Result<Boot, Fault>,
 }
 
-/// Reads what the tab shows.
+/// Reads the data of the tab.
 pub(crate) async fn load(id: &DomainRef, backend: &dyn Backend) -> Loaded {
     let on = ObjectRef::new(ObjectKind::Domain, id);
     let hardware = ask(backend, &on, DomainHardware {}).await;
     Loaded::of(Read { hardware, boot: ask(backend, &on, BootOrder {}).await })
 }
 
-/// The tab's content.
+/// The content of the tab.
 pub(super) fn draw(domain: &Arc<Domain>) -> AnyView {
     let read = loaded::<Read>();
     let read = read.as_deref();
@@ -44,7 +44,7 @@ pub(super) fn draw(domain: &Arc<Domain>) -> AnyView {
     .into_any()
 }
 
-/// What changes with the next start.
+/// The pending changes.
 fn pending(Definitions { pending, .. }: &Definitions) -> AnyView {
     if pending.is_empty() {
         return ().into_any();
@@ -59,22 +59,22 @@ fn pending(Definitions { pending, .. }: &Definitions) -> AnyView {
         view! { <tr><th scope="row" class="mono wrap">{path.clone()}</th><td>{words(live)}</td><td>{words(next)}</td></tr> }
             .into_any()
     });
-    table("Changes at the next start", &["Setting", "Now", "After the next start"], "", rows.collect())
+    table("Changes at next start", &["Setting", "Current", "After next start"], "", rows.collect())
 }
 
-/// The devices of what runs, or of what is stored.
+/// The devices of the live definition, or of the inactive one.
 fn shown(definitions: &Definitions) -> impl Iterator<Item = &Entry> {
     let shown = definitions.live.as_ref().or(definitions.inactive.as_ref());
     shown.into_iter().flat_map(|shown| &shown.devices)
 }
 
-/// What stands there instead of what could not be read.
+/// Shown in place of data that cannot be read.
 fn unavailable(title: &'static str, fault: &Fault) -> AnyView {
     let why = fault.sentence();
     view! { <Empty title>{why}</Empty> }.into_any()
 }
 
-/// The devices that have no table of their own.
+/// The devices without their own table.
 fn others(definitions: &Definitions) -> AnyView {
     let has_table = |one: &&Entry| matches!(one.device, Device::Disk(_) | Device::Interface(_) | Device::Graphics(_));
     let devices = shown(definitions).filter(|one| !has_table(one));
@@ -91,7 +91,7 @@ fn others(definitions: &Definitions) -> AnyView {
     table("Other devices", &["Device", "Details", "Key"], "The machine has no other devices.", rows.collect())
 }
 
-/// What a device is, or its XML where this version does not know it.
+/// The details of a device, or its XML if this version does not know the type.
 fn details(device: &Device) -> AnyView {
     match device {
         Device::Other(other) => {
@@ -101,7 +101,7 @@ fn details(device: &Device) -> AnyView {
     }
 }
 
-/// What the machine boots from at its next start.
+/// The boot order of the next start.
 fn boot_order(read: &Result<Boot, Fault>) -> AnyView {
     let boot = match read {
         Ok(boot) => boot,
@@ -129,7 +129,7 @@ fn boot_order(read: &Result<Boot, Fault>) -> AnyView {
     )
 }
 
-/// A titled table, or a sentence where there is nothing.
+/// A titled table, or a text if it is empty.
 fn table(title: &'static str, heads: &'static [&'static str], none: &'static str, rows: Vec<AnyView>) -> AnyView {
     let body = if rows.is_empty() {
         view! { <p class="none muted">{none}</p> }.into_any()
@@ -216,5 +216,5 @@ fn graphics(domain: &Arc<Domain>) -> AnyView {
         }
         .into_any()
     });
-    table("Graphical consoles", &["Type", "Listens on"], "The machine has no graphical console.", rows.collect())
+    table("Graphical consoles", &["Type", "Listen address"], "The machine has no graphical console.", rows.collect())
 }

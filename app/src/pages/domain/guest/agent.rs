@@ -1,5 +1,5 @@
-//! What a guest's agent can be asked to do, and who may log in to the guest with a key. Drawn by
-//! the server; each form says why it is not possible.
+//! Guest agent actions and SSH keys. Rendered by the server; each form states why it is not
+//! possible.
 
 use leptos::prelude::*;
 use model::{
@@ -19,7 +19,7 @@ use crate::{
     routes::{self, Tab},
 };
 
-/// How long file systems are frozen when nobody says otherwise.
+/// Default duration of a freeze, in seconds.
 const FROZEN: u32 = 30;
 
 /// Both cards.
@@ -45,24 +45,24 @@ fn actions(id: &DomainRef, host: &HostInventory) -> AnyView {
         view! { {form.field("user", With::default())} {form.field("password", With::default())} }.into_any()
     };
     view! {
-        <section class="card spaced" aria-label="What the agent can do">
-            <header><h2>"Agent"</h2></header>
+        <section class="card spaced" aria-label="Guest agent actions">
+            <header><h2>"Guest agent"</h2></header>
             <div class="buttons-row calm">{clock.draw()} {trim.draw()} {thaw.draw()}</div>
             {form((id, host), freeze, "Freeze file systems", seconds)}
-            <p class="muted calm">"While they are frozen nothing in the guest can write, as a copy of its disks wants it. They are thawed when the time is over, whatever happens to this page."</p>
+            <p class="muted calm">"While frozen, nothing in the guest can write, so its disks can be copied consistently. The file systems are thawed automatically after the set time, even if this page is closed."</p>
             {form((id, host), password, "Set password", login)}
         </section>
     }
     .into_any()
 }
 
-/// The keys of whom the address names, and a form to name somebody.
+/// The SSH keys of the guest user in the query, and a form to select a user.
 fn keys(id: &DomainRef, host: &HostInventory, read: Option<Result<SshKeyList, Fault>>) -> AnyView {
     let wished = asked("keysOf");
     let user = if wished.is_empty() { "root".to_owned() } else { wished.clone() };
     let list = read.map(|read| match read {
         Ok(list) if list.keys.is_empty() => {
-            view! { <p class="muted calm">{format!("No key lets anybody in as {user}.")}</p> }.into_any()
+            view! { <p class="muted calm">{format!("No SSH keys for {user}.")}</p> }.into_any()
         }
         Ok(list) => {
             let lines = list.keys.iter().map(|key| line(id, host, &user, key)).collect_view();
@@ -76,7 +76,7 @@ fn keys(id: &DomainRef, host: &HostInventory, read: Option<Result<SshKeyList, Fa
     let fields = move |form: &Form| {
         view! {
             <input type="hidden" name="user" value=whose/>
-            {form.field("key", With { place: "ssh-ed25519 AAAA… name", ..With::default() })}
+            {form.field("key", With { place: "e.g. ssh-ed25519 AAAA… user@host", ..With::default() })}
         }
         .into_any()
     };
@@ -84,7 +84,7 @@ fn keys(id: &DomainRef, host: &HostInventory, read: Option<Result<SshKeyList, Fa
         <section class="card spaced" aria-label="SSH keys">
             <header><h2>"SSH keys"</h2></header>
             <form class="fields across" method="get" action=routes::vm_tab(id, Tab::Guest)>
-                <label>"Keys of" <input name="keysOf" required value=user autocomplete="off" autocapitalize="none" spellcheck="false"/></label>
+                <label>"User name" <input name="keysOf" required value=user autocomplete="off" autocapitalize="none" spellcheck="false"/></label>
                 <button class="btn">"Show keys"</button>
             </form>
             {list}
@@ -94,10 +94,10 @@ fn keys(id: &DomainRef, host: &HostInventory, read: Option<Result<SshKeyList, Fa
     .into_any()
 }
 
-/// Stands for any key where only the machine decides whether one can be added.
+/// A placeholder key, to check whether the machine allows adding one.
 const SAMPLE: &str = "ssh-ed25519 AAAA";
 
-/// One key: what tells it from others, and a way to take it away.
+/// One key, shortened, with its remove button.
 fn line(id: &DomainRef, host: &HostInventory, user: &str, key: &str) -> AnyView {
     let short = short(key);
     let remove = DomainCommand::RemoveSshKey(RemoveSshKey { user: user.to_owned(), key: key.to_owned() });
@@ -106,7 +106,7 @@ fn line(id: &DomainRef, host: &HostInventory, user: &str, key: &str) -> AnyView 
     view! { <li><span class="mono" title=key.to_owned()>{short}</span> {action.draw()}</li> }.into_any()
 }
 
-/// A key's kind, the end of its text, and its name.
+/// A key's type, the end of its data, and its comment.
 fn short(key: &str) -> String {
     let cut = |word: &str| match word.char_indices().rev().nth(11) {
         Some((at, _)) if word.starts_with("AAAA") && word.len() > 24 => format!("…{}", &word[at..]),
@@ -133,7 +133,7 @@ mod tests {
     use super::short;
 
     #[test]
-    fn a_key_is_short_enough_to_tell_it_from_others() {
+    fn shortened_keys_stay_distinguishable() {
         let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJabcdefghijkl me@home";
         assert_eq!(short(key), "ssh-ed25519 …abcdefghijkl me@home");
         assert_eq!(short("ssh-rsa AAAAä"), "ssh-rsa AAAAä");

@@ -1,4 +1,4 @@
-//! `virDomainFSFreeze`. When it is over, the server knows.
+//! `virDomainFSFreeze`. The server decides when to thaw.
 
 use model::{Fault, FaultKind, command::FreezeFileSystems};
 use virt::domain::Domain;
@@ -8,8 +8,8 @@ use crate::{error::Error, ffi, run::Run};
 impl Run<&Domain> for FreezeFileSystems {
     fn run(&self, domain: &Domain) -> Result<(), Error> {
         if ffi::fs_freeze(domain)? == 0 {
-            let reason = format!("{} has no file system that its agent could freeze", domain.name()?);
-            let next = "Look at its file systems; some kinds cannot be frozen";
+            let reason = format!("{} has no file system that the guest agent can freeze", domain.name()?);
+            let next = "Check its file systems; some types cannot be frozen";
             return Err(Error::Said(Fault::new(FaultKind::Refused, reason).with_next(next)));
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! `virDomainReboot` through the guest's agent.
+//! `virDomainReboot` through the guest agent.
 
 use model::command::RebootByAgent;
 use virt::{domain::Domain, sys};

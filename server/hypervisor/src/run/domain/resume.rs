@@ -1,4 +1,4 @@
-//! `virDomainResume`, or `virDomainPMWakeup` of a guest that sleeps.
+//! `virDomainResume`, or `virDomainPMWakeup` for a suspended guest.
 
 use model::{DomainState, command::Resume};
 use virt::domain::Domain;

@@ -1,4 +1,4 @@
-//! `virDomainSetMetadata`, an element of our own.
+//! `virDomainSetMetadata`, a custom element.
 
 use model::{command::SetTags, domain::normal_tags};
 use virt::{domain::Domain, error::ErrorNumber, sys};
@@ -14,7 +14,7 @@ impl Run<&Domain> for SetTags {
         let uri = Some(xml::domain::TAGS_URI);
         let set = domain.set_metadata(kind, element.as_deref(), Some("belvedere"), uri, affected(domain)?);
         match set {
-            // Removing what is not there is no failure.
+            // Removing a missing element is not an error.
             Err(error) if element.is_none() && error.code().is(ErrorNumber::NoDomainMetadata) => Ok(()),
             set => Ok(set?),
         }

@@ -1,4 +1,4 @@
-//! `virDomainShutdownFlags`: the power button first, the agent later.
+//! `virDomainShutdownFlags`: ACPI first, the guest agent later.
 
 use model::{DomainState, command::Shutdown};
 use uuid::Uuid;
@@ -8,7 +8,7 @@ use crate::{domain::state_of, error::Error, ffi, run::Run};
 
 impl Run<&Domain> for Shutdown {
     fn run(&self, domain: &Domain) -> Result<(), Error> {
-        // Where a driver knows no such button, it is asked in its own way.
+        // Drivers without ACPI use their default method.
         match domain.shutdown_flags(sys::VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN).map_err(Error::from) {
             Err(error) if error.is_unsupported() => domain.shutdown()?,
             answer => answer?,
@@ -17,7 +17,7 @@ impl Run<&Domain> for Shutdown {
     }
 }
 
-/// Asks the agent to shut the guest down, if the machine still runs.
+/// Shuts the guest down through its agent, if the machine still runs.
 pub(crate) fn by_agent(connect: &Connect, id: Uuid) -> Result<(), Error> {
     let domain = connect.lookup_domain_by_uuid(id)?;
     if state_of(ffi::state(&domain)?.0) == DomainState::Running {

@@ -1,4 +1,4 @@
-//! `virNetworkDefineXML`, and starts it.
+//! `virNetworkDefineXML`, then start.
 
 use model::{Fault, FaultKind, command::DefineNetwork, network::NetworkSpec};
 use uuid::Uuid;
@@ -16,11 +16,11 @@ impl Run<&OnNetwork<'_>> for DefineNetwork {
     }
 }
 
-/// Makes a network and starts it; what does not work leaves no half of it behind.
+/// Defines and starts a network; a failure leaves nothing behind.
 fn define(connect: &Connect, id: Uuid, spec: &NetworkSpec, autostart: bool) -> Result<(), Error> {
-    // To define what is there would change it, and undoing that would take it away.
+    // Defining an existing network would change it, and the rollback would remove it.
     if connect.lookup_network_by_uuid(id).is_ok() {
-        return Err(Error::Said(Fault::new(FaultKind::Conflict, format!("{} is there already", spec.name))));
+        return Err(Error::Said(Fault::new(FaultKind::Conflict, format!("{} already exists", spec.name))));
     }
     let text = xml::network::definition(id, spec).map_err(Error::Said)?;
     let network = connect.define_network_xml(&text)?;

@@ -1,4 +1,4 @@
-//! `virNetworkUndefine`; it is stopped first.
+//! `virNetworkUndefine`, after stopping it.
 
 use model::command::DeleteNetwork;
 
@@ -8,7 +8,7 @@ use crate::{error::Error, run::Run};
 impl Run<&OnNetwork<'_>> for DeleteNetwork {
     fn run(&self, on: &OnNetwork<'_>) -> Result<(), Error> {
         let network = on.network()?;
-        // A transient network is gone once it is stopped.
+        // A transient network disappears when it is stopped.
         let persistent = network.is_persistent()?;
         if network.is_active()? {
             network.destroy()?;

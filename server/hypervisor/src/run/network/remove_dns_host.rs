@@ -1,4 +1,4 @@
-//! `virNetworkUpdate`, a host of its DNS server.
+//! `virNetworkUpdate`, a DNS host entry.
 
 use model::command::RemoveDnsHost;
 

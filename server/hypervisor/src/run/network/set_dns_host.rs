@@ -1,4 +1,4 @@
-//! `virNetworkUpdate`, a host of its DNS server.
+//! `virNetworkUpdate`, a DNS host entry.
 
 use model::{command::SetDnsHost, network::DnsHost};
 use virt::{network::Network, sys};
@@ -10,7 +10,8 @@ impl Run<&OnNetwork<'_>> for SetDnsHost {
     fn run(&self, on: &OnNetwork<'_>) -> Result<(), Error> {
         let network = on.network()?;
         let wished = DnsHost { address: self.address, names: self.names.clone() };
-        // libvirt changes none of these; what is there goes first, and comes back when the new one is refused.
+        // libvirt cannot modify these entries; the old one is removed first, and restored on
+        // failure.
         let had = forget_names(&network, self.address)?;
         update_names(&network, sys::VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, &wished).inspect_err(|_| {
             had.iter().for_each(|had| {

@@ -1,4 +1,4 @@
-//! `virNetworkUpdate`, a host of its DHCP server.
+//! `virNetworkUpdate`, a DHCP host entry.
 
 use model::command::SetStaticHost;
 use virt::sys;

@@ -12,7 +12,7 @@ impl Run<OnPool<'_>> for BuildPool {
     }
 }
 
-/// Prepares the storage of a pool, and never overwrites what is on a device.
+/// Builds a pool without overwriting existing data.
 pub(super) fn build(pool: &StoragePool) -> Result<(), Error> {
     let kind = xml::storage::pool(&pool.xml_desc(0)?).unwrap_or_default().kind;
     let flags = match kind.as_str() {

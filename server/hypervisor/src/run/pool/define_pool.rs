@@ -1,4 +1,4 @@
-//! `virStoragePoolDefineXML`, and starts it.
+//! `virStoragePoolDefineXML`, then start.
 
 use model::{Fault, FaultKind, command::DefinePool, storage::PoolSpec};
 use uuid::Uuid;
@@ -13,20 +13,20 @@ impl Run<OnPool<'_>> for DefinePool {
     }
 }
 
-/// Makes a pool and starts it; what does not work leaves no half of it behind.
+/// Defines and starts a pool; a failure leaves nothing behind.
 fn define(connect: &Connect, id: Uuid, wish: (&PoolSpec, bool, bool)) -> Result<(), Error> {
     let (spec, prepare, _) = wish;
-    // To define what is there would change it, and undoing that would take it away.
+    // Defining an existing pool would change it, and the rollback would remove it.
     if connect.lookup_storage_pool_by_uuid(id).is_ok() {
-        return Err(Error::Said(Fault::new(FaultKind::Conflict, format!("{} is there already", spec.name))));
+        return Err(Error::Said(Fault::new(FaultKind::Conflict, format!("{} already exists", spec.name))));
     }
     let first = define_as(connect, id, wish, "auto");
-    // A device without a file system gets one; whatever is on it says so before.
+    // A blank device gets a file system; existing data is detected before.
     let blank = spec.kind == "fs" && prepare && first.as_ref().is_err_and(|error| !error.is_link());
     if blank { define_as(connect, id, wish, "ext4") } else { first }
 }
 
-/// The same with a file system of a type, of which `auto` is the one that is there.
+/// Defines with a file system type; `auto` uses the existing one.
 fn define_as(
     connect: &Connect,
     id: Uuid,
@@ -35,10 +35,10 @@ fn define_as(
 ) -> Result<(), Error> {
     let pool = connect.define_storage_pool_xml(&xml::storage::pool_definition(id, spec, format), 0)?;
     let begin = || {
-        // A volume group is there already; building it would begin another one.
+        // A volume group exists already; building it would create another one.
         if prepare && spec.kind != "logical" {
             match build(&pool) {
-                // What is there already is used as it is.
+                // An existing one is used as it is.
                 Err(error) if error.is(&[ErrorNumber::StoragePoolBuilt]) => {}
                 built => built?,
             }
@@ -50,7 +50,7 @@ fn define_as(
         Ok(())
     };
     begin().inspect_err(|_| {
-        // Whatever of it cannot be undone is still seen in the list.
+        // Remaining parts are visible in the list.
         pool.destroy().ok();
         pool.undefine().ok();
     })

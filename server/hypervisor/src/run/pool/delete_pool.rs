@@ -1,4 +1,4 @@
-//! `virStoragePoolUndefine`, with all in it where that is asked for.
+//! `virStoragePoolUndefine`, optionally with its volumes.
 
 use model::{Fault, command::DeletePool};
 use virt::{storage_pool::StoragePool, sys};
@@ -16,13 +16,13 @@ impl Run<OnPool<'_>> for DeletePool {
     }
 }
 
-/// Forgets a pool; with its content when that is wished.
+/// Undefines a pool, optionally with its volumes.
 fn delete(pool: &StoragePool, content: bool, look: &mut Look) -> Result<(), Error> {
     let active = pool.is_active()?;
     if content {
         delete_volumes(pool, active, look)?;
     }
-    // A transient pool is gone once it is stopped.
+    // A transient pool disappears when it is stopped.
     let persistent = pool.is_persistent()?;
     if active {
         pool.destroy()?;
@@ -36,16 +36,16 @@ fn delete(pool: &StoragePool, content: bool, look: &mut Look) -> Result<(), Erro
     Ok(())
 }
 
-/// Deletes all that is in a pool, or, when something of it cannot be deleted, nothing.
+/// Deletes all volumes of a pool, or none if one cannot be deleted.
 fn delete_volumes(pool: &StoragePool, active: bool, look: &mut Look) -> Result<(), Error> {
     let name = pool.name()?;
     let denied = |why: &str, next: &str| Err(Error::Said(Fault::denied(format!("{name} {why}")).with_next(next)));
     if !active {
-        return denied("is not started, so what would be lost is not known", "Start it first");
+        return denied("is not active, so its volumes are unknown", "Start it first");
     }
     let volumes = pool.list_all_volumes(0)?;
     if volumes.iter().any(|volume| volume.info().is_ok_and(|info| info.kind == sys::VIR_STORAGE_VOL_DIR)) {
-        return denied("has folders in it, which are not deleted", "Look at them on the host, and delete them there");
+        return denied("contains subdirectories, which are not deleted", "Delete them on the host first");
     }
     look.is_whole(&volumes)?;
     volumes.iter().try_for_each(|volume| images::delete(volume, look))

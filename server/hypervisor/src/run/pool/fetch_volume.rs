@@ -1,4 +1,4 @@
-//! Nothing of libvirt's: the server fetches, and asks for an upload.
+//! Not a libvirt call: the server downloads and uploads the content.
 
 use model::{Fault, FaultKind, command::FetchVolume};
 
@@ -7,6 +7,6 @@ use crate::{error::Error, run::Run};
 
 impl Run<OnPool<'_>> for FetchVolume {
     fn run(&self, _: OnPool<'_>) -> Result<(), Error> {
-        Err(Error::Said(Fault::new(FaultKind::Internal, "libvirt fetches no files")))
+        Err(Error::Said(Fault::new(FaultKind::Internal, "libvirt does not download files")))
     }
 }
