@@ -21,6 +21,9 @@ pub fn set_base(path: &str) {
     BASE.set(path.to_owned()).ok();
 }
 
+/// What the type of an error begins with (RFC 9457, 3.1.1); its code follows. It leads nowhere.
+pub const ERROR_TYPE: &str = "/errors/";
+
 /// The base path below a reverse proxy, such as `/belvedere`; empty at the root.
 pub fn base() -> &'static str {
     #[cfg(feature = "hydrate")]

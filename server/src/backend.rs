@@ -19,8 +19,8 @@ use std::{
 use app::backend::{Accounts, AccountsWish, Done, Visit};
 use hypervisor::{HostConfig, Hypervisor, LastStates, Sink};
 use model::{
-    Command, CommandRequest, Domain, DomainRef, Event, Fault, HostId, HostInventory, HostStats, ObjectKind, ObjectRef,
-    Origin, Receipt, RequestId, Task, VmStats,
+    Command, CommandRequest, Domain, DomainRef, Event, Fault, FaultKind, HostId, HostInventory, HostStats, ObjectKind,
+    ObjectRef, Origin, Receipt, RequestId, Task, VmStats,
     query::{Answer, Question},
     stats::{LATEST, Sweep, Usage},
 };
@@ -289,7 +289,8 @@ impl Backend {
                 return Err(Fault::denied(reason).with_next("Try again in a moment"));
             }
             let (target, name) = (request.object(), name.as_deref().unwrap_or_default());
-            operations::ALL.iter().try_for_each(|one| one.admits(self, &target, &request.command, name))
+            operations::ALL.iter().try_for_each(|one| one.admits(self, &target, &request.command, name))?;
+            self.is_within_limit(&request.command, &origin)
         };
         // General reasons are reported before uses.
         let refused = host.and_then(check).and(used).err();
@@ -309,6 +310,23 @@ impl Backend {
             refused,
         };
         (intent, domain)
+    }
+
+    /// Whether an account may begin one more operation of this kind.
+    ///
+    /// # Errors
+    /// `TooMany`.
+    fn is_within_limit(&self, command: &Command, origin: &Origin) -> Result<(), Fault> {
+        let most = operations::of(command).most_of_one();
+        if most == usize::MAX {
+            return Ok(());
+        }
+        let own = |record: &Arc<Record>| record.intent.kind == command.kind() && record.intent.origin.who == origin.who;
+        if self.tasks.open().iter().filter(|record| own(record)).count() < most {
+            return Ok(());
+        }
+        let reason = format!("You already have {most} tasks in progress: {}", command.label());
+        Err(Fault::new(FaultKind::TooMany, reason).with_next("Wait until one has ended, or cancel one"))
     }
 
     /// Cancels a task. The result is an event.

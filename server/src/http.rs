@@ -59,6 +59,7 @@ use tower_http::{
 pub(crate) use self::assets::Assets;
 use self::{
     answers::{Abilities, Accepted, EventPage, Offset, Problem, Readiness, RecordPage, TaskPage, Ticket, Trends},
+    domains::{DomainPage, Machine},
     guard::Guard,
     login::Door,
     openapi::{
@@ -269,11 +270,11 @@ fn state() -> Routes {
             .query::<Sort>("sort", "The column to order by, with `-` in front for the largest first")
             .query::<WindowKey>("after", "`next` of the window before")
             .query::<PageSize>("limit", "Machines of this window; at most 500, 100 without it")
-            .answers::<domains::DomainPage>(200),
+            .answers::<DomainPage>(200),
         get("/api/v1/domains/{host}/{uuid}", domains::one)
             .needs(View)
             .says("One machine; its version is the ETag")
-            .answers::<domains::Machine>(200)
+            .answers::<Machine>(200)
             .answers_with(304, Content::Nothing),
         get("/api/v1/stats", past::trends)
             .needs(View)

@@ -2,7 +2,7 @@
 //!
 //! A fault never contains secrets or internals; those go to the server's log.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -124,18 +124,18 @@ pub struct Fault {
     /// The invalid argument, as named in commands; `reason` starts with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
-    /// The reason as a stable code for programs and translations; empty where its kind says all.
-    #[serde(default, skip_serializing_if = "str::is_empty")]
-    pub code: Cow<'static, str>,
+    /// The reason as a stable code for programs and translations; none where its kind says all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Box<str>>,
     /// What the code is about, by name: what a translation would fill in.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub arguments: BTreeMap<Cow<'static, str>, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<Box<BTreeMap<String, String>>>,
 }
 
 impl Fault {
     /// A fault without a next step.
     pub fn new(kind: FaultKind, reason: impl Into<String>) -> Self {
-        Self { kind, reason: reason.into(), next: None, field: None, code: "".into(), arguments: BTreeMap::new() }
+        Self { kind, reason: reason.into(), next: None, field: None, code: None, arguments: None }
     }
 
     /// With its next step.
@@ -146,8 +146,9 @@ impl Fault {
 
     /// This fault with the stable code of its reason, and what that is about.
     pub fn with_code<const N: usize>(mut self, code: &'static str, arguments: [(&'static str, &str); N]) -> Self {
-        self.code = code.into();
-        self.arguments = arguments.into_iter().map(|(name, value)| (name.into(), value.to_owned())).collect();
+        self.code = Some(code.into());
+        let arguments = arguments.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        self.arguments = Some(Box::new(arguments.collect()));
         self
     }
 

@@ -44,6 +44,18 @@ pub struct Network {
 }
 
 impl Network {
+    /// Adds the DHCP and DNS entries of another definition of this network that this one lacks.
+    pub fn add_entries_of(&mut self, other: Self) {
+        for subnet in other.subnets {
+            if let Some(own) = self.subnets.iter_mut().find(|own| own.address == subnet.address) {
+                let new: Vec<StaticHost> = subnet.hosts.into_iter().filter(|host| !own.hosts.contains(host)).collect();
+                own.hosts.extend(new);
+            }
+        }
+        let new: Vec<DnsHost> = other.dns.into_iter().filter(|host| !self.dns.contains(host)).collect();
+        self.dns.extend(new);
+    }
+
     /// The label of its forward mode.
     pub fn mode(&self) -> &str {
         match self.forward.as_str() {

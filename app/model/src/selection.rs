@@ -24,6 +24,11 @@ impl Order {
         let text = text.filter(|text| !text.is_empty()).unwrap_or(default);
         Self { key: text.trim_start_matches('-').to_owned(), descending: text.starts_with('-') }
     }
+
+    /// The column, and whether the largest come first.
+    pub fn as_pair(&self) -> (&str, bool) {
+        (&self.key, self.descending)
+    }
 }
 
 /// The columns that machines can be ordered by.
@@ -273,7 +278,7 @@ mod tests {
                 (id, Arc::new(Domain { name: name.clone(), vcpus, since, ..Domain::default() }))
             }).collect();
             let used: Used = machines.iter().step_by(3).zip([5.0, 1.0, 5.0]).map(|((id, _), used)| (id.clone(), used)).collect();
-            let (selection, fold) = (selection(sort, ""), (|text: &str| text.to_lowercase()) as Fold);
+            let (selection, fold) = (selection(sort, ""), (|text: &str| text.to_ascii_lowercase()) as Fold);
             let all = || machines.iter().map(|(id, domain)| (id, domain.clone()));
             let whole = selection.choose(&mut all(), &used, fold);
             let mut windows: Vec<(DomainRef, Arc<Domain>)> = Vec::new();

@@ -86,7 +86,7 @@ pub(crate) fn DomainsPage() -> impl IntoView {
                     <thead>
                         <tr>
                             <th class="tick"><SelectAll shown=shown ticked=ticked/></th>
-                            {move || view.with(|view| COLUMNS.iter().map(|column| head(column, &view.order, |order| view.ordered(order))).collect_view().into_any())}
+                            {move || view.with(|view| COLUMNS.iter().map(|column| head(column, view.order.as_pair(), |order| view.ordered(order))).collect_view().into_any())}
                         </tr>
                     </thead>
                     <tbody>

@@ -2,7 +2,6 @@
 //! the address.
 
 use leptos::prelude::*;
-use model::selection::Order;
 
 /// A column.
 pub(crate) struct Column {
@@ -15,16 +14,16 @@ pub(crate) struct Column {
 }
 
 /// The head of a column; `href` gives the address of the list in another order.
-pub(crate) fn head(column: &Column, order: &Order, href: impl Fn(String) -> String) -> AnyView {
+pub(crate) fn head(column: &Column, (key, descending): (&str, bool), href: impl Fn(String) -> String) -> AnyView {
     let kind = if column.numeric { "num " } else { "" };
     let class = format!("{kind}c-{}", column.label.to_ascii_lowercase());
     if column.key.is_empty() {
         return view! { <th scope="col" class=class>{column.label}</th> }.into_any();
     }
-    let current = order.key == column.key;
-    let sorted = current.then_some(if order.descending { "descending" } else { "ascending" });
+    let current = key == column.key;
+    let sorted = current.then_some(if descending { "descending" } else { "ascending" });
     // Numbers are sorted in descending order first.
-    let down = if current { !order.descending } else { column.numeric };
+    let down = if current { !descending } else { column.numeric };
     let next = if down { format!("-{}", column.key) } else { column.key.to_owned() };
     view! {
         <th scope="col" class=class aria-sort=sorted>

@@ -54,6 +54,10 @@ fn prove_members(
     for _ in 0..MAX_LINKS {
         stands_alone(&path, &image)?;
         let Some(text) = &image.backing else { return Ok(()) };
+        let Some(text) = text.to_str() else {
+            let reason = format!("The backing file {} of {path} is not valid UTF-8", text.display());
+            return Err(denied(reason, "Use an image without a backing file (qemu-img convert)"));
+        };
         let format = image.backing_format.clone().unwrap_or_default();
         let (volume, at) = uses.volume_at(&member(&path, text)?).ok_or_else(|| {
             let reason =
@@ -117,10 +121,10 @@ fn member(path: &str, text: &str) -> Result<String, Error> {
     }
 }
 
-fn not_followed(path: &str, image: &Image) -> Error {
+pub(crate) fn not_followed(path: &str, image: &Image) -> Error {
     let reason = match image {
-        Image::Broken(why) => format!("{path} is not a valid qcow2 image: {why}"),
-        Image::Other(format) => format!("{path} is a {format} image; only raw and qcow2 images are supported"),
+        Image::Broken(why, _) => format!("{path} is not a valid qcow2 image: {why}"),
+        Image::Other(format, _) => format!("{path} is a {format} image; only raw and qcow2 images are supported"),
         Image::Raw | Image::Qcow2(_) => format!("{path} is declared as qcow2, but it is raw"),
     };
     denied(reason, "Convert it to qcow2 on a trusted machine (qemu-img convert), then upload the result")

@@ -363,7 +363,7 @@ fn file_systems(values: &HashMap<String, Value>, read_only: &BTreeSet<String>) -
         let kind = text(&format!("fs.{n}.fstype"));
         FileSystem {
             mount_point: text(&format!("fs.{n}.mountpoint")),
-            read_only: READ_ONLY.contains(&kind.to_lowercase().as_str()) || on_read_only_disks(n),
+            read_only: READ_ONLY.contains(&kind.to_ascii_lowercase().as_str()) || on_read_only_disks(n),
             kind,
             total_bytes: bytes(format!("fs.{n}.total-bytes")),
             used_bytes: bytes(format!("fs.{n}.used-bytes")),

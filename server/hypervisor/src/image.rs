@@ -4,17 +4,21 @@
 //! is opened. Layouts: QEMU's `docs/interop/qcow2.txt`, and the magic bytes of other formats as in
 //! `qemu-img`. What may be done with an image is decided by `chain`.
 
-/// The format by the first bytes of an image.
+use std::ffi::OsString;
+
+use crate::names::of_bytes;
+
+/// What the first bytes of an image say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Image {
     /// No known format: raw bytes.
     Raw,
     /// A qcow2 image.
     Qcow2(Qcow2),
-    /// A format that QEMU supports and this program does not.
-    Other(&'static str),
-    /// An invalid qcow2 image, with the cause.
-    Broken(&'static str),
+    /// An image of a format that QEMU reads and this program does not, with the files that it names.
+    Other(&'static str, Vec<OsString>),
+    /// It begins like a qcow2 image and cannot be one; why, and the files that it names all the same.
+    Broken(&'static str, Vec<OsString>),
 }
 
 /// The header of a qcow2 image.
@@ -22,12 +26,12 @@ pub(crate) enum Image {
 pub(crate) struct Qcow2 {
     /// Its virtual size in bytes.
     pub(crate) capacity: u64,
-    /// Its backing file as written; none if it has none.
-    pub(crate) backing: Option<String>,
-    /// The backing format; none if not declared.
+    /// What it is based on, as it is written there; none when it stands alone.
+    pub(crate) backing: Option<OsString>,
+    /// The format of that; none when it would be guessed.
     pub(crate) backing_format: Option<String>,
-    /// Whether it has an external data file, with its name if declared.
-    pub(crate) data_file: Option<String>,
+    /// Whether its data lies in another file, and that one's name as far as it is said.
+    pub(crate) data_file: Option<OsString>,
     /// Whether it is encrypted.
     pub(crate) encrypted: bool,
     /// Incompatible features that are not known to be safe.
@@ -52,20 +56,57 @@ const DATA_FILE: u64 = 1 << 2;
 /// Errors of `read`.
 pub(crate) fn look<E>(mut read: impl FnMut(u64, u64) -> Result<Vec<u8>, E>) -> Result<Image, E> {
     let head = read(0, PIECE)?;
-    if head.starts_with(b"QFI\xfb") {
-        let mut reader = Reader { head, read };
-        return Ok(match qcow2(&mut reader) {
-            Ok(image) => Image::Qcow2(image),
-            Err(Stop::Broken(why)) => Image::Broken(why),
+    if head.starts_with(b"QFI\xfb") && head.get(4..8) != Some(&1_u32.to_be_bytes()) {
+        let (mut reader, mut image) = (Reader { head, read }, Qcow2::default());
+        return Ok(match qcow2(&mut reader, &mut image) {
+            Ok(()) => Image::Qcow2(image),
+            Err(Stop::Broken(why)) => Image::Broken(why, image.names().cloned().collect()),
             Err(Stop::Unread(error)) => return Err(error),
         });
     }
-    Ok(other(&head).map_or(Image::Raw, Image::Other))
+    let Some(format) = other(&head) else { return Ok(Image::Raw) };
+    let mut reader = Reader { head, read };
+    let names = match format {
+        "QED" => qed(&mut reader),
+        "qcow" => qcow(&mut reader),
+        "VMDK" => vmdk(&mut reader),
+        _ => Ok(Vec::new()),
+    };
+    match names {
+        Ok(names) => Ok(Image::Other(format, names)),
+        // QEMU does not open it, either.
+        Err(Stop::Broken(_)) => Ok(Image::Other(format, Vec::new())),
+        Err(Stop::Unread(error)) => Err(error),
+    }
+}
+
+impl Image {
+    /// The files that it names beside itself.
+    pub(crate) fn names(&self) -> Vec<OsString> {
+        match self {
+            Self::Raw => Vec::new(),
+            Self::Qcow2(image) => image.names().cloned().collect(),
+            Self::Other(_, names) | Self::Broken(_, names) => names.clone(),
+        }
+    }
+
+    /// Whether QEMU may open other files for an image of this format.
+    pub(crate) fn may_name_others(&self) -> bool {
+        matches!(self, Self::Broken(..) | Self::Other("QED" | "qcow" | "VMDK" | "cow", _))
+    }
+}
+
+impl Qcow2 {
+    /// What it names beside itself, as it is written.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &OsString> {
+        self.backing.iter().chain(&self.data_file).filter(|name| !name.is_empty())
+    }
 }
 
 /// Formats by magic bytes.
 fn other(head: &[u8]) -> Option<&'static str> {
-    let known: [(usize, &[u8], &'static str); 10] = [
+    let known: [(usize, &[u8], &'static str); 11] = [
+        (0, b"QFI\xfb", "qcow"),
         (0, b"KDMV", "VMDK"),
         (0, b"COWD", "VMDK"),
         (0, b"conectix", "VHD"),
@@ -116,12 +157,74 @@ impl<E, F: FnMut(u64, u64) -> Result<Vec<u8>, E>> Reader<F> {
         Ok(bytes.try_into().map_or(0, u32::from_be_bytes))
     }
 
+    /// A number of QED and VMDK, which write the lowest byte first.
+    fn little(&mut self, at: u64, length: u64) -> Result<u64, Stop<E>> {
+        Ok(self.bytes(at, length)?.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    }
+
+    /// A name of a file at a place of the header; none of no length.
+    fn file_name(&mut self, (at, length): (u64, u64)) -> Result<Vec<OsString>, Stop<E>> {
+        match length {
+            0 => Ok(Vec::new()),
+            1..=MAX_NAME => Ok(vec![of_bytes(self.bytes(at, length)?)]),
+            _ => Err(Stop::Broken("a name in its header is too long")),
+        }
+    }
+
     fn u64(&mut self, at: u64) -> Result<u64, Stop<E>> {
         Ok(u64::from(self.u32(at)?) << 32 | u64::from(self.u32(at + 4)?))
     }
 }
 
-fn qcow2<E, F: FnMut(u64, u64) -> Result<Vec<u8>, E>>(reader: &mut Reader<F>) -> Result<Qcow2, Stop<E>> {
+/// What a QED image is based on (`docs/interop/qed_spec.rst`).
+fn qed<E, F: FnMut(u64, u64) -> Result<Vec<u8>, E>>(reader: &mut Reader<F>) -> Result<Vec<OsString>, Stop<E>> {
+    const BACKED: u64 = 1;
+    if reader.little(16, 8)? & BACKED == 0 {
+        return Ok(Vec::new());
+    }
+    let place = (reader.little(56, 4)?, reader.little(60, 4)?);
+    reader.file_name(place)
+}
+
+/// What a qcow image of version 1 is based on (QEMU's `block/qcow.c`).
+fn qcow<E, F: FnMut(u64, u64) -> Result<Vec<u8>, E>>(reader: &mut Reader<F>) -> Result<Vec<OsString>, Stop<E>> {
+    match (reader.u64(8)?, u64::from(reader.u32(16)?)) {
+        (0, _) => Ok(Vec::new()),
+        place => reader.file_name(place),
+    }
+}
+
+/// Bytes of the text in a VMDK image at most.
+const MAX_TEXT: u64 = 64 << 10;
+
+/// What a VMDK image is based on, and the files that its extents lie in, as its text says
+/// (VMware's "Virtual Disk Format 5.0").
+fn vmdk<E, F: FnMut(u64, u64) -> Result<Vec<u8>, E>>(reader: &mut Reader<F>) -> Result<Vec<OsString>, Stop<E>> {
+    const SECTOR: u64 = 512;
+    let (at, length) = match reader.head.starts_with(b"KDMV") {
+        true => (reader.little(28, 8)?.saturating_mul(SECTOR), reader.little(36, 8)?.saturating_mul(SECTOR)),
+        false => (0, MAX_TEXT),
+    };
+    let mut text = Vec::new();
+    while (text.len() as u64) < length.min(MAX_TEXT) {
+        let piece = (reader.read)(at.saturating_add(text.len() as u64), PIECE).map_err(Stop::Unread)?;
+        let last = (piece.len() as u64) < PIECE;
+        text.extend(piece);
+        if last {
+            break;
+        }
+    }
+    let names = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| {
+        [&b"RW"[..], b"RDONLY", b"NOACCESS", b"parentFileNameHint"].iter().any(|word| line.starts_with(word))
+    });
+    let quoted = |line: &[u8]| line.split(|byte| *byte == b'"').nth(1).map(|name| of_bytes(name.to_vec()));
+    Ok(names.filter_map(quoted).filter(|name| !name.is_empty()).collect())
+}
+
+fn qcow2<E, F: FnMut(u64, u64) -> Result<Vec<u8>, E>>(
+    reader: &mut Reader<F>,
+    image: &mut Qcow2,
+) -> Result<(), Stop<E>> {
     let version = reader.u32(4)?;
     let (features, header) = match version {
         2 => (0, 72),
@@ -142,18 +245,17 @@ fn qcow2<E, F: FnMut(u64, u64) -> Result<Vec<u8>, E>>(reader: &mut Reader<F>) ->
         _ if length > MAX_NAME || length == 0 || at.saturating_add(length) > cluster => {
             return Err(Stop::Broken("the backing file name is outside the header"));
         }
-        _ => Some(name(reader.bytes(at, length)?)?),
+        _ => Some(of_bytes(reader.bytes(at, length)?)),
     };
-    let mut image = Qcow2 {
+    *image = Qcow2 {
         capacity: reader.u64(24)?,
         backing,
         encrypted: reader.u32(32)? != 0,
         unknown_features: features & !(SAFE_FEATURES | DATA_FILE),
-        data_file: (features & DATA_FILE != 0).then(String::new),
+        data_file: (features & DATA_FILE != 0).then(OsString::new),
         ..Qcow2::default()
     };
-    extensions(reader, (header, if at == 0 { cluster } else { at }), &mut image)?;
-    Ok(image)
+    extensions(reader, (header, if at == 0 { cluster } else { at }), image)
 }
 
 /// Reads the header extensions, each with its type, its length, and its content in whole eights.
@@ -176,9 +278,9 @@ fn extensions<E, F: FnMut(u64, u64) -> Result<Vec<u8>, E>>(
         }
         match kind {
             0xe279_2aca if length <= MAX_NAME => image.backing_format = Some(name(reader.bytes(at, length)?)?),
-            0x4441_5441 if length <= MAX_NAME => image.data_file = Some(name(reader.bytes(at, length)?)?),
-            0xe279_2aca | 0x4441_5441 => return Err(Stop::Broken("a name in the header is too long")),
-            // The offset of the keys of an encrypted image.
+            0x4441_5441 if length <= MAX_NAME => image.data_file = Some(of_bytes(reader.bytes(at, length)?)),
+            0xe279_2aca | 0x4441_5441 => return Err(Stop::Broken("a name in its header is too long")),
+            // The place of the keys of an encrypted image.
             0x0537_be77 => image.encrypted = true,
             _ => {}
         }

@@ -76,15 +76,32 @@ fn what_qemu_makes_is_read() {
     assert_eq!(qcow2_of(&old).capacity, 10 << 20);
     let based = make(&["-f", "qcow2", "-u", "-b", "../p/base ", "-F", "raw", "10M"]).expect("made");
     let based = qcow2_of(&based);
-    assert_eq!((based.backing.as_deref(), based.backing_format.as_deref()), (Some("../p/base "), Some("raw")));
+    assert_eq!((based.backing.as_deref(), based.backing_format.as_deref()), (Some("../p/base ".as_ref()), Some("raw")));
     let data = folder.path().join("data");
     let outside = make(&["-f", "qcow2", "-o", &format!("data_file={}", data.display()), "10M"]).expect("made");
-    assert_eq!(qcow2_of(&outside).data_file.as_deref(), data.to_str());
+    assert_eq!(qcow2_of(&outside).data_file.as_deref(), Some(data.as_os_str()));
     for (format, name) in [("vmdk", "VMDK"), ("vdi", "VDI"), ("vpc", "VHD"), ("vhdx", "VHDX"), ("qed", "QED")] {
-        assert_eq!(look_at(&make(&["-f", format, "10M"]).expect("made")), Image::Other(name));
+        let image = look_at(&make(&["-f", format, "10M"]).expect("made"));
+        assert!(
+            matches!(&image, Image::Other(format, names) if *format == name && names.iter().all(|name| name == "image")),
+            "{image:?}"
+        );
+    }
+    // Formats of former times name their backing files elsewhere.
+    for (format, name) in [("qed", "QED"), ("qcow", "qcow"), ("vmdk", "VMDK")] {
+        let base = folder.path().join(format!("base.{format}"));
+        let made_base = Command::new("qemu-img").args(["create", "-q", "-f", format]).arg(&base).arg("10M").status();
+        assert!(made_base.expect("qemu-img").success());
+        let path = base.to_str().expect("text");
+        let image = look_at(&make(&["-f", format, "-b", path, "-F", format, "10M"]).expect("made"));
+        assert!(matches!(&image, Image::Other(format, names) if *format == name && names[0] == path), "{image:?}");
+        assert!(image.may_name_others());
     }
     let flat = make(&["-f", "vmdk", "-o", "subformat=monolithicFlat", "10M"]).expect("made");
-    assert_eq!(look_at(&flat), Image::Other("VMDK"));
+    let Image::Other("VMDK", names) = look_at(&flat) else { panic!("a VMDK") };
+    assert!(names.len() == 1 && names[0].to_string_lossy().contains("-flat"), "the file of its extent: {names:?}");
+    let text = b"# Disk DescriptorFile\nversion=1\nRW 2048 FLAT \"/etc/shadow\" 0\nparentFileNameHint=\"../base\"\n";
+    assert_eq!(look_at(text), Image::Other("VMDK", vec!["/etc/shadow".into(), "../base".into()]));
     let raw = make(&["-f", "raw", "10M"]).expect("made");
     assert_eq!(look_at(&raw), Image::Raw);
 }
@@ -93,19 +110,22 @@ fn what_qemu_makes_is_read() {
 fn what_names_other_files_is_seen_however_it_is_written() {
     // CVE-2024-32498: the data file is set by an extension, with and without its feature bit.
     let named = header(DATA_FILE, "", &[(0x4441_5441, b"/etc/shadow")]);
-    assert_eq!(qcow2_of(&named).data_file.as_deref(), Some("/etc/shadow"));
+    assert_eq!(qcow2_of(&named).data_file.as_deref(), Some("/etc/shadow".as_ref()));
     let unnamed = header(DATA_FILE, "", &[]);
-    assert_eq!(qcow2_of(&unnamed).data_file.as_deref(), Some(""));
+    assert_eq!(qcow2_of(&unnamed).data_file.as_deref(), Some("".as_ref()));
     let without_bit = header(0, "", &[(0x4441_5441, b"/etc/shadow")]);
-    assert_eq!(qcow2_of(&without_bit).data_file.as_deref(), Some("/etc/shadow"));
+    assert_eq!(qcow2_of(&without_bit).data_file.as_deref(), Some("/etc/shadow".as_ref()));
     // CVE-2024-4467: the same as a json: description.
     let json = "json:{\"driver\":\"file\",\"filename\":\"/etc/shadow\"}";
-    assert_eq!(qcow2_of(&header(0, json, &[])).backing.as_deref(), Some(json));
-    assert_eq!(qcow2_of(&header(DATA_FILE, "", &[(0x4441_5441, json.as_bytes())])).data_file.as_deref(), Some(json));
+    assert_eq!(qcow2_of(&header(0, json, &[])).backing.as_deref(), Some(json.as_ref()));
+    assert_eq!(
+        qcow2_of(&header(DATA_FILE, "", &[(0x4441_5441, json.as_bytes())])).data_file.as_deref(),
+        Some(json.as_ref())
+    );
     // The extension after many others.
     let mut many: Vec<(u32, &[u8])> = vec![(7, b"x"); 20];
     many.push((0x4441_5441, b"/far"));
-    assert_eq!(qcow2_of(&header(0, "", &many)).data_file.as_deref(), Some("/far"));
+    assert_eq!(qcow2_of(&header(0, "", &many)).data_file.as_deref(), Some("/far".as_ref()));
     assert!(qcow2_of(&header(0, "", &[(0x0537_be77, &[0; 16])])).encrypted);
     assert_eq!(qcow2_of(&header(1 << 1 | 1 << 40, "", &[])).unknown_features, 1 << 1 | 1 << 40);
     assert_eq!(qcow2_of(&header(1 | 1 << 3 | 1 << 4, "", &[])).unknown_features, 0);
@@ -117,7 +137,7 @@ fn a_header_that_cannot_be_is_broken_and_not_read_further() {
     let broken = |change: &dyn Fn(&mut Vec<u8>)| {
         let mut bytes = good.clone();
         change(&mut bytes);
-        assert!(matches!(look_at(&bytes), Image::Broken(_)), "{:?}", look_at(&bytes));
+        assert!(matches!(look_at(&bytes), Image::Broken(..)), "{:?}", look_at(&bytes));
     };
     broken(&|bytes| bytes[7] = 9);
     broken(&|bytes| bytes[23] = 63);
@@ -126,11 +146,14 @@ fn a_header_that_cannot_be_is_broken_and_not_read_further() {
     broken(&|bytes| bytes[100..104].copy_from_slice(&u32::MAX.to_be_bytes()));
     broken(&|bytes| bytes.truncate(50));
     let endless = header(0, "", &[(7, b"" as &[u8]); 200]);
-    assert!(matches!(look_at(&endless), Image::Broken(_)));
+    assert!(matches!(look_at(&endless), Image::Broken(..)));
+    // What it names is known all the same, and QEMU reads a name to its first zero.
+    let many = header(0, "base", &[(7, b"" as &[u8]); 200]);
+    assert!(matches!(look_at(&many), Image::Broken(_, names) if names == ["base"]));
     let mut zero = header(0, "a\0b", &[]);
-    assert!(matches!(look_at(&zero), Image::Broken(_)));
+    assert_eq!(qcow2_of(&zero).backing.as_deref(), Some("a".as_ref()));
     zero.truncate(4);
-    assert!(matches!(look_at(&zero), Image::Broken(_)));
+    assert!(matches!(look_at(&zero), Image::Broken(..)));
     assert_eq!(look_at(b""), Image::Raw);
 }
 

@@ -23,6 +23,7 @@ mod storage;
 mod chain;
 mod claims;
 mod image;
+mod names;
 mod places;
 mod raw;
 mod uses;
@@ -424,6 +425,24 @@ impl Hypervisor {
             return Ok(self.users_of_pools(host, only).await.remove(&id).unwrap_or_default());
         };
         self.users_of_volume(host, id, name).await
+    }
+
+    /// Deletes a volume whose upload did not end well.
+    ///
+    /// # Errors
+    /// `Denied` while a running machine has it, or libvirt's error.
+    pub async fn discard_volume(&self, id: Uuid, name: &str) -> Result<(), Fault> {
+        let session = self.shared.session().ok_or_else(|| self.not_connected())?;
+        let wanted = name.to_owned();
+        let discard = async {
+            let mut look = uses::read::look_around(&session, &self.shared, id).await?;
+            let discard = move |connect: &Connect| {
+                let volume = connect.lookup_storage_pool_by_uuid(id)?.lookup_storage_vol_by_name(&wanted)?;
+                storage::discard(&volume, &mut look)
+            };
+            session.call(Lane::Slow, discard).await
+        };
+        discard.await.map_err(|error: Error| error.of_command(name, self.config.id.as_str()))
     }
 
     /// Checks whether uploaded content may stay in a volume.

@@ -22,8 +22,15 @@ pub(crate) fn network(connect: &Connect, id: Uuid) -> Result<Option<Network>, Er
 }
 
 fn read(handle: &Handle) -> Result<Network, Error> {
-    let known = xml::network::network(&handle.xml_desc(0)?).unwrap_or_default();
+    let mut known = xml::network::network(&handle.xml_desc(0)?).unwrap_or_default();
     let persistent = handle.is_persistent()?;
+    if persistent
+        && handle.is_active()?
+        && let Some(stored) = xml::network::network(&stored(handle)?)
+    {
+        // An entry may have been made for the next start alone.
+        known.add_entries_of(stored);
+    }
     Ok(Network {
         id: handle.uuid()?,
         name: handle.name()?,
@@ -37,8 +44,12 @@ fn read(handle: &Handle) -> Result<Network, Error> {
 /// The stored network XML, or the live one of a transient network.
 pub(crate) fn definition(connect: &Connect, id: Uuid) -> Result<String, Error> {
     let network = connect.lookup_network_by_uuid(id)?;
-    let kept = if network.is_persistent()? { sys::VIR_NETWORK_XML_INACTIVE } else { 0 };
-    match network.xml_desc(kept).map_err(Error::from) {
+    if network.is_persistent()? { stored(&network) } else { Ok(network.xml_desc(0)?) }
+}
+
+/// The stored XML of a persistent network.
+pub(crate) fn stored(network: &Handle) -> Result<String, Error> {
+    match network.xml_desc(sys::VIR_NETWORK_XML_INACTIVE).map_err(Error::from) {
         // The test driver has only one definition.
         Err(error) if error.is_unsupported() => Ok(network.xml_desc(0)?),
         read => read,

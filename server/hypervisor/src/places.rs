@@ -25,6 +25,8 @@ use crate::xml::sources::Place;
 pub(crate) enum Key {
     /// A file or directory: device and inode.
     Inode(u64, u64),
+    /// A file by its number and when it was created, in nanoseconds: numbers are given again.
+    Born(u64, u128),
     /// A device, by number.
     Device(u64),
     /// A normalised path.
@@ -131,7 +133,7 @@ impl Places {
     /// The identity of a storage object. Volume names do not imply a location.
     pub(crate) fn identify(&mut self, place: &Place) -> Identity {
         match place {
-            Place::Path(path) => self.identify_path(Path::new(path)),
+            Place::Path(path) => self.identify_path(path),
             Place::Volume { pool, volume } => {
                 Identity { own: vec![Key::Volume(pool.clone(), volume.clone())], below: Vec::new() }
             }
@@ -167,7 +169,10 @@ impl Places {
                 identity.own.extend(scsi_keys(found.rdev()));
                 below_device(found.rdev(), MAX_DEPTH, &mut identity.below);
             }
-            Some(found) => identity.own.push(Key::Inode(found.dev(), found.ino())),
+            Some(found) => {
+                identity.own.push(Key::Inode(found.dev(), found.ino()));
+                identity.own.extend(born_of(&found));
+            }
             None => {}
         }
         identity
@@ -247,6 +252,17 @@ impl Places {
         }
         Some(root.join(path.strip_prefix("/").ok()?))
     }
+}
+
+/// What tells a file from another one that is given its number later; none where its file system does
+/// not keep when it was created, or there is no file.
+pub(crate) fn born(path: &Path) -> Option<Key> {
+    born_of(&fs::symlink_metadata(path).ok()?)
+}
+
+fn born_of(found: &Metadata) -> Option<Key> {
+    let at = found.created().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(Key::Born(found.ino(), at.as_nanos()))
 }
 
 /// A path component as a step.
@@ -438,7 +454,7 @@ mod tests {
     use super::*;
 
     fn identify(places: &mut Places, path: impl AsRef<Path>) -> Identity {
-        places.identify(&Place::Path(path.as_ref().to_string_lossy().into_owned()))
+        places.identify(&Place::Path(path.as_ref().to_owned()))
     }
 
     #[test]

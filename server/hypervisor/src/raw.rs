@@ -5,7 +5,7 @@
 //! It is reported to the `Sink`, which stores it for the next process.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -23,35 +23,60 @@ use crate::{
 pub(crate) struct RawImages {
     host: HostId,
     sink: Arc<dyn Sink>,
-    /// Paths, and volumes as `pool/volume`.
-    known: Arc<Mutex<HashSet<String>>>,
+    /// Paths, and volumes as `pool/volume`, each with the file that it was, where files can be told
+    /// apart: another file at the same place is another image.
+    known: Arc<Mutex<HashMap<String, String>>>,
 }
+
+/// Between a name and its file where both are stored.
+const BETWEEN: char = '\u{1f}';
 
 impl RawImages {
     pub(crate) fn new(host: HostId, sink: Arc<dyn Sink>) -> Self {
-        let known = sink.raw_images(&host).into_iter().collect();
+        let read = |text: String| match text.split_once(BETWEEN) {
+            Some((name, file)) => (name.to_owned(), file.to_owned()),
+            None => (text, String::new()),
+        };
+        let known = sink.raw_images(&host).into_iter().map(read).collect();
         Self { host, sink, known: Arc::new(Mutex::new(known)) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<String>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, String>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether an object with these identifiers is known to be raw.
-    pub(crate) fn is_raw<'a>(&self, mut keys: impl Iterator<Item = &'a Key>) -> bool {
-        let known = self.lock();
-        !known.is_empty() && keys.any(|key| name(key).is_some_and(|name| known.contains(&name)))
+    pub(crate) fn is_raw<'a>(&self, keys: impl Iterator<Item = &'a Key> + Clone) -> bool {
+        let (known, file) = (self.lock(), file(keys.clone()));
+        let is_it = |was: &String| was.is_empty() || file.is_empty() || *was == file;
+        !known.is_empty() && keys.filter_map(name).any(|name| known.get(&name).is_some_and(is_it))
     }
 
     /// Records that an object with these identifiers is raw, or no longer known to be.
-    pub(crate) fn note<'a>(&self, keys: impl Iterator<Item = &'a Key>, raw: bool) {
-        let changed: Vec<String> = {
-            let mut known = self.lock();
-            let mut change = |name: &String| if raw { known.insert(name.clone()) } else { known.remove(name) };
-            keys.filter_map(name).filter(|name| change(name)).collect()
+    pub(crate) fn note<'a>(&self, keys: impl Iterator<Item = &'a Key> + Clone, raw: bool) {
+        let file = file(keys.clone());
+        let stored = |name: &str, file: &str| match file {
+            "" => name.to_owned(),
+            file => format!("{name}{BETWEEN}{file}"),
         };
-        if !changed.is_empty() {
-            self.sink.note_raw_images(&self.host, changed, raw);
+        let (mut gone, mut new) = (Vec::new(), Vec::new());
+        {
+            let mut known = self.lock();
+            for name in keys.filter_map(name) {
+                if raw && known.get(&name) == Some(&file) {
+                    continue;
+                }
+                gone.extend(known.remove(&name).map(|was| stored(&name, &was)));
+                if raw {
+                    new.push(stored(&name, &file));
+                    known.insert(name, file.clone());
+                }
+            }
+        }
+        for (images, raw) in [(gone, false), (new, true)] {
+            if !images.is_empty() {
+                self.sink.note_raw_images(&self.host, images, raw);
+            }
         }
     }
 
@@ -59,7 +84,7 @@ impl RawImages {
     pub(crate) fn learn(&self, session: &Session, sources: &[Source]) {
         let new: Vec<Place> = {
             let known = self.lock();
-            let unknown = |place: &&Place| spelled(place).is_some_and(|text| !known.contains(&text));
+            let unknown = |place: &&Place| spelled(place).is_some_and(|text| !known.contains_key(&text));
             sources
                 .iter()
                 .filter(|source| source.is_raw_disk())
@@ -85,10 +110,19 @@ impl RawImages {
 /// The stored form of a location.
 fn spelled(place: &Place) -> Option<String> {
     match place {
-        Place::Path(path) => Some(crate::places::in_order(path.as_ref()).to_string_lossy().into_owned()),
+        Place::Path(path) => Some(crate::places::in_order(path).to_string_lossy().into_owned()),
         Place::Volume { pool, volume } => Some(format!("{pool}/{volume}")),
         Place::Network { .. } | Place::Scsi(_) => None,
     }
+}
+
+/// The file among what something is known by; empty where files cannot be told apart.
+fn file<'a>(mut keys: impl Iterator<Item = &'a Key>) -> String {
+    let born = keys.find_map(|key| match key {
+        Key::Born(number, at) => Some(format!("{number}:{at}")),
+        _ => None,
+    });
+    born.unwrap_or_default()
 }
 
 fn name(key: &Key) -> Option<String> {

@@ -14,7 +14,7 @@ use model::{Fault, FaultKind, Pool, Volume, natural, storage::PoolState};
 use uuid::Uuid;
 use virt::{connect::Connect, storage_pool::StoragePool, storage_vol::StorageVol, stream::Stream, sys};
 
-pub(crate) use self::images::{Look, inspect, read_part};
+pub(crate) use self::images::{Look, discard, inspect, read_part};
 pub use self::roots::StorageRoots;
 use crate::{
     error::{Error, gone_is_none},
@@ -122,7 +122,7 @@ pub(crate) fn volumes(connect: &Connect, id: Uuid) -> Result<Vec<Volume>, Error>
 
 pub(crate) fn volumes_of(pool: &StoragePool) -> Result<Vec<Volume>, Error> {
     let handles = pool.list_all_volumes(0)?;
-    let read = handles.iter().filter_map(|handle| gone_is_none(volume(handle)).transpose());
+    let read = handles.iter().filter_map(|handle| gone_is_none(volume_or_name(handle)).transpose());
     let mut volumes = read.collect::<Result<Vec<_>, Error>>()?;
     volumes.sort_by(|a, b| natural(&a.name, &b.name));
     Ok(volumes)
@@ -133,6 +133,19 @@ pub(crate) fn named_volumes(connect: &Connect, id: Uuid, names: &[String]) -> Re
     let pool = connect.lookup_storage_pool_by_uuid(id)?;
     let look = |name: &String| pool.lookup_storage_vol_by_name(name).map_err(Error::from);
     names.iter().filter_map(|name| gone_is_none(look(name).and_then(|handle| volume(&handle))).transpose()).collect()
+}
+
+/// A volume of a listing: one that libvirt cannot read is listed by its name, as the others are all
+/// right.
+fn volume_or_name(handle: &StorageVol) -> Result<Volume, Error> {
+    match volume(handle) {
+        Err(error) if !error.is_gone() && !error.is_link() => {
+            tracing::info!(?error, "a volume cannot be read");
+            let (name, path) = (name_of(handle)?, handle.path().unwrap_or_default());
+            Ok(Volume { name, path, format: "unknown".into(), ..Volume::default() })
+        }
+        read => read,
+    }
 }
 
 fn volume(handle: &StorageVol) -> Result<Volume, Error> {
@@ -195,24 +208,25 @@ pub(crate) fn content(
     mut take: impl FnMut(Vec<u8>) -> bool,
 ) -> Result<(), Error> {
     let volume = connect.lookup_storage_pool_by_uuid(id)?.lookup_storage_vol_by_name(name)?;
-    let stream = Stream::new(connect, 0)?;
-    volume.download(&stream, 0, 0, 0)?;
-    let mut buffer = vec![0; PIECE];
+    // libvirt keeps all that its daemon sends until it is taken, so only so much is asked for at a time.
+    let mut at = 0;
     loop {
-        match stream.recv(&mut buffer) {
-            Ok(0) => return Ok(stream.finish()?),
-            Ok(read) if take(buffer[..usize::try_from(read).unwrap_or_default()].to_vec()) => {}
-            Ok(_) => {
-                stream.abort().ok();
+        let part = read_part(connect, &volume, at, PART)?;
+        let (read, last) = (part.len() as u64, (part.len() as u64) < PART);
+        for piece in part.chunks(PIECE) {
+            if !take(piece.to_vec()) {
                 return Ok(());
             }
-            Err(error) => {
-                stream.abort().ok();
-                return Err(error.into());
-            }
+        }
+        at += read;
+        if last {
+            return Ok(());
         }
     }
 }
+
+/// Bytes of a volume that are asked for at a time.
+const PART: u64 = 8 << 20;
 
 /// Bytes sent or read at once: the payload of libvirt's oldest messages.
 const PIECE: usize = 262_120;

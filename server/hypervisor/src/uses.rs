@@ -6,22 +6,19 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
-use model::{
-    Fault, Pool, PoolCommand, Volume,
-    storage::{PoolState, User},
-};
+use model::{Fault, Pool, PoolCommand, Volume, storage::User};
 use uuid::Uuid;
 
 use crate::{
-    image::{self, Image},
     places::{Identity, Key, Places},
     raw::RawImages,
     xml::sources::{Place, Source},
 };
 
+mod follow;
 pub(crate) mod read;
 
 /// A machine with its storage.
@@ -47,6 +44,7 @@ pub(crate) struct Shelf {
 }
 
 /// One use of storage.
+#[derive(Default)]
 struct Use {
     user: User,
     /// The path of the volume that uses it; none for a machine.
@@ -55,6 +53,8 @@ struct Use {
     target: Option<String>,
     /// Whether it is used as raw.
     raw: bool,
+    /// The pool that it is the source of, which does not hinder what is done with its own volumes.
+    pool: Option<String>,
     identity: Identity,
 }
 
@@ -63,6 +63,8 @@ struct Unknown {
     fault: Fault,
     /// Whether it concerns a machine; otherwise an image.
     of_machine: bool,
+    /// The path of the volume that it concerns, which may itself be deleted.
+    by: Option<String>,
 }
 
 /// All uses on one host at one time.
@@ -77,18 +79,28 @@ pub(crate) struct Uses {
     /// Identifiers of the volumes of active pools, with their names.
     listed: HashMap<Key, (String, String)>,
     /// Images outside all pools that were followed, with their machine or volume.
-    followed: HashSet<(Option<Uuid>, Option<String>, String)>,
+    followed: HashSet<(Option<Uuid>, Option<String>, PathBuf)>,
+    /// Whether images of listed volumes are followed, too, before something is done.
+    thorough: bool,
     /// Why some uses are unknown.
     unknown: Vec<Unknown>,
 }
 
-/// Maximum length of a backing chain; libvirt's is 200.
-const MAX_CHAIN: usize = 200;
-
 impl Uses {
-    /// Combines the storage of machines and volumes.
+    /// Combines the storage of machines and volumes, for a decision.
     pub(crate) fn of(places: Places, shelves: &[Shelf], machines: &[Machine]) -> Self {
+        Self::combined(places, shelves, machines, true)
+    }
+
+    /// Combines the storage of machines and volumes for display: images of listed volumes are as
+    /// libvirt's last listing reports them.
+    pub(crate) fn shown(places: Places, shelves: &[Shelf], machines: &[Machine]) -> Self {
+        Self::combined(places, shelves, machines, false)
+    }
+
+    fn combined(places: Places, shelves: &[Shelf], machines: &[Machine], thorough: bool) -> Self {
         let mut all = Self {
+            thorough,
             places,
             uses: Vec::new(),
             own: HashMap::new(),
@@ -103,6 +115,7 @@ impl Uses {
             shelves.iter().filter(|shelf| shelf.pool.has_paths()).map(|shelf| all.of_folder(&shelf.pool)).collect();
         shelves.iter().for_each(|shelf| all.add_volumes(shelf));
         machines.iter().for_each(|machine| all.add_machine(machine, shelves));
+        shelves.iter().for_each(|shelf| all.add_source(&shelf.pool));
         all.add_host();
         all.name_what_cannot_be_followed(&folders);
         all.index();
@@ -121,58 +134,21 @@ impl Uses {
         }
     }
 
-    fn add_volumes(&mut self, shelf: &Shelf) {
-        for volume in shelf.volumes.iter().flatten().filter(|volume| !volume.backing.is_empty()) {
-            self.add_named_by_volume(volume, &volume.backing);
-        }
-        // For a pool that was never read, only its type tells whether it contains images.
-        if shelf.volumes.is_none() && shelf.pool.keeps_files() {
-            let (name, next) = match shelf.pool.state {
-                PoolState::Inactive => ("is not active", "Start it once, or delete it"),
-                _ => ("could not be listed", "Check its storage and refresh the pool"),
-            };
-            let reason = format!(
-                "Storage pool {} {name}, and an image in it may use this volume as its backing file",
-                shelf.pool.name
-            );
-            self.unknown.push(Unknown { fault: Fault::denied(reason).with_next(next), of_machine: false });
-        }
-    }
-
-    /// Adds references in the image header of a volume beyond libvirt's data.
-    pub(crate) fn add_named_by_volume(&mut self, volume: &Volume, text: &str) {
-        let user = User { name: volume.name.clone(), ..User::default() };
-        for place in named(&volume.path, text) {
-            let identity = self.identify(&place);
-            let known = self.listed_at(&identity).is_some();
-            self.uses.push(Use {
-                user: user.clone(),
-                by: Some(volume.path.clone()),
-                target: None,
-                raw: false,
-                identity,
-            });
-            // An image outside of all pools may itself be based on a volume.
-            if let (false, Place::Path(path)) = (known, &place) {
-                self.follow(&user, Some(&volume.path), path);
-            }
-        }
-    }
-
-    /// Records that an image header cannot be read, so its references are unknown.
-    pub(crate) fn note_unread(&mut self, volume: &Volume, why: &str) {
-        let reason =
-            format!("The image header of {} cannot be read, so its backing file is unknown: {why}", volume.name);
-        let next = "Check its storage and refresh its pool, or delete it first";
-        self.unknown.push(Unknown { fault: Fault::denied(reason).with_next(next), of_machine: false });
-    }
-
     /// Adds the uses by the host: mounted devices that may be volumes.
     fn add_host(&mut self) {
         for (device, what) in self.places.used_by_host() {
-            let identity = self.identify(&Place::Path(device.to_string_lossy().into_owned()));
+            let identity = self.identify(&Place::Path(device));
             let user = User { name: format!("the host ({what})"), active: true, ..User::default() };
-            self.uses.push(Use { user, by: None, target: None, raw: false, identity });
+            self.uses.push(Use { user, identity, ..Use::default() });
+        }
+    }
+
+    /// Adds the devices and directories that a pool has its storage from, whether it is active or not.
+    fn add_source(&mut self, pool: &Pool) {
+        for path in pool.source.split(", ").filter(|path| path.starts_with('/')) {
+            let identity = self.identify(&Place::Path(path.into()));
+            let user = User { name: format!("the storage pool {}", pool.name), active: true, ..User::default() };
+            self.uses.push(Use { user, pool: Some(pool.name.clone()), identity, ..Use::default() });
         }
     }
 
@@ -180,7 +156,7 @@ impl Uses {
         let Some(sources) = &machine.sources else {
             let reason = format!("{} is not responding, and its disks were never read", machine.name);
             let next = format!("Force {} off, or wait until it responds", machine.name);
-            self.unknown.push(Unknown { fault: Fault::denied(reason).with_next(next), of_machine: true });
+            self.unknown.push(Unknown { fault: Fault::denied(reason).with_next(next), of_machine: true, by: None });
             return;
         };
         let user = User {
@@ -199,62 +175,16 @@ impl Uses {
             let identity = self.identify(&place);
             let own = |identity| {
                 let (target, raw) = (source.target.clone(), source.is_raw_disk());
-                Use { user: user.clone(), by: None, target, raw, identity }
+                Use { user: user.clone(), target, raw, identity, ..Use::default() }
             };
-            let known = self.listed_at(&identity).is_some();
+            if let (false, Place::Path(path)) = (source.complete, &place) {
+                self.follow_disk(&user, &identity, path);
+            }
             self.uses.push(own(identity));
             if place != source.place {
                 let named = self.places.identify(&source.place);
                 self.uses.push(own(named));
             }
-            if let (false, false, Place::Path(path)) = (known, source.complete, &place) {
-                self.follow(&user, None, path);
-            }
-        }
-    }
-
-    /// Follows the backing chain of an image outside all pools, for its machine or volume (`by`).
-    fn follow(&mut self, user: &User, by: Option<&str>, path: &str) {
-        // libvirt and the image header name the same file.
-        if !self.followed.insert((user.vm_id, by.map(str::to_owned), path.to_owned())) {
-            return;
-        }
-        let (mut ahead, mut seen) = (vec![path.to_owned()], BTreeSet::new());
-        while let Some(path) = ahead.pop() {
-            if !seen.insert(path.clone()) || seen.len() > MAX_CHAIN {
-                continue;
-            }
-            let image = match self.read_head(&path) {
-                Ok(Some(Image::Qcow2(image))) => image,
-                Ok(_) => continue,
-                Err(why) => {
-                    let reason = format!("The backing file of {path} used by {} cannot be read: {why}", user.name);
-                    let next = "Create a storage pool for its directory, or detach the disk from the machine";
-                    self.unknown.push(Unknown { fault: Fault::denied(reason).with_next(next), of_machine: false });
-                    continue;
-                }
-            };
-            for place in image.backing.iter().chain(&image.data_file).flat_map(|text| named(&path, text)) {
-                let identity = self.identify(&place);
-                // Backing images of volumes are added with the volumes.
-                let known = self.listed_at(&identity).is_some();
-                if let (false, Place::Path(path)) = (known, &place) {
-                    ahead.push(path.clone());
-                }
-                let by = by.map(str::to_owned);
-                self.uses.push(Use { user: user.clone(), by, target: None, raw: false, identity });
-            }
-        }
-    }
-
-    /// The image header at a path of the host; none if there is no file.
-    fn read_head(&mut self, path: &str) -> Result<Option<Image>, String> {
-        let resolved = self.places.resolve(Path::new(path)).ok_or("it is on a remote host")?;
-        let real = self.places.real(&resolved).ok_or("its file server does not respond")?;
-        match read::head_of_file(&real) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.to_string()),
-            Ok(image) => Ok(image),
         }
     }
 
@@ -277,10 +207,16 @@ impl Uses {
         identity.own.iter().find_map(|key| self.listed.get(key)).and_then(|names| self.volumes.get(names))
     }
 
+    /// Whether a path is that of a volume of an active pool, or is left out for another reason.
+    pub(crate) fn is_listed_or(&mut self, path: &Path, other: impl Fn(&Identity) -> bool) -> bool {
+        let identity = self.places.identify(&Place::Path(path.to_owned()));
+        self.listed_at(&identity).is_some() || other(&identity)
+    }
+
     /// The volume of an active pool at a path, however spelled: its identity, and its path as in
     /// libvirt.
     pub(crate) fn volume_at(&mut self, path: &str) -> Option<(Identity, String)> {
-        let identity = self.places.identify(&Place::Path(path.to_owned()));
+        let identity = self.places.identify(&Place::Path(path.into()));
         self.listed_at(&identity).cloned()
     }
 
@@ -311,7 +247,7 @@ impl Uses {
         let names = Place::Volume { pool: pool.name.clone(), volume: volume.name.clone() };
         let mut identity = self.places.identify(&names);
         let lies = match (volume.path.as_str(), pool.kind.as_str()) {
-            (path, _) if path.starts_with('/') => Place::Path(path.to_owned()),
+            (path, _) if path.starts_with('/') => Place::Path(path.into()),
             (path, "gluster") => {
                 let name = path
                     .strip_prefix("gluster://")
@@ -358,7 +294,7 @@ impl Uses {
     fn of_folder(&mut self, pool: &Pool) -> Identity {
         match pool.path.is_empty() {
             true => Identity::default(),
-            false => self.places.identify(&Place::Path(pool.path.clone())),
+            false => self.places.identify(&Place::Path(pool.path.clone().into())),
         }
     }
 
@@ -367,23 +303,37 @@ impl Uses {
         let named: Vec<usize> = names.filter_map(|name| self.own.get(&name)).flatten().copied().collect();
         let own = identity.own.iter().flat_map(|key| [self.own.get(key), self.below.get(key)]);
         let below = identity.below.iter().map(|key| self.own.get(key));
-        own.chain(below).flatten().flatten().copied().chain(named).collect()
+        let all = own.chain(below).flatten().flatten().copied().chain(named);
+        // What a pool takes its storage from does not stand in the way of its own volumes.
+        let itself =
+            |pool: &String| identity.own.iter().chain(&identity.below).any(|key| *key == Key::Pool(pool.clone()));
+        all.filter(|at| !self.uses[*at].pool.as_ref().is_some_and(itself)).collect()
     }
 
     /// The users of a volume, without duplicates.
     pub(crate) fn of_volume(&mut self, pool: &Pool, volume: &Volume) -> Vec<User> {
         let identity = self.of_place(pool, volume);
-        self.users_of(&identity)
+        self.users_of(&identity, volume)
     }
 
-    fn users_of(&self, identity: &Identity) -> Vec<User> {
-        once(self.touching(identity).into_iter().map(|at| &self.uses[at].user))
+    /// The users of an identity, without the volume that it is.
+    fn users_of(&self, identity: &Identity, volume: &Volume) -> Vec<User> {
+        let uses = self.touching(identity).into_iter().map(|at| &self.uses[at]);
+        once(uses.filter(|one| one.by.as_ref().is_none_or(|by| *by != volume.path)).map(|one| &one.user))
+    }
+
+    /// The machines whose definitions name a volume that does not exist yet.
+    pub(crate) fn waiting_for(&mut self, pool: &Pool, name: &str) -> Vec<User> {
+        let path = pool.path_of(name).unwrap_or_default();
+        let identity = self.of_place(pool, &Volume { name: name.to_owned(), path, ..Volume::default() });
+        let uses = identity.own.iter().filter_map(|key| self.own.get(key)).flatten().map(|at| &self.uses[*at].user);
+        once(uses.filter(|user| user.vm_id.is_some()))
     }
 
     /// A volume with its users and its format: a raw image stays raw, whatever its content.
     pub(crate) fn tell(&mut self, raw: &RawImages, pool: &Pool, volume: &Volume) -> Volume {
         let identity = self.of_place(pool, volume);
-        let told = Volume { used_by: self.users_of(&identity), ..volume.clone() };
+        let told = Volume { used_by: self.users_of(&identity, volume), ..volume.clone() };
         let mistaken = !matches!(volume.format.as_str(), "" | "raw" | "iso") && raw.is_raw(identity.own.iter());
         if mistaken { Volume { format: "raw".into(), backing: String::new(), ..told } } else { told }
     }
@@ -413,13 +363,15 @@ impl Uses {
         }
         let paths: HashSet<&String> = volumes.iter().map(|volume| &volume.path).collect();
         let others = found.into_iter().map(|at| &self.uses[at]);
+        let others = others.filter(|one| one.pool.as_ref() != Some(&pool.name));
         once(others.filter(|one| one.by.as_ref().is_none_or(|by| !paths.contains(by))).map(|one| &one.user))
     }
 
     /// The target of a running machine's disk whose own image a volume is.
     pub(crate) fn disk_of(&mut self, pool: &Pool, volume: &Volume) -> Option<(Uuid, String)> {
         let identity = self.of_place(pool, volume);
-        let uses = self.touching(&identity).into_iter().map(|at| &self.uses[at]);
+        // A folder that it lies in, or a device that stands on it, is another object.
+        let uses = identity.own.iter().filter_map(|key| self.own.get(key)).flatten().map(|at| &self.uses[*at]);
         let mut running = uses.filter(|one| one.user.active && !one.user.unresponsive);
         running.find_map(|one| Some((one.user.vm_id?, one.target.clone()?)))
     }
@@ -429,8 +381,11 @@ impl Uses {
     ///
     /// # Errors
     /// `Denied`, with the unknown use.
-    pub(crate) fn are_known(&self, all: bool) -> Result<(), Fault> {
-        let unknown = self.unknown.iter().find(|unknown| all || unknown.of_machine);
+    pub(crate) fn are_known(&self, all: bool, about: Option<&str>) -> Result<(), Fault> {
+        // What a volume is based on, or might be, does not stand in its own way.
+        let counts =
+            |unknown: &&Unknown| (all || unknown.of_machine) && (about.is_none() || unknown.by.as_deref() != about);
+        let unknown = self.unknown.iter().find(counts);
         unknown.map_or(Ok(()), |unknown| Err(unknown.fault.clone()))
     }
 
@@ -467,7 +422,7 @@ fn in_pool(shelves: &[Shelf], pool: &str, volume: &str) -> Option<Place> {
     let shelf = shelves.iter().find(|shelf| shelf.pool.name == pool)?;
     let listed = shelf.volumes.iter().flatten().find(|known| known.name == volume);
     let path = listed.map(|known| known.path.clone()).or_else(|| shelf.pool.path_of(volume))?;
-    path.starts_with('/').then_some(Place::Path(path))
+    path.starts_with('/').then(|| Place::Path(path.into()))
 }
 
 /// Users without duplicates; machines first, by name.
@@ -476,66 +431,6 @@ fn once<'a>(users: impl Iterator<Item = &'a User>) -> Vec<User> {
     users.sort_by(|a, b| (a.vm_id.is_none(), &a.name, a.vm_id).cmp(&(b.vm_id.is_none(), &b.name, b.vm_id)));
     users.dedup_by(|a, b| (a.vm_id, &a.name) == (b.vm_id, &b.name));
     users
-}
-
-/// All locations that a reference in an image may mean, interpreted as generously as by QEMU: a
-/// path, a path relative to the image, `file:`, `json:`, a protocol URL.
-pub(crate) fn named(image: &str, text: &str) -> Vec<Place> {
-    let from_its_folder = |text: &str| match text.starts_with('/') {
-        true => text.to_owned(),
-        false => Path::new(image).parent().unwrap_or(Path::new("/")).join(text).to_string_lossy().into_owned(),
-    };
-    if let Some(json) = text.strip_prefix("json:") {
-        let mut found = Vec::new();
-        if let Ok(value) = serde_json::from_str(json) {
-            described(&value, image, &mut found);
-        }
-        return found;
-    }
-    if let Some(path) = text.strip_prefix("file:") {
-        return vec![Place::Path(from_its_folder(path))];
-    }
-    let protocol = text.split_once(':').filter(|(before, _)| !before.contains('/'));
-    let Some((protocol, rest)) = protocol else { return vec![Place::Path(from_its_folder(text))] };
-    if let Some(rest) = rest.strip_prefix("//") {
-        let name = rest.split_once('/').map_or("", |(_, name)| name).split(['?', '#']).next().unwrap_or_default();
-        let protocol = protocol.split('+').next().unwrap_or_default().to_owned();
-        return vec![Place::Network { protocol, name: name.to_owned() }, Place::Path(format!("/{name}"))];
-    }
-    let image =
-        Place::Network { protocol: protocol.to_owned(), name: rest.split(':').next().unwrap_or_default().to_owned() };
-    // A file name may contain a colon, and `host_device:` and similar are followed by a path.
-    vec![image, Place::Path(from_its_folder(text)), Place::Path(from_its_folder(rest))]
-}
-
-/// All references in a block device description, at any depth.
-fn described(value: &serde_json::Value, image: &str, found: &mut Vec<Place>) {
-    use serde_json::Value;
-    match value {
-        Value::Object(fields) => {
-            let text = |name: &str| fields.get(name).and_then(Value::as_str);
-            if let (Some(pool), Some(image)) = (text("pool"), text("image")) {
-                found.push(Place::Network { protocol: "rbd".into(), name: format!("{pool}/{image}") });
-            }
-            for (name, value) in fields {
-                match value.as_str() {
-                    Some(text) if name.ends_with("filename") || name.ends_with("path") || text.starts_with('/') => {
-                        found.extend(named(image, text));
-                    }
-                    _ => described(value, image, found),
-                }
-            }
-        }
-        Value::Array(values) => values.iter().for_each(|value| described(value, image, found)),
-        _ => {}
-    }
-}
-
-impl image::Qcow2 {
-    /// The references in its header, as written.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
-        self.backing.iter().chain(&self.data_file).filter(|name| !name.is_empty())
-    }
 }
 
 #[cfg(test)]

@@ -466,6 +466,49 @@ async fn a_wiped_image_is_an_empty_one_of_its_size() {
     let volumes = place.world.volumes("images").await.expect("read");
     assert_eq!((volumes[0].format.as_str(), volumes[0].capacity_bytes), ("qcow2", 8 << 20));
     place.world.run_on(POOL, resize("a", 16)).await.expect("it grows as ever");
+    // Another image in the place of one that was raw is what it is.
+    let volume =
+        VolumeSpec { name: "b".into(), capacity_bytes: 1 << 20, format: "raw".into(), ..VolumeSpec::default() };
+    place.world.run_on(POOL, PoolCommand::CreateVolume(CreateVolume { volume })).await.expect("made");
+    place.daemon.virsh(&["vol-delete", "b", "images"]);
+    place.daemon.virsh(&["vol-create-as", "images", "b", "2M", "--format", "qcow2"]);
+    place.world.run_on(POOL, wipe("b")).await.expect("wiped");
+    let told = run(Program::new("qemu-img").args(["info", "--output=json", "-f", "qcow2"]).arg(place.path("images/b")));
+    assert!(told.contains("\"virtual-size\": 2097152"), "{told}");
+}
+
+#[tokio::test]
+#[ignore = "needs root, libvirtd and QEMU; make test runs it"]
+async fn an_overlay_that_libvirt_has_not_listed_keeps_its_base_and_a_pool_that_holds_more_is_not_deleted() {
+    let place = Place::new().await;
+    place.image(&["-f", "raw"], "images/base", "1M");
+    place.refresh().await;
+    place.based(&place.text("images/base"), "images/new");
+    let fault = place.refused(delete("base")).await;
+    assert!(fault.reason.contains("images/new"), "{fault:?}");
+    fs::remove_file(place.path("images/new")).expect("removed");
+    fs::create_dir(place.path("images/below")).expect("made");
+    place.based(&place.text("images/base"), "images/below/deep");
+    place.refused(delete("base")).await;
+    fs::remove_dir_all(place.path("images/below")).expect("removed");
+    // The folder that a running machine's disk lies in has no size of its own.
+    fs::create_dir(place.path("images/below")).expect("made");
+    place.image(&["-f", "raw"], "images/below/disk", "1M");
+    place.refresh().await;
+    place.machine("web", &place.disk("images/below/disk", "raw"));
+    place.runs("web").await;
+    place.refused(resize("below", 5)).await;
+    assert_eq!(fs::metadata(place.path("images/below/disk")).expect("there").len(), 1 << 20);
+    place.daemon.virsh(&["destroy", "web"]);
+    place.daemon.virsh(&["undefine", "web"]);
+    fs::remove_dir_all(place.path("images/below")).expect("removed");
+    place.refresh().await;
+    // A file that libvirt does not list would stay, and the pool would be half deleted.
+    run(Program::new("mkfifo").arg(place.path("images/pipe")));
+    let fault = place.refused(PoolCommand::DeletePool(DeletePool { content: true })).await;
+    assert!(fault.reason.contains("pipe"), "{fault:?}");
+    assert!(place.path("images/base").exists(), "nothing was deleted");
+    place.world.run_on(POOL, delete("base")).await.expect("nobody needs it");
 }
 
 #[tokio::test]

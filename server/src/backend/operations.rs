@@ -71,6 +71,11 @@ pub(super) trait Operation: Sync {
     fn admits(&self, _backend: &Backend, _target: &DomainRef, _command: &Command, _name: &str) -> Result<(), Fault> {
         Ok(())
     }
+
+    /// How many operations of this kind an account may have in progress.
+    fn most_of_one(&self) -> usize {
+        usize::MAX
+    }
 }
 
 /// What happens to an operation when the server stops.

@@ -127,11 +127,9 @@ pub(super) struct Problem {
 impl Problem {
     /// A fault as it is answered.
     pub(super) fn of(mut fault: Fault, status: StatusCode) -> Self {
-        if fault.code.is_empty() {
-            fault.code = fault.kind.code().into();
-        }
+        let code = fault.code.get_or_insert_with(|| fault.kind.code().into());
         Self {
-            uri: format!("/errors/{}", fault.code),
+            uri: format!("{}{code}", app::routes::ERROR_TYPE),
             title: title(fault.kind),
             status: status.as_u16(),
             detail: fault.reason.clone(),

@@ -56,7 +56,7 @@ pub(crate) async fn command(
     sight.target(&request.command, &request.object()).map_err(refused)?;
     match sight.backend.accept(request, origin).await {
         Ok(receipt) => Ok((StatusCode::ACCEPTED, Json(receipt))),
-        Err(fault) if expected.is_some() && fault.code == command::CHANGED => {
+        Err(fault) if expected.is_some() && fault.code.as_deref() == Some(command::CHANGED) => {
             Err(super::failed(fault, StatusCode::PRECONDITION_FAILED))
         }
         Err(fault) => Err(refused(fault)),

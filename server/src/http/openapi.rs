@@ -145,12 +145,12 @@ pub(super) fn document(routes: &[Described], version: Version) -> Value {
         if let Some(body) = operation.body {
             requests.push((
                 route.path.as_str(),
-                route.method.as_str().to_lowercase(),
+                route.method.as_str().to_ascii_lowercase(),
                 content(body, &mut bodies, version),
             ));
             value["requestBody"] = Value::Null;
         }
-        paths.entry(&route.path).or_default().insert(route.method.as_str().to_lowercase(), value);
+        paths.entry(&route.path).or_default().insert(route.method.as_str().to_ascii_lowercase(), value);
     }
     let mut schemas = answers.take_definitions(true);
     schemas.values_mut().for_each(enumerated);
@@ -245,7 +245,7 @@ fn described(route: &Described, operation: &Operation, generator: &mut SchemaGen
 /// A permission as `docs/api.md` calls it.
 fn permission_name(permission: model::Permission) -> String {
     let name = format!("{permission:?}");
-    name[..1].to_lowercase() + &name[1..]
+    name[..1].to_ascii_lowercase() + &name[1..]
 }
 
 /// The fields of a question as parameters.
@@ -302,7 +302,7 @@ fn operation_id(route: &Described) -> String {
         None => ("server", &*route.path),
     };
     let parts = path.split(['/', '-', '.']).filter(|part| !part.is_empty());
-    let mut id = route.method.as_str().to_lowercase();
+    let mut id = route.method.as_str().to_ascii_lowercase();
     for part in std::iter::once(group).filter(|group| !group.is_empty()).chain(parts) {
         let part = part.trim_matches(['{', '}']);
         id.extend(part.chars().next().map(|c| c.to_ascii_uppercase()));

@@ -75,7 +75,7 @@ fn check_until(
             return Ok(Err(format!("record {} is missing", next.seq)));
         }
         if hash != next.hash {
-            return Ok(Err(format!("record {seq} or an earlier one was changed")));
+            return Ok(Err(format!("record {seq} was changed, or one before it")));
         }
         head = next;
         seen(head);

@@ -70,7 +70,7 @@ impl PoolCommand {
             }
             None => {
                 let fault = Fault::denied(format!("{what} is in use by {}, {so}", names(&users))).with_next(next);
-                Err(fault.with_code("in-use", [("name", &*what), ("users", &names(&users))]))
+                Err(fault.with_code("in-use", [("name", what), ("users", &names(&users))]))
             }
         }
     }

@@ -90,7 +90,7 @@ fn listed(host: &HostInventory, pool: &Pool, volumes: &[Volume], id: &DomainRef)
         format!("{}?{}", routes::pool(id), given.join("&"))
     };
     let sort = if order.descending { format!("-{}", order.key) } else { order.key.clone() };
-    let heads = COLUMNS.iter().map(|column| head(column, &order, |sort| address(&sort, 0))).collect_view();
+    let heads = COLUMNS.iter().map(|column| head(column, order.as_pair(), |sort| address(&sort, 0))).collect_view();
     let rows = chosen.iter().skip(page * PAGE).take(PAGE).map(|volume| row(host, pool, volume, id)).collect_view();
     let count = match search.is_empty() {
         true => volumes.len().to_string(),

@@ -12,7 +12,6 @@ mod stop_network;
 
 use std::{net::IpAddr, path::PathBuf};
 
-use model::network::DnsHost;
 use uuid::Uuid;
 use virt::{connect::Connect, network::Network, sys};
 
@@ -44,36 +43,55 @@ impl OnNetwork<'_> {
     }
 }
 
-/// Changes static DHCP host entries; `text` is the current network XML.
-fn update_host(
-    network: &Network,
-    text: &str,
+/// A change of one section of a network (`virNetworkUpdate`).
+#[derive(PartialEq)]
+struct Change {
     command: sys::virNetworkUpdateCommand,
-    (address, host): (IpAddr, &str),
-) -> Result<(), Error> {
-    let index = xml::network::index_of(text, address).unwrap_or(-1);
-    update(network, command, (sys::VIR_NETWORK_SECTION_IP_DHCP_HOST, index), host)
+    section: sys::virNetworkUpdateSection,
+    /// The `<ip>` that it concerns; -1 for none.
+    index: i32,
+    part: String,
 }
 
-/// Removes the DNS names of an address; returns the removed elements.
-fn forget_names(network: &Network, address: IpAddr) -> Result<Vec<DnsHost>, Error> {
-    let text = network.xml_desc(0)?;
-    let mut known = xml::network::network(&text).unwrap_or_default().dns;
-    known.retain(|host| host.address == address);
-    for element in xml::network::dns_hosts_to_remove(&text, address) {
-        update(network, sys::VIR_NETWORK_UPDATE_COMMAND_DELETE, (sys::VIR_NETWORK_SECTION_DNS_HOST, -1), &element)?;
+impl Change {
+    /// A change of a DHCP host entry in a definition.
+    fn of_host(command: sys::virNetworkUpdateCommand, text: &str, (address, part): (IpAddr, String)) -> Self {
+        let index = xml::network::index_of(text, address).unwrap_or(-1);
+        Self { command, section: sys::VIR_NETWORK_SECTION_IP_DHCP_HOST, index, part }
     }
-    Ok(known)
+
+    /// A change of a DNS host entry.
+    fn of_names(command: sys::virNetworkUpdateCommand, part: String) -> Self {
+        Self { command, section: sys::VIR_NETWORK_SECTION_DNS_HOST, index: -1, part }
+    }
+
+    fn apply(&self, network: &Network, flags: sys::virNetworkUpdateFlags) -> Result<(), Error> {
+        Ok(network.update(self.command, self.section, self.index, &self.part, flags)?)
+    }
 }
 
-/// Updates a section of a network, live and stored.
-fn update(
-    network: &Network,
-    command: sys::virNetworkUpdateCommand,
-    (section, index): (sys::virNetworkUpdateSection, i32),
-    part: &str,
-) -> Result<(), Error> {
-    let live = if network.is_active()? { sys::VIR_NETWORK_UPDATE_AFFECT_LIVE } else { 0 };
-    let config = if network.is_persistent()? { sys::VIR_NETWORK_UPDATE_AFFECT_CONFIG } else { 0 };
-    Ok(network.update(command, section, index, part, live | config)?)
+/// The definitions of a network, live and stored, each with the flag that changes it. The two may
+/// differ: `virsh net-update` changes either one.
+fn definitions(network: &Network) -> Result<Vec<(sys::virNetworkUpdateFlags, String)>, Error> {
+    let mut all = Vec::new();
+    if network.is_active()? {
+        all.push((sys::VIR_NETWORK_UPDATE_AFFECT_LIVE, network.xml_desc(0)?));
+    }
+    if network.is_persistent()? {
+        all.push((sys::VIR_NETWORK_UPDATE_AFFECT_CONFIG, crate::network::stored(network)?));
+    }
+    Ok(all)
+}
+
+/// Makes the changes that each definition needs; in one call where both need the same.
+fn update(network: &Network, changes: impl Fn(&str) -> Vec<Change>) -> Result<(), Error> {
+    let all: Vec<_> = definitions(network)?.into_iter().map(|(flag, text)| (flag, changes(&text))).collect();
+    match all.as_slice() {
+        [(live, one), (config, other)] if one == other => {
+            one.iter().try_for_each(|change| change.apply(network, live | config))
+        }
+        all => all
+            .iter()
+            .try_for_each(|(flag, changes)| changes.iter().try_for_each(|change| change.apply(network, *flag))),
+    }
 }

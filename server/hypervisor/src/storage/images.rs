@@ -1,6 +1,8 @@
 //! Volume operations with image tools: create, clone, resize, wipe. Each image is verified before
 //! (`chain`), and volumes in use are refused (`uses`).
 
+use std::{collections::BTreeSet, fs, os::unix::ffi::OsStrExt, path::PathBuf};
+
 use model::{Fault, FaultKind, Pool, Volume, storage::VolumeSpec};
 use virt::{
     connect::Connect, error::ErrorNumber, storage_pool::StoragePool, storage_vol::StorageVol, stream::Stream, sys,
@@ -10,8 +12,9 @@ use super::{PIECE, send};
 use crate::{
     chain::{self, Format},
     error::Error,
-    image,
-    places::{Identity, Key},
+    ffi,
+    image::{self, Image},
+    places::{self, Identity, Key},
     raw::RawImages,
     uses::Uses,
     xml,
@@ -27,6 +30,8 @@ pub(crate) struct Look {
     pub(crate) volumes: Vec<Volume>,
     /// Images known to be raw.
     pub(crate) raw: RawImages,
+    /// The root of the file systems that libvirt's daemon sees; none when it runs elsewhere.
+    pub(crate) root: Option<PathBuf>,
     /// Whether the host has real images, unlike libvirt's test driver.
     pub(crate) real: bool,
 }
@@ -37,10 +42,12 @@ impl Look {
         let volume = Volume { name: name.to_owned(), path: path.to_owned(), ..Volume::default() };
         match &mut self.uses {
             Some(uses) => uses.of_place(&self.pool, &volume),
-            None => Identity {
-                own: vec![Key::Volume(self.pool.name.clone(), volume.name), Key::Path(volume.path.into())],
-                below: Vec::new(),
-            },
+            None => {
+                let at = self.root.as_ref().and_then(|root| Some(root.join(path.strip_prefix('/')?)));
+                let file = at.as_deref().and_then(places::born);
+                let named = [Key::Volume(self.pool.name.clone(), volume.name), Key::Path(volume.path.into())];
+                Identity { own: named.into_iter().chain(file).collect(), below: Vec::new() }
+            }
         }
     }
 
@@ -64,6 +71,23 @@ impl Look {
     /// Whether libvirt treats a volume as raw.
     fn is_believed_raw(&self, volume: &Volume) -> bool {
         matches!(volume.format.as_str(), "" | "raw" | "iso" | "unknown") || !self.pool.keeps_files()
+    }
+
+    /// Something in the pool's folder that is none of its volumes; none where the folder cannot be
+    /// read from here.
+    ///
+    /// # Errors
+    /// When a volume has no name.
+    pub(crate) fn beyond(&mut self, volumes: &[StorageVol]) -> Result<Option<String>, Error> {
+        let Some(places) = self.uses.as_mut().filter(|_| self.pool.keeps_files()).map(Uses::places) else {
+            return Ok(None);
+        };
+        let folder = places.resolve(self.pool.path.as_ref()).and_then(|folder| places.real(&folder));
+        let names = volumes.iter().map(ffi::volume_name).collect::<Result<BTreeSet<Vec<u8>>, _>>()?;
+        let entries = folder.and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten();
+        // An empty file system has this one.
+        let mut others = entries.map(|entry| entry.file_name()).filter(|name| name != "lost+found");
+        Ok(others.find(|name| !names.contains(name.as_bytes())).map(|name| name.to_string_lossy().into_owned()))
     }
 
     /// Whether all volumes of the pool were checked.
@@ -123,7 +147,7 @@ pub(crate) fn clone(
     (source, to): (&StorageVol, &str),
     look: &mut Look,
 ) -> Result<(), Error> {
-    let known = super::volume(source)?;
+    let known = holding(super::volume(source)?)?;
     let proven = look.prove(connect, &known.path, &known.format)?;
     let format = if proven == Format::Raw { "raw" } else { "qcow2" };
     let spec = VolumeSpec {
@@ -224,7 +248,7 @@ pub(crate) fn resize(
     bytes: u64,
     look: &mut Look,
 ) -> Result<(), Error> {
-    let known = super::volume(volume)?;
+    let known = holding(super::volume(volume)?)?;
     let disk = look.uses.as_mut().and_then(|uses| uses.disk_of(&look.pool, &known));
     if let Some((id, target)) = disk {
         let domain = connect.lookup_domain_by_uuid(id)?;
@@ -247,6 +271,18 @@ pub(crate) fn resize(
     Ok(volume.resize(bytes, 0)?)
 }
 
+/// A volume that has content of its own.
+///
+/// # Errors
+/// `Denied` for a directory.
+fn holding(volume: Volume) -> Result<Volume, Error> {
+    if volume.kind == "dir" {
+        let fault = Fault::denied(format!("{} is a directory, so it has no content of its own", volume.name));
+        return Err(Error::Said(fault.with_next("Create a storage pool for it to work with what is in it")));
+    }
+    Ok(volume)
+}
+
 /// Whether a new size truncates nothing.
 fn grows(name: &str, now: u64, bytes: u64) -> Result<(), Error> {
     if bytes < now {
@@ -261,7 +297,7 @@ fn grows(name: &str, now: u64, bytes: u64) -> Result<(), Error> {
 /// Wipes a volume. A qcow2 image becomes an empty one of its size; other formats are refused,
 /// because only zeros would remain.
 pub(crate) fn wipe(connect: &Connect, volume: &StorageVol, look: &mut Look) -> Result<(), Error> {
-    let known = super::volume(volume)?;
+    let known = holding(super::volume(volume)?)?;
     let identity = look.identity(&known.name, &known.path);
     let raw = look.is_believed_raw(&known) || look.raw.is_raw(identity.own.iter());
     if !raw && known.format != "qcow2" {
@@ -280,6 +316,22 @@ pub(crate) fn wipe(connect: &Connect, volume: &StorageVol, look: &mut Look) -> R
     empty.map_or(Ok(()), |empty| write_part(connect, volume, 0, &empty))
 }
 
+/// Deletes a volume whose content was not accepted, or did not come. It never was whole, so a machine
+/// that was given it meanwhile loses nothing; one that has been started from it keeps it.
+///
+/// # Errors
+/// `Denied` while a running machine has it; libvirt's error.
+pub(crate) fn discard(volume: &StorageVol, look: &mut Look) -> Result<(), Error> {
+    let known = super::volume(volume)?;
+    let users = look.uses.as_mut().map(|uses| uses.of_volume(&look.pool, &known)).unwrap_or_default();
+    if let Some(user) = users.iter().find(|user| user.active && user.vm_id.is_some()) {
+        let reason = format!("{} is in use by {} and was not deleted", known.name, user.name);
+        let next = format!("Do not trust its content; force {} off and delete the volume", user.name);
+        return Err(Error::Said(Fault::denied(reason).with_next(next)));
+    }
+    delete(volume, look)
+}
+
 /// Whether uploaded content may stay in a volume: it must not refer to files that are not volumes
 /// of active pools.
 ///
@@ -288,10 +340,11 @@ pub(crate) fn wipe(connect: &Connect, volume: &StorageVol, look: &mut Look) -> R
 pub(crate) fn inspect(connect: &Connect, path: &str, look: &mut Look) -> Result<(), Error> {
     let Some(uses) = look.uses.as_mut().filter(|_| look.real && look.pool.keeps_files()) else { return Ok(()) };
     match crate::uses::read::head_of_volume(connect, path) {
-        Ok(image::Image::Qcow2(image)) if image.backing.is_some() || image.data_file.is_some() => {
+        Ok(Image::Qcow2(image)) if image.backing.is_some() || image.data_file.is_some() => {
             chain::prove(connect, uses, &look.raw, path).map(drop)
         }
-        // An invalid image is refused when a tool should open it.
+        // What some machine opens as such an image may be any file of the host.
+        Ok(image) if image.may_name_others() => Err(chain::not_followed(path, &image)),
         Ok(_) => Ok(()),
         Err(error) if error.is(&[ErrorNumber::NoStorageVolume]) => Ok(()),
         Err(error) => Err(error),

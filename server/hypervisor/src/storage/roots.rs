@@ -34,9 +34,9 @@ impl StorageRoots {
     pub(crate) fn check(&self, places: &mut Places, spec: &PoolSpec) -> Result<(), Fault> {
         let denied = |why: String, next: String| Err(Fault::denied(why).with_next(next));
         if spec.kind == "fs" && !spec.device.is_empty() {
-            let device = places.identify(&Place::Path(spec.device.clone()));
+            let device = places.identify(&Place::Path(spec.device.clone().into()));
             for (mounted, what) in places.used_by_host() {
-                let at = places.identify(&Place::Path(mounted.to_string_lossy().into_owned()));
+                let at = places.identify(&Place::Path(mounted.to_owned()));
                 if device.touches(&at) {
                     let why = format!("{} is {what} on the host", spec.device);
                     return denied(why, "Choose an unused device, or create a directory pool on it".into());
@@ -86,7 +86,7 @@ impl StorageRoots {
 fn is_same(places: &mut Places, path: &Path, own: &Path) -> bool {
     let Ok(found) = std::fs::metadata(own) else { return false };
     let own = Key::Inode(found.dev(), found.ino());
-    let identity = places.identify(&Place::Path(path.to_string_lossy().into_owned()));
+    let identity = places.identify(&Place::Path(path.to_owned()));
     identity.own.contains(&own) || identity.below.contains(&own)
 }
 

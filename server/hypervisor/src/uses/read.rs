@@ -28,6 +28,7 @@ use crate::{
     keeper::Volumes,
     link::{Lane, Session, blocking},
     places::Places,
+    raw::RawImages,
     storage::{self, Look},
     watcher::Shared,
     xml::{self, sources::Source},
@@ -88,7 +89,7 @@ pub(crate) async fn known(session: &Arc<Session>, shared: &Shared, host: &HostIn
     };
     let shelves: Vec<Shelf> = host.pools.values().map(shelf).collect();
     let root = session.root.clone();
-    blocking(move || Uses::of(Places::new(root), &shelves, &machines)).await.map_err(|_| Error::Panicked)
+    blocking(move || Uses::shown(Places::new(root), &shelves, &machines)).await.map_err(|_| Error::Panicked)
 }
 
 /// A pool with its volumes and all uses on its host, as of now.
@@ -113,6 +114,9 @@ pub(crate) async fn look(
     id: Uuid,
     command: &PoolCommand,
 ) -> Result<(Look, Option<Claim>), Error> {
+    if let Some(name) = brought(command) {
+        return Ok((look_before_content(session, shared, id, name).await?, None));
+    }
     if !command.depends_on_use() {
         // Only a new volume depends on its pool; a hung pool delays nothing else.
         let of_pool = matches!(command, PoolCommand::CreateVolume(_) | PoolCommand::UploadVolume(_));
@@ -121,15 +125,19 @@ pub(crate) async fn look(
             false => Pool::default(),
         };
         let (raw, real) = (shared.raw.clone(), !session.host.is_test_driver());
-        return Ok((Look { uses: None, pool, volumes: Vec::new(), raw, real }, None));
+        return Ok((Look { uses: None, pool, volumes: Vec::new(), raw, root: session.root.clone(), real }, None));
     }
     // Serialised until the claim, so that each command sees the previous one.
     let _turn = shared.claims.turn.lock().await;
     let mut look = look_around(session, shared, id).await?;
+    if let PoolCommand::CloneVolume(clone) = command {
+        is_not_awaited(&mut look, &clone.to)?;
+    }
     let Some(uses) = &mut look.uses else { return Ok((look, None)) };
     let users = uses.of_target(command, &look.pool, &look.volumes);
     command.check_use(&look.pool, &users).map_err(Error::Said)?;
-    uses.are_known(command.loses_content()).map_err(Error::Said)?;
+    let about = command.volume().and_then(|name| look.volumes.iter().find(|volume| volume.name == name));
+    uses.are_known(command.loses_content(), about.map(|volume| &*volume.path)).map_err(Error::Said)?;
     if let PoolCommand::ResizeVolume(ResizeVolume { name, .. }) = command
         && let Some(volume) = look.volumes.iter().find(|volume| volume.name == *name)
         && let Some(user) = uses.used_otherwise(&look.pool, volume)
@@ -145,6 +153,35 @@ pub(crate) async fn look(
     Ok((look, Some(claim)))
 }
 
+/// The new volume of a command that brings content which nobody has proven.
+fn brought(command: &PoolCommand) -> Option<&str> {
+    match command {
+        PoolCommand::UploadVolume(_) | PoolCommand::FetchVolume(_) => command.new_volume(),
+        _ => None,
+    }
+}
+
+/// What has to be known before content is brought into a new volume: a machine whose definition
+/// already names it would open whatever comes.
+///
+/// # Errors
+/// libvirt's error; `Denied`, with the machine.
+async fn look_before_content(session: &Arc<Session>, shared: &Shared, id: Uuid, name: &str) -> Result<Look, Error> {
+    let _turn = shared.claims.turn.lock().await;
+    let mut look = look_around(session, shared, id).await?;
+    is_not_awaited(&mut look, name)?;
+    Ok(look)
+}
+
+/// Whether no machine would open what is brought into a new volume.
+fn is_not_awaited(look: &mut Look, name: &str) -> Result<(), Error> {
+    let users = look.uses.as_mut().map(|uses| uses.waiting_for(&look.pool, name)).unwrap_or_default();
+    let Some(user) = users.first() else { return Ok(()) };
+    let reason = format!("{name} does not exist, but {} has it as a disk and would open what comes", user.name);
+    let next = format!("Choose another name, or detach the disk from {} first", user.name);
+    Err(Error::Said(Fault::denied(reason).with_next(next)))
+}
+
 /// All uses, read again, from the perspective of one pool.
 pub(crate) async fn look_around(session: &Arc<Session>, shared: &Shared, id: Uuid) -> Result<Look, Error> {
     let shelves = shelves(session, &shared.volumes).await?;
@@ -154,47 +191,96 @@ pub(crate) async fn look_around(session: &Arc<Session>, shared: &Shared, id: Uui
         own.map(|own| (own.pool.clone(), own.volumes.clone().unwrap_or_default())).unwrap_or_default();
     let (root, raw, real) = (session.root.clone(), shared.raw.clone(), !session.host.is_test_driver());
     let learned = raw.clone();
-    let read = move |connect: &Connect| {
-        let uses = with_heads(connect, root, &shelves, &machines);
-        uses.of_raw_disks().for_each(|identity| learned.note(identity.own.iter(), true));
-        Ok(uses)
-    };
+    let read = move |connect: &Connect| Ok(with_heads(connect, root, (&shelves, &machines), &learned));
     // Not queued behind copies, and not longer than a reading may take.
     let uses = session.call(Lane::Around, read).await?;
-    Ok(Look { uses: Some(uses), pool, volumes, raw, real })
+    Ok(Look { uses: Some(uses), pool, volumes, raw, root: session.root.clone(), real })
 }
 
 /// Combines everything with the references in image headers that libvirt does not report.
-fn with_heads(connect: &Connect, root: Option<PathBuf>, shelves: &[Shelf], machines: &[Machine]) -> Uses {
+fn with_heads(
+    connect: &Connect,
+    root: Option<PathBuf>,
+    (shelves, machines): (&[Shelf], &[Machine]),
+    raw: &RawImages,
+) -> Uses {
     let mut all = Uses::of(Places::new(root), shelves, machines);
+    // What a guest writes into a raw disk is no header.
+    all.of_raw_disks().for_each(|identity| raw.note(identity.own.iter(), true));
     for shelf in shelves.iter().filter(|shelf| shelf.pool.state.is_active()) {
-        for volume in shelf.volumes.iter().flatten().filter(|volume| volume.format == "qcow2") {
-            let head = match local_head(all.places(), &volume.path) {
-                Some(head) => Ok(head),
-                None => head_of_volume(connect, &volume.path),
-            };
-            match head {
-                Ok(Image::Qcow2(image)) => image.names().for_each(|name| all.add_named_by_volume(volume, name)),
-                Ok(_) => {}
-                // A volume removed meanwhile has no backing image, and the test driver has no
-                // content.
-                Err(error) if error.is_unsupported() || error.is_gone() => {}
-                Err(error) => all.note_unread(volume, &error.of_command(&volume.name, "its host").reason),
+        for volume in shelf.volumes.iter().flatten() {
+            let identity = all.of_place(&shelf.pool, volume);
+            if !raw.is_raw(identity.own.iter()) {
+                add_head(connect, &mut all, volume);
             }
+        }
+        if shelf.pool.keeps_files() {
+            add_unlisted(&mut all, Path::new(&shelf.pool.path), raw);
         }
     }
     all.index();
     all
 }
 
+/// Adds what the image of a volume names. Here its header says what it is, whatever libvirt's last
+/// listing says of it; elsewhere only images that may name others are read.
+fn add_head(connect: &Connect, all: &mut Uses, volume: &Volume) {
+    let head = match local_head(all.places(), Path::new(&volume.path)) {
+        Some(head) => Ok(head),
+        None if matches!(volume.format.as_str(), "qcow2" | "qcow" | "qed" | "vmdk") => {
+            head_of_volume(connect, &volume.path)
+        }
+        None => return,
+    };
+    match head {
+        Ok(image) => image.names().iter().for_each(|name| all.add_named_by_volume(volume, name)),
+        // A volume removed meanwhile has no backing image, and the test driver has no content.
+        Err(error) if error.is_unsupported() || error.is_gone() => {}
+        Err(error) => all.note_unread(volume, &error.of_command(&volume.name, "its host").reason),
+    }
+}
+
+/// Folders in the folder of a pool, and files in all of them, that are looked at.
+const MAX_DEPTH: usize = 3;
+const MAX_FILES: usize = 20_000;
+
+/// Adds what images name that lie in a pool's folder and that libvirt has not listed: those that came
+/// since its last refresh, and those in folders below.
+fn add_unlisted(all: &mut Uses, folder: &Path, raw: &RawImages) {
+    let Some(real) = all.places().resolve(folder).and_then(|resolved| all.places().real(&resolved)) else { return };
+    let (mut ahead, mut files) = (vec![(folder.to_owned(), real, 0)], 0);
+    while let Some((folder, real, depth)) = ahead.pop() {
+        for entry in std::fs::read_dir(&real).into_iter().flatten().flatten() {
+            let (path, kind) = (folder.join(entry.file_name()), entry.file_type());
+            match kind {
+                Ok(kind) if kind.is_dir() && depth < MAX_DEPTH => ahead.push((path, entry.path(), depth + 1)),
+                Ok(kind) if kind.is_file() && files < MAX_FILES => {
+                    files += 1;
+                    if !all.is_listed_or(&path, |identity| raw.is_raw(identity.own.iter()))
+                        && let Ok(Some(image)) = head_of_file(&entry.path())
+                    {
+                        all.add_unlisted(&path, &image);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
 /// The header of a local, readable image.
-fn local_head(places: &mut Places, path: &str) -> Option<Image> {
-    let resolved = places.resolve(Path::new(path))?;
+fn local_head(places: &mut Places, path: &Path) -> Option<Image> {
+    let resolved = places.resolve(path)?;
     head_of_file(&places.real(&resolved)?).ok().flatten()
 }
 
 /// The image header of a file; none if it is neither a file nor a block device.
 pub(super) fn head_of_file(path: &Path) -> io::Result<Option<Image>> {
+    // A terminal or a socket is no image, and opening it may do something.
+    let kind = std::fs::symlink_metadata(path)?.file_type();
+    if !kind.is_file() && !kind.is_block_device() {
+        return Ok(None);
+    }
     // Does not block on a pipe and follows no link.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);

@@ -3,15 +3,18 @@
 //! It is deliberately generous: disks are parsed by their schema, and everywhere else each absolute
 //! path counts, whichever element contains it, so that unknown content is not treated as unused.
 
+use std::path::PathBuf;
+
 use roxmltree::{Document, Node};
 
 use super::{child, child_attribute};
+use crate::names;
 
 /// A location as written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Place {
     /// A path of the host: a file, directory or device.
-    Path(String),
+    Path(PathBuf),
     /// A volume by pool and name (`<disk type='volume'>`).
     Volume {
         /// The pool's name.
@@ -49,9 +52,14 @@ impl Source {
         self.target.is_some() && matches!(self.format.as_str(), "" | "raw")
     }
 
+    /// Something whose format is unknown, so that it may have a backing file.
+    fn of_place(place: Place) -> Self {
+        Self { place, target: None, format: String::new(), complete: false }
+    }
+
     /// A file without a backing file.
     pub(crate) fn of_path(path: &str) -> Self {
-        Self { place: Place::Path(path.to_owned()), target: None, format: String::new(), complete: true }
+        Self { place: Place::Path(path.into()), target: None, format: String::new(), complete: true }
     }
 }
 
@@ -83,6 +91,8 @@ fn walk(element: Node<'_, '_>, found: &mut Vec<Source>) {
         let values = element.attributes().map(|attribute| attribute.value());
         for value in values.chain(element.children().filter_map(|child| child.text().filter(|_| child.is_text()))) {
             found.extend(paths(value).map(Source::of_path));
+            found.extend(names::in_parts(value).map(|path| Source::of_path(&path)));
+            found.extend(names::described_in(value).into_iter().map(Source::of_place));
         }
     }
     element.children().filter(Node::is_element).for_each(|child| walk(child, found));
@@ -92,7 +102,7 @@ fn walk(element: Node<'_, '_>, found: &mut Vec<Source>) {
 /// file=/a,format=raw`).
 fn paths(value: &str) -> impl Iterator<Item = &str> {
     let whole = value.starts_with('/').then_some(value);
-    let parts = value.split([',', '=', ':', ' ', '\n']).filter(|part| part.starts_with('/'));
+    let parts = value.split([',', '=', ':', ' ', '\n', '"', '\'']).filter(|part| part.starts_with('/'));
     // A path may contain any of these characters.
     let trimmed = value.trim();
     let trimmed = (trimmed.starts_with('/') && trimmed.len() != value.len()).then_some(trimmed);
@@ -102,7 +112,7 @@ fn paths(value: &str) -> impl Iterator<Item = &str> {
 /// The image of a disk's `<source>`, its backing store, or its mirror.
 fn image(source: Node<'_, '_>) -> Option<Source> {
     let get = |name| source.attribute(name).map(str::to_owned);
-    let path = || get("file").or_else(|| get("dev")).or_else(|| get("dir")).map(Place::Path);
+    let path = || get("file").or_else(|| get("dev")).or_else(|| get("dir")).map(|path| Place::Path(path.into()));
     let volume = || Some(Place::Volume { pool: get("pool")?, volume: get("volume")? });
     let network = || Some(Place::Network { protocol: get("protocol")?, name: get("name").unwrap_or_default() });
     let place = path().or_else(volume).or_else(network).or_else(|| scsi(source))?;

@@ -16,7 +16,7 @@ use axum::body::Bytes;
 use hypervisor::Hypervisor;
 use model::{
     Command, DomainRef, Fault, FaultKind, HostId, ObjectKind, ObjectRef, Origin, PoolCommand, RequestId,
-    command::{DeleteVolume, RefreshPool, UploadVolume, Verb},
+    command::{RefreshPool, UploadVolume, Verb},
     domain::Agent,
     query::{Listed, Volumes},
     task::Progress,
@@ -147,6 +147,11 @@ impl Operation for Upload {
         AtStop::GoOn
     }
 
+    /// Each has a volume of its own and waits ten minutes for its content.
+    fn most_of_one(&self) -> usize {
+        16
+    }
+
     fn admits(&self, backend: &Backend, target: &DomainRef, command: &Command, _: &str) -> Result<(), Fault> {
         backend.uploads.is_free(target, command)
     }
@@ -201,13 +206,13 @@ impl Backend {
             (Ok(()), Some(host)) => host.inspect_volume(target, name).await,
             (came, _) => came,
         };
-        let then = match &came {
+        let then = match (&came, self.hosts.get(&intent.host)) {
             // Its content determines its format.
-            Ok(()) => PoolCommand::RefreshPool(RefreshPool {}),
-            // A volume used by a machine meanwhile is kept; the refusal is in the task's log.
-            Err(_) => PoolCommand::DeleteVolume(DeleteVolume { name: name.to_owned() }),
+            (Ok(()), _) => self.run_checked(record, target, PoolCommand::RefreshPool(RefreshPool {}).into()).await,
+            (Err(_), Some(host)) => host.discard_volume(target, name).await,
+            (Err(_), None) => Ok(()),
         };
-        if let Err(fault) = self.run_checked(record, target, then.into()).await {
+        if let Err(fault) = then {
             self.tasks.progress(record, |task| task.note(now(), fault.sentence()));
         }
         all().remove(&intent.request_id);

@@ -3,16 +3,15 @@
 use model::command::RemoveStaticHost;
 use virt::sys;
 
-use super::{OnNetwork, update_host};
+use super::{Change, OnNetwork, update};
 use crate::{error::Error, run::Run, xml};
 
 impl Run<&OnNetwork<'_>> for RemoveStaticHost {
     fn run(&self, on: &OnNetwork<'_>) -> Result<(), Error> {
-        let network = on.network()?;
-        let text = network.xml_desc(0)?;
-        for host in xml::network::static_hosts_to_remove(&text, &self.mac, self.address) {
-            update_host(&network, &text, sys::VIR_NETWORK_UPDATE_COMMAND_DELETE, (self.address, &host))?;
-        }
-        Ok(())
+        update(&on.network()?, |text| {
+            let hosts = xml::network::static_hosts_to_remove(text, &self.mac, self.address).into_iter();
+            let delete = sys::VIR_NETWORK_UPDATE_COMMAND_DELETE;
+            hosts.map(|host| Change::of_host(delete, text, (self.address, host))).collect()
+        })
     }
 }

@@ -3,18 +3,18 @@
 use model::command::SetStaticHost;
 use virt::sys;
 
-use super::{OnNetwork, update_host};
+use super::{Change, OnNetwork, update};
 use crate::{error::Error, run::Run, xml};
 
 impl Run<&OnNetwork<'_>> for SetStaticHost {
     fn run(&self, on: &OnNetwork<'_>) -> Result<(), Error> {
-        let network = on.network()?;
-        let text = network.xml_desc(0)?;
         let (mac, address, name) = (&self.mac, self.address, &self.name);
-        let (command, host) = match xml::network::patched_static_host(&text, mac, address, name) {
-            Some(patched) => (sys::VIR_NETWORK_UPDATE_COMMAND_MODIFY, patched),
-            None => (sys::VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, xml::network::static_host(mac, address, name)),
-        };
-        update_host(&network, &text, command, (address, &host))
+        update(&on.network()?, |text| {
+            let (command, host) = match xml::network::patched_static_host(text, mac, address, name) {
+                Some(patched) => (sys::VIR_NETWORK_UPDATE_COMMAND_MODIFY, patched),
+                None => (sys::VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, xml::network::static_host(mac, address, name)),
+            };
+            vec![Change::of_host(command, text, (address, host))]
+        })
     }
 }

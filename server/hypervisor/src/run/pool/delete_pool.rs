@@ -48,5 +48,9 @@ fn delete_volumes(pool: &StoragePool, active: bool, look: &mut Look) -> Result<(
         return denied("contains subdirectories, which are not deleted", "Delete them on the host first");
     }
     look.is_whole(&volumes)?;
+    if let Some(entry) = look.beyond(&volumes)? {
+        let why = format!("contains {entry}, which libvirt does not list and would not delete");
+        return denied(&why, "Delete or move it on the host, then repeat this");
+    }
     volumes.iter().try_for_each(|volume| images::delete(volume, look))
 }
