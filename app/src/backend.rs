@@ -51,6 +51,9 @@ pub trait Backend: Send + Sync {
     /// The optional features of the server.
     fn features(&self) -> Vec<Feature>;
 
+    /// The document of the interface for programs (OpenAPI).
+    fn api(&self) -> &'static serde_json::Value;
+
     /// The data of an account page, for a viewer with permission.
     async fn accounts(&self, wish: AccountsWish, visit: &Visit) -> Result<Accounts, Fault>;
 }

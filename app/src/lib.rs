@@ -42,6 +42,7 @@ mod ui {
 mod pages {
     //! One file per page; pages do not know one another.
     pub(crate) mod about;
+    pub(crate) mod api;
     pub(crate) mod audit;
     pub(crate) mod confirm;
     pub(crate) mod domain;

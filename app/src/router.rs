@@ -23,6 +23,7 @@ use crate::{
     layout::NotFound,
     pages::{
         about::AboutPage,
+        api::ApiPage,
         audit::{AuditPage, HistoryPage},
         confirm::ConfirmPage,
         domain::DomainPage,
@@ -138,6 +139,7 @@ fn other(page: Page) -> Result<AnyView, SplitLoaderError> {
         Page::Confirm => view! { <ConfirmPage/> }.into_any(),
         Page::Account | Page::Users | Page::Tokens | Page::Sessions => view! { <AccountPage page/> }.into_any(),
         Page::About => view! { <AboutPage/> }.into_any(),
+        Page::Api => view! { <ApiPage/> }.into_any(),
         // These are in the other parts.
         Page::Vms | Page::Vm(..) => view! { <NotFound/> }.into_any(),
     })
@@ -168,6 +170,7 @@ impl Page {
             Self::Tokens => accounts(AccountsWish::Tokens).await,
             Self::Sessions => accounts(AccountsWish::Sessions).await,
             Self::About => pages::about::load(backend),
+            Self::Api => pages::api::load(backend),
             Self::Vms | Self::Hosts | Self::NewPool | Self::Networks | Self::NewNetwork => Loaded::default(),
         }
     }

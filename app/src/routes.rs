@@ -100,6 +100,10 @@ pub const ERRORS: &str = "/history/errors";
 pub const REPLAY: &str = "/history/replay";
 /// The confirmation page.
 pub const CONFIRM: &str = "/confirm";
+/// The reference of the interface for programs, and its document.
+pub const API: &str = "/api";
+pub const OPENAPI: &str = "/api/v1/openapi.json";
+
 /// About this server.
 pub const ABOUT: &str = "/about";
 /// Forms with commands.

@@ -20,7 +20,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use crate::{
-    Backend, limits,
+    Backend, http, limits,
     past::{self, Eyes},
 };
 
@@ -263,6 +263,10 @@ impl Interface for Sight {
             feature("PAM", "pam", cfg!(feature = "pam")),
             feature("OpenTelemetry", "otel", cfg!(feature = "otel")),
         ]
+    }
+
+    fn api(&self) -> &'static serde_json::Value {
+        http::document(http::openapi::Version::V32)
     }
 
     async fn accounts(&self, wish: AccountsWish, visit: &Visit) -> Result<Accounts, Fault> {

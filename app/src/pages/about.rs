@@ -70,6 +70,7 @@ mod drawn {
                     {fact("Version", env!("CARGO_PKG_VERSION"))}
                     {fact("Licence", "MIT or Apache-2.0")}
                     {features.collect_view()}
+                    <dt>"Programs"</dt><dd><a href=routes::at(routes::API) rel="external">"API reference"</a></dd>
                 </dl>
             </section>
         }

@@ -5,7 +5,7 @@
 use model::{DomainRef, HostId, Permission, RequestId};
 
 use super::{
-    ABOUT, ACCOUNT, AUDIT, CONFIRM, ERRORS, HISTORY, HOSTS, NETWORKS, NEW_NETWORK, NEW_POOL, OVERVIEW, REPLAY,
+    ABOUT, ACCOUNT, API, AUDIT, CONFIRM, ERRORS, HISTORY, HOSTS, NETWORKS, NEW_NETWORK, NEW_POOL, OVERVIEW, REPLAY,
     SESSIONS, STORAGE, TASKS, TOKENS, USERS, VMS, at, inner,
 };
 
@@ -58,6 +58,8 @@ pub enum Page {
     Sessions,
     /// About this server.
     About,
+    /// The reference of the interface for programs.
+    Api,
 }
 
 /// A tab of a machine's page.
@@ -96,7 +98,7 @@ impl Tab {
 }
 
 /// Pages with a fixed path.
-const FIXED: [(&str, Page); 18] = [
+const FIXED: [(&str, Page); 19] = [
     (OVERVIEW, Page::Overview),
     (VMS, Page::Vms),
     (HOSTS, Page::Hosts),
@@ -115,6 +117,7 @@ const FIXED: [(&str, Page); 18] = [
     (TOKENS, Page::Tokens),
     (SESSIONS, Page::Sessions),
     (ABOUT, Page::About),
+    (API, Page::Api),
 ];
 
 impl Page {
