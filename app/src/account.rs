@@ -2,9 +2,9 @@
 //! rendered by the server; they change only when a form is submitted.
 
 #[cfg(feature = "ssr")]
-mod drawn;
+mod server_view;
 #[cfg(feature = "ssr")]
-pub(crate) use drawn::load;
+pub(crate) use server_view::load;
 
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -48,7 +48,7 @@ pub(crate) fn AccountPage(page: Page) -> impl IntoView {
         })
     });
     #[cfg(feature = "ssr")]
-    let drawn = drawn::draw(&page);
+    let drawn = server_view::draw(&page);
     #[cfg(not(feature = "ssr"))]
     let drawn = ();
     view! {

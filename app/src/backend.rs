@@ -18,7 +18,7 @@ use model::{
     inventory::Snapshot,
     query::{Answer, Listed, Question},
     stats::Usage,
-    storage::User,
+    storage::VolumeUse,
 };
 
 /// The server as seen by pages. Commands do not go through here; they are requests of their own.
@@ -43,10 +43,10 @@ pub trait Backend: Send + Sync {
     async fn ask(&self, on: &ObjectRef, question: Question) -> Result<Answer, Fault>;
 
     /// The users of each pool.
-    async fn users_of_pools(&self, one: Option<&DomainRef>) -> BTreeMap<DomainRef, Vec<User>>;
+    async fn users_of_pools(&self, one: Option<&DomainRef>) -> BTreeMap<DomainRef, Vec<VolumeUse>>;
 
     /// A part of the journal; `query` is the query string without the question mark.
-    async fn past(&self, wish: &PastWish, query: &str) -> Result<Past, Fault>;
+    async fn past(&self, wish: &HistoryRequest, query: &str) -> Result<Past, Fault>;
 
     /// The optional features of the server.
     fn features(&self) -> Vec<Feature>;
@@ -55,7 +55,7 @@ pub trait Backend: Send + Sync {
     fn api(&self) -> &'static serde_json::Value;
 
     /// The data of an account page, for a viewer with permission.
-    async fn accounts(&self, wish: AccountsWish, visit: &Visit) -> Result<Accounts, Fault>;
+    async fn accounts(&self, wish: AccountsRequest, visit: &Visit) -> Result<Accounts, Fault>;
 }
 
 /// The answer to a query of one type.
@@ -89,7 +89,7 @@ pub struct Visit {
 
 /// An account page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AccountsWish {
+pub enum AccountsRequest {
     /// The viewer's own account.
     Own,
     /// All accounts.
@@ -158,18 +158,18 @@ pub struct SessionLine {
     pub seen: u64,
     /// IP address at sign-in.
     pub address: String,
-    /// User agent of the browser.
+    /// VolumeUse agent of the browser.
     pub agent: String,
     /// Whether it is the session of this request.
     pub current: bool,
 }
 
 /// Time ranges of charts: name in the query, label, length in milliseconds.
-pub use crate::past::RANGES;
+pub use crate::history::RANGES;
 
 /// The part of the journal that a page shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PastWish {
+pub enum HistoryRequest {
     /// Completed tasks.
     Tasks,
     /// One task with its log and parts.

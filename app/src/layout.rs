@@ -8,7 +8,7 @@ use model::{HostId, Permission};
 use crate::{
     account::AccountMenu,
     act::{Acts, Ended, Notice, Question},
-    alarm::Alarm,
+    error_dialog::Alarm,
     format,
     host::Reconnect,
     routes,

@@ -15,7 +15,7 @@ pub mod backend;
 pub mod format;
 
 #[cfg(feature = "ssr")]
-pub mod plain;
+pub mod no_script;
 
 mod api;
 
@@ -57,17 +57,17 @@ mod pages {
 
 mod account;
 
-mod alarm;
+mod error_dialog;
 
 mod host;
 
-mod around;
+mod live_section;
 
 mod vm;
 
 mod task;
 
-mod past;
+mod history;
 
 mod router;
 

@@ -40,7 +40,7 @@ use crate::{
 };
 #[cfg(feature = "ssr")]
 use crate::{
-    backend::{AccountsWish, Backend, Loaded, PastWish, Visit},
+    backend::{AccountsRequest, Backend, HistoryRequest, Loaded, Visit},
     pages,
 };
 
@@ -149,26 +149,26 @@ fn other(page: Page) -> Result<AnyView, SplitLoaderError> {
 impl Page {
     /// Reads the data of the page; `query` is its query string.
     pub async fn load(&self, query: &str, backend: &dyn Backend, visit: &Visit) -> Loaded {
-        let past = async |wish| crate::past::load(backend, &wish, query).await;
+        let past = async |wish| crate::history::load(backend, &wish, query).await;
         let accounts = async |wish| crate::account::load(backend, wish, visit).await;
         match self {
-            Self::Overview => past(PastWish::Recent).await,
+            Self::Overview => past(HistoryRequest::Recent).await,
             Self::Vm(id, tab) => pages::domain::load(id, *tab, query, backend).await,
             Self::Host(id) => pages::host::load(id, backend).await,
             Self::Storage => pages::storage::load(None, backend).await,
             Self::Pool(id) => pages::storage::load(Some(id), backend).await,
             Self::Network(id) => pages::networks::load(id, backend).await,
-            Self::Tasks => past(PastWish::Tasks).await,
-            Self::Task(id) => past(PastWish::Task(*id)).await,
-            Self::Audit => past(PastWish::Audit).await,
-            Self::History => past(PastWish::History).await,
-            Self::Errors => past(PastWish::Errors).await,
-            Self::Replay => past(PastWish::Replay).await,
+            Self::Tasks => past(HistoryRequest::Tasks).await,
+            Self::Task(id) => past(HistoryRequest::Task(*id)).await,
+            Self::Audit => past(HistoryRequest::Audit).await,
+            Self::History => past(HistoryRequest::History).await,
+            Self::Errors => past(HistoryRequest::Errors).await,
+            Self::Replay => past(HistoryRequest::Replay).await,
             Self::Confirm => pages::confirm::load(query, backend).await,
-            Self::Account => accounts(AccountsWish::Own).await,
-            Self::Users => accounts(AccountsWish::Users).await,
-            Self::Tokens => accounts(AccountsWish::Tokens).await,
-            Self::Sessions => accounts(AccountsWish::Sessions).await,
+            Self::Account => accounts(AccountsRequest::Own).await,
+            Self::Users => accounts(AccountsRequest::Users).await,
+            Self::Tokens => accounts(AccountsRequest::Tokens).await,
+            Self::Sessions => accounts(AccountsRequest::Sessions).await,
             Self::About => pages::about::load(backend),
             Self::Api => pages::api::load(backend),
             Self::Vms | Self::Hosts | Self::NewPool | Self::Networks | Self::NewNetwork => Loaded::default(),

@@ -205,7 +205,7 @@ test("changing the password needs the current one and ends the other sessions", 
   await other.reload();
   await expect(other.getByRole("heading", { name: "Sign in" })).toBeVisible();
   await logIn(other, "root");
-  await expect(other.getByRole("alert")).toContainText("do not belong together");
+  await expect(other.getByRole("alert")).toContainText("Wrong user name or password");
   await logIn(other, "root", "a much newer battery");
   await expect(other.getByRole("heading", { name: "Your account" })).toBeVisible();
   // An admin sees all sessions and ends one.

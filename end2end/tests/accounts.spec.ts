@@ -8,7 +8,7 @@ test("sign-in leads back to the requested page", async ({ page, demo }) => {
   await expect(page.getByText("web-01")).toHaveCount(0);
   await expect(page.getByLabel("Password")).toHaveAttribute("autocomplete", "current-password");
   await logIn(page, "root", "not the right one");
-  await expect(page.getByRole("alert")).toContainText("do not belong together");
+  await expect(page.getByRole("alert")).toContainText("Wrong user name or password");
   await expect(page.getByLabel("Name")).toHaveValue("root");
   await logIn(page, "root");
   await expect(page).toHaveURL(/\/vms\?state=running$/);

@@ -3,10 +3,10 @@
 //! It is independent of HTTP. Permissions of roles are in `model::user`; account management is in
 //! `manage`.
 
+mod account_lists;
 mod attempts;
+mod external;
 mod factor;
-mod known;
-mod listed;
 mod manage;
 #[cfg(feature = "oidc")]
 pub(crate) mod oidc;
@@ -28,9 +28,9 @@ use tokio::{
 
 use self::attempts::{Attempts, Suspect};
 #[cfg(any(feature = "oidc", feature = "pam"))]
-pub(crate) use self::known::Known;
+pub(crate) use self::external::Known;
 pub(crate) use self::{
-    listed::listed,
+    account_lists::listed,
     manage::may_words,
     secrets::{hash, hash_password, secret},
 };

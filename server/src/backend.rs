@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use app::backend::{Accounts, AccountsWish, Done, Visit};
+use app::backend::{Accounts, AccountsRequest, Done, Visit};
 use hypervisor::{HostConfig, Hypervisor, LastStates, Sink};
 use model::{
     Command, CommandRequest, Domain, DomainRef, Event, Fault, FaultKind, HostId, HostInventory, HostStats, ObjectKind,
@@ -37,11 +37,11 @@ use self::{
 use crate::{
     auth,
     feed::{Feed, Filter},
-    history::History,
+    history,
     journal::{Intent, Journal, Note, accounts},
     limits::{self, Places, Rate, Turns},
-    past,
     tasks::{Admission, Record, Tasks, now},
+    usage_history::History,
 };
 
 /// The hosts, the feed, the requests, and the journal.
@@ -383,7 +383,7 @@ impl Backend {
     }
 }
 
-/// Data for pages; `sight` decides the visibility.
+/// Data for pages; `visibility` decides the visibility.
 impl Backend {
     /// The latest statistics of running machines and hosts.
     pub(crate) fn stats(&self) -> (Vec<VmStats>, Vec<HostStats>) {
@@ -405,7 +405,7 @@ impl Backend {
     /// # Errors
     /// If the query is invalid, or the history cannot be read.
     pub(crate) async fn usage(&self, id: &DomainRef, query: &str) -> Result<Option<Usage>, Fault> {
-        past::usage_for_page(self, id, query).await
+        history::usage_for_page(self, id, query).await
     }
 
     /// The result of a request.
@@ -444,7 +444,7 @@ impl Backend {
     ///
     /// # Errors
     /// If the accounts cannot be read.
-    pub(crate) async fn accounts(&self, wish: AccountsWish, visit: &Visit) -> Result<Accounts, Fault> {
+    pub(crate) async fn accounts(&self, wish: AccountsRequest, visit: &Visit) -> Result<Accounts, Fault> {
         let visit = visit.clone();
         self.journal.accounts.read(move |connection| auth::listed(connection, wish, &visit)).await
     }

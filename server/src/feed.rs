@@ -10,8 +10,8 @@
 //! Except for the frame format of server-sent events it is independent of HTTP; frames are encoded
 //! here, once for all readers.
 
+mod filter;
 mod reader;
-mod sieve;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -31,8 +31,8 @@ use model::{
 use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
+use self::filter::Sieve;
 pub use self::reader::Reader;
-use self::sieve::Sieve;
 
 /// Limits of the log in memory.
 #[derive(Clone, Copy, Debug)]

@@ -12,18 +12,18 @@ mod content;
 mod domains;
 mod events;
 mod forms;
-mod guard;
 pub(crate) mod held;
+mod history;
 mod login;
 mod manage;
 mod metrics;
 pub(crate) mod openapi;
 mod origin;
 mod pages;
-mod past;
 #[cfg(feature = "oidc")]
 mod provider;
 mod reports;
+mod same_origin;
 mod table;
 pub(crate) mod takeover;
 mod trace;
@@ -60,12 +60,12 @@ pub(crate) use self::assets::Assets;
 use self::{
     answers::{Abilities, Accepted, EventPage, Offset, Problem, Readiness, RecordPage, TaskPage, Ticket, Trends},
     domains::{DomainPage, Machine},
-    guard::Guard,
     login::Door,
     openapi::{
         Content, Hosts, Machines, Moment, PageKey, PageSize, Seconds, Sort, Step, Topics, VersionName, WindowKey,
     },
     pages::Pages,
+    same_origin::Guard,
     table::{Described, Route, Table, get, post, put},
 };
 use crate::{
@@ -95,7 +95,7 @@ pub(crate) fn router(
     let pages = Arc::new(Pages::new(backend.clone(), assets.clone()));
     let guard = Arc::new(Guard::new(config.allow_host.clone()));
     let trusted = config.trusted_proxies.clone();
-    let doors = Arc::new(origin::Doors { behind_proxy: config.behind_proxy, trusted });
+    let doors = Arc::new(origin::Proxies { behind_proxy: config.behind_proxy, trusted });
     let auth = Arc::new(Auth::new(backend.clone(), config, asking, set_up));
     let door = Arc::new(Door::new(auth, assets.names.clone(), config));
     let (answers, a) = answers().split();
@@ -129,9 +129,9 @@ pub(crate) fn router(
         // The outermost layer is last.
         .layer(middleware::from_fn_with_state(doors, origin::note))
         .layer(middleware::from_fn_with_state((door, decisions), authorize::check))
-        .layer(middleware::from_fn_with_state(guard, guard::check))
+        .layer(middleware::from_fn_with_state(guard, same_origin::check))
         .layer(RequestBodyTimeoutLayer::new(BODY_WITHIN))
-        .layer(middleware::from_fn_with_state(matches!(config.tls, Tls::Files { .. }), guard::headers))
+        .layer(middleware::from_fn_with_state(matches!(config.tls, Tls::Files { .. }), same_origin::headers))
         .layer(middleware::from_fn(trace::span));
     if routes::base().is_empty() {
         return all;
@@ -276,11 +276,11 @@ fn state() -> Routes {
             .says("One machine; its version is the ETag")
             .answers::<Machine>(200)
             .answers_with(304, Content::Nothing),
-        get("/api/v1/stats", past::trends)
+        get("/api/v1/stats", history::trends)
             .needs(View)
             .says("The last two minutes of every running machine, in few points")
             .answers::<Trends>(200),
-        get("/api/v1/stats/{host}/{uuid}", past::stats)
+        get("/api/v1/stats/{host}/{uuid}", history::stats)
             .needs(View)
             .says("The usage of a machine over time")
             .query::<Moment>(
@@ -306,7 +306,10 @@ fn changes() -> Routes {
             .says("One command for several machines of a host: a task with one task for each")
             .takes::<BatchRequest>()
             .answers::<Receipt>(202),
-        post("/api/v1/tasks/{id}/cancel", past::cancel).needs(Operate).says("Cancels a task").answers::<Accepted>(202),
+        post("/api/v1/tasks/{id}/cancel", history::cancel)
+            .needs(Operate)
+            .says("Cancels a task")
+            .answers::<Accepted>(202),
         post("/api/v1/journal/check", api::check_journal)
             .needs(Operate)
             .says("Checks whether the journal can be written")
@@ -344,19 +347,19 @@ fn records() -> Routes {
             .query::<RequestId>("parent", "Parts of this batch")
     };
     vec![
-        recorded(get("/api/v1/tasks", past::tasks).needs(View).says("Tasks, the newest first"))
+        recorded(get("/api/v1/tasks", history::tasks).needs(View).says("Tasks, the newest first"))
             .answers::<TaskPage>(200),
-        get("/api/v1/tasks/{id}", past::task)
+        get("/api/v1/tasks/{id}", history::task)
             .needs(View)
             .says("One task with its log and its parts")
             .answers::<model::Task>(200),
-        recorded(get("/api/v1/audit", past::audit).needs(ReadAudit).says("Audit records, the newest first"))
+        recorded(get("/api/v1/audit", history::audit).needs(ReadAudit).says("Audit records, the newest first"))
             .answers::<RecordPage>(200),
-        get("/api/v1/audit.jsonl", past::export)
+        get("/api/v1/audit.jsonl", history::export)
             .needs(ReadAudit)
             .says("The whole chain of audit records with its hashes, the oldest first")
             .answers_with(200, Content::Other("application/jsonl")),
-        paged(get("/api/v1/events", past::events).needs(View).says("Past events, the oldest first"))
+        paged(get("/api/v1/events", history::events).needs(View).says("Past events, the oldest first"))
             .query::<Topics>("topics", "Event names with commas between")
             .query::<String>("severity", "The only severity of errors")
             .query::<String>("order", "`newest` for the newest first")
@@ -383,7 +386,7 @@ fn service() -> Routes {
         get("/api/{*unknown}", api::unknown).needs(View),
         post("/api/{*unknown}", api::unknown).needs(View),
         post("/commands", forms::form).needs(Operate),
-        post("/cancel", past::cancel_form).needs(Operate),
+        post("/cancel", history::cancel_form).needs(Operate),
         post("/reconnect", api::reconnect_form).needs(Operate),
         post("/theme", api::theme).public(),
     ]

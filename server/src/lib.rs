@@ -23,16 +23,16 @@ pub mod auth;
 
 mod verbs;
 
-mod history;
 mod journal;
+mod usage_history;
 
 mod tasks;
 
 mod backend;
 
-mod past;
+mod history;
 
-mod sight;
+mod visibility;
 
 pub mod http;
 

@@ -16,7 +16,7 @@ pub mod device;
 
 pub mod definition;
 
-pub mod hardware;
+pub mod host_hardware;
 
 pub mod host;
 

@@ -121,14 +121,14 @@ pub struct Volume {
     /// The path of its backing image, or empty.
     pub backing: String,
     /// The machines and volumes that use it.
-    pub used_by: Vec<User>,
+    pub used_by: Vec<VolumeUse>,
 }
 
 /// A user of a volume.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
-pub struct User {
+pub struct VolumeUse {
     /// The machine; none for a volume that is based on it.
     pub vm_id: Option<Uuid>,
     /// The name of the machine or the volume.
@@ -145,7 +145,7 @@ fn is_false(value: &bool) -> bool {
 }
 
 /// Up to three names of users in a sentence.
-pub fn names(users: &[User]) -> String {
+pub fn names(users: &[VolumeUse]) -> String {
     let shown: Vec<&str> = users.iter().take(3).map(|user| user.name.as_str()).collect();
     match users.len().saturating_sub(shown.len()) {
         0 => shown.join(", "),

@@ -4,14 +4,14 @@ use leptos::prelude::*;
 use leptos_meta::Title;
 
 #[cfg(feature = "ssr")]
-pub(crate) use self::drawn::load;
+pub(crate) use self::server_view::load;
 use crate::ui::served::served;
 
 /// The page.
 #[component]
 pub(crate) fn AboutPage() -> impl IntoView {
     #[cfg(feature = "ssr")]
-    let drawn = drawn::draw();
+    let drawn = server_view::draw();
     #[cfg(not(feature = "ssr"))]
     let drawn = ();
     view! {
@@ -22,13 +22,13 @@ pub(crate) fn AboutPage() -> impl IntoView {
 }
 
 #[cfg(feature = "ssr")]
-mod drawn {
+mod server_view {
     use leptos::prelude::*;
     use model::HostInventory;
 
     use crate::{
-        around::drawn::hosts,
         backend::{Backend, Feature, Loaded, loaded},
+        live_section::server_view::hosts,
         routes,
         ui::controls::{fact, or_dash},
     };

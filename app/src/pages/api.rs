@@ -7,14 +7,14 @@ use leptos::prelude::*;
 use leptos_meta::Title;
 
 #[cfg(feature = "ssr")]
-pub(crate) use self::drawn::load;
+pub(crate) use self::server_view::load;
 use crate::ui::served::served;
 
 /// The page.
 #[component]
 pub(crate) fn ApiPage() -> impl IntoView {
     #[cfg(feature = "ssr")]
-    let drawn = drawn::draw();
+    let drawn = server_view::draw();
     #[cfg(not(feature = "ssr"))]
     let drawn = ();
     view! {
@@ -25,7 +25,7 @@ pub(crate) fn ApiPage() -> impl IntoView {
 }
 
 #[cfg(feature = "ssr")]
-mod drawn {
+mod server_view {
     use std::collections::BTreeMap;
 
     use leptos::prelude::*;
@@ -48,16 +48,20 @@ mod drawn {
         let Some(document) = loaded::<Document>() else { return ().into_any() };
         let document = document.0;
         let mut groups: BTreeMap<&str, Vec<(&str, &str, &Value)>> = BTreeMap::new();
-        for (path, methods) in fields(&document["paths"]) {
-            for (method, operation) in fields(methods) {
+        for (path, methods) in fields(&document["paths"]).into_iter().flatten() {
+            for (method, operation) in fields(methods).into_iter().flatten() {
                 groups.entry(text(&operation["tags"][0])).or_default().push((path, method, operation));
             }
         }
-        let contents = groups.keys().map(|name| {
-            view! { <a class="chip" href=format!("#{name}")>{(*name).to_owned()}</a> }.into_any()
-        });
+        let contents = groups
+            .keys()
+            .map(|name| view! { <a class="chip" href=format!("#{name}")>{(*name).to_owned()}</a> }.into_any());
         let contents = contents.collect_view();
-        let schemas = fields(&document["components"]["schemas"]).into_iter().flat_map(|all| all.iter()).map(schema).collect_view();
+        let schemas = fields(&document["components"]["schemas"])
+            .into_iter()
+            .flat_map(|all| all.iter())
+            .map(schema)
+            .collect_view();
         view! {
             <p class="muted">
                 "Everything that pages do is available to programs. Create a token on the account page or with "
@@ -102,7 +106,8 @@ mod drawn {
             });
             let what = text(&answer["description"]).to_owned();
             let content = content.collect_view();
-            view! { <tr><th scope="row">{status.clone()}</th><td>{what}</td><td class="wrap">{content}</td></tr> }.into_any()
+            view! { <tr><th scope="row">{status.clone()}</th><td>{what}</td><td class="wrap">{content}</td></tr> }
+                .into_any()
         });
         // Every route may answer a problem, which the introduction of errors describes once.
         let answers = answers.collect_view();
@@ -110,12 +115,13 @@ mod drawn {
         let body = (!body.is_null()).then(|| view! { <p>"Body: "{type_of(body)}</p> }.into_any());
         let name = format!("{} {path}", method.to_ascii_uppercase());
         let label = format!("Responses of {name}");
+        let region = format!("{label}, scrollable");
         view! {
             <details class="operation" id=text(&about["operationId"]).to_owned()>
                 <summary><code>{name}</code>" "<span>{text(&about["summary"]).to_owned()}</span>" "<span class="faint">{permission}</span></summary>
                 {parameters(&about["parameters"])}
                 {body}
-                <div class="scroll" tabindex="0" role="region" aria-label=label.clone()><table aria-label=label>
+                <div class="scroll" tabindex="0" role="region" aria-label=region><table aria-label=label>
                     <thead><tr><th scope="col">"Status"</th><th scope="col">"Meaning"</th><th scope="col">"Content"</th></tr></thead>
                     <tbody>{answers}</tbody>
                 </table></div>
@@ -219,9 +225,10 @@ mod drawn {
             return view! { <a href=format!("#schema-{name}")>{name.to_owned()}</a> }.into_any();
         }
         if let Some(choices) = choices {
-            let each = choices.iter().enumerate().map(|(at, one)| {
-                view! { {(at > 0).then_some(" or ")}{type_of(one)} }.into_any()
-            });
+            let each = choices
+                .iter()
+                .enumerate()
+                .map(|(at, one)| view! { {(at > 0).then_some(" or ")}{type_of(one)} }.into_any());
             return each.collect_view().into_any();
         }
         if let Some(words) = schema["enum"].as_array() {

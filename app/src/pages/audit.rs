@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use leptos_meta::Title;
 
 use crate::{
-    past::{Part, newer, past},
+    history::{Part, newer, past},
     routes::{self, Page},
     store::use_store,
     ui::live::live,

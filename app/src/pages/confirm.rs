@@ -4,21 +4,21 @@ use leptos::prelude::*;
 use leptos_meta::Title;
 
 #[cfg(feature = "ssr")]
-pub(crate) use self::drawn::load;
+pub(crate) use self::server_view::load;
 use crate::ui::served::served;
 
 /// The page. With JavaScript a dialog asks, so the browser needs no code for it.
 #[component]
 pub(crate) fn ConfirmPage() -> impl IntoView {
     #[cfg(feature = "ssr")]
-    let asked = drawn::asked();
+    let asked = server_view::asked();
     #[cfg(not(feature = "ssr"))]
     let asked = ();
     view! { <Title text="Confirm"/> {served(asked)} }
 }
 
 #[cfg(feature = "ssr")]
-mod drawn {
+mod server_view {
     use leptos::prelude::*;
     use leptos_router::hooks::use_query_map;
     use model::{
@@ -28,9 +28,10 @@ mod drawn {
     };
 
     use crate::{
-        around::drawn::hosts,
         backend::{Backend, Loaded, ask, loaded},
-        format, routes,
+        format,
+        live_section::server_view::hosts,
+        routes,
         store::{Store, use_store},
         ui::controls::Empty,
         vm::form_token,

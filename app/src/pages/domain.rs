@@ -22,7 +22,7 @@ use self::{
     overview::OverviewTab,
 };
 #[cfg(feature = "ssr")]
-use crate::backend::{Backend, Loaded, PastWish};
+use crate::backend::{Backend, HistoryRequest, Loaded};
 use crate::{
     act::Acts,
     format,
@@ -218,7 +218,7 @@ pub(crate) async fn load(id: &DomainRef, tab: Tab, query: &str, backend: &dyn Ba
     match tab {
         Tab::Overview => usage::load(id, query, backend).await,
         Tab::Guest => guest::load(id, query, backend).await,
-        Tab::History => crate::past::load(backend, &PastWish::Machine(id.clone()), query).await,
+        Tab::History => crate::history::load(backend, &HistoryRequest::Machine(id.clone()), query).await,
         Tab::Definition => crate::question::load(id, Definition {}, backend).await,
         Tab::Devices => devices::load(id, backend).await,
         Tab::Console => Loaded::default(),

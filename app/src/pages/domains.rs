@@ -3,7 +3,7 @@
 //! The address alone decides what is shown, so a view can be shared and works without JavaScript.
 
 #[cfg(feature = "hydrate")]
-mod beforehand;
+mod before_hydration;
 mod more;
 #[cfg(feature = "hydrate")]
 mod place;
@@ -61,7 +61,7 @@ pub(crate) fn DomainsPage() -> impl IntoView {
         Memo::new(move |_| shown.with(|shown| shown[view.with(|view| view.drawn(shown.len(), grown.get()))].to_vec()));
     keys::listen(store, drawn);
     #[cfg(feature = "hydrate")]
-    beforehand::keep(store, view, shown, searching(view));
+    before_hydration::keep(store, view, shown, searching(view));
     #[cfg(feature = "hydrate")]
     place::keep(view, grown);
     #[cfg(feature = "hydrate")]

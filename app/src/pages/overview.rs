@@ -5,9 +5,9 @@ use leptos_meta::Title;
 use model::{Domain, DomainRef, DomainState, Host, domain::Agent, natural};
 
 use crate::{
-    format, host,
-    past::{Part, past},
-    routes,
+    format,
+    history::{Part, past},
+    host, routes,
     store::{Store, use_store},
     task::task_line,
     ui::live::live,

@@ -5,7 +5,7 @@ use leptos_meta::Title;
 use model::RequestId;
 
 use crate::{
-    past::{Part, newer, past},
+    history::{Part, newer, past},
     routes,
     store::{Store, use_store},
     task::task_line,

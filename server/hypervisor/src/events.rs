@@ -71,7 +71,7 @@ pub(crate) struct PendingAround {
     closed: bool,
 }
 
-/// Hints about pools, networks and devices, processed by `keeper`.
+/// Hints about pools, networks and devices, processed by `pools_and_networks`.
 #[derive(Debug, Default)]
 pub(crate) struct Around {
     pending: Mutex<PendingAround>,

@@ -2,7 +2,7 @@
 
 use model::{
     HostInfo, HostInventory,
-    hardware::{DeviceUser, Hardware, HostDevice, is_given},
+    host_hardware::{DeviceUser, Hardware, HostDevice, is_given},
 };
 use virt::{connect::Connect, sys};
 

@@ -32,7 +32,7 @@ mod query;
 mod run;
 
 mod folders;
-mod keeper;
+mod pools_and_networks;
 mod watcher;
 
 mod demo;
@@ -51,7 +51,7 @@ use model::{
     command::{DefinePool, Shutdown},
     domain::Agent,
     stats::Sweep,
-    storage::User,
+    storage::VolumeUse,
     task::Progress,
 };
 use tokio::{runtime::Handle, sync::mpsc, task::JoinHandle};
@@ -62,9 +62,9 @@ use crate::{
     error::Error,
     events::Around,
     folders::Folders,
-    keeper::Keeper,
     link::Lane,
     places::Places,
+    pools_and_networks::PoolsAndNetworks,
     raw::RawImages,
     stats::Sampler,
     watcher::{Shared, Watcher},
@@ -178,10 +178,10 @@ impl Hypervisor {
     pub fn start(config: HostConfig, sink: Arc<dyn Sink>) -> Self {
         let shared = Arc::new(Shared::new(RawImages::new(config.id.clone(), sink.clone())));
         let watcher = tokio::spawn(Watcher::new(config.clone(), shared.clone(), sink.clone()).run());
-        let keeper = tokio::spawn(Keeper::new(&config, shared.clone(), sink.clone()).run());
+        let owner = tokio::spawn(PoolsAndNetworks::new(&config, shared.clone(), sink.clone()).run());
         let folders = tokio::spawn(Folders::new(shared.clone(), sink.clone()).run());
         let sampler = tokio::spawn(Sampler::new(&config, shared.clone(), sink).run());
-        Self { config, shared, tasks: [watcher, keeper, folders, sampler] }
+        Self { config, shared, tasks: [watcher, owner, folders, sampler] }
     }
 
     /// Waits until the first listing has finished or failed.
@@ -385,12 +385,12 @@ impl Hypervisor {
     ///
     /// # Errors
     /// libvirt's error as a fault; `Unreachable` while disconnected.
-    pub async fn users_of_volume(&self, host: &HostInventory, id: Uuid, name: &str) -> Result<Vec<User>, Fault> {
+    pub async fn users_of_volume(&self, host: &HostInventory, id: Uuid, name: &str) -> Result<Vec<VolumeUse>, Fault> {
         let session = self.shared.session().ok_or_else(|| self.not_connected())?;
         let look = uses::read::of_pool(&session, &self.shared, host, id).await;
         let refused = |error: Error| {
             let pool = host.name_of(model::ObjectKind::Pool, id).unwrap_or_default();
-            keeper::refused(&error, pool, &self.config.id)
+            pools_and_networks::refused(&error, pool, &self.config.id)
         };
         let (pool, volumes, mut uses) = look.map_err(refused)?;
         let Some(volume) = volumes.iter().find(|volume| volume.name == name).cloned() else { return Ok(Vec::new()) };
@@ -403,7 +403,7 @@ impl Hypervisor {
         &self,
         host: &HostInventory,
         wanted: impl Fn(&Uuid) -> bool,
-    ) -> BTreeMap<Uuid, Vec<User>> {
+    ) -> BTreeMap<Uuid, Vec<VolumeUse>> {
         let Some(session) = self.shared.session() else { return BTreeMap::new() };
         let Ok(mut uses) = uses::read::known(&session, &self.shared, host).await else { return BTreeMap::new() };
         let shared = self.shared.clone();
@@ -419,7 +419,7 @@ impl Hypervisor {
     ///
     /// # Errors
     /// libvirt's error as a fault; `Unreachable` while disconnected.
-    pub async fn users(&self, host: &HostInventory, id: Uuid, command: &PoolCommand) -> Result<Vec<User>, Fault> {
+    pub async fn users(&self, host: &HostInventory, id: Uuid, command: &PoolCommand) -> Result<Vec<VolumeUse>, Fault> {
         let Some(name) = command.volume() else {
             let only = |pool: &Uuid| *pool == id;
             return Ok(self.users_of_pools(host, only).await.remove(&id).unwrap_or_default());

@@ -23,8 +23,8 @@ use virt::connect::Connect;
 use crate::{
     Hypervisor,
     error::Error,
-    keeper,
     link::{Lane, Session},
+    pools_and_networks,
     watcher::Shared,
 };
 
@@ -104,7 +104,7 @@ impl Hypervisor {
         let asked = Asked { session, shared: &self.shared, known, id: on.id };
         let name = known.name_of(on.kind, on.id).unwrap_or_default();
         ask(question, &asked).await.map_err(|error| match on.kind {
-            ObjectKind::Pool | ObjectKind::Network => keeper::refused(&error, name, &self.config.id),
+            ObjectKind::Pool | ObjectKind::Network => pools_and_networks::refused(&error, name, &self.config.id),
             ObjectKind::Domain | ObjectKind::Host => error.of_command(name, self.config.id.as_str()),
         })
     }

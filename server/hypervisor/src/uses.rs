@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use model::{Fault, Pool, PoolCommand, Volume, storage::User};
+use model::{Fault, Pool, PoolCommand, Volume, storage::VolumeUse};
 use uuid::Uuid;
 
 use crate::{
@@ -46,7 +46,7 @@ pub(crate) struct Shelf {
 /// One use of storage.
 #[derive(Default)]
 struct Use {
-    user: User,
+    user: VolumeUse,
     /// The path of the volume that uses it; none for a machine.
     by: Option<String>,
     /// The target of the machine's disk whose own image it is.
@@ -138,7 +138,7 @@ impl Uses {
     fn add_host(&mut self) {
         for (device, what) in self.places.used_by_host() {
             let identity = self.identify(&Place::Path(device));
-            let user = User { name: format!("the host ({what})"), active: true, ..User::default() };
+            let user = VolumeUse { name: format!("the host ({what})"), active: true, ..VolumeUse::default() };
             self.uses.push(Use { user, identity, ..Use::default() });
         }
     }
@@ -147,7 +147,8 @@ impl Uses {
     fn add_source(&mut self, pool: &Pool) {
         for path in pool.source.split(", ").filter(|path| path.starts_with('/')) {
             let identity = self.identify(&Place::Path(path.into()));
-            let user = User { name: format!("the storage pool {}", pool.name), active: true, ..User::default() };
+            let user =
+                VolumeUse { name: format!("the storage pool {}", pool.name), active: true, ..VolumeUse::default() };
             self.uses.push(Use { user, pool: Some(pool.name.clone()), identity, ..Use::default() });
         }
     }
@@ -159,7 +160,7 @@ impl Uses {
             self.unknown.push(Unknown { fault: Fault::denied(reason).with_next(next), of_machine: true, by: None });
             return;
         };
-        let user = User {
+        let user = VolumeUse {
             vm_id: Some(machine.id),
             name: machine.name.clone(),
             active: machine.active,
@@ -311,19 +312,19 @@ impl Uses {
     }
 
     /// The users of a volume, without duplicates.
-    pub(crate) fn of_volume(&mut self, pool: &Pool, volume: &Volume) -> Vec<User> {
+    pub(crate) fn of_volume(&mut self, pool: &Pool, volume: &Volume) -> Vec<VolumeUse> {
         let identity = self.of_place(pool, volume);
         self.users_of(&identity, volume)
     }
 
     /// The users of an identity, without the volume that it is.
-    fn users_of(&self, identity: &Identity, volume: &Volume) -> Vec<User> {
+    fn users_of(&self, identity: &Identity, volume: &Volume) -> Vec<VolumeUse> {
         let uses = self.touching(identity).into_iter().map(|at| &self.uses[at]);
         once(uses.filter(|one| one.by.as_ref().is_none_or(|by| *by != volume.path)).map(|one| &one.user))
     }
 
     /// The machines whose definitions name a volume that does not exist yet.
-    pub(crate) fn waiting_for(&mut self, pool: &Pool, name: &str) -> Vec<User> {
+    pub(crate) fn waiting_for(&mut self, pool: &Pool, name: &str) -> Vec<VolumeUse> {
         let path = pool.path_of(name).unwrap_or_default();
         let identity = self.of_place(pool, &Volume { name: name.to_owned(), path, ..Volume::default() });
         let uses = identity.own.iter().filter_map(|key| self.own.get(key)).flatten().map(|at| &self.uses[*at].user);
@@ -339,7 +340,7 @@ impl Uses {
     }
 
     /// The users of a command's object.
-    pub(crate) fn of_target(&mut self, command: &PoolCommand, pool: &Pool, volumes: &[Volume]) -> Vec<User> {
+    pub(crate) fn of_target(&mut self, command: &PoolCommand, pool: &Pool, volumes: &[Volume]) -> Vec<VolumeUse> {
         match command.volume() {
             None => self.of_pool(pool, volumes),
             Some(name) => {
@@ -351,7 +352,7 @@ impl Uses {
 
     /// The users of anything in a pool, without duplicates; volumes of the pool itself do not
     /// count.
-    pub(crate) fn of_pool(&mut self, pool: &Pool, volumes: &[Volume]) -> Vec<User> {
+    pub(crate) fn of_pool(&mut self, pool: &Pool, volumes: &[Volume]) -> Vec<VolumeUse> {
         let folder = self.of_folder(pool);
         let named = |key: &Key| matches!(key, Key::Volume(name, _) | Key::Pool(name) if *name == pool.name);
         let inside = |one: &Use| one.identity.is_in(&folder) || one.identity.own.iter().any(named);
@@ -390,11 +391,11 @@ impl Uses {
     }
 
     /// A machine that uses a volume other than as a disk, for example as a backing image or kernel.
-    pub(crate) fn used_otherwise(&mut self, pool: &Pool, volume: &Volume) -> Option<&User> {
+    pub(crate) fn used_otherwise(&mut self, pool: &Pool, volume: &Volume) -> Option<&VolumeUse> {
         let identity = self.of_place(pool, volume);
         let own = identity.own.iter().filter_map(|key| self.own.get(key)).flatten();
         let uses: Vec<&Use> = own.map(|at| &self.uses[*at]).filter(|one| one.user.vm_id.is_some()).collect();
-        let as_disk = |user: &User| uses.iter().any(|one| one.target.is_some() && one.user.vm_id == user.vm_id);
+        let as_disk = |user: &VolumeUse| uses.iter().any(|one| one.target.is_some() && one.user.vm_id == user.vm_id);
         uses.iter().map(|one| &one.user).find(|user| !as_disk(user))
     }
 
@@ -426,8 +427,8 @@ fn in_pool(shelves: &[Shelf], pool: &str, volume: &str) -> Option<Place> {
 }
 
 /// Users without duplicates; machines first, by name.
-fn once<'a>(users: impl Iterator<Item = &'a User>) -> Vec<User> {
-    let mut users: Vec<User> = users.cloned().collect();
+fn once<'a>(users: impl Iterator<Item = &'a VolumeUse>) -> Vec<VolumeUse> {
+    let mut users: Vec<VolumeUse> = users.cloned().collect();
     users.sort_by(|a, b| (a.vm_id.is_none(), &a.name, a.vm_id).cmp(&(b.vm_id.is_none(), &b.name, b.vm_id)));
     users.dedup_by(|a, b| (a.vm_id, &a.name) == (b.vm_id, &b.name));
     users

@@ -34,7 +34,7 @@ fn machine(name: &str, disk: &str) -> Machine {
     Machine { id: Uuid::from_u128(7), name: name.into(), active: true, sources, silent: false }
 }
 
-fn names(users: &[User]) -> Vec<&str> {
+fn names(users: &[VolumeUse]) -> Vec<&str> {
     users.iter().map(|user| user.name.as_str()).collect()
 }
 

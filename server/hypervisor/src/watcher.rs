@@ -16,7 +16,7 @@
 //!
 //! It is the only writer of its host's inventory and reads machines one after the other, so an
 //! older reading cannot overwrite a newer one. It runs no commands. Pools and networks are handled
-//! in `keeper`.
+//! in `pools_and_networks`.
 
 mod questions;
 mod readings;
@@ -56,8 +56,8 @@ use crate::{
     events::{Depth, Pending},
     folders::PoolFolders,
     guest,
-    keeper::Volumes,
     link::{Lane, Opener, Session, without_secrets},
+    pools_and_networks::Volumes,
     raw::RawImages,
     uses::read::Sources,
 };

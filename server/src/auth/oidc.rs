@@ -23,7 +23,7 @@ use serde_json::Value;
 
 use super::{
     Known,
-    known::scope_of,
+    external::scope_of,
     secrets::{hash, secret},
 };
 use crate::{config::Oidc, journal::accounts::Hash};

@@ -15,7 +15,7 @@ use nonstick::{AuthnFlags, ConversationAdapter, ErrorCode, Transaction, Transact
 
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::{Known, TURN, beside, known::scope_of};
+use super::{Known, TURN, beside, external::scope_of};
 use crate::config::Pam;
 
 /// Minimum response time for a wrong password of any account: PAM modules delay failures, and local

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use model::{
     Command, CommandRequest, DomainCommand, DomainRef, Fault, PoolCommand,
     command::{Start, StartPaused},
-    storage::User,
+    storage::VolumeUse,
 };
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -20,7 +20,10 @@ const LOOK_WITHIN: Duration = Duration::from_secs(3);
 
 impl Backend {
     /// The users of the given pools; all hosts are queried in parallel.
-    pub(crate) async fn users_of_pools(&self, wanted: impl Fn(&DomainRef) -> bool) -> BTreeMap<DomainRef, Vec<User>> {
+    pub(crate) async fn users_of_pools(
+        &self,
+        wanted: impl Fn(&DomainRef) -> bool,
+    ) -> BTreeMap<DomainRef, Vec<VolumeUse>> {
         let (hosts, wanted) = (self.feed.snapshot().hosts, &wanted);
         let asked = self.hosts.iter().map(async |(id, host)| {
             let of = |pool: &Uuid| DomainRef { host: id.clone(), id: *pool };
@@ -71,7 +74,7 @@ impl Backend {
         Ok(())
     }
 
-    pub(super) async fn users_of_volume(&self, pool: &DomainRef, name: &str) -> Result<Vec<User>, Fault> {
+    pub(super) async fn users_of_volume(&self, pool: &DomainRef, name: &str) -> Result<Vec<VolumeUse>, Fault> {
         let hosts = self.feed.snapshot().hosts;
         let (Some(known), Some(host)) = (hosts.hosts.get(&pool.host), self.hosts.get(&pool.host)) else {
             return Ok(Vec::new());

@@ -21,7 +21,7 @@ use super::{
     answers::{Abilities, Readiness},
     domains, openapi,
 };
-use crate::{Backend, sight::Sight};
+use crate::{Backend, visibility::Sight};
 
 /// `GET /api/v1/inventory`
 pub(crate) async fn inventory(Extension(sight): Extension<Sight>) -> Json<Snapshot> {

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use app::{backend::Visit, plain, routes};
+use app::{backend::Visit, no_script, routes};
 use axum::{
     extract::{MatchedPath, Request, State},
     http::{Method, StatusCode, header},
@@ -28,13 +28,13 @@ use crate::{
     auth::{Auth, By, Shown},
     backend::console::Holder,
     local::LocalViewer,
-    sight::Sight,
+    visibility::Sight,
 };
 
 /// Whether a viewer may see the page at a local URL.
 pub(super) fn may_see(viewer: &Viewer, address: &str) -> bool {
     let path = routes::inner(address.split(['?', '#']).next().unwrap_or_default());
-    !super::guard::leaves(path) && viewer.role.may(page(path)).is_ok()
+    !super::same_origin::leaves(path) && viewer.role.may(page(path)).is_ok()
 }
 
 /// What a request requires; none means closed.
@@ -168,7 +168,7 @@ pub(super) async fn check(
                 return door.page(
                     StatusCode::FORBIDDEN,
                     request.headers(),
-                    plain::Page::Refused { why: fault.sentence(), back: routes::OVERVIEW },
+                    no_script::Page::Refused { why: fault.sentence(), back: routes::OVERVIEW },
                 );
             }
             return Failed(fault).into_response();
@@ -198,7 +198,7 @@ fn stranger(request: &Request, is_page: bool, showed: bool) -> Response {
     // A cross-site link sends no `SameSite=Strict` cookie. A second, same-site request does.
     let elsewhere = request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     if is_page && elsewhere && !showed {
-        return ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], plain::again(&there)).into_response();
+        return ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], no_script::again(&there)).into_response();
     }
     Redirect::to(&routes::log_in(&there)).into_response()
 }

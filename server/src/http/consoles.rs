@@ -27,7 +27,7 @@ use super::{Failed, answers::Ticket, api::unreadable, authorize::Admitted};
 use crate::{
     auth::By,
     backend::console::{Attached, Place},
-    sight::Sight,
+    visibility::Sight,
 };
 
 /// The protocol; the ticket follows it in the list of the browser.

@@ -21,10 +21,10 @@ use super::{
     Failed,
     answers::Offset,
     authorize::{Admitted, while_allowed},
+    history::request_id,
     login::field,
-    past::request_id,
 };
-use crate::{auth::By, backend::operations::upload::WAITING, limits::Place, sight::Sight};
+use crate::{auth::By, backend::operations::upload::WAITING, limits::Place, visibility::Sight};
 
 /// Maximum size of a chunk.
 pub(super) const MAX_PIECE: usize = 64 << 20;

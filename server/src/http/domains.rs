@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Failed, answers::Paged};
-use crate::{past::Wishes, sight::Sight};
+use crate::{history::Parameters, visibility::Sight};
 
 /// Machines of a window when nobody says how many, and at most.
 const WINDOW: usize = 100;
@@ -52,7 +52,7 @@ pub(super) async fn list(
     uri: Uri,
     Address(fields): Address<BTreeMap<String, String>>,
 ) -> Result<Response, Failed> {
-    let wishes = Wishes(fields);
+    let wishes = Parameters(fields);
     let selection = selection(&wishes)?;
     let limit = wishes.parsed::<usize>("limit", "number")?.unwrap_or(WINDOW).clamp(1, MAX_WINDOW);
     let hosts = sight.snapshot().hosts;
@@ -85,7 +85,7 @@ fn gone() -> Fault {
 }
 
 /// What the query asks for. Programs are told of what the page would leave out.
-fn selection(wishes: &Wishes) -> Result<Selection, Fault> {
+fn selection(wishes: &Parameters) -> Result<Selection, Fault> {
     let state = wishes.text("state").map(|key| {
         let known = || DomainState::ALL.map(DomainState::key).join(", ");
         DomainState::from_key(key).ok_or_else(|| Fault::invalid("state", &format!("must be one of {}", known())))

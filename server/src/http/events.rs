@@ -17,7 +17,7 @@ use model::{Cursor, Event, Fault, FaultKind, Role};
 use serde::Deserialize;
 
 use super::{Failed, authorize::Admitted, held::Connection, takeover::Endless};
-use crate::{Backend, auth::By, feed::Filter, sight::Sight};
+use crate::{Backend, auth::By, feed::Filter, visibility::Sight};
 
 /// The query of a stream.
 #[derive(Deserialize)]

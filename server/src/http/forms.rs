@@ -18,7 +18,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{Failed, authorize::Admitted, pages::Pages};
-use crate::sight::Sight;
+use crate::visibility::Sight;
 
 /// How long a form waits for its command before the page is returned.
 pub(super) const FORM_WAIT: Duration = Duration::from_secs(8);

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use app::{backend::AssetNames, plain, routes};
+use app::{backend::AssetNames, no_script, routes};
 use axum::{
     Extension, Form,
     extract::{Path, Query, State},
@@ -13,7 +13,7 @@ use axum::{
 };
 use model::{Fault, FaultKind, Origin};
 
-use super::{Failed, authorize::Admitted, guard::Addressed, status};
+use super::{Failed, authorize::Admitted, same_origin::Addressed, status};
 use crate::{
     auth::{Auth, LoggedIn, Peer, Shown, hash, set_up_session},
     config::{Config, Tls},
@@ -94,7 +94,7 @@ impl Door {
     }
 
     /// The sign-in page with an error.
-    pub(super) fn not_in(&self, fault: &Fault, headers: &HeaderMap, page: plain::Page) -> Response {
+    pub(super) fn not_in(&self, fault: &Fault, headers: &HeaderMap, page: no_script::Page) -> Response {
         let mut response = self.page(status(fault), headers, page);
         if fault.kind == FaultKind::TooMany {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
@@ -104,21 +104,26 @@ impl Door {
 
     /// An error page with a link back.
     pub(super) fn refused(&self, fault: &Fault, headers: &HeaderMap, back: &'static str) -> Response {
-        self.not_in(fault, headers, plain::Page::Refused { why: fault.sentence(), back })
+        self.not_in(fault, headers, no_script::Page::Refused { why: fault.sentence(), back })
     }
 
-    pub(crate) fn page(&self, status: StatusCode, headers: &HeaderMap, page: plain::Page) -> Response {
+    pub(crate) fn page(&self, status: StatusCode, headers: &HeaderMap, page: no_script::Page) -> Response {
         plain_page(status, headers, &self.names, page)
     }
 }
 
 /// A page without navigation and scripts.
-pub(super) fn plain_page(status: StatusCode, headers: &HeaderMap, names: &AssetNames, page: plain::Page) -> Response {
+pub(super) fn plain_page(
+    status: StatusCode,
+    headers: &HeaderMap,
+    names: &AssetNames,
+    page: no_script::Page,
+) -> Response {
     let theme = super::pages::theme(headers);
     let policy = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
     let kind = (header::CONTENT_TYPE, "text/html; charset=utf-8");
-    (status, [kind, (header::CONTENT_SECURITY_POLICY, policy)], plain::html(names, theme, page)).into_response()
+    (status, [kind, (header::CONTENT_SECURITY_POLICY, policy)], no_script::html(names, theme, page)).into_response()
 }
 
 /// A field of a form or URL; empty if missing.
@@ -152,7 +157,7 @@ pub(crate) async fn log_in_page(
     door.page(
         StatusCode::OK,
         &headers,
-        plain::Page::LogIn { next, name: String::new(), why: None, provider: door.provider_name() },
+        no_script::Page::LogIn { next, name: String::new(), why: None, provider: door.provider_name() },
     )
 }
 
@@ -177,13 +182,13 @@ pub(crate) async fn log_in(
     match door.auth.log_in(name, field("password"), &peer(origin, &headers)).await {
         Ok(LoggedIn::Whole(secret)) => door.with_cookie(&secret, Redirect::to(&next).into_response()),
         Ok(LoggedIn::NeedsCode(between)) => {
-            let page = plain::Page::Code { next, between, why: None };
+            let page = no_script::Page::Code { next, between, why: None };
             door.page(StatusCode::OK, &headers, page)
         }
         Err(fault) => {
             let why = Some(fault.sentence());
             let provider = door.provider_name();
-            let page = plain::Page::LogIn { next, name: name.to_owned(), why, provider };
+            let page = no_script::Page::LogIn { next, name: name.to_owned(), why, provider };
             door.not_in(&fault, &headers, page)
         }
     }
@@ -202,7 +207,7 @@ pub(crate) async fn log_in_by_code(
         Ok(secret) => door.with_cookie(&secret, Redirect::to(&next).into_response()),
         Err(fault) => {
             let (between, why) = (between.to_owned(), Some(fault.sentence()));
-            door.not_in(&fault, &headers, plain::Page::Code { next, between, why })
+            door.not_in(&fault, &headers, no_script::Page::Code { next, between, why })
         }
     }
 }
@@ -214,12 +219,12 @@ pub(crate) async fn set_up_page(
     headers: HeaderMap,
 ) -> Result<Response, Failed> {
     if door.auth.may_set_up(&secret).await? {
-        let page = door.page(StatusCode::OK, &headers, plain::Page::SetUp { name: String::new(), why: None });
+        let page = door.page(StatusCode::OK, &headers, no_script::Page::SetUp { name: String::new(), why: None });
         // The session is derived from the link, so opening the link changes nothing.
         return Ok(door.with_cookie(&set_up_session(&secret), page));
     }
     let why = "This link has already been used or is from an earlier start of the server.".into();
-    Ok(door.page(StatusCode::NOT_FOUND, &headers, plain::Page::Refused { why, back: routes::LOG_IN }))
+    Ok(door.page(StatusCode::NOT_FOUND, &headers, no_script::Page::Refused { why, back: routes::LOG_IN }))
 }
 
 /// `POST /setup/{secret}`
@@ -235,7 +240,7 @@ pub(crate) async fn set_up(
     match door.auth.set_up(&secret, name, field("password"), &peer(origin, &headers)).await {
         Ok(session) => door.with_cookie(&session, Redirect::to(&routes::at(routes::OVERVIEW)).into_response()),
         Err(fault) => {
-            let page = plain::Page::SetUp { name: name.to_owned(), why: Some(fault.sentence()) };
+            let page = no_script::Page::SetUp { name: name.to_owned(), why: Some(fault.sentence()) };
             door.not_in(&fault, &headers, page)
         }
     }
@@ -248,11 +253,11 @@ pub(crate) async fn link_page(
     headers: HeaderMap,
 ) -> Result<Response, Failed> {
     Ok(match door.auth.link(&secret).await? {
-        Some(name) => door.page(StatusCode::OK, &headers, plain::Page::ByLink { name }),
+        Some(name) => door.page(StatusCode::OK, &headers, no_script::Page::ByLink { name }),
         None => {
             let why =
                 "This sign-in link has been used or has expired. Create a new one with belvedere login-link.".into();
-            door.page(StatusCode::NOT_FOUND, &headers, plain::Page::Refused { why, back: routes::LOG_IN })
+            door.page(StatusCode::NOT_FOUND, &headers, no_script::Page::Refused { why, back: routes::LOG_IN })
         }
     })
 }

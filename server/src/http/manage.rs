@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use app::{backend::Refused, plain::Page, routes};
+use app::{backend::Refused, no_script::Page, routes};
 use axum::{
     Extension, Form,
     extract::{FromRequestParts, State, rejection::ExtensionRejection},
@@ -15,9 +15,9 @@ use qrcodegen::{QrCode, QrCodeEcc};
 
 use super::{
     authorize::Admitted,
-    guard::Addressed,
     login::{Door, field},
     pages::Pages,
+    same_origin::Addressed,
     status,
 };
 use crate::auth::Shown;

@@ -17,14 +17,14 @@ use super::authorize::Admitted;
 
 /// The proxy configuration.
 #[derive(Clone, Debug)]
-pub(crate) struct Doors {
+pub(crate) struct Proxies {
     /// Whether a proxy reports the client address.
     pub(crate) behind_proxy: bool,
     /// Remote proxies that are trusted.
     pub(crate) trusted: Vec<IpAddr>,
 }
 
-impl Doors {
+impl Proxies {
     /// Whether the address header of this peer is trusted.
     fn believes(&self, peer: Option<IpAddr>) -> bool {
         let known = |peer: IpAddr| peer.is_loopback() || self.trusted.contains(&peer);
@@ -33,7 +33,7 @@ impl Doors {
 }
 
 /// Middleware: adds an `Origin` to every request.
-pub(crate) async fn note(State(doors): State<Arc<Doors>>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn note(State(doors): State<Arc<Proxies>>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
     // A proxy without the header serves many clients, so its address identifies none.
     let address = if doors.believes(peer) { forwarded(request.headers()) } else { peer };
@@ -75,10 +75,10 @@ mod tests {
     #[test]
     fn only_proxies_that_are_known_are_believed() {
         let address = |text: &str| Some(text.parse::<IpAddr>().expect("an address"));
-        let doors = Doors { behind_proxy: true, trusted: vec!["192.0.2.1".parse().expect("an address")] };
+        let doors = Proxies { behind_proxy: true, trusted: vec!["192.0.2.1".parse().expect("an address")] };
         assert!(doors.believes(address("127.0.0.1")) && doors.believes(address("192.0.2.1")));
         assert!(doors.believes(address("::ffff:192.0.2.1")), "the same over a socket of both kinds");
         assert!(!doors.believes(address("192.0.2.2")) && !doors.believes(None));
-        assert!(!Doors { behind_proxy: false, ..doors }.believes(address("127.0.0.1")));
+        assert!(!Proxies { behind_proxy: false, ..doors }.believes(address("127.0.0.1")));
     }
 }

@@ -14,7 +14,7 @@ use std::{
 
 use app::{
     backend::{Backend as Interface, FormToken, Loaded, PageStatus, Refused, Theme, Visit},
-    plain, routes, shell,
+    no_script, routes, shell,
 };
 use axum::{
     Extension,
@@ -36,7 +36,7 @@ use super::{
     authorize::{self, Admitted},
     login,
 };
-use crate::{Backend, sight::Sight};
+use crate::{Backend, visibility::Sight};
 
 /// Maximum pages kept per position.
 const MAX_PAGES: usize = 64;
@@ -127,7 +127,7 @@ impl Pages {
         let too_many = matches!(kind, FaultKind::TooMany | FaultKind::Busy);
         let is_page = address.len() <= MAX_ADDRESS && address.parse::<Uri>().is_ok();
         if too_many || !is_page || !authorize::may_see(&visit.viewer, address) {
-            let page = plain::Page::Refused { why: refused.fault.sentence(), back };
+            let page = no_script::Page::Refused { why: refused.fault.sentence(), back };
             let mut answer = login::plain_page(status, headers, &self.assets.names, page);
             if kind == FaultKind::TooMany {
                 answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));

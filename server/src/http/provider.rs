@@ -12,8 +12,8 @@ use axum::{
 use model::{Fault, FaultKind, Origin};
 
 use super::{
-    guard::Addressed,
     login::{Door, cookie, field, next_page, peer},
+    same_origin::Addressed,
 };
 
 /// The cookie of a pending sign-in. Unlike the session cookie it is sent when the provider
@@ -80,7 +80,7 @@ pub(crate) async fn back(
         // The session cookie is same-site only, and this request is cross-site: the next one is
         // same-site.
         Ok((secret, next)) => {
-            let page = ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], app::plain::again(&next));
+            let page = ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], app::no_script::again(&next));
             door.with_cookie(&secret, page.into_response())
         }
         Err(fault) => door.refused(&fault, &headers, routes::LOG_IN),

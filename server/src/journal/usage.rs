@@ -14,7 +14,7 @@ use super::{
     storage,
     worker::{self, Reader, Writer},
 };
-use crate::history::Minute;
+use crate::usage_history::Minute;
 
 const LAYOUT: &str = "
     CREATE TABLE IF NOT EXISTS machines(

@@ -18,7 +18,7 @@ mod wipe_volume;
 use super::verb::{About, Field, Hindrance, Input, Lane, Object, Plain, Verb, commands, connected, unless, verb};
 use crate::{
     Fault, Host, HostInventory, Permission, Pool,
-    storage::{User, names},
+    storage::{VolumeUse, names},
 };
 
 commands! {
@@ -58,7 +58,7 @@ impl PoolCommand {
     ///
     /// # Errors
     /// `Denied`, with the users.
-    pub fn check_use(&self, pool: &Pool, users: &[User]) -> Result<(), Fault> {
+    pub fn check_use(&self, pool: &Pool, users: &[VolumeUse]) -> Result<(), Fault> {
         let Some(Hindrance { users, so, next }) = self.hindrance(users).filter(|one| !one.users.is_empty()) else {
             return Ok(());
         };
@@ -77,18 +77,18 @@ impl PoolCommand {
 }
 
 /// The machines among the users.
-fn of_machines(users: &[User]) -> impl Iterator<Item = &User> {
+fn of_machines(users: &[VolumeUse]) -> impl Iterator<Item = &VolumeUse> {
     users.iter().filter(|user| user.vm_id.is_some())
 }
 
 /// The users that are not machines: volumes and the host.
-fn of_volumes(users: &[User]) -> impl Iterator<Item = &User> {
+fn of_volumes(users: &[VolumeUse]) -> impl Iterator<Item = &VolumeUse> {
     users.iter().filter(|user| user.vm_id.is_none())
 }
 
 /// Any use blocks commands that destroy content; machines are named first.
-fn any_use(users: &[User], so: &'static str) -> Hindrance {
-    let machines: Vec<User> = of_machines(users).cloned().collect();
+fn any_use(users: &[VolumeUse], so: &'static str) -> Hindrance {
+    let machines: Vec<VolumeUse> = of_machines(users).cloned().collect();
     if machines.is_empty() {
         let (users, next) = (of_volumes(users).cloned().collect(), "Delete them first");
         return Hindrance { users, so: "so it cannot be changed", next };

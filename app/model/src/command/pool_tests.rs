@@ -89,9 +89,9 @@ fn a_volume_that_is_there_can_be_named_whatever_it_is_called() {
 #[test]
 fn what_is_used_is_not_taken_away_and_who_uses_it_is_named() {
     let pool = Pool { name: "images".into(), ..Pool::default() };
-    let machine = |active| User { vm_id: Some(ID), name: "web-01".into(), active, unresponsive: false };
-    let overlay = User { name: "overlay.qcow2".into(), ..User::default() };
-    let silent = User { unresponsive: true, ..machine(true) };
+    let machine = |active| VolumeUse { vm_id: Some(ID), name: "web-01".into(), active, unresponsive: false };
+    let overlay = VolumeUse { name: "overlay.qcow2".into(), ..VolumeUse::default() };
+    let silent = VolumeUse { unresponsive: true, ..machine(true) };
     let name = || "a.qcow2".to_owned();
     let base = VolumeSpec { name: "b".into(), backing: "/srv/images/a.qcow2".into(), ..VolumeSpec::default() };
     let commands = [

@@ -4,7 +4,7 @@
 //! decisions that depend on its arguments. Menus, forms, confirmations, records, the API schema and
 //! the dispatch to libvirt use the registry. The libvirt calls are in `hypervisor`.
 
-use crate::{Fault, Host, Permission, storage::User};
+use crate::{Fault, Host, Permission, storage::VolumeUse};
 
 /// Properties of a command that do not depend on its arguments.
 #[derive(Clone, Copy, Debug)]
@@ -156,7 +156,7 @@ pub(super) fn connected<On: Object>(around: &On::Around, name: &str) -> Result<(
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hindrance {
     /// The users; an empty list blocks nothing.
-    pub users: Vec<User>,
+    pub users: Vec<VolumeUse>,
     /// The consequence, to follow "is in use by …, so".
     pub so: &'static str,
     /// The next step.
@@ -237,7 +237,7 @@ pub trait Verb: Plain {
     }
 
     /// The users of its object that block it.
-    fn hindrance(&self, _users: &[User]) -> Option<Hindrance> {
+    fn hindrance(&self, _users: &[VolumeUse]) -> Option<Hindrance> {
         None
     }
 
@@ -440,7 +440,7 @@ macro_rules! commands {
             }
 
             /// The users of its object that block it.
-            pub fn hindrance(&self, users: &[crate::storage::User]) -> Option<$crate::command::verb::Hindrance> {
+            pub fn hindrance(&self, users: &[crate::storage::VolumeUse]) -> Option<$crate::command::verb::Hindrance> {
                 match self { $(Self::$Name(verb) => verb.hindrance(users)),* }
             }
 

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{About, Query};
-use crate::{ObjectKind, hardware::Hardware};
+use crate::{ObjectKind, host_hardware::Hardware};
 
 /// The hardware of a host and which machines use its devices (`virConnectGetCapabilities`,
 /// `virConnectListAllNodeDevices`).

@@ -7,7 +7,7 @@ mod agent;
 use leptos::prelude::*;
 
 #[cfg(feature = "ssr")]
-pub(super) use self::drawn::load;
+pub(super) use self::server_view::load;
 use super::Subject;
 use crate::ui::served::served;
 
@@ -15,16 +15,16 @@ use crate::ui::served::served;
 #[component]
 pub(crate) fn GuestTab() -> impl IntoView {
     #[cfg(feature = "ssr")]
-    let drawn = drawn::draw();
+    let drawn = server_view::draw();
     #[cfg(not(feature = "ssr"))]
     let drawn = ();
     let Subject { domain, .. } = expect_context();
-    crate::around::keep_fresh(domain, Some(30_000));
+    crate::live_section::keep_fresh(domain, Some(30_000));
     served(drawn)
 }
 
 #[cfg(feature = "ssr")]
-mod drawn {
+mod server_view {
     use leptos::prelude::*;
     use model::{
         Domain, DomainRef, Fault, ObjectKind, ObjectRef, Task,
@@ -33,9 +33,9 @@ mod drawn {
     };
 
     use crate::{
-        around::drawn::bar,
         backend::{Backend, Loaded, ask, loaded},
         format,
+        live_section::server_view::bar,
         pages::domain::Subject,
         routes,
         store::use_store,
@@ -127,7 +127,7 @@ mod drawn {
             .users
             .iter()
             .map(|user| {
-                let since = user.since.map(|since| view! { " since " {crate::past::time(since)} }.into_any());
+                let since = user.since.map(|since| view! { " since " {crate::history::time(since)} }.into_any());
                 view! { <li>{user.name.clone()} <span class="muted">{since}</span></li> }.into_any()
             })
             .collect();

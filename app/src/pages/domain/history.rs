@@ -4,7 +4,7 @@ use leptos::prelude::*;
 
 use super::Subject;
 use crate::{
-    past::{Part, newer, past},
+    history::{Part, newer, past},
     routes::{self, Tab},
     ui::live::live,
 };

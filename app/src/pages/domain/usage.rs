@@ -10,7 +10,7 @@ use model::{
 use super::Subject;
 use crate::{
     format,
-    past::RANGES,
+    history::RANGES,
     routes,
     store::{stats::Recent, use_store},
     ui::{

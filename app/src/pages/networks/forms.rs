@@ -7,11 +7,11 @@ use model::{
     network::NetworkSpec,
 };
 
-use super::drawn::LIST;
+use super::server_view::LIST;
 use crate::{
-    around::{
-        drawn::{Action, here},
+    live_section::{
         form::{Form, With},
+        server_view::{Action, here},
     },
     store::use_store,
     ui::controls::{Empty, or_dash},

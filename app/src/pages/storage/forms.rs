@@ -7,13 +7,13 @@ use model::{
     storage::{PoolSpec, VolumeSpec},
 };
 
-use super::drawn::LIST;
+use super::server_view::LIST;
 use crate::{
-    around::{
-        drawn::{denied, here, hosts},
-        form::{Form, With},
-    },
     format,
+    live_section::{
+        form::{Form, With},
+        server_view::{denied, here, hosts},
+    },
     store::use_store,
     ui::controls::Empty,
 };

@@ -6,17 +6,18 @@ use model::{
     command::{CloneVolume, DeleteVolume, ResizeVolume, WipeVolume},
     query::VolumeList,
     selection::Order,
-    storage::User,
+    storage::VolumeUse,
 };
 
-use super::{drawn::Read, forms};
+use super::{forms, server_view::Read};
 use crate::{
-    around::{
-        drawn::{Action, asked},
-        form::Form,
-    },
     backend::loaded,
-    format, routes,
+    format,
+    live_section::{
+        form::Form,
+        server_view::{Action, asked},
+    },
+    routes,
     store::use_store,
     ui::{
         controls::{Empty, or_dash, tag},
@@ -136,7 +137,7 @@ fn listed(host: &HostInventory, pool: &Pool, volumes: &[Volume], id: &DomainRef)
     .into_any()
 }
 
-pub(super) fn user(host: &DomainRef, user: &User) -> AnyView {
+pub(super) fn user(host: &DomainRef, user: &VolumeUse) -> AnyView {
     let name = user.name.clone();
     match user.vm_id {
         Some(id) => {
@@ -212,7 +213,7 @@ mod tests {
     #[test]
     fn volumes_are_found_by_name_format_and_user_and_sorted() {
         let volume = |name: &str, format: &str, capacity_bytes, user: &str| {
-            let used_by = vec![User { name: user.into(), ..User::default() }];
+            let used_by = vec![VolumeUse { name: user.into(), ..VolumeUse::default() }];
             Volume { name: name.into(), format: format.into(), capacity_bytes, used_by, ..Volume::default() }
         };
         let all = [volume("Web.qcow2", "qcow2", 5, "web-01"), volume("iso", "raw", 9, "db")];

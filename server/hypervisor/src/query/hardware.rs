@@ -1,6 +1,6 @@
 //! The hardware of a host, with the machines that use its devices from known data.
 
-use model::{hardware::Hardware, query::HostHardware};
+use model::{host_hardware::Hardware, query::HostHardware};
 
 use super::{Ask, Asked};
 use crate::{error::Error, host, link::Lane};

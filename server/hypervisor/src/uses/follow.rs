@@ -9,7 +9,7 @@ use std::{
 
 use model::{
     Fault, Volume,
-    storage::{PoolState, User},
+    storage::{PoolState, VolumeUse},
 };
 
 use super::{Shelf, Unknown, Use, Uses, read};
@@ -40,13 +40,14 @@ impl Uses {
 
     /// Adds a file that the image of a volume names.
     pub(crate) fn add_named_by_volume(&mut self, volume: &Volume, text: &std::ffi::OsStr) {
-        let user = User { name: volume.name.clone(), ..User::default() };
+        let user = VolumeUse { name: volume.name.clone(), ..VolumeUse::default() };
         self.add_named(&user, Some(&volume.path), (Path::new(&volume.path), text));
     }
 
     /// Adds the files that an image outside of all listings names, for people by its path.
     pub(crate) fn add_unlisted(&mut self, path: &Path, image: &Image) {
-        let (user, by) = (User { name: path.display().to_string(), ..User::default() }, path.to_string_lossy());
+        let (user, by) =
+            (VolumeUse { name: path.display().to_string(), ..VolumeUse::default() }, path.to_string_lossy());
         for name in image.names() {
             self.add_named(&user, Some(&by), (path, &name));
         }
@@ -61,7 +62,7 @@ impl Uses {
     }
 
     /// Adds one name in an image, and follows what is there.
-    fn add_named(&mut self, user: &User, by: Option<&str>, (image, text): (&Path, &std::ffi::OsStr)) {
+    fn add_named(&mut self, user: &VolumeUse, by: Option<&str>, (image, text): (&Path, &std::ffi::OsStr)) {
         for place in named(image, text) {
             let identity = self.identify(&place);
             if let Place::Path(path) = &place
@@ -84,7 +85,7 @@ impl Uses {
     }
 
     /// Follows the image of a machine's disk.
-    pub(super) fn follow_disk(&mut self, user: &User, identity: &Identity, path: &Path) {
+    pub(super) fn follow_disk(&mut self, user: &VolumeUse, identity: &Identity, path: &Path) {
         // Whatever libvirt's listing says of it, the machine opens it as an image.
         if self.listed_at(identity).is_none() || self.thorough && self.places.are_local() {
             self.follow(user, None, path);
@@ -92,7 +93,7 @@ impl Uses {
     }
 
     /// Follows the backing chain of an image, for its machine or volume (`by`).
-    fn follow(&mut self, user: &User, by: Option<&str>, path: &Path) {
+    fn follow(&mut self, user: &VolumeUse, by: Option<&str>, path: &Path) {
         // libvirt and the image header name the same file.
         if !self.followed.insert((user.vm_id, by.map(str::to_owned), path.to_owned())) {
             return;
@@ -117,7 +118,7 @@ impl Uses {
     }
 
     /// Adds what an image in a chain names; returns what has to be followed further.
-    fn add_members(&mut self, user: &User, by: Option<&str>, (path, image): (&Path, &Image)) -> Vec<PathBuf> {
+    fn add_members(&mut self, user: &VolumeUse, by: Option<&str>, (path, image): (&Path, &Image)) -> Vec<PathBuf> {
         let mut ahead = Vec::new();
         for place in image.names().iter().flat_map(|text| named(path, text)) {
             let identity = self.identify(&place);

@@ -1,7 +1,7 @@
 //! `<capabilities>`, `<domainCapabilities>` and `<device>`, and the part of `<network>` needed to
 //! read addresses.
 
-use model::hardware::{Cell, GuestKind, Hardware, HostDevice, HugePages, class_of, ranges};
+use model::host_hardware::{Cell, GuestKind, Hardware, HostDevice, HugePages, class_of, ranges};
 use roxmltree::{Document, Node};
 
 use super::{bytes, child, child_attribute, child_text};

@@ -17,7 +17,7 @@ use model::{
     command::Start,
     definition::Definitions,
     domain::GuestDetails,
-    hardware::Hardware,
+    host_hardware::Hardware,
     network::Lease,
     query::{Boot, BootOrder, Definition, DomainHardware, Guest, HostHardware, Leases, Listed, Volumes},
 };

@@ -1,6 +1,8 @@
 //! Clones a volume within its pool.
 
-use super::{About, Fault, Field, Hindrance, HostInventory, Input, Lane, Pool, User, Verb, active, to_volume, verb};
+use super::{
+    About, Fault, Field, Hindrance, HostInventory, Input, Lane, Pool, Verb, VolumeUse, active, to_volume, verb,
+};
 use crate::storage::{check_known_volume, check_volume_name};
 
 verb! {
@@ -38,7 +40,7 @@ impl Verb for CloneVolume {
         Some(&self.name)
     }
 
-    fn hindrance(&self, users: &[User]) -> Option<Hindrance> {
+    fn hindrance(&self, users: &[VolumeUse]) -> Option<Hindrance> {
         // A block device mounted by the host is in use as well, without any machine.
         Some(Hindrance {
             users: users.iter().filter(|user| user.active).cloned().collect(),

@@ -1,7 +1,8 @@
 //! Creates a volume.
 
 use super::{
-    About, Fault, Field, Hindrance, HostInventory, Input, Lane, Pool, User, Verb, active, of_machines, to_volume, verb,
+    About, Fault, Field, Hindrance, HostInventory, Input, Lane, Pool, Verb, VolumeUse, active, of_machines, to_volume,
+    verb,
 };
 use crate::storage::VolumeSpec;
 
@@ -43,7 +44,7 @@ impl Verb for CreateVolume {
         (!base.is_empty()).then(|| base.rsplit('/').next()).flatten()
     }
 
-    fn hindrance(&self, users: &[User]) -> Option<Hindrance> {
+    fn hindrance(&self, users: &[VolumeUse]) -> Option<Hindrance> {
         let users = of_machines(users).filter(|user| user.active).cloned().collect();
         Some(Hindrance { users, so: "so it cannot be used as a backing volume", next: "Shut the machine down first" })
     }

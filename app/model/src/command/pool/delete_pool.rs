@@ -1,8 +1,8 @@
 //! Deletes a storage pool.
 
 use super::{
-    About, Fault, Field, Hindrance, HostInventory, Input, Lane, Permission, Pool, User, Verb, of_machines, of_volumes,
-    unless, verb,
+    About, Fault, Field, Hindrance, HostInventory, Input, Lane, Permission, Pool, Verb, VolumeUse, of_machines,
+    of_volumes, unless, verb,
 };
 
 verb! {
@@ -55,7 +55,7 @@ impl Verb for DeletePool {
         self.content
     }
 
-    fn hindrance(&self, users: &[User]) -> Option<Hindrance> {
+    fn hindrance(&self, users: &[VolumeUse]) -> Option<Hindrance> {
         Some(match self.content {
             false => Hindrance {
                 users: of_machines(users).cloned().collect(),

@@ -1,7 +1,7 @@
 //! Resizes a volume.
 
 use super::{
-    About, Fault, Field, Hindrance, HostInventory, Input, Lane, Pool, User, Verb, active, not_on_test_driver,
+    About, Fault, Field, Hindrance, HostInventory, Input, Lane, Pool, Verb, VolumeUse, active, not_on_test_driver,
     of_machines, of_volumes, to_volume, verb,
 };
 use crate::storage::{check_capacity, check_known_volume};
@@ -36,7 +36,7 @@ impl Verb for ResizeVolume {
         Some(&self.name)
     }
 
-    fn hindrance(&self, users: &[User]) -> Option<Hindrance> {
+    fn hindrance(&self, users: &[VolumeUse]) -> Option<Hindrance> {
         let silent = of_machines(users).filter(|user| user.unresponsive);
         Some(Hindrance {
             users: of_volumes(users).chain(silent).cloned().collect(),

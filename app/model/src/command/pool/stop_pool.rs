@@ -1,6 +1,6 @@
 //! Stops a storage pool.
 
-use super::{About, Fault, Hindrance, HostInventory, Lane, Pool, User, Verb, of_machines, unless, verb};
+use super::{About, Fault, Hindrance, HostInventory, Lane, Pool, Verb, VolumeUse, of_machines, unless, verb};
 use crate::storage::PoolState;
 
 verb! {
@@ -24,7 +24,7 @@ impl Verb for StopPool {
         true
     }
 
-    fn hindrance(&self, users: &[User]) -> Option<Hindrance> {
+    fn hindrance(&self, users: &[VolumeUse]) -> Option<Hindrance> {
         let users = of_machines(users).filter(|user| user.active).cloned().collect();
         Some(Hindrance { users, so: "so it cannot be stopped", next: "Shut them down first" })
     }

@@ -1,8 +1,8 @@
 //! Wipes a volume.
 
 use super::{
-    About, Fault, Field, Hindrance, HostInventory, Input, Lane, Pool, User, Verb, active, any_use, not_on_test_driver,
-    to_volume, verb,
+    About, Fault, Field, Hindrance, HostInventory, Input, Lane, Pool, Verb, VolumeUse, active, any_use,
+    not_on_test_driver, to_volume, verb,
 };
 use crate::storage::check_known_volume;
 
@@ -40,7 +40,7 @@ impl Verb for WipeVolume {
         true
     }
 
-    fn hindrance(&self, users: &[User]) -> Option<Hindrance> {
+    fn hindrance(&self, users: &[VolumeUse]) -> Option<Hindrance> {
         Some(any_use(users, "so it cannot be wiped"))
     }
 

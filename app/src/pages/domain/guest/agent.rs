@@ -12,9 +12,9 @@ use model::{
 };
 
 use crate::{
-    around::{
-        drawn::{Action, asked, denied, here, hosts},
+    live_section::{
         form::{Form, With},
+        server_view::{Action, asked, denied, here, hosts},
     },
     routes::{self, Tab},
 };

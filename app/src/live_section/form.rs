@@ -10,7 +10,7 @@ use model::command::{
     form::{UNIT, UNITS},
 };
 
-use super::drawn::here;
+use super::server_view::here;
 use crate::{backend::Refused, routes, vm::form_token};
 
 /// The form of one command, with the fields that the command declares.

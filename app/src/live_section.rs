@@ -12,11 +12,11 @@ use crate::store::use_store;
 use crate::{store::shown::Shown, ui::served::served};
 
 #[cfg(feature = "ssr")]
-pub(crate) mod drawn;
-#[cfg(feature = "ssr")]
 pub(crate) mod form;
 #[cfg(feature = "hydrate")]
 mod fresh;
+#[cfg(feature = "ssr")]
+pub(crate) mod server_view;
 #[cfg(feature = "hydrate")]
 mod upload;
 

@@ -21,10 +21,10 @@ use super::{
 };
 use crate::{
     Backend,
+    history::{self, Parameters},
     journal::EventRow,
-    past::{self, Wishes},
-    sight::Sight,
     tasks::now,
+    visibility::Sight,
 };
 
 /// The fields of a query.
@@ -36,7 +36,7 @@ pub(crate) async fn tasks(
     Address(fields): Fields,
 ) -> Result<Json<TaskPage>, Failed> {
     let _turn = sight.turn().await?;
-    let page = past::tasks(&sight.backend, Wishes(fields).query()?, &sight.eyes()).await?;
+    let page = history::tasks(&sight.backend, Parameters(fields).query()?, &sight.eyes()).await?;
     Ok(Json(TaskPage { tasks: page.items, next: page.next }))
 }
 
@@ -95,7 +95,7 @@ pub(crate) async fn audit(
     Address(fields): Fields,
 ) -> Result<Json<RecordPage>, Failed> {
     let _turn = sight.turn().await?;
-    let page = sight.backend.journal.audit.records(Wishes(fields).query()?).await?;
+    let page = sight.backend.journal.audit.records(Parameters(fields).query()?).await?;
     Ok(Json(RecordPage { records: page.items, next: page.next }))
 }
 
@@ -130,13 +130,13 @@ pub(crate) async fn stats(
 ) -> Result<Json<Usage>, Failed> {
     let id = super::object(&host, &uuid)?;
     sight.machine(&id)?;
-    let wishes = Wishes(fields);
+    let wishes = Parameters(fields);
     let to = wishes.moment("to")?.unwrap_or_else(now);
     let from = wishes.moment("from")?.unwrap_or(to.saturating_sub(LAST_HOUR));
     let _turn = sight.turn().await?;
     // In milliseconds, as in the response.
     let step = wishes.parsed("step", "number of milliseconds")?;
-    Ok(Json(past::usage(&sight.backend, id, (from, to), step).await?))
+    Ok(Json(history::usage(&sight.backend, id, (from, to), step).await?))
 }
 
 /// The range of sparklines, in milliseconds.
@@ -154,7 +154,7 @@ pub(crate) async fn events(
     Address(fields): Fields,
 ) -> Result<Json<EventPage>, Failed> {
     let _turn = sight.turn().await?;
-    let page = past::events(&sight.backend, Wishes(fields).span()?, &sight.eyes()).await?;
+    let page = history::events(&sight.backend, Parameters(fields).span()?, &sight.eyes()).await?;
     let event = |row: EventRow| {
         let data = RawValue::from_string(row.data).ok()?;
         Some(PastEvent { id: row.cursor, event: row.kind, timestamp: row.at, data })

@@ -11,9 +11,9 @@ use model::{
 
 use super::{forms, picture};
 use crate::{
-    around::drawn::{Action, List, hosts, missing, on_hosts, state},
     backend::{Backend, Loaded, ask, loaded},
     format,
+    live_section::server_view::{Action, List, hosts, missing, on_hosts, state},
     routes::{self, Page},
     store::use_store,
     ui::{
@@ -231,7 +231,7 @@ fn lease_table(leases: &[Lease], machines: &[&Domain], id: &DomainRef) -> AnyVie
             }
             None => or_dash(""),
         };
-        let until = if lease.expires == 0 { "Never".into_any() } else { crate::past::time(lease.expires * 1_000) };
+        let until = if lease.expires == 0 { "Never".into_any() } else { crate::history::time(lease.expires * 1_000) };
         view! {
             <tr>
                 <th scope="row" class="mono">{lease.address.clone()}</th>

@@ -1,11 +1,11 @@
 //! The view of one viewer: pages, API and commands use it, so that lists and their objects have the
 //! same visibility.
 //!
-//! Invisible objects are reported as not found. The stream is filtered by `feed::sieve`.
+//! Invisible objects are reported as not found. The stream is filtered by `feed::filter`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use app::backend::{Accounts, AccountsWish, Backend as Interface, Done, Feature, Past, PastWish, Visit};
+use app::backend::{Accounts, AccountsRequest, Backend as Interface, Done, Feature, HistoryRequest, Past, Visit};
 use async_trait::async_trait;
 use model::{
     Command, DomainRef, Event, Fault, FaultKind, HostId, HostStats, Inventory, ObjectKind, ObjectRef, Origin,
@@ -14,14 +14,15 @@ use model::{
     inventory::Snapshot,
     query::{Answer, Question},
     stats::{Trend, Usage},
-    storage::User,
+    storage::VolumeUse,
 };
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use crate::{
-    Backend, http, limits,
-    past::{self, Eyes},
+    Backend,
+    history::{self, Visible},
+    http, limits,
 };
 
 /// The backend with the visibility of a viewer.
@@ -161,7 +162,7 @@ pub(crate) struct Now {
     hosts: Arc<Inventory>,
 }
 
-impl Eyes for Now {
+impl Visible for Now {
     fn see_all(&self) -> bool {
         self.sight.narrowed().is_none()
     }
@@ -222,17 +223,17 @@ impl Interface for Sight {
         Ok(answer)
     }
 
-    async fn users_of_pools(&self, one: Option<&DomainRef>) -> BTreeMap<DomainRef, Vec<User>> {
+    async fn users_of_pools(&self, one: Option<&DomainRef>) -> BTreeMap<DomainRef, Vec<VolumeUse>> {
         let sees = |pool: &DomainRef| self.viewer.scope.sees_all_of(&pool.host);
         self.backend.users_of_pools(|pool| sees(pool) && one.is_none_or(|one| one == pool)).await
     }
 
-    async fn past(&self, wish: &PastWish, query: &str) -> Result<Past, Fault> {
+    async fn past(&self, wish: &HistoryRequest, query: &str) -> Result<Past, Fault> {
         match wish {
-            PastWish::Machine(id) => self.machine(id)?,
-            PastWish::Task(id) => drop(self.task(*id).await?),
-            PastWish::Audit => self.viewer.role.may(Permission::ReadAudit)?,
-            PastWish::Replay if self.narrowed().is_some() => {
+            HistoryRequest::Machine(id) => self.machine(id)?,
+            HistoryRequest::Task(id) => drop(self.task(*id).await?),
+            HistoryRequest::Audit => self.viewer.role.may(Permission::ReadAudit)?,
+            HistoryRequest::Replay if self.narrowed().is_some() => {
                 let fault = Fault::new(FaultKind::NotAllowed, "Replay covers all machines, but your scope is limited");
                 return Err(fault.with_next("Use the history instead"));
             }
@@ -240,7 +241,7 @@ impl Interface for Sight {
         }
         let eyes = self.eyes();
         let _turn = self.turn().await?;
-        let mut past = past::for_page(&self.backend, wish, query, &eyes).await?;
+        let mut past = history::for_page(&self.backend, wish, query, &eyes).await?;
         if self.viewer.role.may(Permission::ReadAudit).is_err() {
             // Client addresses are only for readers of the audit log.
             for record in &mut past.records {
@@ -269,8 +270,8 @@ impl Interface for Sight {
         http::document(http::openapi::Version::V32)
     }
 
-    async fn accounts(&self, wish: AccountsWish, visit: &Visit) -> Result<Accounts, Fault> {
-        let needed = if wish == AccountsWish::Own { Permission::OwnAccount } else { Permission::ManageAccounts };
+    async fn accounts(&self, wish: AccountsRequest, visit: &Visit) -> Result<Accounts, Fault> {
+        let needed = if wish == AccountsRequest::Own { Permission::OwnAccount } else { Permission::ManageAccounts };
         self.viewer.role.may(needed)?;
         self.backend.accounts(wish, visit).await
     }

@@ -48,8 +48,8 @@ const FIRST_WITHIN: Duration = Duration::from_secs(5);
 /// More added or removed volumes than this are reported as one change.
 const MAX_TOLD: usize = 20;
 
-/// The keeper of one host.
-pub(crate) struct Keeper {
+/// The owner of one host's pools and networks.
+pub(crate) struct PoolsAndNetworks {
     host: HostId,
     shared: Arc<Shared>,
     sink: Arc<dyn Sink>,
@@ -65,7 +65,7 @@ pub(crate) struct Keeper {
     unsupported: BTreeSet<&'static str>,
 }
 
-impl Keeper {
+impl PoolsAndNetworks {
     pub(crate) fn new(config: &HostConfig, shared: Arc<Shared>, sink: Arc<dyn Sink>) -> Self {
         Self {
             host: config.id.clone(),

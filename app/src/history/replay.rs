@@ -5,7 +5,7 @@ use leptos::{either::Either, prelude::*};
 use model::DomainState;
 
 use super::{
-    drawn::{nothing, time},
+    server_view::{nothing, time},
     words,
 };
 use crate::{

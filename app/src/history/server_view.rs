@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{Part, words};
 use crate::{
-    backend::{Backend, Loaded, Past, PastEvent, PastWish, loaded},
+    backend::{Backend, HistoryRequest, Loaded, Past, PastEvent, loaded},
     format, routes,
     ui::{
         controls::{Empty, fact, or_dash},
@@ -25,7 +25,7 @@ use crate::{
 type Read = Result<Past, Fault>;
 
 /// Reads a part of the journal for a page.
-pub(crate) async fn load(backend: &dyn Backend, wish: &PastWish, query: &str) -> Loaded {
+pub(crate) async fn load(backend: &dyn Backend, wish: &HistoryRequest, query: &str) -> Loaded {
     Loaded::of::<Read>(backend.past(wish, query).await)
 }
 

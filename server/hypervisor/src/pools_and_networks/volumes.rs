@@ -1,6 +1,6 @@
 //! The volumes of pools as last read, until they change.
 //!
-//! It detects no changes itself; `keeper` reports additions, removals and changes.
+//! It detects no changes itself; `pools_and_networks` reports additions, removals and changes.
 
 use std::{
     collections::HashMap,

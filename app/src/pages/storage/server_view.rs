@@ -7,14 +7,14 @@ use model::{
     DomainRef, Fault, HostInventory, ObjectKind, ObjectRef, Pool, PoolCommand,
     command::{BuildPool, DeletePool, RefreshPool, SetPoolAutostart, StartPool, StopPool},
     query::{VolumeList, Volumes},
-    storage::{PoolState, User},
+    storage::{PoolState, VolumeUse},
 };
 
 use super::{forms, volumes};
 use crate::{
-    around::drawn::{Action, List, bar, hosts, missing, on_hosts, state},
     backend::{Backend, Loaded, ask, loaded},
     format,
+    live_section::server_view::{Action, List, bar, hosts, missing, on_hosts, state},
     routes::{self, Page},
     store::use_store,
     ui::controls::{Empty, fact, or_dash},
@@ -26,7 +26,7 @@ pub(super) const LIST: List = List("Storage", routes::STORAGE);
 /// The data of a pool page: the volumes of its pool, and the users of each pool.
 pub(super) struct Read {
     pub(super) volumes: Option<Result<VolumeList, Fault>>,
-    users: BTreeMap<DomainRef, Vec<User>>,
+    users: BTreeMap<DomainRef, Vec<VolumeUse>>,
 }
 
 /// Reads the data of a pool page.
@@ -108,7 +108,7 @@ fn room(pool: &Pool) -> AnyView {
 }
 
 /// The users of a pool.
-fn users_of(id: &DomainRef) -> Vec<User> {
+fn users_of(id: &DomainRef) -> Vec<VolumeUse> {
     loaded::<Read>().and_then(|read| read.users.get(id).cloned()).unwrap_or_default()
 }
 

@@ -3,14 +3,15 @@
 use leptos::prelude::*;
 use model::{
     DomainRef, Fault, HostId, HostInventory, ObjectRef,
-    hardware::{Cell, GuestKind, Hardware, HostDevice},
+    host_hardware::{Cell, GuestKind, Hardware, HostDevice},
     query::HostHardware,
 };
 
 use crate::{
-    around::drawn::{List, hosts, missing, state},
     backend::{Backend, Loaded, ask, loaded},
-    format, routes,
+    format,
+    live_section::server_view::{List, hosts, missing, state},
+    routes,
     ui::controls::{Empty, fact, or_dash},
 };
 

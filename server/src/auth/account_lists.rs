@@ -1,6 +1,6 @@
 //! Accounts, tokens and sessions for pages, without secrets.
 
-use app::backend::{Accounts, AccountsWish, SessionLine, TokenLine, UserLine, Visit};
+use app::backend::{Accounts, AccountsRequest, SessionLine, TokenLine, UserLine, Visit};
 use rusqlite::Connection;
 
 use super::manage::may_choose_password;
@@ -10,11 +10,11 @@ use crate::{
 };
 
 /// The data of a page for a viewer.
-pub(crate) fn listed(connection: &Connection, wish: AccountsWish, visit: &Visit) -> rusqlite::Result<Accounts> {
+pub(crate) fn listed(connection: &Connection, wish: AccountsRequest, visit: &Visit) -> rusqlite::Result<Accounts> {
     let now = now();
     let own = visit.viewer.name.as_deref();
     match wish {
-        AccountsWish::Own => {
+        AccountsRequest::Own => {
             let Some(user) = own.map(|name| accounts::user(connection, name)).transpose()?.flatten() else {
                 return Ok(Accounts::default());
             };
@@ -27,12 +27,12 @@ pub(crate) fn listed(connection: &Connection, wish: AccountsWish, visit: &Visit)
                 ..Accounts::default()
             })
         }
-        AccountsWish::Users => {
+        AccountsRequest::Users => {
             let sessions = accounts::sessions(connection, None, now)?;
             let users = accounts::users(connection)?.into_iter().map(|user| user_line(connection, user, &sessions));
             Ok(Accounts { users: users.collect::<Result<_, _>>()?, ..Accounts::default() })
         }
-        AccountsWish::Tokens => {
+        AccountsRequest::Tokens => {
             let lines = accounts::tokens(connection)?.into_iter().map(|token| TokenLine {
                 name: token.name,
                 role: token.role,
@@ -42,7 +42,7 @@ pub(crate) fn listed(connection: &Connection, wish: AccountsWish, visit: &Visit)
             });
             Ok(Accounts { tokens: lines.collect(), ..Accounts::default() })
         }
-        AccountsWish::Sessions => {
+        AccountsRequest::Sessions => {
             let sessions = accounts::sessions(connection, None, now)?;
             Ok(Accounts { sessions: session_lines(sessions, visit), ..Accounts::default() })
         }

@@ -4,7 +4,7 @@
 //! neither code nor data for them. Newer entries are offered as a link.
 
 #[cfg(feature = "ssr")]
-mod drawn;
+mod server_view;
 
 #[cfg(feature = "ssr")]
 mod replay;
@@ -15,7 +15,7 @@ mod words;
 use leptos::prelude::*;
 
 #[cfg(feature = "ssr")]
-pub(crate) use self::drawn::{load, time};
+pub(crate) use self::server_view::{load, time};
 use crate::ui::served::served;
 
 /// Time ranges of charts: name in the query, label, length in milliseconds.
@@ -51,7 +51,7 @@ pub(crate) enum Part {
 /// The part of the journal that the page's query selects.
 pub(crate) fn past(part: Part) -> AnyView {
     #[cfg(feature = "ssr")]
-    return served(drawn::draw(part));
+    return served(server_view::draw(part));
     #[cfg(not(feature = "ssr"))]
     {
         let _ = part;

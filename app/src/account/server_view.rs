@@ -7,13 +7,13 @@ use model::{
 };
 
 use crate::{
-    around::{
-        drawn::hosts,
-        form::{Form, With},
-    },
-    backend::{Accounts, AccountsWish, Backend, Loaded, SessionLine, TokenLine, UserLine, Visit, loaded},
+    backend::{Accounts, AccountsRequest, Backend, Loaded, SessionLine, TokenLine, UserLine, Visit, loaded},
     format,
-    past::time,
+    history::time,
+    live_section::{
+        form::{Form, With},
+        server_view::hosts,
+    },
     routes::{self, Page},
     ui::{
         controls::{Empty, or_dash},
@@ -28,7 +28,7 @@ const NAME: &[Field] = &[Field::new("name", "Name", Input::Line(64)).required()]
 type Read = Result<Accounts, Fault>;
 
 /// Reads the data of an account page.
-pub(crate) async fn load(backend: &dyn Backend, wish: AccountsWish, visit: &Visit) -> Loaded {
+pub(crate) async fn load(backend: &dyn Backend, wish: AccountsRequest, visit: &Visit) -> Loaded {
     Loaded::of::<Read>(backend.accounts(wish, visit).await)
 }
 
