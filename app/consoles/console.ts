@@ -93,13 +93,13 @@ class MachineConsole extends HTMLElement {
       if (!answer.ok) return this.#ended({ ended: [said.reason, said.next].filter(Boolean).join(". ") + ".", fault: said.fault });
       protocols = said.protocols;
     } catch {
-      return this.#ended({ ended: "Belvedere does not answer." });
+      return this.#ended({ ended: "The Belvedere server does not respond." });
     }
     if (!this.isConnected) return;
     const address = new URL(api, location.href);
     address.protocol = address.protocol.replace("http", "ws");
     const socket = (this.#socket = new WebSocket(address, protocols));
-    let end: Said = { ended: "The link to Belvedere was lost." };
+    let end: Said = { ended: "The connection to Belvedere was lost." };
     // Texts are the server's own words, so whoever shows the bytes does not see them.
     socket.addEventListener("message", (event) => {
       if (typeof event.data !== "string") return;
@@ -125,7 +125,7 @@ class MachineConsole extends HTMLElement {
     const counts = new Map<string, number>();
     for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
     const words = [...counts].map(([name, count]) => (count > 1 ? `${name} (${count})` : name));
-    this.#standing = names.length > 1 ? `Connected. Looking at it: ${words.join(", ")}` : "Connected";
+    this.#standing = names.length > 1 ? `Connected. Also viewing: ${words.join(", ")}` : "Connected";
     this.#say(this.#standing);
   }
 
@@ -134,7 +134,7 @@ class MachineConsole extends HTMLElement {
     this.#ready(false);
     if (FINAL.includes(said.fault ?? "")) return this.#say(said.ended ?? "");
     const pause = Math.min(1_000 * 2 ** this.#attempt++, LONGEST_PAUSE);
-    this.#say(`${said.ended} It is tried again in ${pause / 1_000} s.`);
+    this.#say(`${said.ended} Retrying in ${pause / 1_000} s.`);
     clearTimeout(this.#timer);
     this.#timer = window.setTimeout(() => void this.#open(), pause);
   }
@@ -170,7 +170,7 @@ class MachineConsole extends HTMLElement {
 
   async #type(field: HTMLTextAreaElement): Promise<void> {
     const text = field.value;
-    if (!this.#since) return this.#say("Nothing was typed, as it is not connected.");
+    if (!this.#since) return this.#say("Not sent: the console is not connected.");
     field.value = "";
     this.#face?.focus();
     this.#say(`Typing ${text.length} characters…`);

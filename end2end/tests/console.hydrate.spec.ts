@@ -44,7 +44,7 @@ test.describe("the console of a real guest", () => {
     watch(second, complaints);
     await second.goto(`${address}?show=serial0`);
     await expect(terminal(second)).toContainText("42-answer");
-    await expect(state(page)).toHaveText("Connected. Looking at it: somebody (2)");
+    await expect(state(page)).toHaveText("Connected. Also viewing: somebody (2)");
     await type(second, "echo from-$((2 * 4))-other");
     await expect(terminal(page)).toContainText("from-8-other");
     // Pasted text is sent as it is.
@@ -166,7 +166,7 @@ test.describe("the console of a real guest", () => {
     await page.goto(`${address}?show=serial0`);
     await expect(state(page)).toContainText("Connected");
     await server.stop();
-    await expect(state(page)).toContainText("It is tried again");
+    await expect(state(page)).toContainText("Retrying in");
     server = await server.again();
     await expect(state(page)).toHaveText("Connected", { timeout: 30_000 });
     await type(page, "echo back-$((5 * 5))");
