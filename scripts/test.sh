@@ -52,7 +52,7 @@ end2end/host/guest.sh || failed=$((failed + 1))
 rust "server: many readers, and clocks that jump" cargo test --no-fail-fast -p server --test load -- --ignored
 if [ "$(id -u)" = 0 ]; then
   rust "hypervisor against real QEMU" cargo test --no-fail-fast -p hypervisor --test real --test real_around --test real_network --test real_quiet --test real_storage -- --ignored
-  rust "server: crashes, failing disks, figures" cargo test --no-fail-fast -p server --test crash --test calls --test disk --test flood --test stats --test content --test guest --test console --test attack_run -- --ignored
+  rust "server: crashes, failing disks, figures" cargo test --no-fail-fast -p server --test crash --test calls --test disk --test flood --test stats --test content --test guest --test console --test hosts --test attack_run -- --ignored
   rust "server: system users (PAM)" cargo test --no-fail-fast -p server --features oidc,otel,pam --test pam -- --ignored --test-threads 1
 else
   echo "skipped: hypervisor against real QEMU, because libvirtd needs root"

@@ -49,6 +49,7 @@ mod pages {
     pub(crate) mod domains;
     pub(crate) mod host;
     pub(crate) mod hosts;
+    pub(crate) mod manage_hosts;
     pub(crate) mod networks;
     pub(crate) mod overview;
     pub(crate) mod storage;

@@ -30,6 +30,7 @@ use crate::{
         domains::DomainsPage,
         host::HostPage,
         hosts::HostsPage,
+        manage_hosts::ManageHostsPage,
         networks::NetworksPage,
         overview::OverviewPage,
         storage::StoragePage,
@@ -138,6 +139,7 @@ fn other(page: Page) -> Result<AnyView, SplitLoaderError> {
         Page::History | Page::Errors | Page::Replay => view! { <HistoryPage page/> }.into_any(),
         Page::Confirm => view! { <ConfirmPage/> }.into_any(),
         Page::Account | Page::Users | Page::Tokens | Page::Sessions => view! { <AccountPage page/> }.into_any(),
+        Page::ManageHosts => view! { <ManageHostsPage/> }.into_any(),
         Page::About => view! { <AboutPage/> }.into_any(),
         Page::Api => view! { <ApiPage/> }.into_any(),
         // These are in the other parts.
@@ -171,7 +173,9 @@ impl Page {
             Self::Sessions => accounts(AccountsRequest::Sessions).await,
             Self::About => pages::about::load(backend),
             Self::Api => pages::api::load(backend),
-            Self::Vms | Self::Hosts | Self::NewPool | Self::Networks | Self::NewNetwork => Loaded::default(),
+            Self::Vms | Self::Hosts | Self::NewPool | Self::Networks | Self::NewNetwork | Self::ManageHosts => {
+                Loaded::default()
+            }
         }
     }
 }

@@ -132,6 +132,10 @@ pub const USERS: &str = "/account/users";
 pub const TOKENS: &str = "/account/tokens";
 /// All sessions.
 pub const SESSIONS: &str = "/account/sessions";
+/// The hosts that can be changed here.
+pub const MANAGED_HOSTS: &str = "/account/hosts";
+/// Add, change and remove hosts.
+pub const MANAGE_HOSTS: &str = "/manage/hosts";
 /// Change the password.
 pub const MANAGE_PASSWORD: &str = "/manage/password";
 /// Change the second factor.

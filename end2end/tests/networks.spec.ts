@@ -1,12 +1,12 @@
 // Networks: shown, created, given static addresses and deleted, with and without JavaScript.
 import { expect, live, press, refused, test } from "../support.ts";
-import type { Page } from "@playwright/test";
+import type { Locator, Page } from "@playwright/test";
 
 const networks = (page: Page) => page.getByRole("table", { name: "Networks" });
 const row = (page: Page, name: string) =>
   networks(page).getByRole("row").filter({ has: page.getByRole("rowheader").getByText(name, { exact: true }) });
 
-async function fill(page: Page, fields: Record<string, string>): Promise<void> {
+async function fill(page: Page | Locator, fields: Record<string, string>): Promise<void> {
   for (const [label, value] of Object.entries(fields)) await page.getByLabel(label, { exact: true }).fill(value);
 }
 
@@ -23,7 +23,7 @@ test("a network is created, gets a static address, is stopped and deleted", asyn
   await row(page, "guests").getByRole("link", { name: "guests" }).click();
   await expect(page.getByRole("group", { name: /guests on demo: NAT, 0 machines/ })).toBeVisible();
   await live(page);
-  await fill(page, { "MAC address": "52:54:00:77:00:01", Address: "192.168.77.20", Name: "web" });
+  await fill(page.getByRole("region", { name: "Static addresses" }), { "MAC address": "52:54:00:77:00:01", Address: "192.168.77.20", Name: "web" });
   await press(page, "Set static address");
   const addresses = page.getByRole("table", { name: "Static addresses" });
   await expect(addresses.getByRole("row", { name: /192\.168\.77\.20/ })).toContainText("52:54:00:77:00:01");
@@ -31,11 +31,11 @@ test("a network is created, gets a static address, is stopped and deleted", asyn
   await expect(addresses).toHaveCount(0);
   const names = page.getByRole("table", { name: "DNS names" });
   for (const wrong of ["<b>", "-db", "a b/c"]) {
-    await fill(page, { Address: "192.168.77.30", Names: wrong });
+    await fill(page.getByRole("region", { name: "DNS names" }), { Address: "192.168.77.30", Names: wrong });
     await press(page, "Set DNS names");
     await refused(page, script, /1 to 16 names/);
   }
-  await fill(page, { Address: "192.168.77.30", Names: "db, db.lab.example.org" });
+  await fill(page.getByRole("region", { name: "DNS names" }), { Address: "192.168.77.30", Names: "db, db.lab.example.org" });
   await press(page, "Set DNS names");
   await expect(names.getByRole("row", { name: /192\.168\.77\.30/ })).toContainText("db, db.lab.example.org");
   await press(names, "Remove names of 192.168.77.30");
@@ -77,7 +77,7 @@ test("an invalid static address is refused with the reason", async ({ page, demo
   await row(page, "default").getByRole("link", { name: "default" }).click();
   await live(page);
   const wrong = async (mac: string, address: string, why: RegExp) => {
-    await fill(page, { "MAC address": mac, Address: address });
+    await fill(page.getByRole("region", { name: "Static addresses" }), { "MAC address": mac, Address: address });
     await press(page, "Set static address");
     await refused(page, script, why);
   };

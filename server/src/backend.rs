@@ -4,6 +4,7 @@
 mod batch;
 pub(crate) mod console;
 pub(crate) mod fetcher;
+pub(crate) mod hosts;
 pub(crate) mod operations;
 mod perform;
 mod recent;
@@ -11,7 +12,8 @@ mod storage;
 mod watch;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
@@ -31,6 +33,7 @@ use uuid::Uuid;
 use self::{
     console::Consoles,
     fetcher::Fetcher,
+    hosts::Hosts,
     operations::{AtStop, upload::Uploads},
     recent::Recent,
 };
@@ -47,7 +50,7 @@ use crate::{
 /// The hosts, the feed, the requests, and the journal.
 pub struct Backend {
     feed: Arc<Feed>,
-    hosts: BTreeMap<HostId, Hypervisor>,
+    pub(crate) hosts: Hosts,
     tasks: Arc<Tasks>,
     pub(crate) journal: Arc<Journal>,
     /// Recent usage of machines.
@@ -134,14 +137,20 @@ impl Sink for ToFeed {
 }
 
 impl Backend {
-    pub(crate) fn start(feed: Arc<Feed>, hosts: Vec<HostConfig>, journal: Arc<Journal>, fetcher: Fetcher) -> Arc<Self> {
+    pub(crate) fn start(
+        feed: Arc<Feed>,
+        hosts: Vec<HostConfig>,
+        more: (HostConfig, Option<PathBuf>),
+        journal: Arc<Journal>,
+        fetcher: Fetcher,
+    ) -> Arc<Self> {
         let history = Arc::new(History::default());
         let sink: Arc<dyn Sink> = Arc::new(ToFeed(feed.clone(), history.clone(), Arc::downgrade(&journal)));
-        let hosts = hosts.into_iter().map(|config| (config.id.clone(), Hypervisor::start(config, sink.clone())));
+        let hosts = Hosts::start(hosts, more, sink);
         let tasks = Arc::new(Tasks::new(journal.clone(), feed.clone()));
         let backend = Arc::new(Self {
             feed,
-            hosts: hosts.collect(),
+            hosts,
             tasks,
             journal,
             history,
@@ -197,13 +206,13 @@ impl Backend {
     }
 
     /// The hosts whose first listing has neither finished nor failed.
-    pub fn unsettled(&self) -> Vec<&HostId> {
-        self.hosts.iter().filter(|(_, host)| !host.is_settled()).map(|(id, _)| id).collect()
+    pub fn unsettled(&self) -> Vec<HostId> {
+        self.hosts.all().iter().filter(|(_, host)| !host.is_settled()).map(|(id, _)| id.clone()).collect()
     }
 
     /// Waits until every host's first listing has finished or failed.
     pub async fn settled(&self) {
-        for host in self.hosts.values() {
+        for host in self.hosts.all().values() {
             host.settled().await;
         }
     }
@@ -283,7 +292,7 @@ impl Backend {
         let check = |host: &HostInventory| {
             request.command.check(host, request.target, request.expected_version)?;
             let known = matches!(request.command, Command::Domain(_))
-                || self.hosts.get(&request.host).is_some_and(Hypervisor::is_listed);
+                || self.hosts.get(&request.host).is_some_and(|host| host.is_listed());
             if !known {
                 let reason = format!("The pools and networks of {} have not been read yet", request.host);
                 return Err(Fault::denied(reason).with_next("Try again in a moment"));
@@ -371,7 +380,7 @@ impl Backend {
     }
 
     /// The host of a machine, and its name.
-    fn machine(&self, id: &DomainRef) -> Result<(&Hypervisor, String), Fault> {
+    fn machine(&self, id: &DomainRef) -> Result<(Arc<Hypervisor>, String), Fault> {
         let name = self.feed.snapshot().hosts.domain(id).map(|domain| domain.name.clone());
         let name = name.ok_or_else(|| ObjectRef::new(ObjectKind::Domain, id).missing())?;
         Ok((self.hosts.get(&id.host).ok_or_else(|| no_host(&id.host))?, name))

@@ -23,6 +23,7 @@ pub use self::edge::{Oidc, Pam, Tls};
 use self::edge::{asking, base_path, network, oidc, pam, storage_root, tls};
 use crate::{
     auth::Asking,
+    backend::hosts::{self, Stored},
     journal,
     verbs::{self, Folder, TokenVerb, UserVerb},
 };
@@ -359,26 +360,48 @@ impl Config {
         names
     }
 
+    /// The hosts that were added while a server ran. The demonstration alone has none without a data
+    /// directory of its own.
+    fn stored_hosts(&self) -> io::Result<Vec<Stored>> {
+        let folder = self.data_folder(self.demo && self.connect.is_empty());
+        folder.map_or(Ok(Vec::new()), |folder| hosts::read(&folder))
+    }
+
+    /// What all hosts but the demonstration have in common.
+    pub(crate) fn host_template(&self) -> HostConfig {
+        HostConfig {
+            id: fallback("host"),
+            uri: String::new(),
+            demo: false,
+            managed: false,
+            agent_version: self.agent_version,
+            storage_roots: StorageRoots { named: self.storage_roots.clone(), own: self.data_folder(false) },
+        }
+    }
+
     /// The hosts to watch, and a temporary directory that must live as long.
     pub(crate) async fn hosts(&self) -> io::Result<(Vec<HostConfig>, Option<tempfile::TempDir>)> {
-        let storage_roots = StorageRoots { named: self.storage_roots.clone(), own: self.data_folder(false) };
-        let host = |id: HostId, uri: String| HostConfig {
-            id,
-            uri,
-            demo: false,
-            agent_version: self.agent_version,
-            storage_roots: storage_roots.clone(),
-        };
+        let host = |id: HostId, uri: String| HostConfig { id, uri, ..self.host_template() };
         let mut hosts: Vec<HostConfig> = self.connect.iter().map(|(id, uri)| host(id.clone(), uri.clone())).collect();
-        let mut demo = self.demo;
+        let (mut demo, stored) = (self.demo, self.stored_hosts()?);
         if hosts.is_empty() && !demo {
             let local = "qemu:///system";
             match hypervisor::probe(local).await {
                 Ok(()) => hosts.push(host(own_name(), local.into())),
+                // Those that were added here are hosts enough.
+                Err(why) if !stored.is_empty() => tracing::info!("cannot connect to {local}. {why}"),
                 Err(why) => {
                     tracing::warn!("cannot connect to {local}; using the demonstration host instead. {why}");
                     demo = true;
                 }
+            }
+        }
+        for Stored { name, uri } in stored {
+            match hosts.iter().any(|host| host.id == name) {
+                true => {
+                    tracing::warn!(host = %name, "is set on the command line, so the one that was added is not used")
+                }
+                false => hosts.push(HostConfig { managed: true, ..host(name, uri) }),
             }
         }
         let mut scratch = None;

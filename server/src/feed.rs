@@ -26,7 +26,8 @@ use std::{
 
 use axum::body::Bytes;
 use model::{
-    Cursor, DomainRef, Event, Fault, HostId, HostInventory, Inventory, Task, Viewer, event::Change, inventory::Snapshot,
+    Cursor, DomainRef, Event, Fault, HostId, HostInventory, Inventory, Task, Viewer, event::Change,
+    inventory::Snapshot, stats::LATEST,
 };
 use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
@@ -107,6 +108,8 @@ struct Log {
     trouble: Option<Fault>,
     /// The number of the last frame.
     seq: u64,
+    /// Readers before this position start over: the set of hosts was changed, which no event says.
+    since: u64,
     ring: VecDeque<Frame>,
     bytes: usize,
     /// The inventory frame of this position, encoded on demand.
@@ -217,6 +220,7 @@ impl Feed {
             tasks: Vec::new(),
             trouble: None,
             seq: 0,
+            since: 0,
             ring: VecDeque::new(),
             bytes: 0,
             snapshot: None,
@@ -252,6 +256,22 @@ impl Feed {
         let seq = log.seq;
         drop(log);
         self.shared.signal.send_modify(|signal| signal.seq = seq);
+    }
+
+    /// Adds a host, replaces or removes it, and publishes what is said of that. Readers start over
+    /// with the inventory.
+    pub(crate) fn set_host(&self, id: &HostId, host: Option<HostInventory>, said: Event) {
+        {
+            let mut log = self.shared.lock();
+            let hosts = &mut Arc::make_mut(&mut log.inventory).hosts;
+            match host {
+                Some(host) => drop(hosts.insert(id.clone(), host)),
+                None => drop(hosts.remove(id)),
+            }
+            log.since = log.seq + 1;
+        }
+        LATEST.iter().for_each(|kind| self.untell(kind, id));
+        self.publish(vec![said]);
     }
 
     /// Publishes a value outside of the log, which replaces the previous one of this kind and host.
@@ -335,7 +355,7 @@ impl Feed {
         let mut log = self.shared.lock();
         let epoch = self.shared.epoch ^ filter.salt();
         let usable = cursor.filter(|cursor| {
-            cursor.epoch == epoch && log.reaches(cursor.seq) && log.behind(cursor.seq) <= self.shared.bounds.behind
+            cursor.epoch == epoch && log.serves(cursor.seq) && log.behind(cursor.seq) <= self.shared.bounds.behind
         });
         let position = usable.map_or(log.seq, |cursor| cursor.seq);
         let viewer = filter.viewer.clone();
@@ -422,6 +442,11 @@ impl Log {
     /// Whether all events after a position are available.
     fn reaches(&self, seq: u64) -> bool {
         seq <= self.seq && self.seq - seq <= self.ring.len() as u64
+    }
+
+    /// Whether a reader can continue from a position.
+    fn serves(&self, seq: u64) -> bool {
+        seq >= self.since && self.reaches(seq)
     }
 
     /// The frames after a position that `reaches`.

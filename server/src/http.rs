@@ -14,6 +14,7 @@ mod events;
 mod forms;
 pub(crate) mod held;
 mod history;
+mod hosts;
 mod login;
 mod manage;
 mod metrics;
@@ -44,7 +45,7 @@ use axum::{
 };
 use model::{
     BatchRequest, CommandRequest, Cursor, DomainRef, DomainState, Fault, FaultKind, HostId,
-    Permission::{ManageAccounts, Operate, OwnAccount, ReadAudit, ReadSecrets, View},
+    Permission::{ManageAccounts, ManageHosts, Operate, OwnAccount, ReadAudit, ReadSecrets, View},
     Receipt, RequestId, query,
 };
 use tower::ServiceExt;
@@ -66,7 +67,7 @@ use self::{
     },
     pages::Pages,
     same_origin::Guard,
-    table::{Described, Route, Table, get, post, put},
+    table::{Described, Route, Table, delete, get, post, put},
 };
 use crate::{
     Backend,
@@ -169,6 +170,21 @@ fn sign_in() -> Table<Arc<Door>> {
         post("/manage/sessions", manage::sessions).needs(OwnAccount),
         post("/manage/users", manage::users).needs(ManageAccounts),
         post("/manage/tokens", manage::tokens).needs(ManageAccounts),
+        post("/manage/hosts", manage::hosts).needs(ManageHosts),
+        put("/api/v1/hosts/{host}", hosts::put)
+            .needs(ManageHosts)
+            .says("Adds a host, or gives it another connection URI; the same again changes nothing")
+            .takes::<hosts::HostRequest>()
+            .answers_with(204, Content::Nothing),
+        delete("/api/v1/hosts/{host}", hosts::remove)
+            .needs(ManageHosts)
+            .says("Removes a host that was added here; its machines keep running, its history stays")
+            .answers_with(204, Content::Nothing),
+        post("/api/v1/hosts/test", hosts::test)
+            .needs(ManageHosts)
+            .says("Whether libvirt answers at a connection URI")
+            .takes::<hosts::HostRequest>()
+            .answers_with(204, Content::Nothing),
         post("/manage/definition", manage::definition).needs(ReadSecrets),
     ]);
     #[cfg(feature = "oidc")]
@@ -394,7 +410,7 @@ fn service() -> Routes {
 
 /// All routes as the document of the API needs them.
 fn described() -> Vec<Described> {
-    let rest = [streams().described(), consoles().described(), contents().described()];
+    let rest = [sign_in().described(), streams().described(), consoles().described(), contents().described()];
     answers().described().into_iter().chain(rest.into_iter().flatten()).collect()
 }
 

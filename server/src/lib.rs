@@ -142,8 +142,13 @@ impl Server {
         let certificate = Certificate::open(&config.tls, &folder.clone().unwrap_or_default(), config.names())?;
         let feed = Arc::new(Feed::new(hosts.iter().map(hypervisor::HostConfig::unread)));
         let set_up = first_link(asking, &journal, temporary.is_some()).await?;
-        let backend =
-            Backend::start(feed, hosts, Arc::new(journal), backend::fetcher::Fetcher::new(config.fetch_from.clone()));
+        let backend = Backend::start(
+            feed,
+            hosts,
+            (config.host_template(), folder.clone()),
+            Arc::new(journal),
+            backend::fetcher::Fetcher::new(config.fetch_from.clone()),
+        );
         let router = http::router(&backend, config, assets, asking, set_up.as_deref());
         let local = folder.and_then(|folder| {
             let served = LocalSocket::serve(&folder, router.clone());

@@ -239,6 +239,7 @@ fn label_of(field: &str) -> &str {
         "tags" => "Tags",
         "title" => "Title",
         "to" => "Name of the copy",
+        "uri" => "Connection URI",
         "url" => "URL",
         "user" => "User",
         other => other,

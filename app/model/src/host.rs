@@ -83,6 +83,9 @@ pub struct Host {
     /// Whether it is the demonstration host.
     #[serde(default)]
     pub demo: bool,
+    /// Whether it was added while the server ran, and can be changed there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub managed: bool,
 }
 
 #[cfg(test)]

@@ -128,7 +128,7 @@ impl HostInventory {
     /// A host that was not read yet.
     pub fn unread(id: HostId, uri: String, demo: bool, now: u64) -> Self {
         let connection = Link { uri, error: Some("not connected yet".into()), since: now, ..Link::default() };
-        Self::of(Host { id, connection, info: None, demo })
+        Self::of(Host { id, connection, info: None, demo, managed: false })
     }
 
     /// A host without objects.
@@ -364,11 +364,12 @@ fn defined(domain: &Domain) -> Domain {
 
 impl Serialize for HostInventory {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("HostInventory", 7)?;
+        let mut out = serializer.serialize_struct("HostInventory", 8)?;
         out.serialize_field("id", &self.host.id)?;
         out.serialize_field("connection", &self.host.connection)?;
         out.serialize_field("info", &self.host.info)?;
         out.serialize_field("demo", &self.host.demo)?;
+        out.serialize_field("managed", &self.host.managed)?;
         out.serialize_field("domains", &self.domains.values().collect::<Vec<_>>())?;
         out.serialize_field("pools", &self.pools.values().collect::<Vec<_>>())?;
         out.serialize_field("networks", &self.networks.values().collect::<Vec<_>>())?;
@@ -386,12 +387,13 @@ impl schemars::JsonSchema for HostInventory {
         schemars::json_schema!({
             "description": "One host with its machines, pools and networks",
             "type": "object",
-            "required": ["id", "connection", "info", "demo", "domains", "pools", "networks"],
+            "required": ["id", "connection", "info", "demo", "managed", "domains", "pools", "networks"],
             "properties": {
                 "id": generator.subschema_for::<HostId>(),
                 "connection": generator.subschema_for::<Link>(),
                 "info": generator.subschema_for::<Option<HostInfo>>(),
                 "demo": { "type": "boolean" },
+                "managed": { "type": "boolean" },
                 "domains": generator.subschema_for::<Vec<Domain>>(),
                 "pools": generator.subschema_for::<Vec<Pool>>(),
                 "networks": generator.subschema_for::<Vec<Network>>(),
@@ -411,10 +413,12 @@ impl<'de> Deserialize<'de> for HostInventory {
             info: Option<HostInfo>,
             #[serde(default)]
             demo: bool,
+            #[serde(default)]
+            managed: bool,
             domains: Vec<Arc<Domain>>,
         }
-        let Wire { id, connection, info, demo, domains } = Wire::deserialize(deserializer)?;
-        let mut inventory = Self::of(Host { id, connection, info, demo });
+        let Wire { id, connection, info, demo, managed, domains } = Wire::deserialize(deserializer)?;
+        let mut inventory = Self::of(Host { id, connection, info, demo, managed });
         // One by one: collecting would add sorting code to the module.
         for domain in domains {
             inventory.domains.insert(domain.id, domain);

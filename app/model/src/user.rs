@@ -40,11 +40,13 @@ pub enum Permission {
     ManageAccounts,
     /// Read the passwords in machine definitions.
     ReadSecrets,
+    /// Add, change and remove hosts.
+    ManageHosts,
 }
 
 impl Permission {
     /// All permissions.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::View,
         Self::Operate,
         Self::ShapeStorage,
@@ -53,6 +55,7 @@ impl Permission {
         Self::OwnAccount,
         Self::ManageAccounts,
         Self::ReadSecrets,
+        Self::ManageHosts,
     ];
 }
 
@@ -88,6 +91,7 @@ impl Role {
             Permission::OwnAccount => (Self::Viewer, "change its own account"),
             Permission::ManageAccounts => (Self::Admin, "manage accounts"),
             Permission::ReadSecrets => (Self::Admin, "read passwords of machines"),
+            Permission::ManageHosts => (Self::Admin, "add or change hosts"),
         };
         if self >= least {
             return Ok(());

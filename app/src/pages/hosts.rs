@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 use leptos_meta::Title;
-use model::{DomainState, Host, HostId};
+use model::{DomainState, Host, HostId, Permission};
 
 use crate::{
     format,
@@ -21,13 +21,14 @@ pub(crate) fn HostsPage() -> impl IntoView {
     let store = use_store();
     view! {
         <Title text="Hosts"/>
-        <div class="head"><h1>"Hosts"</h1><span class="muted">{move || store.hosts().with(Vec::len).to_string()}</span></div>
+        <div class="head"><h1>"Hosts"</h1><span class="muted">{move || store.hosts().with(Vec::len).to_string()}</span>
+            {store.may(Permission::ManageHosts).is_ok().then(|| view! { <a class="btn" href=routes::at(routes::MANAGED_HOSTS) rel="external">"Manage hosts"</a> }.into_any())}</div>
         <div class="grid g3">
             {move || store.hosts().get().into_iter().map(|host| card(store, host)).collect_view().into_any()}
         </div>
         {move || store.hosts().with(Vec::is_empty).then(|| match store.outside_scope() {
             Some(why) => view! { <Empty title="Nothing in your scope">{why}</Empty> }.into_any(),
-            None => view! { <Empty title="No hosts">"To add a host, start Belvedere with --connect URI."</Empty> }.into_any(),
+            None => view! { <Empty title="No hosts">"A host is a machine with libvirt. An admin adds one with Manage hosts, or start Belvedere with --connect URI."</Empty> }.into_any(),
         }).into_any()}
     }
 }
@@ -37,7 +38,7 @@ fn card(store: Store, host: Host) -> AnyView {
         let host = host.clone();
         move || host::load(store, &host)
     });
-    let Host { id, connection, info, demo } = host;
+    let Host { id, connection, info, demo, .. } = host;
     let known = info.is_some();
     let info = info.unwrap_or_default();
     let (connected, since) = (connection.connected, connection.since);

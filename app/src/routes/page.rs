@@ -5,8 +5,8 @@
 use model::{DomainRef, HostId, Permission, RequestId};
 
 use super::{
-    ABOUT, ACCOUNT, API, AUDIT, CONFIRM, ERRORS, HISTORY, HOSTS, NETWORKS, NEW_NETWORK, NEW_POOL, OVERVIEW, REPLAY,
-    SESSIONS, STORAGE, TASKS, TOKENS, USERS, VMS, at, inner,
+    ABOUT, ACCOUNT, API, AUDIT, CONFIRM, ERRORS, HISTORY, HOSTS, MANAGED_HOSTS, NETWORKS, NEW_NETWORK, NEW_POOL,
+    OVERVIEW, REPLAY, SESSIONS, STORAGE, TASKS, TOKENS, USERS, VMS, at, inner,
 };
 
 /// A page.
@@ -56,6 +56,8 @@ pub enum Page {
     Tokens,
     /// All sessions.
     Sessions,
+    /// The hosts that can be changed here.
+    ManageHosts,
     /// About this server.
     About,
     /// The reference of the interface for programs.
@@ -98,7 +100,7 @@ impl Tab {
 }
 
 /// Pages with a fixed path.
-const FIXED: [(&str, Page); 19] = [
+const FIXED: [(&str, Page); 20] = [
     (OVERVIEW, Page::Overview),
     (VMS, Page::Vms),
     (HOSTS, Page::Hosts),
@@ -116,6 +118,7 @@ const FIXED: [(&str, Page); 19] = [
     (USERS, Page::Users),
     (TOKENS, Page::Tokens),
     (SESSIONS, Page::Sessions),
+    (MANAGED_HOSTS, Page::ManageHosts),
     (ABOUT, Page::About),
     (API, Page::Api),
 ];
@@ -170,6 +173,7 @@ impl Page {
         match self {
             Self::Audit => Permission::ReadAudit,
             Self::Account => Permission::OwnAccount,
+            Self::ManageHosts => Permission::ManageHosts,
             Self::Users | Self::Tokens | Self::Sessions => Permission::ManageAccounts,
             _ => Permission::View,
         }

@@ -18,6 +18,7 @@ pub fn demo_host(folder: &Path) -> io::Result<HostConfig> {
     fs::write(&path, include_str!("xml/demo.xml"))?;
     let id: HostId = "demo".parse().map_err(io::Error::other)?;
     Ok(HostConfig {
+        managed: false,
         id,
         uri: format!("test://{}", path.display()),
         demo: true,

@@ -83,6 +83,8 @@ pub struct HostConfig {
     pub uri: String,
     /// Whether it is the demonstration host.
     pub demo: bool,
+    /// Whether it was added while a server ran, and can be changed there.
+    pub managed: bool,
     /// Whether agents are queried for their version (`virDomainQemuAgentCommand`), for which
     /// libvirt marks a machine as tainted.
     pub agent_version: bool,
@@ -93,7 +95,10 @@ pub struct HostConfig {
 impl HostConfig {
     /// The host before the first connection.
     pub fn unread(&self) -> HostInventory {
-        HostInventory::unread(self.id.clone(), link::without_secrets(&self.uri), self.demo, watcher::now())
+        let mut unread =
+            HostInventory::unread(self.id.clone(), link::without_secrets(&self.uri), self.demo, watcher::now());
+        unread.host.managed = self.managed;
+        unread
     }
 }
 
@@ -204,6 +209,11 @@ impl Hypervisor {
     pub async fn listed(&self) {
         // The sender lives in `shared`, so the wait cannot fail.
         self.shared.listed.subscribe().wait_for(|listed| *listed).await.ok();
+    }
+
+    /// The connection URI, which may contain secrets.
+    pub fn uri(&self) -> &str {
+        &self.config.uri
     }
 
     /// Tries to connect immediately.

@@ -9,7 +9,9 @@ use model::{
 };
 use rusqlite::Connection;
 
-use super::{Auth, CODE_WITHIN, LINK_FOR, Peer, Shown, attempts::Suspect, factor, hash, new_token, new_user, secret};
+use super::{
+    Asking, Auth, CODE_WITHIN, LINK_FOR, Peer, Shown, attempts::Suspect, factor, hash, new_token, new_user, secret,
+};
 use crate::{
     journal::{
         Note,
@@ -67,6 +69,18 @@ pub(crate) fn may_words(name: &str, (role, scope): &(Role, Scope)) -> String {
 }
 
 impl Auth {
+    /// Whether a real host may be added: not to a server that is open because it has none.
+    ///
+    /// # Errors
+    /// `Denied`.
+    pub(crate) async fn may_add_hosts(&self) -> Result<(), Fault> {
+        if self.asking == Asking::Never || self.is_required().await? {
+            return Ok(());
+        }
+        let fault = Fault::denied("This server is open to everyone, so no host can be added");
+        Err(fault.with_next("Create an account first: belvedere user add NAME --role admin"))
+    }
+
     /// Changes accounts and records it, both or neither; drops the cache.
     async fn change(
         &self,

@@ -43,7 +43,7 @@ impl Backend {
         if targets.is_empty() || targets.len() > MAX_TARGETS {
             return Err(Fault::invalid("targets", "must be 1 to 1,000 machines"));
         }
-        let refused = (!self.hosts.contains_key(&request.host)).then(|| no_host(&request.host));
+        let refused = self.hosts.get(&request.host).is_none().then(|| no_host(&request.host));
         let intent = Intent {
             at: now(),
             request_id: request.request_id,

@@ -294,7 +294,7 @@ impl Backend {
             let ((recent, shown), line) = match open {
                 Some(open) => open,
                 None => {
-                    let line = Line::of(open_line(host, &domain, &console).await?);
+                    let line = Line::of(open_line(&host, &domain, &console).await?);
                     *known = Arc::downgrade(&line);
                     let ended = || Fault::new(FaultKind::Refused, format!("{} of {} ended", console.name, domain.name));
                     (line.follow().ok_or_else(ended)?, line)

@@ -25,7 +25,8 @@ impl Backend {
         wanted: impl Fn(&DomainRef) -> bool,
     ) -> BTreeMap<DomainRef, Vec<VolumeUse>> {
         let (hosts, wanted) = (self.feed.snapshot().hosts, &wanted);
-        let asked = self.hosts.iter().map(async |(id, host)| {
+        let all = self.hosts.all();
+        let asked = all.iter().map(async |(id, host)| {
             let of = |pool: &Uuid| DomainRef { host: id.clone(), id: *pool };
             let known = hosts.hosts.get(id).filter(|known| known.pools.keys().any(|pool| wanted(&of(pool))));
             let Some(known) = known else { return Vec::new() };

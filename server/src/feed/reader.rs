@@ -167,7 +167,7 @@ impl Reader {
     /// The wanted frames after the position; none if some of them were dropped.
     fn as_they_are(&mut self) -> Option<Vec<Bytes>> {
         let log = self.shared.lock();
-        if !log.reaches(self.position) {
+        if !log.serves(self.position) {
             return None;
         }
         let wanted = log
@@ -183,7 +183,7 @@ impl Reader {
     /// the scope by them.
     fn sieved(&mut self) -> Option<Vec<Bytes>> {
         let log = self.shared.lock();
-        if !log.reaches(self.position) {
+        if !log.serves(self.position) {
             return None;
         }
         // Reading more than this takes longer than starting over.

@@ -180,7 +180,7 @@ pub(crate) async fn unknown() -> Failed {
 
 /// `GET /readyz`: 200 once the first listing of every host has finished or failed.
 pub(crate) async fn ready(State(backend): State<Arc<Backend>>, sight: Option<Extension<Sight>>) -> Response {
-    let mut waiting: Vec<_> = backend.unsettled().into_iter().cloned().collect();
+    let mut waiting = backend.unsettled();
     let status = if waiting.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let ready = waiting.is_empty();
     // Host names are only for accounts that see them.

@@ -10,7 +10,7 @@ use axum::{
     http::{HeaderMap, StatusCode, request::Parts},
     response::{IntoResponse, Redirect, Response},
 };
-use model::{DomainRef, Fault, Origin, Permission, Role, Scope};
+use model::{DomainRef, Fault, HostId, Origin, Permission, Role, Scope};
 use qrcodegen::{QrCode, QrCodeEcc};
 
 use super::{
@@ -262,6 +262,44 @@ pub(crate) async fn tokens((State(door), again, Extension(origin), headers, Form
     };
     let done = change.await;
     again.answer(&headers, routes::TOKENS, ("tokens", &fields), done).await
+}
+
+/// `POST /manage/hosts`
+pub(crate) async fn hosts((State(door), again, Extension(origin), headers, Form(fields)): Sent) -> Response {
+    let fields = Fields(fields);
+    let (backend, uri) = (door.auth.backend(), fields.text("uri"));
+    let change = async {
+        let name: HostId = fields.text("name").parse().map_err(|why: String| Fault::invalid("name", &why))?;
+        match fields.text("do") {
+            word @ ("add" | "change") => {
+                door.auth.may_add_hosts().await?;
+                if word == "add" && backend.hosts.get(&name).is_some() {
+                    return Err(Fault::invalid("name", "there is a host with this name already"));
+                }
+                backend.put_host(&name, uri, &origin).await?;
+                to(routes::MANAGED_HOSTS)
+            }
+            "test" => {
+                backend.test_host(uri).await?;
+                let page = Page::Refused { why: format!("libvirt answers at {uri}."), back: routes::MANAGED_HOSTS };
+                Ok(door.page(StatusCode::OK, &headers, page))
+            }
+            "remove" if !fields.is_sure() => {
+                let question = format!("Remove {name}?");
+                let text = "Its machines disappear from the lists and keep running. Its history stays.".to_owned();
+                let form = (routes::MANAGE_HOSTS, vec![("do", "remove".to_owned()), ("name", name.to_string())]);
+                let page = Page::Sure { question, text, form, button: "Remove".into(), back: routes::MANAGED_HOSTS };
+                Ok(door.page(StatusCode::OK, &headers, page))
+            }
+            "remove" => {
+                backend.remove_host(&name, &origin).await?;
+                to(routes::MANAGED_HOSTS)
+            }
+            other => Err(unknown(other)),
+        }
+    };
+    let done = change.await;
+    again.answer(&headers, routes::MANAGED_HOSTS, ("hosts", &fields), done).await
 }
 
 /// `POST /manage/definition`: the domain XML with passwords.

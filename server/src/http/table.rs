@@ -143,6 +143,8 @@ methods! {
     get: GET;
     /// A changing route.
     post: POST;
+    /// A route that removes something.
+    delete: DELETE;
     /// A route that stores content.
     put: PUT;
 }

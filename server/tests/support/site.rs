@@ -2,7 +2,7 @@
 
 use std::{
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -35,8 +35,15 @@ impl Site {
 
     /// With these arguments.
     pub async fn with(arguments: &[&str]) -> Self {
+        Self::prepared(arguments, |_| ()).await
+    }
+
+    /// With these arguments, over a data directory that is prepared.
+    pub async fn prepared(arguments: &[&str], prepare: impl FnOnce(&Path)) -> Self {
         let home = TempDir::new().expect("a folder");
         let data = home.path().join("belvedere");
+        std::fs::create_dir(&data).expect("made");
+        prepare(&data);
         let folder = ["--data", data.to_str().expect("text")];
         let server = Running::with(&[arguments, &folder].concat()).await;
         Self { server, data, _home: home }

@@ -265,5 +265,12 @@ impl World {
 fn config(id: &str, uri: &str) -> HostConfig {
     // The directories of tests.
     let storage_roots = StorageRoots { named: vec!["/tmp".into()], own: None };
-    HostConfig { id: id.parse().expect("a name"), uri: uri.into(), demo: false, agent_version: false, storage_roots }
+    HostConfig {
+        id: id.parse().expect("a name"),
+        uri: uri.into(),
+        demo: false,
+        managed: false,
+        agent_version: false,
+        storage_roots,
+    }
 }

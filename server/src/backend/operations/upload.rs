@@ -135,7 +135,7 @@ impl Operation for Upload {
             let fault = Fault::new(FaultKind::Interrupted, reason);
             return Some(Err(fault.with_next("Delete it and upload it again")));
         };
-        backend.can_be_reached(host, record).await;
+        backend.can_be_reached(&host, record).await;
         backend.tasks.progress(record, |task| task.note(now(), "Resumed after a restart of Belvedere"));
         // A rebooted host may have lost some of it.
         let same = host.busy().await.is_ok_and(|busy| busy >= reached.busy);
