@@ -397,11 +397,10 @@ impl Config {
             }
         }
         for Stored { name, uri } in stored {
-            match hosts.iter().any(|host| host.id == name) {
-                true => {
-                    tracing::warn!(host = %name, "is set on the command line, so the one that was added is not used")
-                }
-                false => hosts.push(HostConfig { managed: true, ..host(name, uri) }),
+            if hosts.iter().any(|host| host.id == name) {
+                tracing::warn!(host = %name, "is set on the command line, so the one that was added is not used");
+            } else {
+                hosts.push(HostConfig { managed: true, ..host(name, uri) });
             }
         }
         let mut scratch = None;

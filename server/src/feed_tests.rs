@@ -10,7 +10,8 @@ use uuid::Uuid;
 use super::*;
 
 fn host(id: &str) -> HostInventory {
-    let host = Host { id: id.parse().expect("a name"), connection: Link::default(), info: None, demo: false };
+    let host =
+        Host { id: id.parse().expect("a name"), connection: Link::default(), info: None, demo: false, managed: false };
     HostInventory::of(host)
 }
 

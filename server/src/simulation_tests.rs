@@ -59,7 +59,7 @@ fn host_id(number: u64) -> HostId {
 
 fn empty() -> Inventory {
     let hosts = [0, 1].map(|number| {
-        let host = Host { id: host_id(number), connection: Link::default(), info: None, demo: false };
+        let host = Host { id: host_id(number), connection: Link::default(), info: None, demo: false, managed: false };
         (host_id(number), HostInventory::of(host))
     });
     Inventory { hosts: BTreeMap::from(hosts) }

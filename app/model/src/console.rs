@@ -127,6 +127,7 @@ mod tests {
             connection: Link { connected: true, uri: uri.into(), ..Link::default() },
             info: Some(HostInfo { driver: driver.into(), ..HostInfo::default() }),
             demo: false,
+            managed: false,
         }
     }
 

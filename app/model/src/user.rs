@@ -274,10 +274,10 @@ mod tests {
         use Permission::Operate;
         let table = Role::ALL.map(|role| Permission::ALL.map(|wish| may(role, wish)));
         let (viewer, operator) = (
-            [true, false, false, false, false, true, false, false],
-            [true, true, false, false, false, true, false, false],
+            [true, false, false, false, false, true, false, false, false],
+            [true, true, false, false, false, true, false, false, false],
         );
-        assert_eq!(table, [viewer, operator, [true; 8]]);
+        assert_eq!(table, [viewer, operator, [true; 9]]);
         let fault = Role::Viewer.may(Operate).expect_err("not allowed");
         assert_eq!(
             fault.sentence(),

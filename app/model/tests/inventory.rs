@@ -83,7 +83,7 @@ prop_compose! {
             domains: domains.collect(),
             pools: pools.collect(),
             networks: networks.collect(),
-            host: Host { id, connection, info: None, demo },
+            host: Host { id, connection, info: None, demo, managed: false },
         }
     }
 }
@@ -215,7 +215,7 @@ fn an_agent_is_told_when_it_comes_once_more_with_its_version_and_when_it_goes() 
     let host = |agent, version: &str| {
         let guest = (agent == Agent::Connected).then(|| Guest { agent_version: version.into(), ..Guest::default() });
         let domain = Arc::new(Domain { agent, guest, ..Domain::default() });
-        let host = Host { id: id.clone(), connection: Link::default(), info: None, demo: false };
+        let host = Host { id: id.clone(), connection: Link::default(), info: None, demo: false, managed: false };
         let (pools, networks) = (BTreeMap::new(), BTreeMap::new());
         let host = HostInventory { domains: [(domain.id, domain)].into(), pools, networks, host };
         Inventory { hosts: [(id.clone(), host)].into() }

@@ -9,6 +9,7 @@ fn host(driver: &str) -> Host {
         connection: Link { connected: true, ..Link::default() },
         info: Some(HostInfo { driver: driver.into(), ..HostInfo::default() }),
         demo: false,
+        managed: false,
     }
 }
 
