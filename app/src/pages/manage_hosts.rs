@@ -74,7 +74,7 @@ mod server_view {
         };
         view! {
             <tr>
-                <th scope="row"><a href=routes::host(id) rel="external">{id.to_string()}</a>{demo.then(|| tag("demo"))}</th>
+                <th scope="row"><a href=routes::host(id) rel="external">{id.to_string()}</a>" "{demo.then(|| tag("demo"))}</th>
                 <td data-label="Connection" class="wrap">{state}</td>
                 <td data-label="URI" class="mono wrap">{connection.uri.clone()}</td>
                 <td data-label="Actions">{actions}</td>
@@ -94,6 +94,7 @@ mod server_view {
         view! {
             <form class="buttons-row" method="post" action=routes::at(routes::MANAGE_HOSTS)>
                 <input type="hidden" name="name" value=name/>
+                <input type="hidden" name="form" value="change"/>
                 {form.field("uri", With { label: Some(label), value, ..With::default() })}
                 <button class="btn small" name="do" value="change" aria-label=save>"Save"</button>
                 <button class="btn small" name="do" value="test" aria-label=test>"Test connection"</button>
@@ -109,6 +110,7 @@ mod server_view {
             <section class="card spaced" aria-label="Add host">
                 <header><h2>"Add host"</h2></header>
                 <form class="fields" method="post" action=routes::at(routes::MANAGE_HOSTS)>
+                    <input type="hidden" name="form" value="add"/>
                     {form.field("name", With::default())}
                     <small class="muted">"1 to 63 letters, digits, hyphens, underscores or dots. It stays with the host's history."</small>
                     {form.field("uri", With::default())}

@@ -269,9 +269,10 @@ pub(crate) async fn hosts((State(door), again, Extension(origin), headers, Form(
     let fields = Fields(fields);
     let (backend, uri) = (door.auth.backend(), fields.text("uri"));
     let change = async {
-        let name: HostId = fields.text("name").parse().map_err(|why: String| Fault::invalid("name", &why))?;
+        let name = || fields.text("name").parse().map_err(|why: String| Fault::invalid("name", &why));
         match fields.text("do") {
             word @ ("add" | "change") => {
+                let name: HostId = name()?;
                 door.auth.may_add_hosts().await?;
                 if word == "add" && backend.hosts.get(&name).is_some() {
                     return Err(Fault::invalid("name", "there is a host with this name already"));
@@ -280,11 +281,15 @@ pub(crate) async fn hosts((State(door), again, Extension(origin), headers, Form(
                 to(routes::MANAGED_HOSTS)
             }
             "test" => {
-                backend.test_host(uri).await?;
-                let page = Page::Refused { why: format!("libvirt answers at {uri}."), back: routes::MANAGED_HOSTS };
+                // What is wrong is said at the field, as nothing else was entered.
+                let tested = backend.test_host(uri).await;
+                tested.map_err(|fault| Fault::invalid("uri", fault.about_field()))?;
+                let (title, text) = ("Connection works".to_owned(), format!("libvirt answers at {uri}."));
+                let page = Page::Secret { title, text, lines: Vec::new(), back: routes::MANAGED_HOSTS };
                 Ok(door.page(StatusCode::OK, &headers, page))
             }
             "remove" if !fields.is_sure() => {
+                let name: HostId = name()?;
                 let question = format!("Remove {name}?");
                 let text = "Its machines disappear from the lists and keep running. Its history stays.".to_owned();
                 let form = (routes::MANAGE_HOSTS, vec![("do", "remove".to_owned()), ("name", name.to_string())]);
@@ -292,13 +297,17 @@ pub(crate) async fn hosts((State(door), again, Extension(origin), headers, Form(
                 Ok(door.page(StatusCode::OK, &headers, page))
             }
             "remove" => {
-                backend.remove_host(&name, &origin).await?;
+                backend.remove_host(&name()?, &origin).await?;
                 to(routes::MANAGED_HOSTS)
             }
             other => Err(unknown(other)),
         }
     };
     let done = change.await;
+    // A test is a button of the form that it tests for.
+    let of = if fields.text("do") == "test" { fields.text("form") } else { fields.text("do") }.to_owned();
+    let mut fields = fields;
+    fields.0.insert("do".into(), of);
     again.answer(&headers, routes::MANAGED_HOSTS, ("hosts", &fields), done).await
 }
 

@@ -313,7 +313,11 @@ fn operation_id(route: &Described) -> String {
 
 /// The group that a route stands in.
 fn tag(path: &str) -> &str {
-    path.strip_prefix("/api/v1/").and_then(|rest| rest.split('/').next()).unwrap_or("server")
+    match path.strip_prefix("/api/v1/").and_then(|rest| rest.split(['/', '.']).next()) {
+        None | Some("openapi" | "journal" | "reports") => "server",
+        Some("batches") => "commands",
+        Some(group) => group,
+    }
 }
 
 /// Schemas of what is sent, where they differ from those of what is answered: which names they take,
