@@ -32,10 +32,37 @@ fn sources(extension: &str) -> Vec<(String, String)> {
     found
 }
 
-/// The lines of product code: no tests, no comments.
+/// The lines of product code: no comments, and nothing that exists for tests alone.
 fn code(text: &str) -> impl Iterator<Item = &str> {
-    let product = text.split("#[cfg(test)]").next().unwrap_or_default();
-    product.lines().filter(|line| !line.trim_start().starts_with("//"))
+    let (mut found, mut lines) = (Vec::new(), text.lines());
+    while let Some(line) = lines.next() {
+        if line.trim_start().starts_with("//") {
+            continue;
+        }
+        if line.trim() != "#[cfg(test)]" {
+            found.push(line);
+            continue;
+        }
+        // The item below it, to its semicolon or its last brace.
+        let mut depth = 0;
+        for line in lines.by_ref() {
+            let count = |brace| line.matches(brace).count();
+            depth += count('{');
+            let closed = depth > 0 && depth == count('}');
+            depth -= count('}').min(depth);
+            if closed || depth == 0 && (line.trim_end().ends_with(';') || line.trim_end().ends_with('}')) {
+                break;
+            }
+        }
+    }
+    found.into_iter()
+}
+
+#[test]
+fn what_follows_a_part_for_tests_is_product_code() {
+    let text =
+        "use a;\n#[cfg(test)]\nuse b;\n#[cfg(test)]\nmod tests {\n    fn c() { d!(\"{}\"); }\n}\n// e\nfn f() {}\n";
+    assert_eq!(code(text).collect::<Vec<_>>(), ["use a;", "fn f() {}"]);
 }
 
 fn is_test(path: &str) -> bool {
