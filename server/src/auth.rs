@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use model::{Fault, FaultKind, Origin, Role, Scope, Viewer};
+use model::{Fault, FaultKind, NoteKind, Origin, Role, Scope, Viewer};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::timeout,
@@ -137,14 +137,19 @@ struct Between {
 }
 
 /// How a session starts.
-#[derive(Default)]
 struct Beginning {
     /// The record kind.
-    kind: &'static str,
+    kind: NoteKind,
     /// Whether by a link.
     by_link: bool,
     /// The hash that the password matched; a password change invalidates it.
     password: Option<String>,
+}
+
+impl Default for Beginning {
+    fn default() -> Self {
+        Self { kind: NoteKind::LoggedIn, password: None, by_link: false }
+    }
 }
 
 /// Authentication state.
@@ -305,7 +310,7 @@ impl Auth {
         if has_factor {
             return Ok(LoggedIn::NeedsCode(self.between(name, kept)));
         }
-        let how = Beginning { kind: "loggedIn", password: kept, ..Beginning::default() };
+        let how = Beginning { kind: NoteKind::LoggedIn, password: kept, ..Beginning::default() };
         self.begin(&name, from, how).await.map(LoggedIn::Whole)
     }
 
@@ -367,7 +372,7 @@ impl Auth {
     }
 
     /// Uses a code; returns the record kind of the sign-in, none if the code is wrong.
-    async fn take_code(&self, name: &str, code: &str) -> Result<Option<&'static str>, Fault> {
+    async fn take_code(&self, name: &str, code: &str) -> Result<Option<NoteKind>, Fault> {
         let accounts = &self.backend.journal.accounts;
         let (user, recovery) = (name.to_owned(), factor::recovery_hash(code));
         let kept = accounts.read({
@@ -377,8 +382,10 @@ impl Auth {
         let step = kept.await?.and_then(|kept| factor::step(&kept.secret, code, now()));
         accounts
             .write(move |connection| match step {
-                Some(step) => Ok(accounts::take_step(connection, &user, step)?.then_some("loggedIn")),
-                None => Ok(accounts::recover(connection, &user, &recovery)?.then_some("loggedInByRecoveryCode")),
+                Some(step) => Ok(accounts::take_step(connection, &user, step)?.then_some(NoteKind::LoggedIn)),
+                None => {
+                    Ok(accounts::recover(connection, &user, &recovery)?.then_some(NoteKind::LoggedInByRecoveryCode))
+                }
             })
             .await
     }
@@ -395,7 +402,7 @@ impl Auth {
     async fn failed(&self, name: String, from: &Peer, fault: Fault) -> Fault {
         tracing::warn!(address = from.address(), why = fault.sentence(), "sign-in failed");
         let why = Some(Fault { next: None, ..fault.clone() });
-        let note = Note { fault: why, ..Note::of("logInFailed", &name, from.origin.clone()) };
+        let note = Note { fault: why, ..Note::of(NoteKind::LogInFailed, &name, from.origin.clone()) };
         if !self.may_record() {
             return fault;
         }
@@ -425,7 +432,7 @@ impl Auth {
             Fault::new(FaultKind::SignedOut, "This sign-in link has been used or has expired")
                 .with_next("Create a new one with belvedere login-link")
         })?;
-        self.begin(&name, from, Beginning { kind: "loggedInByLink", by_link: true, password: None }).await
+        self.begin(&name, from, Beginning { kind: NoteKind::LoggedInByLink, by_link: true, password: None }).await
     }
 
     /// Starts and records a session; returns its secret.
@@ -458,7 +465,7 @@ impl Auth {
     /// If it cannot be written.
     pub(crate) async fn log_out(&self, shown: &Shown, name: &str, origin: &Origin) -> Result<(), Fault> {
         let hash = shown.hash();
-        let note = note_of("loggedOut", name, origin);
+        let note = note_of(NoteKind::LoggedOut, name, origin);
         let ended = self.backend.journal.accounts.write(move |connection| {
             if accounts::end_session(connection, &hash)? {
                 accounts::note(connection, &note)?;
@@ -494,7 +501,7 @@ impl Auth {
         let place = self.place().await?;
         let hashed = self.hash(place, password).await?;
         let user = User { name: name.to_owned(), role: Role::Admin, password: Some(hashed), scope: Scope::default() };
-        let note = note_of("userAdded", name, &from.origin);
+        let note = note_of(NoteKind::UserAdded, name, &from.origin);
         let added = self.backend.journal.accounts.write(move |connection| {
             // Only one of two concurrent requests creates the first account.
             let added = !accounts::any(connection)? && accounts::add_user(connection, &user, now())?;
@@ -507,7 +514,7 @@ impl Auth {
             return Err(used());
         }
         self.forget_known();
-        self.begin(name, from, Beginning { kind: "loggedIn", ..Beginning::default() }).await
+        self.begin(name, from, Beginning { kind: NoteKind::LoggedIn, ..Beginning::default() }).await
     }
 
     /// The session of credentials; none for a token.
@@ -566,7 +573,7 @@ async fn beside<T: Send + 'static>(
 }
 
 /// The record of an action on the own account.
-fn note_of(kind: &str, name: &str, origin: &Origin) -> Note {
+fn note_of(kind: NoteKind, name: &str, origin: &Origin) -> Note {
     Note::of(kind, name, Origin { who: Some(name.to_owned()), ..origin.clone() })
 }
 

@@ -21,8 +21,8 @@ use std::{
 use app::backend::{Accounts, AccountsRequest, Done, Visit};
 use hypervisor::{HostConfig, Hypervisor, LastStates, Sink};
 use model::{
-    Command, CommandRequest, Domain, DomainRef, Event, Fault, FaultKind, HostId, HostInventory, HostStats, ObjectKind,
-    ObjectRef, Origin, Receipt, RequestId, Task, VmStats,
+    Command, CommandRequest, Domain, DomainRef, Event, Fault, FaultKind, HostId, HostInventory, HostStats, NoteKind,
+    ObjectKind, ObjectRef, Origin, Receipt, RequestId, Task, VmStats,
     query::{Answer, Question},
     stats::{LATEST, Sweep, Usage},
 };
@@ -251,7 +251,7 @@ impl Backend {
         if self.journal.trouble().borrow().is_none() {
             return Ok(());
         }
-        self.journal.audit.note(now(), "journalWorksAgain", String::new()).await
+        self.journal.audit.note(now(), NoteKind::JournalWorksAgain, String::new()).await
     }
 
     /// Accepts a command or refuses it with the reason. It continues to run; the result is an
@@ -374,7 +374,7 @@ impl Backend {
     /// If the machine does not exist, libvirt fails, or the access cannot be recorded.
     pub(crate) async fn definition_with_secrets(&self, id: &DomainRef, origin: &Origin) -> Result<String, Fault> {
         let (host, name) = self.machine(id)?;
-        let note = Note::of("passwordsRead", &format!("{name} on {}", id.host), origin.clone());
+        let note = Note::of(NoteKind::PasswordsRead, &format!("{name} on {}", id.host), origin.clone());
         self.journal.accounts.write(move |connection| accounts::note(connection, &note)).await?;
         host.definition_with_secrets(id.id, &name).await
     }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use model::{DomainCommand, DomainState, Event, FaultKind, HostId, Origin, RequestId, TaskState, command::Start};
+use model::{
+    DomainCommand, DomainState, Event, FaultKind, HostId, NoteKind, Origin, RequestId, TaskState, command::Start,
+};
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -191,7 +193,7 @@ async fn records_are_found_by_text_target_outcome_and_time_and_come_in_pages() {
         .await
         .expect("written");
     journal.audit.ended(said(3, TaskState::Failed, Settled::Seen)).await.expect("written");
-    journal.audit.note(9_000, "serverStarted", "1".into()).await.expect("written");
+    journal.audit.note(9_000, NoteKind::ServerStarted, "1".into()).await.expect("written");
     let names = async |query: Query| {
         let records = journal.audit.records(Query { limit: query.limit.max(3), ..query }).await.expect("readable");
         (records.items.into_iter().map(|record| record.target_name).collect::<Vec<_>>(), records.next)
@@ -203,7 +205,7 @@ async fn records_are_found_by_text_target_outcome_and_time_and_come_in_pages() {
     assert_eq!(names(Query { from: Some(1_008), to: Some(1_009), ..base.clone() }).await.0, ["Web-9", "Web-8"]);
     assert_eq!(names(Query { target: Some(Uuid::from_u128(7)), ..base.clone() }).await.0.len(), 9);
     assert_eq!(names(Query { tasks: true, ..base.clone() }).await.0.len(), 9);
-    assert_eq!(names(Query { kind: Some("serverStarted".into()), ..base.clone() }).await.0, ["1"]);
+    assert_eq!(names(Query { kind: Some(NoteKind::ServerStarted.key().into()), ..base.clone() }).await.0, ["1"]);
     let (mut all, mut after) = (Vec::new(), None);
     loop {
         let (page, next) = names(Query { after, limit: 4, ..Query::default() }).await;
@@ -228,7 +230,7 @@ async fn forgetting_old_records_leaves_a_chain_that_says_so() {
     let told = verify(&folder.path().join(AUDIT), None).expect("intact");
     assert!(told.starts_with("6 records"), "{told}");
     let newest = journal.audit.records(Query { limit: 1, ..Query::default() }).await.expect("readable");
-    assert_eq!(newest.items[0].kind, "recordsForgotten");
+    assert_eq!(newest.items[0].kind, NoteKind::RecordsForgotten.key());
     drop(journal);
     open(&folder);
 }

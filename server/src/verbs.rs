@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::{Args, Subcommand, ValueEnum};
-use model::{Origin, Role, Scope, Source};
+use model::{NoteKind, Origin, Role, Scope, Source};
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::{
@@ -156,7 +156,7 @@ type Said = Result<String, String>;
 /// changed.
 fn change(
     folder: &Folder,
-    (kind, name): (&str, &str),
+    (kind, name): (NoteKind, &str),
     change: impl FnOnce(&Connection) -> rusqlite::Result<bool>,
 ) -> Result<bool, String> {
     let mut connection = journal::open_accounts(&folder.path()?)?;
@@ -180,7 +180,7 @@ pub(crate) fn user(verb: UserVerb) -> Said {
             let may = (role.into(), scope.scope()?);
             let what = auth::may_words(&name, &may);
             let user = auth::new_user(&name, may, password.as_deref())?;
-            if !change(&folder, ("userAdded", &what), |file| accounts::add_user(file, &user, now()))? {
+            if !change(&folder, (NoteKind::UserAdded, &what), |file| accounts::add_user(file, &user, now()))? {
                 return Err(format!("account {name} already exists; choose another name"));
             }
             let how = match password {
@@ -200,7 +200,7 @@ pub(crate) fn user(verb: UserVerb) -> Said {
             set_user(&name, (role, hashed, no_second_factor), &folder)
         }
         UserVerb::Remove { name, folder } => {
-            match change(&folder, ("userRemoved", &name), |file| accounts::remove_user(file, &name))? {
+            match change(&folder, (NoteKind::UserRemoved, &name), |file| accounts::remove_user(file, &name))? {
                 true => Ok(format!("{name} was removed and its sessions were ended.\n")),
                 false => Err(no_account(&name)),
             }
@@ -228,7 +228,7 @@ fn set_user(
     if let Some(may) = may {
         model::user::check_scope(may.0, &may.1)?;
         let (what, (role, scope)) = (auth::may_words(name, &may), may);
-        if !change(folder, ("roleChanged", &what), |file| accounts::set_role(file, name, (role, &scope)))? {
+        if !change(folder, (NoteKind::RoleChanged, &what), |file| accounts::set_role(file, name, (role, &scope)))? {
             return Err(no_account(name));
         }
         done.push(format!("{name} is {}.", role.name()));
@@ -238,16 +238,18 @@ fn set_user(
             accounts::end_sessions(file, name, None)?;
             accounts::set_password(file, name, &hashed)
         };
-        if !change(folder, ("passwordChanged", name), set)? {
+        if !change(folder, (NoteKind::PasswordChanged, name), set)? {
             return Err(no_account(name));
         }
         done.push(format!("{name} has a new password and its sessions were ended."));
     }
     if no_factor {
-        done.push(match change(folder, ("secondFactorOff", name), |file| accounts::unset_factor(file, name))? {
-            true => format!("The second factor of {name} was turned off."),
-            false => format!("{name} has no second factor."),
-        });
+        done.push(
+            match change(folder, (NoteKind::SecondFactorOff, name), |file| accounts::unset_factor(file, name))? {
+                true => format!("The second factor of {name} was turned off."),
+                false => format!("{name} has no second factor."),
+            },
+        );
     }
     if done.is_empty() {
         return Err("nothing to change; use --role, --password-stdin or --no-second-factor".into());
@@ -267,13 +269,13 @@ pub(crate) fn token(verb: TokenVerb) -> Said {
             let (what, secret) = (auth::may_words(&name, &may), auth::secret());
             let token = auth::new_token(&name, may, expires)?;
             let add = |file: &Connection| accounts::add_token(file, &auth::hash(&secret), &token);
-            match change(&folder, ("tokenCreated", &what), add)? {
+            match change(&folder, (NoteKind::TokenCreated, &what), add)? {
                 true => Ok(format!("{secret}\n")),
                 false => Err(format!("token {name} already exists; revoke it or choose another name")),
             }
         }
         TokenVerb::Revoke { name, folder } => {
-            match change(&folder, ("tokenRevoked", &name), |file| accounts::remove_token(file, &name))? {
+            match change(&folder, (NoteKind::TokenRevoked, &name), |file| accounts::remove_token(file, &name))? {
                 true => Ok(format!("{name} was revoked.\n")),
                 false => Err(format!("token {name} does not exist")),
             }
@@ -285,7 +287,7 @@ pub(crate) fn token(verb: TokenVerb) -> Said {
 pub(crate) fn log_in_link(name: &str, folder: &Folder) -> Said {
     let secret = auth::secret();
     let add = |file: &Connection| accounts::add_link(file, &auth::hash(&secret), name, now() + LINK_FOR);
-    if !change(folder, ("loginLinkMade", name), add)? {
+    if !change(folder, (NoteKind::LoginLinkMade, name), add)? {
         return Err(no_account(name));
     }
     let folder = folder.path()?;

@@ -32,6 +32,8 @@ pub mod command;
 
 pub mod fault;
 
+pub mod note;
+
 pub mod task;
 
 pub mod user;
@@ -58,6 +60,7 @@ pub use id::{Cursor, DomainRef, HostId, ObjectKind, ObjectRef, RequestId};
 pub use inventory::{HostInventory, Inventory};
 pub use natural::{by_address, natural};
 pub use network::Network;
+pub use note::NoteKind;
 pub use stats::{HostStats, VmStats};
 pub use storage::{Pool, Volume};
 pub use task::{AuditRecord, Origin, Source, Task, TaskState};

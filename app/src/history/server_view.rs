@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use leptos::{either::Either, prelude::*};
 use model::{
-    AuditRecord, Command, DomainCommand, DomainRef, Event, Fault, HostId, NetworkCommand, PoolCommand, Task, TaskState,
+    AuditRecord, Command, DomainCommand, DomainRef, Event, Fault, HostId, NetworkCommand, NoteKind, PoolCommand, Task,
+    TaskState,
     command::{CloneVolume, RemoveStaticHost, Rename, ResizeVolume, SetStaticHost, SetTags, SetTitle},
     event::Severity,
 };
@@ -185,7 +186,7 @@ fn wish(record: &AuditRecord) -> String {
             format!("Remove static address of {mac}")
         }
         Some(command) => command.label().to_owned(),
-        None => words::own(&record.kind).map_or_else(|| record.kind.clone(), str::to_owned),
+        None => NoteKind::from_key(&record.kind).map_or_else(|| record.kind.clone(), |kind| kind.words().to_owned()),
     }
 }
 

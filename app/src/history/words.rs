@@ -42,40 +42,6 @@ pub(super) fn outcome(task: &Task) -> String {
     }
 }
 
-/// Actions other than commands: by the server, and on accounts.
-pub(super) fn own(kind: &str) -> Option<&'static str> {
-    Some(match kind {
-        "serverStarted" => "Belvedere was started",
-        "serverStopped" => "Belvedere was stopped",
-        "journalWorksAgain" => "The journal is writable again",
-        "recordsForgotten" => "Old records were purged",
-        "loggedIn" => "Signed in",
-        "loggedInByLink" => "Signed in with a sign-in link",
-        "loggedInByProvider" => "Signed in with a provider",
-        "loggedInBySystem" => "Signed in with a system password",
-        "loggedInByRecoveryCode" => "Signed in with a recovery code",
-        "loggedOut" => "Signed out",
-        "logInFailed" => "Sign-in failed",
-        "sessionEnded" => "Session was ended",
-        "passwordChanged" => "Password was changed",
-        "secondFactorOn" => "Second factor was turned on",
-        "secondFactorOff" => "Second factor was turned off",
-        "userAdded" => "Account was added",
-        "userRemoved" => "Account was removed",
-        "roleChanged" => "Role was changed",
-        "loginLinkMade" => "Sign-in link was created",
-        "volumeDownloaded" => "Volume was downloaded",
-        "consoleOpened" => "Console was opened",
-        "passwordsRead" => "Definition was read with passwords",
-        "hostAdded" => "Host was added",
-        "hostChanged" => "Host was changed",
-        "hostRemoved" => "Host was removed",
-        "tokenCreated" => "Token was created",
-        "tokenRevoked" => "Token was revoked",
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use model::{Fault, FaultKind, Role, Scope};
+use model::{Fault, FaultKind, NoteKind, Role, Scope};
 
 use super::{Auth, Beginning, LoggedIn, Peer};
 use crate::{journal::accounts, tasks::now};
@@ -73,7 +73,7 @@ impl Auth {
     #[cfg(feature = "oidc")]
     pub(crate) async fn log_in_by_provider(&self, known: &Known, from: &Peer) -> Result<String, Fault> {
         let name = self.put_known(known).await?;
-        self.begin(&name, from, Beginning { kind: "loggedInByProvider", ..Beginning::default() }).await
+        self.begin(&name, from, Beginning { kind: NoteKind::LoggedInByProvider, ..Beginning::default() }).await
     }
 
     /// Creates or updates an external account; returns its name.
@@ -135,7 +135,7 @@ impl Auth {
         if has_factor {
             return Ok(LoggedIn::NeedsCode(self.between(name, None)));
         }
-        let how = Beginning { kind: "loggedInBySystem", ..Beginning::default() };
+        let how = Beginning { kind: NoteKind::LoggedInBySystem, ..Beginning::default() };
         self.begin(&name, from, how).await.map(LoggedIn::Whole)
     }
 }

@@ -4,7 +4,7 @@
 use std::{sync::PoisonError, time::Instant};
 
 use model::{
-    Fault, FaultKind, Origin, Role, Scope,
+    Fault, FaultKind, NoteKind, Origin, Role, Scope,
     user::{check_name, check_scope},
 };
 use rusqlite::Connection;
@@ -85,7 +85,7 @@ impl Auth {
     async fn change(
         &self,
         origin: &Origin,
-        (kind, name): (&str, &str),
+        (kind, name): (NoteKind, &str),
         change: impl Fn(&Connection) -> rusqlite::Result<Result<(), Fault>> + Send + 'static,
     ) -> Result<(), Fault> {
         let note = Note::of(kind, name, origin.clone());
@@ -134,7 +134,7 @@ impl Auth {
         }
         let hashed = self.hash(self.place().await?, new).await?;
         let (owner, own) = (name.to_owned(), shown.hash());
-        self.change(origin, ("passwordChanged", name), move |connection| {
+        self.change(origin, (NoteKind::PasswordChanged, name), move |connection| {
             accounts::set_password(connection, &owner, &hashed)?;
             accounts::end_sessions(connection, &owner, Some(&own))?;
             Ok(Ok(()))
@@ -187,7 +187,7 @@ impl Auth {
         self.attempts.succeeded(std::slice::from_ref(&suspect));
         let (codes, hashes) = factor::recovery_codes();
         let (owner, made, own) = (name.to_owned(), Factor { secret, step }, shown.hash());
-        self.change(origin, ("secondFactorOn", name), move |connection| {
+        self.change(origin, (NoteKind::SecondFactorOn, name), move |connection| {
             if accounts::factor(connection, &owner)?.is_some() {
                 return Ok(Err(has_factor(&owner)));
             }
@@ -223,7 +223,7 @@ impl Auth {
     /// If there is none.
     pub(crate) async fn reset_factor(&self, name: &str, origin: &Origin) -> Result<(), Fault> {
         let owner = name.to_owned();
-        self.change(origin, ("secondFactorOff", name), move |connection| {
+        self.change(origin, (NoteKind::SecondFactorOff, name), move |connection| {
             let had = accounts::unset_factor(connection, &owner)?;
             Ok(had.then_some(()).ok_or_else(|| Fault::denied(format!("{owner} has no second factor"))))
         })
@@ -241,7 +241,7 @@ impl Auth {
         let found = all.await?.into_iter().find(|session| session.id == id);
         // A session that has already ended is not an error.
         let Some(session) = found else { return Ok(()) };
-        self.change(origin, ("sessionEnded", &session.user), move |connection| {
+        self.change(origin, (NoteKind::SessionEnded, &session.user), move |connection| {
             accounts::end_session(connection, &session.hash)?;
             Ok(Ok(()))
         })
@@ -254,7 +254,7 @@ impl Auth {
     /// If it cannot be written.
     pub(crate) async fn end_others(&self, shown: &Shown, name: &str, origin: &Origin) -> Result<(), Fault> {
         let (owner, own) = (name.to_owned(), shown.hash());
-        self.change(origin, ("sessionEnded", name), move |connection| {
+        self.change(origin, (NoteKind::SessionEnded, name), move |connection| {
             accounts::end_sessions(connection, &owner, Some(&own))?;
             Ok(Ok(()))
         })
@@ -269,7 +269,7 @@ impl Auth {
         let what = may_words(name, &may);
         check(name, &may)?;
         let user = new_user(name, may, None).map_err(|why| Fault::invalid("name", &why))?;
-        self.change(origin, ("userAdded", &what), move |connection| {
+        self.change(origin, (NoteKind::UserAdded, &what), move |connection| {
             let added = accounts::add_user(connection, &user, now())?;
             Ok(added.then_some(()).ok_or_else(|| taken(&user.name)))
         })
@@ -283,7 +283,7 @@ impl Auth {
     /// If it does not exist, or is the last admin.
     pub(crate) async fn remove_user(&self, name: &str, origin: &Origin) -> Result<(), Fault> {
         let owner = name.to_owned();
-        self.change(origin, ("userRemoved", name), move |connection| {
+        self.change(origin, (NoteKind::UserRemoved, name), move |connection| {
             let Some(user) = accounts::user(connection, &owner)? else { return Ok(Err(nobody(&owner))) };
             if user.role == Role::Admin && !accounts::other_admin(connection, &owner)? {
                 return Ok(Err(last_admin(&owner)));
@@ -301,7 +301,7 @@ impl Auth {
     pub(crate) async fn set_role(&self, name: &str, may: (Role, Scope), origin: &Origin) -> Result<(), Fault> {
         check(name, &may)?;
         let (owner, what, (role, scope)) = (name.to_owned(), may_words(name, &may), may);
-        self.change(origin, ("roleChanged", &what), move |connection| {
+        self.change(origin, (NoteKind::RoleChanged, &what), move |connection| {
             let Some(user) = accounts::user(connection, &owner)? else { return Ok(Err(nobody(&owner))) };
             if user.role == Role::Admin && role != Role::Admin && !accounts::other_admin(connection, &owner)? {
                 return Ok(Err(last_admin(&owner)));
@@ -319,7 +319,7 @@ impl Auth {
     pub(crate) async fn make_link(&self, name: &str, origin: &Origin) -> Result<String, Fault> {
         let (secret, owner) = (secret(), name.to_owned());
         let hash = hash(&secret);
-        self.change(origin, ("loginLinkMade", name), move |connection| {
+        self.change(origin, (NoteKind::LoginLinkMade, name), move |connection| {
             let added = accounts::add_link(connection, &hash, &owner, now() + LINK_FOR)?;
             Ok(added.then_some(()).ok_or_else(|| nobody(&owner)))
         })
@@ -343,7 +343,7 @@ impl Auth {
         let token = new_token(name, may, days).map_err(|why| Fault::invalid("name", &why))?;
         let secret = secret();
         let hash = hash(&secret);
-        self.change(origin, ("tokenCreated", &what), move |connection| {
+        self.change(origin, (NoteKind::TokenCreated, &what), move |connection| {
             let added = accounts::add_token(connection, &hash, &token)?;
             Ok(added.then_some(()).ok_or_else(|| taken(&token.name)))
         })
@@ -357,7 +357,7 @@ impl Auth {
     /// If it does not exist.
     pub(crate) async fn revoke_token(&self, name: &str, origin: &Origin) -> Result<(), Fault> {
         let owner = name.to_owned();
-        self.change(origin, ("tokenRevoked", name), move |connection| {
+        self.change(origin, (NoteKind::TokenRevoked, name), move |connection| {
             let had = accounts::remove_token(connection, &owner)?;
             let none = || Fault::new(FaultKind::NotFound, format!("Token {} does not exist", owner.escape_debug()));
             Ok(had.then_some(()).ok_or_else(none))

@@ -16,7 +16,7 @@ use std::{
 use axum::body::Bytes;
 use futures_util::{Stream, stream};
 use hypervisor::{Hypervisor, OpenConsole};
-use model::{Console, ConsoleKind, Domain, DomainRef, Fault, FaultKind, Origin, Viewer};
+use model::{Console, ConsoleKind, Domain, DomainRef, Fault, FaultKind, NoteKind, Origin, Viewer};
 use tokio::{
     sync::{broadcast, mpsc, watch},
     time::{Instant, sleep},
@@ -304,7 +304,7 @@ impl Backend {
             seat.line = Some(line);
             (recent, shown, typed)
         };
-        let note = Note::of("consoleOpened", &name, origin.clone());
+        let note = Note::of(NoteKind::ConsoleOpened, &name, origin.clone());
         self.journal.accounts.write(move |connection| accounts::note(connection, &note)).await?;
         Ok(Attached { typed, recent, shown, watchers, seat })
     }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use hypervisor::{HostConfig, Hypervisor, Sink};
-use model::{Fault, FaultKind, HostId, Link, Origin, inventory::connection_event};
+use model::{Fault, FaultKind, HostId, Link, NoteKind, Origin, inventory::connection_event};
 use serde::{Deserialize, Serialize};
 
 use super::{Backend, no_host};
@@ -206,7 +206,12 @@ impl Backend {
             return Ok(());
         }
         self.is_idle(name)?;
-        self.note_host(if known { "hostChanged" } else { "hostAdded" }, &format!("{name}: {uri}"), origin).await?;
+        self.note_host(
+            if known { NoteKind::HostChanged } else { NoteKind::HostAdded },
+            &format!("{name}: {uri}"),
+            origin,
+        )
+        .await?;
         self.hosts.store(|all| {
             all.retain(|host| host.name != *name);
             all.push(Stored { name: name.clone(), uri: uri.to_owned() });
@@ -232,7 +237,7 @@ impl Backend {
         let known = self.feed.snapshot().hosts.hosts.get(name).map(|known| known.host.clone());
         let mut gone = known.ok_or_else(|| no_host(name))?;
         self.is_idle(name)?;
-        self.note_host("hostRemoved", name.as_str(), origin).await?;
+        self.note_host(NoteKind::HostRemoved, name.as_str(), origin).await?;
         self.hosts.store(|all| all.retain(|host| host.name != *name))?;
         self.hosts.change(|all| drop(all.remove(name)));
         gone.connection =
@@ -251,7 +256,7 @@ impl Backend {
         Err(fault.with_next("Wait for its end, or cancel it"))
     }
 
-    async fn note_host(&self, kind: &str, what: &str, origin: &Origin) -> Result<(), Fault> {
+    async fn note_host(&self, kind: NoteKind, what: &str, origin: &Origin) -> Result<(), Fault> {
         let note = Note::of(kind, what, origin.clone());
         self.journal.accounts.write(move |connection| accounts::note(connection, &note)).await
     }

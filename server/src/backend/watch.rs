@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use model::{Event, Fault, FaultKind, HostId, event};
+use model::{Event, Fault, FaultKind, HostId, NoteKind, event};
 use tokio::{
     task::JoinSet,
     time::{Instant, interval, sleep, timeout},
@@ -168,7 +168,7 @@ pub(super) async fn last(backend: &Backend) {
         write_usage(backend, true).await;
         move_notes(backend).await.ok();
         sleep(LOG_AFTER * 2).await;
-        backend.journal.audit.note(now(), "serverStopped", env!("CARGO_PKG_VERSION").into()).await.ok();
+        backend.journal.audit.note(now(), NoteKind::ServerStopped, env!("CARGO_PKG_VERSION").into()).await.ok();
     };
     timeout(LAST_WRITE, write).await.ok();
 }
@@ -234,7 +234,7 @@ async fn forget(backend: Arc<Backend>) {
 
 /// Settles requests left open by an earlier process.
 async fn settle_open_ends(backend: Arc<Backend>) {
-    backend.journal.audit.note(now(), "serverStarted", env!("CARGO_PKG_VERSION").into()).await.ok();
+    backend.journal.audit.note(now(), NoteKind::ServerStarted, env!("CARGO_PKG_VERSION").into()).await.ok();
     let open = match backend.journal.audit.open_ends().await {
         Ok(open) => open,
         Err(fault) => {

@@ -437,7 +437,8 @@ pub(super) mod tests {
     fn notes_wait_in_their_order_and_are_bounded() {
         let (_folder, connection) = with_root();
         for n in 0..3 {
-            note(&connection, &Note { at: n, kind: "loggedIn".into(), ..Note::default() }).expect("written");
+            note(&connection, &Note { at: n, kind: model::NoteKind::LoggedIn.key().into(), ..Note::default() })
+                .expect("written");
         }
         let waiting = notes(&connection).expect("read");
         assert!(waiting[0].1.contains("\"at\":0") && waiting[2].1.contains("\"at\":2"));

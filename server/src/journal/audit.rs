@@ -10,7 +10,7 @@ mod uploads;
 
 use std::{collections::HashSet, path::Path, sync::Mutex};
 
-use model::{AuditRecord, Command, Fault, HostId, Origin, RequestId, TaskState, task::LogLine};
+use model::{AuditRecord, Command, Fault, HostId, NoteKind, Origin, RequestId, TaskState, task::LogLine};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params_from_iter};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -175,8 +175,8 @@ pub(crate) struct Note {
 
 impl Note {
     /// A note about an action of a sender.
-    pub(crate) fn of(kind: &str, name: &str, origin: Origin) -> Self {
-        Self { at: now(), kind: kind.into(), name: name.to_owned(), origin: Some(origin), ..Self::default() }
+    pub(crate) fn of(kind: NoteKind, name: &str, origin: Origin) -> Self {
+        Self { at: now(), kind: kind.key().into(), name: name.to_owned(), origin: Some(origin), ..Self::default() }
     }
 }
 
@@ -278,8 +278,8 @@ impl Audit {
     ///
     /// # Errors
     /// `InsufficientStorage` if the file cannot be written.
-    pub(crate) async fn note(&self, at: u64, kind: &str, name: String) -> Result<(), Fault> {
-        let entry = Entry::Server(Note { at, kind: kind.into(), name, ..Note::default() });
+    pub(crate) async fn note(&self, at: u64, kind: NoteKind, name: String) -> Result<(), Fault> {
+        let entry = Entry::Server(Note { at, kind: kind.key().into(), name, ..Note::default() });
         self.writer.write(move |transaction| append(transaction, &entry).map(drop)).await
     }
 
@@ -398,7 +398,10 @@ fn forget(transaction: &Transaction<'_>, before: u64, now: u64) -> rusqlite::Res
     let count = transaction.execute("DELETE FROM entries WHERE seq <= ?", [last])? as u64;
     Head { seq: last, hash }.write(transaction, OLDEST)?;
     let name = format!("{count} old records up to {last}");
-    append(transaction, &Entry::Server(Note { at: now, kind: "recordsForgotten".into(), name, ..Note::default() }))?;
+    append(
+        transaction,
+        &Entry::Server(Note { at: now, kind: NoteKind::RecordsForgotten.key().into(), name, ..Note::default() }),
+    )?;
     Ok(count)
 }
 

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use axum::body::Bytes;
 use hypervisor::Hypervisor;
 use model::{
-    Command, DomainRef, Fault, FaultKind, HostId, ObjectKind, ObjectRef, Origin, PoolCommand, RequestId,
+    Command, DomainRef, Fault, FaultKind, HostId, NoteKind, ObjectKind, ObjectRef, Origin, PoolCommand, RequestId,
     command::{RefreshPool, UploadVolume, Verb},
     domain::Agent,
     query::{Listed, Volumes},
@@ -347,7 +347,7 @@ impl Backend {
         }
         let pool = self.feed.snapshot().hosts.hosts.get(&id.host).and_then(|host| host.pools.get(&id.id).cloned());
         let pool = pool.map(|pool| pool.name.clone()).unwrap_or_default();
-        let note = Note::of("volumeDownloaded", &format!("{pool}/{name} on {}", id.host), origin.clone());
+        let note = Note::of(NoteKind::VolumeDownloaded, &format!("{pool}/{name} on {}", id.host), origin.clone());
         self.journal.accounts.write(move |connection| accounts::note(connection, &note)).await?;
         self.hosts.get(&id.host).ok_or_else(|| no_host(&id.host))?.volume_content(id.id, name)
     }
