@@ -104,7 +104,9 @@ pub fn parse_utc(text: &str) -> Option<u64> {
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
     let days = (era * 146_097 + day_of_era).checked_sub(719_468)?;
-    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000)
+    // A day that its month does not have would be one of the next month.
+    let exists = utc(days * 86_400_000).starts_with(&format!("{year:04}-{month:02}-{day:02}T"));
+    exists.then_some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000)
 }
 
 /// "1 machine", "2 machines".
@@ -169,7 +171,16 @@ mod tests {
         assert_eq!(parse_utc("1970-01-01T00:01"), Some(60_000));
         assert_eq!(parse_utc("2024-02-29"), Some(1_709_164_800_000));
         assert_eq!(parse_utc("1795219199000"), Some(1_795_219_199_000));
-        for wrong in ["", "yesterday", "2024-13-01T00:00", "2024-01-01T25:00", "2024-01-01T", "-1"] {
+        for wrong in [
+            "",
+            "yesterday",
+            "2024-13-01T00:00",
+            "2024-01-01T25:00",
+            "2024-01-01T",
+            "-1",
+            "2026-02-31T00:00",
+            "2025-02-29",
+        ] {
             assert_eq!(parse_utc(wrong), None, "{wrong}");
         }
     }

@@ -16,9 +16,11 @@ mod system;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 use model::{Fault, FaultKind, NoteKind, Origin, Role, Scope, Viewer};
 use tokio::{
@@ -37,7 +39,6 @@ pub(crate) use self::{
 use crate::{
     Backend,
     config::Config,
-    hex::hex,
     journal::{
         Note,
         accounts::{self, Hash, NewSession, Session, Token, User},
@@ -210,12 +211,12 @@ impl Auth {
             Asking::Never => return Ok(false),
             Asking::Auto => {}
         }
-        let known = *self.required.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = *self.required.lock();
         if let Some((_, required)) = known.filter(|(at, _)| at.elapsed() < KNOWN_FOR) {
             return Ok(required);
         }
         let required = self.backend.journal.accounts.read(accounts::any).await?;
-        *self.required.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), required));
+        *self.required.lock() = Some((Instant::now(), required));
         Ok(required)
     }
 
@@ -228,12 +229,12 @@ impl Auth {
             return Ok(Some(Viewer { open: true, ..Viewer::anybody() }));
         }
         let Some(shown) = shown else { return Ok(None) };
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&shown.hash()).cloned();
+        let known = self.known.lock().get(&shown.hash()).cloned();
         if let Some((_, viewer)) = known.filter(|(at, _)| at.elapsed() < KNOWN_FOR) {
             return Ok(viewer);
         }
         let viewer = self.look_up(shown.clone(), by).await?;
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         if known.len() >= MAX_KNOWN {
             known.clear();
         }
@@ -271,8 +272,8 @@ impl Auth {
 
     /// Drops the cache.
     fn forget_known(&self) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        *self.required.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.known.lock().clear();
+        *self.required.lock() = None;
     }
 
     /// Checks a name and password; starts a session, unless a code is needed.
@@ -327,7 +328,7 @@ impl Auth {
     /// Stores a sign-in after the password; returns the secret for the code.
     fn between(&self, name: String, password: Option<String>) -> String {
         let secret = secret();
-        let mut between = self.between.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut between = self.between.lock();
         between.retain(|_, known| known.since.elapsed() < CODE_WITHIN);
         // A client that starts repeatedly replaces its own attempts.
         let of_one = between.values().filter(|known| known.name == name).count();
@@ -360,13 +361,13 @@ impl Auth {
             }
         };
         self.attempts.succeeded(std::slice::from_ref(&suspect));
-        self.between.lock().unwrap_or_else(PoisonError::into_inner).remove(&hash(secret));
+        self.between.lock().remove(&hash(secret));
         self.begin(&name, from, Beginning { kind, password, ..Beginning::default() }).await
     }
 
     /// The sign-in of a secret, if in time.
     fn who_is_between(&self, secret: &str) -> Option<Between> {
-        let between = self.between.lock().unwrap_or_else(PoisonError::into_inner);
+        let between = self.between.lock();
         let known = between.get(&hash(secret)).filter(|known| known.since.elapsed() < CODE_WITHIN)?;
         Some(known.clone())
     }
@@ -392,7 +393,7 @@ impl Auth {
 
     /// Whether another failure may be recorded: attempts must not fill the disk.
     fn may_record(&self) -> bool {
-        let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recorded = self.recorded.lock();
         let (since, count) = recorded.filter(|(since, _)| since.elapsed() < HOUR).unwrap_or((Instant::now(), 0));
         *recorded = Some((since, count.saturating_add(1)));
         count < MAX_RECORDED
@@ -553,7 +554,7 @@ impl Auth {
 /// The secret of the session of the setup link. It is in no URL, and opening the link twice creates
 /// no second session.
 pub(crate) fn set_up_session(link: &str) -> String {
-    hex(&hash(&format!("session of {link}")))
+    hex::encode(&hash(&format!("session of {link}")))
 }
 
 /// Runs work of a tenth of a CPU second on a separate thread. If the client leaves, the slot stays

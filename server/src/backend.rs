@@ -14,9 +14,11 @@ mod watch;
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
     time::Duration,
 };
+
+use parking_lot::Mutex;
 
 use app::backend::{Accounts, AccountsRequest, Done, Visit};
 use hypervisor::{HostConfig, Hypervisor, LastStates, Sink};
@@ -166,7 +168,7 @@ impl Backend {
         });
         let mut beside = watch::start(&backend);
         beside.spawn(Feed::clone(&backend.feed).beat());
-        *backend.beside.lock().unwrap_or_else(PoisonError::into_inner) = beside;
+        *backend.beside.lock() = beside;
         backend
     }
 
@@ -202,7 +204,7 @@ impl Backend {
         let goes_on = |record: &Record| operations::of(&record.intent.command).at_stop() == AtStop::GoOn;
         self.tasks.drain(limit, goes_on).await;
         watch::last(self).await;
-        self.beside.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+        self.beside.lock().abort_all();
     }
 
     /// The hosts whose first listing has neither finished nor failed.

@@ -18,11 +18,13 @@ use std::{
     fmt::Write as _,
     ops::Bound,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 use axum::body::Bytes;
 use model::{
@@ -185,18 +187,18 @@ impl Filter {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Log> {
         // Only a panic in serialisation can happen while locked, and then the log is still
-        // consistent.
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+        // consistent, so a lock that does not poison is right.
+        self.log.lock()
     }
 
     /// Adds or removes a reader from the counts of its kinds.
     fn count(&self, filter: &Filter, change: impl Fn(&mut usize)) {
-        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wanted = self.wanted.lock();
         let all = filter.topics.is_empty().then(String::new);
         filter.topics.iter().cloned().chain(all).for_each(|kind| change(wanted.entry(kind).or_default()));
         wanted.retain(|_, count| *count > 0);
         drop(wanted);
-        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = self.watched.lock();
         filter.watch.iter().for_each(|id| change(watched.entry(id.clone()).or_default()));
         watched.retain(|_, count| *count > 0);
     }
@@ -278,7 +280,7 @@ impl Feed {
     /// Slow readers get only the latest.
     pub fn tell(&self, kind: &'static str, host: &HostId, data: &str) {
         let frame = Bytes::from(format!("event: {kind}\ndata: {data}\n\n"));
-        let mut latest = self.shared.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut latest = self.shared.latest.lock();
         // Numbered under the lock, so that no reader sees a number before its frame.
         self.shared.signal.send_modify(|signal| {
             signal.told += 1;
@@ -288,12 +290,12 @@ impl Feed {
 
     /// Removes the value of this kind and host.
     pub fn untell(&self, kind: &'static str, host: &HostId) {
-        self.shared.latest.lock().unwrap_or_else(PoisonError::into_inner).remove(&(kind, host.clone()));
+        self.shared.latest.lock().remove(&(kind, host.clone()));
     }
 
     /// The watched machines of a host.
     pub(crate) fn watched(&self, host: &HostId) -> Vec<Uuid> {
-        let watched = self.shared.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let watched = self.shared.watched.lock();
         watched.keys().filter(|id| id.host == *host).map(|id| id.id).collect()
     }
 
@@ -374,7 +376,7 @@ impl Feed {
 
     /// Whether any reader wants this kind of event.
     pub(crate) fn wants(&self, kind: &str) -> bool {
-        let wanted = self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = self.shared.wanted.lock();
         wanted.contains_key("") || wanted.contains_key(kind)
     }
 

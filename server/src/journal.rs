@@ -24,8 +24,10 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
+
+use parking_lot::Mutex;
 
 use model::{AuditRecord, Fault};
 use tokio::sync::watch;
@@ -148,7 +150,7 @@ fn lock(folder: &Path) -> Result<File, TryLockError> {
 
 /// Locks the directory again after another disk was mounted.
 fn renew(held: &Mutex<File>, folder: &Path) -> io::Result<()> {
-    let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut held = held.lock();
     let (ours, there) = (held.metadata()?, fs::metadata(folder.join(LOCK))?);
     if (ours.dev(), ours.ino()) != (there.dev(), there.ino()) {
         *held = lock(folder)?;

@@ -11,8 +11,6 @@ pub mod feed;
 
 mod failpoint;
 
-mod hex;
-
 mod limits;
 
 mod local;

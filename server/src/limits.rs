@@ -3,9 +3,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 use model::{Fault, FaultKind, Origin};
 use tokio::{
@@ -23,11 +25,6 @@ pub(crate) fn account(origin: &Origin) -> String {
         (None, Some(address)) => format!("address {address}"),
         (None, None) => String::new(),
     }
-}
-
-/// Locks a mutex whose data no panic can leave inconsistent.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A rate limit: a token bucket.
@@ -48,7 +45,7 @@ impl Rate {
     /// # Errors
     /// `TooMany`.
     pub(crate) fn take(&self, who: &str, count: u32) -> Result<(), Fault> {
-        let (mut all, now) = (lock(&self.left), Instant::now());
+        let (mut all, now) = (self.left.lock(), Instant::now());
         if all.len() >= MAX_KNOWN {
             // After this time a bucket is full again.
             let full = Duration::from_secs_f64(self.most / self.per_second);
@@ -86,7 +83,7 @@ impl Places {
 
     /// A slot for a key; none if all are in use.
     pub(crate) fn take(&self, who: String) -> Option<Place> {
-        let mut held = lock(&self.held);
+        let mut held = self.held.lock();
         let count = held.entry(who.clone()).or_default();
         if *count >= self.most {
             return None;
@@ -98,7 +95,7 @@ impl Places {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut held = lock(&self.held);
+        let mut held = self.held.lock();
         if let Some(count) = held.get_mut(&self.who) {
             *count -= 1;
             if *count == 0 {
@@ -122,7 +119,7 @@ impl Turns {
     /// `TooMany`.
     pub(crate) async fn wait(&self, who: &str) -> Result<OwnedSemaphorePermit, Fault> {
         let turn = {
-            let mut all = lock(&self.0);
+            let mut all = self.0.lock();
             if all.len() >= MAX_KNOWN {
                 all.retain(|_, turn| Arc::strong_count(turn) > 1);
             }

@@ -9,10 +9,9 @@
 //! A crash loses the current minute. Times are wall-clock times for display: a clock that jumps
 //! shifts readings and breaks nothing.
 
-use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    sync::{Mutex, PoisonError},
-};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use parking_lot::Mutex;
 
 use model::{
     DomainRef, HostId, HostStats, VmStats,
@@ -58,7 +57,7 @@ pub(crate) struct History {
 impl History {
     /// The results of the last sweep of each host.
     pub(crate) fn latest(&self) -> (Vec<VmStats>, Vec<HostStats>) {
-        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = self.latest.lock();
         let machines = latest.values().flat_map(|sweep| sweep.machines.iter().cloned()).collect();
         (machines, latest.values().filter_map(|sweep| sweep.host.clone()).collect())
     }
@@ -66,11 +65,11 @@ impl History {
     /// Adds a sweep.
     pub(crate) fn measured(&self, host: &HostId, sweep: Sweep) {
         self.keep(host, &sweep.machines);
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone(), sweep);
+        self.latest.lock().insert(host.clone(), sweep);
     }
 
     fn keep(&self, host: &HostId, all: &[VmStats]) {
-        let mut machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut machines = self.machines.lock();
         let most = MAX_READINGS / machines.len().max(1);
         for stats in all {
             let (at, amounts) = (stats.timestamp, stats.amounts());
@@ -90,7 +89,7 @@ impl History {
 
     /// Takes completed minutes, or all of them, and drops machines without data.
     pub(crate) fn take_minutes(&self, now: u64, all: bool) -> Vec<Minute> {
-        let mut machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut machines = self.machines.lock();
         let mut taken = Vec::new();
         for (id, machine) in machines.iter_mut() {
             let ended = |at: u64| all || at + MINUTE <= now || at > now + MINUTE;
@@ -108,7 +107,7 @@ impl History {
 
     /// Puts back minutes that could not be written.
     pub(crate) fn put_back(&self, minutes: Vec<Minute>) {
-        let mut machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut machines = self.machines.lock();
         for Minute { id, at, bucket } in minutes {
             let waiting = &mut machines.entry(id).or_default().minutes;
             waiting.entry(at).or_default().merge(&bucket);
@@ -120,7 +119,7 @@ impl History {
 
     /// The readings of a machine between two times, the oldest first.
     pub(crate) fn readings(&self, id: &DomainRef, from: u64, to: u64) -> Vec<UsagePoint> {
-        let machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
+        let machines = self.machines.lock();
         let Some(machine) = machines.get(id) else { return Vec::new() };
         let within = machine.readings.iter().filter(|(at, _)| (from..=to).contains(at));
         let mut points: Vec<UsagePoint> = within
@@ -136,7 +135,7 @@ impl History {
 
     /// Every machine since a time, with every third reading.
     pub(crate) fn trends(&self, from: u64) -> Vec<Trend> {
-        let machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
+        let machines = self.machines.lock();
         let trends = machines.iter().map(|(id, machine)| {
             let mut trend = Trend { host_id: Some(id.host.clone()), vm_id: id.id, ..Trend::default() };
             let newest = machine.readings.iter().rev().take_while(|(at, _)| *at >= from);
@@ -152,7 +151,7 @@ impl History {
 
     /// The minutes of a machine that are not on disk yet, the oldest first.
     pub(crate) fn minutes(&self, id: &DomainRef) -> Vec<(u64, Bucket)> {
-        let machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
+        let machines = self.machines.lock();
         machines
             .get(id)
             .map(|machine| machine.minutes.iter().map(|(at, bucket)| (*at, bucket.clone())).collect())

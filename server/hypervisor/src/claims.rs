@@ -4,9 +4,11 @@
 //! Decisions are serialised: each one sees the claims of the previous ones.
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc,
     atomic::{AtomicU64, Ordering},
 };
+
+use parking_lot::Mutex;
 
 use model::{Fault, Volume};
 use uuid::Uuid;
@@ -54,7 +56,7 @@ impl Claims {
         (verb, name): (&'static str, &str),
         shared: bool,
     ) -> Result<Claim, Fault> {
-        let mut held = lock(&self.held);
+        let mut held = self.held.lock();
         if let Some(other) = held.iter().find(|other| !(other.shared && shared) && other.what.touches(&what)) {
             let reason = format!("{} of {} is in progress", other.verb, other.name);
             return Err(
@@ -93,12 +95,8 @@ impl Hypervisor {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        lock(&self.held).retain(|one| one.number != self.number);
+        self.held.lock().retain(|one| one.number != self.number);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -4,8 +4,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 use bytes::Bytes;
 use model::{Console, ConsoleKind, Domain, Fault, FaultKind};
@@ -43,7 +45,7 @@ pub(crate) struct Lines(Mutex<HashMap<(Uuid, String), Weak<()>>>);
 
 impl Lines {
     fn lock(&self) -> MutexGuard<'_, HashMap<(Uuid, String), Weak<()>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Registers a serial console as ours while the result lives.

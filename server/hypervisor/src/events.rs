@@ -7,10 +7,12 @@
 use std::{
     collections::{HashMap, HashSet},
     mem,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     thread,
     time::Duration,
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
@@ -80,7 +82,7 @@ pub(crate) struct Around {
 
 impl Around {
     fn lock(&self) -> MutexGuard<'_, PendingAround> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pending.lock()
     }
 
     /// A pool may have changed.
@@ -155,7 +157,7 @@ impl Around {
 
 impl Hints {
     fn lock(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pending.lock()
     }
 
     /// A machine may have changed.

@@ -7,12 +7,14 @@ use std::{
     collections::HashSet,
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     task::Poll,
     time::{Duration, Instant},
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 use model::HostInfo;
 use tokio::{
@@ -172,7 +174,7 @@ impl Session {
     /// The connection of a lane, opened at first use.
     fn connection(&self, lane: Lane) -> Result<Arc<Connect>, Error> {
         let lane = if self.single { Lane::Read } else { lane };
-        let mut slot = self.connections[lane as usize].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.connections[lane as usize].lock();
         // The watcher detects a broken first connection and reopens all. Another one may break
         // alone.
         let usable = |connect: &Arc<Connect>| lane == Lane::Read || connect.is_alive().unwrap_or(false);
@@ -306,7 +308,7 @@ impl Session {
             self.permits[Lane::Machine as usize].add_permits(1);
         }
         if !self.single && late.is_multiple_of(Lane::PERMITS - 1) {
-            let mut slot = self.connections[Lane::Machine as usize].lock().unwrap_or_else(PoisonError::into_inner);
+            let mut slot = self.connections[Lane::Machine as usize].lock();
             *slot = None;
         }
         self.hints.domain(id, Depth::Whole);
@@ -319,7 +321,7 @@ impl Session {
     }
 
     fn slow(&self) -> MutexGuard<'_, HashSet<Uuid>> {
-        self.slow.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slow.lock()
     }
 
     /// A slot in the machine lane, unless the machine hangs or too many others do.
@@ -336,7 +338,7 @@ impl Session {
     }
 
     fn late(&self) -> MutexGuard<'_, HashSet<Uuid>> {
-        self.late.lock().unwrap_or_else(PoisonError::into_inner)
+        self.late.lock()
     }
 
     /// Deregisters the callbacks, so that libvirt frees the connections after the last call on
@@ -344,7 +346,7 @@ impl Session {
     pub(crate) fn close(self: Arc<Self>) {
         self.hints.close();
         blocking(move || {
-            let registration = self.registration.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let registration = self.registration.lock().take();
             drop(registration);
         });
     }

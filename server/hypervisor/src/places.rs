@@ -13,10 +13,12 @@ use std::{
         fs::{FileTypeExt, MetadataExt},
     },
     path::{Component, Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{Arc, mpsc},
     thread,
     time::Duration,
 };
+
+use parking_lot::Mutex;
 
 use crate::xml::sources::Place;
 
@@ -426,7 +428,7 @@ static ASKED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 /// Whether a file system responds in time. It is not queried again before it responded, so at most
 /// one thread waits for it.
 fn answers(mount: PathBuf) -> bool {
-    let asked = || ASKED.lock().unwrap_or_else(PoisonError::into_inner);
+    let asked = || ASKED.lock();
     if !asked().insert(mount.clone()) {
         return false;
     }

@@ -4,10 +4,9 @@
 //!
 //! It is reported to the `Sink`, which stores it for the next process.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use model::HostId;
 
@@ -42,7 +41,7 @@ impl RawImages {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, String>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 
     /// Whether an object with these identifiers is known to be raw.

@@ -17,7 +17,7 @@ mod readings;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -26,6 +26,7 @@ use model::{
     host::is_local,
     stats::{Counters, Flow, MemorySource, Meter, Sweep},
 };
+use parking_lot::Mutex;
 use tokio::{task::JoinSet, time::sleep};
 use uuid::Uuid;
 

@@ -25,11 +25,13 @@ pub(crate) mod snapshots;
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+use parking_lot::Mutex;
 
 use model::{
     Domain, DomainState, Event, HostInventory, Link, RequestId,
@@ -139,11 +141,11 @@ impl Shared {
 
     /// The running machines.
     pub(crate) fn running(&self) -> HashMap<Uuid, Arc<Domain>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.running.lock().clone()
     }
 
     fn note_running(&self, id: Uuid, domain: Option<&Arc<Domain>>) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.running.lock();
         match domain.filter(|domain| domain.state == DomainState::Running) {
             Some(domain) => running.insert(id, domain.clone()),
             None => running.remove(&id),
@@ -152,7 +154,7 @@ impl Shared {
 
     /// Records a change of a machine, pool or network.
     pub(crate) fn note_changed(&self, id: Uuid) {
-        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = self.changed.lock();
         if changed.as_ref().is_some_and(|changed| changed.len() >= MOST_CHANGED) {
             *changed = None;
         }
@@ -163,25 +165,25 @@ impl Shared {
 
     /// The objects changed since the last call; none if unknown.
     pub(crate) fn take_changed(&self) -> Option<HashSet<Uuid>> {
-        self.changed.lock().unwrap_or_else(PoisonError::into_inner).replace(HashSet::new())
+        self.changed.lock().replace(HashSet::new())
     }
 
     /// Attributes changes of this machine to that request.
     pub(crate) fn expect(&self, id: Uuid, request: RequestId, within: Duration) {
-        let mut causes = self.causes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut causes = self.causes.lock();
         causes.retain(|_, (_, until)| *until > Instant::now());
         causes.insert(id, (request, Instant::now() + within));
     }
 
     /// The request that a change of this object is attributed to.
     pub(crate) fn cause(&self, id: Uuid) -> Option<RequestId> {
-        let causes = self.causes.lock().unwrap_or_else(PoisonError::into_inner);
+        let causes = self.causes.lock();
         causes.get(&id).filter(|(_, until)| *until > Instant::now()).map(|(request, _)| *request)
     }
 
     /// Ends the attribution to that request.
     pub(crate) fn forget(&self, id: Uuid, request: RequestId) {
-        let mut causes = self.causes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut causes = self.causes.lock();
         if causes.get(&id).is_some_and(|(expected, _)| *expected == request) {
             causes.remove(&id);
         }

@@ -4,9 +4,10 @@
 use std::{
     collections::{HashMap, HashSet},
     net::IpAddr,
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 use model::{Fault, FaultKind};
 
@@ -92,7 +93,7 @@ impl Attempts {
     /// # Errors
     /// `TooMany`, with the delay.
     pub(super) fn count(&self, suspects: &[Suspect]) -> Result<(), Fault> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         let Known { failures, homes } = &mut *known;
         let at_home = <[Suspect; 2]>::try_from(suspects.to_vec()).is_ok_and(|pair| homes.contains(&pair));
         let wait = |suspect: &Suspect| Some(failures.get(suspect)?.wait(suspect.longest_wait()));
@@ -115,7 +116,7 @@ impl Attempts {
     /// An attempt succeeded: the account's count is reset, and its address, which may be shared,
     /// has one failure less.
     pub(super) fn succeeded(&self, suspects: &[Suspect]) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         let Known { failures, homes } = &mut *known;
         if let Ok(pair) = <[Suspect; 2]>::try_from(suspects.to_vec()) {
             if homes.len() >= MAX_SUSPECTS {

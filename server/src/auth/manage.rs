@@ -1,7 +1,7 @@
 //! Account management: users manage their own account, admins all accounts. Each change is recorded
 //! together with it.
 
-use std::{sync::PoisonError, time::Instant};
+use std::time::Instant;
 
 use model::{
     Fault, FaultKind, NoteKind, Origin, Role, Scope,
@@ -152,7 +152,7 @@ impl Auth {
         if self.backend.journal.accounts.read(move |connection| accounts::factor(connection, &owner)).await?.is_some() {
             return Err(has_factor(name));
         }
-        let mut unconfirmed = self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unconfirmed = self.unconfirmed.lock();
         unconfirmed.retain(|_, (_, since)| since.elapsed() < CODE_WITHIN * 2);
         // A repeated request returns the same secret.
         let (secret, _) = unconfirmed.entry(shown.hash()).or_insert_with(|| (factor::new_secret(), Instant::now()));
@@ -175,7 +175,7 @@ impl Auth {
         let suspect = Suspect::Code(name.to_owned());
         self.attempts.count(std::slice::from_ref(&suspect))?;
         let secret = {
-            let unconfirmed = self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner);
+            let unconfirmed = self.unconfirmed.lock();
             let known = unconfirmed.get(&shown.hash()).filter(|(_, since)| since.elapsed() < CODE_WITHIN * 2);
             known.map(|(secret, _)| secret.clone())
         };
@@ -197,7 +197,7 @@ impl Auth {
             Ok(Ok(()))
         })
         .await?;
-        self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner).remove(&shown.hash());
+        self.unconfirmed.lock().remove(&shown.hash());
         Ok(codes)
     }
 

@@ -6,9 +6,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 use model::{Fault, FaultKind};
 use openidconnect::{
@@ -106,14 +107,14 @@ impl Provider {
 
     /// The discovery document.
     async fn metadata(&self) -> Result<CoreProviderMetadata, Fault> {
-        let known = self.metadata.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.metadata.lock().clone();
         if let Some((_, metadata)) = known.filter(|(at, _)| at.elapsed() < KNOWN_FOR) {
             return Ok(metadata);
         }
         let issuer = IssuerUrl::new(self.config.issuer.clone()).map_err(|error| self.unusable("issuer URL", &error))?;
         let read = CoreProviderMetadata::discover_async(issuer, self.http()?).await;
         let metadata = read.map_err(|error| self.unusable("discovery document", &error))?;
-        *self.metadata.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), metadata.clone()));
+        *self.metadata.lock() = Some((Instant::now(), metadata.clone()));
         Ok(metadata)
     }
 
@@ -139,7 +140,7 @@ impl Provider {
             .add_scope(Scope::new(self.config.claim.clone()))
             .set_pkce_challenge(challenge)
             .url();
-        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut away = self.away.lock();
         away.retain(|_, known| known.since.elapsed() < WITHIN);
         make_room(&mut away, from);
         let from = from.to_owned();
@@ -160,7 +161,7 @@ impl Provider {
         if state.is_empty() || state != kept {
             return Err(late());
         }
-        let away = self.away.lock().unwrap_or_else(PoisonError::into_inner).remove(&hash(state));
+        let away = self.away.lock().remove(&hash(state));
         let Away { nonce, verifier, redirect, next, .. } =
             away.filter(|known| known.since.elapsed() < WITHIN).ok_or_else(late)?;
         let client = self.client(&redirect).await?;

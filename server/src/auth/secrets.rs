@@ -3,7 +3,7 @@
 use argon2::{Argon2, PasswordHash, PasswordHasher, PasswordVerifier};
 use sha2::{Digest, Sha256};
 
-use crate::{hex::hex, journal::accounts::Hash};
+use crate::journal::accounts::Hash;
 
 /// Minimum password length.
 const SHORTEST: usize = 12;
@@ -19,7 +19,7 @@ const NOBODYS: &str =
 pub(crate) fn secret() -> String {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).expect("the system gives random numbers");
-    hex(&bytes)
+    hex::encode(&bytes)
 }
 
 /// The hash of a secret.

@@ -7,7 +7,7 @@ use std::{
     collections::{HashMap, VecDeque},
     pin::Pin,
     sync::{
-        Arc, Mutex, Weak,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -17,6 +17,7 @@ use axum::body::Bytes;
 use futures_util::{Stream, stream};
 use hypervisor::{Hypervisor, OpenConsole};
 use model::{Console, ConsoleKind, Domain, DomainRef, Fault, FaultKind, NoteKind, Origin, Viewer};
+use parking_lot::Mutex;
 use tokio::{
     sync::{broadcast, mpsc, watch},
     time::{Instant, sleep},
@@ -26,7 +27,6 @@ use super::{Backend, no_host};
 use crate::{
     auth::{Shown, hash, secret},
     journal::{Note, accounts},
-    limits::lock,
 };
 
 /// Validity of a ticket.
@@ -146,7 +146,7 @@ impl Consoles {
     /// # Errors
     /// `Busy`.
     pub(crate) fn ticket(&self, holder: Holder, place: Place) -> Result<String, Fault> {
-        let (mut tickets, now) = (lock(&self.tickets), Instant::now());
+        let (mut tickets, now) = (self.tickets.lock(), Instant::now());
         tickets.retain(|_, ticket| ticket.until > now);
         let own = tickets.values().filter(|ticket| ticket.holder == holder).count();
         if own >= MAX_TICKETS_OF_ONE || tickets.len() >= MAX_TICKETS {
@@ -163,7 +163,7 @@ impl Consoles {
     /// # Errors
     /// `NotAllowed` if it is unknown, used, expired, or of another account.
     pub(crate) fn redeem(&self, text: &str, holder: &Holder) -> Result<Place, Fault> {
-        let ticket = lock(&self.tickets).remove(&hash(text));
+        let ticket = self.tickets.lock().remove(&hash(text));
         let valid = ticket.filter(|ticket| ticket.until > Instant::now() && ticket.holder == *holder);
         valid.map(|ticket| ticket.place).ok_or_else(|| {
             Fault::new(FaultKind::NotAllowed, "This console ticket is invalid, already used or expired")
@@ -174,7 +174,7 @@ impl Consoles {
     /// Takes a slot at a console.
     fn sit(self: &Arc<Self>, (id, console): &Place, who: &str) -> Result<Seat, Fault> {
         let key = (id.clone(), console.name.clone());
-        let mut open = lock(&self.open);
+        let mut open = self.open.lock();
         let all = || open.values().flat_map(|watched| watched.watchers.borrow().clone());
         if all().count() >= MAX_WATCHERS || all().filter(|name| name == who).count() >= MAX_WATCHED_BY_ONE {
             let fault = Fault::new(FaultKind::Busy, "Too many consoles are open");
@@ -191,7 +191,7 @@ impl Consoles {
 
     /// Removes a console without viewers, unless its serial connection is kept open.
     fn forget(&self, key: &(DomainRef, String)) {
-        let mut open = lock(&self.open);
+        let mut open = self.open.lock();
         let is_shut = |watched: &Watched| watched.line.try_lock().is_ok_and(|line| line.strong_count() == 0);
         if open.get(key).is_some_and(|watched| watched.watchers.borrow().is_empty() && is_shut(watched)) {
             open.remove(key);
@@ -231,7 +231,7 @@ impl Line {
         tokio::spawn(async move {
             while let Some(part) = shown.recv().await {
                 let Some(line) = told.upgrade() else { return };
-                let mut shows = lock(&line.shown);
+                let mut shows = line.shown.lock();
                 let over = (shows.recent.len() + part.len()).saturating_sub(RECENT).min(shows.recent.len());
                 shows.recent.drain(..over);
                 shows.recent.extend(&part[part.len().saturating_sub(RECENT)..]);
@@ -239,7 +239,7 @@ impl Line {
                 shows.live.as_ref().map(|live| live.send(part).ok());
             }
             if let Some(line) = told.upgrade() {
-                lock(&line.shown).live = None;
+                line.shown.lock().live = None;
             }
         });
         line
@@ -247,7 +247,7 @@ impl Line {
 
     /// The replay buffer and all further output; none if it has ended.
     fn follow(&self) -> Option<(Bytes, Showing)> {
-        let shows = lock(&self.shown);
+        let shows = self.shown.lock();
         let live = shows.live.as_ref()?.subscribe();
         let recent = Bytes::from(Vec::from_iter(shows.recent.iter().copied()));
         // A viewer that lags behind starts again with the replay buffer.
@@ -395,6 +395,6 @@ mod tests {
             (2..MAX_WATCHERS).map(|n| consoles.sit(&place(), &format!("{}", n % 10)).expect("a seat")).collect();
         assert_eq!(refused("y"), Some(FaultKind::Busy));
         drop((both, seats));
-        assert!(lock(&consoles.open).is_empty());
+        assert!(consoles.open.lock().is_empty());
     }
 }

@@ -9,8 +9,10 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
 };
+
+use parking_lot::RwLock;
 
 use hypervisor::{HostConfig, Hypervisor, Sink};
 use model::{Fault, FaultKind, HostId, Link, NoteKind, Origin, inventory::connection_event};
@@ -65,7 +67,7 @@ impl Hosts {
 
     /// All of them.
     pub(crate) fn all(&self) -> Arc<BTreeMap<HostId, Arc<Hypervisor>>> {
-        self.all.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.all.read().clone()
     }
 
     /// One of them.
@@ -74,7 +76,7 @@ impl Hosts {
     }
 
     fn change(&self, change: impl FnOnce(&mut BTreeMap<HostId, Arc<Hypervisor>>)) {
-        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all.write();
         let mut next = BTreeMap::clone(&all);
         change(&mut next);
         *all = Arc::new(next);

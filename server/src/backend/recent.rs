@@ -4,9 +4,11 @@ use std::{
     collections::HashMap,
     future::Future,
     hash::Hash,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 use model::Fault;
 use tokio::sync::OnceCell;
@@ -35,7 +37,7 @@ impl<K: Clone + Eq + Hash, T: Clone> Recent<K, T> {
         F: Future<Output = Result<T, Fault>>,
     {
         let cell = {
-            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut kept = self.0.lock();
             kept.retain(|_, (since, _)| since.elapsed() < FRESH_FOR);
             let fresh = kept.get(id).map(|(_, cell)| cell.clone());
             fresh.unwrap_or_else(|| {

@@ -2,7 +2,7 @@
 //! sieve.
 
 use std::{
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -135,7 +135,7 @@ impl Reader {
 
     /// The wanted frames of which only the latest count.
     fn latest(&mut self) -> Vec<Bytes> {
-        let latest = self.shared.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = self.shared.latest.lock();
         let fresh: Vec<_> = latest
             .iter()
             .filter(|((kind, host), (told, _))| *told > self.told && self.filter.wants(kind, Some(host)))

@@ -13,7 +13,6 @@ use axum::{
 use sha2::{Digest, Sha256};
 
 use super::table::{Table, get};
-use crate::hex::hex;
 
 /// The files of a build in the site directory.
 pub(crate) struct Assets {
@@ -153,7 +152,7 @@ fn build_of(folder: &Path, consoles: &Path) -> String {
     for name in names(consoles) {
         digest.update(fs::read(consoles.join(name)).unwrap_or_default());
     }
-    hex(&digest.finalize()[..8])
+    hex::encode(&digest.finalize()[..8])
 }
 
 /// Reads the files of a directory recursively.

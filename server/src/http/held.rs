@@ -12,7 +12,7 @@ use std::{
     net::IpAddr,
     pin::Pin,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -25,6 +25,7 @@ use axum::{
 };
 use axum_server::accept::Accept;
 use hyper::body::{Body as _, Frame, SizeHint};
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, ReadBuf},
     net::TcpStream,
@@ -33,7 +34,6 @@ use tokio::{
 use tower::Service;
 
 use super::connection::{Reading, Reads};
-use crate::limits::lock;
 
 /// Maximum connections: the open file limit minus a reserve.
 const MAX_CONNECTIONS: usize = 18_000;
@@ -76,7 +76,7 @@ impl Connections {
     fn enter(&self, peer: Option<IpAddr>) -> Option<Connection> {
         let address = peer.map(|peer| network_of(peer.to_canonical())).filter(|_| !self.open);
         let address = address.filter(|address| !self.through.contains(address));
-        let mut counts = lock(&self.counts);
+        let mut counts = self.counts.lock();
         if counts.all >= MAX_CONNECTIONS {
             return None;
         }
@@ -125,7 +125,7 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let mut counts = lock(&self.counts);
+        let mut counts = self.counts.lock();
         counts.all -= 1;
         let Some(address) = self.address else { return };
         if let Some(of) = counts.of.get_mut(&address) {
@@ -144,7 +144,7 @@ impl Connection {
         if self.0.known.load(Ordering::Relaxed) {
             return true;
         }
-        let mut counts = lock(&self.0.counts);
+        let mut counts = self.0.counts.lock();
         let of = counts.of.entry(address).or_default();
         if of[1] >= MAX_KNOWN {
             return false;
@@ -164,7 +164,7 @@ impl Connection {
 
     /// Since when the longest waiting body was not polled.
     fn untaken(&self) -> Option<Instant> {
-        lock(&self.0.untaken).values().min().copied()
+        self.0.untaken.lock().values().min().copied()
     }
 }
 
@@ -276,7 +276,7 @@ impl Asked {
 
     /// Sets whether the body has pending data.
     fn has_more(&self, more: bool) {
-        let mut untaken = lock(&self.connection.0.untaken);
+        let mut untaken = self.connection.0.untaken.lock();
         if more {
             untaken.insert(self.number, Instant::now());
         } else {
@@ -361,8 +361,8 @@ mod tests {
         assert!(held[0].is_known() && held[0].is_known());
         assert!(all.enter(at("192.0.2.1")).is_some(), "one of them is no stranger any more");
         held.clear();
-        assert_eq!(lock(&all.counts).all, 0);
-        assert!(lock(&all.counts).of.is_empty(), "nothing is left of them");
+        assert_eq!(all.counts.lock().all, 0);
+        assert!(all.counts.lock().of.is_empty(), "nothing is left of them");
         let through: Vec<_> = (0..2 * MAX_STRANGERS).filter_map(|_| all.enter(at("192.0.2.9"))).collect();
         assert_eq!(through.len(), 2 * MAX_STRANGERS, "a proxy brings many");
         let six: Vec<_> = (0..2 * MAX_STRANGERS).filter_map(|n| all.enter(at(&format!("2001:db8::{n:x}")))).collect();

@@ -8,9 +8,11 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 use app::{
     backend::{Backend as Interface, FormToken, Loaded, PageStatus, Refused, Theme, Visit},
@@ -104,7 +106,7 @@ impl Pages {
     /// The cell of a page at the current position; one rendering serves all requests.
     fn cell(&self, key: Key) -> Arc<OnceCell<Page>> {
         let seq = self.backend.feed().cursor().seq;
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock();
         if kept.seq != seq || kept.since.elapsed() > FRESH_FOR || kept.pages.len() >= MAX_PAGES {
             *kept = Kept::of(seq);
         }

@@ -3,9 +3,11 @@
 //! Reports are untrusted, so they are short, without line breaks, and limited in number.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 use axum::{Extension, Json, extract::rejection::JsonRejection, http::StatusCode};
 use model::{Fault, FaultKind, Origin};
@@ -33,7 +35,7 @@ impl Default for Reports {
 impl Reports {
     /// Whether another one is accepted.
     fn take(&self) -> bool {
-        let mut count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut count = self.0.lock();
         if count.0.elapsed() > PERIOD {
             *count = (Instant::now(), 0);
         }

@@ -11,10 +11,12 @@ use std::{
     future::{Future, Ready, ready},
     io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
     time::SystemTime,
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 use axum::{
     body::Body,
@@ -62,7 +64,7 @@ pub(crate) struct Seat(Arc<Mutex<Option<Stalling>>>);
 
 impl Seat {
     fn lock(&self) -> MutexGuard<'_, Option<Stalling>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// The connection, unless an earlier response is still being written to it.

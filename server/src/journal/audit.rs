@@ -8,7 +8,9 @@ mod raw_images;
 mod shortened;
 mod uploads;
 
-use std::{collections::HashSet, path::Path, sync::Mutex};
+use std::{collections::HashSet, path::Path};
+
+use parking_lot::Mutex;
 
 use model::{AuditRecord, Command, Fault, HostId, NoteKind, Origin, RequestId, TaskState, task::LogLine};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params_from_iter};
@@ -27,7 +29,7 @@ use super::{
     storage,
     worker::{self, Reader, Writer},
 };
-use crate::{hex::hex, tasks::now};
+use crate::tasks::now;
 
 const LAYOUT: &str = "
     CREATE TABLE IF NOT EXISTS entries(
@@ -520,7 +522,7 @@ fn export(connection: &Connection, after: u64) -> rusqlite::Result<Option<(Strin
         let (seq, hash): (u64, Hash) = (row.get(0)?, row.get(2)?);
         // The text is sent exactly as in the file, so that its hash can be verified.
         let text = row.get_ref(1)?.as_str()?;
-        lines.push_str(&format!("{{\"seq\":{seq},\"hash\":\"{}\",\"record\":{text}}}\n", hex(&hash)));
+        lines.push_str(&format!("{{\"seq\":{seq},\"hash\":\"{}\",\"record\":{text}}}\n", hex::encode(&hash)));
         last = Some(seq);
     }
     Ok(last.map(|last| (lines, last)))

@@ -5,8 +5,10 @@ use std::{
     collections::BTreeMap,
     ffi::{CString, c_int, c_uint},
     ptr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
+
+use parking_lot::Mutex;
 
 use uuid::Uuid;
 use virt::{domain::Domain, error::Error};
@@ -54,10 +56,10 @@ impl<'a> AgentLimit<'a> {
     /// its daemon may be slow.
     fn change(&self, change: impl FnOnce(&mut Vec<c_int>)) {
         let limits = {
-            let mut all = LIMITS.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = LIMITS.lock();
             Arc::clone(all.entry(self.machine.clone()).or_default())
         };
-        let mut limits = limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut limits = limits.lock();
         let longest = |limits: &[c_int]| limits.iter().copied().max();
         let before = longest(&limits);
         change(&mut limits);
@@ -76,7 +78,7 @@ impl Drop for AgentLimit<'_> {
             let ours = limits.iter().position(|seconds| *seconds == self.seconds);
             ours.map(|at| limits.swap_remove(at));
         });
-        let mut all = LIMITS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = LIMITS.lock();
         // No other thread may be adding one.
         if all.get(&self.machine).is_some_and(|limits| Arc::strong_count(limits) == 1 && is_empty(limits)) {
             all.remove(&self.machine);
@@ -85,7 +87,7 @@ impl Drop for AgentLimit<'_> {
 }
 
 fn is_empty(limits: &Mutex<Vec<c_int>>) -> bool {
-    limits.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    limits.lock().is_empty()
 }
 
 /// Operating system and host name, queried from every guest.

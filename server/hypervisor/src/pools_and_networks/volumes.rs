@@ -2,10 +2,9 @@
 //!
 //! It detects no changes itself; `pools_and_networks` reports additions, removals and changes.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use model::{Volume, natural};
 use tokio::time::Instant;
@@ -94,7 +93,7 @@ impl Volumes {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

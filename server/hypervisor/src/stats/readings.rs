@@ -3,8 +3,10 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fs,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
+
+use parking_lot::Mutex;
 
 use model::{Domain, stats::Counters};
 use uuid::Uuid;
@@ -94,7 +96,7 @@ pub(super) fn all(
     if test_driver {
         return Ok(All { machines: by_hand(connect, running), host });
     }
-    let mut processes = processes.map(|processes| processes.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut processes = processes.map(|processes| processes.lock());
     Ok(All { machines: in_bulk(connect, running, processes.as_deref_mut())?, host })
 }
 

@@ -7,8 +7,10 @@ use std::{
     io,
     os::unix::fs::{FileExt, FileTypeExt},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 use model::{Command, Fault, HostInventory, Pool, PoolCommand, Volume, command::ResizeVolume};
 use rustix::{
@@ -49,7 +51,7 @@ pub(crate) struct Sources(Arc<Mutex<HashMap<Uuid, Arc<Named>>>>);
 
 impl Sources {
     fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Named>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Stores the host objects of a machine's live definition.

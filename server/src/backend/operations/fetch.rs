@@ -17,7 +17,6 @@ use super::{
 };
 use crate::{
     backend::{Backend, fetcher::Source, no_host},
-    hex::hex,
     limits,
     tasks::{Record, now},
 };
@@ -144,7 +143,7 @@ impl Backend {
             from += length;
             upload.offset.send_replace(from);
         }
-        let have = hex(&digest.finalize());
+        let have = hex::encode(&digest.finalize());
         if !sha256.is_empty() && !have.eq_ignore_ascii_case(sha256) {
             let reason = format!("Checksum mismatch for {}: its SHA-256 is {have}", upload.name);
             return Err(Fault::new(FaultKind::Refused, reason).with_next("Check the URL and the SHA-256 checksum"));

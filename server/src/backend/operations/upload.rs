@@ -5,11 +5,13 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
+
+use parking_lot::Mutex;
 
 use async_trait::async_trait;
 use axum::body::Bytes;
@@ -59,7 +61,7 @@ pub(crate) struct Filling {
 
 impl Uploads {
     fn find(&self, id: RequestId, origin: &Origin) -> Result<Arc<Filling>, Fault> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        let known = self.0.lock().get(&id).cloned();
         // Uploads of others are not found.
         known.filter(|upload| upload.who == origin.who).ok_or_else(|| {
             Fault::new(FaultKind::NotFound, format!("Upload {id} is not waiting for content"))
@@ -73,7 +75,7 @@ impl Uploads {
     /// `Denied`, with the upload.
     pub(in crate::backend) fn is_free(&self, pool: &DomainRef, command: &Command) -> Result<(), Fault> {
         let Command::Pool(command) = command else { return Ok(()) };
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.0.lock();
         let of_pool = command.depends_on_use() && command.volume().is_none();
         let meant = |upload: &Filling| {
             let named = [command.volume(), command.new_volume()].contains(&Some(&upload.name));
@@ -88,7 +90,7 @@ impl Uploads {
 
     /// The volumes of a host with an upload in progress.
     pub(in crate::backend) fn waiting(&self, host: &HostId) -> Vec<(DomainRef, String)> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.0.lock();
         let of_host = known.values().filter(|upload| upload.pool.host == *host);
         of_host.map(|upload| (upload.pool.clone(), upload.name.clone())).collect()
     }
@@ -186,7 +188,7 @@ impl Backend {
         });
         self.is_whole(&upload).await;
         self.note_reached(intent.request_id, &upload).await;
-        let all = || self.uploads.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = || self.uploads.0.lock();
         all().insert(intent.request_id, upload.clone());
         // Nothing else uses the file meanwhile, through any pool.
         let claim = match self.hosts.get(&intent.host) {

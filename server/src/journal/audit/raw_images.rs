@@ -1,10 +1,7 @@
 //! Images that are known to be raw, by host. It is not part of the chain: a guest's data must not
 //! be treated as another format after a restart of the server.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::PoisonError,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::HostId;
 use rusqlite::Connection;
@@ -32,7 +29,7 @@ pub(super) fn read(connection: &Connection) -> rusqlite::Result<RawImages> {
 impl Audit {
     /// The known raw images of a host: paths, and volumes as `pool/volume`.
     pub(crate) fn raw_images(&self, host: &HostId) -> Vec<String> {
-        let all = self.raw_images.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.raw_images.lock();
         all.get(host.as_str()).into_iter().flatten().cloned().collect()
     }
 
@@ -41,7 +38,7 @@ impl Audit {
     pub(crate) fn note_raw_images(&self, host: &HostId, images: Vec<String>, raw: bool) {
         let host = host.to_string();
         {
-            let mut all = self.raw_images.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = self.raw_images.lock();
             let known = all.entry(host.clone()).or_default();
             for image in &images {
                 if raw {
