@@ -554,7 +554,7 @@ impl Auth {
 /// The secret of the session of the setup link. It is in no URL, and opening the link twice creates
 /// no second session.
 pub(crate) fn set_up_session(link: &str) -> String {
-    hex::encode(&hash(&format!("session of {link}")))
+    hex::encode(hash(&format!("session of {link}")))
 }
 
 /// Runs work of a tenth of a CPU second on a separate thread. If the client leaves, the slot stays

@@ -19,7 +19,7 @@ const NOBODYS: &str =
 pub(crate) fn secret() -> String {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).expect("the system gives random numbers");
-    hex::encode(&bytes)
+    hex::encode(bytes)
 }
 
 /// The hash of a secret.

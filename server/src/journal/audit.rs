@@ -522,7 +522,7 @@ fn export(connection: &Connection, after: u64) -> rusqlite::Result<Option<(Strin
         let (seq, hash): (u64, Hash) = (row.get(0)?, row.get(2)?);
         // The text is sent exactly as in the file, so that its hash can be verified.
         let text = row.get_ref(1)?.as_str()?;
-        lines.push_str(&format!("{{\"seq\":{seq},\"hash\":\"{}\",\"record\":{text}}}\n", hex::encode(&hash)));
+        lines.push_str(&format!("{{\"seq\":{seq},\"hash\":\"{}\",\"record\":{text}}}\n", hex::encode(hash)));
         last = Some(seq);
     }
     Ok(last.map(|last| (lines, last)))

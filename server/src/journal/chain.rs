@@ -96,13 +96,13 @@ pub(crate) fn verify(path: &Path, noted: Option<&str>) -> Result<String, String>
     let unreadable = |error: rusqlite::Error| format!("cannot read {}: {error}", path.display());
     let connection = storage::open_to_read(path).map_err(unreadable)?;
     let oldest = Head::read(&connection, OLDEST).map_err(unreadable)?;
-    let mut found = noted.is_none_or(|noted| hex::encode(&oldest.hash) == noted);
+    let mut found = noted.is_none_or(|noted| hex::encode(oldest.hash) == noted);
     let checked = check_until(&connection, oldest, |head| {
-        found |= noted.is_some_and(|noted| hex::encode(&head.hash) == noted);
+        found |= noted.is_some_and(|noted| hex::encode(head.hash) == noted);
     });
     let head = checked.map_err(unreadable)?.map_err(|what| format!("{}: {what}", path.display()))?;
     if !found {
         return Err(format!("{}: no record has the noted hash, so the chain was rewritten", path.display()));
     }
-    Ok(format!("{} records are intact; the hash of the last one is {}", head.seq - oldest.seq, hex::encode(&head.hash)))
+    Ok(format!("{} records are intact; the hash of the last one is {}", head.seq - oldest.seq, hex::encode(head.hash)))
 }

@@ -143,7 +143,7 @@ impl Backend {
             from += length;
             upload.offset.send_replace(from);
         }
-        let have = hex::encode(&digest.finalize());
+        let have = hex::encode(digest.finalize());
         if !sha256.is_empty() && !have.eq_ignore_ascii_case(sha256) {
             let reason = format!("Checksum mismatch for {}: its SHA-256 is {have}", upload.name);
             return Err(Fault::new(FaultKind::Refused, reason).with_next("Check the URL and the SHA-256 checksum"));
