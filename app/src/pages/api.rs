@@ -110,21 +110,17 @@ mod server_view {
                 .into_any()
         });
         // Every route may answer a problem, which the introduction of errors describes once.
-        let answers = answers.collect_view();
+        let answers = answers.collect_view().into_any();
         let body = &about["requestBody"]["content"]["application/json"]["schema"];
         let body = (!body.is_null()).then(|| view! { <p>"Body: "{type_of(body)}</p> }.into_any());
         let name = format!("{} {path}", method.to_ascii_uppercase());
         let label = format!("Responses of {name}");
-        let region = format!("{label}, scrollable");
         view! {
             <details class="operation" id=text(&about["operationId"]).to_owned()>
                 <summary><code>{name}</code>" "<span>{text(&about["summary"]).to_owned()}</span>" "<span class="faint">{permission}</span></summary>
                 {parameters(&about["parameters"])}
                 {body}
-                <div class="scroll" tabindex="0" role="region" aria-label=region><table aria-label=label>
-                    <thead><tr><th scope="col">"Status"</th><th scope="col">"Meaning"</th><th scope="col">"Content"</th></tr></thead>
-                    <tbody>{answers}</tbody>
-                </table></div>
+                {table(label, ["Status", "Meaning", "Content"], answers)}
                 <pre class="mono">{curl(path, method, about)}</pre>
             </details>
         }
@@ -171,10 +167,17 @@ mod server_view {
             }
             .into_any()
         });
+        table("Parameters".into(), ["Parameter", "Place", "Type", "Description"], rows.collect_view().into_any())
+    }
+
+    /// A table that scrolls by itself where it is too wide.
+    fn table<const N: usize>(label: String, heads: [&'static str; N], rows: AnyView) -> AnyView {
+        let heads = heads.map(|head| view! { <th scope="col">{head}</th> }.into_any());
+        let region = format!("{label}, scrollable");
         view! {
-            <div class="scroll" tabindex="0" role="region" aria-label="Parameters, scrollable"><table aria-label="Parameters">
-                <thead><tr><th scope="col">"Parameter"</th><th scope="col">"Place"</th><th scope="col">"Type"</th><th scope="col">"Description"</th></tr></thead>
-                <tbody>{rows.collect_view()}</tbody>
+            <div class="scroll" tabindex="0" role="region" aria-label=region><table aria-label=label>
+                <thead><tr>{heads.into_iter().collect_view()}</tr></thead>
+                <tbody>{rows}</tbody>
             </table></div>
         }
         .into_any()
@@ -209,13 +212,7 @@ mod server_view {
             }
             .into_any()
         });
-        view! {
-            <div class="scroll" tabindex="0" role="region" aria-label="Fields, scrollable"><table aria-label="Fields">
-                <thead><tr><th scope="col">"Field"</th><th scope="col">"Type"</th><th scope="col">"Presence"</th><th scope="col">"Description"</th></tr></thead>
-                <tbody>{rows.collect_view()}</tbody>
-            </table></div>
-        }
-        .into_any()
+        table("Fields".into(), ["Field", "Type", "Presence", "Description"], rows.collect_view().into_any())
     }
 
     /// The type of a schema in words, with links to those that have a name.
