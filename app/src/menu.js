@@ -28,7 +28,11 @@ document.addEventListener("toggle", (event) => {
     sheet.popover = "manual";
     sheet.showPopover();
     place(menu);
+    // What comes later needs room, too.
+    menu.filled = new MutationObserver(() => place(menu));
+    menu.filled.observe(sheet, { childList: true, subtree: true });
   } else {
+    menu.filled?.disconnect();
     // Restore the server's markup, so that hydration finds no difference.
     if (sheet.matches(":popover-open")) sheet.hidePopover();
     sheet.removeAttribute("popover");

@@ -180,7 +180,7 @@ fn sign_in() -> Table<Arc<Door>> {
             .needs(ManageHosts)
             .says("Removes a host that was added here; its machines keep running, its history stays")
             .answers_with(204, Content::Nothing),
-        post("/api/v1/hosts/test", hosts::test)
+        post("/api/v1/host-tests", hosts::test)
             .needs(ManageHosts)
             .says("Whether libvirt answers at a connection URI")
             .takes::<hosts::HostRequest>()
@@ -367,7 +367,7 @@ fn records() -> Routes {
             .answers::<TaskPage>(200),
         get("/api/v1/tasks/{id}", history::task)
             .needs(View)
-            .says("One task with its log and its parts")
+            .says("One task with its log; the parts of a batch are the tasks with it as `parent`")
             .answers::<model::Task>(200),
         recorded(get("/api/v1/audit", history::audit).needs(ReadAudit).says("Audit records, the newest first"))
             .answers::<RecordPage>(200),

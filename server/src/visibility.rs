@@ -192,6 +192,9 @@ impl Interface for Sight {
             let hosts = self.backend.feed().snapshot().hosts;
             machines.retain(|stats| self.sees_of(&hosts, stats.host_id.clone(), stats.vm_id));
             loads.retain(|stats| self.viewer.scope.sees_host(&stats.host_id));
+            for load in loads.iter_mut().filter(|load| !self.viewer.scope.sees_all_of(&load.host_id)) {
+                load.storage.clear();
+            }
         }
         (machines, loads)
     }

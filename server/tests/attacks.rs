@@ -31,7 +31,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "/manage/hosts", "admin"),
     ("PUT", "/api/v1/hosts/{host}", "admin"),
     ("DELETE", "/api/v1/hosts/{host}", "admin"),
-    ("POST", "/api/v1/hosts/test", "admin"),
+    ("POST", "/api/v1/host-tests", "admin"),
     ("GET", "/api/v1/openapi.json", "viewer"),
     ("GET", "/api/v1/domains", "viewer"),
     ("GET", "/api/v1/domains/{host}/{uuid}", "viewer"),

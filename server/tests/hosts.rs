@@ -42,7 +42,7 @@ async fn what_a_browser_may_not_name_is_refused_and_only_admins_add_hosts() {
     assert!(status == 409 && fault["reason"].to_string().contains("command line"), "{fault}");
     assert_eq!(send(&site, &root, "DELETE", "/api/v1/hosts/none", &Value::Null).await.0, 404);
     let test = json!({ "uri": "qemu+tcp://127.0.0.1:1/system" });
-    let (status, fault) = send(&site, &root, "POST", "/api/v1/hosts/test", &test).await;
+    let (status, fault) = send(&site, &root, "POST", "/api/v1/host-tests", &test).await;
     assert!(status == 503 && !fault["reason"].to_string().is_empty(), "{fault}");
     let page = site.server.send("GET", "/account/hosts", &[("cookie", &root)], "").await;
     assert!(read(page).await.1.contains("Add host"));

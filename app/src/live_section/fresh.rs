@@ -251,7 +251,7 @@ struct Sent {
     name: String,
 }
 
-/// Closes the form once its command is accepted. The form for a new object has its own page, which
+/// Closes the form once its command succeeded, or takes longer. The form for a new object has its own page, which
 /// is left only when the object was created.
 async fn accepted(sent: Sent, acts: Acts, form: &HtmlFormElement, new: bool) {
     let Sent { request_ids, label, done, name } = sent;
@@ -268,10 +268,17 @@ async fn accepted(sent: Sent, acts: Acts, form: &HtmlFormElement, new: bool) {
         }
         return;
     }
-    if let Ok(Some(open)) = form.closest("details") {
-        open.remove_attribute("open").ok();
+    match acts.ended(&request_ids).await {
+        // What was typed stays, to be mended; the fault stands at its field or in a notice.
+        Some(Err(fault)) if wrong::shown(form, &fault) => return,
+        Some(Err(_)) => {}
+        Some(Ok(())) | None => {
+            if let Ok(Some(open)) = form.closest("details") {
+                open.remove_attribute("open").ok();
+            }
+            form.reset();
+        }
     }
-    form.reset();
     acts.follow(&request_ids, label, done, &name);
 }
 

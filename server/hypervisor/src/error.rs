@@ -211,6 +211,7 @@ fn refused(number: Option<ErrorNumber>, message: &str, name: &str, host: &str) -
         Some(N::StorageVolExist | N::NetworkExist) => taken(name, host),
         // The test driver sets no specific number.
         Some(N::OperationFailed) if has("already exists") => taken(name, host),
+        Some(N::OperationInvalid) if has("domain with name") && has("already exists") => taken(name, host),
         Some(N::StoragePoolBuilt) => {
             Fault::new(FaultKind::Denied, format!("{name} was not built: its device already contains data"))
                 .with_next("Start the pool without building it, or erase the device manually")
@@ -308,6 +309,11 @@ fn other_object(message: &str, name: &str, host: &str) -> Option<Fault> {
     let file = file.or_else(|| named("Cannot access backing file '", "'").filter(|_| message.contains("No such file")));
     if let Some(file) = file {
         return Some(missing("file", file, format!("Restore it, or remove it from {name}")));
+    }
+    if message.contains("unable to find ploop") || message.contains("DiskDescriptor.xml") {
+        let reason = format!("libvirt takes {name} for a Parallels image, because its content begins like one");
+        let next = format!("Overwrite its first sector on {host}, or delete its file there, then refresh the pool");
+        return Some(Fault::new(FaultKind::Refused, reason).with_next(next));
     }
     if message.contains("guest memory") && message.contains("Cannot allocate memory") {
         let reason = format!("{host} has too little free memory for {name}");

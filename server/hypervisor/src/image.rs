@@ -90,9 +90,10 @@ impl Image {
         }
     }
 
-    /// Whether QEMU may open other files for an image of this format.
+    /// Whether QEMU may open other files for an image of this format, or libvirt takes it for a folder of
+    /// files (Parallels) that it can neither read nor delete.
     pub(crate) fn may_name_others(&self) -> bool {
-        matches!(self, Self::Broken(..) | Self::Other("QED" | "qcow" | "VMDK" | "cow", _))
+        matches!(self, Self::Broken(..) | Self::Other("QED" | "qcow" | "VMDK" | "cow" | "Parallels", _))
     }
 }
 

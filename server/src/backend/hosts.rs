@@ -135,11 +135,10 @@ fn write(folder: &Path, stored: &[Stored]) -> io::Result<()> {
 }
 
 /// Drivers and transports that a URI may name, and what its query may hold: nothing that runs a
-/// program, opens a socket or reads a file of this machine's user.
+/// program, opens a socket, or reads or writes a file of this machine (`known_hosts` is appended to).
 const DRIVERS: [&str; 4] = ["qemu", "xen", "lxc", "ch"];
 const TRANSPORTS: [&str; 7] = ["", "unix", "ssh", "libssh", "libssh2", "tls", "tcp"];
-const PARAMETERS: [&str; 9] =
-    ["keyfile", "known_hosts", "known_hosts_verify", "mode", "no_sanity", "no_tty", "no_verify", "proxy", "sshauth"];
+const PARAMETERS: [&str; 5] = ["mode", "no_tty", "no_verify", "proxy", "sshauth"];
 
 /// Checks a URI that somebody enters in a browser.
 ///
@@ -165,13 +164,15 @@ pub(crate) fn check_uri(uri: &str) -> Result<(), Fault> {
     if !["system", "session"].contains(&path) {
         return wrong("must end with /system or /session");
     }
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-._:@[]%".contains(c);
-    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-    if !authority.chars().all(plain) || user.starts_with('-') || host.starts_with('-') {
-        return wrong("the host must be a name or an address, and the user a name");
-    }
+    let (user, host) = authority.split_once('@').unwrap_or(("", authority));
     if user.contains(':') {
         return wrong("must not contain a password; use SSH keys or certificates");
+    }
+    // Nothing is decoded, so nothing may be encoded.
+    let plain =
+        |text: &str| !text.starts_with('-') && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+    if !plain(user) || !authority.is_empty() && !is_place(host, plain) {
+        return wrong("the host must be a name or an address, perhaps with a port, and the user a name");
     }
     if host.is_empty() && !["", "unix"].contains(&transport) {
         return wrong("must name the host");
@@ -182,6 +183,18 @@ pub(crate) fn check_uri(uri: &str) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+/// Whether a text is a host with an optional port; an IPv6 address stands in brackets.
+fn is_place(text: &str, plain: impl Fn(&str) -> bool) -> bool {
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((six, rest)) if six.parse::<std::net::Ipv6Addr>().is_ok() => {
+            ("six", rest.strip_prefix(':').or((!rest.is_empty()).then_some("x")))
+        }
+        Some(_) => return false,
+        None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+    };
+    !host.is_empty() && plain(host) && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 impl Backend {
@@ -206,6 +219,10 @@ impl Backend {
         let known = self.hosts.get(name).is_some();
         if known && self.hosts.get(name).is_some_and(|host| host.uri() == uri) {
             return Ok(());
+        }
+        if let Some((other, _)) = self.hosts.all().iter().find(|(id, host)| *id != name && host.uri() == uri) {
+            let fault = Fault::denied(format!("{other} has this connection URI already"));
+            return Err(fault.with_next("Add a libvirt daemon once, so that one place knows who uses its storage"));
         }
         self.is_idle(name)?;
         self.note_host(
@@ -273,7 +290,7 @@ mod tests {
         for good in [
             "qemu:///system",
             "qemu+unix:///session",
-            "qemu+ssh://root@kvm-1:2222/system?keyfile=/root/.ssh/id_ed25519&no_tty=1",
+            "qemu+ssh://root@kvm-1:2222/system?no_tty=1&sshauth=privkey",
             "qemu+tls://[2001:db8::1]/system",
             "xen+ssh://kvm-1/system",
         ] {
@@ -294,6 +311,15 @@ mod tests {
             "qemu+ssh:///system",
             "qemu+ssh://kvm-1/etc/passwd",
             "qemu:///embed?root=/tmp/x",
+            "qemu+libssh://kvm-1/system?known_hosts=/etc/x&known_hosts_verify=auto",
+            "qemu+ssh://kvm-1/system?keyfile=/etc/shadow",
+            "qemu+ssh://%2dx@kvm-1/system",
+            "qemu+ssh://u%3apw@kvm-1/system",
+            "qemu+ssh://kvm-1%0a/system",
+            "qemu+ssh://[::1/system",
+            "qemu+ssh://[x]/system",
+            "qemu+ssh://a@b@c/system",
+            "qemu+ssh://kvm-1:99999/system",
             "qemu+ssh://kvm 1/system",
             "esx://kvm-1/system",
         ] {

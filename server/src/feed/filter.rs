@@ -111,8 +111,15 @@ impl Sieve {
         if !self.viewer.scope.sees_host(host) {
             return None;
         }
-        if kind != LATEST[0] || self.viewer.scope.tags.is_empty() {
+        if self.viewer.scope.tags.is_empty() {
             return Some(frame);
+        }
+        if kind != LATEST[0] {
+            // Pools are for those who see all of their host.
+            let mut load: serde_json::Map<String, serde_json::Value> = serde_json::from_str(payload(&frame)).ok()?;
+            load.insert("storage".into(), serde_json::Value::Array(Vec::new()));
+            let text = serde_json::to_string(&load).ok()?;
+            return Some(Bytes::from(format!("event: {kind}\ndata: {text}\n\n")));
         }
         let machines: Vec<&RawValue> = serde_json::from_str(payload(&frame)).ok()?;
         let sees = |text: &&str| {

@@ -50,7 +50,7 @@ pub(crate) async fn command(
     let refused = |fault: Fault| Failed(fault).into_response();
     sight.backend.may_send(&origin).map_err(refused)?;
     let Json(request) = request.map_err(|rejection| refused(unreadable(rejection)))?;
-    let mut request = with_key(request, &headers).and_then(read).map_err(refused)?;
+    let mut request: CommandRequest = with_key(request, &headers).and_then(read).map_err(refused)?;
     let expected = domains::expected(&headers).map_err(refused)?;
     request.expected_version = request.expected_version.or(expected);
     sight.target(&request.command, &request.object()).map_err(refused)?;
@@ -63,11 +63,11 @@ pub(crate) async fn command(
     }
 }
 
-/// A command request in JSON.
+/// A request in JSON.
 ///
 /// # Errors
 /// `Invalid`, with what is wrong.
-fn read(request: Value) -> Result<CommandRequest, Fault> {
+fn read<T: serde::de::DeserializeOwned>(request: Value) -> Result<T, Fault> {
     serde_json::from_value(request).map_err(|error| Fault::invalid("body", &one_line(&error.to_string())))
 }
 
@@ -90,10 +90,15 @@ fn with_key(mut request: Value, headers: &HeaderMap) -> Result<Value, Fault> {
 pub(crate) async fn batch(
     Extension(sight): Extension<Sight>,
     Extension(origin): Extension<Origin>,
-    request: Result<Json<BatchRequest>, JsonRejection>,
+    headers: HeaderMap,
+    request: Result<Json<Value>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Receipt>), Failed> {
     sight.backend.may_send(&origin)?;
     let Json(request) = request.map_err(unreadable)?;
+    let request: BatchRequest = with_key(request, &headers).and_then(read)?;
+    if headers.contains_key(header::IF_MATCH) {
+        return Err(Fault::invalid("If-Match", "a batch has many objects; send single commands").into());
+    }
     sight.backend.may_send_parts(&origin, request.targets.len())?;
     // A machine outside of the scope is an error, so nothing of the batch starts.
     for id in &request.targets {

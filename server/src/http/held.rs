@@ -297,14 +297,18 @@ struct Taken {
     body: Body,
     rest: Bytes,
     asked: Asked,
+    /// Whether the end was given, which is asked for once all before it was taken: what is given may
+    /// wait below us for a client that takes nothing.
+    ended: bool,
 }
 
 impl Taken {
     fn new(body: Body, asked: Asked) -> Self {
-        if !body.is_end_stream() {
+        let ended = body.is_end_stream();
+        if !ended {
             asked.has_more(true);
         }
-        Self { body, rest: Bytes::new(), asked }
+        Self { body, rest: Bytes::new(), asked, ended }
     }
 }
 
@@ -320,19 +324,22 @@ impl hyper::body::Body for Taken {
                     Ok(data) => self.rest = data,
                     Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
                 },
-                other => return other,
+                other => {
+                    self.ended |= matches!(other, Poll::Ready(_));
+                    // Nothing yet is still something to come.
+                    self.asked.has_more(!self.ended);
+                    return other;
+                }
             }
         }
         let length = self.rest.len().min(PIECE);
         let piece = self.rest.split_to(length);
-        if !self.is_end_stream() {
-            self.asked.has_more(true);
-        }
+        self.asked.has_more(true);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        self.ended
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -49,7 +49,7 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST /api/v1/hosts/test`
+/// `POST /api/v1/host-tests`
 pub(super) async fn test(
     State(door): State<Arc<Door>>,
     request: Result<Json<HostRequest>, JsonRejection>,

@@ -100,7 +100,10 @@ fn size(name: &str, text: &str, unit: Option<&str>) -> Result<u64, Fault> {
     let factor = UNITS.iter().find(|(known, _)| *known == unit).map_or(1 << 30, |(_, factor)| *factor);
     // Sizes are rounded to whole MiB.
     let bytes = (number * factor as f64 / f64::from(1 << 20)).round() * f64::from(1 << 20);
-    if !number.is_finite() || number <= 0.0 || bytes >= 1e19 {
+    if bytes >= 1e19 {
+        return Err(Fault::invalid(name, "exceeds the maximum"));
+    }
+    if !number.is_finite() || number <= 0.0 {
         return Err(Fault::invalid(name, "must be greater than 0"));
     }
     Ok(bytes as u64)

@@ -215,13 +215,13 @@ fn Edit(
     });
     let denied = move || {
         let host = store.host(&target.host)?;
-        command(typed.get()).check_on(&checked.get(), &host).err().map(|fault| fault.reason)
+        command(typed.get()).check_on(&checked.get(), &host).err().map(|fault| format!("{}.", fault.about_field()))
     };
-    let (refused, to) = (denied.clone(), id.clone());
+    let (refused, why, shown, to) = (denied.clone(), denied.clone(), denied.clone(), id.clone());
     let submit = move |event: SubmitEvent| {
         event.prevent_default();
         match untrack(&refused) {
-            Some(reason) => acts.tell(label, format!("{reason}."), false),
+            Some(reason) => acts.tell(label, reason, true),
             None => acts.run(&command(typed.get_untracked()), std::slice::from_ref(&to)),
         }
     };
@@ -237,7 +237,8 @@ fn Edit(
                 {form_token()}
                 <input type="hidden" name="back" value=routes::vm(&id)/>
                 {field}
-                <button class="btn small primary" name="do" value=wish aria-disabled=move || denied().map(|_| "true")>"Save " {label.to_ascii_lowercase()}</button>
+                {live(move || shown().map(|why| view! { <small class="wrong" role="status">{why}</small> }.into_any()).into_any())}
+                <button class="btn small primary" name="do" value=wish aria-disabled=move || denied().map(|_| "true") title=why>"Save " {label.to_ascii_lowercase()}</button>
                 {meanwhile}
             </form>
         </details>
