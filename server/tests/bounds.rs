@@ -119,22 +119,25 @@ fn get(address: &str, path: &str) -> axum::http::Request<Full<Bytes>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_nobody_takes_end_over_http2_too() {
     let server = Running::demo().await;
-    let (mut sender, connection) = h2(&server.address, 0).await;
-    let began = Instant::now();
-    let mut held = Vec::new();
-    for _ in 0..10 {
-        sender.ready().await.expect("open");
-        held.push(sender.send_request(get(&server.address, "/vms")).await.expect("the head of an answer"));
-    }
-    // They hold responses without reading; others are served meanwhile.
-    assert_eq!(server.get("/healthz").await.0, 200);
-    let ended = timeout(Duration::from_secs(12), connection).await.expect("it is ended").expect("no panic");
-    println!("10 answers without a window were held for {:.1} s", began.elapsed().as_secs_f64());
-    assert!(!ended, "the server cut it off");
-    assert!(began.elapsed() > Duration::from_secs(4), "not before its time");
-    assert!(began.elapsed() < Duration::from_secs(10));
-    for answer in held {
-        answer.into_body().collect().await.expect_err("it is cut short");
+    // One of many pieces, and one that is a single piece.
+    for path in ["/vms", "/api/v1"] {
+        let (mut sender, connection) = h2(&server.address, 0).await;
+        let began = Instant::now();
+        let mut held = Vec::new();
+        for _ in 0..10 {
+            sender.ready().await.expect("open");
+            held.push(sender.send_request(get(&server.address, path)).await.expect("the head of an answer"));
+        }
+        // They hold responses without reading; others are served meanwhile.
+        assert_eq!(server.get("/healthz").await.0, 200);
+        let ended = timeout(Duration::from_secs(12), connection).await.expect("it is ended").expect("no panic");
+        println!("10 answers of {path} without a window were held for {:.1} s", began.elapsed().as_secs_f64());
+        assert!(!ended, "the server cut it off");
+        assert!(began.elapsed() > Duration::from_secs(4), "not before its time");
+        assert!(began.elapsed() < Duration::from_secs(10));
+        for answer in held {
+            answer.into_body().collect().await.expect_err("it is cut short");
+        }
     }
     // A slow reader that makes progress gets the whole response.
     let (mut sender, _connection) = h2(&server.address, 1024).await;
