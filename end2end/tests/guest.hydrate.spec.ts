@@ -41,6 +41,8 @@ test("the tab shows guest details, or why they are unavailable", async ({ page, 
     const told = await (await fetch(`${server.url}/api/v1/domains/atlas/${id}/guest`)).json();
     expect(told.kernel).toMatch(/^\d+\./);
     // Frozen until thawed; the freeze is a task that all viewers see.
+    // The refused password is still in its form, and the new table appears all the same.
+    await expect(page.getByLabel("New password")).toHaveValue("tiny-secret-7");
     const mount = { path: "/bin/busybox", arg: ["sh", "-c", "modprobe ext4; mount -t ext4 /dev/vda /mnt"] };
     daemon.virsh("qemu-agent-command", "tiny", JSON.stringify({ execute: "guest-exec", arguments: mount }));
     await expect(page.getByRole("table", { name: "File systems" })).toContainText("/mnt", { timeout: 45_000 });

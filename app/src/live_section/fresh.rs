@@ -7,7 +7,7 @@
 use leptos::prelude::*;
 use model::{Fault, RequestId};
 use serde::Deserialize;
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::JsCast;
 use web_sys::{DomParser, Element, HtmlButtonElement, HtmlFormElement, SupportedType, UrlSearchParams};
 
 use crate::{
@@ -97,29 +97,67 @@ async fn read_again() -> Reading {
     let next = parsed.ok().and_then(|document| document.query_selector(DRAWN).ok()?);
     let now = document().query_selector(DRAWN).ok().flatten();
     let (Some(next), Some(now)) = (next, now) else { return Reading::Shown };
-    let (olds, news) = (children(&now), children(&next));
-    if olds.len() != news.len() {
-        let free = !is_busy(&now);
-        if free {
-            let news: js_sys::Array = news.iter().map(JsValue::from).collect();
-            now.replace_children_with_node(&news);
-            shape_forms();
-        }
-        return if free { Reading::Shown } else { Reading::Missed };
-    }
-    let (mut read, mut replaced) = (Reading::Shown, false);
-    for (old, new) in olds.iter().zip(news) {
-        if is_busy(old) {
-            read = Reading::Missed;
-        } else if differ(old, &new) {
-            replace(old, &new);
-            replaced = true;
-        }
-    }
+    let (read, replaced) = bring_up_to_date(&now, &next);
     if replaced {
         shape_forms();
     }
     read
+}
+
+/// Replaces the sections that differ, adds new ones and removes those that are gone. A section that is being edited
+/// stays where it is, whatever appears or disappears around it. Also returns whether anything was changed.
+fn bring_up_to_date(now: &Element, next: &Element) -> (Reading, bool) {
+    let (mut olds, news) = (named(now), named(next));
+    let gone = olds.extract_if(.., |(name, _)| news.iter().all(|(next, _)| next != name)).collect::<Vec<_>>();
+    if gone.iter().any(|(_, old)| is_busy(old)) {
+        return (Reading::Missed, false);
+    }
+    gone.iter().for_each(|(_, old)| old.remove());
+    let (mut read, mut changed) = (Reading::Shown, !gone.is_empty());
+    let mut before: Option<Element> = None;
+    for (name, new) in news {
+        let old = olds.iter().find(|(old, _)| *old == name).map(|(_, old)| old.clone());
+        let shown = match old {
+            Some(old) if is_busy(&old) => {
+                read = Reading::Missed;
+                old
+            }
+            Some(old) if !differ(&old, &new) => old,
+            Some(old) => {
+                replace(&old, &new);
+                changed = true;
+                new
+            }
+            None => {
+                changed = true;
+                new
+            }
+        };
+        let next = before.as_ref().map_or_else(|| now.first_element_child(), Element::next_element_sibling);
+        // Moving an element takes the focus from its fields, so one that is in its place is not touched.
+        if next.as_ref() != Some(&shown) {
+            match &before {
+                Some(before) => before.after_with_node_1(&shown),
+                None => now.prepend_with_node_1(&shown),
+            }
+            .ok();
+        }
+        before = Some(shown);
+    }
+    (read, changed)
+}
+
+/// The sections below an element, each with a name that it has in the next version of the page, too.
+fn named(below: &Element) -> Vec<(String, Element)> {
+    let mut named: Vec<(String, Element)> = Vec::new();
+    for section in children(below) {
+        let label = ["id", "aria-label", "aria-labelledby"].iter().find_map(|name| section.get_attribute(name));
+        let plain = format!("{} {}", section.tag_name(), label.unwrap_or_else(|| section.class_name()));
+        let same =
+            named.iter().filter(|(name, _)| name.rsplit_once(' ').is_some_and(|(other, _)| other == plain)).count();
+        named.push((format!("{plain} {same}"), section));
+    }
+    named
 }
 
 /// The elements below an element that match a selector.
