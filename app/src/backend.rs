@@ -13,12 +13,13 @@ use std::{
 use async_trait::async_trait;
 use leptos::prelude::use_context;
 use model::{
-    AuditRecord, Command, DomainRef, DomainState, Fault, FaultKind, HostId, HostStats, ObjectRef, RequestId, Role,
-    Scope, Task, Viewer, VmStats,
+    AuditRecord, Command, DomainRef, DomainState, Fault, FaultKind, HostId, ObjectRef, RequestId, Role, Scope, Task,
+    Viewer, VmStats,
     inventory::Snapshot,
     query::{Answer, Listed, Question},
     stats::Usage,
     storage::VolumeUse,
+    window::PageData,
 };
 
 /// The server as seen by pages. Commands do not go through here; they are requests of their own.
@@ -27,8 +28,8 @@ pub trait Backend: Send + Sync {
     /// The whole inventory, with the cursor it was read at.
     fn snapshot(&self) -> Snapshot;
 
-    /// The latest usage of running machines and of hosts.
-    fn stats(&self) -> (Vec<VmStats>, Vec<HostStats>);
+    /// What the page at an address starts with.
+    fn page(&self, address: &str) -> PageData;
 
     /// Usage of a running machine in the last two minutes, oldest first.
     fn recent(&self, id: &DomainRef) -> Vec<VmStats>;

@@ -3,7 +3,10 @@
 use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::hooks::use_location;
-use model::{HostId, Permission};
+use model::{
+    Permission,
+    window::{Figures, HostFigures},
+};
 
 use crate::{
     account::AccountMenu,
@@ -192,17 +195,7 @@ fn Navigation() -> impl IntoView {
     let current = move |path: &'static str| {
         move || location.pathname.with(|at| routes::inner(at).starts_with(path)).then_some("page")
     };
-    let machines = Memo::new(move |_| store.rows.with(|rows| rows.count()));
-    let per_host = Memo::new(move |_| {
-        let mut counts: Vec<(HostId, usize)> = Vec::new();
-        store.rows.with(|rows| {
-            rows.for_each(|(id, _)| match counts.binary_search_by(|(host, _)| host.cmp(&id.host)) {
-                Ok(at) => counts[at].1 += 1,
-                Err(at) => counts.insert(at, (id.host.clone(), 1)),
-            });
-        });
-        counts
-    });
+    let machines = Memo::new(move |_| store.figures.with(Figures::all));
     view! {
         <nav class="side" aria-label="Main">
             <a href=routes::at(routes::OVERVIEW) rel="external" aria-current=move || location.pathname.with(|at| routes::inner(at) == routes::OVERVIEW).then_some("page")>{icon("logo")}"Overview"</a>
@@ -222,7 +215,7 @@ fn Navigation() -> impl IntoView {
                     <a href=routes::vms_of(&host.id) title=title>
                         <span class=class></span>{host.id.to_string()}
                         {host.demo.then(|| tag("demo"))}
-                        <b>{move || per_host.with(|counts| counts.iter().find(|(host, _)| *host == id).map_or(0, |(_, count)| *count).to_string())}</b>
+                        <b>{move || store.figures.with(|figures| figures.host(&id).map_or(0, HostFigures::all).to_string())}</b>
                     </a>
                 }
                 .into_any()

@@ -70,6 +70,9 @@ mod task;
 
 mod history;
 
+#[cfg(feature = "ssr")]
+pub mod window;
+
 mod router;
 
 use leptos::prelude::*;

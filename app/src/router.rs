@@ -37,6 +37,7 @@ use crate::{
         tasks::{TaskPage, TasksPage},
     },
     routes::{Page, Tab},
+    store,
     ui::{controls::Empty, live::live},
 };
 #[cfg(feature = "ssr")]
@@ -74,9 +75,11 @@ fn Pages(here: ReadSignal<Url>) -> impl IntoView {
         leptos::task::spawn_local(async move {
             // A part that fails to load is reported in place of the page.
             fetch(page.as_ref()).await;
+            let brought = store::bring(&address(&at)).await;
             if here.try_get_untracked().as_ref() != Some(&at) {
                 return;
             }
+            brought.into_iter().for_each(store::show);
             let stays = shown.with_untracked(|before| frame(before.as_ref()) == frame(page.as_ref()));
             if stays {
                 url.with_value(|url| url.set(at));
@@ -99,6 +102,13 @@ fn Pages(here: ReadSignal<Url>) -> impl IntoView {
         provide_context(own);
         view_of(framed.get(), tab)
     })
+}
+
+/// The address of a page with its query, as the server knows it.
+fn address(url: &Url) -> String {
+    let search = url.search();
+    let joint = if search.is_empty() || search.starts_with('?') { "" } else { "?" };
+    [url.path(), joint, search].concat()
 }
 
 /// A page without what may change while it stays: the tab of a machine.

@@ -150,8 +150,6 @@ pub const MANAGE_TOKENS: &str = "/manage/tokens";
 pub const MANAGE_DEFINITION: &str = "/manage/definition";
 /// Commands of API clients.
 pub const API_COMMANDS: &str = "/api/v1/commands";
-/// The whole inventory with its cursor.
-pub const API_INVENTORY: &str = "/api/v1/inventory";
 /// Console tickets, and the consoles they open.
 pub const API_CONSOLES: &str = "/api/v1/consoles";
 /// The script of the shared worker.
@@ -208,6 +206,11 @@ pub fn vm_range(id: &DomainRef, range: &str) -> String {
 /// Cancel a task.
 pub fn api_cancel(id: RequestId) -> String {
     at(&format!("/api/v1/tasks/{id}/cancel"))
+}
+
+/// What the page at an address starts with.
+pub fn api_view(address: &str) -> String {
+    at(&format!("/api/v1/view?of={}", escape(address)))
 }
 
 /// Usage of all machines in the last minutes.
@@ -267,19 +270,22 @@ pub fn api_reconnect(host: &HostId) -> String {
     at(&format!("/api/v1/hosts/{host}/reconnect"))
 }
 
-/// The event stream from a cursor on, with details of the watched machines.
-pub fn events(since: Option<&str>, watch: &str) -> String {
+/// The event stream from a cursor on, with details of the watched machines; for the pages at some
+/// addresses, or for everything.
+pub fn events(since: Option<&str>, watch: &str, views: &str) -> String {
     let since = since.map(|since| format!("since={since}"));
-    let watch = (!watch.is_empty()).then(|| format!("watch={watch}"));
-    let parts: Vec<String> = since.into_iter().chain(watch).collect();
+    let given = |name: &str, value: &str| (!value.is_empty()).then(|| format!("{name}={value}"));
+    let parts: Vec<String> =
+        since.into_iter().chain(given("watch", watch)).chain(given("view", &escape(views))).collect();
     if parts.is_empty() { at("/events") } else { at(&format!("/events?{}", parts.join("&"))) }
 }
 
 /// The same log by polling: at once, or as soon as there is an event.
-pub fn poll(since: Option<&str>, at_once: bool) -> String {
+pub fn poll(since: Option<&str>, at_once: bool, views: &str) -> String {
     let wait = if at_once { 0 } else { 20 };
     let since = since.map(|since| format!("&since={since}")).unwrap_or_default();
-    at(&format!("/events?poll={wait}{since}"))
+    let views = if views.is_empty() { String::new() } else { format!("&view={}", escape(views)) };
+    at(&format!("/events?poll={wait}{since}{views}"))
 }
 
 /// The confirmation page, for browsers without JavaScript. `fields` are the command's own.

@@ -33,6 +33,7 @@ use model::{
     VmStats,
     event::{self, Change},
     inventory::Snapshot,
+    window::{Figures, PageData, Window},
 };
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +74,12 @@ pub(crate) struct Store {
     pub(crate) loads: RwSignal<Vec<HostStats>>,
     freshness: RwSignal<Freshness>,
     cursor: RwSignal<Cursor>,
+    /// The part of all machines that the page has; none when it mirrors all of them.
+    pub(crate) window: RwSignal<Option<Arc<Window>>>,
+    /// Figures over all machines.
+    pub(crate) figures: Memo<Figures>,
+    /// Machines that came into the window and are not shown yet.
+    pub(crate) came: RwSignal<usize>,
     /// Running tasks and the last completed ones, oldest first.
     pub(crate) tasks: RwSignal<Vec<Arc<Task>>>,
     /// Audit records added since the page was rendered.
@@ -104,9 +111,7 @@ const INITIAL: &str = "initial";
 /// The initial data in the page.
 #[derive(Clone, Serialize, Deserialize)]
 struct Initial {
-    snapshot: Snapshot,
-    stats: Vec<VmStats>,
-    hosts: Vec<HostStats>,
+    page: PageData,
     viewer: Viewer,
     now: u64,
 }
@@ -118,13 +123,14 @@ impl Initial {
         use std::time::{SystemTime, UNIX_EPOCH};
         let backend = expect_context::<Arc<dyn crate::backend::Backend>>();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_millis() as u64);
-        let (mut stats, hosts) = backend.stats();
-        // A machine's page starts with its usage of the last minutes.
         let url = use_context::<leptos_router::location::RequestUrl>();
-        if let Some(crate::routes::Page::Vm(id, crate::routes::Tab::Overview)) =
-            url.and_then(|url| crate::routes::Page::parse(url.as_ref()))
-        {
-            stats.splice(0..0, backend.recent(&id));
+        let url = url.as_ref().map_or("", AsRef::as_ref);
+        // The library puts a host in front.
+        let address = url.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..])).unwrap_or(url);
+        let mut page = backend.page(address);
+        // A machine's page starts with its usage of the last minutes.
+        if let Some(crate::routes::Page::Vm(id, crate::routes::Tab::Overview)) = crate::routes::Page::parse(address) {
+            page.stats.splice(0..0, backend.recent(&id));
         }
         // Unknown viewers get the lowest role.
         let viewer = use_context().unwrap_or(Viewer {
@@ -133,13 +139,7 @@ impl Initial {
             scope: Default::default(),
             open: false,
         });
-        let mut snapshot = backend.snapshot();
-        // Pages that show these are rendered by the server.
-        for host in Arc::make_mut(&mut snapshot.hosts).hosts.values_mut() {
-            host.pools.clear();
-            host.networks.clear();
-        }
-        Self { snapshot, stats, hosts, viewer, now: now.unwrap_or_default() }
+        Self { page, viewer, now: now.unwrap_or_default() }
     }
 
     /// The initial data: from context on the server, from the page in the browser.
@@ -165,7 +165,8 @@ impl Initial {
     fn none() -> Self {
         let cursor = Cursor { epoch: 0, seq: 0 };
         let snapshot = Snapshot { cursor, hosts: Default::default(), tasks: Vec::new(), trouble: None };
-        Self { snapshot, stats: Vec::new(), hosts: Vec::new(), viewer: Viewer::anybody(), now: 0 }
+        let page = PageData { snapshot, window: None, stats: Vec::new(), hosts: Vec::new() };
+        Self { page, viewer: Viewer::anybody(), now: 0 }
     }
 }
 
@@ -182,14 +183,22 @@ pub(crate) fn begin() -> impl IntoView {
 
 /// Builds the store and provides it as context; in the browser this also starts the stream.
 pub(crate) fn provide() {
-    let Initial { snapshot, stats, hosts, viewer, now } = Initial::given();
+    let Initial { page, viewer, now } = Initial::given();
+    let (rows, window) = (Rows::new(), RwSignal::new(None::<Arc<Window>>));
+    let figures = Memo::new(move |_| match window.get() {
+        Some(window) => window.figures.clone(),
+        None => rows.with(|rows| Figures::of(rows)),
+    });
     let store = Store {
-        rows: Rows::new(),
+        rows,
+        window,
+        figures,
         viewer: StoredValue::new(viewer),
         hosts: RwSignal::new(Vec::new()),
         loads: RwSignal::new(Vec::new()),
         freshness: RwSignal::new(Freshness::Connecting),
-        cursor: RwSignal::new(snapshot.cursor),
+        cursor: RwSignal::new(page.snapshot.cursor),
+        came: RwSignal::new(0),
         tasks: RwSignal::new(Vec::new()),
         appended: RwSignal::new(0),
         changed: RwSignal::new(0),
@@ -203,9 +212,7 @@ pub(crate) fn provide() {
         second: RwSignal::new(now),
         minute: RwSignal::new(now),
     };
-    store.replace(&snapshot);
-    store.measured(stats);
-    hosts.into_iter().for_each(|stats| store.host_measured(stats));
+    store.turn_to(page);
     provide_context(store);
     let acts = Acts::new(store);
     provide_context(acts);
@@ -266,6 +273,16 @@ impl Store {
     /// One host.
     pub(crate) fn host(self, id: &HostId) -> Option<Host> {
         self.hosts.with(|hosts| hosts.iter().find(|host| host.id == *id).cloned())
+    }
+
+    /// Shows what a page starts with.
+    pub(crate) fn turn_to(self, page: PageData) {
+        let PageData { snapshot, window, stats, hosts } = page;
+        self.window.set(window);
+        self.came.set(0);
+        self.replace(&snapshot);
+        self.measured(stats);
+        hosts.into_iter().for_each(|stats| self.host_measured(stats));
     }
 
     /// Replaces everything by a snapshot.
@@ -354,7 +371,7 @@ impl Store {
             self.changed.update(|count| *count += 1);
         }
         match change {
-            Change::Set(host, domain) => self.rows.set(DomainRef { host, id: domain.id }, domain),
+            Change::Set(host, domain) => self.set(DomainRef { host, id: domain.id }, domain),
             Change::Removed(host, id, version) => self.rows.remove(&DomainRef { host, id }, version),
             Change::Host(host) => {
                 if host.connection.connected {
@@ -376,6 +393,20 @@ impl Store {
         }
     }
 
+    /// Whether the page has a part of all machines that is not about this one.
+    pub(crate) fn is_elsewhere(self, id: &DomainRef) -> bool {
+        self.window
+            .with_untracked(|window| window.as_ref().is_some_and(|window| !window.view.contains(&id.to_string())))
+    }
+
+    /// Sets a machine. With a window, only its machines are mirrored; the stream may serve other
+    /// tabs with other windows as well.
+    fn set(self, id: DomainRef, domain: Arc<Domain>) {
+        if self.window.with_untracked(Option::is_none) || self.rows.get_untracked(&id).is_some() {
+            self.rows.set(id, domain);
+        }
+    }
+
     fn went_wrong(self, error: Box<event::Error>) {
         if error.is_about_the_journal() {
             self.trouble.set(error.trouble());
@@ -391,6 +422,25 @@ impl Store {
         }
         self.errors.update(|count| *count += 1);
     }
+}
+
+/// Reads what the next page starts with, if this tab has a part of all machines only.
+pub(crate) async fn bring(address: &str) -> Option<PageData> {
+    #[cfg(feature = "hydrate")]
+    return feed::bring(address).await;
+    #[cfg(not(feature = "hydrate"))]
+    {
+        let _ = address;
+        None
+    }
+}
+
+/// Shows the next page.
+pub(crate) fn show(page: PageData) {
+    #[cfg(feature = "hydrate")]
+    feed::show(page);
+    #[cfg(not(feature = "hydrate"))]
+    drop(page);
 }
 
 /// Schedules updates for rendering; on the server there is nothing to schedule.

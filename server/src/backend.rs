@@ -4,6 +4,7 @@
 mod batch;
 pub(crate) mod console;
 pub(crate) mod fetcher;
+mod host;
 pub(crate) mod hosts;
 pub(crate) mod operations;
 mod perform;
@@ -21,7 +22,7 @@ use std::{
 use parking_lot::Mutex;
 
 use app::backend::{Accounts, AccountsRequest, Done, Visit};
-use hypervisor::{HostConfig, Hypervisor, LastStates, Sink};
+use hypervisor::{HostConfig, LastStates, Sink};
 use model::{
     Command, CommandRequest, Domain, DomainRef, Event, Fault, FaultKind, HostId, HostInventory, HostStats, NoteKind,
     ObjectKind, ObjectRef, Origin, Receipt, RequestId, Task, VmStats,
@@ -35,6 +36,7 @@ use uuid::Uuid;
 use self::{
     console::Consoles,
     fetcher::Fetcher,
+    host::Host,
     hosts::Hosts,
     operations::{AtStop, upload::Uploads},
     recent::Recent,
@@ -47,6 +49,7 @@ use crate::{
     limits::{self, Places, Rate, Turns},
     tasks::{Admission, Record, Tasks, now},
     usage_history::History,
+    windows::Windows,
 };
 
 /// The hosts, the feed, the requests, and the journal.
@@ -69,6 +72,8 @@ pub struct Backend {
     commands: Rate,
     /// Concurrent volume transfers per account and host.
     pub(crate) contents: Places,
+    /// Windows of pages over many machines.
+    pub(crate) windows: Windows,
     /// Streams per account.
     pub(crate) streams: Places,
     /// Journal queries, serialised per account.
@@ -164,6 +169,7 @@ impl Backend {
             contents: Places::new(CONTENTS_OF_ONE),
             streams: Places::new(STREAMS_OF_ONE),
             questions: Turns::default(),
+            windows: Windows::default(),
             beside: Mutex::default(),
         });
         let mut beside = watch::start(&backend);
@@ -304,7 +310,7 @@ impl Backend {
             self.is_within_limit(&request.command, &origin)
         };
         // General reasons are reported before uses.
-        let refused = host.and_then(check).and(used).err();
+        let refused = host.and_then(|host| check(host)).and(used).err();
         let domain = hosts.domain(&request.object()).cloned();
         let CommandRequest { request_id, host, target, command, session, tab, .. } = request;
         let intent = Intent {
@@ -382,7 +388,7 @@ impl Backend {
     }
 
     /// The host of a machine, and its name.
-    fn machine(&self, id: &DomainRef) -> Result<(Arc<Hypervisor>, String), Fault> {
+    fn machine(&self, id: &DomainRef) -> Result<(Arc<dyn Host>, String), Fault> {
         let name = self.feed.snapshot().hosts.domain(id).map(|domain| domain.name.clone());
         let name = name.ok_or_else(|| ObjectRef::new(ObjectKind::Domain, id).missing())?;
         Ok((self.hosts.get(&id.host).ok_or_else(|| no_host(&id.host))?, name))

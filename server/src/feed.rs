@@ -11,12 +11,13 @@
 //! here, once for all readers.
 
 mod filter;
+mod log;
 mod reader;
+mod shown;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
-    ops::Bound,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -34,8 +35,11 @@ use model::{
 use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
-use self::filter::Sieve;
-pub use self::reader::Reader;
+use self::{
+    filter::Sieve,
+    log::{Frames, Log, Ring},
+};
+pub use self::{reader::Reader, shown::Shown};
 
 /// Limits of the log in memory.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +72,8 @@ struct Frame {
     kind: &'static str,
     host: Option<HostId>,
     subject: Option<Uuid>,
+    /// Whether it is about a machine itself, not about a task on one.
+    is_machine: bool,
     /// The previous tags of its machine, if they differed or it did not exist.
     before: Option<Box<Before>>,
     at: Instant,
@@ -102,18 +108,15 @@ pub(crate) struct Past {
     pub(crate) data: String,
 }
 
-struct Log {
+struct State {
     inventory: Arc<Inventory>,
     /// Commands in progress and recently ended ones.
     tasks: Vec<Arc<Task>>,
     /// Why nothing can be recorded now.
     trouble: Option<Fault>,
-    /// The number of the last frame.
-    seq: u64,
+    log: Box<dyn Log>,
     /// Readers before this position start over: the set of hosts was changed, which no event says.
     since: u64,
-    ring: VecDeque<Frame>,
-    bytes: usize,
     /// The inventory frame of this position, encoded on demand.
     snapshot: Option<(u64, Bytes)>,
 }
@@ -135,7 +138,7 @@ struct Signal {
 struct Shared {
     epoch: u64,
     bounds: Bounds,
-    log: Mutex<Log>,
+    state: Mutex<State>,
     latest: Mutex<Latest>,
     signal: watch::Sender<Signal>,
     readers: AtomicUsize,
@@ -164,6 +167,8 @@ pub struct Filter {
     pub hidden: BTreeSet<&'static str>,
     /// The viewer, if its scope is limited.
     pub viewer: Option<Viewer>,
+    /// The machines of the reader's pages; none for all.
+    pub shown: Option<Shown>,
 }
 
 impl Filter {
@@ -174,7 +179,15 @@ impl Filter {
 
     /// Whether the inventory is unfiltered.
     fn sees_all(&self) -> bool {
-        self.hosts.is_empty() && self.viewer.is_none()
+        self.hosts.is_empty() && self.viewer.is_none() && self.shown.is_none()
+    }
+
+    /// Whether a frame is about something else than a machine, or about one of the reader's pages.
+    fn shows(&self, is_machine: bool, host: Option<&HostId>, subject: Option<Uuid>) -> bool {
+        match (&self.shown, host, subject) {
+            (Some(shown), Some(host), Some(id)) if is_machine => shown.has(&DomainRef { host: host.clone(), id }),
+            _ => true,
+        }
     }
 
     fn wants(&self, kind: &str, host: Option<&HostId>) -> bool {
@@ -185,10 +198,10 @@ impl Filter {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Log> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // Only a panic in serialisation can happen while locked, and then the log is still
         // consistent, so a lock that does not poison is right.
-        self.log.lock()
+        self.state.lock()
     }
 
     /// Adds or removes a reader from the counts of its kinds.
@@ -216,21 +229,19 @@ impl Feed {
 
     /// Creates a log with other limits.
     pub(crate) fn within(bounds: Bounds, hosts: impl IntoIterator<Item = HostInventory>) -> Self {
-        let hosts: BTreeMap<_, _> = hosts.into_iter().map(|host| (host.host.id.clone(), host)).collect();
-        let log = Log {
+        let hosts: BTreeMap<_, _> = hosts.into_iter().map(|host| (host.host.id.clone(), Arc::new(host))).collect();
+        let state = State {
             inventory: Arc::new(Inventory { hosts }),
             tasks: Vec::new(),
             trouble: None,
-            seq: 0,
+            log: Box::new(Ring::new(bounds)),
             since: 0,
-            ring: VecDeque::new(),
-            bytes: 0,
             snapshot: None,
         };
         let shared = Shared {
             epoch: random_u64(),
             bounds,
-            log: Mutex::new(log),
+            state: Mutex::new(state),
             latest: Mutex::default(),
             signal: watch::Sender::new(Signal::default()),
             readers: AtomicUsize::new(0),
@@ -242,21 +253,27 @@ impl Feed {
 
     /// Numbers and publishes events. Never blocks on a reader.
     pub fn publish(&self, events: Vec<Event>) {
-        let mut log = self.shared.lock();
-        let (now, wall) = (Instant::now(), crate::tasks::now());
+        let mut state = self.shared.lock();
+        let (at, wall) = (Instant::now(), crate::tasks::now());
         for event in events {
-            let bytes = encode(self.shared.cursor(log.seq + 1), event.kind(), &event.data());
             let change = event.change();
-            let before = log.before(&change);
-            log.take(change);
-            log.seq += 1;
-            log.bytes += bytes.len();
-            let (host, subject) = (event.host().cloned(), event.subject());
-            log.ring.push_back(Frame { kind: event.kind(), host, subject, before, at: now, wall, bytes });
+            let (kind, host, subject) = (event.kind(), event.host().cloned(), event.subject());
+            let is_machine = matches!(change, Change::Set(..) | Change::Removed(..));
+            let mut before = state.before(&change);
+            state.take(change);
+            state.log.append(&mut |seq| Frame {
+                kind,
+                host: host.clone(),
+                subject,
+                is_machine,
+                before: before.take(),
+                at,
+                wall,
+                bytes: encode(self.shared.cursor(seq), kind, &event.data()),
+            });
         }
-        log.trim(now, &self.shared.bounds);
-        let seq = log.seq;
-        drop(log);
+        let seq = state.log.last();
+        drop(state);
         self.shared.signal.send_modify(|signal| signal.seq = seq);
     }
 
@@ -264,13 +281,13 @@ impl Feed {
     /// with the inventory.
     pub(crate) fn set_host(&self, id: &HostId, host: Option<HostInventory>, said: Event) {
         {
-            let mut log = self.shared.lock();
-            let hosts = &mut Arc::make_mut(&mut log.inventory).hosts;
+            let mut state = self.shared.lock();
+            let hosts = &mut Arc::make_mut(&mut state.inventory).hosts;
             match host {
-                Some(host) => drop(hosts.insert(id.clone(), host)),
+                Some(host) => drop(hosts.insert(id.clone(), Arc::new(host))),
                 None => drop(hosts.remove(id)),
             }
-            log.since = log.seq + 1;
+            state.since = state.log.last() + 1;
         }
         LATEST.iter().for_each(|kind| self.untell(kind, id));
         self.publish(vec![said]);
@@ -301,8 +318,8 @@ impl Feed {
 
     /// All hosts with their position.
     pub fn snapshot(&self) -> Snapshot {
-        let log = self.shared.lock();
-        log.snapshot(self.shared.cursor(log.seq))
+        let state = self.shared.lock();
+        state.snapshot(self.shared.cursor(state.log.last()))
     }
 
     /// Waits until `look` returns a value.
@@ -328,8 +345,8 @@ impl Feed {
 
     /// Up to `limit` events after a position; none if some of them were dropped.
     pub(crate) fn past(&self, seq: u64, limit: usize) -> Option<Vec<Past>> {
-        let log = self.shared.lock();
-        let frames = log.reaches(seq).then(|| log.after(seq).take(limit))?;
+        let state = self.shared.lock();
+        let frames = state.log.follow(seq)?.take(limit);
         let past = frames.zip(seq + 1..).map(|(frame, seq)| Past {
             cursor: self.shared.cursor(seq),
             kind: frame.kind,
@@ -343,7 +360,7 @@ impl Feed {
 
     /// The current position.
     pub fn cursor(&self) -> Cursor {
-        self.shared.cursor(self.shared.lock().seq)
+        self.shared.cursor(self.shared.lock().log.last())
     }
 
     /// A reader from a position; without a usable one it starts with the inventory. None if there
@@ -354,18 +371,18 @@ impl Feed {
             return None;
         }
         let signal = self.shared.signal.subscribe();
-        let mut log = self.shared.lock();
+        let mut state = self.shared.lock();
         let epoch = self.shared.epoch ^ filter.salt();
         let usable = cursor.filter(|cursor| {
-            cursor.epoch == epoch && log.serves(cursor.seq) && log.behind(cursor.seq) <= self.shared.bounds.behind
+            cursor.epoch == epoch && state.serves(cursor.seq) && state.behind(cursor.seq) <= self.shared.bounds.behind
         });
-        let position = usable.map_or(log.seq, |cursor| cursor.seq);
+        let position = usable.map_or(state.log.last(), |cursor| cursor.seq);
         let viewer = filter.viewer.clone();
-        let sieve = viewer.map(|viewer| Box::new(Sieve::new(viewer, &log.inventory, log.after(position).rev())));
+        let sieve = viewer.map(|viewer| Box::new(Sieve::new(viewer, &state.inventory, state.after(position).rev())));
         let anew = usable.is_none();
-        let whole = (anew && filter.sees_all()).then(|| log.inventory_frame(epoch));
-        let snapshot = (anew && whole.is_none()).then(|| log.snapshot(self.shared.cursor(log.seq)));
-        drop(log);
+        let whole = (anew && filter.sees_all()).then(|| state.inventory_frame(epoch));
+        let snapshot = (anew && whole.is_none()).then(|| state.snapshot(self.shared.cursor(state.log.last())));
+        drop(state);
         // Data for one reader is prepared outside of the lock.
         let first = whole.or_else(|| snapshot.map(|snapshot| narrowed_frame(snapshot, &filter)));
         self.shared.count(&filter, |count| *count += 1);
@@ -400,7 +417,7 @@ impl Feed {
     }
 }
 
-impl Log {
+impl State {
     /// The previous state of a machine, to decide later who saw it.
     fn before(&self, change: &Change) -> Option<Box<Before>> {
         let (host, id, tags) = match change {
@@ -429,32 +446,14 @@ impl Log {
         Snapshot { cursor, hosts, tasks, trouble }
     }
 
-    /// Drops old events within the limits.
-    fn trim(&mut self, now: Instant, bounds: &Bounds) {
-        while let Some(oldest) = self.ring.front() {
-            let old = now.duration_since(oldest.at) > bounds.age && self.bytes > bounds.bytes;
-            if !old && self.ring.len() <= bounds.events && self.bytes <= bounds.most_bytes {
-                break;
-            }
-            self.bytes -= oldest.bytes.len();
-            self.ring.pop_front();
-        }
-    }
-
-    /// Whether all events after a position are available.
-    fn reaches(&self, seq: u64) -> bool {
-        seq <= self.seq && self.seq - seq <= self.ring.len() as u64
-    }
-
     /// Whether a reader can continue from a position.
     fn serves(&self, seq: u64) -> bool {
-        seq >= self.since && self.reaches(seq)
+        seq >= self.since && self.log.follow(seq).is_some()
     }
 
-    /// The frames after a position that `reaches`.
-    fn after(&self, seq: u64) -> impl DoubleEndedIterator<Item = &Frame> {
-        let skip = self.ring.len() - (self.seq - seq) as usize;
-        self.ring.range((Bound::Included(skip), Bound::Unbounded))
+    /// The frames after a position that it `serves`.
+    fn after(&self, seq: u64) -> Frames<'_> {
+        self.log.follow(seq).unwrap_or_else(|| Box::new(std::iter::empty()))
     }
 
     /// The bytes between a position and the end.
@@ -465,12 +464,12 @@ impl Log {
     /// The frame that replaces a reader's state.
     fn inventory_frame(&mut self, epoch: u64) -> Bytes {
         if let Some((seq, bytes)) = &self.snapshot
-            && *seq == self.seq
+            && *seq == self.log.last()
         {
             return bytes.clone();
         }
-        let bytes = inventory_frame(&self.snapshot(Cursor { epoch, seq: self.seq }));
-        self.snapshot = Some((self.seq, bytes.clone()));
+        let bytes = inventory_frame(&self.snapshot(Cursor { epoch, seq: self.log.last() }));
+        self.snapshot = Some((self.log.last(), bytes.clone()));
         bytes
     }
 }
@@ -488,6 +487,9 @@ fn narrowed_frame(mut snapshot: Snapshot, filter: &Filter) -> Bytes {
     }
     if let Some(viewer) = &filter.viewer {
         viewer.narrow(&mut snapshot);
+    }
+    if let Some(shown) = &filter.shown {
+        snapshot = shown.of(snapshot);
     }
     inventory_frame(&snapshot)
 }

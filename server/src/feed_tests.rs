@@ -244,9 +244,9 @@ fn memory_of_the_log_is_bounded() {
     for _ in 0..BOUNDS.events + 10 {
         feed.publish(problem("atlas", "x"));
     }
-    assert_eq!(feed.shared.lock().ring.len(), BOUNDS.events);
-    assert!(!feed.shared.lock().reaches(5), "what is forgotten is known to be");
-    assert!(feed.shared.lock().reaches(11));
+    assert_eq!(feed.shared.lock().log.follow(10).map(Iterator::count), Some(BOUNDS.events));
+    assert!(feed.shared.lock().log.follow(5).is_none(), "what is forgotten is known to be");
+    assert!(feed.shared.lock().log.follow(11).is_some());
 }
 
 proptest! {

@@ -191,7 +191,7 @@ pub(crate) async fn for_page(
             past.records = parts(backend, *id).await?;
         }
         HistoryRequest::Audit => {
-            let page = backend.journal.audit.records(asked.query()?).await?;
+            let page = backend.records(asked.query()?).await?;
             (past.records, past.next) = (page.items, page.next);
         }
         HistoryRequest::History => {

@@ -28,6 +28,7 @@ mod same_origin;
 mod table;
 pub(crate) mod takeover;
 mod trace;
+mod views;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -203,6 +204,10 @@ fn streams() -> Table<Arc<Backend>> {
         .query::<Topics>("topics", "Event names with commas between; all without it")
         .query::<Hosts>("hosts", "Hosts with commas between; all without it")
         .query::<Machines>("watch", "Machines as host/uuid with commas between whose detailed statistics are wanted")
+        .query::<String>(
+            "view",
+            "Addresses of pages, one a line: only machines that they show, and the frame `window` when that changes",
+        )
         .query::<Seconds>(
             "poll",
             "Answer once with what there is within so many seconds, at most 25, instead of a stream",
@@ -276,6 +281,11 @@ fn state() -> Routes {
             .needs(View)
             .says("All hosts with their machines, pools and networks, and the position that the stream continues from")
             .answers::<model::inventory::Snapshot>(200),
+        get("/api/v1/view", api::view)
+            .needs(View)
+            .says("What a page of the browser starts with: of very many machines those that it shows, and figures")
+            .query::<String>("of", "The address of the page with its query, such as /vms?q=web")
+            .answers::<model::window::PageData>(200),
         get("/api/v1/domains", domains::list)
             .needs(View)
             .says("Machines that match, a window at a time, with counts")

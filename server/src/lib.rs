@@ -32,6 +32,8 @@ mod history;
 
 mod visibility;
 
+mod windows;
+
 pub mod http;
 
 use std::{

@@ -15,6 +15,7 @@ use model::{
     command::Start,
     event::Change,
     inventory::{Snapshot, Stamp},
+    task::Outcome,
 };
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -60,7 +61,7 @@ fn host_id(number: u64) -> HostId {
 fn empty() -> Inventory {
     let hosts = [0, 1].map(|number| {
         let host = Host { id: host_id(number), connection: Link::default(), info: None, demo: false, managed: false };
-        (host_id(number), HostInventory::of(host))
+        (host_id(number), Arc::new(HostInventory::of(host)))
     });
     Inventory { hosts: BTreeMap::from(hosts) }
 }
@@ -69,7 +70,7 @@ impl FakeLibvirt {
     /// Changes a host; returns the events a watcher would publish.
     fn happens(&mut self, dice: &mut Dice) -> Vec<Event> {
         let mut next = self.hosts.clone();
-        let host = next.hosts.get_mut(&host_id(dice.below(2))).expect("it exists");
+        let host = Arc::make_mut(next.hosts.get_mut(&host_id(dice.below(2))).expect("it exists"));
         if dice.one_in(12) {
             host.host.connection.connected = !host.host.connection.connected;
         }
@@ -167,7 +168,7 @@ impl Incarnation {
     fn start(folder: &TempDir, truth: &Inventory) -> Self {
         let bounds =
             Bounds { events: 24, bytes: 2_000, age: Duration::from_millis(50), behind: 8_000, most_bytes: 100_000 };
-        let feed = Arc::new(Feed::within(bounds, truth.hosts.values().cloned()));
+        let feed = Arc::new(Feed::within(bounds, truth.hosts.values().map(|host| (**host).clone())));
         let journal = Arc::new(Journal::open(folder.path()).unwrap_or_else(|trouble| panic!("{trouble:?}")));
         Self { tasks: Arc::new(Tasks::new(journal.clone(), feed.clone())), feed, journal }
     }
@@ -240,7 +241,7 @@ async fn check_records(process: &Incarnation, ledger: &Ledger) {
         assert_eq!(found.items.len(), 1, "what was accepted is recorded, once");
         let had_effect = ledger.effects.get(number).copied().unwrap_or_default();
         assert!(had_effect <= 1, "request {number} had {had_effect} effects");
-        let expected = if had_effect == 1 { "succeeded" } else { "failed" };
+        let expected = if had_effect == 1 { Outcome::Succeeded } else { Outcome::Failed };
         assert_eq!(found.items[0].outcome, expected, "request {number}");
     }
 }

@@ -21,7 +21,7 @@ use parking_lot::{Mutex, MutexGuard};
 use model::{
     AuditRecord, DomainRef, Event, Fault, FaultKind, Receipt, RequestId, Task, TaskState,
     event::AuditAppended,
-    task::{LogLine, Progress},
+    task::{LogLine, Outcome, Progress},
 };
 use tokio::{
     sync::{Notify, watch},
@@ -412,11 +412,11 @@ fn task_of(intent: &Intent) -> Task {
 
 /// A record of the journal as a task, without log.
 pub(crate) fn task_of_record(record: AuditRecord) -> Option<Task> {
-    let state = match record.outcome.as_str() {
-        "succeeded" => TaskState::Succeeded,
-        "failed" => TaskState::Failed,
-        "unknown" => TaskState::Unknown,
-        _ => TaskState::Accepted,
+    let state = match record.outcome {
+        Outcome::Succeeded => TaskState::Succeeded,
+        Outcome::Failed => TaskState::Failed,
+        Outcome::Unknown => TaskState::Unknown,
+        Outcome::Accepted | Outcome::Running | Outcome::Refused => TaskState::Accepted,
     };
     let outcome = record.ended_at.map(|_| state);
     Some(Task {

@@ -62,6 +62,20 @@ impl History {
         (machines, latest.values().filter_map(|sweep| sweep.host.clone()).collect())
     }
 
+    /// Passes the last figures of each machine to a function.
+    pub(crate) fn look(&self, mut see: impl FnMut(&HostId, &VmStats)) {
+        for (host, sweep) in &*self.latest.lock() {
+            sweep.machines.iter().for_each(|stats| see(host, stats));
+        }
+    }
+
+    /// The last figures of some machines, and of all hosts.
+    pub(crate) fn latest_of(&self, ids: &[&DomainRef]) -> (Vec<VmStats>, Vec<HostStats>) {
+        let latest = self.latest.lock();
+        let of = |id: &&DomainRef| latest.get(&id.host)?.machines.iter().find(|stats| stats.vm_id == id.id).cloned();
+        (ids.iter().filter_map(of).collect(), latest.values().filter_map(|sweep| sweep.host.clone()).collect())
+    }
+
     /// Adds a sweep.
     pub(crate) fn measured(&self, host: &HostId, sweep: Sweep) {
         self.keep(host, &sweep.machines);

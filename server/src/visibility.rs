@@ -3,18 +3,19 @@
 //!
 //! Invisible objects are reported as not found. The stream is filtered by `feed::filter`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use app::backend::{Accounts, AccountsRequest, Backend as Interface, Done, Feature, HistoryRequest, Past, Visit};
 use async_trait::async_trait;
 use model::{
-    Command, DomainRef, Event, Fault, FaultKind, HostId, HostStats, Inventory, ObjectKind, ObjectRef, Origin,
-    Permission, RequestId, Task, Viewer, VmStats,
+    Command, DomainRef, Event, Fault, FaultKind, HostId, Inventory, ObjectKind, ObjectRef, Origin, Permission,
+    RequestId, Task, Viewer, VmStats,
     event::Change,
     inventory::Snapshot,
     query::{Answer, Question},
     stats::{Trend, Usage},
     storage::VolumeUse,
+    window::{PageData, Window},
 };
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
@@ -22,7 +23,7 @@ use uuid::Uuid;
 use crate::{
     Backend,
     history::{self, Visible},
-    http, limits,
+    http, limits, windows,
 };
 
 /// The backend with the visibility of a viewer.
@@ -53,6 +54,22 @@ impl Sight {
     /// The viewer, for the stream; none with an unlimited scope.
     pub(crate) fn narrowed(&self) -> Option<Viewer> {
         (!self.viewer.scope.is_everything()).then(|| self.viewer.clone())
+    }
+
+    /// The window of the page at an address over the visible machines; none when a browser mirrors
+    /// all of them. One that is not older than `age` will do.
+    pub(crate) fn window(&self, address: &str, seen: &Seen, age: Duration) -> Option<(u64, Arc<Window>)> {
+        let Self { backend, viewer } = self;
+        let seen = windows::Seen { whole: &seen.whole, snapshot: &seen.snapshot, scope: &viewer.scope };
+        backend.windows.of(address, &seen, &backend.history, age)
+    }
+
+    /// The visible machines, beside all of them.
+    pub(crate) fn seen(&self) -> Seen {
+        let mut snapshot = self.backend.feed().snapshot();
+        let whole = snapshot.hosts.clone();
+        self.viewer.narrow(&mut snapshot);
+        Seen { whole, snapshot }
     }
 
     /// Whether a machine exists and is visible.
@@ -156,6 +173,12 @@ impl Sight {
     }
 }
 
+/// What a viewer sees of all machines at a moment.
+pub(crate) struct Seen {
+    whole: Arc<Inventory>,
+    pub(crate) snapshot: Snapshot,
+}
+
 /// The visibility at a moment.
 pub(crate) struct Now {
     sight: Sight,
@@ -181,22 +204,35 @@ impl Visible for Now {
 #[async_trait]
 impl Interface for Sight {
     fn snapshot(&self) -> Snapshot {
-        let mut snapshot = self.backend.feed().snapshot();
-        self.viewer.narrow(&mut snapshot);
-        snapshot
+        self.seen().snapshot
     }
 
-    fn stats(&self) -> (Vec<VmStats>, Vec<HostStats>) {
-        let (mut machines, mut loads) = self.backend.stats();
-        if self.narrowed().is_some() {
-            let hosts = self.backend.feed().snapshot().hosts;
-            machines.retain(|stats| self.sees_of(&hosts, stats.host_id.clone(), stats.vm_id));
-            loads.retain(|stats| self.viewer.scope.sees_host(&stats.host_id));
-            for load in loads.iter_mut().filter(|load| !self.viewer.scope.sees_all_of(&load.host_id)) {
-                load.storage.clear();
+    fn page(&self, address: &str) -> PageData {
+        let seen = self.seen();
+        let window = self.window(address, &seen, Duration::ZERO).map(|(_, window)| window);
+        let snapshot = seen.snapshot;
+        let (stats, mut hosts) = match &window {
+            Some(window) => {
+                let ids: Vec<&DomainRef> = window.machines.iter().map(|member| &member.id).collect();
+                self.backend.history.latest_of(&ids)
             }
+            None => {
+                let (mut machines, hosts) = self.backend.stats();
+                if self.narrowed().is_some() {
+                    machines.retain(|stats| self.sees_of(&snapshot.hosts, stats.host_id.clone(), stats.vm_id));
+                }
+                (machines, hosts)
+            }
+        };
+        hosts.retain(|stats| self.viewer.scope.sees_host(&stats.host_id));
+        for load in hosts.iter_mut().filter(|load| !self.viewer.scope.sees_all_of(&load.host_id)) {
+            load.storage.clear();
         }
-        (machines, loads)
+        let snapshot = match &window {
+            Some(window) => snapshot.only(window.machines.iter().map(|member| &member.id)),
+            None => snapshot.bare(),
+        };
+        PageData { snapshot, window, stats, hosts }
     }
 
     fn recent(&self, id: &DomainRef) -> Vec<VmStats> {

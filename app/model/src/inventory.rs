@@ -26,8 +26,8 @@ use crate::{
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Inventory {
-    /// The hosts by name.
-    pub hosts: BTreeMap<HostId, HostInventory>,
+    /// The hosts by name. Each is shared, so that a change copies one host and not all of them.
+    pub hosts: BTreeMap<HostId, Arc<HostInventory>>,
 }
 
 /// One host with its machines.
@@ -64,7 +64,15 @@ impl Inventory {
 
     /// All machines of all hosts, by host and UUID.
     pub fn domains(&self) -> impl Iterator<Item = (&HostInventory, &Arc<Domain>)> {
-        self.hosts.values().flat_map(|host| host.domains.values().map(move |domain| (host, domain)))
+        self.hosts.values().flat_map(|host| host.domains.values().map(move |domain| (&**host, domain)))
+    }
+
+    /// The ids of all machines, in the order of `domains`.
+    pub fn ids(&self) -> impl Iterator<Item = DomainRef> {
+        // The keys are beside one another; the machines are not.
+        self.hosts
+            .iter()
+            .flat_map(|(host, known)| known.domains.keys().map(move |id| DomainRef { host: host.clone(), id: *id }))
     }
 
     /// The events that turn `self` into `next`. Both contain the same hosts, which come from the
@@ -80,32 +88,37 @@ impl Inventory {
         self.take(&event.change());
     }
 
+    /// A host to change; its own copy, if others still read the one before.
+    fn host_mut(&mut self, id: &HostId) -> Option<&mut HostInventory> {
+        self.hosts.get_mut(id).map(Arc::make_mut)
+    }
+
     /// Applies the change of an event.
     pub fn take(&mut self, change: &Change) {
         match change {
             Change::Host(host) => {
-                if let Some(known) = self.hosts.get_mut(&host.id) {
+                if let Some(known) = self.host_mut(&host.id) {
                     known.host = Host::clone(host);
                 }
             }
             Change::Set(host, domain) => {
-                let Some(host) = self.hosts.get_mut(host) else { return };
+                let Some(host) = self.host_mut(host) else { return };
                 if host.domains.get(&domain.id).is_none_or(|had| had.version <= domain.version) {
                     host.domains.insert(domain.id, domain.clone());
                 }
             }
             Change::Removed(host, id, version) => {
-                let Some(host) = self.hosts.get_mut(host) else { return };
+                let Some(host) = self.host_mut(host) else { return };
                 if host.domains.get(id).is_some_and(|had| had.version <= *version) {
                     host.domains.remove(id);
                 }
             }
             Change::Pool(host, id, pool, version) => {
-                let Some(host) = self.hosts.get_mut(host) else { return };
+                let Some(host) = self.host_mut(host) else { return };
                 put(&mut host.pools, *id, pool, *version, |pool| pool.version);
             }
             Change::Network(host, id, network, version) => {
-                let Some(host) = self.hosts.get_mut(host) else { return };
+                let Some(host) = self.host_mut(host) else { return };
                 put(&mut host.networks, *id, network, *version, |network| network.version);
             }
             Change::Task(_) | Change::Error(_) | Change::Appended | Change::Stale | Change::Nothing => {}
@@ -442,4 +455,28 @@ pub struct Snapshot {
     /// Why commands are refused: the journal cannot be written.
     #[serde(default)]
     pub trouble: Option<crate::Fault>,
+}
+
+impl Snapshot {
+    /// Leaves out pools and networks: pages that show them are rendered by the server.
+    pub fn bare(mut self) -> Self {
+        for host in Arc::make_mut(&mut self.hosts).hosts.values_mut().map(Arc::make_mut) {
+            host.pools.clear();
+            host.networks.clear();
+        }
+        self
+    }
+
+    /// Keeps of all machines only these, and neither pools nor networks.
+    pub fn only<'a>(self, machines: impl IntoIterator<Item = &'a DomainRef>) -> Self {
+        let bare = |host: &Arc<HostInventory>| HostInventory::of(host.host.clone());
+        let mut hosts: BTreeMap<_, _> = self.hosts.hosts.iter().map(|(id, host)| (id.clone(), bare(host))).collect();
+        for id in machines {
+            if let (Some(domain), Some(host)) = (self.hosts.domain(id), hosts.get_mut(&id.host)) {
+                host.domains.insert(id.id, domain.clone());
+            }
+        }
+        let hosts = hosts.into_iter().map(|(id, host)| (id, Arc::new(host))).collect();
+        Self { hosts: Arc::new(Inventory { hosts }), ..self }
+    }
 }

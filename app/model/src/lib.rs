@@ -12,6 +12,8 @@ pub mod natural;
 
 pub mod domain;
 
+pub mod problem;
+
 pub mod device;
 
 pub mod definition;
@@ -45,6 +47,10 @@ pub mod inventory;
 pub mod query;
 
 pub mod selection;
+
+pub mod window;
+
+pub mod index;
 
 pub mod read;
 

@@ -5,7 +5,7 @@
 
 use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Domain, DomainRef, DomainState, VmStats, by_address, natural};
 
@@ -58,7 +58,8 @@ pub struct Selection {
 }
 
 /// How many machines there are of each kind, within the rest of the selection.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Counts {
     /// Of any state.
     pub all: usize,
@@ -100,14 +101,43 @@ pub fn rank(state: DomainState) -> usize {
 struct Candidate<'a> {
     id: &'a DomainRef,
     domain: Arc<Domain>,
+    /// Its name without case, if that is another one.
+    folded: Option<String>,
+}
+
+impl<'a> Candidate<'a> {
+    fn new(id: &'a DomainRef, domain: Arc<Domain>, fold: Fold) -> Self {
+        let plain = domain.name.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+        let folded = (!plain).then(|| fold(&domain.name));
+        Self { id, domain, folded }
+    }
+
     /// Its name without case.
-    name: String,
+    fn name(&self) -> &str {
+        self.folded.as_deref().unwrap_or(&self.domain.name)
+    }
+}
+
+/// Whether a text contains a word, whatever its case; the word is without case.
+fn holds(text: &str, word: &str, fold: Fold) -> bool {
+    if !text.is_ascii() {
+        return fold(text).contains(word);
+    }
+    // Most texts are plain, and looking at them needs no other text.
+    let (text, word) = (text.as_bytes(), word.as_bytes());
+    word.is_empty() || text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
 }
 
 /// All machines.
 type Machines<'a, 'm> = dyn Iterator<Item = (&'a DomainRef, Arc<Domain>)> + 'm;
 
 impl Selection {
+    /// All machines, by name.
+    pub fn all() -> Self {
+        let (search, state, host, tag) = (String::new(), None, None, None);
+        Self { search, state, host, tag, order: Order::parse(None, "name") }
+    }
+
     /// The figure that the list is ordered by; none when that is no measured figure.
     pub fn measured(&self) -> Option<fn(&VmStats) -> Option<f64>> {
         match self.order.key.as_str() {
@@ -135,7 +165,7 @@ impl Selection {
         fold: Fold,
         (after, limit): (Option<(&DomainRef, Arc<Domain>)>, usize),
     ) -> (Vec<(DomainRef, Arc<Domain>)>, bool) {
-        let after = after.map(|(id, domain)| Candidate { id, name: fold(&domain.name), domain });
+        let after = after.map(|(id, domain)| Candidate::new(id, domain, fold));
         let (mut first, mut full): (Vec<Candidate<'_>>, bool) = (Vec::new(), false);
         for machine in self.candidates(machines, fold) {
             let passed = after.as_ref().is_some_and(|after| self.compare(&machine, after, used).is_le());
@@ -162,7 +192,16 @@ impl Selection {
         let words = self.words(fold);
         let matching =
             machines.filter(move |(id, domain)| self.matches(id, domain, &words, fold) && self.has_state(domain));
-        matching.map(move |(id, domain)| Candidate { id, name: fold(&domain.name), domain })
+        matching.map(move |(id, domain)| Candidate::new(id, domain, fold))
+    }
+
+    /// The machines that the search and the host leave, and the rest of the selection: so a search
+    /// looks at each text once, whatever is made of the machines that it finds.
+    pub fn found<'a>(&self, machines: &mut Machines<'a, '_>, fold: Fold) -> (Vec<(&'a DomainRef, Arc<Domain>)>, Self) {
+        let words = self.words(fold);
+        let search = Self { state: None, tag: None, ..self.clone() };
+        let found = machines.filter(|(id, domain)| search.matches(id, domain, &words, fold)).collect();
+        (found, Self { search: String::new(), host: None, ..self.clone() })
     }
 
     /// How many machines of each state and tag the rest of the selection leaves.
@@ -171,7 +210,10 @@ impl Selection {
         let untagged = Self { tag: None, ..self.clone() };
         let mut counts = Counts::default();
         for (id, domain) in machines {
-            if !domain.tags.is_empty() && untagged.matches(id, &domain, &words, fold) {
+            if !untagged.matches(id, &domain, &words, fold) {
+                continue;
+            }
+            if !domain.tags.is_empty() {
                 for tag in &domain.tags {
                     match counts.tags.binary_search_by(|(known, _)| known.cmp(tag)) {
                         Ok(at) => counts.tags[at].1 += 1,
@@ -179,7 +221,7 @@ impl Selection {
                     }
                 }
             }
-            if self.matches(id, &domain, &words, fold) {
+            if self.has_tag(&domain) {
                 counts.all += 1;
                 counts.states[rank(domain.state)] += 1;
             }
@@ -195,12 +237,16 @@ impl Selection {
         self.state.is_none_or(|state| domain.state == state)
     }
 
+    fn has_tag(&self, domain: &Domain) -> bool {
+        self.tag.as_ref().is_none_or(|tag| domain.tags.contains(tag))
+    }
+
     /// Everything but the state.
     fn matches(&self, id: &DomainRef, domain: &Domain, words: &[String], fold: Fold) -> bool {
         self.host.as_deref().is_none_or(|host| id.host.as_str() == host)
-            && self.tag.as_ref().is_none_or(|tag| domain.tags.contains(tag))
+            && self.has_tag(domain)
             && words.iter().all(|word| {
-                let holds = |text: &str| fold(text).contains(word.as_str());
+                let holds = |text: &str| holds(text, word, fold);
                 holds(&domain.name)
                     || holds(&domain.title)
                     || holds(id.host.as_str())
@@ -217,7 +263,7 @@ impl Selection {
             None => self.compare_column(a, b),
         };
         let by = if self.order.descending { by.reverse() } else { by };
-        by.then_with(|| natural(&a.name, &b.name)).then_with(|| a.id.cmp(b.id))
+        by.then_with(|| natural(a.name(), b.name())).then_with(|| a.id.cmp(b.id))
     }
 
     /// The figure that a machine shows in the column that the list is ordered by.
@@ -239,7 +285,7 @@ impl Selection {
                 (a, b) => a.is_some().cmp(&b.is_some()),
             },
             "autostart" => right.autostart.cmp(&left.autostart),
-            _ => natural(&a.name, &b.name),
+            _ => natural(a.name(), b.name()),
         }
     }
 }
@@ -247,6 +293,13 @@ impl Selection {
 /// Both directions together.
 fn sum(inward: Option<u64>, outward: Option<u64>) -> Option<f64> {
     Some(inward? as f64 + outward? as f64)
+}
+
+/// Without case, for the tests of this crate.
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "browsers do not run tests")]
+pub(crate) fn fold(text: &str) -> String {
+    text.to_lowercase()
 }
 
 #[cfg(test)]
@@ -293,6 +346,14 @@ mod tests {
             }
             let windows: Vec<DomainRef> = windows.into_iter().map(|(id, _)| id).collect();
             prop_assert_eq!(windows, whole);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_holds_a_word_whatever_its_case(text in "[a-cA-CéÉ ]{0,8}", word in "[a-cA-CéÉ]{0,3}") {
+            let word = fold(&word);
+            prop_assert_eq!(holds(&text, &word, fold), fold(&text).contains(&word));
         }
     }
 

@@ -53,6 +53,37 @@ impl TaskState {
     }
 }
 
+/// The result in a record: that of the task so far, or that the request was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// Recorded, and nothing is known of its end.
+    Accepted,
+    /// It was running when it was last heard of.
+    Running,
+    /// It had its effect.
+    Succeeded,
+    /// It had no effect or not the requested one.
+    Failed,
+    /// Its effect cannot be determined.
+    Unknown,
+    /// It was not run.
+    Refused,
+}
+
+impl From<TaskState> for Outcome {
+    fn from(state: TaskState) -> Self {
+        match state {
+            TaskState::Accepted => Self::Accepted,
+            TaskState::Running => Self::Running,
+            TaskState::Succeeded => Self::Succeeded,
+            TaskState::Failed => Self::Failed,
+            TaskState::Unknown => Self::Unknown,
+        }
+    }
+}
+
 /// The progress of a task as reported by libvirt (`virDomainGetJobInfo`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -207,8 +238,8 @@ pub struct AuditRecord {
     /// The sender.
     #[serde(flatten)]
     pub origin: Origin,
-    /// Result: a state of a task, or `refused`.
-    pub outcome: String,
+    /// The result.
+    pub outcome: Outcome,
     /// Why it was refused, failed or is unknown.
     pub fault: Option<Fault>,
     /// When it ended, in Unix milliseconds.

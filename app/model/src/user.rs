@@ -195,12 +195,10 @@ impl Viewer {
         }
         let hosts = Arc::make_mut(&mut snapshot.hosts);
         hosts.hosts.retain(|id, _| self.scope.sees_host(id));
-        for host in hosts.hosts.values_mut() {
+        for host in hosts.hosts.values_mut().filter(|host| !self.scope.sees_all_of(&host.host.id)).map(Arc::make_mut) {
             host.domains.retain(|_, domain| self.scope.sees(&host.host.id, &domain.tags));
-            if !self.scope.sees_all_of(&host.host.id) {
-                host.pools.clear();
-                host.networks.clear();
-            }
+            host.pools.clear();
+            host.networks.clear();
         }
         snapshot.cursor.epoch ^= self.scope.salt();
         let hosts = snapshot.hosts.clone();

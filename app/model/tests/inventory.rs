@@ -91,7 +91,7 @@ prop_compose! {
 /// Versions increase with time: a later inventory is newer.
 fn inventory(version: u64) -> impl Strategy<Value = Inventory> {
     (host("atlas", version), host("borea", version)).prop_map(|(a, b)| {
-        let hosts = [a, b].map(|host| (host.host.id.clone(), host));
+        let hosts = [a, b].map(|host| (host.host.id.clone(), Arc::new(host)));
         Inventory { hosts: BTreeMap::from(hosts) }
     })
 }
@@ -173,7 +173,7 @@ proptest! {
     #[test]
     fn an_inventory_reads_back_what_browsers_mirror_of_it(mut a in inventory(1)) {
         let json = serde_json::to_string(&a).expect("json");
-        for host in a.hosts.values_mut() {
+        for host in a.hosts.values_mut().map(Arc::make_mut) {
             host.pools.clear();
             host.networks.clear();
         }
@@ -218,7 +218,7 @@ fn an_agent_is_told_when_it_comes_once_more_with_its_version_and_when_it_goes() 
         let host = Host { id: id.clone(), connection: Link::default(), info: None, demo: false, managed: false };
         let (pools, networks) = (BTreeMap::new(), BTreeMap::new());
         let host = HostInventory { domains: [(domain.id, domain)].into(), pools, networks, host };
-        Inventory { hosts: [(id.clone(), host)].into() }
+        Inventory { hosts: [(id.clone(), Arc::new(host))].into() }
     };
     let told = |before: &Inventory, after: &Inventory| -> Vec<_> {
         let events = before.diff(after, STAMP).into_iter().filter_map(|event| match event {

@@ -8,6 +8,7 @@ use model::{
     TaskState,
     command::{CloneVolume, RemoveStaticHost, Rename, ResizeVolume, SetStaticHost, SetTags, SetTitle},
     event::Severity,
+    task::Outcome,
 };
 use uuid::Uuid;
 
@@ -191,12 +192,12 @@ fn wish(record: &AuditRecord) -> String {
 }
 
 fn record_state(record: &AuditRecord) -> (TaskState, &'static str) {
-    match record.outcome.as_str() {
-        "succeeded" => (TaskState::Succeeded, "Succeeded"),
-        "failed" => (TaskState::Failed, "Failed"),
-        "refused" => (TaskState::Failed, "Refused"),
-        "unknown" => (TaskState::Unknown, "Unknown"),
-        _ => (TaskState::Running, "In progress"),
+    match record.outcome {
+        Outcome::Succeeded => (TaskState::Succeeded, "Succeeded"),
+        Outcome::Failed => (TaskState::Failed, "Failed"),
+        Outcome::Refused => (TaskState::Failed, "Refused"),
+        Outcome::Unknown => (TaskState::Unknown, "Unknown"),
+        Outcome::Accepted | Outcome::Running => (TaskState::Running, "In progress"),
     }
 }
 
@@ -205,7 +206,7 @@ fn record_rows(records: &[AuditRecord]) -> AnyView {
         let (state, word) = record_state(record);
         let why =
             record.fault.as_ref().map(|fault| view! { <small class="line">{fault.sentence()}</small> }.into_any());
-        let what = match record.request_id.filter(|_| record.outcome != "refused") {
+        let what = match record.request_id.filter(|_| record.outcome != Outcome::Refused) {
             Some(id) => Either::Left(view! { <a href=routes::task(id) rel="external">{wish(record)}</a> }),
             None => Either::Right(wish(record)),
         };

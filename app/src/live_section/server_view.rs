@@ -44,7 +44,7 @@ pub(crate) fn on_hosts<T>(
     let wished = asked("host");
     let shown = hosts.hosts.values().filter(|host| wished.is_empty() || host.host.id.as_str() == wished);
     let mut found: Vec<(&HostInventory, &T)> =
-        shown.flat_map(|host| of(host).values().map(move |one| (host, &**one))).collect();
+        shown.flat_map(|host| of(host).values().map(move |one| (host.as_ref(), &**one))).collect();
     found.sort_by(|(a_host, a), (b_host, b)| {
         a_host.host.id.cmp(&b_host.host.id).then_with(|| natural(name(a), name(b)))
     });

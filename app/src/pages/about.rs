@@ -80,7 +80,7 @@ mod server_view {
     /// Capabilities of each host, as reported by libvirt.
     fn abilities() -> AnyView {
         let hosts = hosts();
-        let rows = hosts.hosts.values().map(host).collect_view();
+        let rows = hosts.hosts.values().map(|one| host(one)).collect_view();
         view! {
             <section class="card spaced">
                 <header><h2>"Hosts"</h2></header>

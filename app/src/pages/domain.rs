@@ -102,6 +102,8 @@ fn ask_for_details(id: &DomainRef) {
 fn leave_when_deleted(store: Store, acts: Acts, id: DomainRef) {
     let navigate = use_navigate();
     Effect::new(move |known: Option<Option<String>>| match store.rows.get(&id) {
+        // The machine is of a page that is being left.
+        None if store.is_elsewhere(&id) => known.flatten(),
         Some(row) => Some(row.domain.with_untracked(|domain| domain.name.clone())),
         None => {
             if let Some(name) = known.flatten() {

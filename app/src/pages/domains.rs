@@ -19,12 +19,13 @@ use model::{
     Domain, DomainCommand, DomainRef, DomainState,
     command::{ForceOff, Pause, Reboot, Resume, Save, Shutdown, Start},
     selection::{Used, rank},
+    window::Figures,
 };
 
-use self::{
-    more::More,
-    view::{COLUMNS, View},
-};
+#[cfg(feature = "ssr")]
+pub(crate) use self::view::PAGE;
+pub(crate) use self::view::View;
+use self::{more::More, view::COLUMNS};
 use crate::{
     format, routes,
     store::{
@@ -48,29 +49,44 @@ pub(crate) fn DomainsPage() -> impl IntoView {
     let store = use_store();
     let query = use_query_map();
     let view = Memo::new(move |_| query.with(View::read));
+    // With a window, the rows are its machines.
     let shown: Memo<Vec<DomainRef>> = Memo::new(move |_| {
         view.with(|view| {
             let used = used(store, view);
             store.rows.with(|rows| view.choose(rows, &used))
         })
     });
-    let total = Memo::new(move |_| store.rows.with(|rows| rows.count()));
+    let total = Memo::new(move |_| store.figures.with(Figures::all));
+    let matching = Memo::new(move |_| match store.window.get() {
+        Some(window) => {
+            view.with(|view| view.state.map_or(window.counts.all, |state| window.counts.states[rank(state)]))
+        }
+        None => shown.with(Vec::len),
+    });
     let ticked = Memo::new(move |_| shown.with(|shown| store.rows.ticked(shown).len()));
     let grown = RwSignal::new(0);
-    let drawn =
-        Memo::new(move |_| shown.with(|shown| shown[view.with(|view| view.drawn(shown.len(), grown.get()))].to_vec()));
+    let drawn = Memo::new(move |_| {
+        shown.with(|shown| match store.window.with(Option::is_some) {
+            true => shown.clone(),
+            false => shown[view.with(|view| view.drawn(shown.len(), grown.get()))].to_vec(),
+        })
+    });
     keys::listen(store, drawn);
     #[cfg(feature = "hydrate")]
     before_hydration::keep(store, view, shown, searching(view));
     #[cfg(feature = "hydrate")]
     place::keep(view, grown);
     #[cfg(feature = "hydrate")]
-    Effect::new(move || store.look_back());
+    Effect::new(move || {
+        if store.window.with(Option::is_none) {
+            store.look_back();
+        }
+    });
     view! {
         <Title text="Virtual machines"/>
         <div class="head">
             <h1>"Virtual machines"</h1>
-            <span class="muted">{move || match (shown.with(Vec::len), total.get()) {
+            <span class="muted">{move || match (matching.get(), total.get()) {
                 (some, all) if some == all => all.to_string(),
                 (some, all) => format!("{some} of {all}"),
             }}</span>
@@ -94,8 +110,8 @@ pub(crate) fn DomainsPage() -> impl IntoView {
                     </tbody>
                 </table>
             </div>
-            <More view=view shown=shown grown=grown/>
-            {move || shown.with(Vec::is_empty).then(|| view! { <Nothing total=total.get()/> }).into_any()}
+            <More view=view matching=matching grown=grown/>
+            {move || (matching.get() == 0).then(|| view! { <Nothing total=total.get()/> }).into_any()}
         </div>
         <p class="hint muted">
             <kbd>"/"</kbd>" search  "<kbd>"j"</kbd>" "<kbd>"k"</kbd>" move  "<kbd>"Enter"</kbd>" open  "<kbd>"x"</kbd>" select  "
@@ -138,7 +154,10 @@ fn Filters(
     view: Memo<View>,
 ) -> impl IntoView {
     let store = use_store();
-    let counts = Memo::new(move |_| view.with(|view| store.rows.with(|rows| view.counts(rows))));
+    let counts = Memo::new(move |_| match store.window.get() {
+        Some(window) => window.counts.clone(),
+        None => view.with(|view| store.rows.with(|rows| view.counts(rows))),
+    });
     let chips = live(move || {
         view.with(|view| {
             counts.with(|counts| {

@@ -84,11 +84,9 @@ fn card(store: Store, host: Host) -> AnyView {
 fn machines(store: Store, id: HostId) -> impl IntoView {
     let href = routes::vms_of(&id);
     let counts = Memo::new(move |_| {
-        store.rows.with(|rows| {
-            rows.filter(|(row, _)| row.host == id).fold((0, 0), |(all, running), (_, domain)| {
-                (all + 1, running + usize::from(domain.state == DomainState::Running))
-            })
-        })
+        store
+            .figures
+            .with(|figures| figures.host(&id).map_or((0, 0), |host| (host.all(), host.in_state(DomainState::Running))))
     });
     view! { <a href=href>{move || counts.with(|(all, running)| format!("{}, {running} running", format::count(*all, "machine")))}</a> }
 }

@@ -2,7 +2,10 @@
 
 use leptos::prelude::*;
 use leptos_meta::Title;
-use model::{Domain, DomainRef, DomainState, Host, domain::Agent, natural};
+use model::{
+    DomainRef, DomainState, Host, natural,
+    window::{Figures, WORST},
+};
 
 use crate::{
     format,
@@ -22,7 +25,7 @@ pub(crate) fn OverviewPage() -> impl IntoView {
         <Title text="Overview"/>
         <div class="head">
             <h1>"Overview"</h1>
-            <span class="muted">{move || format!("{}, {}", format::count(store.hosts().with(Vec::len), "host"), format::count(store.rows.with(|rows| rows.count()), "machine"))}</span>
+            <span class="muted">{move || format!("{}, {}", format::count(store.hosts().with(Vec::len), "host"), format::count(store.figures.with(Figures::all), "machine"))}</span>
         </div>
         <nav class="grid tiles" aria-label="Machines by state">{live(move || tiles(store))}</nav>
         <section class="grid g3 hosts" aria-label="Hosts">{live(move || store.hosts().with(|hosts| hosts.iter().map(|host| host_card(store, host)).collect_view().into_any()))}</section>
@@ -37,12 +40,7 @@ pub(crate) fn OverviewPage() -> impl IntoView {
 
 /// Machines per state; running and stopped are always shown.
 fn tiles(store: Store) -> AnyView {
-    let mut counts = [0_usize; DomainState::ALL.len()];
-    store.rows.with(|rows| {
-        rows.for_each(|(_, domain)| {
-            counts[DomainState::ALL.iter().position(|state| *state == domain.state).unwrap_or_default()] += 1;
-        });
-    });
+    let counts = store.figures.with(Figures::states);
     let always = [DomainState::Running, DomainState::Stopped];
     let shown = DomainState::ALL.into_iter().zip(counts).filter(|(state, count)| *count > 0 || always.contains(state));
     shown
@@ -66,12 +64,8 @@ fn host_card(store: Store, host: &Host) -> AnyView {
     } else {
         format!("as of {} ago", format::span(store.second.get().saturating_sub(link.since)))
     };
-    let (mut all, mut running) = (0, 0);
-    store.rows.with(|rows| {
-        rows.filter(|(id, _)| id.host == host.id).for_each(|(_, domain)| {
-            all += 1;
-            running += usize::from(domain.state == DomainState::Running);
-        });
+    let (all, running) = store.figures.with(|figures| {
+        figures.host(&host.id).map_or((0, 0), |host| (host.all(), host.in_state(DomainState::Running)))
     });
     let (assigned, total) = (assigned(store, host), host.info.as_ref().map_or(0, |info| info.memory_mb));
     let over =
@@ -103,23 +97,25 @@ struct Notice {
 
 fn attention(store: Store) -> AnyView {
     let mut found: Vec<Notice> = store.rows.with(|rows| {
-        let machines = rows.filter_map(|(id, domain)| Some((reason(&domain)?, id, domain)));
-        let notices = machines.map(|((rank, why), id, domain)| Notice {
-            rank,
+        let machines = rows.filter_map(|(id, domain)| Some((domain.problem()?, id, domain)));
+        let notices = machines.map(|(problem, id, domain)| Notice {
+            rank: problem.rank(),
             name: domain.name.clone(),
             href: routes::vm(id),
             sign: vm::state(domain.state, ""),
-            why: format!(" on {}: {why}", id.host),
+            why: format!(" on {}: {}", id.host, problem.words(&domain)),
         });
         notices.collect()
     });
+    // With a window, the worst are here.
+    let elsewhere = store.figures.with(|figures| figures.troubled).saturating_sub(found.len());
     found.extend(store.hosts().with(|hosts| hosts.iter().flat_map(|host| about_host(store, host)).collect::<Vec<_>>()));
     found.sort_by(|a, b| a.rank.cmp(&b.rank).then_with(|| natural(&a.name, &b.name)).then_with(|| a.href.cmp(&b.href)));
     if found.is_empty() {
         return view! { <p class="muted calm">"No problems."</p> }.into_any();
     }
-    let more = found.len().saturating_sub(8);
-    let lines = found.into_iter().take(8).map(|notice| {
+    let more = (found.len() + elsewhere).saturating_sub(WORST);
+    let lines = found.into_iter().take(WORST).map(|notice| {
         view! { <li>{notice.sign} <span><a href=notice.href>{notice.name}</a> {notice.why}</span></li> }.into_any()
     });
     view! { <ul class="log">{lines.collect_view()}</ul> {(more > 0).then(|| view! { <p class="muted calm">{format!("and {more} more")}</p> }.into_any())} }.into_any()
@@ -159,36 +155,7 @@ fn about_host(store: Store, host: &Host) -> Vec<Notice> {
 
 /// Memory allocated to a host's running machines, in MiB.
 fn assigned(store: Store, host: &Host) -> u64 {
-    store.rows.with(|rows| {
-        let running = rows.filter(|(id, domain)| id.host == host.id && domain.state == DomainState::Running);
-        running.map(|(_, domain)| domain.memory_mb).sum()
-    })
-}
-
-/// The problem of a machine with its rank, 0 for the worst.
-fn reason(domain: &Domain) -> Option<(usize, String)> {
-    let agent_gone = domain.agent == Agent::Disconnected && domain.guest.is_some();
-    let full = domain.guest.as_ref().map(|guest| guest.nearly_full.as_slice()).unwrap_or_default();
-    let (rank, why) = match domain.state {
-        DomainState::Crashed => (0, "guest crashed"),
-        // The reasons are those of `virDomainGetState`, as worded by the hypervisor crate.
-        DomainState::Paused if domain.state_reason == "disk I/O error" => {
-            (0, "paused after a disk I/O error; check its storage, then resume it")
-        }
-        DomainState::Paused if domain.state_reason == "watchdog fired" => (0, "paused: watchdog fired"),
-        DomainState::Paused if domain.state_reason == "guest crashed" => (0, "paused: guest crashed"),
-        DomainState::Stopped if domain.state_reason == "crashed" => (0, "stopped by a crash"),
-        DomainState::Stopped if domain.state_reason == "failed to start" => (1, "failed to start"),
-        _ if domain.unresponsive => (1, "QEMU is not responding"),
-        DomainState::Stopped if domain.autostart => (2, "autostart is on, but the machine is stopped"),
-        DomainState::Running if agent_gone => (3, "guest agent disconnected"),
-        DomainState::Running if !full.is_empty() => {
-            let are = if full.len() > 1 { "are" } else { "is" };
-            return Some((1, format!("{} {are} nearly full", full.join(", "))));
-        }
-        _ => return None,
-    };
-    Some((rank, why.into()))
+    store.figures.with(|figures| figures.host(&host.id).map_or(0, |host| host.assigned_mb))
 }
 
 /// The machines with the highest CPU usage.
@@ -232,41 +199,4 @@ fn tasks(store: Store) -> AnyView {
         return view! { <p class="muted calm">"No tasks in progress, no recent failures."</p> }.into_any();
     }
     view! { <ul class="log">{shown.iter().map(|task| task_line(store, task)).collect_view()}</ul> }.into_any()
-}
-
-#[cfg(test)]
-mod tests {
-    use model::domain::Guest;
-
-    use super::*;
-
-    #[test]
-    fn problems_have_a_reason_and_a_rank() {
-        let domain = |state, autostart, unresponsive| Domain { state, autostart, unresponsive, ..Domain::default() };
-        let rank = |domain: &Domain| reason(domain).map(|(rank, _)| rank);
-        assert_eq!(rank(&domain(DomainState::Crashed, false, true)), Some(0));
-        assert_eq!(rank(&domain(DomainState::Running, false, true)), Some(1));
-        assert_eq!(rank(&domain(DomainState::Stopped, true, false)), Some(2));
-        assert_eq!(rank(&domain(DomainState::Stopped, false, false)), None);
-        assert_eq!(rank(&domain(DomainState::Running, true, false)), None);
-        let why = |state, reason: &str| {
-            let domain = Domain { state, state_reason: reason.into(), ..Domain::default() };
-            super::reason(&domain)
-                .map(|(rank, why)| (rank, why.split([',', ';']).next().unwrap_or_default().to_owned()))
-        };
-        assert_eq!(why(DomainState::Paused, "disk I/O error"), Some((0, "paused after a disk I/O error".into())));
-        assert_eq!(why(DomainState::Paused, "paused by user"), None);
-        assert_eq!(why(DomainState::Stopped, "crashed"), Some((0, "stopped by a crash".into())));
-        assert_eq!(why(DomainState::Stopped, "failed to start"), Some((1, "failed to start".into())));
-        assert_eq!(why(DomainState::Stopped, "forced off"), None);
-        let gone = Domain {
-            agent: Agent::Disconnected,
-            guest: Some(Default::default()),
-            ..domain(DomainState::Running, false, false)
-        };
-        assert_eq!(rank(&gone), Some(3));
-        let guest = Guest { nearly_full: vec!["/".into(), "/var".into()], ..Guest::default() };
-        let full = Domain { guest: Some(guest), ..domain(DomainState::Running, false, false) };
-        assert_eq!(reason(&full), Some((1, "/, /var are nearly full".into())));
-    }
 }

@@ -4,12 +4,19 @@
 //! a leading tab, elected by a lock, that serves the others over a channel; a stream per tab. The
 //! second needs a secure context, the others do not.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
+use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
 
 use gloo_timers::callback::{Interval, Timeout};
 use js_sys::{Array, Date, Function, Math, Promise, Reflect};
 use leptos::prelude::*;
-use model::{DomainRef, Viewer, event::Change, inventory::Snapshot, read::read, stats::LATEST};
+use model::{
+    DomainRef, Task, Viewer,
+    event::Change,
+    inventory::Snapshot,
+    read::read,
+    stats::LATEST,
+    window::{self, PageData, Window},
+};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use web_sys::{BroadcastChannel, MessageEvent, MessagePort, SharedWorker, VisibilityState, WorkerOptions, WorkerType};
 
@@ -85,6 +92,31 @@ pub(super) fn start(store: Store, acts: Acts) {
 pub(crate) fn reconnect() {
     if let Some(client) = CLIENT.with_borrow(Clone::clone) {
         (client.ask.borrow())(&Asked::Reconnect);
+    }
+}
+
+/// The address of this tab's page, with its query.
+fn here() -> String {
+    let location = window().location();
+    [location.pathname(), location.search()].map(Result::unwrap_or_default).concat()
+}
+
+/// Reads what the page at an address starts with.
+async fn read_page(address: &str) -> Option<PageData> {
+    let asked = gloo_net::http::Request::get(&routes::api_view(address)).header(routes::REFRESH_HEADER, "1");
+    crate::api::answered(asked.send().await.ok()?).await.ok()
+}
+
+/// Reads what the next page starts with, if this tab has a part of all machines only.
+pub(crate) async fn bring(address: &str) -> Option<PageData> {
+    let view = CLIENT.with_borrow(|client| client.as_ref().and_then(|client| client.view()))?;
+    if view == address { None } else { read_page(address).await }
+}
+
+/// Shows the next page.
+pub(crate) fn show(page: PageData) {
+    if let Some(client) = CLIENT.with_borrow(Clone::clone) {
+        client.show(page);
     }
 }
 
@@ -265,14 +297,20 @@ impl Client {
     }
 
     fn join(&self) {
+        // First, so that the stream does not begin with machines that this tab does not show.
+        self.tell_watch();
         let cursor = self.store.cursor.get_untracked().to_string();
         (self.ask.borrow())(&Asked::Join { tab: self.tab, cursor });
-        self.tell_watch();
     }
 
     fn tell_watch(&self) {
         let id = self.watch.borrow().as_ref().map(DomainRef::to_string).unwrap_or_default();
-        (self.ask.borrow())(&Asked::Watch { tab: self.tab, id });
+        (self.ask.borrow())(&Asked::Watch { tab: self.tab, id, view: self.view().unwrap_or_default() });
+    }
+
+    /// The address of this tab's part of all machines; none if it has all of them.
+    fn view(&self) -> Option<String> {
+        self.store.window.with_untracked(|window| window.as_ref().map(|window| window.view.clone()))
     }
 
     /// Takes messages of the hub: applied at once after a pause, else together with those that
@@ -342,7 +380,7 @@ impl Client {
         }
     }
 
-    fn frame(&self, id: &str, kind: &str, data: &str) {
+    fn frame(self: &Rc<Self>, id: &str, kind: &str, data: &str) {
         if kind == "inventory" {
             if let Ok(snapshot) = read::<Snapshot>(data) {
                 self.begin_anew(&snapshot);
@@ -353,6 +391,9 @@ impl Client {
             Some(0) => return self.store.measured(read(data).unwrap_or_default()),
             Some(_) => {
                 return read(data).map(|stats| self.store.host_measured(stats)).unwrap_or_default();
+            }
+            None if kind == window::KIND => {
+                return read(data).map(|window| self.window_changed(window)).unwrap_or_default();
             }
             None => {}
         }
@@ -372,8 +413,38 @@ impl Client {
     /// Applies a snapshot, including the results of tasks that ended meanwhile.
     fn begin_anew(&self, snapshot: &Snapshot) {
         self.store.replace(snapshot);
+        self.begun(snapshot.tasks.clone());
+    }
+
+    fn begun(&self, tasks: Vec<Arc<Task>>) {
         self.acts.mark_held();
-        snapshot.tasks.iter().for_each(|task| self.acts.happened(&Change::Task(task.clone())));
+        tasks.into_iter().for_each(|task| self.acts.happened(&Change::Task(task)));
+    }
+
+    /// Takes a window of this tab's page. It moves no rows: machines that come into a full list are
+    /// announced.
+    fn window_changed(self: &Rc<Self>, new: Window) {
+        let Some(had) = self.store.window.get_untracked().filter(|had| had.view == new.view) else { return };
+        let is_shown = |id: &DomainRef| had.machines.iter().any(|member| member.id == *id);
+        let came = new.machines.iter().filter(|member| !is_shown(&member.id)).count();
+        let is_missed = |member: &window::Member| {
+            let row = self.store.rows.get_untracked(&member.id);
+            row.is_some_and(|row| row.domain.with_untracked(|domain| domain.version < member.version))
+        };
+        let again = came > 0 && !new.still || new.machines.iter().any(is_missed);
+        self.store.window.set(Some(Window { machines: had.machines.clone(), ..new }.into()));
+        self.store.came.set(came);
+        if again {
+            self.read_everything();
+        }
+    }
+
+    /// Shows what a page starts with, from its position on.
+    fn show(&self, page: PageData) {
+        let tasks = page.snapshot.tasks.clone();
+        self.store.turn_to(page);
+        self.begun(tasks);
+        self.join();
     }
 
     /// Reads the whole inventory and joins the hub from there; one read at a time, repeated until
@@ -385,21 +456,18 @@ impl Client {
         }
         let client = self.clone();
         leptos::task::spawn_local(async move {
-            let asked = gloo_net::http::Request::get(&routes::at(routes::API_INVENTORY));
-            let response = asked.header(routes::REFRESH_HEADER, "1").send().await;
-            let snapshot = match response {
-                Ok(response) => crate::api::answered::<Snapshot>(response).await.ok(),
-                Err(_) => None,
-            };
-            if let Some(snapshot) = &snapshot {
-                client.begin_anew(snapshot);
-                client.join();
+            let view = here();
+            let page = read_page(&view).await;
+            let answered = page.is_some();
+            // Another page may have been opened meanwhile.
+            if let Some(page) = page.filter(|_| client.view().is_none_or(|now| now == view)) {
+                client.show(page);
             }
             // Pause before the next read: the tab may stay behind while the server is unreachable
             // or the stream is from before its restart.
             Timeout::new(READ_PAUSE, move || {
                 client.reading.set(false);
-                if snapshot.is_none() || client.again.take() {
+                if !answered || client.again.take() {
                     client.read_everything();
                 }
             })

@@ -14,7 +14,7 @@ use std::{
 
 use gloo_timers::callback::{Interval, Timeout};
 use js_sys::{Array, Date, Math};
-use model::{Cursor, Event, stats::LATEST};
+use model::{Cursor, Event, stats::LATEST, window};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{EventSource, MessageEvent};
 
@@ -26,8 +26,9 @@ const WATCH: u32 = 1_000;
 /// Maximum number and total bytes of the frames kept for joining tabs.
 const KEPT: (usize, usize) = (2_048, 2 << 20);
 
-/// The server's limit of watched machines per stream.
+/// The server's limits of watched machines and of pages per stream.
 const MAX_WATCHED: usize = 50;
+const MAX_VIEWS: usize = 64;
 
 /// The id of a tab; random, so that no one has to assign ids.
 pub(super) type Tab = f64;
@@ -106,8 +107,9 @@ pub(super) enum Asked {
     Join { tab: Tab, cursor: String },
     /// The tab is being closed.
     Leave { tab: Tab },
-    /// The tab watches this machine, or none.
-    Watch { tab: Tab, id: String },
+    /// The tab watches this machine, or none, and shows the part of all machines that belongs to
+    /// this address, or all.
+    Watch { tab: Tab, id: String, view: String },
     /// Reconnect now.
     Reconnect,
 }
@@ -117,7 +119,7 @@ impl Asked {
         let parts: Vec<JsValue> = match self {
             Self::Join { tab, cursor } => vec!["join".into(), (*tab).into(), cursor.into()],
             Self::Leave { tab } => vec!["leave".into(), (*tab).into()],
-            Self::Watch { tab, id } => vec!["watch".into(), (*tab).into(), id.into()],
+            Self::Watch { tab, id, view } => vec!["watch".into(), (*tab).into(), id.into(), view.into()],
             Self::Reconnect => vec!["reconnect".into()],
         };
         parts.into_iter().collect::<Array>().into()
@@ -128,7 +130,10 @@ impl Asked {
         match parts.get(0).as_string()?.as_str() {
             "join" => Some(Self::Join { tab: parts.get(1).as_f64()?, cursor: parts.get(2).as_string()? }),
             "leave" => Some(Self::Leave { tab: parts.get(1).as_f64()? }),
-            "watch" => Some(Self::Watch { tab: parts.get(1).as_f64()?, id: parts.get(2).as_string()? }),
+            "watch" => {
+                let (id, view) = (parts.get(2).as_string()?, parts.get(3).as_string()?);
+                Some(Self::Watch { tab: parts.get(1).as_f64()?, id, view })
+            }
             "reconnect" => Some(Self::Reconnect),
             _ => None,
         }
@@ -152,8 +157,8 @@ struct Inner {
     position: Option<Cursor>,
     /// The cursor before the first kept frame.
     from: Option<Cursor>,
-    /// The machine that each tab watches.
-    watching: Vec<(Tab, String)>,
+    /// The machine that each tab watches, and the address of its part of all machines.
+    watching: Vec<(Tab, String, String)>,
     kept: VecDeque<Kept>,
     bytes: usize,
     link: Link,
@@ -210,22 +215,20 @@ impl Hub {
     pub(super) fn asked(&self, asked: &Asked) {
         match asked {
             Asked::Join { tab, cursor } => self.join(*tab, cursor),
-            Asked::Leave { tab } => self.watch(*tab, ""),
-            Asked::Watch { tab, id } => self.watch(*tab, id),
+            Asked::Leave { tab } => self.watch(*tab, None),
+            Asked::Watch { tab, id, view } => self.watch(*tab, Some((id, view))),
             Asked::Reconnect => self.step(Link::wanted),
         }
     }
 
-    /// The watched machines are part of the stream's address, so it is reopened from its cursor
-    /// when they change.
-    fn watch(&self, tab: Tab, id: &str) {
+    /// What tabs watch is part of the stream's address, so it is reopened from its cursor when that
+    /// changes.
+    fn watch(&self, tab: Tab, what: Option<(&str, &str)>) {
         let mut inner = self.0.borrow_mut();
-        let before = inner.watched();
-        inner.watching.retain(|(known, _)| *known != tab);
-        if !id.is_empty() {
-            inner.watching.push((tab, id.to_owned()));
-        }
-        let changed = inner.watched() != before && inner.source.is_some();
+        let before = (inner.watched(), inner.views());
+        inner.watching.retain(|(known, ..)| *known != tab);
+        inner.watching.extend(what.map(|(id, view)| (tab, id.to_owned(), view.to_owned())));
+        let changed = (inner.watched(), inner.views()) != before && inner.source.is_some();
         drop(inner);
         if changed {
             self.connect();
@@ -296,7 +299,7 @@ impl Hub {
             let mut inner = self.0.borrow_mut();
             inner.source = None;
             inner.retry = None;
-            routes::events(inner.position.map(|cursor| cursor.to_string()).as_deref(), &inner.watched())
+            routes::events(inner.position.map(|cursor| cursor.to_string()).as_deref(), &inner.watched(), &inner.views())
         };
         let Ok(source) = EventSource::new(&address) else {
             self.failed_later();
@@ -313,7 +316,7 @@ impl Hub {
                 }
             }
         });
-        for kind in Event::KINDS.iter().chain(&LATEST).chain(&["inventory", "bookmark"]) {
+        for kind in Event::KINDS.iter().chain(&LATEST).chain(&["inventory", "bookmark", window::KIND]) {
             source.add_event_listener_with_callback(kind, frames.as_ref().unchecked_ref()).ok();
         }
         let error = Closure::<dyn Fn(web_sys::Event)>::new(move |event: web_sys::Event| {
@@ -335,8 +338,8 @@ impl Hub {
     /// Keeps a frame and passes it on to all tabs.
     fn pass(&self, id: String, kind: String, data: String) {
         let mut inner = self.0.borrow_mut();
-        // Statistics have no id; the browser reports that of the frame before.
-        let id = if LATEST.contains(&kind.as_str()) { String::new() } else { id };
+        // What is outside of the log has no id; the browser reports that of the frame before.
+        let id = if kind == window::KIND || LATEST.contains(&kind.as_str()) { String::new() } else { id };
         if let Ok(cursor) = id.parse::<Cursor>() {
             inner.keep(cursor, &id, &kind, &data);
         }
@@ -347,8 +350,10 @@ impl Hub {
 
     /// Polls once for frames after the last cursor.
     fn poll(&self, first: bool) {
-        let since = self.0.borrow().position.map(|cursor| cursor.to_string());
-        let address = routes::poll(since.as_deref(), first);
+        let inner = self.0.borrow();
+        let since = inner.position.map(|cursor| cursor.to_string());
+        let address = routes::poll(since.as_deref(), first, &inner.views());
+        drop(inner);
         let hub = Rc::downgrade(&self.0);
         wasm_bindgen_futures::spawn_local(async move {
             let answer = gloo_net::http::Request::get(&address).send().await;
@@ -395,7 +400,7 @@ impl Hub {
     fn ask_why(&self) {
         let hub = Rc::downgrade(&self.0);
         wasm_bindgen_futures::spawn_local(async move {
-            let answer = gloo_net::http::Request::get(&routes::poll(None, true)).send().await;
+            let answer = gloo_net::http::Request::get(&routes::poll(None, true, "")).send().await;
             if answer.is_ok_and(|answer| is_refusal(&answer)) {
                 with(&hub, |hub| hub.step(Link::refused));
             }
@@ -430,12 +435,28 @@ impl Inner {
     fn watched(&self) -> String {
         // The server has a limit; tabs that disappeared without a message are the oldest.
         let mut all: Vec<&str> = Vec::new();
-        for (_, id) in self.watching.iter().rev().take(MAX_WATCHED) {
+        let ids = self.watching.iter().rev().filter(|(_, id, _)| !id.is_empty());
+        for (_, id, _) in ids.take(MAX_WATCHED) {
             if let Err(at) = all.binary_search(&id.as_str()) {
                 all.insert(at, id);
             }
         }
         all.join(",")
+    }
+
+    /// The addresses of the tabs that have a part of all machines, one a line; nothing when any tab
+    /// has all of them.
+    fn views(&self) -> String {
+        let mut all: Vec<&str> = Vec::new();
+        for (.., view) in self.watching.iter().rev() {
+            if view.is_empty() {
+                return String::new();
+            }
+            if all.len() < MAX_VIEWS && !all.contains(&view.as_str()) {
+                all.push(view);
+            }
+        }
+        all.join("\n")
     }
 
     /// Keeps a frame for tabs that join.

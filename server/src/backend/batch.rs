@@ -7,7 +7,8 @@ use std::sync::{
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use model::{
-    AuditRecord, BatchRequest, CommandRequest, Fault, FaultKind, Origin, Receipt, RequestId, TaskState, task::Progress,
+    AuditRecord, BatchRequest, CommandRequest, Fault, FaultKind, Origin, Receipt, RequestId, TaskState,
+    task::{Outcome, Progress},
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
@@ -144,8 +145,8 @@ impl Backend {
 
 /// The result of a batch. A part that could not be recorded or was not started has no record.
 fn sum(batch: &Intent, parts: &[AuditRecord], cut: Option<FaultKind>) -> (TaskState, Option<Fault>) {
-    let count = |outcome: &str| parts.iter().filter(|part| part.outcome == outcome).count();
-    let (total, good, unknown) = (batch.targets.len(), count("succeeded"), count("unknown"));
+    let count = |outcome: Outcome| parts.iter().filter(|part| part.outcome == outcome).count();
+    let (total, good, unknown) = (batch.targets.len(), count(Outcome::Succeeded), count(Outcome::Unknown));
     if good == total {
         return (TaskState::Succeeded, None);
     }

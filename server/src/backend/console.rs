@@ -15,7 +15,7 @@ use std::{
 
 use axum::body::Bytes;
 use futures_util::{Stream, stream};
-use hypervisor::{Hypervisor, OpenConsole};
+use hypervisor::OpenConsole;
 use model::{Console, ConsoleKind, Domain, DomainRef, Fault, FaultKind, NoteKind, Origin, Viewer};
 use parking_lot::Mutex;
 use tokio::{
@@ -23,7 +23,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Backend, no_host};
+use super::{Backend, host::Host, no_host};
 use crate::{
     auth::{Shown, hash, secret},
     journal::{Note, accounts},
@@ -294,7 +294,7 @@ impl Backend {
             let ((recent, shown), line) = match open {
                 Some(open) => open,
                 None => {
-                    let line = Line::of(open_line(&host, &domain, &console).await?);
+                    let line = Line::of(open_line(&*host, &domain, &console).await?);
                     *known = Arc::downgrade(&line);
                     let ended = || Fault::new(FaultKind::Refused, format!("{} of {} ended", console.name, domain.name));
                     (line.follow().ok_or_else(ended)?, line)
@@ -311,7 +311,7 @@ impl Backend {
 }
 
 /// Opens a serial console. One that we closed just now may still be open for a moment.
-async fn open_line(host: &Hypervisor, domain: &Domain, console: &Console) -> Result<OpenConsole, Fault> {
+async fn open_line(host: &dyn Host, domain: &Domain, console: &Console) -> Result<OpenConsole, Fault> {
     let began = Instant::now();
     loop {
         match host.open_console(domain, console).await {

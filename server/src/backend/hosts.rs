@@ -18,7 +18,7 @@ use hypervisor::{HostConfig, Hypervisor, Sink};
 use model::{Fault, FaultKind, HostId, Link, NoteKind, Origin, inventory::connection_event};
 use serde::{Deserialize, Serialize};
 
-use super::{Backend, no_host};
+use super::{Backend, host::Host, no_host};
 use crate::{
     journal::{Note, accounts},
     tasks::now,
@@ -40,7 +40,7 @@ const MOST: usize = 256;
 
 /// The hosts that are watched.
 pub(crate) struct Hosts {
-    all: RwLock<Arc<BTreeMap<HostId, Arc<Hypervisor>>>>,
+    all: RwLock<Arc<BTreeMap<HostId, Arc<dyn Host>>>>,
     /// Those of the command line, which cannot be changed here.
     fixed: BTreeSet<HostId>,
     /// The data directory; none without one.
@@ -52,6 +52,11 @@ pub(crate) struct Hosts {
     turn: tokio::sync::Mutex<()>,
 }
 
+/// Starts watching a host.
+fn open(config: HostConfig, sink: &Arc<dyn Sink>) -> Arc<dyn Host> {
+    Arc::new(Hypervisor::start(config, sink.clone()))
+}
+
 impl Hosts {
     /// Starts watching all hosts.
     pub(super) fn start(
@@ -60,22 +65,22 @@ impl Hosts {
         sink: Arc<dyn Sink>,
     ) -> Self {
         let fixed = hosts.iter().filter(|host| !host.managed).map(|host| host.id.clone()).collect();
-        let start = |host: HostConfig| (host.id.clone(), Arc::new(Hypervisor::start(host, sink.clone())));
+        let start = |host: HostConfig| (host.id.clone(), open(host, &sink));
         let all = RwLock::new(Arc::new(hosts.into_iter().map(start).collect()));
         Self { all, fixed, folder, template, sink, turn: tokio::sync::Mutex::default() }
     }
 
     /// All of them.
-    pub(crate) fn all(&self) -> Arc<BTreeMap<HostId, Arc<Hypervisor>>> {
+    pub(crate) fn all(&self) -> Arc<BTreeMap<HostId, Arc<dyn Host>>> {
         self.all.read().clone()
     }
 
     /// One of them.
-    pub(crate) fn get(&self, id: &HostId) -> Option<Arc<Hypervisor>> {
+    pub(crate) fn get(&self, id: &HostId) -> Option<Arc<dyn Host>> {
         self.all().get(id).cloned()
     }
 
-    fn change(&self, change: impl FnOnce(&mut BTreeMap<HostId, Arc<Hypervisor>>)) {
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<HostId, Arc<dyn Host>>)) {
         let mut all = self.all.write();
         let mut next = BTreeMap::clone(&all);
         change(&mut next);
@@ -241,7 +246,7 @@ impl Backend {
         let unread = config.unread();
         let said = connection_event(&unread.host, now());
         self.feed.set_host(name, Some(unread), said);
-        let host = Arc::new(Hypervisor::start(config, self.hosts.sink.clone()));
+        let host = open(config, &self.hosts.sink);
         self.hosts.change(|all| drop(all.insert(name.clone(), host)));
         Ok(())
     }

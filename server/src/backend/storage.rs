@@ -1,7 +1,10 @@
 //! Users of storage, and what they block. They are determined in `hypervisor`; here they are
 //! queried before a command is accepted, and for pages.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use model::{
@@ -28,10 +31,13 @@ impl Backend {
         let all = self.hosts.all();
         let asked = all.iter().map(async |(id, host)| {
             let of = |pool: &Uuid| DomainRef { host: id.clone(), id: *pool };
-            let known = hosts.hosts.get(id).filter(|known| known.pools.keys().any(|pool| wanted(&of(pool))));
-            let Some(known) = known else { return Vec::new() };
+            let Some(known) = hosts.hosts.get(id) else { return Vec::new() };
+            let pools: BTreeSet<Uuid> = known.pools.keys().filter(|pool| wanted(&of(pool))).copied().collect();
+            if pools.is_empty() {
+                return Vec::new();
+            }
             // Pools of a host that does not respond have no users and are marked as stale.
-            let users = timeout(LOOK_WITHIN, host.users_of_pools(known, |pool| wanted(&of(pool)))).await;
+            let users = timeout(LOOK_WITHIN, host.users_of_pools(known, &pools)).await;
             users.unwrap_or_default().into_iter().map(|(pool, users)| (of(&pool), users)).collect()
         });
         join_all(asked).await.into_iter().flatten().collect()

@@ -12,7 +12,7 @@ use tokio::{
 use super::Backend;
 use crate::{
     feed::Past,
-    journal::{EventRow, Journal, Stored, accounts},
+    journal::{EventRow, Journal, Query, Records, Stored, accounts},
     tasks::{appended, now},
 };
 
@@ -198,6 +198,25 @@ async fn keep_notes(backend: Arc<Backend>) {
             continue;
         }
         timeout(NOTES_EVERY, backend.journal.accounts.changed.notified()).await.ok();
+    }
+}
+
+impl Backend {
+    /// The audit records of a query. What was noted before they are asked for is among them: whoever
+    /// did something and looks, finds it.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub(crate) async fn records(&self, query: Query) -> Result<Records, Fault> {
+        self.note_everything().await;
+        self.journal.audit.records(query).await
+    }
+
+    /// Records what is noted; where that fails, `keep_notes` does it later.
+    pub(crate) async fn note_everything(&self) {
+        if let Err(fault) = move_notes(self).await {
+            tracing::debug!(reason = fault.reason, "cannot record the pending notes");
+        }
     }
 }
 

@@ -103,11 +103,6 @@ impl Sieve {
 
     /// The replacement of a frame of which only the latest counts.
     pub(super) fn latest(&self, kind: &str, host: &HostId, frame: Bytes) -> Option<Bytes> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Which {
-            vm_id: Uuid,
-        }
         if !self.viewer.scope.sees_host(host) {
             return None;
         }
@@ -121,14 +116,22 @@ impl Sieve {
             let text = serde_json::to_string(&load).ok()?;
             return Some(Bytes::from(format!("event: {kind}\ndata: {text}\n\n")));
         }
-        let machines: Vec<&RawValue> = serde_json::from_str(payload(&frame)).ok()?;
-        let sees = |text: &&str| {
-            let which = serde_json::from_str::<Which>(text);
-            which.is_ok_and(|Which { vm_id: id }| self.visible.contains(&DomainRef { host: host.clone(), id }))
-        };
-        let seen: Vec<&str> = machines.into_iter().map(RawValue::get).filter(sees).collect();
-        Some(Bytes::from(format!("event: {kind}\ndata: [{}]\n\n", seen.join(","))))
+        Some(figures_of(kind, &frame, |id| self.visible.contains(&DomainRef { host: host.clone(), id })))
     }
+}
+
+/// A frame with the figures of some machines only.
+pub(super) fn figures_of(kind: &str, frame: &Bytes, sees: impl Fn(Uuid) -> bool) -> Bytes {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Which {
+        vm_id: Uuid,
+    }
+    // Figures that cannot be read are not sent.
+    let machines: Vec<&RawValue> = serde_json::from_str(payload(frame)).unwrap_or_default();
+    let sees = |text: &&str| serde_json::from_str::<Which>(text).is_ok_and(|Which { vm_id }| sees(vm_id));
+    let seen: Vec<&str> = machines.into_iter().map(RawValue::get).filter(sees).collect();
+    Bytes::from(format!("event: {kind}\ndata: [{}]\n\n", seen.join(",")))
 }
 
 /// A frame with the position in the form of its reader.
@@ -198,7 +201,7 @@ mod tests {
     fn sieve(scope: &str, tags: &[&str]) -> Sieve {
         let mut known = HostInventory::unread(host(), "test:///x".into(), false, 0);
         known.domains.insert(Uuid::from_u128(7), domain(tags, 1));
-        let inventory = Inventory { hosts: [(host(), known)].into() };
+        let inventory = Inventory { hosts: [(host(), Arc::new(known))].into() };
         let scope = Scope::from_words(scope).expect("a scope");
         Sieve::new(
             Viewer { name: Some("jane".into()), role: Role::Viewer, scope, open: false },

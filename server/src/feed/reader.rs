@@ -145,10 +145,14 @@ impl Reader {
         drop(latest);
         let sieve = self.sieve.as_deref();
         let seen = |(kind, host, frame): (&'static str, HostId, Bytes)| match sieve {
-            None => Some(frame),
-            Some(sieve) => sieve.latest(kind, &host, frame),
+            None => Some((kind, host, frame)),
+            Some(sieve) => sieve.latest(kind, &host, frame).map(|frame| (kind, host, frame)),
         };
-        fresh.into_iter().filter_map(seen).collect()
+        let shown = |(kind, host, frame): (&'static str, HostId, Bytes)| match &self.filter.shown {
+            None => Some(frame),
+            Some(shown) => shown.latest(kind, &host, frame),
+        };
+        fresh.into_iter().filter_map(seen).filter_map(shown).collect()
     }
 
     /// All wanted frames after the position, as one chunk; none if too far behind.
@@ -166,41 +170,46 @@ impl Reader {
 
     /// The wanted frames after the position; none if some of them were dropped.
     fn as_they_are(&mut self) -> Option<Vec<Bytes>> {
-        let log = self.shared.lock();
-        if !log.serves(self.position) {
+        let state = self.shared.lock();
+        if !state.serves(self.position) {
             return None;
         }
-        let wanted = log
+        let wanted = state
             .after(self.position)
             .filter(|frame| self.filter.wants(frame.kind, frame.host.as_ref()))
+            .filter(|frame| self.filter.shows(frame.is_machine, frame.host.as_ref(), frame.subject))
             .map(|frame| frame.bytes.clone())
             .collect();
-        self.position = log.seq;
+        self.position = state.log.last();
         Some(wanted)
     }
 
     /// The visible frames. The sieve gets unwanted ones as well, because machines enter and leave
     /// the scope by them.
     fn sieved(&mut self) -> Option<Vec<Bytes>> {
-        let log = self.shared.lock();
-        if !log.serves(self.position) {
+        let state = self.shared.lock();
+        if !state.serves(self.position) {
             return None;
         }
         // Reading more than this takes longer than starting over.
-        if log.behind(self.position) > self.shared.bounds.behind.saturating_mul(MOST_SIEVED) {
+        if state.behind(self.position) > self.shared.bounds.behind.saturating_mul(MOST_SIEVED) {
             return None;
         }
-        let frames: Vec<_> = log
+        let frames: Vec<_> = state
             .after(self.position)
             .zip(self.position + 1..)
-            .map(|(frame, seq)| (frame.kind, frame.host.clone(), frame.bytes.clone(), self.cursor(seq)))
+            .map(|(frame, seq)| {
+                let about = (frame.is_machine, frame.host.clone(), frame.subject);
+                (frame.kind, about, frame.bytes.clone(), self.cursor(seq))
+            })
             .collect();
-        self.position = log.seq;
-        drop(log);
+        self.position = state.log.last();
+        drop(state);
         let (sieve, filter) = (self.sieve.as_mut()?, &self.filter);
-        let seen = frames.into_iter().filter_map(|(kind, host, bytes, cursor)| {
+        let seen = frames.into_iter().filter_map(|(kind, (is_machine, host, subject), bytes, cursor)| {
             let (kind, bytes) = sieve.pass(kind, host.as_ref(), bytes, cursor)?;
-            filter.wants(kind, host.as_ref()).then_some(bytes)
+            let wanted = filter.wants(kind, host.as_ref()) && filter.shows(is_machine, host.as_ref(), subject);
+            wanted.then_some(bytes)
         });
         Some(seen.collect())
     }

@@ -13,6 +13,7 @@ use model::{
     BatchRequest, CommandRequest, DomainRef, Fault, FaultKind, HostId, ObjectRef, Origin, Receipt, command,
     inventory::Snapshot,
     query::{self, Question},
+    window::PageData,
 };
 use serde_json::Value;
 
@@ -26,6 +27,17 @@ use crate::{Backend, visibility::Sight};
 /// `GET /api/v1/inventory`
 pub(crate) async fn inventory(Extension(sight): Extension<Sight>) -> Json<Snapshot> {
     Json(sight.snapshot())
+}
+
+/// `GET /api/v1/view`: what the page of the browser at an address starts with.
+pub(super) async fn view(
+    Extension(sight): Extension<Sight>,
+    Query(fields): Query<BTreeMap<String, String>>,
+) -> Result<Json<PageData>, Failed> {
+    let of = fields.get("of").ok_or_else(|| Fault::invalid("of", "must be the address of a page, such as /vms"))?;
+    let (of, backend) = (of.clone(), sight.backend.clone());
+    let page = backend.windows.of_requests.run(move || sight.page(&of)).await;
+    Ok(Json(page.ok_or_else(|| Fault::new(FaultKind::Internal, "The page could not be read"))?))
 }
 
 /// `GET /api/v1`: what this server can do.

@@ -13,13 +13,13 @@ use axum::{
 };
 use model::{
     Domain, DomainRef, DomainState, Fault, FaultKind, HostId,
-    selection::{COLUMNS, CountsByName, Order, Selection, Used},
+    selection::{COLUMNS, CountsByName, Order, Selection},
 };
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Failed, answers::Paged};
-use crate::{history::Parameters, visibility::Sight};
+use crate::{history::Parameters, visibility::Sight, windows};
 
 /// Machines of a window when nobody says how many, and at most.
 const WINDOW: usize = 100;
@@ -61,17 +61,13 @@ pub(super) async fn list(
         None => None,
         Some(id) => Some((id, hosts.domain(id).cloned().ok_or_else(gone)?)),
     };
-    let used = used(&sight, &selection);
-    let all = || {
-        hosts
-            .hosts
-            .iter()
-            .flat_map(|(host, inventory)| inventory.domains.iter().map(move |(id, domain)| (host, id, domain)))
-    };
-    let ids: Vec<DomainRef> = all().map(|(host, id, _)| DomainRef { host: host.clone(), id: *id }).collect();
-    let machines = || ids.iter().zip(all()).map(|(id, (_, _, domain))| (id, domain.clone()));
-    let counts = selection.counts(&mut machines(), app::format::folded);
-    let (window, more) = selection.window(&mut machines(), &used, app::format::folded, (after, limit));
+    let used = windows::used(&sight.backend.history, &selection);
+    let ids: Vec<DomainRef> = hosts.ids().collect();
+    let machines = || ids.iter().zip(hosts.domains()).map(|(id, (_, domain))| (id, domain.clone()));
+    let (found, rest) = selection.found(&mut machines(), app::format::folded);
+    let found = || found.iter().map(|(id, domain)| (*id, domain.clone()));
+    let counts = rest.counts(&mut found(), app::format::folded);
+    let (window, more) = rest.window(&mut found(), &used, app::format::folded, (after, limit));
     let next = window.last().filter(|_| more).map(|(id, _)| id.to_string());
     let domains = window.into_iter().map(|(id, domain)| Machine { host_id: id.host, domain }).collect();
     let link = next.clone();
@@ -103,14 +99,6 @@ fn selection(wishes: &Parameters) -> Result<Selection, Fault> {
         tag: text("tag"),
         order,
     })
-}
-
-/// What machines use of what the list is ordered by.
-fn used(sight: &Sight, selection: &Selection) -> Used {
-    let Some(value) = selection.measured() else { return Used::new() };
-    let figure =
-        |stats: model::VmStats| Some((DomainRef { host: stats.host_id.clone()?, id: stats.vm_id }, value(&stats)?));
-    sight.backend.stats().0.into_iter().filter_map(figure).collect()
 }
 
 /// `GET /api/v1/domains/{host}/{uuid}`

@@ -16,7 +16,7 @@ use futures_util::stream;
 use model::{Cursor, Event, Fault, FaultKind, Role};
 use serde::Deserialize;
 
-use super::{Failed, authorize::Admitted, held::Connection, takeover::Endless};
+use super::{Failed, authorize::Admitted, held::Connection, takeover::Endless, views::Views};
 use crate::{Backend, auth::By, feed::Filter, visibility::Sight};
 
 /// The query of a stream.
@@ -30,6 +30,9 @@ pub(crate) struct Wish {
     /// Machines with detailed statistics, as `host/uuid`.
     #[serde(default)]
     watch: String,
+    /// The addresses of the browser's pages, one a line, when these show a part of many machines.
+    #[serde(default)]
+    view: String,
     /// Respond with available frames after at most this many seconds, instead of a stream.
     poll: Option<u64>,
 }
@@ -92,22 +95,39 @@ pub(crate) async fn stream(
     let too_many =
         || Fault::new(FaultKind::TooMany, "You have too many open streams").with_next("Close other tabs or clients");
     let place = place.map(|place| place.ok_or_else(too_many)).transpose()?;
+    let (views, first) = match &*wish.view {
+        "" => (None, None),
+        view => {
+            let (views, first) = Views::begin(&sight, view).await;
+            filter.shown = Some(views.shown.clone());
+            (Some(views), Some(first))
+        }
+    };
     let reader = backend.feed().subscribe(wish.cursor(&headers), filter).ok_or_else(|| {
         Fault::new(FaultKind::Busy, "Too many open streams").with_next("Close other tabs or try again in a moment")
     })?;
     if let Some(seconds) = wish.poll {
         let wait = Duration::from_secs(seconds).min(LONGEST_POLL);
         let text = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-        let answer = reader.once(wait).await;
+        let mut answer = Vec::from(reader.once(wait).await);
+        answer.extend(first.into_iter().flatten());
         if !admitted.still(By::Page).await {
             return Err(Fault::new(FaultKind::SignedOut, "You are signed out").into());
         }
         return Ok((text, answer).into_response());
     }
     // A stream counts as a connection to its end, even after it was taken over.
-    let begin = (reader, admitted, Admitted::next_look(), (place, connection));
-    let chunks = stream::unfold(begin, async |(mut reader, admitted, mut look, place)| {
-        let chunk = reader.next().await?;
+    let begin = ((reader, views, first), admitted, Admitted::next_look(), (place, connection));
+    let chunks = stream::unfold(begin, async |((mut reader, mut views, first), admitted, mut look, place)| {
+        let chunk = match (&mut views, first) {
+            // Whatever the first window names comes behind the inventory, if that comes.
+            (_, Some(first)) => [reader.next().await?, first].concat().into(),
+            (None, None) => reader.next().await?,
+            (Some(views), None) => tokio::select! {
+                chunk = reader.next() => chunk?,
+                windows = views.next() => windows,
+            },
+        };
         // A client that was signed out or has other rights starts over.
         if look <= Instant::now() {
             if !admitted.still(By::Page).await {
@@ -115,7 +135,7 @@ pub(crate) async fn stream(
             }
             look = Admitted::next_look();
         }
-        Some((Ok::<_, std::convert::Infallible>(chunk), (reader, admitted, look, place)))
+        Some((Ok::<_, std::convert::Infallible>(chunk), ((reader, views, None), admitted, look, place)))
     });
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),

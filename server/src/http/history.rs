@@ -95,13 +95,14 @@ pub(crate) async fn audit(
     Address(fields): Fields,
 ) -> Result<Json<RecordPage>, Failed> {
     let _turn = sight.turn().await?;
-    let page = sight.backend.journal.audit.records(Parameters(fields).query()?).await?;
+    let page = sight.backend.records(Parameters(fields).query()?).await?;
     Ok(Json(RecordPage { records: page.items, next: page.next }))
 }
 
 /// `GET /api/v1/audit.jsonl`: the whole chain, the oldest record first, exactly as in the file, so
 /// that its hashes can be verified elsewhere.
 pub(crate) async fn export(State(backend): State<Arc<Backend>>, Extension(admitted): Extension<Admitted>) -> Response {
+    backend.note_everything().await;
     let lines = stream::unfold((backend, 0), async |(backend, after)| {
         let (lines, last) = match backend.journal.audit.export(after).await {
             Ok(piece) => piece?,

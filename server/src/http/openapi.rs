@@ -282,7 +282,8 @@ fn content(content: Content, generator: &mut SchemaGenerator, version: Version) 
 fn frames(generator: &mut SchemaGenerator) -> Vec<Value> {
     let latest = model::stats::LATEST.iter().map(|kind| (*kind, Schema::default()));
     let inventory = generator.subschema_for::<model::inventory::Snapshot>();
-    let all = model::Event::schemas(generator).into_iter().chain([("inventory", inventory)]).chain(latest);
+    let window = (model::window::KIND, generator.subschema_for::<model::window::Window>());
+    let all = model::Event::schemas(generator).into_iter().chain([("inventory", inventory), window]).chain(latest);
     let frame = |(kind, schema): (&str, Schema)| {
         let data =
             json!({ "type": "string", "contentMediaType": "application/json", "contentSchema": schema.to_value() });

@@ -12,7 +12,10 @@ use std::{collections::HashSet, path::Path};
 
 use parking_lot::Mutex;
 
-use model::{AuditRecord, Command, Fault, HostId, NoteKind, Origin, RequestId, TaskState, task::LogLine};
+use model::{
+    AuditRecord, Command, Fault, HostId, NoteKind, Origin, RequestId, TaskState,
+    task::{LogLine, Outcome},
+};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params_from_iter};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -446,9 +449,9 @@ fn open_ends(connection: &Connection) -> rusqlite::Result<Vec<Stored>> {
 /// The record of an intent for display.
 fn record(seq: u64, intent: Intent, said: Option<Said>) -> AuditRecord {
     let outcome = match (&intent.refused, &said) {
-        (Some(_), _) => "refused",
-        (None, Some(said)) => said.outcome.key(),
-        (None, None) => TaskState::Accepted.key(),
+        (Some(_), _) => Outcome::Refused,
+        (None, Some(said)) => said.outcome.into(),
+        (None, None) => Outcome::Accepted,
     };
     AuditRecord {
         seq,
@@ -461,14 +464,14 @@ fn record(seq: u64, intent: Intent, said: Option<Said>) -> AuditRecord {
         target: intent.target,
         target_name: intent.name,
         origin: intent.origin,
-        outcome: outcome.to_owned(),
+        outcome,
         fault: intent.refused.or_else(|| said.as_ref().and_then(|said| said.fault.clone())),
         ended_at: said.map(|said| said.at),
     }
 }
 
 fn own_record(seq: u64, note: Note) -> AuditRecord {
-    let outcome = if note.fault.is_some() { TaskState::Failed } else { TaskState::Succeeded };
+    let outcome = if note.fault.is_some() { Outcome::Failed } else { Outcome::Succeeded };
     AuditRecord {
         seq,
         timestamp: note.at,
@@ -480,7 +483,7 @@ fn own_record(seq: u64, note: Note) -> AuditRecord {
         target: None,
         target_name: note.name,
         origin: note.origin.unwrap_or_else(|| Origin { source: model::Source::Server, ..Origin::default() }),
-        outcome: outcome.key().to_owned(),
+        outcome,
         fault: note.fault,
         ended_at: Some(note.at),
     }

@@ -3,25 +3,24 @@
 //! Without JavaScript the rest is on further pages; with JavaScript the list grows as its end is
 //! approached.
 
-use leptos::prelude::*;
-use model::DomainRef;
-
 use super::view::{PAGE, View};
-use crate::{format, ui::live::live};
+use crate::{format, store::use_store, ui::live::live};
+use leptos::prelude::*;
 
 /// The line below the table; nothing when all machines are shown.
 #[component]
 pub(super) fn More(
     /// The view in the address.
     view: Memo<View>,
-    /// All matching machines.
-    shown: Memo<Vec<DomainRef>>,
+    /// Number of matching machines.
+    matching: Memo<usize>,
     /// Pages rendered beyond the one in the address.
     grown: RwSignal<usize>,
 ) -> impl IntoView {
+    let store = use_store();
     let part = Memo::new(move |_| {
-        let all = shown.with(Vec::len);
-        (view.with(|view| view.drawn(all, grown.get())), all)
+        let (all, whole) = (matching.get(), store.window.with(Option::is_none));
+        (view.with(|view| view.drawn(all, if whole { grown.get() } else { 0 })), all)
     });
     let more = NodeRef::<leptos::html::A>::new();
     grow_when_seen(more, grown);
@@ -32,6 +31,11 @@ pub(super) fn More(
         let previous =
             (page > 0).then(|| view! { <a class="btn small" href=address(page - 1)>"Previous page"</a> }.into_any());
         let next = (drawn.end < all).then(|| {
+            // With a window, the rest is not here, and the next page replaces this one.
+            if store.window.with(Option::is_some) {
+                let next = address(drawn.end / PAGE);
+                return view! { <a class="btn small" href=next>"Next page"</a> }.into_any();
+            }
             let grow = move |event: leptos::ev::MouseEvent| {
                 event.prevent_default();
                 grown.update(|pages| *pages += 1);
@@ -43,7 +47,9 @@ pub(super) fn More(
         if previous.is_none() && next.is_none() {
             return ().into_any();
         }
-        view! { <nav class="more" aria-label="Pagination">{previous} <span class="muted num">{words}</span> {next}</nav> }.into_any()
+        let came = store.came.get();
+        let came = (came > 0).then(|| view! { <a class="btn small" href=move || view.with(|view| view.on_page(view.page)) rel="external">{format!("{} came into this list", format::count(came, "machine"))}</a> }.into_any());
+        view! { <nav class="more" aria-label="Pagination">{previous} <span class="muted num">{words}</span> {next} {came}</nav> }.into_any()
     })
 }
 

@@ -35,7 +35,7 @@ const fn column(label: &'static str, key: &'static str, numeric: bool) -> Column
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct View {
+pub(crate) struct View {
     /// Which machines, and their order.
     pub(super) selection: Selection,
     /// How many pages of `PAGE` machines come before what is drawn.
@@ -51,11 +51,11 @@ impl Deref for View {
 }
 
 /// Machines per page. More of them would slow down clicks in slow browsers.
-pub(super) const PAGE: usize = 30;
+pub(crate) const PAGE: usize = 30;
 
 impl View {
     /// Parses a query; unknown values are ignored.
-    pub(super) fn read(query: &ParamsMap) -> Self {
+    pub(crate) fn read(query: &ParamsMap) -> Self {
         let given = |name| query.get(name).filter(|value| !value.is_empty());
         let selection = Selection {
             search: given("q").unwrap_or_default(),
@@ -80,13 +80,13 @@ impl View {
     }
 
     /// Machines per state and tag, within the rest of the filter.
-    pub(super) fn counts(&self, machines: &mut dyn Iterator<Item = (&DomainRef, Arc<Domain>)>) -> Counts {
+    pub(crate) fn counts(&self, machines: &mut dyn Iterator<Item = (&DomainRef, Arc<Domain>)>) -> Counts {
         self.selection.counts(machines, format::folded)
     }
 
     /// The range of matching machines to render, with `grown` further pages. A page beyond the end
     /// is the last one.
-    pub(super) fn drawn(&self, chosen: usize, grown: usize) -> Range<usize> {
+    pub(crate) fn drawn(&self, chosen: usize, grown: usize) -> Range<usize> {
         let page = self.page.min(chosen.saturating_sub(1) / PAGE);
         page * PAGE..chosen.min((page + 1 + grown) * PAGE)
     }

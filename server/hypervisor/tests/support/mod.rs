@@ -85,7 +85,8 @@ impl World {
     }
 
     async fn start(configs: Vec<HostConfig>, folder: TempDir) -> Self {
-        let hosts: BTreeMap<_, _> = configs.iter().map(|config| (config.id.clone(), config.unread())).collect();
+        let hosts: BTreeMap<_, _> =
+            configs.iter().map(|config| (config.id.clone(), Arc::new(config.unread()))).collect();
         let mirror = Arc::new(Mirror {
             state: Mutex::new((Inventory { hosts }, Vec::new())),
             changed: watch::Sender::new(0),
@@ -135,7 +136,7 @@ impl World {
         Ok(request)
     }
 
-    pub fn host_inventory(&self) -> HostInventory {
+    pub fn host_inventory(&self) -> Arc<HostInventory> {
         self.inventory().hosts[&"demo".parse().expect("a name")].clone()
     }
 

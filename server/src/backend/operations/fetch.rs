@@ -46,7 +46,7 @@ impl Operation for Fetch {
         let (intent, (target, FetchVolume { name, .. })) = (&record.intent, asked(record)?);
         let host = backend.hosts.get(&intent.host)?;
         backend.journal.audit.upload(intent.request_id).await.ok().flatten()?;
-        backend.can_be_reached(&host, record).await;
+        backend.can_be_reached(&*host, record).await;
         let forget = PoolCommand::DeleteVolume(DeleteVolume { name: name.clone() });
         let left = backend.run_checked(record, target, forget.into()).await.err();
         backend.journal.audit.upload_ended(intent.request_id).await.ok();

@@ -15,7 +15,6 @@ use parking_lot::Mutex;
 
 use async_trait::async_trait;
 use axum::body::Bytes;
-use hypervisor::Hypervisor;
 use model::{
     Command, DomainRef, Fault, FaultKind, HostId, NoteKind, ObjectKind, ObjectRef, Origin, PoolCommand, RequestId,
     command::{RefreshPool, UploadVolume, Verb},
@@ -31,7 +30,7 @@ use uuid::Uuid;
 
 use super::{AtStop, Operation};
 use crate::{
-    backend::{Backend, fetcher::Source, no_host},
+    backend::{Backend, fetcher::Source, host::Host, no_host},
     journal::{Note, Reached, accounts},
     tasks::{Record, now},
 };
@@ -137,7 +136,7 @@ impl Operation for Upload {
             let fault = Fault::new(FaultKind::Interrupted, reason);
             return Some(Err(fault.with_next("Delete it and upload it again")));
         };
-        backend.can_be_reached(&host, record).await;
+        backend.can_be_reached(&*host, record).await;
         backend.tasks.progress(record, |task| task.note(now(), "Resumed after a restart of Belvedere"));
         // A rebooted host may have lost some of it.
         let same = host.busy().await.is_ok_and(|busy| busy >= reached.busy);
@@ -224,7 +223,7 @@ impl Backend {
     }
 
     /// Waits until a host is available after a restart of the server.
-    pub(super) async fn can_be_reached(&self, host: &Hypervisor, record: &Record) {
+    pub(super) async fn can_be_reached(&self, host: &dyn Host, record: &Record) {
         host.settled().await;
         host.listed().await;
         let id = &record.intent.host;
