@@ -51,7 +51,7 @@ pub(crate) fn load(store: Store, host: &Host) -> AnyView {
     let part = memory.map(|(used, total)| used as f64 * 100.0 / total.max(1) as f64);
     let one_minute = load.as_ref().and_then(|load| load.load);
     let cpu_words = match (cpu, one_minute) {
-        (Some(cpu), Some(load)) => format!("{}, load {load:.1}", format::percent(cpu)),
+        (Some(cpu), Some(load)) => format!("{}, load {}", format::percent(cpu), format::fraction(load, 1)),
         (Some(cpu), None) => format::percent(cpu),
         (None, _) => not_told(),
     };

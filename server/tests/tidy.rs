@@ -165,6 +165,19 @@ fn unsafe_code_and_the_binding_are_in_one_place_each() {
 }
 
 #[test]
+fn fractions_are_written_by_one_function_which_needs_no_library() {
+    // scripts/wasm-opt.mjs takes the library's out of the browser's module.
+    for (path, text) in sources("rs") {
+        let browsers = path.starts_with("app/") && !is_test(&path);
+        for line in code(&text).filter(|_| browsers) {
+            let precise =
+                line.match_indices(":.").any(|(at, _)| line[at + 2..].starts_with(|c: char| c.is_ascii_digit()));
+            assert!(!precise, "{path}: {line}: `format::fraction` writes fractions");
+        }
+    }
+}
+
+#[test]
 fn colours_are_named_in_one_file() {
     for (path, text) in sources(".css").iter().filter(|(path, _)| path != "style/tokens.css") {
         for line in text.lines() {

@@ -65,7 +65,7 @@ impl Console {
     pub fn check(&self, domain: &Domain, host: &Host) -> Result<(), Fault> {
         let name = &domain.name;
         if !Self::all(domain).contains(self) {
-            let reason = format!("{name} has no console {}", self.name.escape_debug());
+            let reason = format!("{name} has no console {:?}", self.name);
             return Err(Fault::new(FaultKind::NotFound, reason).with_next("Choose a console listed on its Devices tab"));
         }
         if !host.connection.connected {

@@ -44,8 +44,7 @@ impl FromStr for HostId {
             return Ok(Self(text.into()));
         }
         Err(format!(
-            "\"{}\" is not a host name: use 1 to 63 letters, digits, '-', '_' or '.', starting with a letter or digit",
-            text.escape_debug()
+            "{text:?} is not a host name: use 1 to 63 letters, digits, '-', '_' or '.', starting with a letter or digit"
         ))
     }
 }
@@ -76,11 +75,8 @@ impl FromStr for DomainRef {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (host, id) = text.split_once('/').ok_or_else(|| format!("\"{}\" is not host/uuid", text.escape_debug()))?;
-        Ok(Self {
-            host: host.parse()?,
-            id: id.parse().map_err(|_| format!("\"{}\" is not a UUID", id.escape_debug()))?,
-        })
+        let (host, id) = text.split_once('/').ok_or_else(|| format!("{text:?} is not host/uuid"))?;
+        Ok(Self { host: host.parse()?, id: id.parse().map_err(|_| format!("{id:?} is not a UUID"))? })
     }
 }
 
@@ -180,7 +176,7 @@ impl FromStr for RequestId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text.parse().map(Self).map_err(|_| format!("\"{}\" is not a UUID", text.escape_debug()))
+        text.parse().map(Self).map_err(|_| format!("{text:?} is not a UUID"))
     }
 }
 
@@ -210,7 +206,7 @@ impl FromStr for Cursor {
             digits.then_some(())?;
             Some(Self { epoch: u64::from_str_radix(epoch, 16).ok()?, seq: seq.parse().ok()? })
         };
-        parse().ok_or_else(|| format!("\"{}\" is not a stream position", text.escape_debug()))
+        parse().ok_or_else(|| format!("{text:?} is not a stream position"))
     }
 }
 

@@ -255,8 +255,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
     let fine = |c: char| c.is_ascii_alphanumeric() || "._@-".contains(c);
     if name.is_empty() || name.len() > 64 || !name.chars().all(fine) || name.starts_with('-') {
         return Err(format!(
-            "\"{}\" is not a valid account name: use at most 64 letters, digits, '.', '_', '-' or '@'",
-            name.escape_debug()
+            "{name:?} is not a valid account name: use at most 64 letters, digits, '.', '_', '-' or '@'"
         ));
     }
     Ok(())

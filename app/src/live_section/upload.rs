@@ -75,7 +75,7 @@ struct Progress {
 async fn send(file: &File, pool: &str, acts: Acts) -> Result<(), Fault> {
     let (name, size) = (file.name(), file.size());
     let (host, target) = pool.split_once('/').unwrap_or_default();
-    let mark = format!("belvedere-upload {pool} {size} {} {name}", file.last_modified());
+    let mark = format!("belvedere-upload {pool} {} {} {name}", size as u64, file.last_modified() as u64);
     let request = match begun(&mark).await {
         Some(request) => request,
         None => {

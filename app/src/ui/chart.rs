@@ -207,14 +207,14 @@ pub(crate) fn chart(style: Style, head: AnyView, series: Signal<Series>) -> AnyV
                 None => ().into_any(),
             })}</span><span class="num now">{head}</span></header>
             <div class="area">
-                <svg viewBox=format!("0 0 {} {}", SIZE.0, SIZE.1) preserveAspectRatio="none" role="img"
+                <svg viewBox=format!("0 0 {} {}", short(SIZE.0), short(SIZE.1)) preserveAspectRatio="none" role="img"
                     aria-label=move || series.with(|series| series.summary(style))
                     on:pointermove=moved on:pointerleave=move |_| { pointer.0.set(None); began.set(None) }
                     on:pointerdown=move |_| began.set(pointer.0.get_untracked()) on:pointerup=released>
-                    <path class="rule" d=format!("M0 0H{w}M0 {}H{w}M0 {}H{w}", SIZE.1 / 2.0, SIZE.1, w = SIZE.0)/>
+                    <path class="rule" d=format!("M0 0H{w}M0 {}H{w}M0 {}H{w}", short(SIZE.1 / 2.0), short(SIZE.1), w = short(SIZE.0))/>
                     {live(move || series.with(|series| drawn(series, series.top(style.scale))))}
-                    <path class="marked" d=move || began.get().zip(pointer.0.get()).map(|(a, b)| series.with(|series| format!("M{} 0V{h}H{}V0Z", short(series.x(a)), short(series.x(b)), h = SIZE.1))).unwrap_or_default()/>
-                    <path class="pointer" d=move || pointed().map(|(_, x, _)| format!("M{} 0V{}", short(x), SIZE.1)).unwrap_or_default()/>
+                    <path class="marked" d=move || began.get().zip(pointer.0.get()).map(|(a, b)| series.with(|series| format!("M{} 0V{h}H{}V0Z", short(series.x(a)), short(series.x(b)), h = short(SIZE.1)))).unwrap_or_default()/>
+                    <path class="pointer" d=move || pointed().map(|(_, x, _)| format!("M{} 0V{}", short(x), short(SIZE.1))).unwrap_or_default()/>
                 </svg>
                 <p class="scale" aria-hidden="true"><span>{live_text(move || (style.words)(series.with(|series| series.top(style.scale))))}</span><span>{live_text(move || (style.words)(series.with(|series| series.top(style.scale)) / 2.0))}</span><span>{(style.words)(0.0)}</span></p>
             </div>

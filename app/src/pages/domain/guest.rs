@@ -122,7 +122,7 @@ mod server_view {
                 format!("{name} UTC{sign}{:02}:{:02}", offset / 3_600, offset / 60 % 60).trim().to_owned()
             }
         };
-        let load = guest.load.map(|load| load.map(|load| format!("{load:.2}")).join(", ")).unwrap_or_default();
+        let load = guest.load.map(|load| load.map(|load| format::fraction(load, 2)).join(", ")).unwrap_or_default();
         let users: Vec<AnyView> = guest
             .users
             .iter()
