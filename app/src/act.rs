@@ -450,7 +450,9 @@ impl Wish {
     fn new(request_id: RequestId, host: HostId, targets: &[DomainRef], command: &DomainCommand) -> Self {
         let (session, tab, command) = (session(), Some(tab().to_string()), command.clone());
         match targets {
-            [one] => Self::One(CommandRequest { session, tab, ..CommandRequest::new(request_id, one, command) }),
+            [one] => {
+                Self::One(CommandRequest { session, tab, ..CommandRequest::new(request_id, &one.into(), command) })
+            }
             many => {
                 let targets = many.iter().map(|id| id.id).collect();
                 Self::Many(BatchRequest { request_id, host, targets, command, session, tab })

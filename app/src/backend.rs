@@ -44,7 +44,7 @@ pub trait Backend: Send + Sync {
     async fn ask(&self, on: &ObjectRef, question: Question) -> Result<Answer, Fault>;
 
     /// The users of each pool.
-    async fn users_of_pools(&self, one: Option<&DomainRef>) -> BTreeMap<DomainRef, Vec<VolumeUse>>;
+    async fn users_of_pools(&self, one: Option<&ObjectRef>) -> BTreeMap<ObjectRef, Vec<VolumeUse>>;
 
     /// A part of the journal; `query` is the query string without the question mark.
     async fn past(&self, wish: &HistoryRequest, query: &str) -> Result<Past, Fault>;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use model::{Domain, DomainRef, Fault, query::Query};
 #[cfg(feature = "ssr")]
-use model::{ObjectKind, ObjectRef, query::Listed};
+use model::{ObjectRef, query::Listed};
 
 #[cfg(feature = "ssr")]
 use crate::backend::{Backend, Loaded, ask, loaded};
@@ -23,7 +23,7 @@ type Read<Q> = Result<<Q as Query>::Answer, Fault>;
 /// Reads the answer for the page to render.
 #[cfg(feature = "ssr")]
 pub(crate) async fn load<Q: Listed>(id: &DomainRef, question: Q, backend: &dyn Backend) -> Loaded {
-    let on = ObjectRef::new(ObjectKind::Domain, id);
+    let on = ObjectRef::from(id);
     Loaded::of::<Read<Q>>(ask(backend, &on, question).await)
 }
 

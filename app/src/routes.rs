@@ -8,7 +8,7 @@ mod page;
 
 use std::sync::OnceLock;
 
-use model::{DomainRef, HostId, NetworkCommand, PoolCommand, RequestId};
+use model::{DomainRef, HostId, ObjectKind, ObjectRef, RequestId};
 
 pub use self::page::{Page, Tab};
 
@@ -167,16 +167,6 @@ pub fn vm_tab(id: &DomainRef, tab: Tab) -> String {
     Page::Vm(id.clone(), tab).href()
 }
 
-/// One storage pool.
-pub fn pool(id: &DomainRef) -> String {
-    Page::Pool(id.clone()).href()
-}
-
-/// One network.
-pub fn network(id: &DomainRef) -> String {
-    Page::Network(id.clone()).href()
-}
-
 /// One host.
 pub fn host(id: &HostId) -> String {
     Page::Host(id.clone()).href()
@@ -187,14 +177,13 @@ pub fn task(id: RequestId) -> String {
     Page::Task(id).href()
 }
 
-/// The page of the object that a command of this kind is about.
-pub fn object(kind: &str, id: &DomainRef) -> String {
-    if PoolCommand::about_kind(kind).is_some() {
-        pool(id)
-    } else if NetworkCommand::about_kind(kind).is_some() {
-        network(id)
-    } else {
-        vm(id)
+/// The page of an object.
+pub fn object(on: &ObjectRef) -> String {
+    match on.kind {
+        ObjectKind::Domain => vm(&DomainRef { host: on.host.clone(), id: on.id }),
+        ObjectKind::Pool => Page::Pool(on.clone()).href(),
+        ObjectKind::Network => Page::Network(on.clone()).href(),
+        ObjectKind::Host => host(&on.host),
     }
 }
 
@@ -248,7 +237,7 @@ pub(crate) fn api_question(id: &DomainRef, about: &model::query::About) -> Strin
 
 /// The content of a volume.
 #[cfg(feature = "ssr")]
-pub(crate) fn api_content(pool: &DomainRef, volume: &str) -> String {
+pub(crate) fn api_content(pool: &ObjectRef, volume: &str) -> String {
     at(&format!("/api/v1/pools/{}/{}/content?volume={}", pool.host, pool.id, escape(volume)))
 }
 
@@ -289,8 +278,8 @@ pub fn poll(since: Option<&str>, at_once: bool, views: &str) -> String {
 }
 
 /// The confirmation page, for browsers without JavaScript. `fields` are the command's own.
-pub fn confirm(kind: &str, targets: &[DomainRef], back: &str, fields: &[(&str, &str)]) -> String {
-    let targets: Vec<String> = targets.iter().map(DomainRef::to_string).collect();
+pub fn confirm(kind: &str, targets: &[ObjectRef], back: &str, fields: &[(&str, &str)]) -> String {
+    let targets: Vec<String> = targets.iter().map(ObjectRef::to_string).collect();
     let fields: String =
         fields.iter().map(|(name, value)| format!("&{FIELD}{}={}", escape(name), escape(value))).collect();
     at(&format!("{CONFIRM}?do={kind}&on={}&back={}{fields}", targets.join(","), escape(back)))
@@ -298,10 +287,10 @@ pub fn confirm(kind: &str, targets: &[DomainRef], back: &str, fields: &[(&str, &
 
 /// The pool of a confirmation that also deletes its volumes, by the page's query.
 #[cfg(any(feature = "ssr", test))]
-pub(crate) fn pool_to_empty(query: &str) -> Option<DomainRef> {
+pub(crate) fn pool_to_empty(query: &str) -> Option<ObjectRef> {
     let value = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
     let whole = value("do") == Some("deletePool") && value("field-content").is_some();
-    value("on").filter(|_| whole)?.parse().ok()
+    ObjectRef::parse(ObjectKind::Pool, value("on").filter(|_| whole)?).ok()
 }
 
 /// Prefix of a command's own fields in the query of the confirmation page.

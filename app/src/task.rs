@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use leptos::{ev::SubmitEvent, prelude::*};
 use leptos_router::hooks::use_location;
-use model::{DomainRef, RequestId, Task, TaskState};
+use model::{Command, ObjectRef, RequestId, Task, TaskState};
 
 use crate::{
     format, routes,
@@ -35,7 +35,7 @@ pub(crate) fn task_line(store: Store, task: &Arc<Task>) -> AnyView {
         TaskState::Accepted | TaskState::Running => "reboot ring",
     };
     let href = match task.target {
-        Some(id) => routes::object(&task.kind, &DomainRef { host: task.host_id.clone(), id }),
+        Some(id) => routes::object(&ObjectRef::new(Command::object_of(&task.kind), &task.host_id, id)),
         None => routes::task(task.task_id),
     };
     let bar = percent.map(|percent| {

@@ -25,7 +25,7 @@ use app::backend::{Accounts, AccountsRequest, Done, Visit};
 use hypervisor::{HostConfig, LastStates, Sink};
 use model::{
     Command, CommandRequest, Domain, DomainRef, Event, Fault, FaultKind, HostId, HostInventory, HostStats, NoteKind,
-    ObjectKind, ObjectRef, Origin, Receipt, RequestId, Task, VmStats,
+    ObjectRef, Origin, Receipt, RequestId, Task, VmStats,
     query::{Answer, Question},
     stats::{LATEST, Sweep, Usage},
 };
@@ -311,7 +311,7 @@ impl Backend {
         };
         // General reasons are reported before uses.
         let refused = host.and_then(|host| check(host)).and(used).err();
-        let domain = hosts.domain(&request.object()).cloned();
+        let domain = request.object().domain().and_then(|id| hosts.domain(&id).cloned());
         let CommandRequest { request_id, host, target, command, session, tab, .. } = request;
         let intent = Intent {
             at: now(),
@@ -390,7 +390,7 @@ impl Backend {
     /// The host of a machine, and its name.
     fn machine(&self, id: &DomainRef) -> Result<(Arc<dyn Host>, String), Fault> {
         let name = self.feed.snapshot().hosts.domain(id).map(|domain| domain.name.clone());
-        let name = name.ok_or_else(|| ObjectRef::new(ObjectKind::Domain, id).missing())?;
+        let name = name.ok_or_else(|| ObjectRef::from(id).missing())?;
         Ok((self.hosts.get(&id.host).ok_or_else(|| no_host(&id.host))?, name))
     }
 

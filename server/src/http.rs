@@ -45,7 +45,7 @@ use axum::{
     routing,
 };
 use model::{
-    BatchRequest, CommandRequest, Cursor, DomainRef, DomainState, Fault, FaultKind, HostId,
+    BatchRequest, CommandRequest, Cursor, DomainRef, DomainState, Fault, FaultKind, HostId, ObjectKind, ObjectRef,
     Permission::{ManageAccounts, ManageHosts, Operate, OwnAccount, ReadAudit, ReadSecrets, View},
     Receipt, RequestId, query,
 };
@@ -440,7 +440,15 @@ fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
 ///
 /// # Errors
 /// `Invalid`.
-fn object(host: &str, uuid: &str) -> Result<DomainRef, Fault> {
+fn object(kind: ObjectKind, host: &str, uuid: &str) -> Result<ObjectRef, Fault> {
+    ObjectRef::parse(kind, &format!("{host}/{uuid}")).map_err(|why: String| Fault::invalid("address", &why))
+}
+
+/// The machine of a host and UUID in a path.
+///
+/// # Errors
+/// `Invalid`.
+fn machine(host: &str, uuid: &str) -> Result<DomainRef, Fault> {
     format!("{host}/{uuid}").parse().map_err(|why: String| Fault::invalid("address", &why))
 }
 

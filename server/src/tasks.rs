@@ -19,7 +19,7 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 
 use model::{
-    AuditRecord, DomainRef, Event, Fault, FaultKind, Receipt, RequestId, Task, TaskState,
+    AuditRecord, Command, Event, Fault, FaultKind, ObjectRef, Receipt, RequestId, Task, TaskState,
     event::AuditAppended,
     task::{LogLine, Outcome, Progress},
 };
@@ -72,8 +72,9 @@ impl Record {
     }
 
     /// Its target; none for a batch.
-    pub(crate) fn target(&self) -> Option<DomainRef> {
-        Some(DomainRef { host: self.intent.host.clone(), id: self.intent.target? })
+    pub(crate) fn target(&self) -> Option<ObjectRef> {
+        let Intent { host, target, kind, .. } = &self.intent;
+        Some(ObjectRef::new(Command::object_of(kind), host, (*target)?))
     }
 
     /// Whether it has neither ended nor been refused.
@@ -284,7 +285,7 @@ impl Tasks {
     }
 
     /// The unfinished requests of a kind for a machine, pool or network.
-    pub(crate) fn under_way(&self, target: &DomainRef, kind: &str) -> Vec<Arc<Record>> {
+    pub(crate) fn under_way(&self, target: &ObjectRef, kind: &str) -> Vec<Arc<Record>> {
         let mut all = self.open();
         all.retain(|record| record.intent.kind == kind && record.target().as_ref() == Some(target));
         all

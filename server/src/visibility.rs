@@ -105,16 +105,16 @@ impl Sight {
     /// # Errors
     /// `NotFound`.
     pub(crate) fn machine(&self, id: &DomainRef) -> Result<(), Fault> {
-        self.object(&ObjectRef::new(ObjectKind::Domain, id))
+        self.object(&id.into())
     }
 
     /// Whether the target of a command is visible, and the command allowed.
     ///
     /// # Errors
     /// `NotFound`, or `NotAllowed`.
-    pub(crate) fn target(&self, command: &Command, id: &DomainRef) -> Result<(), Fault> {
+    pub(crate) fn target(&self, command: &Command, on: &ObjectRef) -> Result<(), Fault> {
         self.viewer.role.may(command.permission())?;
-        self.object(&ObjectRef::new(command.object(), id))
+        self.object(on)
     }
 
     /// Whether a host is visible.
@@ -262,8 +262,8 @@ impl Interface for Sight {
         Ok(answer)
     }
 
-    async fn users_of_pools(&self, one: Option<&DomainRef>) -> BTreeMap<DomainRef, Vec<VolumeUse>> {
-        let sees = |pool: &DomainRef| self.viewer.scope.sees_all_of(&pool.host);
+    async fn users_of_pools(&self, one: Option<&ObjectRef>) -> BTreeMap<ObjectRef, Vec<VolumeUse>> {
+        let sees = |pool: &ObjectRef| self.viewer.scope.sees_all_of(&pool.host);
         self.backend.users_of_pools(|pool| sees(pool) && one.is_none_or(|one| one == pool)).await
     }
 

@@ -22,7 +22,7 @@ pub use self::{
     secret::{Address, Secret},
     verb::{About, Field, Hindrance, Input, Lane, Verb},
 };
-use crate::{DomainRef, Fault, FaultKind, HostId, HostInventory, ObjectKind, Permission, RequestId};
+use crate::{Fault, FaultKind, HostId, HostInventory, ObjectKind, ObjectRef, Permission, RequestId};
 
 /// The code of a fault: the object is not the version that the command was meant for.
 pub const CHANGED: &str = "version-changed";
@@ -64,12 +64,10 @@ impl<'de> Deserialize<'de> for Command {
         let value = serde_json::Value::deserialize(deserializer)?;
         let kind = value.get("kind").and_then(|kind| kind.as_str()).unwrap_or_default().to_owned();
         // Each enum reports the invalid field.
-        let read = if PoolCommand::about_kind(&kind).is_some() {
-            serde_json::from_value(value).map(Self::Pool)
-        } else if NetworkCommand::about_kind(&kind).is_some() {
-            serde_json::from_value(value).map(Self::Network)
-        } else {
-            serde_json::from_value(value).map(Self::Domain)
+        let read = match Self::object_of(&kind) {
+            ObjectKind::Pool => serde_json::from_value(value).map(Self::Pool),
+            ObjectKind::Network => serde_json::from_value(value).map(Self::Network),
+            ObjectKind::Domain | ObjectKind::Host => serde_json::from_value(value).map(Self::Domain),
         };
         read.map_err(D::Error::custom)
     }
@@ -84,6 +82,17 @@ impl Command {
     /// The description of a kind; none if the kind is unknown.
     pub fn about_kind(kind: &str) -> Option<&'static About> {
         Self::all().find(|about| about.kind == kind)
+    }
+
+    /// What a command of a kind is about; a machine if the kind is unknown.
+    pub fn object_of(kind: &str) -> ObjectKind {
+        if PoolCommand::about_kind(kind).is_some() {
+            ObjectKind::Pool
+        } else if NetworkCommand::about_kind(kind).is_some() {
+            ObjectKind::Network
+        } else {
+            ObjectKind::Domain
+        }
     }
 
     /// The description of this command.
@@ -280,14 +289,16 @@ pub struct BatchRequest {
 
 impl<C> CommandRequest<C> {
     /// A request without optional fields.
-    pub fn new(request_id: RequestId, target: &DomainRef, command: impl Into<C>) -> Self {
-        let (host, target) = (target.host.clone(), target.id);
+    pub fn new(request_id: RequestId, on: &ObjectRef, command: impl Into<C>) -> Self {
+        let (host, target) = (on.host.clone(), on.id);
         Self { request_id, host, target, command: command.into(), expected_version: None, session: None, tab: None }
     }
+}
 
+impl CommandRequest<Command> {
     /// The target.
-    pub fn object(&self) -> DomainRef {
-        DomainRef { host: self.host.clone(), id: self.target }
+    pub fn object(&self) -> ObjectRef {
+        ObjectRef::new(self.command.object(), &self.host, self.target)
     }
 }
 

@@ -129,14 +129,38 @@ pub struct ObjectRef {
 }
 
 impl ObjectRef {
-    /// An object identified by a UUID.
-    pub fn new(kind: ObjectKind, id: &DomainRef) -> Self {
-        Self { host: id.host.clone(), kind, id: id.id }
+    /// An object that libvirt identifies by a UUID.
+    pub fn new(kind: ObjectKind, host: &HostId, id: Uuid) -> Self {
+        Self { host: host.clone(), kind, id }
+    }
+
+    /// A storage pool.
+    pub fn pool(host: &HostId, id: Uuid) -> Self {
+        Self::new(ObjectKind::Pool, host, id)
+    }
+
+    /// A virtual network.
+    pub fn network(host: &HostId, id: Uuid) -> Self {
+        Self::new(ObjectKind::Network, host, id)
     }
 
     /// A host.
     pub fn host(host: &HostId) -> Self {
         Self { host: host.clone(), kind: ObjectKind::Host, id: Uuid::nil() }
+    }
+
+    /// Reads `host/uuid`, as `Display` writes it for all but hosts.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn parse(kind: ObjectKind, text: &str) -> Result<Self, String> {
+        let DomainRef { host, id } = text.parse()?;
+        Ok(Self { host, kind, id })
+    }
+
+    /// It as a machine; none if it is something else.
+    pub fn domain(&self) -> Option<DomainRef> {
+        (self.kind == ObjectKind::Domain).then(|| DomainRef { host: self.host.clone(), id: self.id })
     }
 
     /// The error if it does not exist or is outside of the scope.
@@ -147,6 +171,12 @@ impl ObjectRef {
             "It may have been deleted; reload the list"
         };
         Fault::new(FaultKind::NotFound, format!("There is no {} {self}", self.kind.noun())).with_next(list)
+    }
+}
+
+impl From<&DomainRef> for ObjectRef {
+    fn from(machine: &DomainRef) -> Self {
+        Self::new(ObjectKind::Domain, &machine.host, machine.id)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use leptos::{either::Either, prelude::*};
 use model::{
-    AuditRecord, Command, DomainCommand, DomainRef, Event, Fault, HostId, NetworkCommand, NoteKind, PoolCommand, Task,
+    AuditRecord, Command, DomainCommand, Event, Fault, HostId, NetworkCommand, NoteKind, ObjectRef, PoolCommand, Task,
     TaskState,
     command::{CloneVolume, RemoveStaticHost, Rename, ResizeVolume, SetStaticHost, SetTags, SetTitle},
     event::Severity,
@@ -64,7 +64,7 @@ pub(crate) fn time(at: u64) -> AnyView {
 fn object(kind: &str, host: Option<&HostId>, target: Option<Uuid>, name: &str) -> AnyView {
     match (host, target) {
         (Some(host), Some(id)) => {
-            let href = routes::object(kind, &DomainRef { host: host.clone(), id });
+            let href = routes::object(&ObjectRef::new(Command::object_of(kind), host, id));
             view! { <a href=href>{name.to_owned()}</a> " " <small class="muted">{host.to_string()}</small> }.into_any()
         }
         (Some(host), None) => {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use leptos::prelude::*;
 use leptos_router::hooks::{use_location, use_query_map};
-use model::{Command, DomainRef, Host, HostInventory, Inventory, natural};
+use model::{Command, Host, HostInventory, Inventory, ObjectRef, natural};
 use uuid::Uuid;
 
 use super::form::{Form, With};
@@ -134,7 +134,7 @@ pub(crate) struct Action {
 
 impl Action {
     /// The button of a command.
-    pub(crate) fn of(label: &'static str, command: impl Into<Command>, host: &HostInventory, id: &DomainRef) -> Self {
+    pub(crate) fn of(label: &'static str, command: impl Into<Command>, host: &HostInventory, id: &ObjectRef) -> Self {
         let command = command.into();
         let denied = denied(&command, host, id.id);
         let (wish, fields) = (format!("{}@{id}", command.kind()), command.form_fields());

@@ -22,7 +22,7 @@ mod server_view {
     use leptos::prelude::*;
     use leptos_router::hooks::use_query_map;
     use model::{
-        Command, DomainCommand, DomainRef, Fault, ObjectKind, ObjectRef, PoolCommand,
+        Command, DomainCommand, DomainRef, Fault, ObjectRef, PoolCommand,
         command::DeletePool,
         query::{VolumeList, Volumes},
     };
@@ -43,10 +43,7 @@ mod server_view {
     /// Reads the objects to list.
     pub(crate) async fn load(query: &str, backend: &dyn Backend) -> Loaded {
         match routes::pool_to_empty(query) {
-            Some(pool) => {
-                let on = ObjectRef::new(ObjectKind::Pool, &pool);
-                Loaded::of::<Read>(ask(backend, &on, Volumes {}).await)
-            }
+            Some(pool) => Loaded::of::<Read>(ask(backend, &pool, Volumes {}).await),
             None => Loaded::default(),
         }
     }
@@ -60,7 +57,10 @@ mod server_view {
             Some(command) if !targets.is_empty() => {
                 question(use_store(), &command, &targets, back_to(given("back"))).into_any()
             }
-            None if targets.len() == 1 => around(&given("do"), &targets[0], back_to(given("back"))),
+            None if targets.len() == 1 => {
+                let on = ObjectRef::new(Command::object_of(&given("do")), &targets[0].host, targets[0].id);
+                around(&given("do"), &on, back_to(given("back")))
+            }
             _ => view! { <Empty title="Nothing to confirm"><a href=routes::at(routes::VMS)>"See all virtual machines"</a></Empty> }.into_any(),
         }
     }
@@ -71,7 +71,7 @@ mod server_view {
     }
 
     /// The confirmation for a pool, a volume or a network.
-    fn around(kind: &str, target: &DomainRef, back: String) -> AnyView {
+    fn around(kind: &str, target: &ObjectRef, back: String) -> AnyView {
         let query = use_query_map().get_untracked();
         let fields: Vec<(String, String)> = query
             .into_iter()

@@ -2,7 +2,7 @@
 //!
 //! Their content and data are in `pages`, their views in `router`.
 
-use model::{DomainRef, HostId, Permission, RequestId};
+use model::{DomainRef, HostId, ObjectKind, ObjectRef, Permission, RequestId};
 
 use super::{
     ABOUT, ACCOUNT, API, AUDIT, CONFIRM, ERRORS, HISTORY, HOSTS, MANAGED_HOSTS, NETWORKS, NEW_NETWORK, NEW_POOL,
@@ -27,13 +27,13 @@ pub enum Page {
     /// The form for a new pool.
     NewPool,
     /// One pool.
-    Pool(DomainRef),
+    Pool(ObjectRef),
     /// All networks.
     Networks,
     /// The form for a new network.
     NewNetwork,
     /// One network.
-    Network(DomainRef),
+    Network(ObjectRef),
     /// All tasks.
     Tasks,
     /// One task.
@@ -142,10 +142,10 @@ impl Page {
             return id.parse().ok().map(Self::Host);
         }
         if let Some(id) = below(STORAGE) {
-            return id.parse().ok().map(Self::Pool);
+            return ObjectRef::parse(ObjectKind::Pool, id).ok().map(Self::Pool);
         }
         if let Some(id) = below(NETWORKS) {
-            return id.parse().ok().map(Self::Network);
+            return ObjectRef::parse(ObjectKind::Network, id).ok().map(Self::Network);
         }
         below(TASKS)?.parse().ok().map(Self::Task)
     }
@@ -195,7 +195,11 @@ mod tests {
         let id: DomainRef = "atlas/9d5815f3-0942-43f7-bd25-8c0cb4800b49".parse().expect("an object");
         let mut pages: Vec<Page> = FIXED.into_iter().map(|(_, page)| page).collect();
         pages.extend(Tab::ALL.map(|(tab, ..)| Page::Vm(id.clone(), tab)));
-        pages.extend([Page::Pool(id.clone()), Page::Network(id.clone()), Page::Host(id.host.clone())]);
+        pages.extend([
+            Page::Pool(ObjectRef::pool(&id.host, id.id)),
+            Page::Network(ObjectRef::network(&id.host, id.id)),
+            Page::Host(id.host.clone()),
+        ]);
         pages.push(Page::Task(RequestId(id.id)));
         for page in pages {
             let href = page.href();

@@ -12,7 +12,7 @@ pub(crate) mod upload;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use model::{Command, DomainRef, Fault};
+use model::{Command, Fault, ObjectRef};
 
 use super::Backend;
 use crate::tasks::Record;
@@ -68,7 +68,7 @@ pub(super) trait Operation: Sync {
     ///
     /// # Errors
     /// `Denied`, with the operation.
-    fn admits(&self, _backend: &Backend, _target: &DomainRef, _command: &Command, _name: &str) -> Result<(), Fault> {
+    fn admits(&self, _backend: &Backend, _target: &ObjectRef, _command: &Command, _name: &str) -> Result<(), Fault> {
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::future::join_all;
 use model::{
-    Command, CommandRequest, DomainCommand, DomainRef, Fault, PoolCommand,
+    Command, CommandRequest, DomainCommand, Fault, ObjectRef, PoolCommand,
     command::{Start, StartPaused},
     storage::VolumeUse,
 };
@@ -25,12 +25,12 @@ impl Backend {
     /// The users of the given pools; all hosts are queried in parallel.
     pub(crate) async fn users_of_pools(
         &self,
-        wanted: impl Fn(&DomainRef) -> bool,
-    ) -> BTreeMap<DomainRef, Vec<VolumeUse>> {
+        wanted: impl Fn(&ObjectRef) -> bool,
+    ) -> BTreeMap<ObjectRef, Vec<VolumeUse>> {
         let (hosts, wanted) = (self.feed.snapshot().hosts, &wanted);
         let all = self.hosts.all();
         let asked = all.iter().map(async |(id, host)| {
-            let of = |pool: &Uuid| DomainRef { host: id.clone(), id: *pool };
+            let of = |pool: &Uuid| ObjectRef::pool(id, *pool);
             let Some(known) = hosts.hosts.get(id) else { return Vec::new() };
             let pools: BTreeSet<Uuid> = known.pools.keys().filter(|pool| wanted(&of(pool))).copied().collect();
             if pools.is_empty() {
@@ -70,7 +70,7 @@ impl Backend {
     }
 
     /// Whether no disk of a machine is still being uploaded: its content was not inspected yet.
-    async fn check_disks(&self, machine: &DomainRef) -> Result<(), Fault> {
+    async fn check_disks(&self, machine: &ObjectRef) -> Result<(), Fault> {
         for (pool, name) in self.uploads.waiting(&machine.host) {
             let users = self.users_of_volume(&pool, &name).await.unwrap_or_default();
             if users.iter().any(|user| user.vm_id == Some(machine.id)) {
@@ -81,7 +81,7 @@ impl Backend {
         Ok(())
     }
 
-    pub(super) async fn users_of_volume(&self, pool: &DomainRef, name: &str) -> Result<Vec<VolumeUse>, Fault> {
+    pub(super) async fn users_of_volume(&self, pool: &ObjectRef, name: &str) -> Result<Vec<VolumeUse>, Fault> {
         let hosts = self.feed.snapshot().hosts;
         let (Some(known), Some(host)) = (hosts.hosts.get(&pool.host), self.hosts.get(&pool.host)) else {
             return Ok(Vec::new());
@@ -93,7 +93,7 @@ impl Backend {
     ///
     /// # Errors
     /// `Denied`, with the users.
-    pub(super) async fn check_write(&self, pool: &DomainRef, name: &str) -> Result<(), Fault> {
+    pub(super) async fn check_write(&self, pool: &ObjectRef, name: &str) -> Result<(), Fault> {
         match self.users_of_volume(pool, name).await?.into_iter().find(|user| user.active) {
             None => Ok(()),
             Some(user) => Err(Fault::denied(format!("{name} is in use by {}, so it cannot be written", user.name))

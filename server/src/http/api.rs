@@ -166,7 +166,7 @@ pub(crate) async fn ask(
 ) -> Result<Response, Failed> {
     let host = host_of(on.get("host").map(String::as_str).unwrap_or_default())?;
     let on = match on.get("uuid") {
-        Some(uuid) => ObjectRef::new(about.on, &super::object(host.as_str(), uuid)?),
+        Some(uuid) => super::object(about.on, host.as_str(), uuid)?,
         None => ObjectRef::host(&host),
     };
     let fields = fields.unwrap_or_default();

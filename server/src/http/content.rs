@@ -11,7 +11,7 @@ use axum::{
 };
 use futures_util::{StreamExt, stream};
 use http_body_util::BodyExt;
-use model::{DomainRef, Fault, FaultKind, ObjectKind, ObjectRef, Origin};
+use model::{Fault, FaultKind, ObjectKind, ObjectRef, Origin};
 use tokio::{
     sync::mpsc::{self, error::SendError},
     time::{Instant, timeout, timeout_at},
@@ -37,7 +37,7 @@ const PIECE_WITHIN: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_secs(2);
 
 /// A transfer slot of an account on a host.
-fn place(sight: &Sight, pool: &DomainRef) -> Result<Place, Fault> {
+fn place(sight: &Sight, pool: &ObjectRef) -> Result<Place, Fault> {
     sight.backend.contents.take(format!("{} on {}", sight.account(), pool.host)).ok_or_else(|| {
         let reason = format!("You have too many concurrent uploads and downloads on {}", pool.host);
         Fault::new(FaultKind::TooMany, reason).with_next("Wait until one of them has finished")
@@ -68,7 +68,7 @@ pub(crate) async fn piece(
     let length = number(length).ok_or_else(|| Fault::invalid("Content-Length", "is required"))?;
     let id = request_id(&id)?;
     let pool = sight.backend.uploads.pool(id, &origin)?;
-    sight.object(&ObjectRef::new(ObjectKind::Pool, &pool))?;
+    sight.object(&pool)?;
     let _place = place(&sight, &pool)?;
     let (parts, taken) = mpsc::channel(WAITING);
     let written = sight.backend.write_piece(id, &origin, (from, length), taken);
@@ -118,8 +118,8 @@ pub(crate) async fn download(
     Path((host, uuid)): Path<(String, String)>,
     Query(fields): Query<BTreeMap<String, String>>,
 ) -> Result<Response, Failed> {
-    let id = super::object(&host, &uuid)?;
-    sight.object(&ObjectRef::new(ObjectKind::Pool, &id))?;
+    let id = super::object(ObjectKind::Pool, &host, &uuid)?;
+    sight.object(&id)?;
     let place = place(&sight, &id)?;
     let name = field(&fields, "volume").to_owned();
     let parts = sight.backend.volume_content(&id, &name, &origin).await?;

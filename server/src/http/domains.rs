@@ -107,9 +107,9 @@ pub(super) async fn one(
     Path((host, uuid)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Failed> {
-    let id = super::object(&host, &uuid)?;
+    let id = super::machine(&host, &uuid)?;
     sight.machine(&id)?;
-    let missing = || model::ObjectRef::new(model::ObjectKind::Domain, &id).missing();
+    let missing = || model::ObjectRef::from(&id).missing();
     let domain = sight.snapshot().hosts.domain(&id).cloned().ok_or_else(missing)?;
     let tag = entity_tag(domain.version);
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());

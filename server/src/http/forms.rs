@@ -11,7 +11,7 @@ use axum::{
 };
 use futures_util::future::join_all;
 use model::{
-    Command, CommandRequest, DomainRef, Fault, FaultKind, HostId, NetworkCommand, Origin, PoolCommand, RequestId,
+    Command, CommandRequest, Fault, FaultKind, HostId, NetworkCommand, ObjectRef, Origin, PoolCommand, RequestId,
     Source,
 };
 use serde_json::json;
@@ -47,17 +47,19 @@ impl Fields {
     }
 
     /// The targets. A new object gets an id that is derived from the form.
-    fn targets(&self, kind: &str, target: &str, token: Uuid) -> Result<Vec<DomainRef>, Fault> {
-        let targets: Result<Vec<DomainRef>, String> = match target {
+    fn targets(&self, kind: &str, target: &str, token: Uuid) -> Result<Vec<ObjectRef>, Fault> {
+        let object = Command::object_of(kind);
+        let read = |text: &str| ObjectRef::parse(object, text);
+        let targets: Result<Vec<ObjectRef>, String> = match target {
             "selected" => {
                 let ticked = self.0.iter().filter(|(key, _)| key == "select");
-                ticked.map(|(_, value)| value.parse()).collect()
+                ticked.map(|(_, value)| read(value)).collect()
             }
             "new" => {
                 let id = Uuid::new_v5(&token, format!("new {kind}").as_bytes());
-                self.text("host").parse::<HostId>().map(|host| vec![DomainRef { host, id }])
+                self.text("host").parse::<HostId>().map(|host| vec![ObjectRef::new(object, &host, id)])
             }
-            one => one.parse().map(|target| vec![target]),
+            one => read(one).map(|target| vec![target]),
         };
         let targets = targets.map_err(|why| Fault::invalid("target", &why))?;
         match targets.len() {
@@ -113,7 +115,7 @@ async fn take(sight: Sight, origin: Origin, fields: &Fields, scripted: bool) -> 
     sight.backend.may_send_parts(&origin, targets.len())?;
     let back = super::back_to(fields.get("back"), routes::VMS);
     let hosts = sight.backend.feed().snapshot().hosts;
-    let name_of = |id: &DomainRef| command.target_name(hosts.hosts.get(&id.host)?, id.id);
+    let name_of = |id: &ObjectRef| command.target_name(hosts.hosts.get(&id.host)?, id.id);
     let names: Vec<String> = targets.iter().filter_map(name_of).collect();
     let typed = command.typed(names.first().map_or("", String::as_str), targets.len());
     let said = fields.get("confirm");

@@ -129,7 +129,7 @@ pub(crate) async fn stats(
     Path((host, uuid)): Path<(String, String)>,
     Address(fields): Fields,
 ) -> Result<Json<Usage>, Failed> {
-    let id = super::object(&host, &uuid)?;
+    let id = super::machine(&host, &uuid)?;
     sight.machine(&id)?;
     let wishes = Parameters(fields);
     let to = wishes.moment("to")?.unwrap_or_else(now);

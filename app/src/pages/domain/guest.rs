@@ -27,7 +27,7 @@ pub(crate) fn GuestTab() -> impl IntoView {
 mod server_view {
     use leptos::prelude::*;
     use model::{
-        Domain, DomainRef, Fault, ObjectKind, ObjectRef, Task,
+        Domain, DomainRef, Fault, ObjectRef, Task,
         domain::{Agent, FileSystem, GuestDetails},
         query::{Guest, SshKeyList, SshKeys},
     };
@@ -50,7 +50,7 @@ mod server_view {
 
     /// Reads the data of the tab.
     pub(crate) async fn load(id: &DomainRef, query: &str, backend: &dyn Backend) -> Loaded {
-        let on = ObjectRef::new(ObjectKind::Domain, id);
+        let on = ObjectRef::from(id);
         let guest = ask(backend, &on, Guest {}).await;
         let keys = match routes::value_of(query, "keysOf") {
             Some(user) => Some(ask(backend, &on, SshKeys { user }).await),

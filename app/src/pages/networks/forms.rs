@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 use model::{
-    DomainRef, HostInventory, Network, NetworkCommand,
+    HostInventory, Network, NetworkCommand, ObjectRef,
     command::{DefineNetwork, RemoveDnsHost, RemoveStaticHost, SetDnsHost, SetStaticHost},
     network::NetworkSpec,
 };
@@ -51,7 +51,7 @@ pub(super) fn static_hosts(host: &HostInventory, network: &Network) -> AnyView {
     if !network.has_dhcp() {
         return ().into_any();
     }
-    let id = DomainRef { host: host.host.id.clone(), id: network.id };
+    let id = ObjectRef::network(&host.host.id, network.id);
     let known = network.subnets.iter().flat_map(|subnet| &subnet.hosts);
     let rows = known.map(|one| {
         let command = NetworkCommand::RemoveStaticHost(RemoveStaticHost { mac: one.mac.clone(), address: one.address });
@@ -86,7 +86,7 @@ pub(super) fn dns_hosts(host: &HostInventory, network: &Network) -> AnyView {
     if network.subnets.is_empty() {
         return ().into_any();
     }
-    let id = DomainRef { host: host.host.id.clone(), id: network.id };
+    let id = ObjectRef::network(&host.host.id, network.id);
     let rows = network.dns.iter().map(|one| {
         let remove = Action {
             about: format!("names of {}", one.address),

@@ -2,7 +2,7 @@
 
 use leptos::{either::Either, prelude::*};
 use model::{
-    Domain, DomainRef, Fault, FaultKind, HostInventory, Network, NetworkCommand, ObjectKind, ObjectRef, by_address,
+    Domain, DomainRef, Fault, FaultKind, HostInventory, Network, NetworkCommand, ObjectRef, by_address,
     command::{DeleteNetwork, SetNetworkAutostart, StartNetwork, StopNetwork},
     natural,
     network::{Lease, Subnet, attached},
@@ -32,10 +32,9 @@ struct Read {
 }
 
 /// Reads the data of a network's page.
-pub(crate) async fn load(id: &DomainRef, backend: &dyn Backend) -> Loaded {
-    let on = ObjectRef::new(ObjectKind::Network, id);
-    let leases = ask(backend, &on, Leases {}).await;
-    Loaded::of(Read { leases, definition: ask(backend, &on, NetworkDefinition {}).await })
+pub(crate) async fn load(on: &ObjectRef, backend: &dyn Backend) -> Loaded {
+    let leases = ask(backend, on, Leases {}).await;
+    Loaded::of(Read { leases, definition: ask(backend, on, NetworkDefinition {}).await })
 }
 
 /// A page about networks, with its title.
@@ -82,7 +81,7 @@ fn network_state(network: &Network) -> AnyView {
 
 /// The action buttons of a network.
 fn actions(host: &HostInventory, network: &Network, in_row: bool) -> Vec<AnyView> {
-    let id = DomainRef { host: host.host.id.clone(), id: network.id };
+    let id = ObjectRef::network(&host.host.id, network.id);
     let about = if in_row { network.name.clone() } else { String::new() };
     let action = |label: &'static str, command: NetworkCommand, class: &'static str| Action {
         class,
@@ -109,10 +108,10 @@ fn subnets(network: &Network) -> String {
 }
 
 fn row(host: &HostInventory, network: &Network) -> AnyView {
-    let id = DomainRef { host: host.host.id.clone(), id: network.id };
+    let id = ObjectRef::network(&host.host.id, network.id);
     view! {
         <tr class:stale=!host.host.connection.connected>
-            <th scope="row"><a href=routes::network(&id) rel="external">{network.name.clone()}</a></th>
+            <th scope="row"><a href=routes::object(&id) rel="external">{network.name.clone()}</a></th>
             <td data-label="State">{network_state(network)}</td>
             <td data-label="Host">{id.host.to_string()}</td>
             <td data-label="Mode">{network.mode().to_owned()}</td>
@@ -126,7 +125,7 @@ fn row(host: &HostInventory, network: &Network) -> AnyView {
     .into_any()
 }
 
-fn one(id: &DomainRef) -> (String, AnyView) {
+fn one(id: &ObjectRef) -> (String, AnyView) {
     let hosts = hosts();
     let found = hosts.hosts.get(&id.host).and_then(|host| Some((host, host.networks.get(&id.id)?)));
     let Some((host, network)) = found else { return ("Networks".into(), missing("Network", routes::NETWORKS)) };
@@ -201,7 +200,7 @@ fn machines_of(host: &HostInventory, network: &Network, machines: &[&Domain]) ->
 }
 
 /// The DHCP leases.
-fn leases(network: &Network, machines: &[&Domain], id: &DomainRef) -> AnyView {
+fn leases(network: &Network, machines: &[&Domain], id: &ObjectRef) -> AnyView {
     if !network.active || !network.has_dhcp() {
         return ().into_any();
     }
@@ -218,7 +217,7 @@ fn leases(network: &Network, machines: &[&Domain], id: &DomainRef) -> AnyView {
     view! { <section class="card" aria-label="Leases"><header><h2>"Leases"</h2></header>{content}</section> }.into_any()
 }
 
-fn lease_table(leases: &[Lease], machines: &[&Domain], id: &DomainRef) -> AnyView {
+fn lease_table(leases: &[Lease], machines: &[&Domain], id: &ObjectRef) -> AnyView {
     let mut leases: Vec<&Lease> = leases.iter().collect();
     leases.sort_by(|a, b| by_address(&a.address, &b.address));
     let rows = leases.iter().map(|lease| {

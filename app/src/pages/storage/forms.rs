@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 use model::{
-    Command, DomainRef, HostInventory, Pool, PoolCommand, Volume,
+    Command, HostInventory, ObjectRef, Pool, PoolCommand, Volume,
     command::{Address, CloneVolume, CreateVolume, DefinePool, FetchVolume, ResizeVolume, UploadVolume, Verb},
     storage::{PoolSpec, VolumeSpec},
 };
@@ -63,7 +63,7 @@ pub(super) fn new_volume(host: &HostInventory, pool: &Pool, volumes: &[Volume]) 
     let files = pool.keeps_files();
     let formats = VolumeSpec::FORMATS.iter().filter(|format| files || **format == "raw");
     let formats = formats.map(|format| ((*format).to_owned(), (*format).to_owned(), true)).collect();
-    let id = DomainRef { host: host.host.id.clone(), id: pool.id };
+    let id = ObjectRef::pool(&host.host.id, pool.id);
     let form = Form::of::<CreateVolume>(&id.to_string(), Vec::new());
     let bases = volumes.iter().filter(|volume| VolumeSpec::FORMATS.contains(&volume.format.as_str()) && files);
     let mut bases = bases.map(|volume| (volume.path.clone(), volume.name.clone(), true)).peekable();
@@ -112,7 +112,7 @@ fn folded(title: &'static str, form: Form, fields: AnyView) -> AnyView {
 }
 
 /// The form that downloads a file from a URL, collapsed.
-fn fetch(pool: &DomainRef) -> AnyView {
+fn fetch(pool: &ObjectRef) -> AnyView {
     let form = Form::of::<FetchVolume>(&pool.to_string(), Vec::new()).named("Start download");
     let digits = Some(("[0-9a-fA-F]{64}", "64 hexadecimal digits"));
     let fields = view! {
@@ -126,7 +126,7 @@ fn fetch(pool: &DomainRef) -> AnyView {
 
 /// The form of a volume action.
 fn action_form<V: Verb>(
-    id: &DomainRef,
+    id: &ObjectRef,
     volume: &Volume,
     (label, denied): (&'static str, Option<String>),
     field: impl FnOnce(&Form) -> AnyView,
@@ -137,7 +137,7 @@ fn action_form<V: Verb>(
 }
 
 /// The form to resize a volume.
-pub(super) fn resize(id: &DomainRef, volume: &Volume, denied: Option<String>) -> AnyView {
+pub(super) fn resize(id: &ObjectRef, volume: &Volume, denied: Option<String>) -> AnyView {
     let whole = volume.capacity_bytes.is_multiple_of(1 << 30);
     let value = match whole {
         true => format!("{} GiB", volume.capacity_bytes >> 30),
@@ -148,7 +148,7 @@ pub(super) fn resize(id: &DomainRef, volume: &Volume, denied: Option<String>) ->
 }
 
 /// The form to clone a volume.
-pub(super) fn clone(id: &DomainRef, volume: &Volume, denied: Option<String>) -> AnyView {
+pub(super) fn clone(id: &ObjectRef, volume: &Volume, denied: Option<String>) -> AnyView {
     let (stem, end) = volume.name.rsplit_once('.').unwrap_or((&volume.name, ""));
     let name = if end.is_empty() { format!("{stem}-copy") } else { format!("{stem}-copy.{end}") };
     let label = Some(format!("Name of the copy ({})", format::size(volume.capacity_bytes)));

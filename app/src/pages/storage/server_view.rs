@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use leptos::{either::Either, prelude::*};
 use model::{
-    DomainRef, Fault, HostInventory, ObjectKind, ObjectRef, Pool, PoolCommand,
+    Fault, HostInventory, ObjectRef, Pool, PoolCommand,
     command::{BuildPool, DeletePool, RefreshPool, SetPoolAutostart, StartPool, StopPool},
     query::{VolumeList, Volumes},
     storage::{PoolState, VolumeUse},
@@ -26,13 +26,13 @@ pub(super) const LIST: List = List("Storage", routes::STORAGE);
 /// The data of a pool page: the volumes of its pool, and the users of each pool.
 pub(super) struct Read {
     pub(super) volumes: Option<Result<VolumeList, Fault>>,
-    users: BTreeMap<DomainRef, Vec<VolumeUse>>,
+    users: BTreeMap<ObjectRef, Vec<VolumeUse>>,
 }
 
 /// Reads the data of a pool page.
-pub(crate) async fn load(one: Option<&DomainRef>, backend: &dyn Backend) -> Loaded {
+pub(crate) async fn load(one: Option<&ObjectRef>, backend: &dyn Backend) -> Loaded {
     let volumes = match one {
-        Some(id) => Some(ask(backend, &ObjectRef::new(ObjectKind::Pool, id), Volumes {}).await),
+        Some(id) => Some(ask(backend, id, Volumes {}).await),
         None => None,
     };
     Loaded::of(Read { volumes, users: backend.users_of_pools(one).await })
@@ -108,13 +108,13 @@ fn room(pool: &Pool) -> AnyView {
 }
 
 /// The users of a pool.
-fn users_of(id: &DomainRef) -> Vec<VolumeUse> {
+fn users_of(id: &ObjectRef) -> Vec<VolumeUse> {
     loaded::<Read>().and_then(|read| read.users.get(id).cloned()).unwrap_or_default()
 }
 
 /// The action buttons of a pool.
 fn actions(host: &HostInventory, pool: &Pool, in_row: bool) -> Vec<AnyView> {
-    let id = DomainRef { host: host.host.id.clone(), id: pool.id };
+    let id = ObjectRef::pool(&host.host.id, pool.id);
     let about = if in_row { pool.name.clone() } else { String::new() };
     let users = users_of(&id);
     let action = |label: &'static str, command: PoolCommand, class: &'static str| {
@@ -147,11 +147,11 @@ fn actions(host: &HostInventory, pool: &Pool, in_row: bool) -> Vec<AnyView> {
 }
 
 fn row(host: &HostInventory, pool: &Pool) -> AnyView {
-    let id = DomainRef { host: host.host.id.clone(), id: pool.id };
+    let id = ObjectRef::pool(&host.host.id, pool.id);
     let stale = !host.host.connection.connected;
     view! {
         <tr class:stale=stale>
-            <th scope="row"><a href=routes::pool(&id) rel="external">{pool.name.clone()}</a></th>
+            <th scope="row"><a href=routes::object(&id) rel="external">{pool.name.clone()}</a></th>
             <td data-label="State">{pool_state(pool)}</td>
             <td data-label="Host">{id.host.to_string()}</td>
             <td data-label="Type">{kind(&pool.kind)}</td>
@@ -163,11 +163,11 @@ fn row(host: &HostInventory, pool: &Pool) -> AnyView {
     .into_any()
 }
 
-fn one(id: &DomainRef) -> (String, AnyView) {
+fn one(id: &ObjectRef) -> (String, AnyView) {
     let hosts = hosts();
     let found = hosts.hosts.get(&id.host).and_then(|host| Some((host, host.pools.get(&id.id)?)));
     let Some((host, pool)) = found else { return ("Storage".into(), missing("Storage pool", routes::STORAGE)) };
-    let users: Vec<AnyView> = users_of(id).iter().map(|user| volumes::user(id, user)).collect();
+    let users: Vec<AnyView> = users_of(id).iter().map(|user| volumes::user(&id.host, user)).collect();
     let used_by = if users.is_empty() { or_dash("") } else { users.collect_view().into_any() };
     let shown = view! {
         {LIST.head_of(&host.host, &pool.name, pool_state(pool), actions(host, pool, false))}

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 use model::{
-    DomainRef, HostInventory, Pool, PoolCommand, Volume,
+    DomainRef, HostId, HostInventory, ObjectRef, Pool, PoolCommand, Volume,
     command::{CloneVolume, DeleteVolume, ResizeVolume, WipeVolume},
     query::VolumeList,
     selection::Order,
@@ -40,7 +40,7 @@ const COLUMNS: [Column; 5] = [
 /// The volumes of the pool.
 pub(super) fn section(host: &HostInventory, pool: &Pool) -> AnyView {
     let read = loaded::<Read>();
-    let id = DomainRef { host: host.host.id.clone(), id: pool.id };
+    let id = ObjectRef::pool(&host.host.id, pool.id);
     if !pool.state.is_active() {
         return view! { <Empty title="Pool inactive">"Start the pool to see its volumes."</Empty> }.into_any();
     }
@@ -79,7 +79,7 @@ fn chosen<'a>(volumes: &'a [Volume], search: &str, order: &Order) -> Vec<&'a Vol
     chosen
 }
 
-fn listed(host: &HostInventory, pool: &Pool, volumes: &[Volume], id: &DomainRef) -> AnyView {
+fn listed(host: &HostInventory, pool: &Pool, volumes: &[Volume], id: &ObjectRef) -> AnyView {
     let (search, order) = (asked("q"), Order::parse(Some(&asked("sort")), "name"));
     let chosen = chosen(volumes, &search, &order);
     let last = chosen.len().saturating_sub(1) / PAGE;
@@ -88,7 +88,7 @@ fn listed(host: &HostInventory, pool: &Pool, volumes: &[Volume], id: &DomainRef)
         let pairs = [("q", search.clone()), ("sort", sort.to_owned()), ("page", (page + 1).to_string())];
         let given = pairs.iter().filter(|(name, value)| !value.is_empty() && (*name, value.as_str()) != ("page", "1"));
         let given: Vec<String> = given.map(|(name, value)| format!("{name}={}", routes::escape(value))).collect();
-        format!("{}?{}", routes::pool(id), given.join("&"))
+        format!("{}?{}", routes::object(id), given.join("&"))
     };
     let sort = if order.descending { format!("-{}", order.key) } else { order.key.clone() };
     let heads = COLUMNS.iter().map(|column| head(column, order.as_pair(), |sort| address(&sort, 0))).collect_view();
@@ -112,7 +112,7 @@ fn listed(host: &HostInventory, pool: &Pool, volumes: &[Volume], id: &DomainRef)
     view! {
         <div class="head">
             <h2>"Volumes"</h2><span class="muted">{count}</span>
-            <form class="search" method="get" action=routes::pool(id)>
+            <form class="search" method="get" action=routes::object(id)>
                 {icon("search")}<input type="search" name="q" value=search.clone() placeholder="Filter" aria-label="Filter volumes" autocomplete="off"/>
             </form>
         </div>
@@ -137,23 +137,23 @@ fn listed(host: &HostInventory, pool: &Pool, volumes: &[Volume], id: &DomainRef)
     .into_any()
 }
 
-pub(super) fn user(host: &DomainRef, user: &VolumeUse) -> AnyView {
+pub(super) fn user(host: &HostId, user: &VolumeUse) -> AnyView {
     let name = user.name.clone();
     match user.vm_id {
         Some(id) => {
-            let href = routes::vm(&DomainRef { host: host.host.clone(), id });
+            let href = routes::vm(&DomainRef { host: host.clone(), id });
             view! { <a href=href>{name}</a> " " }.into_any()
         }
         None => view! { <span title="Volume that uses this one as its backing volume">{name}</span> " " }.into_any(),
     }
 }
 
-fn row(host: &HostInventory, pool: &Pool, volume: &Volume, id: &DomainRef) -> AnyView {
+fn row(host: &HostInventory, pool: &Pool, volume: &Volume, id: &ObjectRef) -> AnyView {
     let based = (!volume.backing.is_empty()).then(|| {
         let base = volume.backing.rsplit('/').next().unwrap_or_default().to_owned();
         view! { <small title=volume.backing.clone()>"backed by " {base}</small> }.into_any()
     });
-    let users = volume.used_by.iter().map(|one| user(id, one)).collect_view();
+    let users = volume.used_by.iter().map(|one| user(&id.host, one)).collect_view();
     let format = if volume.format.is_empty() { volume.kind.clone() } else { volume.format.clone() };
     view! {
         <tr>
@@ -169,7 +169,7 @@ fn row(host: &HostInventory, pool: &Pool, volume: &Volume, id: &DomainRef) -> An
 }
 
 /// The actions of a volume, in a menu.
-fn menu(host: &HostInventory, pool: &Pool, volume: &Volume, id: &DomainRef) -> AnyView {
+fn menu(host: &HostInventory, pool: &Pool, volume: &Volume, id: &ObjectRef) -> AnyView {
     let name = || volume.name.clone();
     let action = |label: &'static str, command: PoolCommand, class: &'static str| {
         let used = command.check_use(pool, &volume.used_by).err().map(|fault| fault.reason);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::{
-    Command, DomainCommand, DomainRef, Event, Fault, FaultKind, TaskState,
+    Command, DomainCommand, DomainRef, Event, Fault, FaultKind, ObjectRef, TaskState,
     command::{FreezeFileSystems, ThawFileSystems, Verb},
     event,
     task::Progress,
@@ -62,7 +62,7 @@ impl Operation for Freeze {
     }
 
     /// A second freeze is refused, because the end of the first one would end it.
-    fn admits(&self, backend: &Backend, target: &DomainRef, command: &Command, name: &str) -> Result<(), Fault> {
+    fn admits(&self, backend: &Backend, target: &ObjectRef, command: &Command, name: &str) -> Result<(), Fault> {
         let again = command.kind() == self.kind();
         match again && !backend.tasks.under_way(target, self.kind()).is_empty() {
             true => Err(Fault::denied(format!("{name} is already frozen")).with_next("Thaw it first")),
@@ -72,7 +72,7 @@ impl Operation for Freeze {
 }
 
 /// Ends freezes of a machine now.
-pub(super) fn end(backend: &Backend, target: &DomainRef) {
+pub(super) fn end(backend: &Backend, target: &ObjectRef) {
     backend.tasks.under_way(target, Freeze.kind()).iter().for_each(|record| record.cancel.notify_one());
 }
 

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use async_trait::async_trait;
 use axum::body::Bytes;
 use model::{
-    Command, DomainRef, Fault, FaultKind, HostId, NoteKind, ObjectKind, ObjectRef, Origin, PoolCommand, RequestId,
+    Command, Fault, FaultKind, HostId, NoteKind, ObjectRef, Origin, PoolCommand, RequestId,
     command::{RefreshPool, UploadVolume, Verb},
     domain::Agent,
     query::{Listed, Volumes},
@@ -46,7 +46,7 @@ pub(crate) struct Uploads(Mutex<HashMap<RequestId, Arc<Filling>>>);
 
 /// An upload.
 pub(crate) struct Filling {
-    pub(super) pool: DomainRef,
+    pub(super) pool: ObjectRef,
     pub(super) name: String,
     pub(super) size: u64,
     pub(super) who: Option<String>,
@@ -72,7 +72,7 @@ impl Uploads {
     ///
     /// # Errors
     /// `Denied`, with the upload.
-    pub(in crate::backend) fn is_free(&self, pool: &DomainRef, command: &Command) -> Result<(), Fault> {
+    pub(in crate::backend) fn is_free(&self, pool: &ObjectRef, command: &Command) -> Result<(), Fault> {
         let Command::Pool(command) = command else { return Ok(()) };
         let known = self.0.lock();
         let of_pool = command.depends_on_use() && command.volume().is_none();
@@ -88,7 +88,7 @@ impl Uploads {
     }
 
     /// The volumes of a host with an upload in progress.
-    pub(in crate::backend) fn waiting(&self, host: &HostId) -> Vec<(DomainRef, String)> {
+    pub(in crate::backend) fn waiting(&self, host: &HostId) -> Vec<(ObjectRef, String)> {
         let known = self.0.lock();
         let of_host = known.values().filter(|upload| upload.pool.host == *host);
         of_host.map(|upload| (upload.pool.clone(), upload.name.clone())).collect()
@@ -98,7 +98,7 @@ impl Uploads {
     ///
     /// # Errors
     /// `NotFound`.
-    pub(crate) fn pool(&self, id: RequestId, origin: &Origin) -> Result<DomainRef, Fault> {
+    pub(crate) fn pool(&self, id: RequestId, origin: &Origin) -> Result<ObjectRef, Fault> {
         Ok(self.find(id, origin)?.pool.clone())
     }
 
@@ -153,7 +153,7 @@ impl Operation for Upload {
         16
     }
 
-    fn admits(&self, backend: &Backend, target: &DomainRef, command: &Command, _: &str) -> Result<(), Fault> {
+    fn admits(&self, backend: &Backend, target: &ObjectRef, command: &Command, _: &str) -> Result<(), Fault> {
         backend.uploads.is_free(target, command)
     }
 }
@@ -177,7 +177,7 @@ impl Backend {
     ) -> Result<(), Fault> {
         let intent = &record.intent;
         let upload = Arc::new(Filling {
-            pool: DomainRef { host: intent.host.clone(), id: target },
+            pool: ObjectRef::pool(&intent.host, target),
             name: name.to_owned(),
             size,
             who: intent.origin.who.clone(),
@@ -332,11 +332,11 @@ impl Backend {
     /// If the volume does not exist, or the access cannot be recorded.
     pub(crate) async fn volume_content(
         &self,
-        id: &DomainRef,
+        id: &ObjectRef,
         name: &str,
         origin: &Origin,
     ) -> Result<mpsc::Receiver<Result<Vec<u8>, Fault>>, Fault> {
-        let answer = self.ask(&ObjectRef::new(ObjectKind::Pool, id), Volumes {}.question()).await?;
+        let answer = self.ask(id, Volumes {}.question()).await?;
         let volumes = Volumes::answer(answer).unwrap_or_default().volumes;
         let missing = || Fault::new(FaultKind::NotFound, format!("Volume {} does not exist", name.escape_debug()));
         volumes.iter().find(|volume| volume.name == name).ok_or_else(missing)?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 use model::{
-    Domain, DomainRef, Fault, ObjectKind, ObjectRef,
+    Domain, DomainRef, Fault, ObjectRef,
     definition::{Definitions, Pending},
     device::{Device, Entry},
     query::{Boot, BootOrder, DomainHardware},
@@ -23,7 +23,7 @@ struct Read {
 
 /// Reads the data of the tab.
 pub(crate) async fn load(id: &DomainRef, backend: &dyn Backend) -> Loaded {
-    let on = ObjectRef::new(ObjectKind::Domain, id);
+    let on = ObjectRef::from(id);
     let hardware = ask(backend, &on, DomainHardware {}).await;
     Loaded::of(Read { hardware, boot: ask(backend, &on, BootOrder {}).await })
 }

@@ -34,9 +34,9 @@ pub(super) fn draw(id: &DomainRef, keys_of: Option<Result<SshKeyList, Fault>>) -
 }
 
 fn actions(id: &DomainRef, host: &HostInventory) -> AnyView {
-    let clock = Action::of("Set clock", DomainCommand::SyncTime(SyncTime {}), host, id);
-    let trim = Action::of("Trim file systems", DomainCommand::TrimFileSystems(TrimFileSystems {}), host, id);
-    let thaw = Action::of("Thaw file systems", DomainCommand::ThawFileSystems(ThawFileSystems {}), host, id);
+    let clock = Action::of("Set clock", DomainCommand::SyncTime(SyncTime {}), host, &id.into());
+    let trim = Action::of("Trim file systems", DomainCommand::TrimFileSystems(TrimFileSystems {}), host, &id.into());
+    let thaw = Action::of("Thaw file systems", DomainCommand::ThawFileSystems(ThawFileSystems {}), host, &id.into());
     let freeze = DomainCommand::FreezeFileSystems(FreezeFileSystems { seconds: FROZEN });
     let seconds = |form: &Form| form.field("seconds", With::default());
     let password =
@@ -101,7 +101,7 @@ const SAMPLE: &str = "ssh-ed25519 AAAA";
 fn line(id: &DomainRef, host: &HostInventory, user: &str, key: &str) -> AnyView {
     let short = short(key);
     let remove = DomainCommand::RemoveSshKey(RemoveSshKey { user: user.to_owned(), key: key.to_owned() });
-    let mut action = Action::of("Remove", remove, host, id);
+    let mut action = Action::of("Remove", remove, host, &id.into());
     action.about.clone_from(&short);
     view! { <li><span class="mono" title=key.to_owned()>{short}</span> {action.draw()}</li> }.into_any()
 }
