@@ -84,6 +84,15 @@ use crate::{layout::Frame, router::CurrentPage};
 #[cfg(feature = "hydrate")]
 pub use crate::store::feed::stream_worker;
 
+/// The scripts of every page that run before the application, without their comments and
+/// indentation: no cache keeps them.
+#[cfg(feature = "ssr")]
+static EARLY: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+    let scripts = [include_str!("shell.js"), include_str!("menu.js"), include_str!("times.js")];
+    let lines = scripts.iter().flat_map(|script| script.lines()).map(str::trim);
+    lines.filter(|line| !line.is_empty() && !line.starts_with("//")).collect::<Vec<_>>().join("\n") + "\n"
+});
+
 /// The document around the app, rendered on the server only.
 #[cfg(feature = "ssr")]
 pub fn shell() -> impl IntoView {
@@ -97,15 +106,13 @@ pub fn shell() -> impl IntoView {
         // fetched while the page is still being parsed; a module script would start at its end
         // only. Without JavaScript they are not fetched at all.
         let source = format!(
-            "{}{}{}const module = WebAssembly.compileStreaming(fetch({module:?}));\
+            "{}const module = WebAssembly.compileStreaming(fetch({module:?}));\
              const read = new Promise((done) => addEventListener(\"DOMContentLoaded\", done));\
              Promise.all([import({script:?}), read]).then(async ([app]) => {{\
              await app.default({{ module_or_path: module }});\
              app.hydrate();\
              }});",
-            include_str!("shell.js"),
-            include_str!("menu.js"),
-            include_str!("times.js"),
+            *EARLY,
         );
         view! { <script nonce=use_nonce()>{source}</script> }
     });
@@ -117,7 +124,7 @@ pub fn shell() -> impl IntoView {
                 <meta charset="utf-8"/>
                 <meta name="viewport" content="width=device-width, initial-scale=1"/>
                 <meta name="color-scheme" content="light dark"/>
-                <link rel="icon" href=routes::at(routes::ICON) r#type="image/svg+xml"/>
+                <link rel="icon" href=routes::ICON/>
                 {style.map(|style| view! { <link rel="stylesheet" href=style/> })}
                 {start}
                 <MetaTags/>

@@ -109,7 +109,7 @@ pub fn html(names: &AssetNames, theme: Theme, page: Page) -> String {
                     <meta name="viewport" content="width=device-width, initial-scale=1"/>
                     <meta name="color-scheme" content="light dark"/>
                     <title>{title} " · Belvedere"</title>
-                    <link rel="icon" href=routes::at(routes::ICON)/>
+                    <link rel="icon" href=routes::ICON/>
                     {style.map(|style| view! { <link rel="stylesheet" href=style/> })}
                 </head>
                 <body class="plain">

@@ -154,8 +154,13 @@ pub const API_COMMANDS: &str = "/api/v1/commands";
 pub const API_CONSOLES: &str = "/api/v1/consoles";
 /// The script of the shared worker.
 pub const WORKER: &str = "/worker.js";
-/// The favicon.
-pub const ICON: &str = "/favicon.svg";
+/// The icon of every page. It needs no request of its own.
+pub const ICON: &str = concat!(
+    "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 20 20'>",
+    "<rect width='20' height='20' rx='4' fill='%230b6e6a'/>",
+    "<path d='M4 16h12M5 16V9.5m3.3 6.5V9.5m3.4 6.5V9.5M15 16V9.5M4.5 9.5h11L10 5z' fill='none' stroke='%23fff' ",
+    "stroke-width='1.3' stroke-linejoin='round' stroke-linecap='round'/></svg>",
+);
 
 /// One machine.
 pub fn vm(id: &DomainRef) -> String {

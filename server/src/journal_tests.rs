@@ -219,6 +219,20 @@ async fn records_are_found_by_text_target_outcome_and_time_and_come_in_pages() {
 }
 
 #[tokio::test]
+async fn a_record_that_another_version_wrote_is_shown_and_hides_no_others() {
+    let folder = TempDir::new().expect("made");
+    let journal = open(&folder);
+    for n in 1..=3 {
+        assert!(matches!(journal.audit.admit(intent(n, "web")).await, Ok(Admitted::New(_))));
+    }
+    tamper(&folder, "UPDATE entries SET body = json_set(body, '$.command.kind', 'fly') WHERE seq = 2");
+    let all = journal.audit.records(Query { limit: 10, ..Query::default() }).await.expect("read").items;
+    let kinds: Vec<&str> = all.iter().map(|record| record.kind.as_str()).collect();
+    assert_eq!(kinds, ["start", "unreadable", "start"]);
+    assert!(all[1].target_name.contains("\"fly\"") && all[1].timestamp == 1_002, "{:?}", all[1]);
+}
+
+#[tokio::test]
 async fn forgetting_old_records_leaves_a_chain_that_says_so() {
     let folder = TempDir::new().expect("a folder");
     let journal = open(&folder);

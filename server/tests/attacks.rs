@@ -33,6 +33,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("DELETE", "/api/v1/hosts/{host}", "admin"),
     ("POST", "/api/v1/host-tests", "admin"),
     ("GET", "/api/v1/openapi.json", "viewer"),
+    ("GET", "/api/v1/view", "viewer"),
     ("GET", "/api/v1/domains", "viewer"),
     ("GET", "/api/v1/domains/{host}/{uuid}", "viewer"),
     ("GET", "/api/v1/audit.jsonl", "admin"),
@@ -80,7 +81,6 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "/manage/users", "admin"),
     ("POST", "/manage/tokens", "admin"),
     ("POST", "/manage/definition", "admin"),
-    ("GET", "/favicon.svg", "-"),
     ("GET", "/worker.js", "-"),
     // Pages, routed by the interface.
     ("GET", "/", "viewer"),

@@ -116,7 +116,7 @@ fn addresses_are_spelled_where_they_are_routed_and_decided_only() {
     for (path, text) in sources(".rs").iter().filter(|(path, _)| !is_test(path) && !allowed.contains(&path.as_str())) {
         let ours = path.starts_with("app/src") || path.starts_with("server/src");
         for line in code(text).filter(|_| ours) {
-            let known = line.contains("path!(") || line.contains("/proc/") || line.contains("/favicon.svg");
+            let known = line.contains("path!(") || line.contains("/proc/");
             let spelled =
                 line.match_indices("\"/").any(|(at, _)| line[at + 2..].starts_with(|c: char| c.is_ascii_lowercase()));
             assert!(known || !spelled, "{path}: {line}");

@@ -3,6 +3,7 @@
 //!
 //! It does not depend on Leptos, tokio or libvirt, and does no I/O. Commands go down, events come
 //! up; both are values of this crate. Read the modules in the order below.
+mod choice;
 
 pub mod id;
 

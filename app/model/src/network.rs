@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Fault, HostInventory, domain::Interface, storage::check_object_name};
+use crate::{Fault, HostInventory, choice::choice, domain::Interface, storage::check_object_name};
 
 /// A virtual network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -240,51 +240,71 @@ fn mask(prefix: u8, width: u8) -> u128 {
     full(width) & u128::MAX.checked_shl(host).unwrap_or(0)
 }
 
+choice! {
+    /// How a new network is connected.
+    NetworkMode {
+        /// Forwarded with address translation.
+        Nat = "nat": "NAT: outbound connections only",
+        /// Forwarded as it is.
+        Route = "route": "Routed: reachable if other hosts have a route",
+        /// Routed, and libvirt's firewall leaves it alone.
+        Open = "open": "Open: routed, without libvirt firewall rules",
+        /// Not forwarded.
+        Isolated = "isolated": "Isolated: guests reach only each other and the host",
+        /// A bridge of the host.
+        Bridge = "bridge": "Bridge: guests are attached to a host bridge",
+        /// An interface of the host.
+        Macvtap = "macvtap": "macvtap: guests share a host interface",
+    }
+}
+
+impl NetworkMode {
+    /// Whether libvirt manages the addresses.
+    pub const fn has_subnets(self) -> bool {
+        matches!(self, Self::Nat | Self::Route | Self::Open | Self::Isolated)
+    }
+}
+
 /// The specification of a new network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NetworkSpec {
     /// Its name.
+    #[serde(default)]
     pub name: String,
-    /// One of `NetworkSpec::MODES`.
-    pub mode: String,
+    /// Its mode.
+    pub mode: NetworkMode,
     /// The host bridge; only for mode `bridge`.
+    #[serde(default)]
     pub bridge: String,
     /// The uplink interface; required for `macvtap`.
+    #[serde(default)]
     pub device: String,
     /// The IPv4 gateway with prefix length, such as `192.168.50.1/24`, or empty.
+    #[serde(default)]
     pub ipv4: String,
     /// Start of the DHCP range, or empty.
+    #[serde(default)]
     pub dhcp_first: String,
     /// End of the DHCP range.
+    #[serde(default)]
     pub dhcp_last: String,
     /// The IPv6 gateway with prefix length, or empty.
+    #[serde(default)]
     pub ipv6: String,
     /// Start of the DHCPv6 range, or empty.
+    #[serde(default)]
     pub dhcp6_first: String,
     /// End of the DHCPv6 range.
+    #[serde(default)]
     pub dhcp6_last: String,
     /// The DNS domain of its guests, or empty.
+    #[serde(default)]
     pub domain: String,
 }
 
 impl NetworkSpec {
-    /// The modes with their labels.
-    pub const MODES: [(&str, &str); 6] = [
-        ("nat", "NAT: outbound connections only"),
-        ("route", "Routed: reachable if other hosts have a route"),
-        ("open", "Open: routed, without libvirt firewall rules"),
-        ("isolated", "Isolated: guests reach only each other and the host"),
-        ("bridge", "Bridge: guests are attached to a host bridge"),
-        ("macvtap", "macvtap: guests share a host interface"),
-    ];
-
-    /// Whether libvirt manages the addresses in a mode.
-    pub fn has_subnets(mode: &str) -> bool {
-        matches!(mode, "nat" | "route" | "open" | "isolated")
-    }
-
     /// The requested subnets.
     ///
     /// # Errors
@@ -314,17 +334,14 @@ impl NetworkSpec {
     /// `Invalid`, with the field.
     pub fn check(&self, host: &HostInventory) -> Result<(), Fault> {
         check_object_name(&self.name)?;
-        if !Self::MODES.iter().any(|(mode, _)| *mode == self.mode) {
-            return Err(Fault::invalid("mode", "unknown network mode"));
-        }
-        if self.mode == "bridge" && !is_device(&self.bridge) {
+        if self.mode == NetworkMode::Bridge && !is_device(&self.bridge) {
             return Err(Fault::invalid("bridge", "must be the name of a host bridge, such as br0"));
         }
-        if self.mode == "macvtap" || !self.device.is_empty() {
+        if self.mode == NetworkMode::Macvtap || !self.device.is_empty() {
             if !is_device(&self.device) {
                 return Err(Fault::invalid("device", "must be the name of a host interface, such as eth0"));
             }
-            if matches!(self.mode.as_str(), "open" | "isolated" | "bridge") {
+            if matches!(self.mode, NetworkMode::Open | NetworkMode::Isolated | NetworkMode::Bridge) {
                 return Err(Fault::invalid("device", "this mode has no uplink interface"));
             }
         }
@@ -332,13 +349,13 @@ impl NetworkSpec {
             return Err(Fault::invalid("domain", "must be a domain name such as lab.example.org"));
         }
         let subnets = self.subnets()?;
-        if !Self::has_subnets(&self.mode) {
+        if !self.mode.has_subnets() {
             if !subnets.is_empty() || !self.domain.is_empty() {
                 return Err(Fault::invalid("ipv4", "libvirt does not manage addresses in this mode"));
             }
             return Ok(());
         }
-        if subnets.is_empty() && self.mode != "isolated" {
+        if subnets.is_empty() && self.mode != NetworkMode::Isolated {
             return Err(Fault::invalid("ipv4", "this mode needs a gateway address with prefix length"));
         }
         let known =
@@ -426,7 +443,6 @@ mod tests {
         let text = str::to_owned;
         NetworkSpec {
             name: text("lab"),
-            mode: text("nat"),
             ipv4: text("192.168.50.1/24"),
             dhcp_first: text("192.168.50.100"),
             dhcp_last: text("192.168.50.200"),
@@ -448,9 +464,8 @@ mod tests {
         assert_eq!(six.check(&host()), Ok(()));
         assert!(six.subnets().expect("right").iter().all(Subnet::has_dhcp));
         let text = str::to_owned;
-        let cases: [(NetworkSpec, &str); 18] = [
+        let cases: [(NetworkSpec, &str); 17] = [
             (NetworkSpec { name: text("a b"), ..nat() }, "name"),
-            (NetworkSpec { mode: text("magic"), ..nat() }, "mode"),
             (
                 NetworkSpec { ipv4: text("192.168.122.129/25"), dhcp_first: text(""), dhcp_last: text(""), ..nat() },
                 "ipv4",
@@ -468,7 +483,7 @@ mod tests {
                 NetworkSpec { ipv4: text(""), ipv6: text(""), dhcp_first: text(""), dhcp_last: text(""), ..nat() },
                 "ipv4",
             ),
-            (NetworkSpec { mode: text("bridge"), ..nat() }, "bridge"),
+            (NetworkSpec { mode: NetworkMode::Bridge, ..nat() }, "bridge"),
             (NetworkSpec { domain: text("<b>"), ..nat() }, "domain"),
             (NetworkSpec { dhcp6_first: text("fd00:50::5"), ..nat() }, "dhcp6Last"),
             (NetworkSpec { dhcp6_first: text("192.168.50.9"), dhcp6_last: text("fd00:50::9"), ..nat() }, "dhcp6First"),
@@ -486,9 +501,9 @@ mod tests {
     #[test]
     fn bridges_and_devices_of_the_host_are_named() {
         let plain = NetworkSpec { name: "lan".into(), ..NetworkSpec::default() };
-        let bridge = NetworkSpec { mode: "bridge".into(), bridge: "br0".into(), ..plain.clone() };
+        let bridge = NetworkSpec { mode: NetworkMode::Bridge, bridge: "br0".into(), ..plain.clone() };
         assert_eq!(bridge.check(&host()), Ok(()));
-        let device = NetworkSpec { mode: "macvtap".into(), device: "eth0".into(), ..plain };
+        let device = NetworkSpec { mode: NetworkMode::Macvtap, device: "eth0".into(), ..plain };
         assert_eq!(device.check(&host()), Ok(()));
         assert_eq!(wrong(&NetworkSpec { device: "-x".into(), ..device.clone() }), "device");
         assert_eq!(wrong(&NetworkSpec { ipv4: "10.0.0.1/24".into(), ..device }), "ipv4");

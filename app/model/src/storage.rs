@@ -8,7 +8,7 @@ use std::{net::IpAddr, path::Path};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Fault, text::is_plain};
+use crate::{Fault, choice::choice, text::is_plain};
 
 /// The state of a pool (`virStoragePoolState`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -153,61 +153,73 @@ pub fn names(users: &[VolumeUse]) -> String {
     }
 }
 
+choice! {
+    /// A type of pool that can be created.
+    PoolKind {
+        /// A directory.
+        Dir = "dir": "Directory",
+        /// A file system on a block device.
+        Fs = "fs": "File system on a device",
+        /// An NFS export.
+        Netfs = "netfs": "NFS",
+        /// A volume group.
+        Logical = "logical": "LVM volume group",
+        /// A disk with a partition table.
+        Disk = "disk": "Disk with partitions",
+        /// An iSCSI target.
+        Iscsi = "iscsi": "iSCSI target",
+    }
+}
+
+impl PoolKind {
+    /// The fields that it requires: path, host, folder, device, group.
+    pub const fn needs(self) -> [bool; 5] {
+        match self {
+            Self::Dir => [true, false, false, false, false],
+            Self::Fs => [true, false, false, true, false],
+            Self::Netfs => [true, true, true, false, false],
+            Self::Logical => [false, false, false, false, true],
+            Self::Disk => [false, false, false, true, false],
+            Self::Iscsi => [false, true, false, true, false],
+        }
+    }
+}
+
 /// The specification of a new pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PoolSpec {
     /// Its name.
+    #[serde(default)]
     pub name: String,
-    /// Its type; one of `PoolSpec::KINDS`.
-    pub kind: String,
+    /// Its type.
+    pub kind: PoolKind,
     /// Its target path.
+    #[serde(default)]
     pub path: String,
     /// The server of a `netfs` or `iscsi` pool.
+    #[serde(default)]
     pub host: String,
     /// The export path of a `netfs` pool.
+    #[serde(default)]
     pub folder: String,
     /// The block device of an `fs`, `disk` or `logical` pool, or the target of an `iscsi` pool.
+    #[serde(default)]
     pub device: String,
     /// The volume group of a `logical` pool.
+    #[serde(default)]
     pub group: String,
 }
 
 impl PoolSpec {
-    /// The supported types with their labels.
-    pub const KINDS: [(&str, &str); 6] = [
-        ("dir", "Directory"),
-        ("fs", "File system on a device"),
-        ("netfs", "NFS"),
-        ("logical", "LVM volume group"),
-        ("disk", "Disk with partitions"),
-        ("iscsi", "iSCSI target"),
-    ];
-
-    /// The fields required by a type: path, host, folder, device, group.
-    pub fn needs(kind: &str) -> [bool; 5] {
-        match kind {
-            "dir" => [true, false, false, false, false],
-            "fs" => [true, false, false, true, false],
-            "netfs" => [true, true, true, false, false],
-            "logical" => [false, false, false, false, true],
-            "disk" => [false, false, false, true, false],
-            "iscsi" => [false, true, false, true, false],
-            _ => [false; 5],
-        }
-    }
-
     /// Whether it is valid.
     ///
     /// # Errors
     /// `Invalid`, with the field.
     pub fn check(&self) -> Result<(), Fault> {
         check_object_name(&self.name)?;
-        if !Self::KINDS.iter().any(|(kind, _)| *kind == self.kind) {
-            return Err(Fault::invalid("kind", "unknown pool type"));
-        }
-        let needs = Self::needs(&self.kind);
+        let needs = self.kind.needs();
         let [path, host, folder, device, group] = needs;
         let given = [&self.path, &self.host, &self.folder, &self.device, &self.group];
         let names = ["path", "host", "folder", "device", "group"];
@@ -232,14 +244,14 @@ impl PoolSpec {
         if folder {
             absolute("folder", &self.folder)?;
         }
-        match self.kind.as_str() {
-            "iscsi" if !self.device.starts_with("iqn.") || !is_word(&self.device) => {
+        match self.kind {
+            PoolKind::Iscsi if !self.device.starts_with("iqn.") || !is_word(&self.device) => {
                 return Err(Fault::invalid(
                     "device",
                     "must be an iSCSI target name, such as iqn.2026-01.org.example:disks",
                 ));
             }
-            "iscsi" => {}
+            PoolKind::Iscsi => {}
             _ if device && (!plain_path(&self.device) || !self.device.starts_with("/dev/")) => {
                 return Err(Fault::invalid("device", "must be a block device, such as /dev/sdb1"));
             }
@@ -447,27 +459,33 @@ mod tests {
 
     #[test]
     fn a_new_pool_needs_what_its_type_needs_and_nothing_strange() {
-        let wish = |kind: &str| PoolSpec { name: "backup".into(), kind: kind.into(), ..PoolSpec::default() };
+        let wish = |kind: PoolKind| PoolSpec { name: "backup".into(), kind, ..PoolSpec::default() };
         let field = |spec: PoolSpec| {
             spec.check().map_err(|fault| fault.reason.split(':').next().unwrap_or_default().to_owned())
         };
-        assert_eq!(field(PoolSpec { path: "/srv/vm".into(), ..wish("dir") }), Ok(()));
+        assert_eq!(field(PoolSpec { path: "/srv/vm".into(), ..wish(PoolKind::Dir) }), Ok(()));
         for path in ["", "srv", "/srv/../etc", "/", "/etc", "//etc", "/etc ", "/etc/cron.d", "/srv//x", "/srv\n/x"] {
-            assert_eq!(field(PoolSpec { path: path.into(), ..wish("dir") }), Err("path".into()), "{path:?}");
+            assert_eq!(field(PoolSpec { path: path.into(), ..wish(PoolKind::Dir) }), Err("path".into()), "{path:?}");
         }
         for folder in SYSTEM {
             let path = format!("{folder}/images");
-            assert_eq!(field(PoolSpec { path, ..wish("dir") }), Err("path".into()), "below {folder}");
+            assert_eq!(field(PoolSpec { path, ..wish(PoolKind::Dir) }), Err("path".into()), "below {folder}");
         }
-        let nfs = PoolSpec { path: "/mnt/a".into(), host: "nas.lan".into(), folder: "/vm".into(), ..wish("netfs") };
+        let nfs =
+            PoolSpec { path: "/mnt/a".into(), host: "nas.lan".into(), folder: "/vm".into(), ..wish(PoolKind::Netfs) };
         assert_eq!(field(nfs.clone()), Ok(()));
         assert_eq!(field(PoolSpec { host: "-oProxyCommand=x".into(), ..nfs.clone() }), Err("host".into()));
         assert_eq!(field(PoolSpec { folder: String::new(), ..nfs }), Err("folder".into()));
-        assert_eq!(field(PoolSpec { group: "vg0".into(), ..wish("logical") }), Ok(()));
-        assert_eq!(field(PoolSpec { group: "-f".into(), ..wish("logical") }), Err("group".into()));
-        assert_eq!(field(PoolSpec { device: "/etc/passwd".into(), ..wish("disk") }), Err("device".into()));
-        assert_eq!(field(wish("floppy")), Err("kind".into()));
-        assert_eq!(field(PoolSpec { name: "<b>".into(), path: "/srv/vm".into(), ..wish("dir") }), Err("name".into()));
+        assert_eq!(field(PoolSpec { group: "vg0".into(), ..wish(PoolKind::Logical) }), Ok(()));
+        assert_eq!(field(PoolSpec { group: "-f".into(), ..wish(PoolKind::Logical) }), Err("group".into()));
+        assert_eq!(field(PoolSpec { device: "/etc/passwd".into(), ..wish(PoolKind::Disk) }), Err("device".into()));
+        let read = |text: &str| serde_json::from_str::<PoolSpec>(text).map_err(|error| error.to_string());
+        assert!(read(r#"{"kind":"floppy"}"#).is_err_and(|why| why.contains("expected one of `dir`, `fs`")));
+        assert!(read(r#"{"name":"a"}"#).is_err_and(|why| why.contains("missing field `kind`")));
+        assert_eq!(
+            field(PoolSpec { name: "<b>".into(), path: "/srv/vm".into(), ..wish(PoolKind::Dir) }),
+            Err("name".into())
+        );
     }
 
     #[test]

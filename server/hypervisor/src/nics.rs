@@ -9,7 +9,7 @@ use std::{
 
 use model::{
     Fault,
-    network::{NetworkSpec, Subnet},
+    network::{NetworkMode, NetworkSpec, Subnet},
 };
 
 /// Checks a new network against the interfaces of the host whose daemon sees the file system `root`.
@@ -17,7 +17,7 @@ use model::{
 /// # Errors
 /// `Invalid`, with the existing bridges or the colliding interface.
 pub(crate) fn check(root: &Path, spec: &NetworkSpec) -> Result<(), Fault> {
-    if spec.mode == "bridge" {
+    if spec.mode == NetworkMode::Bridge {
         let bridges = bridges(root);
         return match bridges.contains(&spec.bridge) {
             true => Ok(()),
@@ -103,7 +103,8 @@ mod tests {
         for interface in ["br10/bridge", "br2/bridge", "eth0/device"] {
             fs::create_dir_all(root.join("sys/class/net").join(interface)).expect("made");
         }
-        let on = |bridge: &str| NetworkSpec { mode: "bridge".into(), bridge: bridge.into(), ..NetworkSpec::default() };
+        let on =
+            |bridge: &str| NetworkSpec { mode: NetworkMode::Bridge, bridge: bridge.into(), ..NetworkSpec::default() };
         assert_eq!(check(root, &on("br2")), Ok(()));
         let why = check(root, &on("eth0")).expect_err("no bridge");
         assert_eq!(why.field.as_deref(), Some("bridge"));
@@ -111,12 +112,8 @@ mod tests {
         let none = check(&root.join("elsewhere"), &on("br0")).expect_err("none at all");
         assert!(none.reason.contains("the host has no bridges"), "{none:?}");
         // Every host has a loopback subnet.
-        let nat = |ipv4: &str, ipv6: &str| NetworkSpec {
-            mode: "nat".into(),
-            ipv4: ipv4.into(),
-            ipv6: ipv6.into(),
-            ..NetworkSpec::default()
-        };
+        let nat =
+            |ipv4: &str, ipv6: &str| NetworkSpec { ipv4: ipv4.into(), ipv6: ipv6.into(), ..NetworkSpec::default() };
         assert_eq!(check(root, &nat("203.0.113.1/29", "")), Ok(()));
     }
 

@@ -76,8 +76,7 @@ async fn a_host_tells_what_it_is_made_of_and_what_it_can_run() {
 async fn a_pool_is_made_stopped_started_and_deleted_and_each_is_told() {
     let world = World::demo().await;
     let id = Uuid::from_u128(77);
-    let pool =
-        PoolSpec { name: "backup".into(), kind: "dir".into(), path: "/srv/backup".into(), ..PoolSpec::default() };
+    let pool = PoolSpec { name: "backup".into(), path: "/srv/backup".into(), ..PoolSpec::default() };
     let before = world.events().len();
     world.run_on(id, PoolCommand::DefinePool(DefinePool { pool, build: true, autostart: true })).await.expect("made");
     let made = world.pool("backup").expect("it is there");
@@ -142,7 +141,6 @@ async fn a_network_is_made_gets_static_addresses_and_is_deleted() {
     let id = Uuid::from_u128(78);
     let network = NetworkSpec {
         name: "guests".into(),
-        mode: "nat".into(),
         ipv4: "192.168.77.1/24".into(),
         dhcp_first: "192.168.77.10".into(),
         dhcp_last: "192.168.77.99".into(),

@@ -12,7 +12,7 @@ use model::{
         StartPool, StopPool, SyncTime, TrimFileSystems, WipeVolume,
     },
     event::Action,
-    storage::{PoolSpec, PoolState, VolumeSpec},
+    storage::{PoolKind, PoolSpec, PoolState, VolumeSpec},
 };
 use support::{
     World,
@@ -33,7 +33,7 @@ async fn names(world: &World, pool: &str) -> Vec<String> {
 async fn folder_pool(world: &World, daemon: &Daemon, name: &str) -> Uuid {
     let id = Uuid::from_u128(u128::from(name.as_bytes()[0]));
     let path = daemon.folder.path().join(name).to_string_lossy().into_owned();
-    let pool = PoolSpec { name: name.into(), kind: "dir".into(), path, ..PoolSpec::default() };
+    let pool = PoolSpec { name: name.into(), path, ..PoolSpec::default() };
     world.run_on(id, DefinePool { pool, build: true, autostart: false }).await.expect("made");
     id
 }
@@ -304,7 +304,7 @@ async fn a_file_system_on_a_device_is_made_and_never_made_anew_over_what_is_ther
     let world = World::of_uri(&daemon.uri).await;
     let (id, path) = (Uuid::from_u128(5), daemon.folder.path().join("disk").to_string_lossy().into_owned());
     let pool =
-        PoolSpec { name: "disk".into(), kind: "fs".into(), path, device: device.0.clone(), ..PoolSpec::default() };
+        PoolSpec { name: "disk".into(), kind: PoolKind::Fs, path, device: device.0.clone(), ..PoolSpec::default() };
     let define = |build| PoolCommand::DefinePool(DefinePool { pool: pool.clone(), build, autostart: false });
     // Without a file system it cannot be started, and nothing is left behind.
     world.run_on(id, define(false)).await.expect_err("there is no file system");
@@ -378,17 +378,16 @@ async fn a_real_host_tells_its_processors_devices_and_boards_and_who_has_a_devic
     let info = world.host().info.expect("it is connected");
     assert!(info.pool_types.contains(&"dir".to_owned()), "{info:?}");
     // A type without a driver is refused before libvirt is called, with the type.
-    let without = PoolSpec::KINDS.iter().find(|(kind, _)| !info.pool_types.iter().any(|known| known == kind));
-    if let Some((kind, _)) = without {
+    let without = PoolKind::ALL.iter().find(|kind| !info.has_pools_of(kind.key()));
+    if let Some(kind) = without {
         let [path, host, folder, device, group] =
-            PoolSpec::needs(kind).map(|needed| if needed { "/srv/p".to_owned() } else { String::new() });
+            kind.needs().map(|needed| if needed { "/srv/p".to_owned() } else { String::new() });
         let group = group.replace("/srv/", "");
-        let (name, kind) = ("p".into(), (*kind).to_owned());
-        let spec = PoolSpec { name, kind: kind.clone(), path, host, folder, device, group };
+        let spec = PoolSpec { name: "p".into(), kind: *kind, path, host, folder, device, group };
         let command =
             model::Command::from(PoolCommand::DefinePool(DefinePool { pool: spec, build: false, autostart: false }));
         let fault = command.check(&world.host_inventory(), Uuid::from_u128(5), None).expect_err("no driver");
-        assert!(fault.kind == FaultKind::Denied && fault.reason.contains(&kind), "{fault:?}");
+        assert!(fault.kind == FaultKind::Denied && fault.reason.contains(kind.key()), "{fault:?}");
     }
     let kind = hardware.guests.iter().find(|kind| kind.arch == "x86_64").expect("QEMU runs it");
     assert!(

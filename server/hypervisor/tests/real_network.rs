@@ -22,7 +22,6 @@ async fn guests_of_a_network_of_ours_get_addresses_and_virsh_is_followed() {
     let id = Uuid::from_u128(78);
     let network = NetworkSpec {
         name: "bv-lab".into(),
-        mode: "nat".into(),
         ipv4: "10.213.7.1/24".into(),
         dhcp_first: "10.213.7.10".into(),
         dhcp_last: "10.213.7.99".into(),

@@ -38,8 +38,8 @@ impl Place {
         let daemon = Daemon::start();
         let world = World::of_uri(&daemon.uri).await;
         let path = daemon.folder.path().join("images");
-        let (name, kind, path) = ("images".into(), "dir".into(), path.to_string_lossy().into_owned());
-        let pool = PoolSpec { name, kind, path, ..PoolSpec::default() };
+        let (name, path) = ("images".into(), path.to_string_lossy().into_owned());
+        let pool = PoolSpec { name, path, ..PoolSpec::default() };
         world
             .run_on(POOL, PoolCommand::DefinePool(DefinePool { pool, build: true, autostart: false }))
             .await

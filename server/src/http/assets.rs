@@ -38,8 +38,6 @@ const PACKAGE: &str = "pkg";
 const CONSOLE: &str = "console";
 /// The route of a build's files; files of other builds are not found.
 pub(super) const ROUTE: &str = "/pkg/{*file}";
-/// The favicon.
-const ICON: &str = "favicon.svg";
 /// Encodings of the build with their file extensions, the best first.
 const ENCODINGS: [(&str, &str); 2] = [("br", ".br"), ("gzip", ".gz")];
 
@@ -79,10 +77,6 @@ impl Assets {
         for below in [PACKAGE, CONSOLE] {
             read_folder(site, below, &mut files)?;
         }
-        if let Ok(icon) = fs::read(site.join(ICON)) {
-            let plain = Bytes::from(icon);
-            files.insert(ICON.into(), File { kind: kind_of(ICON), plain, encoded: Vec::new() });
-        }
         Ok(Self { names, files, build })
     }
 
@@ -92,7 +86,7 @@ impl Assets {
     }
 
     /// A file in the best encoding that the browser accepts.
-    fn answer(&self, path: &str, method: &Method, headers: &HeaderMap, for_ever: bool) -> Response {
+    fn answer(&self, path: &str, method: &Method, headers: &HeaderMap) -> Response {
         let Some(file) = self.files.get(path) else { return StatusCode::NOT_FOUND.into_response() };
         if method != Method::GET && method != Method::HEAD {
             return StatusCode::METHOD_NOT_ALLOWED.into_response();
@@ -106,10 +100,8 @@ impl Assets {
         if let Some((encoding, _)) = taken {
             found.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
         }
-        if for_ever {
-            let value = HeaderValue::from_static("public, max-age=31536000, immutable");
-            found.insert(header::CACHE_CONTROL, value);
-        }
+        // The address has the build in it.
+        found.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
         response
     }
 
@@ -207,16 +199,11 @@ pub(super) fn table(assets: &Arc<Assets>) -> Table<()> {
         async move |request: Request| {
             let name = request.uri().path().strip_prefix(&at).unwrap_or_default();
             let path = if name.starts_with("console/") { name.to_owned() } else { format!("{PACKAGE}/{name}") };
-            assets.answer(&path, request.method(), request.headers(), true)
+            assets.answer(&path, request.method(), request.headers())
         }
     };
-    let (worker, icon) = (assets.clone(), assets.clone());
-    let icon = async move |request: Request| icon.answer(ICON, request.method(), request.headers(), false);
-    Table::new([
-        get("/worker.js", async move || worker.worker()).public(),
-        get("/favicon.svg", icon).public(),
-        get(ROUTE, package).public(),
-    ])
+    let worker = assets.clone();
+    Table::new([get("/worker.js", async move || worker.worker()).public(), get(ROUTE, package).public()])
 }
 
 #[cfg(test)]
@@ -261,7 +248,7 @@ mod tests {
 
         let ask = |path: &str, encoding: &str| {
             let headers = [(header::ACCEPT_ENCODING, HeaderValue::from_str(encoding).expect("a value"))];
-            let response = assets.answer(path, &Method::GET, &headers.into_iter().collect(), true);
+            let response = assets.answer(path, &Method::GET, &headers.into_iter().collect());
             let header = |name| response.headers().get(name).map(|value| value.to_str().expect("text").to_owned());
             (
                 response.status(),

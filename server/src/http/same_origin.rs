@@ -143,10 +143,14 @@ pub(crate) async fn headers(State(insist_on_tls): State<bool>, request: Request,
     // Not `no-referrer`: with it browsers send `Origin: null` from our own forms.
     put(header::REFERRER_POLICY, "same-origin");
     put(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
-    put(HeaderName::from_static("permissions-policy"), "camera=(), microphone=(), geolocation=(), payment=(), usb=()");
     put(header::CACHE_CONTROL, "no-store");
     if insist_on_tls {
         put(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    }
+    // Only documents have a use for permissions.
+    if headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html")) {
+        let none = "camera=(), microphone=(), geolocation=(), payment=(), usb=()";
+        headers.insert(HeaderName::from_static("permissions-policy"), HeaderValue::from_static(none));
     }
     response
 }

@@ -381,9 +381,8 @@ fn take_notes(transaction: &Transaction<'_>, notes: &[(String, String)]) -> rusq
     let mut statement = transaction.prepare_cached(query)?;
     let known = statement.query_map([from], |row| row.get(0))?.collect::<Result<HashSet<String>, _>>()?;
     let fresh = notes.iter().filter(|(id, _)| !known.contains(id)).map(|(id, body)| {
-        // Unknown content of a newer version is kept unchanged.
-        let unread = || Note { kind: "unreadable".into(), name: body.clone(), ..Note::default() };
-        let note = Note { note: Some(id.clone()), ..serde_json::from_str(body).unwrap_or_else(|_| unread()) };
+        let note = serde_json::from_str(body).unwrap_or_else(|_| unreadable(0, body));
+        let note = Note { note: Some(id.clone()), ..note };
         let seq = append(transaction, &Entry::Server(note.clone()))?;
         Ok(own_record(seq, note))
     });
@@ -428,11 +427,20 @@ fn body(row: &Row<'_>) -> rusqlite::Result<Entry> {
     parse(row.get_ref(0)?.as_str()?)
 }
 
+/// An entry; one that this version does not understand hides no others.
 fn parse(text: &str) -> rusqlite::Result<Entry> {
     let wrong = |error: serde_json::Error| {
         rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
     };
-    serde_json::from_str(text).map_err(wrong)
+    serde_json::from_str(text).or_else(|_| {
+        let at = serde_json::from_str::<serde_json::Value>(text).map_err(wrong)?["at"].as_u64().unwrap_or_default();
+        Ok(Entry::Server(unreadable(at, text)))
+    })
+}
+
+/// Content that another version wrote, unchanged.
+fn unreadable(at: u64, text: &str) -> Note {
+    Note { at, kind: "unreadable".into(), name: text.to_owned(), ..Note::default() }
 }
 
 fn open_ends(connection: &Connection) -> rusqlite::Result<Vec<Stored>> {

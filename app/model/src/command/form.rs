@@ -135,6 +135,8 @@ mod tests {
     fn every_kind_is_read_from_its_form_and_written_as_it_was() {
         for about in Command::all() {
             let value = |field: &Field| match field.input {
+                _ if field.name == "pool.kind" => "fs".to_owned(),
+                _ if field.name == "network.mode" => "open".to_owned(),
                 Input::Number(least, _) => least.to_string(),
                 Input::Bytes => "1048577".to_owned(),
                 Input::Ip => "10.0.0.1".to_owned(),

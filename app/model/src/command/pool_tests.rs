@@ -135,14 +135,14 @@ fn what_is_used_is_not_taken_away_and_who_uses_it_is_named() {
 fn a_new_pool_has_a_name_and_a_uuid_of_its_own() {
     let host = host(PoolState::Running);
     let define = |name: &str, id| {
-        let pool = PoolSpec { name: name.into(), kind: "dir".into(), path: "/srv/x".into(), ..PoolSpec::default() };
+        let pool = PoolSpec { name: name.into(), path: "/srv/x".into(), ..PoolSpec::default() };
         let command = Command::from(PoolCommand::DefinePool(DefinePool { pool, build: true, autostart: true }));
         command.check(&host, id, None).map_err(|fault| fault.kind)
     };
     assert_eq!(define("backup", Uuid::from_u128(9)), Ok(()));
     let mut poor = host.clone();
     poor.host.info = Some(crate::HostInfo { pool_types: vec!["logical".into()], ..crate::HostInfo::default() });
-    let pool = PoolSpec { name: "b".into(), kind: "dir".into(), path: "/srv/x".into(), ..PoolSpec::default() };
+    let pool = PoolSpec { name: "b".into(), path: "/srv/x".into(), ..PoolSpec::default() };
     let command = Command::from(PoolCommand::DefinePool(DefinePool { pool, build: true, autostart: true }));
     let fault = command.check(&poor, Uuid::from_u128(9), None).expect_err("no driver");
     assert!(fault.kind == FaultKind::Denied && fault.reason.contains("type dir"), "{fault:?}");
@@ -196,7 +196,7 @@ fn a_kind_is_read_back_as_itself() {
     for kind in PoolCommand::ALL.iter().map(|about| about.kind) {
         let json = format!(
             "{{\"kind\":\"{kind}\",\"enabled\":true,\"content\":true,\"name\":\"a\",\"to\":\"b\",\"capacityBytes\":1,\"url\":\"u\",\"sha256\":\"\",\
-             \"pool\":{{}},\"build\":true,\"autostart\":true,\"volume\":{{}}}}"
+             \"pool\":{{\"kind\":\"dir\"}},\"build\":true,\"autostart\":true,\"volume\":{{}}}}"
         );
         let mut value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
         // Fields of other commands are removed one after the other.

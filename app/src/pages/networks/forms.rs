@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use model::{
     HostInventory, Network, NetworkCommand, ObjectRef,
     command::{DefineNetwork, RemoveDnsHost, RemoveStaticHost, SetDnsHost, SetStaticHost},
-    network::NetworkSpec,
+    network::NetworkMode,
 };
 
 use super::server_view::LIST;
@@ -22,10 +22,10 @@ pub(super) fn new_network() -> AnyView {
     if let Err(fault) = use_store().may(model::Permission::Operate) {
         return view! { <Empty title="New network">{fault.sentence()}</Empty> }.into_any();
     }
-    let modes = NetworkSpec::MODES.map(|(mode, words)| (mode.to_owned(), words.to_owned(), true)).into();
+    let modes = NetworkMode::ALL.iter().map(|mode| (mode.to_string(), mode.label().to_owned(), true)).collect();
     let form = Form::of::<DefineNetwork>("new", Vec::new());
     let with_subnets: Vec<&str> =
-        NetworkSpec::MODES.iter().map(|(mode, _)| *mode).filter(|mode| NetworkSpec::has_subnets(mode)).collect();
+        NetworkMode::ALL.iter().filter(|mode| mode.has_subnets()).map(|mode| mode.key()).collect();
     let with_subnets = with_subnets.join(" ");
     let field = |name: &str, place: &'static str, of: &str| {
         form.field(name, With { place, of: Some(of.to_owned()), ..With::default() })

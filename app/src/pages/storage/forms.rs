@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use model::{
     Command, HostInventory, ObjectRef, Pool, PoolCommand, Volume,
     command::{Address, CloneVolume, CreateVolume, DefinePool, FetchVolume, ResizeVolume, UploadVolume, Verb},
-    storage::{PoolSpec, VolumeSpec},
+    storage::{PoolKind, VolumeSpec},
 };
 
 use super::server_view::LIST;
@@ -29,15 +29,15 @@ pub(super) fn new_pool() -> AnyView {
         let mut told = hosts.hosts.values().filter_map(|host| host.host.info.as_ref()).peekable();
         told.peek().is_none() || told.any(|info| info.has_pools_of(kind))
     };
-    let kinds = PoolSpec::KINDS.iter().map(|(kind, words)| {
-        let possible = possible(kind);
+    let kinds = PoolKind::ALL.iter().map(|kind| {
+        let (words, possible) = (kind.label(), possible(kind.key()));
         let why = if possible { "" } else { " (storage driver not installed)" };
-        ((*kind).to_owned(), format!("{words}{why}"), possible)
+        (kind.to_string(), format!("{words}{why}"), possible)
     });
     let form = Form::of::<DefinePool>("new", Vec::new());
     let needed_by = |field: usize| {
-        let kinds = PoolSpec::KINDS.iter().filter(|(kind, _)| PoolSpec::needs(kind)[field]);
-        kinds.map(|(kind, _)| *kind).collect::<Vec<_>>().join(" ")
+        let kinds = PoolKind::ALL.iter().filter(|kind| kind.needs()[field]);
+        kinds.map(|kind| kind.key()).collect::<Vec<_>>().join(" ")
     };
     let field = |name: &str, place: &'static str, index: usize| {
         form.field(name, With { place, of: Some(needed_by(index)), ..With::default() })

@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use model::{Fault, storage::PoolSpec};
+use model::{
+    Fault,
+    storage::{PoolKind, PoolSpec},
+};
 
 use crate::{
     places::{Key, Places, in_order},
@@ -33,7 +36,7 @@ impl StorageRoots {
     /// `Denied`, with the allowed directories.
     pub(crate) fn check(&self, places: &mut Places, spec: &PoolSpec) -> Result<(), Fault> {
         let denied = |why: String, next: String| Err(Fault::denied(why).with_next(next));
-        if spec.kind == "fs" && !spec.device.is_empty() {
+        if spec.kind == PoolKind::Fs && !spec.device.is_empty() {
             let device = places.identify(&Place::Path(spec.device.clone().into()));
             for (mounted, what) in places.used_by_host() {
                 let at = places.identify(&Place::Path(mounted.to_owned()));
@@ -134,7 +137,7 @@ mod tests {
             assert!(why.contains("not in a directory that is allowed"), "{why}");
         }
         let spec =
-            PoolSpec { kind: "fs".into(), device: "/dev/sda2".into(), path: "/mnt/x".into(), ..PoolSpec::default() };
+            PoolSpec { kind: PoolKind::Fs, device: "/dev/sda2".into(), path: "/mnt/x".into(), ..PoolSpec::default() };
         let why = roots.check(&mut places(), &spec).expect_err("it is mounted").reason;
         assert_eq!(why, "/dev/sda2 is mounted at /var on the host");
         let other = PoolSpec { device: "/dev/sdb1".into(), ..spec };

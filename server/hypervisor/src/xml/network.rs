@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use model::{
     Fault, Network,
-    network::{DnsHost, NetworkSpec, StaticHost, Subnet},
+    network::{DnsHost, NetworkMode, NetworkSpec, StaticHost, Subnet},
 };
 use roxmltree::{Document, Node};
 use uuid::Uuid;
@@ -168,11 +168,13 @@ pub(crate) fn definition(id: Uuid, spec: &NetworkSpec) -> Result<String, Fault> 
         true => format!("<forward mode='{mode}'/>"),
         false => format!("<forward mode='{mode}' dev='{device}'/>"),
     };
-    let (forward, bridge) = match spec.mode.as_str() {
-        "isolated" => (String::new(), "<bridge stp='on' delay='0'/>".to_owned()),
-        "bridge" => ("<forward mode='bridge'/>".to_owned(), format!("<bridge name='{bridge}'/>")),
-        "macvtap" => (format!("<forward mode='bridge'><interface dev='{device}'/></forward>"), String::new()),
-        mode => (through(&escape(mode)), "<bridge stp='on' delay='0'/>".to_owned()),
+    let (forward, bridge) = match spec.mode {
+        NetworkMode::Isolated => (String::new(), "<bridge stp='on' delay='0'/>".to_owned()),
+        NetworkMode::Bridge => ("<forward mode='bridge'/>".to_owned(), format!("<bridge name='{bridge}'/>")),
+        NetworkMode::Macvtap => {
+            (format!("<forward mode='bridge'><interface dev='{device}'/></forward>"), String::new())
+        }
+        mode => (through(mode.key()), "<bridge stp='on' delay='0'/>".to_owned()),
     };
     let domain = match spec.domain.as_str() {
         "" => String::new(),
@@ -268,7 +270,7 @@ mod tests {
         let id = Uuid::from_u128(5);
         let spec = NetworkSpec {
             name: text("lab"),
-            mode: text("route"),
+            mode: NetworkMode::Route,
             device: text("eth0"),
             ipv4: text("192.168.50.1/24"),
             dhcp_first: text("192.168.50.10"),
@@ -287,11 +289,11 @@ mod tests {
         );
         assert_eq!(lab.subnets, spec.subnets().expect("right"));
         let plain = NetworkSpec { name: text("lan"), ..NetworkSpec::default() };
-        let bridge = read(&NetworkSpec { mode: text("bridge"), bridge: text("br0"), ..plain.clone() });
+        let bridge = read(&NetworkSpec { mode: NetworkMode::Bridge, bridge: text("br0"), ..plain.clone() });
         assert_eq!((bridge.mode(), bridge.bridge.as_str()), ("Bridge", "br0"));
-        let macvtap = read(&NetworkSpec { mode: text("macvtap"), device: text("eth1"), ..plain.clone() });
+        let macvtap = read(&NetworkSpec { mode: NetworkMode::Macvtap, device: text("eth1"), ..plain.clone() });
         assert_eq!((macvtap.mode(), macvtap.device.as_str()), ("macvtap", "eth1"));
-        assert_eq!(read(&NetworkSpec { mode: text("isolated"), ..plain }).mode(), "Isolated");
+        assert_eq!(read(&NetworkSpec { mode: NetworkMode::Isolated, ..plain }).mode(), "Isolated");
         let several = "<network><name>lan</name><forward mode='bridge'><interface dev='eth1'/><interface dev='eth2'/></forward></network>";
         assert_eq!(network(several).expect("a network").device, "eth1, eth2");
     }

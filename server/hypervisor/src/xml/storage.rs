@@ -2,7 +2,7 @@
 
 use model::{
     Pool, Volume,
-    storage::{PoolSpec, VolumeSpec},
+    storage::{PoolKind, PoolSpec, VolumeSpec},
 };
 use roxmltree::{Document, Node};
 use uuid::Uuid;
@@ -76,8 +76,8 @@ pub(crate) fn volume(text: &str) -> Option<Volume> {
 /// The XML of a new pool; `file_system` is the type on an `fs` pool's device.
 pub(crate) fn pool_definition(id: Uuid, spec: &PoolSpec, file_system: &str) -> String {
     let PoolSpec { name, kind, path, host, folder, device, group } = spec;
-    let [name, kind, path, host, folder, device, group] =
-        [name, kind, path, host, folder, device, group].map(|text| escape(text.trim()));
+    let [name, path, host, folder, device, group] =
+        [name, path, host, folder, device, group].map(|text| escape(text.trim()));
     let mut source = String::new();
     if !host.is_empty() {
         source += &format!("<host name='{host}'/>");
@@ -91,19 +91,19 @@ pub(crate) fn pool_definition(id: Uuid, spec: &PoolSpec, file_system: &str) -> S
     if !group.is_empty() {
         source += &format!("<name>{group}</name>");
     }
-    let format = match spec.kind.as_str() {
-        "fs" => file_system,
-        "netfs" => "auto",
-        "logical" => "lvm2",
-        "disk" => "gpt",
-        _ => "",
+    let format = match spec.kind {
+        PoolKind::Fs => file_system,
+        PoolKind::Netfs => "auto",
+        PoolKind::Logical => "lvm2",
+        PoolKind::Disk => "gpt",
+        PoolKind::Dir | PoolKind::Iscsi => "",
     };
     let format = if format.is_empty() { String::new() } else { format!("<format type='{}'/>", escape(format)) };
-    let path = match spec.kind.as_str() {
-        "logical" => format!("/dev/{group}"),
-        "disk" => "/dev".to_owned(),
-        "iscsi" => "/dev/disk/by-path".to_owned(),
-        _ => path,
+    let path = match spec.kind {
+        PoolKind::Logical => format!("/dev/{group}"),
+        PoolKind::Disk => "/dev".to_owned(),
+        PoolKind::Iscsi => "/dev/disk/by-path".to_owned(),
+        PoolKind::Dir | PoolKind::Fs | PoolKind::Netfs => path,
     };
     let source = if source.is_empty() { source } else { format!("<source>{source}{format}</source>") };
     format!(
@@ -181,7 +181,7 @@ mod tests {
             capacity_bytes in 1_u64..1 << 50,
         ) {
             let id = Uuid::from_u128(7);
-            let spec = PoolSpec { name: name.clone(), kind: "netfs".into(), path: "/mnt/x".into(), host: "nas".into(), folder: folder.clone(), ..PoolSpec::default() };
+            let spec = PoolSpec { name: name.clone(), kind: PoolKind::Netfs, path: "/mnt/x".into(), host: "nas".into(), folder: folder.clone(), ..PoolSpec::default() };
             let read = pool(&pool_definition(id, &spec, "auto")).expect("a pool");
             prop_assert_eq!((read.id, &read.name, &read.path), (id, &name, &"/mnt/x".to_owned()));
             prop_assert_eq!(read.source, format!("nas:{folder}"));

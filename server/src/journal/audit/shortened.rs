@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn a_command_keeps_its_kind_and_little_else() {
         let long = || "ä".repeat(30_000);
-        let spec = PoolSpec { name: long(), kind: long(), path: long(), host: long(), ..PoolSpec::default() };
+        let spec = PoolSpec { name: long(), path: long(), host: long(), ..PoolSpec::default() };
         let commands: [Command; 4] = [
             DomainCommand::SetDescription(SetDescription { description: long() }).into(),
             DomainCommand::SetTags(SetTags { tags: vec![long(); 1_000] }).into(),

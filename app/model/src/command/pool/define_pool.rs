@@ -42,7 +42,7 @@ impl Verb for DefinePool {
 
     fn filled(self) -> Self {
         let PoolSpec { name, kind, path, host, folder, device, group } = self.pool;
-        let [has_path, has_host, has_folder, has_device, has_group] = PoolSpec::needs(&kind);
+        let [has_path, has_host, has_folder, has_device, has_group] = kind.needs();
         let needed = |needed: bool, text: String| if needed { text } else { String::new() };
         let pool = PoolSpec {
             path: needed(has_path, path),
@@ -64,7 +64,7 @@ impl Verb for DefinePool {
         let spec = &self.pool;
         connected::<Pool>(host, &spec.name)?;
         spec.check()?;
-        if host.host.info.as_ref().is_some_and(|info| !info.has_pools_of(&spec.kind)) {
+        if host.host.info.as_ref().is_some_and(|info| !info.has_pools_of(spec.kind.key())) {
             let reason = format!("{} has no storage driver for pools of type {}", host.host.id, spec.kind);
             let next = "Install libvirt's storage driver for this type on the host, or choose another type";
             return Err(Fault::denied(reason).with_next(next));

@@ -1,6 +1,10 @@
 //! `virStoragePoolDefineXML`, then start.
 
-use model::{Fault, FaultKind, command::DefinePool, storage::PoolSpec};
+use model::{
+    Fault, FaultKind,
+    command::DefinePool,
+    storage::{PoolKind, PoolSpec},
+};
 use uuid::Uuid;
 use virt::{connect::Connect, error::ErrorNumber};
 
@@ -22,7 +26,7 @@ fn define(connect: &Connect, id: Uuid, wish: (&PoolSpec, bool, bool)) -> Result<
     }
     let first = define_as(connect, id, wish, "auto");
     // A blank device gets a file system; existing data is detected before.
-    let blank = spec.kind == "fs" && prepare && first.as_ref().is_err_and(|error| !error.is_link());
+    let blank = spec.kind == PoolKind::Fs && prepare && first.as_ref().is_err_and(|error| !error.is_link());
     if blank { define_as(connect, id, wish, "ext4") } else { first }
 }
 
@@ -36,7 +40,7 @@ fn define_as(
     let pool = connect.define_storage_pool_xml(&xml::storage::pool_definition(id, spec, format), 0)?;
     let begin = || {
         // A volume group exists already; building it would create another one.
-        if prepare && spec.kind != "logical" {
+        if prepare && spec.kind != PoolKind::Logical {
             match build(&pool) {
                 // An existing one is used as it is.
                 Err(error) if error.is(&[ErrorNumber::StoragePoolBuilt]) => {}
