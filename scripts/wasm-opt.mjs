@@ -12,6 +12,10 @@ const NEVER = /hydrate_async(28_\$u7b\$\$u7b\$closure\$u7d\$\$u7d\$)?17h[0-9a-f]
  * shows. Ours are written by `app::format`, as `tidy` sees; these write nothing.
  */
 const FRACTION = /core3fmt5floatdNt\w*_7Display3fmt|serde_core\.\.de\.\.WithDecimalPoint\$u20\$as\$u20\$core\.\.fmt\.\.Display\$GT\$3fmt17h/;
+/** What server functions stream through, which the script offers to the page; ours has none. */
+const STREAMS = /^(__wbg_)?intounderlying/;
+const STREAM_CLASSES =
+  /export class IntoUnderlying\w+ \{[^]*?\n\}\n|if \(Symbol\.dispose\) IntoUnderlying.*\n|const IntoUnderlying\w+ = [^]*?;\n/g;
 /** Minimum length of the text of a future that is unique. */
 const LONG = 600;
 
@@ -26,6 +30,10 @@ const LONG = 600;
 function withoutDead(bytes) {
   binaryen.setDebugInfo(true);
   const module = binaryen.readBinary(bytes);
+  for (let at = module.getNumExports(); at-- > 0; ) {
+    const { name } = binaryen.getExportInfo(module.getExportByIndex(at));
+    if (STREAMS.test(name)) module.removeExport(name);
+  }
   for (let at = 0; at < module.getNumFunctions(); at++) {
     const one = module.getFunctionByIndex(at);
     const { name, module: from, body } = binaryen.getFunctionInfo(one);
@@ -79,7 +87,8 @@ function withShortNames(bytes, script) {
     made.push(...leb(from.length), ...Buffer.from(from), ...leb(called.length), ...called, ...bytes.subarray(begin, at));
   }
   const whole = Buffer.concat([bytes.subarray(0, start), Buffer.from([...leb(made.length), ...made]), bytes.subarray(end)]);
-  return [whole, script.replace(/\b__wb(?:g|indgen)_\w+/g, (name) => short.get(name) ?? name)];
+  const ours = script.replace(STREAM_CLASSES, "");
+  return [whole, ours.replace(/\b__wb(?:g|indgen)_\w+/g, (name) => short.get(name) ?? name)];
 }
 
 const words = process.argv.slice(2);

@@ -78,7 +78,9 @@ pub(crate) fn DomainsPage() -> impl IntoView {
     place::keep(view, grown);
     #[cfg(feature = "hydrate")]
     Effect::new(move || {
-        if store.window.with(Option::is_none) {
+        // The stream comes first.
+        let live = store.freshness().with(|freshness| matches!(freshness, crate::store::Freshness::Live { .. }));
+        if live && store.window.with(Option::is_none) {
             store.look_back();
         }
     });
