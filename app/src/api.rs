@@ -2,13 +2,17 @@
 //! page is rendered.
 
 #[cfg(feature = "hydrate")]
-use model::Fault;
+use model::{Fault, FaultKind};
 
 #[cfg(feature = "hydrate")]
-use crate::{
-    act::no_answer,
-    store::refresh::{Patience, Refresh, Step},
-};
+use crate::refresh::{Patience, Refresh, Step};
+
+/// The fault of a request without a response.
+#[cfg(feature = "hydrate")]
+pub(crate) fn no_answer() -> Fault {
+    Fault::new(FaultKind::Unreachable, "The Belvedere server does not respond")
+        .with_next("Try again when the page is live")
+}
 
 /// Decodes a response of the server.
 #[cfg(feature = "hydrate")]

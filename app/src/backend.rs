@@ -159,14 +159,11 @@ pub struct SessionLine {
     pub seen: u64,
     /// IP address at sign-in.
     pub address: String,
-    /// VolumeUse agent of the browser.
+    /// User agent of the browser.
     pub agent: String,
     /// Whether it is the session of this request.
     pub current: bool,
 }
-
-/// Time ranges of charts: name in the query, label, length in milliseconds.
-pub use crate::history::RANGES;
 
 /// The part of the journal that a page shows.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -50,7 +50,7 @@ fn check(again: RwSignal<String>) {
     again.set("Trying again…".into());
     #[cfg(feature = "hydrate")]
     leptos::task::spawn_local(async move {
-        use crate::act::no_answer;
+        use crate::api::no_answer;
         let fault = match gloo_net::http::Request::post(&routes::at(routes::API_JOURNAL)).send().await {
             Ok(response) if response.ok() => return again.set(String::new()),
             Ok(response) => crate::api::fault(&response.text().await.unwrap_or_default()),

@@ -18,15 +18,6 @@ use leptos::prelude::*;
 pub(crate) use self::server_view::{load, time};
 use crate::ui::served::served;
 
-/// Time ranges of charts: name in the query, label, length in milliseconds.
-pub const RANGES: [(&str, &str, u64); 5] = [
-    ("5m", "5 min", 300_000),
-    ("1h", "1 h", 3_600_000),
-    ("24h", "24 h", 86_400_000),
-    ("14d", "14 d", 1_209_600_000),
-    ("1y", "1 y", 31_536_000_000),
-];
-
 /// A part of a page that is rendered from the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {

@@ -10,12 +10,15 @@ use model::{
 
 use crate::{
     account::AccountMenu,
-    act::{Acts, Ended, Notice, Question},
     error_dialog::Alarm,
     format,
     host::Reconnect,
     routes,
-    store::{Freshness, Store, use_store},
+    store::{
+        Freshness, Store,
+        acts::{Acts, Ended, Notice, Question},
+        use_store,
+    },
     task::task_line,
     ui::{
         controls::tag,
@@ -427,25 +430,4 @@ fn doomed(store: Store, question: &Question) -> Vec<AnyView> {
         let since = domain.since.map(|since| format!(" for {}", format::span(now.saturating_sub(since))));
         view! { <li><b>{domain.name.clone()}</b> " on " {id.host.to_string()} ", " {domain.state.label().to_ascii_lowercase()} {since}</li> }.into_any()
     }).chain(more).collect_view()
-}
-
-/// The page for an unknown address.
-#[component]
-pub(crate) fn NotFound() -> impl IntoView {
-    answer_not_found();
-    view! {
-        <Title text="Not found"/>
-        <div class="empty">
-            <h1>"Page not found"</h1>
-            <p>"The address may be outdated. "<a href=routes::at(routes::VMS)>"See all virtual machines"</a>"."</p>
-        </div>
-    }
-}
-
-/// Sets the HTTP status to 404.
-pub(crate) fn answer_not_found() {
-    #[cfg(feature = "ssr")]
-    if let Some(answer) = use_context::<crate::backend::PageStatus>() {
-        answer.not_found();
-    }
 }

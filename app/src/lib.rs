@@ -1,31 +1,20 @@
 //! The user interface and its contract with the server.
 //!
 //! The same components render on the server and hydrate in the browser. Data flows one way: events
-//! from the server change the `store`, pages read it, and user actions leave through `act`. Read
-//! the modules in the order below.
+//! from the server change the `store`, pages read it, and user actions leave through `store::acts`.
+//! A module knows only those above it in the order below, in which they are read best.
 
 #![allow(unreachable_pub, reason = "the component macro makes its functions public")]
 #![cfg_attr(not(feature = "hydrate"), allow(dead_code, reason = "the browser's half is compiled on the server, too"))]
+
+pub mod format;
+
+pub mod refresh;
 
 pub mod routes;
 
 #[cfg(feature = "ssr")]
 pub mod backend;
-
-pub mod format;
-
-#[cfg(feature = "ssr")]
-pub mod no_script;
-
-mod api;
-
-pub mod store;
-
-mod act;
-
-mod question;
-
-mod layout;
 
 mod ui {
     //! Building blocks that know nothing of machines, hosts or the store.
@@ -34,10 +23,32 @@ mod ui {
     pub(crate) mod icons;
     pub(crate) mod live;
     pub(crate) mod moment;
+    pub(crate) mod not_found;
     pub(crate) mod overlay;
     pub(crate) mod served;
     pub(crate) mod table;
 }
+
+#[cfg(feature = "ssr")]
+pub mod no_script;
+
+mod api;
+
+pub mod store;
+
+mod question;
+
+mod host;
+
+mod task;
+
+mod vm;
+
+mod live_section;
+
+mod history;
+
+mod account;
 
 mod pages {
     //! One file per page; pages do not know one another.
@@ -56,22 +67,12 @@ mod pages {
     pub(crate) mod tasks;
 }
 
-mod account;
+#[cfg(feature = "ssr")]
+pub mod window;
 
 mod error_dialog;
 
-mod host;
-
-mod live_section;
-
-mod vm;
-
-mod task;
-
-mod history;
-
-#[cfg(feature = "ssr")]
-pub mod window;
+mod layout;
 
 mod router;
 

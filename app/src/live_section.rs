@@ -32,7 +32,7 @@ pub(crate) fn page((title, drawn): (String, AnyView), _: Option<u32>) -> AnyView
 pub(crate) fn page((_, drawn): ((), ()), every: Option<u32>) -> AnyView {
     #[cfg(feature = "hydrate")]
     {
-        let acts = expect_context::<crate::act::Acts>();
+        let acts = expect_context::<crate::store::acts::Acts>();
         let store = use_store();
         fresh::keep(store, acts, every, move || store.changed.get());
         upload::listen(acts);
@@ -52,7 +52,7 @@ pub(crate) fn page((_, drawn): ((), ()), every: Option<u32>) -> AnyView {
 pub(crate) fn keep_fresh(domain: Shown<Arc<Domain>>, every: Option<u32>) {
     #[cfg(feature = "hydrate")]
     {
-        let acts = expect_context::<crate::act::Acts>();
+        let acts = expect_context::<crate::store::acts::Acts>();
         fresh::keep(use_store(), acts, every, move || domain.with(|domain| domain.version));
     }
     #[cfg(not(feature = "hydrate"))]

@@ -12,7 +12,7 @@ use model::{ObjectRef, query::Listed};
 use crate::backend::{Backend, Loaded, ask, loaded};
 use crate::store::shown::Shown;
 #[cfg(feature = "hydrate")]
-use crate::{act::no_answer, api, routes};
+use crate::{api, api::no_answer, routes};
 
 /// The current answer; `None` before the first one.
 pub(crate) type Known<Q> = RwSignal<Option<Read<Q>>>;
@@ -43,7 +43,7 @@ pub(crate) fn answer<Q: Query>(id: DomainRef, domain: Shown<Arc<Domain>>) -> Kno
 /// Reads the answer if there is none yet, and again when the machine has changed.
 #[cfg(feature = "hydrate")]
 fn follow<Q: Query>(id: DomainRef, domain: Shown<Arc<Domain>>, known: Known<Q>) {
-    let patience = crate::store::refresh::Patience { quiet: 100.0, most: 1_000.0 };
+    let patience = crate::refresh::Patience { quiet: 100.0, most: 1_000.0 };
     let address = routes::api_question(&id, &Q::ABOUT);
     let refresher = api::Refresher::new(patience, move || {
         let address = address.clone();

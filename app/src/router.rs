@@ -20,7 +20,6 @@ use model::DomainRef;
 
 use crate::{
     account::AccountPage,
-    layout::NotFound,
     pages::{
         about::AboutPage,
         api::ApiPage,
@@ -38,7 +37,7 @@ use crate::{
     },
     routes::{Page, Tab},
     store,
-    ui::{controls::Empty, live::live},
+    ui::{controls::Empty, live::live, not_found::NotFound},
 };
 #[cfg(feature = "ssr")]
 use crate::{

@@ -162,6 +162,15 @@ pub const ICON: &str = concat!(
     "stroke-width='1.3' stroke-linejoin='round' stroke-linecap='round'/></svg>",
 );
 
+/// Time ranges of charts: name in the query, label, length in milliseconds.
+pub const RANGES: [(&str, &str, u64); 5] = [
+    ("5m", "5 min", 300_000),
+    ("1h", "1 h", 3_600_000),
+    ("24h", "24 h", 86_400_000),
+    ("14d", "14 d", 1_209_600_000),
+    ("1y", "1 y", 31_536_000_000),
+];
+
 /// One machine.
 pub fn vm(id: &DomainRef) -> String {
     vm_tab(id, Tab::Overview)

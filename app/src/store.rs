@@ -3,9 +3,9 @@
 //! Built from the snapshot in the page and then changed by events only. Pages have read access
 //! only. On the server it holds the snapshot.
 
-pub mod link;
+pub(crate) mod acts;
 
-pub mod refresh;
+pub mod link;
 
 pub(crate) mod rows;
 
@@ -37,11 +37,11 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
+use self::acts::Acts;
 use self::{
     rows::{Pending, Rows},
     shown::Turn,
 };
-use crate::act::Acts;
 
 /// The freshness of the page.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,9 +8,8 @@ use model::{
 };
 
 use crate::{
-    act::Acts,
     routes,
-    store::{Store, rows::Pending},
+    store::{Store, acts::Acts, rows::Pending},
     task::cancel_of,
     ui::{controls::Submit, icons::icon, live::live},
 };

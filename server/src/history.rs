@@ -278,7 +278,7 @@ pub(crate) async fn usage_for_page(backend: &Backend, id: &DomainRef, query: &st
     let now = now();
     let (from, to) = match (asked.text("range"), asked.moment("from")?) {
         (Some(range), _) => {
-            let known = app::backend::RANGES.iter().find(|(name, ..)| *name == range);
+            let known = app::routes::RANGES.iter().find(|(name, ..)| *name == range);
             let (.., length) = known.ok_or_else(|| Fault::invalid("range", "unknown range"))?;
             (now.saturating_sub(*length), now)
         }

@@ -94,10 +94,75 @@ fn pages_do_not_know_one_another() {
 }
 
 #[test]
+fn modules_of_the_interface_know_only_those_above_them() {
+    let root = fs::read_to_string(root().join("app/src/lib.rs")).expect("read");
+    let names = root.lines().filter(|line| !line.starts_with(' ')).filter_map(|line| {
+        let name = line.split_once("mod ")?.1.trim_end_matches([';', '{', ' ']);
+        name.chars().all(|c| c.is_ascii_lowercase() || c == '_').then(|| name.to_owned())
+    });
+    let order: Vec<String> = names.collect();
+    let place = |name: &str| order.iter().position(|known| known == name);
+    assert!(place("format") < place("store") && place("store") < place("layout"), "{order:?}");
+    for (path, text) in sources(".rs").iter().filter(|(path, _)| path.starts_with("app/src/")) {
+        let within = path["app/src/".len()..].split(['/', '.']).next().and_then(place);
+        let Some(within) = within else { continue };
+        let code = code(text).collect::<Vec<_>>().join(" ");
+        for (at, _) in code.match_indices("crate::") {
+            for name in first_names(&code[at + "crate::".len()..]) {
+                assert!(place(name).is_none_or(|known| known <= within), "{path} knows {name}");
+            }
+        }
+    }
+}
+
+/// The first names of a path or of a tree of paths: `a` of `a::b`, and `a` and `c` of `{a::{b}, c}`.
+fn first_names(path: &str) -> Vec<&str> {
+    let Some(tree) = path.strip_prefix('{') else { return vec![first_name(path)] };
+    let (mut depth, mut begins) = (0, vec![0]);
+    for (at, c) in tree.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => begins.push(at + 1),
+            _ => {}
+        }
+    }
+    begins.into_iter().map(|begin| first_name(&tree[begin..])).collect()
+}
+
+fn first_name(path: &str) -> &str {
+    let path = path.trim_start();
+    &path[..path.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(path.len())]
+}
+
+#[test]
+fn the_first_names_of_a_tree_of_paths_are_found() {
+    assert_eq!(first_names("a::b;"), ["a"]);
+    assert_eq!(first_names("{ a::{b, x::{y}}, c, d_e::F };"), ["a", "c", "d_e"]);
+}
+
+#[test]
 fn building_blocks_know_neither_machines_nor_the_store() {
     for (path, text) in sources(".rs").iter().filter(|(path, _)| path.starts_with("app/src/ui/")) {
         for line in code(text) {
             assert!(!line.contains("model::") && !line.contains("crate::store"), "{path}: {line}");
+        }
+    }
+}
+
+#[test]
+fn commands_leave_the_browser_in_one_place() {
+    let posts = [
+        "API_COMMANDS",
+        "API_BATCHES",
+        "routes::at(routes::COMMANDS)).header",
+        "Request::post(&routes::at(routes::COMMANDS",
+    ];
+    for (path, text) in sources(".rs").iter().filter(|(path, _)| path.starts_with("app/src/")) {
+        let allowed = ["app/src/store/acts/send.rs", "app/src/routes.rs"].contains(&path.as_str());
+        for line in code(text).filter(|_| !allowed) {
+            assert!(!posts.iter().any(|post| line.contains(post)), "{path}: {line}");
         }
     }
 }

@@ -46,7 +46,7 @@ pub(super) fn draw(part: Part) -> AnyView {
         },
         Some(Err(fault)) => {
             if fault.kind == model::FaultKind::NotFound {
-                crate::layout::answer_not_found();
+                crate::ui::not_found::answer_not_found();
             }
             let why = fault.sentence();
             view! { <Empty title="Unavailable">{why}</Empty> }.into_any()

@@ -5,16 +5,18 @@
 //! edited stays as it is.
 
 use leptos::prelude::*;
-use model::{Fault, RequestId};
-use serde::Deserialize;
+use model::Fault;
 use wasm_bindgen::JsCast;
 use web_sys::{DomParser, Element, HtmlButtonElement, HtmlFormElement, SupportedType, UrlSearchParams};
 
 use crate::{
-    act::{Acts, no_answer},
     api::Refresher,
+    refresh::Patience,
     routes,
-    store::{Store, refresh::Patience},
+    store::{
+        Store,
+        acts::{self, Acts, Answer, Sent},
+    },
 };
 
 /// The server-rendered part of this page.
@@ -238,14 +240,6 @@ fn shape_forms() {
     }
 }
 
-/// The server's response to a form.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", untagged)]
-enum Answer {
-    Accepted(Sent),
-    Confirm { confirm: String },
-}
-
 /// Sends a form of this page, unless it leads to another one.
 fn submitted(event: &leptos::ev::SubmitEvent, acts: Acts) {
     let form = event.target().and_then(|target| target.dyn_into::<HtmlFormElement>().ok());
@@ -269,7 +263,7 @@ fn submitted(event: &leptos::ev::SubmitEvent, acts: Acts) {
     wrong::clear(&form);
     button.set_attribute("aria-busy", "true").ok();
     leptos::task::spawn_local(async move {
-        match send(body).await {
+        match acts::form(body).await {
             Ok(Answer::Accepted(sent)) => accepted(sent, acts, &form, button.value().ends_with("@new")).await,
             Ok(Answer::Confirm { confirm }) => window().location().assign(&confirm).unwrap_or_default(),
             Err(fault) if wrong::shown(&form, &fault) => {}
@@ -277,16 +271,6 @@ fn submitted(event: &leptos::ev::SubmitEvent, acts: Acts) {
         }
         button.remove_attribute("aria-busy").ok();
     });
-}
-
-/// The accepted requests.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Sent {
-    request_ids: Vec<RequestId>,
-    label: String,
-    done: String,
-    name: String,
 }
 
 /// Closes the form once its command succeeded, or takes longer. The form for a new object has its own page, which
@@ -363,17 +347,7 @@ fn body(form: &HtmlFormElement, button: &HtmlButtonElement) -> Option<String> {
     let data = web_sys::FormData::new_with_form(form).ok()?;
     let fields = UrlSearchParams::new_with_str_sequence_sequence(&data).ok()?;
     // The form may be sent again with other values, so each request has its own token.
-    fields.set("token", &crate::act::new_id().to_string());
+    fields.set("token", &acts::new_id().to_string());
     fields.append(&button.name(), &button.value());
     Some(fields.to_string().into())
-}
-
-async fn send(body: String) -> Result<Answer, Fault> {
-    let request = gloo_net::http::Request::post(&routes::at(routes::COMMANDS))
-        .header("accept", "application/json")
-        .header("content-type", "application/x-www-form-urlencoded")
-        .body(body)
-        .map_err(|_| no_answer())?;
-    let answer = request.send().await.map_err(|_| no_answer())?;
-    crate::api::answered(answer).await
 }

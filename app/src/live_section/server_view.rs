@@ -11,10 +11,12 @@ use uuid::Uuid;
 use super::form::{Form, With};
 use crate::{
     backend::Backend,
-    layout::answer_not_found,
     routes,
     store::use_store,
-    ui::controls::{Empty, tag},
+    ui::{
+        controls::{Empty, tag},
+        not_found::answer_not_found,
+    },
     vm::form_token,
 };
 

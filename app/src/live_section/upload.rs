@@ -3,14 +3,15 @@
 
 use gloo_timers::future::TimeoutFuture;
 use leptos::prelude::*;
-use model::{Fault, FaultKind, PoolCommand, RequestId, command::UploadVolume};
+use model::{Fault, FaultKind, ObjectKind, ObjectRef, PoolCommand, RequestId, command::UploadVolume};
 use serde::Deserialize;
 use wasm_bindgen::JsCast;
 use web_sys::{DragEvent, Element, Event, File, FileList, HtmlInputElement};
 
 use crate::{
-    act::{Acts, new_id, no_answer},
+    api::no_answer,
     routes,
+    store::acts::{Acts, begin_upload},
 };
 
 /// Bytes per piece: large enough to keep the request overhead low, small enough to send again.
@@ -67,23 +68,18 @@ fn take(files: Option<FileList>, pool: &str, acts: Acts) {
 /// The response to a request of an upload.
 #[derive(Deserialize)]
 struct Progress {
-    /// Absent in a command's receipt.
-    #[serde(default)]
     offset: f64,
 }
 
 async fn send(file: &File, pool: &str, acts: Acts) -> Result<(), Fault> {
     let (name, size) = (file.name(), file.size());
-    let (host, target) = pool.split_once('/').unwrap_or_default();
+    let on = ObjectRef::parse(ObjectKind::Pool, pool).map_err(|why| Fault::invalid("pool", &why))?;
     let mark = format!("belvedere-upload {pool} {} {} {name}", size as u64, file.last_modified() as u64);
     let request = match begun(&mark).await {
         Some(request) => request,
         None => {
-            let request = new_id();
-            let command = PoolCommand::UploadVolume(UploadVolume { name: name.clone(), capacity_bytes: size as u64 });
-            let wish = serde_json::json!({ "requestId": request, "host": host, "target": target, "command": command });
-            let post = gloo_net::http::Request::post(&routes::at(routes::API_COMMANDS)).json(&wish);
-            answered(post.map_err(|_| no_answer())?.send().await.map_err(|_| no_answer())?).await?;
+            let command = UploadVolume { name: name.clone(), capacity_bytes: size as u64 };
+            let request = begin_upload(&on, PoolCommand::UploadVolume(command)).await?;
             remember(&mark, Some(request));
             request
         }

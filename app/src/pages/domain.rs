@@ -24,12 +24,11 @@ use self::{
 #[cfg(feature = "ssr")]
 use crate::backend::{Backend, HistoryRequest, Loaded};
 use crate::{
-    act::Acts,
     format,
-    layout::answer_not_found,
     routes::{self, Tab},
     store::{
         Store,
+        acts::Acts,
         rows::{Pending, Row},
         shown::Shown,
         stats::Recent,
@@ -38,6 +37,7 @@ use crate::{
     ui::{
         controls::{Empty, tag},
         live::{live, live_text},
+        not_found::answer_not_found,
     },
     vm::{self, ActionForm, FormResults},
 };

@@ -374,7 +374,7 @@ fn cells(
 mod keys {
     use super::*;
     #[cfg(feature = "hydrate")]
-    use crate::act::Acts;
+    use crate::store::acts::Acts;
 
     #[cfg(not(feature = "hydrate"))]
     pub(super) fn listen(_: Store, _: Memo<Vec<DomainRef>>) {}

@@ -20,12 +20,13 @@ use model::{
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use web_sys::{BroadcastChannel, MessageEvent, MessagePort, SharedWorker, VisibilityState, WorkerOptions, WorkerType};
 
+use super::acts::Acts;
 use super::{
     Freshness, Store, draw,
     hub::{Asked, How, Hub, Tab, Told},
     post::Post,
 };
-use crate::{act::Acts, routes};
+use crate::routes;
 
 /// Maximum number of frames queued for a hidden tab; beyond that it reads the whole inventory.
 const MAX_WAITING: usize = 5_000;

@@ -11,9 +11,8 @@ use model::{
 
 use super::{Subject, usage};
 use crate::{
-    act::Acts,
     format, routes,
-    store::{Store, shown::Shown, use_store},
+    store::{Store, acts::Acts, shown::Shown, use_store},
     ui::{
         controls::{fact, or_dash},
         live::live,

@@ -9,9 +9,7 @@ use model::{
 
 use super::Subject;
 use crate::{
-    format,
-    history::RANGES,
-    routes,
+    format, routes,
     store::{stats::Recent, use_store},
     ui::{
         chart::{Pointer, Scale, Series, Style, chart},
@@ -75,7 +73,8 @@ pub(super) fn charts() -> AnyView {
             .into_any()
     };
     let live = chip("", "Live", past.is_none());
-    let ranges = RANGES.map(|(name, label, _)| chip(name, label, chosen.as_deref() == Some(name) && past.is_some()));
+    let ranges =
+        routes::RANGES.map(|(name, label, _)| chip(name, label, chosen.as_deref() == Some(name) && past.is_some()));
     let shown = match past {
         None => live_charts(),
         Some(Ok(usage)) => past_charts(&usage),

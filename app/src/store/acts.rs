@@ -1,7 +1,10 @@
 //! Runs user actions: asks for confirmation where something can be lost, sends the command, marks
 //! its row as pending and reports the result.
 //!
-//! Nothing here changes a machine in the store; its state changes only by events.
+//! Nothing here changes a machine in the store; its state changes only by events. How a command
+//! reaches the server is in `send`.
+
+mod send;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,14 +13,15 @@ use std::{
 
 use leptos::prelude::*;
 use model::{
-    BatchRequest, Command, CommandRequest, Domain, DomainCommand, DomainRef, Fault, FaultKind, HostId, Permission,
-    RequestId, event::Change,
+    Command, Domain, DomainCommand, DomainRef, Fault, FaultKind, HostId, Permission, RequestId, event::Change,
 };
 
-use crate::{
-    format,
-    store::{Store, rows::Pending},
-};
+use self::send::Wish;
+pub(crate) use self::send::new_id;
+#[cfg(feature = "hydrate")]
+pub(crate) use self::send::{Answer, Sent, begin_upload, form};
+use super::{Store, rows::Pending};
+use crate::format;
 
 /// A confirmation that is open.
 #[derive(Clone, Debug, PartialEq)]
@@ -422,84 +426,6 @@ impl Item {
     }
 }
 
-/// A random request id (RFC 9562, version 4).
-pub(crate) fn new_id() -> RequestId {
-    let mut bytes = [0; 16];
-    #[cfg(feature = "hydrate")]
-    if let Ok(crypto) = window().crypto() {
-        // `randomUUID` exists in secure contexts only, `getRandomValues` everywhere.
-        crypto.get_random_values_with_u8_array(&mut bytes).ok();
-    }
-    RequestId(uuid::Builder::from_random_bytes(std::mem::take(&mut bytes)).into_uuid())
-}
-
-/// The fault of a request without a response.
-pub(crate) fn no_answer() -> Fault {
-    Fault::new(FaultKind::Unreachable, "The Belvedere server does not respond")
-        .with_next("Try again when the page is live")
-}
-
-/// The request for the machines of one host.
-#[derive(Clone)]
-enum Wish {
-    One(CommandRequest<DomainCommand>),
-    Many(BatchRequest),
-}
-
-impl Wish {
-    fn new(request_id: RequestId, host: HostId, targets: &[DomainRef], command: &DomainCommand) -> Self {
-        let (session, tab, command) = (session(), Some(tab().to_string()), command.clone());
-        match targets {
-            [one] => {
-                Self::One(CommandRequest { session, tab, ..CommandRequest::new(request_id, &one.into(), command) })
-            }
-            many => {
-                let targets = many.iter().map(|id| id.id).collect();
-                Self::Many(BatchRequest { request_id, host, targets, command, session, tab })
-            }
-        }
-    }
-
-    fn id(&self) -> RequestId {
-        match self {
-            Self::One(request) => request.request_id,
-            Self::Many(request) => request.request_id,
-        }
-    }
-
-    #[cfg(feature = "hydrate")]
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::One(request) => request.command.kind(),
-            Self::Many(request) => request.command.kind(),
-        }
-    }
-
-    fn host(&self) -> &HostId {
-        match self {
-            Self::One(request) => &request.host,
-            Self::Many(request) => &request.host,
-        }
-    }
-}
-
-#[cfg(feature = "hydrate")]
-impl Wish {
-    async fn send(&self) -> Result<(), Fault> {
-        use crate::routes;
-        let post = |path| gloo_net::http::Request::post(&routes::at(path));
-        let sent = match self {
-            Self::One(request) => post(routes::API_COMMANDS).json(request),
-            Self::Many(request) => post(routes::API_BATCHES).json(request),
-        };
-        let response = sent.map_err(|_| no_answer())?.send().await.map_err(|_| no_answer())?;
-        if response.ok() {
-            return Ok(());
-        }
-        Err(crate::api::fault(&response.text().await.unwrap_or_default()))
-    }
-}
-
 /// How long a harmless command waits for the server, in milliseconds.
 const HELD_FOR: f64 = 60_000.0;
 
@@ -510,31 +436,3 @@ fn now() -> f64 {
     #[cfg(not(feature = "hydrate"))]
     0.0
 }
-
-/// The id of this tab, for its lifetime.
-fn tab() -> uuid::Uuid {
-    thread_local! {
-        static TAB: uuid::Uuid = new_id().0;
-    }
-    TAB.with(|tab| *tab)
-}
-
-/// The id of this browser's session, shared by its tabs; `None` without local storage.
-fn session() -> Option<String> {
-    #[cfg(feature = "hydrate")]
-    {
-        let storage = window().local_storage().ok()??;
-        if let Ok(Some(known)) = storage.get_item(SESSION) {
-            return Some(known);
-        }
-        let fresh = new_id().to_string();
-        storage.set_item(SESSION, &fresh).ok()?;
-        Some(fresh)
-    }
-    #[cfg(not(feature = "hydrate"))]
-    None
-}
-
-/// The key in local storage.
-#[cfg(feature = "hydrate")]
-const SESSION: &str = "belvedere-session";
