@@ -3,17 +3,15 @@
 
 #[cfg(feature = "ssr")]
 mod server_view;
+use leptos::prelude::*;
+use model::{Permission, Viewer};
 #[cfg(feature = "ssr")]
 pub(crate) use server_view::load;
-
-use leptos::prelude::*;
-use leptos_meta::Title;
-use model::{Permission, Viewer};
 
 use crate::{
     routes::{self, Page},
     store::use_store,
-    ui::{icons::icon, served::served},
+    ui::{icons::icon, served::served, title::Title},
 };
 
 /// The pages: title and description.

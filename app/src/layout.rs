@@ -1,7 +1,6 @@
 //! The frame around every page: navigation, freshness, theme, notices and the confirmation dialog.
 
 use leptos::prelude::*;
-use leptos_meta::Title;
 use leptos_router::hooks::use_location;
 use model::{
     Permission,
@@ -33,7 +32,6 @@ use crate::{
 pub(crate) fn Frame(children: Children) -> impl IntoView {
     search_by_key();
     view! {
-        <Title formatter=|page: String| if page.is_empty() { "Belvedere".to_owned() } else { format!("{page} · Belvedere") }/>
         <a class="skip" href="#main">"Skip to content"</a>
         <header class="masthead">
             <div class="brand"><a href=routes::at(routes::OVERVIEW) rel="external">{icon("logo")}"Belvedere"</a></div>

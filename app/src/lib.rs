@@ -27,6 +27,7 @@ mod ui {
     pub(crate) mod overlay;
     pub(crate) mod served;
     pub(crate) mod table;
+    pub(crate) mod title;
 }
 
 #[cfg(feature = "ssr")]
@@ -77,7 +78,6 @@ mod layout;
 mod router;
 
 use leptos::prelude::*;
-use leptos_meta::provide_meta_context;
 use leptos_router::components::Router;
 
 use crate::{layout::Frame, router::CurrentPage};
@@ -167,7 +167,8 @@ fn here() -> String {
 /// The whole interface.
 #[component]
 pub fn App() -> impl IntoView {
-    provide_meta_context();
+    #[cfg(feature = "ssr")]
+    leptos_meta::provide_meta_context();
     store::provide();
     router::fetch_rest();
     view! {

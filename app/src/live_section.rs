@@ -4,12 +4,14 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use leptos_meta::Title;
 use model::Domain;
 
 #[cfg(feature = "hydrate")]
 use crate::store::use_store;
-use crate::{store::shown::Shown, ui::served::served};
+use crate::{
+    store::shown::Shown,
+    ui::{served::served, title::Title},
+};
 
 #[cfg(feature = "ssr")]
 pub(crate) mod form;

@@ -1,11 +1,10 @@
 //! The server: version, build features, capabilities of its hosts, and licences.
 
 use leptos::prelude::*;
-use leptos_meta::Title;
 
 #[cfg(feature = "ssr")]
 pub(crate) use self::server_view::load;
-use crate::ui::served::served;
+use crate::ui::{served::served, title::Title};
 
 /// The page.
 #[component]

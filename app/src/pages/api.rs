@@ -4,11 +4,10 @@
 //! routes decides.
 
 use leptos::prelude::*;
-use leptos_meta::Title;
 
 #[cfg(feature = "ssr")]
 pub(crate) use self::server_view::load;
-use crate::ui::served::served;
+use crate::ui::{served::served, title::Title};
 
 /// The page.
 #[component]

@@ -1,13 +1,12 @@
 //! Audit records and events: two views of the journal.
 
 use leptos::prelude::*;
-use leptos_meta::Title;
 
 use crate::{
     history::{Part, newer, past},
     routes::{self, Page},
     store::use_store,
-    ui::live::live,
+    ui::{live::live, title::Title},
 };
 
 /// Audit records.

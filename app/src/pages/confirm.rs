@@ -1,11 +1,10 @@
 //! The confirmation page, for browsers without JavaScript. Opening it changes nothing.
 
 use leptos::prelude::*;
-use leptos_meta::Title;
 
 #[cfg(feature = "ssr")]
 pub(crate) use self::server_view::load;
-use crate::ui::served::served;
+use crate::ui::{served::served, title::Title};
 
 /// The page. With JavaScript a dialog asks, so the browser needs no code for it.
 #[component]

@@ -11,7 +11,6 @@ mod usage;
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use leptos_meta::Title;
 use leptos_router::hooks::use_navigate;
 #[cfg(feature = "ssr")]
 use model::query::Definition;
@@ -38,6 +37,7 @@ use crate::{
         controls::{Empty, tag},
         live::{live, live_text},
         not_found::answer_not_found,
+        title::Title,
     },
     vm::{self, ActionForm, FormResults},
 };

@@ -13,7 +13,6 @@ mod view;
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use leptos_meta::Title;
 use leptos_router::hooks::{use_navigate, use_query_map};
 use model::{
     Domain, DomainCommand, DomainRef, DomainState,
@@ -39,6 +38,7 @@ use crate::{
         controls::{Empty, Submit, chip, tag},
         live::{live, live_text},
         table::head,
+        title::Title,
     },
     vm::{self, ActionForm, FORM, FormResults},
 };

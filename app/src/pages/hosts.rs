@@ -1,7 +1,6 @@
 //! All hosts with their connection and properties.
 
 use leptos::prelude::*;
-use leptos_meta::Title;
 use model::{DomainState, Host, HostId, Permission};
 
 use crate::{
@@ -12,6 +11,7 @@ use crate::{
     ui::{
         controls::{Empty, fact, or_dash, tag},
         live::{live, live_text},
+        title::Title,
     },
 };
 

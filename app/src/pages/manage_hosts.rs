@@ -3,9 +3,11 @@
 //! The server draws it; what a change does, `server::backend::hosts` decides.
 
 use leptos::prelude::*;
-use leptos_meta::Title;
 
-use crate::{routes, ui::served::served};
+use crate::{
+    routes,
+    ui::{served::served, title::Title},
+};
 
 /// The page.
 #[component]

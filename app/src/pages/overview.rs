@@ -1,7 +1,6 @@
 //! The overview: machines by state, host load, busiest machines, problems and recent events.
 
 use leptos::prelude::*;
-use leptos_meta::Title;
 use model::{
     DomainRef, DomainState, Host, natural,
     window::{Figures, WORST},
@@ -13,7 +12,7 @@ use crate::{
     host, routes,
     store::{Store, use_store},
     task::task_line,
-    ui::live::live,
+    ui::{live::live, title::Title},
     vm,
 };
 

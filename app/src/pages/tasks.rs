@@ -1,7 +1,6 @@
 //! Running tasks, live; completed tasks, from the journal; and one task.
 
 use leptos::prelude::*;
-use leptos_meta::Title;
 use model::RequestId;
 
 use crate::{
@@ -9,7 +8,7 @@ use crate::{
     routes,
     store::{Store, use_store},
     task::task_line,
-    ui::live::live,
+    ui::{live::live, title::Title},
 };
 
 /// All tasks.

@@ -20,9 +20,10 @@ use model::{
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use web_sys::{BroadcastChannel, MessageEvent, MessagePort, SharedWorker, VisibilityState, WorkerOptions, WorkerType};
 
-use super::acts::Acts;
 use super::{
-    Freshness, Store, draw,
+    Freshness, Store,
+    acts::Acts,
+    draw,
     hub::{Asked, How, Hub, Tab, Told},
     post::Post,
 };

@@ -1,8 +1,8 @@
 //! What stands at an address of nothing.
 
 use leptos::prelude::*;
-use leptos_meta::Title;
 
+use super::title::Title;
 use crate::routes;
 
 /// The page for an unknown address.

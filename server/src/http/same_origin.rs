@@ -134,23 +134,26 @@ pub(crate) async fn check(State(guard): State<Arc<Guard>>, mut request: Request,
 pub(crate) async fn headers(State(insist_on_tls): State<bool>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    let mut put = |name: HeaderName, value: &'static str| {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    let says = |name: HeaderName, says: &str| {
+        headers.get(name).is_some_and(|value| value.to_str().is_ok_and(|value| value.contains(says)))
     };
-    put(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
-    put(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    put(header::X_FRAME_OPTIONS, "DENY");
-    // Not `no-referrer`: with it browsers send `Origin: null` from our own forms.
-    put(header::REFERRER_POLICY, "same-origin");
-    put(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
-    put(header::CACHE_CONTROL, "no-store");
-    if insist_on_tls {
-        put(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
-    }
-    // Only documents have a use for permissions.
-    if headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html")) {
-        let none = "camera=(), microphone=(), geolocation=(), payment=(), usb=()";
-        headers.insert(HeaderName::from_static("permissions-policy"), HeaderValue::from_static(none));
+    let page = says(header::CONTENT_TYPE, "text/html");
+    // A file of a build is no document: a browser that loads it has no use for policies.
+    let document = !says(header::CACHE_CONTROL, "immutable");
+    let policies = "camera=(), microphone=(), geolocation=(), payment=(), usb=()";
+    let all = [
+        (true, header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (true, HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (true, header::CACHE_CONTROL, "no-store"),
+        (insist_on_tls, header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
+        (document, header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (document, header::X_FRAME_OPTIONS, "DENY"),
+        // Not `no-referrer`: with it browsers send `Origin: null` from our own forms.
+        (document, header::REFERRER_POLICY, "same-origin"),
+        (page, HeaderName::from_static("permissions-policy"), policies),
+    ];
+    for (_, name, value) in all.into_iter().filter(|(needed, ..)| *needed) {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }
