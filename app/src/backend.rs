@@ -348,11 +348,11 @@ pub enum Theme {
 }
 
 impl Theme {
-    /// The theme from a `Cookie` header.
-    pub fn from_cookies(header: &str) -> Self {
-        match header.split(';').find_map(|pair| pair.trim().strip_prefix("theme=")) {
-            Some("light") => Self::Light,
-            Some("dark") => Self::Dark,
+    /// The theme of a name; automatic if there is none of this name.
+    pub fn of(name: &str) -> Self {
+        match name {
+            "light" => Self::Light,
+            "dark" => Self::Dark,
             _ => Self::Auto,
         }
     }

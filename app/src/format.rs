@@ -94,33 +94,13 @@ pub fn utc(milliseconds: u64) -> String {
 
 /// Parses a time: Unix milliseconds, or a date and time in UTC as written by `utc` and sent by
 /// forms, with or without seconds.
+#[cfg(feature = "ssr")]
 pub fn parse_utc(text: &str) -> Option<u64> {
     if let Ok(milliseconds) = text.parse() {
         return Some(milliseconds);
     }
-    let (date, time) = text.trim_end_matches('Z').split_once('T').unwrap_or((text, "00:00"));
-    let parts = |text: &str, mark| text.split(mark).map(|part| part.parse::<u64>().ok()).collect::<Option<Vec<_>>>();
-    let (&[year, month, day], time) = (&parts(date, '-')?[..], parts(time.split('.').next()?, ':')?) else {
-        return None;
-    };
-    let (hour, minute, second) = match time[..] {
-        [hour, minute] => (hour, minute, 0),
-        [hour, minute, second] => (hour, minute, second),
-        _ => return None,
-    };
-    let plausible = (1970..=9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
-    if !plausible || hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    // Civil date to days, the inverse of `utc`.
-    let shifted = year - u64::from(month <= 2);
-    let (era, year_of_era) = (shifted / 400, shifted % 400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    let days = (era * 146_097 + day_of_era).checked_sub(719_468)?;
-    // A day that its month does not have would be one of the next month.
-    let exists = utc(days * 86_400_000).starts_with(&format!("{year:04}-{month:02}-{day:02}T"));
-    exists.then_some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000)
+    let civil: jiff::civil::DateTime = text.strip_suffix('Z').unwrap_or(text).parse().ok()?;
+    civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_millisecond().try_into().ok()
 }
 
 /// "1 machine", "2 machines".
@@ -181,6 +161,7 @@ mod tests {
         assert_eq!(utc(1_795_219_199_000), "2026-11-20T23:59:59Z");
     }
 
+    #[cfg(feature = "ssr")]
     #[test]
     fn a_time_is_parsed_as_formatted() {
         for moment in [0, 1_709_210_096_000, 1_795_219_199_000, 951_782_400_000] {

@@ -9,6 +9,7 @@ mod authorize;
 pub(crate) mod connection;
 mod consoles;
 mod content;
+mod cookies;
 mod domains;
 mod events;
 mod forms;

@@ -1,10 +1,8 @@
 //! Networks of a host, and the checks for new ones.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::{fmt, net::IpAddr};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -150,10 +148,9 @@ pub struct Lease {
 }
 
 impl Subnet {
-    /// The network address, its prefix length and family.
-    fn network(&self) -> (u128, u8, bool) {
-        let (bits, width) = bits(self.address);
-        (bits & mask(self.prefix, width), self.prefix, self.address.is_ipv6())
+    /// The network; none if the prefix is longer than an address.
+    fn network(&self) -> Option<IpNet> {
+        IpNet::new(self.address, self.prefix).ok()
     }
 
     /// Whether it has a DHCP range.
@@ -163,16 +160,12 @@ impl Subnet {
 
     /// Whether it contains an address.
     pub fn contains(&self, address: IpAddr) -> bool {
-        let (number, width) = bits(address);
-        let (network, prefix, six) = self.network();
-        six == address.is_ipv6() && number & mask(prefix, width) == network
+        self.network().is_some_and(|network| network.contains(&address))
     }
 
     /// Whether two subnets overlap.
     pub fn overlaps(&self, other: &Self) -> bool {
-        let shorter = if self.prefix <= other.prefix { self } else { other };
-        let longer = if self.prefix <= other.prefix { other } else { self };
-        shorter.contains(longer.address)
+        self.contains(other.address) || other.contains(self.address)
     }
 
     /// Parses a DHCP range from two fields: first and last address.
@@ -206,38 +199,16 @@ impl Subnet {
 
     /// Whether an address is the network address or, for IPv4, the broadcast address.
     fn is_edge(&self, address: IpAddr) -> bool {
-        let (number, width) = bits(address);
-        let host = number & !mask(self.prefix, width);
-        let all = !mask(self.prefix, width) & full(width);
-        if address.is_ipv6() { host == 0 } else { host == 0 || host == all }
+        let last = |network: &IpNet| address.is_ipv4() && network.broadcast() == address;
+        self.network().is_some_and(|network| network.network() == address || last(&network))
     }
 }
 
 impl fmt::Display for Subnet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (network, ..) = self.network();
-        match self.address {
-            IpAddr::V4(_) => write!(f, "{}/{}", Ipv4Addr::from(network as u32), self.prefix),
-            IpAddr::V6(_) => write!(f, "{}/{}", Ipv6Addr::from(network), self.prefix),
-        }
+        let network = self.network().map_or(self.address, |network| network.network());
+        write!(f, "{network}/{}", self.prefix)
     }
-}
-
-/// An address as a number, and its width in bits.
-fn bits(address: IpAddr) -> (u128, u8) {
-    match address {
-        IpAddr::V4(address) => (u32::from(address).into(), 32),
-        IpAddr::V6(address) => (address.into(), 128),
-    }
-}
-
-fn full(width: u8) -> u128 {
-    if width == 32 { u32::MAX.into() } else { u128::MAX }
-}
-
-fn mask(prefix: u8, width: u8) -> u128 {
-    let host = u32::from(width.saturating_sub(prefix));
-    full(width) & u128::MAX.checked_shl(host).unwrap_or(0)
 }
 
 choice! {
@@ -512,7 +483,7 @@ mod tests {
 
     fn any_subnet() -> impl Strategy<Value = Subnet> {
         (any::<u32>(), 1_u8..=32).prop_map(|(address, prefix)| {
-            let address = IpAddr::V4(Ipv4Addr::from(address));
+            let address = IpAddr::V4(address.into());
             Subnet { address, prefix, ranges: Vec::new(), hosts: Vec::new() }
         })
     }

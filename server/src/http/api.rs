@@ -9,6 +9,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
+use cookie::{Cookie, SameSite};
 use model::{
     BatchRequest, CommandRequest, DomainRef, Fault, FaultKind, HostId, ObjectRef, Origin, Receipt, command,
     inventory::Snapshot,
@@ -20,7 +21,7 @@ use serde_json::Value;
 use super::{
     Failed,
     answers::{Abilities, Readiness},
-    domains, openapi,
+    cookies, domains, openapi,
 };
 use crate::{Backend, visibility::Sight};
 
@@ -215,8 +216,9 @@ pub(crate) async fn theme(Form(fields): Form<Vec<(String, String)>>) -> Response
         _ => "auto",
     };
     let back = super::back_to(field("back"), routes::VMS);
-    let cookie = format!("theme={theme}; Path=/; Max-Age=31536000; SameSite=Lax");
-    ([(header::SET_COOKIE, cookie)], Redirect::to(&back)).into_response()
+    let cookie =
+        Cookie::build(("theme", theme)).path("/").max_age(cookies::lasting(31_536_000)).same_site(SameSite::Lax);
+    cookies::set(Redirect::to(&back).into_response(), &cookie.build())
 }
 
 fn one_line(text: &str) -> String {

@@ -11,9 +11,10 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
+use cookie::{Cookie, SameSite};
 use model::{Fault, FaultKind, Origin};
 
-use super::{Failed, authorize::Admitted, same_origin::Addressed, status};
+use super::{Failed, authorize::Admitted, cookies, same_origin::Addressed, status};
 use crate::{
     auth::{Auth, LoggedIn, Peer, Shown, hash, set_up_session},
     config::{Config, Tls},
@@ -74,23 +75,17 @@ impl Door {
         if let Some(token) = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer ")) {
             return Some(Shown::Token(hash(token.trim())));
         }
-        cookie(headers, self.cookie_name()).map(|secret| Shown::Session(hash(secret)))
+        cookies::get(headers, self.cookie_name()).map(|secret| Shown::Session(hash(secret)))
     }
 
     /// A response that starts or ends a session.
-    pub(super) fn with_cookie(&self, secret: &str, mut response: Response) -> Response {
-        let seconds = if secret.is_empty() { 0 } else { crate::journal::accounts::ABSOLUTE / 1_000 };
-        let secure = if self.secure { "; Secure" } else { "" };
+    pub(super) fn with_cookie(&self, secret: &str, response: Response) -> Response {
+        let milliseconds = if secret.is_empty() { 0 } else { crate::journal::accounts::ABSOLUTE };
         // Several servers may share an origin, each below its own path.
         let path = if routes::base().is_empty() { routes::OVERVIEW } else { routes::base() };
-        let cookie = format!(
-            "{}={secret}; Path={path}; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}",
-            self.cookie_name()
-        );
-        if let Ok(value) = HeaderValue::from_str(&cookie) {
-            response.headers_mut().append(header::SET_COOKIE, value);
-        }
-        response
+        let cookie =
+            Cookie::build((self.cookie_name(), secret)).path(path).max_age(cookies::lasting(milliseconds / 1_000));
+        cookies::set(response, &cookie.http_only(true).same_site(SameSite::Strict).secure(self.secure).build())
     }
 
     /// The sign-in page with an error.
@@ -129,13 +124,6 @@ pub(super) fn plain_page(
 /// A field of a form or URL; empty if missing.
 pub(super) fn field<'a>(fields: &'a BTreeMap<String, String>, name: &str) -> &'a str {
     fields.get(name).map(String::as_str).unwrap_or_default()
-}
-
-/// A cookie of a request.
-pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = pairs.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(known, _)| *known == name).map(|(_, value)| value)
 }
 
 /// The page after sign-in.

@@ -229,8 +229,7 @@ fn cut(html: &Bytes, nonce: &str, token: &str) -> Vec<Piece> {
 
 /// The theme of a browser.
 pub(super) fn theme(headers: &HeaderMap) -> Theme {
-    let cookies = headers.get(header::COOKIE).and_then(|value| value.to_str().ok());
-    cookies.map(Theme::from_cookies).unwrap_or_default()
+    super::cookies::get(headers, "theme").map(Theme::of).unwrap_or_default()
 }
 
 pub(crate) async fn render(

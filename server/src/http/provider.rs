@@ -6,13 +6,15 @@ use app::routes;
 use axum::{
     Extension,
     extract::{Query, State},
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderMap, header},
     response::{IntoResponse, Redirect, Response},
 };
+use cookie::{Cookie, SameSite};
 use model::{Fault, FaultKind, Origin};
 
 use super::{
-    login::{Door, cookie, field, next_page, peer},
+    cookies,
+    login::{Door, field, next_page, peer},
     same_origin::Addressed,
 };
 
@@ -20,18 +22,11 @@ use super::{
 /// redirects back.
 const COOKIE: &str = "belvedere-away";
 /// Its lifetime in seconds.
-const KEPT: u32 = 600;
+const KEPT: u64 = 600;
 
-fn with_cookie(door: &Door, value: &str, kept: u32, mut response: Response) -> Response {
-    let secure = if door.is_secure() { "; Secure" } else { "" };
-    let cookie = format!(
-        "{COOKIE}={value}; Path={}; HttpOnly; SameSite=Lax; Max-Age={kept}{secure}",
-        routes::at(routes::LOG_IN)
-    );
-    if let Ok(value) = HeaderValue::from_str(&cookie) {
-        response.headers_mut().append(header::SET_COOKIE, value);
-    }
-    response
+fn with_cookie(door: &Door, value: &str, kept: u64, response: Response) -> Response {
+    let cookie = Cookie::build((COOKIE, value)).path(routes::at(routes::LOG_IN)).max_age(cookies::lasting(kept));
+    cookies::set(response, &cookie.http_only(true).same_site(SameSite::Lax).secure(door.is_secure()).build())
 }
 
 /// `GET /login/provider`
@@ -66,7 +61,7 @@ pub(crate) async fn back(
     headers: HeaderMap,
 ) -> Response {
     let field = |name| field(&fields, name);
-    let kept = cookie(&headers, COOKIE).unwrap_or_default();
+    let kept = cookies::get(&headers, COOKIE).unwrap_or_default();
     let enter = async {
         let provider = door
             .provider
