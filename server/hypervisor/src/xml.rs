@@ -10,6 +10,8 @@ pub(crate) mod domain;
 
 pub(crate) mod edit;
 
+pub(crate) mod element;
+
 pub(crate) mod host;
 
 pub(crate) mod network;
@@ -47,20 +49,13 @@ fn child_attribute(node: Node<'_, '_>, name: &str, attribute: &str) -> String {
 
 /// A text escaped for content and attributes.
 fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '\'' => escaped.push_str("&apos;"),
-            '"' => escaped.push_str("&quot;"),
-            other if model::text::is_xml(other) => escaped.push(other),
-            // Refused earlier; nothing written here may make a definition unreadable.
-            _ => escaped.push('\u{fffd}'),
-        }
-    }
-    escaped
+    quick_xml::escape::escape(plain(text)).into_owned()
+}
+
+/// A text without what XML cannot hold. It is refused earlier; nothing written here may make a
+/// definition unreadable.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if model::text::is_xml(c) { c } else { '\u{fffd}' }).collect()
 }
 
 /// A number of bytes with libvirt's unit (formatstorage, "General metadata").

@@ -126,7 +126,7 @@ pub(crate) fn create_for_content(pool: &StoragePool, spec: &VolumeSpec, look: &m
 }
 
 fn make(pool: &StoragePool, spec: &VolumeSpec, files: bool) -> Result<StorageVol, Error> {
-    let text = xml::storage::volume_definition(spec, files);
+    let text = xml::storage::volume_definition(spec, files).to_string();
     let metadata = spec.preallocate && spec.format == "qcow2";
     let flags = if metadata { sys::VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA } else { 0 };
     Ok(StorageVol::create_xml(pool, &text, flags)?)
@@ -161,7 +161,7 @@ pub(crate) fn clone(
         // libvirt would use the format that the guest faked.
         (Format::Raw, false) => copy_bytes(connect, pool, (source, spec), files)?,
         (Format::Qcow2, _) if look.real && known.format != "qcow2" => return Err(stale(&known.name)),
-        _ => StorageVol::create_xml_from(pool, &xml::storage::volume_definition(&spec, files), source, 0)?,
+        _ => StorageVol::create_xml_from(pool, &xml::storage::volume_definition(&spec, files).to_string(), source, 0)?,
     };
     look.note_raw(&copy, proven == Format::Raw)
 }

@@ -9,7 +9,7 @@ use model::{
 use roxmltree::Node;
 use uuid::Uuid;
 
-use super::{child, child_attribute, child_text, escape, to_bytes};
+use super::{child, child_attribute, child_text, element::Element, to_bytes};
 
 /// The namespace of our metadata.
 pub(crate) const TAGS_URI: &str = "urn:belvedere:tags:1";
@@ -54,9 +54,8 @@ pub(crate) fn of(root: Node<'_, '_>) -> Option<Domain> {
 }
 
 /// The metadata element with the tags, for `virDomainSetMetadata`.
-pub(crate) fn tags_element(tags: &[String]) -> String {
-    let tags: String = tags.iter().map(|tag| format!("<tag>{}</tag>", escape(tag))).collect();
-    format!("<tags>{tags}</tags>")
+pub(crate) fn tags_element(tags: &[String]) -> Element {
+    Element::new("tags").holding(tags.iter().map(|tag| Element::of("tag", tag)))
 }
 
 fn tags(root: Node<'_, '_>) -> Vec<String> {
@@ -292,7 +291,7 @@ line 2</description>
         #[test]
         fn tags_come_back_as_they_were_written(tags in prop::collection::vec("[a-z<>&\"' äö😀]{1,12}", 0..5)) {
             let wanted = normal_tags(tags);
-            let element = tags_element(&wanted).replacen("<tags>", "<tags xmlns='urn:belvedere:tags:1'>", 1);
+            let element = tags_element(&wanted).to_string().replacen("<tags>", "<tags xmlns='urn:belvedere:tags:1'>", 1);
             let domain = read(&format!("<domain><metadata>{element}</metadata></domain>")).expect("a domain");
             prop_assert_eq!(domain.tags, wanted);
         }

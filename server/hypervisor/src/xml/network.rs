@@ -9,7 +9,7 @@ use model::{
 use roxmltree::{Document, Node};
 use uuid::Uuid;
 
-use super::{child, child_attribute, child_text, escape};
+use super::{child, child_attribute, child_text, element::Element, escape};
 
 /// Parses a network; none if the text is not a network.
 pub(crate) fn network(text: &str) -> Option<Network> {
@@ -158,54 +158,47 @@ pub(crate) fn dns_hosts_to_remove(text: &str, address: IpAddr) -> Vec<String> {
     found.iter().map(element).collect()
 }
 
-/// The XML of a new network.
+/// The definition of a new network.
 ///
 /// # Errors
 /// If its addresses are invalid.
-pub(crate) fn definition(id: Uuid, spec: &NetworkSpec) -> Result<String, Fault> {
-    let (name, device, bridge) = (escape(&spec.name), escape(&spec.device), escape(&spec.bridge));
-    let through = |mode: &str| match device.is_empty() {
-        true => format!("<forward mode='{mode}'/>"),
-        false => format!("<forward mode='{mode}' dev='{device}'/>"),
-    };
+pub(crate) fn definition(id: Uuid, spec: &NetworkSpec) -> Result<Element, Fault> {
+    let forward = |mode: &str| Element::new("forward").with("mode", mode);
+    let own = || Element::new("bridge").with("stp", "on").with("delay", 0);
     let (forward, bridge) = match spec.mode {
-        NetworkMode::Isolated => (String::new(), "<bridge stp='on' delay='0'/>".to_owned()),
-        NetworkMode::Bridge => ("<forward mode='bridge'/>".to_owned(), format!("<bridge name='{bridge}'/>")),
+        NetworkMode::Isolated => (None, Some(own())),
+        NetworkMode::Bridge => (Some(forward("bridge")), Some(Element::new("bridge").with("name", &spec.bridge))),
         NetworkMode::Macvtap => {
-            (format!("<forward mode='bridge'><interface dev='{device}'/></forward>"), String::new())
+            (Some(forward("bridge").holding([Element::new("interface").with("dev", &spec.device)])), None)
         }
-        mode => (through(mode.key()), "<bridge stp='on' delay='0'/>".to_owned()),
+        mode => (Some(forward(mode.key()).with_some("dev", &spec.device)), Some(own())),
     };
-    let domain = match spec.domain.as_str() {
-        "" => String::new(),
-        domain => format!("<domain name='{}'/>", escape(domain)),
-    };
+    let domain = (!spec.domain.is_empty()).then(|| Element::new("domain").with("name", &spec.domain));
     let ips = spec.subnets()?.into_iter().map(|subnet| {
         let family = if subnet.address.is_ipv6() { "ipv6" } else { "ipv4" };
-        let ranges: String =
-            subnet.ranges.iter().map(|(first, last)| format!("<range start='{first}' end='{last}'/>")).collect();
-        let dhcp = if ranges.is_empty() { ranges } else { format!("<dhcp>{ranges}</dhcp>") };
-        format!("<ip family='{family}' address='{}' prefix='{}'>{dhcp}</ip>", subnet.address, subnet.prefix)
+        let range = |(first, last)| Element::new("range").with("start", first).with("end", last);
+        let dhcp = Element::new("dhcp").holding(subnet.ranges.iter().copied().map(range));
+        let ip = Element::new("ip").with("family", family).with("address", subnet.address);
+        ip.with("prefix", subnet.prefix).holding((!dhcp.is_bare()).then_some(dhcp))
     });
-    let ips: String = ips.collect();
-    Ok(format!("<network><name>{name}</name><uuid>{id}</uuid>{forward}{bridge}{domain}{ips}</network>"))
+    let network = Element::new("network").holding([Element::of("name", &spec.name), Element::of("uuid", id)]);
+    Ok(network.holding(forward).holding(bridge).holding(domain).holding(ips))
 }
 
 /// A static DHCP host entry for `virNetworkUpdate`.
-pub(crate) fn static_host(mac: &str, address: IpAddr, name: &str) -> String {
-    let name = if name.is_empty() { String::new() } else { format!(" name='{}'", escape(name)) };
+pub(crate) fn static_host(mac: &str, address: IpAddr, name: &str) -> Element {
     // DHCPv6 does not use MAC addresses.
-    match (address, mac) {
-        (IpAddr::V4(_), mac) => format!("<host mac='{}'{name} ip='{address}'/>", escape(mac)),
-        (IpAddr::V6(_), "") => format!("<host{name} ip='{address}'/>"),
-        (IpAddr::V6(_), id) => format!("<host id='{}'{name} ip='{address}'/>", escape(id)),
-    }
+    let host = match address {
+        IpAddr::V4(_) => Element::new("host").with("mac", mac),
+        IpAddr::V6(_) => Element::new("host").with_some("id", mac),
+    };
+    host.with_some("name", name).with("ip", address)
 }
 
 /// A DNS host entry for `virNetworkUpdate`.
-pub(crate) fn dns_host(host: &DnsHost) -> String {
-    let names: String = host.names.iter().map(|name| format!("<hostname>{}</hostname>", escape(name))).collect();
-    format!("<host ip='{}'>{names}</host>", host.address)
+pub(crate) fn dns_host(host: &DnsHost) -> Element {
+    let names = host.names.iter().map(|name| Element::of("hostname", name));
+    Element::new("host").with("ip", host.address).holding(names)
 }
 
 #[cfg(test)]
@@ -281,7 +274,7 @@ mod tests {
             domain: text("lab.example.org"),
             ..NetworkSpec::default()
         };
-        let read = |spec: &NetworkSpec| network(&definition(id, spec).expect("right")).expect("a network");
+        let read = |spec: &NetworkSpec| network(&definition(id, spec).expect("right").to_string()).expect("a network");
         let lab = read(&spec);
         assert_eq!(
             (lab.id, lab.mode(), lab.device.as_str(), lab.domain.as_str()),

@@ -7,7 +7,7 @@ use model::{
 use roxmltree::{Document, Node};
 use uuid::Uuid;
 
-use super::{bytes, child, child_attribute, child_text, escape};
+use super::{bytes, child, child_attribute, child_text, element::Element};
 
 /// The supported pool types of a host (`<storagepoolCapabilities>`).
 pub(crate) fn pool_types(text: &str) -> Vec<String> {
@@ -73,69 +73,53 @@ pub(crate) fn volume(text: &str) -> Option<Volume> {
     })
 }
 
-/// The XML of a new pool; `file_system` is the type on an `fs` pool's device.
-pub(crate) fn pool_definition(id: Uuid, spec: &PoolSpec, file_system: &str) -> String {
+/// The definition of a new pool; `file_system` is the type on an `fs` pool's device.
+pub(crate) fn pool_definition(id: Uuid, spec: &PoolSpec, file_system: &str) -> Element {
     let PoolSpec { name, kind, path, host, folder, device, group } = spec;
-    let [name, path, host, folder, device, group] =
-        [name, path, host, folder, device, group].map(|text| escape(text.trim()));
-    let mut source = String::new();
-    if !host.is_empty() {
-        source += &format!("<host name='{host}'/>");
-    }
-    if !folder.is_empty() {
-        source += &format!("<dir path='{folder}'/>");
-    }
-    if !device.is_empty() {
-        source += &format!("<device path='{device}'/>");
-    }
-    if !group.is_empty() {
-        source += &format!("<name>{group}</name>");
-    }
-    let format = match spec.kind {
+    let [name, path, host, folder, device, group] = [name, path, host, folder, device, group].map(|text| text.trim());
+    let given = |text: &str, element: Element| (!text.is_empty()).then_some(element);
+    let source = Element::new("source")
+        .holding(given(host, Element::new("host").with("name", host)))
+        .holding(given(folder, Element::new("dir").with("path", folder)))
+        .holding(given(device, Element::new("device").with("path", device)))
+        .holding(given(group, Element::of("name", group)));
+    let format = match kind {
         PoolKind::Fs => file_system,
         PoolKind::Netfs => "auto",
         PoolKind::Logical => "lvm2",
         PoolKind::Disk => "gpt",
         PoolKind::Dir | PoolKind::Iscsi => "",
     };
-    let format = if format.is_empty() { String::new() } else { format!("<format type='{}'/>", escape(format)) };
-    let path = match spec.kind {
+    let source =
+        (!source.is_bare()).then(|| source.holding(given(format, Element::new("format").with("type", format))));
+    let path = match kind {
         PoolKind::Logical => format!("/dev/{group}"),
         PoolKind::Disk => "/dev".to_owned(),
         PoolKind::Iscsi => "/dev/disk/by-path".to_owned(),
-        PoolKind::Dir | PoolKind::Fs | PoolKind::Netfs => path,
+        PoolKind::Dir | PoolKind::Fs | PoolKind::Netfs => path.to_owned(),
     };
-    let source = if source.is_empty() { source } else { format!("<source>{source}{format}</source>") };
-    format!(
-        "<pool type='{kind}'><name>{name}</name><uuid>{id}</uuid>{source}<target><path>{path}</path></target></pool>"
-    )
+    Element::new("pool")
+        .with("type", kind)
+        .holding([Element::of("name", name), Element::of("uuid", id)])
+        .holding(source)
+        .holding([Element::new("target").holding([Element::of("path", path)])])
 }
 
-/// The XML of a new volume; `files` means that its pool contains files, which have a format.
-pub(crate) fn volume_definition(spec: &VolumeSpec, files: bool) -> String {
+/// The definition of a new volume; `files` means that its pool contains files, which have a format.
+pub(crate) fn volume_definition(spec: &VolumeSpec, files: bool) -> Element {
     let VolumeSpec { name, capacity_bytes, format, preallocate, backing, backing_format } = spec;
-    let allocation = if *preallocate { *capacity_bytes } else { 0 };
-    let allocation = if files { format!("<allocation unit='bytes'>{allocation}</allocation>") } else { String::new() };
-    let target = if files {
+    let of = |format: &str| Element::new("format").with("type", format);
+    let bytes = |name, bytes: u64| Element::of(name, bytes).with("unit", "bytes");
+    let mut volume = Element::new("volume").holding([Element::of("name", name), bytes("capacity", *capacity_bytes)]);
+    if files {
         // Without it qcow2 files have the oldest version.
-        let compat = if format == "qcow2" { "<compat>1.1</compat>" } else { "" };
-        format!("<target><format type='{}'/>{compat}</target>", escape(format))
-    } else {
-        String::new()
-    };
-    let backing = match backing.is_empty() {
-        true => String::new(),
-        // The format is always declared: a guest could write another header into a raw image.
-        false => format!(
-            "<backingStore><path>{}</path><format type='{}'/></backingStore>",
-            escape(backing),
-            escape(backing_format)
-        ),
-    };
-    format!(
-        "<volume><name>{}</name><capacity unit='bytes'>{capacity_bytes}</capacity>{allocation}{target}{backing}</volume>",
-        escape(name)
-    )
+        let compat = (format == "qcow2").then(|| Element::of("compat", "1.1"));
+        let allocation = bytes("allocation", if *preallocate { *capacity_bytes } else { 0 });
+        volume = volume.holding([allocation, Element::new("target").holding([of(format)]).holding(compat)]);
+    }
+    // The format is always declared: a guest could write another header into a raw image.
+    let store = || Element::new("backingStore").holding([Element::of("path", backing), of(backing_format)]);
+    volume.holding((!backing.is_empty()).then(store))
 }
 
 #[cfg(test)]
@@ -182,11 +166,11 @@ mod tests {
         ) {
             let id = Uuid::from_u128(7);
             let spec = PoolSpec { name: name.clone(), kind: PoolKind::Netfs, path: "/mnt/x".into(), host: "nas".into(), folder: folder.clone(), ..PoolSpec::default() };
-            let read = pool(&pool_definition(id, &spec, "auto")).expect("a pool");
+            let read = pool(&pool_definition(id, &spec, "auto").to_string()).expect("a pool");
             prop_assert_eq!((read.id, &read.name, &read.path), (id, &name, &"/mnt/x".to_owned()));
             prop_assert_eq!(read.source, format!("nas:{folder}"));
             let spec = VolumeSpec { name: name.clone(), capacity_bytes, format: "qcow2".into(), backing: folder.clone(), backing_format: "raw".into(), ..VolumeSpec::default() };
-            let read = volume(&volume_definition(&spec, true)).expect("a volume");
+            let read = volume(&volume_definition(&spec, true).to_string()).expect("a volume");
             prop_assert_eq!((read.name, read.capacity_bytes, read.backing), (name, capacity_bytes, folder));
         }
     }

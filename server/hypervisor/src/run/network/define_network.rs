@@ -22,7 +22,7 @@ fn define(connect: &Connect, id: Uuid, spec: &NetworkSpec, autostart: bool) -> R
     if connect.lookup_network_by_uuid(id).is_ok() {
         return Err(Error::Said(Fault::new(FaultKind::Conflict, format!("{} already exists", spec.name))));
     }
-    let text = xml::network::definition(id, spec).map_err(Error::Said)?;
+    let text = xml::network::definition(id, spec).map_err(Error::Said)?.to_string();
     let network = connect.define_network_xml(&text)?;
     let begin = || {
         network.create()?;

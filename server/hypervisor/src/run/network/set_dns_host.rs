@@ -12,7 +12,7 @@ impl Run<&OnNetwork<'_>> for SetDnsHost {
     fn run(&self, on: &OnNetwork<'_>) -> Result<(), Error> {
         let network = on.network()?;
         let (add, delete) = (sys::VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, sys::VIR_NETWORK_UPDATE_COMMAND_DELETE);
-        let wished = xml::network::dns_host(&DnsHost { address: self.address, names: self.names.clone() });
+        let wished = xml::network::dns_host(&DnsHost { address: self.address, names: self.names.clone() }).to_string();
         for (flag, text) in definitions(&network)? {
             let had = xml::network::dns_hosts_to_remove(&text, self.address);
             had.iter().try_for_each(|host| Change::of_names(delete, host.clone()).apply(&network, flag))?;

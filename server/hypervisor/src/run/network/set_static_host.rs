@@ -12,7 +12,10 @@ impl Run<&OnNetwork<'_>> for SetStaticHost {
         update(&on.network()?, |text| {
             let (command, host) = match xml::network::patched_static_host(text, mac, address, name) {
                 Some(patched) => (sys::VIR_NETWORK_UPDATE_COMMAND_MODIFY, patched),
-                None => (sys::VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, xml::network::static_host(mac, address, name)),
+                None => (
+                    sys::VIR_NETWORK_UPDATE_COMMAND_ADD_LAST,
+                    xml::network::static_host(mac, address, name).to_string(),
+                ),
             };
             vec![Change::of_host(command, text, (address, host))]
         })

@@ -37,7 +37,7 @@ fn define_as(
     (spec, prepare, autostart): (&PoolSpec, bool, bool),
     format: &str,
 ) -> Result<(), Error> {
-    let pool = connect.define_storage_pool_xml(&xml::storage::pool_definition(id, spec, format), 0)?;
+    let pool = connect.define_storage_pool_xml(&xml::storage::pool_definition(id, spec, format).to_string(), 0)?;
     let begin = || {
         // A volume group exists already; building it would create another one.
         if prepare && spec.kind != PoolKind::Logical {
