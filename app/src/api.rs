@@ -5,7 +5,7 @@
 use model::{Fault, FaultKind};
 
 #[cfg(feature = "hydrate")]
-use crate::refresh::{Patience, Refresh, Step};
+use crate::refresh::{Patience, Refresh, RefreshStep};
 
 /// The fault of a request without a response.
 #[cfg(feature = "hydrate")]
@@ -55,15 +55,15 @@ impl Refresher {
         self.step(&Refresh::event);
     }
 
-    fn step(self: &std::rc::Rc<Self>, decide: &dyn Fn(&mut Refresh, f64) -> Step) {
+    fn step(self: &std::rc::Rc<Self>, decide: &dyn Fn(&mut Refresh, f64) -> RefreshStep) {
         let step = decide(&mut self.refresh.borrow_mut(), js_sys::Date::now());
         let this = self.clone();
         match step {
-            Step::Rest => {}
-            Step::Wait(pause) => {
+            RefreshStep::Rest => {}
+            RefreshStep::Wait(pause) => {
                 gloo_timers::callback::Timeout::new(pause as u32, move || this.step(&Refresh::tick)).forget();
             }
-            Step::Read => leptos::task::spawn_local(async move {
+            RefreshStep::Read => leptos::task::spawn_local(async move {
                 if let Some(answered) = (this.read)().await {
                     this.step(&|refresh, now| refresh.read(now, answered));
                 }

@@ -15,7 +15,7 @@ use crate::store::shown::Shown;
 use crate::{api, api::no_answer, routes};
 
 /// The current answer; `None` before the first one.
-pub(crate) type Known<Q> = RwSignal<Option<Read<Q>>>;
+pub(crate) type CurrentAnswer<Q> = RwSignal<Option<Read<Q>>>;
 
 /// The result of a query.
 type Read<Q> = Result<<Q as Query>::Answer, Fault>;
@@ -28,7 +28,7 @@ pub(crate) async fn load<Q: Listed>(id: &DomainRef, question: Q, backend: &dyn B
 }
 
 /// The answer to a query without parameters.
-pub(crate) fn answer<Q: Query>(id: DomainRef, domain: Shown<Arc<Domain>>) -> Known<Q> {
+pub(crate) fn answer<Q: Query>(id: DomainRef, domain: Shown<Arc<Domain>>) -> CurrentAnswer<Q> {
     let beforehand = || {
         #[cfg(feature = "ssr")]
         return loaded::<Read<Q>>().as_deref().cloned();
@@ -42,7 +42,7 @@ pub(crate) fn answer<Q: Query>(id: DomainRef, domain: Shown<Arc<Domain>>) -> Kno
 
 /// Reads the answer if there is none yet, and again when the machine has changed.
 #[cfg(feature = "hydrate")]
-fn follow<Q: Query>(id: DomainRef, domain: Shown<Arc<Domain>>, known: Known<Q>) {
+fn follow<Q: Query>(id: DomainRef, domain: Shown<Arc<Domain>>, known: CurrentAnswer<Q>) {
     let patience = crate::refresh::Patience { quiet: 100.0, most: 1_000.0 };
     let address = routes::api_question(&id, &Q::ABOUT);
     let refresher = api::Refresher::new(patience, move || {
@@ -66,7 +66,7 @@ fn follow<Q: Query>(id: DomainRef, domain: Shown<Arc<Domain>>, known: Known<Q>) 
 }
 
 #[cfg(not(feature = "hydrate"))]
-fn follow<Q: Query>(_: DomainRef, _: Shown<Arc<Domain>>, _: Known<Q>) {}
+fn follow<Q: Query>(_: DomainRef, _: Shown<Arc<Domain>>, _: CurrentAnswer<Q>) {}
 
 /// Sends the query to the server.
 #[cfg(feature = "hydrate")]

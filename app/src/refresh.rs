@@ -29,7 +29,7 @@ enum State {
 
 /// The next step.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Step {
+pub enum RefreshStep {
     /// Nothing to do.
     Rest,
     /// Call `tick` after this many milliseconds.
@@ -52,41 +52,41 @@ impl Refresh {
     }
 
     /// An event that may have changed the data.
-    pub fn event(&mut self, now: f64) -> Step {
+    pub fn event(&mut self, now: f64) -> RefreshStep {
         match &mut self.state {
             State::Idle => {
                 self.state = State::Due { first: now, last: now };
-                Step::Wait(self.left(now, now, now))
+                RefreshStep::Wait(self.left(now, now, now))
             }
             // The wait in progress will check again.
             State::Due { last, .. } => {
                 *last = now;
-                Step::Rest
+                RefreshStep::Rest
             }
             State::Reading { again } => {
                 *again = true;
-                Step::Rest
+                RefreshStep::Rest
             }
         }
     }
 
     /// The wait is over.
-    pub fn tick(&mut self, now: f64) -> Step {
-        let State::Due { first, last } = self.state else { return Step::Rest };
+    pub fn tick(&mut self, now: f64) -> RefreshStep {
+        let State::Due { first, last } = self.state else { return RefreshStep::Rest };
         match self.left(first, last, now) {
-            left if left > 0.0 => Step::Wait(left),
+            left if left > 0.0 => RefreshStep::Wait(left),
             _ => {
                 self.state = State::Reading { again: false };
-                Step::Read
+                RefreshStep::Read
             }
         }
     }
 
     /// The read has ended; without a response it is repeated.
-    pub fn read(&mut self, now: f64, answered: bool) -> Step {
+    pub fn read(&mut self, now: f64, answered: bool) -> RefreshStep {
         let again = matches!(self.state, State::Reading { again: true });
         self.state = State::Idle;
-        if again || !answered { self.event(now) } else { Step::Rest }
+        if again || !answered { self.event(now) } else { RefreshStep::Rest }
     }
 
     fn left(&self, first: f64, last: f64, now: f64) -> f64 {
@@ -103,12 +103,12 @@ mod tests {
     #[test]
     fn a_burst_costs_one_read() {
         let mut refresh = Refresh::new(PATIENCE);
-        assert_eq!(refresh.event(0.0), Step::Wait(100.0));
-        (1..10).for_each(|n| assert_eq!(refresh.event(f64::from(n)), Step::Rest));
-        assert_eq!(refresh.tick(100.0), Step::Wait(9.0));
-        assert_eq!(refresh.tick(109.0), Step::Read);
-        assert_eq!(refresh.read(150.0, true), Step::Rest);
-        assert_eq!(refresh.tick(500.0), Step::Rest, "nothing is due");
+        assert_eq!(refresh.event(0.0), RefreshStep::Wait(100.0));
+        (1..10).for_each(|n| assert_eq!(refresh.event(f64::from(n)), RefreshStep::Rest));
+        assert_eq!(refresh.tick(100.0), RefreshStep::Wait(9.0));
+        assert_eq!(refresh.tick(109.0), RefreshStep::Read);
+        assert_eq!(refresh.read(150.0, true), RefreshStep::Rest);
+        assert_eq!(refresh.tick(500.0), RefreshStep::Rest, "nothing is due");
     }
 
     #[test]
@@ -116,14 +116,14 @@ mod tests {
         let mut refresh = Refresh::new(PATIENCE);
         let (mut now, mut due) = (0.0, 0.0);
         let read_at = loop {
-            if let Step::Wait(pause) = refresh.event(now) {
+            if let RefreshStep::Wait(pause) = refresh.event(now) {
                 due = now + pause;
             }
             if now >= due {
                 match refresh.tick(now) {
-                    Step::Read => break now,
-                    Step::Wait(pause) => due = now + pause,
-                    Step::Rest => {}
+                    RefreshStep::Read => break now,
+                    RefreshStep::Wait(pause) => due = now + pause,
+                    RefreshStep::Rest => {}
                 }
             }
             now += 10.0;
@@ -135,19 +135,19 @@ mod tests {
     fn an_event_during_a_read_causes_another_one_afterwards() {
         let mut refresh = Refresh::new(PATIENCE);
         refresh.event(0.0);
-        assert_eq!(refresh.tick(100.0), Step::Read);
-        assert_eq!(refresh.event(110.0), Step::Rest);
-        assert_eq!(refresh.tick(300.0), Step::Rest, "one at a time");
-        assert_eq!(refresh.read(400.0, true), Step::Wait(100.0));
-        assert_eq!(refresh.tick(500.0), Step::Read);
-        assert_eq!(refresh.read(510.0, true), Step::Rest);
+        assert_eq!(refresh.tick(100.0), RefreshStep::Read);
+        assert_eq!(refresh.event(110.0), RefreshStep::Rest);
+        assert_eq!(refresh.tick(300.0), RefreshStep::Rest, "one at a time");
+        assert_eq!(refresh.read(400.0, true), RefreshStep::Wait(100.0));
+        assert_eq!(refresh.tick(500.0), RefreshStep::Read);
+        assert_eq!(refresh.read(510.0, true), RefreshStep::Rest);
     }
 
     #[test]
     fn a_failed_read_is_repeated() {
         let mut refresh = Refresh::new(PATIENCE);
         refresh.event(0.0);
-        assert_eq!(refresh.tick(100.0), Step::Read);
-        assert_eq!(refresh.read(200.0, false), Step::Wait(100.0));
+        assert_eq!(refresh.tick(100.0), RefreshStep::Read);
+        assert_eq!(refresh.read(200.0, false), RefreshStep::Wait(100.0));
     }
 }

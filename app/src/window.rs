@@ -23,7 +23,7 @@ use crate::{
 pub const BUSIEST: usize = 6;
 
 /// What a window is made of.
-pub struct Known<'a> {
+pub struct WindowSources<'a> {
     /// The visible machines.
     pub hosts: &'a Inventory,
     /// Their index.
@@ -35,7 +35,7 @@ pub struct Known<'a> {
 }
 
 /// The window of the page at an address.
-pub fn window(address: &str, known: &Known<'_>) -> Window {
+pub fn window(address: &str, known: &WindowSources<'_>) -> Window {
     let query = address.split_once('?').map_or("", |(_, query)| query);
     let named = |ids: Vec<DomainRef>| {
         ids.into_iter().filter_map(|id| Some((known.hosts.domain(&id)?.clone(), id))).map(|(domain, id)| (id, domain))
@@ -82,7 +82,7 @@ fn view(query: &str) -> View {
 }
 
 /// How many machines match, and those of a page of the list.
-fn list(query: &str, known: &Known<'_>) -> (Counts, Vec<(DomainRef, Arc<Domain>)>) {
+fn list(query: &str, known: &WindowSources<'_>) -> (Counts, Vec<(DomainRef, Arc<Domain>)>) {
     let view = view(query);
     let drawn =
         |counts: &Counts| view.drawn(view.state.map_or(counts.all, |state: DomainState| counts.states[rank(state)]), 0);

@@ -30,7 +30,7 @@ use tokio::{
 
 use self::attempts::{Attempts, Suspect};
 #[cfg(any(feature = "oidc", feature = "pam"))]
-pub(crate) use self::external::Known;
+pub(crate) use self::external::ExternalAccount;
 pub(crate) use self::{
     account_lists::listed,
     manage::may_words,

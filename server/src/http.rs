@@ -226,7 +226,7 @@ fn consoles() -> Table<()> {
         post("/api/v1/consoles", consoles::ticket)
             .needs(Operate)
             .says("A ticket that opens a console once within 30 s")
-            .takes::<consoles::Wish>()
+            .takes::<consoles::ConsoleRequest>()
             .answers::<Ticket>(201),
     ])
 }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use app::window::{BUSIEST, Known};
+use app::window::{BUSIEST, WindowSources};
 use model::{
     DomainRef, HostId, HostInventory, Inventory, Scope,
     index::HostIndex,
@@ -103,7 +103,7 @@ impl Windows {
         {
             return Some((*of, window.clone()));
         }
-        let known = Known {
+        let known = WindowSources {
             hosts,
             index: &self.index(seen),
             used: &|selection| used(history, selection),

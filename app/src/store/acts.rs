@@ -16,7 +16,7 @@ use model::{
     Command, Domain, DomainCommand, DomainRef, Fault, FaultKind, HostId, Permission, RequestId, event::Change,
 };
 
-use self::send::Wish;
+use self::send::HostRequest;
 pub(crate) use self::send::new_id;
 #[cfg(feature = "hydrate")]
 pub(crate) use self::send::{Answer, Sent, begin_upload, form};
@@ -108,7 +108,7 @@ pub(crate) struct Acts {
     /// Running requests of this tab, with their rows.
     running: StoredValue<HashMap<RequestId, Vec<DomainRef>>>,
     /// Requests that wait for the server, with the time they were held, in milliseconds.
-    held: StoredValue<Vec<(f64, Wish)>>,
+    held: StoredValue<Vec<(f64, HostRequest)>>,
     next: StoredValue<u64>,
 }
 
@@ -173,7 +173,7 @@ impl Acts {
                     ended: Ended::Not,
                 });
             }
-            wishes.push(Wish::new(request, host, &targets, command));
+            wishes.push(HostRequest::new(request, host, &targets, command));
             self.running.update_value(|running| {
                 running.insert(request, targets);
             });
@@ -188,7 +188,7 @@ impl Acts {
 
     /// Handles a command while the server is unreachable: a harmless one is held and shown as
     /// waiting, any other is refused, because the state may be different by then.
-    fn hold(self, command: &DomainCommand, wishes: Vec<Wish>) {
+    fn hold(self, command: &DomainCommand, wishes: Vec<HostRequest>) {
         if !command.about().harmless {
             let fault = Fault::denied(format!("{} was not sent: the Belvedere server is unreachable", command.label()))
                 .with_next("Try again when the page is live");
@@ -217,7 +217,7 @@ impl Acts {
         }
         // A server that has just started may not have connected to the host yet.
         let reached =
-            |wish: &Wish| untrack(|| self.store.host(wish.host())).is_some_and(|host| host.connection.connected);
+            |wish: &HostRequest| untrack(|| self.store.host(wish.host())).is_some_and(|host| host.connection.connected);
         let (sent, kept): (Vec<_>, Vec<_>) = kept.into_iter().partition(|(_, wish)| !lost && reached(wish));
         self.held.update_value(|held| held.extend(kept));
         for (_, wish) in sent {
@@ -253,7 +253,7 @@ impl Acts {
     }
 
     #[cfg(feature = "hydrate")]
-    fn send(self, wishes: Vec<Wish>) {
+    fn send(self, wishes: Vec<HostRequest>) {
         for wish in wishes {
             leptos::task::spawn_local(async move {
                 if let Err(fault) = wish.send().await {
@@ -264,7 +264,7 @@ impl Acts {
     }
 
     #[cfg(not(feature = "hydrate"))]
-    fn send(self, _: Vec<Wish>) {}
+    fn send(self, _: Vec<HostRequest>) {}
 
     /// Checks whether an event completes an action of this tab, or reports an error to show.
     pub(crate) fn happened(self, change: &Change) {

@@ -18,7 +18,7 @@ use model::{Cursor, Event, stats::LATEST, window};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{EventSource, MessageEvent};
 
-use super::link::{Link, State, Step};
+use super::link::{Link, LinkStep, State};
 use crate::routes;
 
 /// Interval of the link's clock, in milliseconds.
@@ -267,22 +267,22 @@ impl Hub {
     }
 
     /// Advances the link and carries out its step.
-    fn step(&self, decide: impl FnOnce(&mut Link, f64) -> Step) {
+    fn step(&self, decide: impl FnOnce(&mut Link, f64) -> LinkStep) {
         let step = decide(&mut self.0.borrow_mut().link, Date::now());
         match step {
-            Step::Rest => {}
-            Step::Open => self.connect(),
-            Step::Wait(pause) => {
+            LinkStep::Rest => {}
+            LinkStep::Open => self.connect(),
+            LinkStep::Wait(pause) => {
                 let hub = Rc::downgrade(&self.0);
                 let waited = Timeout::new(pause as u32, move || with(&hub, |hub| hub.step(Link::waited)));
                 let mut inner = self.0.borrow_mut();
                 (inner.source, inner.retry) = (None, Some(waited));
             }
-            Step::Close => {
+            LinkStep::Close => {
                 let mut inner = self.0.borrow_mut();
                 (inner.source, inner.retry) = (None, None);
             }
-            Step::Poll { first } => {
+            LinkStep::Poll { first } => {
                 if first {
                     self.0.borrow_mut().source = None;
                 }

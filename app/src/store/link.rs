@@ -54,7 +54,7 @@ pub enum State {
 
 /// The next step.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Step {
+pub enum LinkStep {
     /// Nothing to do.
     Rest,
     /// Open a stream from the last cursor on; an open one is closed.
@@ -98,30 +98,30 @@ impl Link {
     }
 
     /// A page was loaded: the server is reachable.
-    pub fn joined(&mut self, now: f64) -> Step {
-        if matches!(self.state, State::Idle | State::Waiting) { self.wanted(now) } else { Step::Rest }
+    pub fn joined(&mut self, now: f64) -> LinkStep {
+        if matches!(self.state, State::Idle | State::Waiting) { self.wanted(now) } else { LinkStep::Rest }
     }
 
     /// An attempt is requested now.
-    pub fn wanted(&mut self, now: f64) -> Step {
+    pub fn wanted(&mut self, now: f64) -> LinkStep {
         if self.is_live() {
-            return Step::Rest;
+            return LinkStep::Rest;
         }
         self.attempt = 0;
         self.open(now)
     }
 
-    fn open(&mut self, now: f64) -> Step {
+    fn open(&mut self, now: f64) -> LinkStep {
         if !self.is_live() {
             self.state = State::Connecting;
         }
         self.opened = now;
-        Step::Open
+        LinkStep::Open
     }
 
     /// The pause is over.
-    pub fn waited(&mut self, now: f64) -> Step {
-        if self.state == State::Waiting { self.open(now) } else { Step::Rest }
+    pub fn waited(&mut self, now: f64) -> LinkStep {
+        if self.state == State::Waiting { self.open(now) } else { LinkStep::Rest }
     }
 
     /// The stream delivered a frame.
@@ -130,11 +130,11 @@ impl Link {
     }
 
     /// The stream failed; `random` is between 0 and 1.
-    pub fn failed(&mut self, now: f64, random: f64) -> Step {
+    pub fn failed(&mut self, now: f64, random: f64) -> LinkStep {
         match self.state {
             // A stream tried during polling still fails; after sign-out the state stays until a
             // frame arrives.
-            State::Polling | State::SignedOut => Step::Rest,
+            State::Polling | State::SignedOut => LinkStep::Rest,
             State::Live => {
                 self.short = if now - self.opened < SHORT { self.short + 1 } else { 0 };
                 if self.short >= SHORT_LIVES { self.poll(now) } else { self.wait(random) }
@@ -144,25 +144,25 @@ impl Link {
     }
 
     /// A poll returned a response, or failed.
-    pub fn polled(&mut self, now: f64, answered: bool, random: f64) -> Step {
+    pub fn polled(&mut self, now: f64, answered: bool, random: f64) -> LinkStep {
         match (self.state, answered) {
             (State::Polling, true) => {
                 (self.heard, self.answered) = (now, true);
-                Step::Poll { first: false }
+                LinkStep::Poll { first: false }
             }
             (State::Polling, false) => self.wait(random),
-            _ => Step::Rest,
+            _ => LinkStep::Rest,
         }
     }
 
     /// The server requires sign-in.
-    pub fn refused(&mut self, now: f64) -> Step {
+    pub fn refused(&mut self, now: f64) -> LinkStep {
         (self.state, self.opened) = (State::SignedOut, now);
-        Step::Close
+        LinkStep::Close
     }
 
     /// Time has passed.
-    pub fn tick(&mut self, now: f64) -> Step {
+    pub fn tick(&mut self, now: f64) -> LinkStep {
         match self.state {
             State::Connecting if now - self.opened > GREETING => self.poll(now),
             State::Live if now - self.heard > SILENCE => {
@@ -173,22 +173,22 @@ impl Link {
             State::SignedOut if now - self.opened > KNOCK => {
                 // The state stays until the stream delivers a frame.
                 self.opened = now;
-                Step::Open
+                LinkStep::Open
             }
-            _ => Step::Rest,
+            _ => LinkStep::Rest,
         }
     }
 
-    fn poll(&mut self, now: f64) -> Step {
+    fn poll(&mut self, now: f64) -> LinkStep {
         (self.state, self.opened, self.short, self.answered) = (State::Polling, now, 0, false);
-        Step::Poll { first: true }
+        LinkStep::Poll { first: true }
     }
 
-    fn wait(&mut self, random: f64) -> Step {
+    fn wait(&mut self, random: f64) -> LinkStep {
         let most = (PAUSE.0 * 2_f64.powi(self.attempt.min(16))).min(PAUSE.1);
         self.attempt += 1;
         self.state = State::Waiting;
-        Step::Wait(random * most)
+        LinkStep::Wait(random * most)
     }
 }
 
@@ -198,7 +198,7 @@ mod tests {
 
     fn live() -> Link {
         let mut link = Link::new(0.0);
-        assert_eq!(link.wanted(0.0), Step::Open);
+        assert_eq!(link.wanted(0.0), LinkStep::Open);
         link.frame(10.0);
         assert!(link.is_live());
         link
@@ -209,21 +209,21 @@ mod tests {
         let mut link = live();
         let mut pauses = Vec::new();
         for _ in 0..9 {
-            let Step::Wait(pause) = link.failed(20_000.0, 1.0) else { panic!("it waits") };
+            let LinkStep::Wait(pause) = link.failed(20_000.0, 1.0) else { panic!("it waits") };
             pauses.push(pause);
-            assert_eq!(link.waited(20_000.0), Step::Open);
+            assert_eq!(link.waited(20_000.0), LinkStep::Open);
         }
         assert_eq!(pauses[..3], [500.0, 1_000.0, 2_000.0]);
         assert_eq!(pauses[8], 30_000.0);
         link.frame(21_000.0);
-        assert_eq!(link.failed(60_000.0, 0.5), Step::Wait(250.0), "full jitter");
+        assert_eq!(link.failed(60_000.0, 0.5), LinkStep::Wait(250.0), "full jitter");
     }
 
     #[test]
     fn a_silent_stream_is_reopened() {
         let mut link = live();
-        assert_eq!(link.tick(30_000.0), Step::Rest);
-        assert_eq!(link.tick(40_011.0), Step::Open);
+        assert_eq!(link.tick(30_000.0), LinkStep::Rest);
+        assert_eq!(link.tick(40_011.0), LinkStep::Open);
         assert_eq!(link.state, State::Connecting);
     }
 
@@ -231,43 +231,43 @@ mod tests {
     fn a_blocked_stream_is_replaced_by_polling_until_a_stream_works() {
         let mut link = Link::new(0.0);
         link.wanted(0.0);
-        assert_eq!(link.tick(4_000.0), Step::Rest);
-        assert_eq!(link.tick(5_001.0), Step::Poll { first: true });
+        assert_eq!(link.tick(4_000.0), LinkStep::Rest);
+        assert_eq!(link.tick(5_001.0), LinkStep::Poll { first: true });
         assert!(!link.is_live(), "live after the first response");
-        assert_eq!(link.polled(6_000.0, true, 0.5), Step::Poll { first: false });
+        assert_eq!(link.polled(6_000.0, true, 0.5), LinkStep::Poll { first: false });
         assert!(link.is_live());
-        assert_eq!(link.tick(66_000.0), Step::Open, "a stream is tried during polling");
-        assert_eq!(link.failed(66_100.0, 0.5), Step::Rest, "its failure changes nothing");
-        assert_eq!(link.polled(67_000.0, true, 0.5), Step::Poll { first: false });
-        assert_eq!(link.tick(127_000.0), Step::Open);
+        assert_eq!(link.tick(66_000.0), LinkStep::Open, "a stream is tried during polling");
+        assert_eq!(link.failed(66_100.0, 0.5), LinkStep::Rest, "its failure changes nothing");
+        assert_eq!(link.polled(67_000.0, true, 0.5), LinkStep::Poll { first: false });
+        assert_eq!(link.tick(127_000.0), LinkStep::Open);
         link.frame(127_100.0);
-        assert_eq!((link.state, link.polled(128_000.0, true, 0.5)), (State::Live, Step::Rest), "polling ends");
+        assert_eq!((link.state, link.polled(128_000.0, true, 0.5)), (State::Live, LinkStep::Rest), "polling ends");
     }
 
     #[test]
     fn a_stream_that_is_cut_repeatedly_is_replaced_by_polling() {
         let mut link = live();
         for round in 1..3 {
-            assert!(matches!(link.failed(f64::from(round) * 10_000.0, 0.0), Step::Wait(_)));
+            assert!(matches!(link.failed(f64::from(round) * 10_000.0, 0.0), LinkStep::Wait(_)));
             link.waited(f64::from(round) * 10_000.0);
             link.frame(f64::from(round) * 10_000.0 + 50.0);
         }
-        assert_eq!(link.failed(30_000.0, 0.0), Step::Poll { first: true });
+        assert_eq!(link.failed(30_000.0, 0.0), LinkStep::Poll { first: true });
     }
 
     #[test]
     fn a_signed_out_link_retries_slowly() {
         let mut link = live();
-        assert_eq!(link.refused(1_000.0), Step::Close);
+        assert_eq!(link.refused(1_000.0), LinkStep::Close);
         assert_eq!((link.state, link.is_live()), (State::SignedOut, false));
-        assert_eq!(link.failed(1_100.0, 1.0), Step::Rest, "the closed stream changes nothing");
-        assert_eq!(link.tick(31_000.0), Step::Rest);
-        assert_eq!(link.tick(31_001.0), Step::Open, "another tab may have signed in");
+        assert_eq!(link.failed(1_100.0, 1.0), LinkStep::Rest, "the closed stream changes nothing");
+        assert_eq!(link.tick(31_000.0), LinkStep::Rest);
+        assert_eq!(link.tick(31_001.0), LinkStep::Open, "another tab may have signed in");
         assert_eq!(link.state, State::SignedOut, "until a frame arrives");
         link.frame(31_100.0);
         assert!(link.is_live());
         link.refused(32_000.0);
-        assert_eq!(link.wanted(32_001.0), Step::Open);
+        assert_eq!(link.wanted(32_001.0), LinkStep::Open);
         assert_eq!(link.state, State::Connecting);
     }
 
@@ -276,7 +276,7 @@ mod tests {
         let mut link = Link::new(0.0);
         link.wanted(0.0);
         link.tick(6_000.0);
-        assert!(matches!(link.polled(7_000.0, false, 1.0), Step::Wait(_)));
-        assert_eq!(link.wanted(7_001.0), Step::Open, "at once on request");
+        assert!(matches!(link.polled(7_000.0, false, 1.0), LinkStep::Wait(_)));
+        assert_eq!(link.wanted(7_001.0), LinkStep::Open, "at once on request");
     }
 }

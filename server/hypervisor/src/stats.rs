@@ -60,7 +60,7 @@ const MAX_ALIVE: usize = 20;
 
 /// The last details of a machine.
 #[derive(Clone, Debug)]
-struct Known {
+struct LastDetails {
     at: Instant,
     disks: Vec<Flow>,
     guest_used_mb: Option<u64>,
@@ -77,7 +77,7 @@ pub(crate) struct Sampler {
     /// Machines measured through /proc; a change resets their counters.
     by_kernel: HashSet<Uuid>,
     /// The last details of watched machines; none for one that did not respond.
-    details: HashMap<Uuid, Option<Known>>,
+    details: HashMap<Uuid, Option<LastDetails>>,
     /// Pending detail queries.
     asking: JoinSet<(Uuid, Instant, Result<Option<Detail>, Error>)>,
     /// Disk counters of the last detail query.
@@ -239,7 +239,7 @@ impl Sampler {
                     let counters = Counters { disks, ..Counters::default() };
                     let since = at.duration_since(self.origin).as_nanos() as u64;
                     let rates = self.disks.entry(id).or_default().read(since, counters);
-                    Some(Known { at, disks: rates.map(|rates| rates.disks).unwrap_or_default(), guest_used_mb })
+                    Some(LastDetails { at, disks: rates.map(|rates| rates.disks).unwrap_or_default(), guest_used_mb })
                 }
                 Ok(None) => continue,
                 Err(_) => None,

@@ -47,7 +47,7 @@ use tokio::{
 use uuid::Uuid;
 
 use self::{
-    questions::{Answer, Questions, Step},
+    questions::{Answer, QuestionStep, Questions},
     readings::Reading,
     snapshots::Snapshots,
 };
@@ -458,9 +458,9 @@ impl Watcher {
     }
 
     /// Queries a guest that is due, or merges its response.
-    fn take_step(&mut self, session: &Arc<Session>, step: Step) {
+    fn take_step(&mut self, session: &Arc<Session>, step: QuestionStep) {
         match step {
-            Step::Due(id) => match self.inventory.domains.get(&id) {
+            QuestionStep::Due(id) => match self.inventory.domains.get(&id) {
                 Some(known) if guest::is_worth_asking(known) => {
                     let (session, known) = (session.clone(), known.clone());
                     let how = guest::How {
@@ -473,7 +473,7 @@ impl Watcher {
                 }
                 _ => self.questions.forget(id),
             },
-            Step::Read(id, read) => {
+            QuestionStep::Read(id, read) => {
                 let Some(known) = self.inventory.domains.get(&id).filter(|known| known.state.is_active()).cloned()
                 else {
                     return self.questions.forget(id);

@@ -77,10 +77,10 @@ impl Suspect {
 
 /// All failures, and the networks of successful sign-ins.
 #[derive(Default)]
-pub(super) struct Attempts(Mutex<Known>);
+pub(super) struct Attempts(Mutex<Counted>);
 
 #[derive(Default)]
-struct Known {
+struct Counted {
     failures: HashMap<Suspect, Failures>,
     /// Accounts with networks they have signed in from: attempts from elsewhere do not delay them.
     homes: HashSet<[Suspect; 2]>,
@@ -94,7 +94,7 @@ impl Attempts {
     /// `TooMany`, with the delay.
     pub(super) fn count(&self, suspects: &[Suspect]) -> Result<(), Fault> {
         let mut known = self.0.lock();
-        let Known { failures, homes } = &mut *known;
+        let Counted { failures, homes } = &mut *known;
         let at_home = <[Suspect; 2]>::try_from(suspects.to_vec()).is_ok_and(|pair| homes.contains(&pair));
         let wait = |suspect: &Suspect| Some(failures.get(suspect)?.wait(suspect.longest_wait()));
         let wait = suspects[usize::from(at_home)..].iter().filter_map(wait).max().unwrap_or_default();
@@ -117,7 +117,7 @@ impl Attempts {
     /// has one failure less.
     pub(super) fn succeeded(&self, suspects: &[Suspect]) {
         let mut known = self.0.lock();
-        let Known { failures, homes } = &mut *known;
+        let Counted { failures, homes } = &mut *known;
         if let Ok(pair) = <[Suspect; 2]>::try_from(suspects.to_vec()) {
             if homes.len() >= MAX_SUSPECTS {
                 homes.clear();

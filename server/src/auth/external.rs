@@ -10,7 +10,7 @@ use crate::{journal::accounts, tasks::now};
 
 /// An external account.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Known {
+pub(crate) struct ExternalAccount {
     /// Its immutable identity: source and subject.
     pub(crate) subject: String,
     /// Its name here.
@@ -71,13 +71,13 @@ impl Auth {
     /// # Errors
     /// If the name belongs to a local account.
     #[cfg(feature = "oidc")]
-    pub(crate) async fn log_in_by_provider(&self, known: &Known, from: &Peer) -> Result<String, Fault> {
+    pub(crate) async fn log_in_by_provider(&self, known: &ExternalAccount, from: &Peer) -> Result<String, Fault> {
         let name = self.put_known(known).await?;
         self.begin(&name, from, Beginning { kind: NoteKind::LoggedInByProvider, ..Beginning::default() }).await
     }
 
     /// Creates or updates an external account; returns its name.
-    async fn put_known(&self, known: &Known) -> Result<String, Fault> {
+    async fn put_known(&self, known: &ExternalAccount) -> Result<String, Fault> {
         let put = known.clone();
         let user = self.backend.journal.accounts.write(move |connection| {
             accounts::put_known(connection, (&put.subject, &put.name, put.role, put.scope.as_ref()), now())
@@ -106,7 +106,7 @@ impl Auth {
     ///
     /// # Errors
     /// If PAM is unavailable, or grants no role.
-    pub(super) async fn ask_system(&self, name: &str, password: &str) -> Result<Option<Known>, Fault> {
+    pub(super) async fn ask_system(&self, name: &str, password: &str) -> Result<Option<ExternalAccount>, Fault> {
         #[cfg(feature = "pam")]
         if let Some(system) = &self.system {
             return system.check(name, password).await;
@@ -127,7 +127,7 @@ impl Auth {
     /// Continues the sign-in of a PAM user.
     pub(super) async fn enter_by_system(
         &self,
-        known: &Known,
+        known: &ExternalAccount,
         has_factor: bool,
         from: &Peer,
     ) -> Result<LoggedIn, Fault> {

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Known,
+    ExternalAccount,
     external::scope_of,
     secrets::{hash, secret},
 };
@@ -153,7 +153,7 @@ impl Provider {
     /// # Errors
     /// If the browser did not start the sign-in, the provider rejects it, or the claims grant
     /// nothing.
-    pub(crate) async fn finish(&self, state: &str, kept: &str, code: &str) -> Result<(Known, String), Fault> {
+    pub(crate) async fn finish(&self, state: &str, kept: &str, code: &str) -> Result<(ExternalAccount, String), Fault> {
         let late = || {
             Fault::new(FaultKind::SignedOut, "This sign-in was not started in this browser, or it timed out")
                 .with_next("Sign in again")
@@ -188,7 +188,7 @@ impl Provider {
     }
 
     /// The account of a set of claims.
-    fn known(&self, subject: &str, name: &str, claims: &HashMap<String, Value>) -> Result<Known, Fault> {
+    fn known(&self, subject: &str, name: &str, claims: &HashMap<String, Value>) -> Result<ExternalAccount, Fault> {
         model::user::check_name(name).map_err(|why| Fault::new(FaultKind::NotAllowed, why))?;
         let values = match claims.get(&self.config.claim) {
             Some(Value::Array(values)) => values.iter().filter_map(Value::as_str).collect(),
@@ -201,7 +201,7 @@ impl Provider {
             Fault::new(FaultKind::NotAllowed, reason).with_next("Ask the administrator of the provider")
         })?;
         let scope = scope_of((name, role), &self.config.scopes, |value| values.contains(&value))?;
-        Ok(Known { subject: format!("{}#{subject}", self.config.issuer), name: name.to_owned(), role, scope })
+        Ok(ExternalAccount { subject: format!("{}#{subject}", self.config.issuer), name: name.to_owned(), role, scope })
     }
 
     /// The error of a misbehaving provider. Details are only logged, because they may contain
@@ -220,7 +220,7 @@ mod tests {
 
     use super::*;
 
-    fn known(claims: Value, name: &str) -> Result<Known, Fault> {
+    fn known(claims: Value, name: &str) -> Result<ExternalAccount, Fault> {
         let provider = Provider::new(Oidc {
             issuer: "https://id.example.org/realm".into(),
             client: "belvedere".into(),

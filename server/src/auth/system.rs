@@ -15,7 +15,7 @@ use nonstick::{AuthnFlags, ConversationAdapter, ErrorCode, Transaction, Transact
 
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::{Known, TURN, beside, external::scope_of};
+use super::{ExternalAccount, TURN, beside, external::scope_of};
 use crate::config::Pam;
 
 /// Minimum response time for a wrong password of any account: PAM modules delay failures, and local
@@ -45,7 +45,7 @@ impl System {
     /// # Errors
     /// `NotAllowed` if no group has a role, `Unreachable` if PAM is unavailable, `Busy` with too
     /// many checks.
-    pub(super) async fn check(&self, name: &str, password: &str) -> Result<Option<Known>, Fault> {
+    pub(super) async fn check(&self, name: &str, password: &str) -> Result<Option<ExternalAccount>, Fault> {
         let busy = || Fault::new(FaultKind::Busy, "Too many concurrent sign-ins").with_next("Try again in a moment");
         let place = timeout(TURN, self.places.clone().acquire_owned()).await;
         let place = place.ok().and_then(Result::ok).ok_or_else(busy)?;
@@ -82,7 +82,7 @@ fn subject(name: &str) -> String {
 }
 
 /// The account of a PAM user; none if the password is wrong.
-fn check(config: &Pam, name: &str, password: &str) -> Result<Option<Known>, Fault> {
+fn check(config: &Pam, name: &str, password: &str) -> Result<Option<ExternalAccount>, Fault> {
     // PAM texts end at NUL, which would truncate a password.
     if model::user::check_name(name).is_err() || password.is_empty() || password.contains('\0') {
         return Ok(None);
@@ -115,7 +115,7 @@ fn check(config: &Pam, name: &str, password: &str) -> Result<Option<Known>, Faul
 }
 
 /// Role and scope of a user's groups.
-fn known(config: &Pam, name: &str) -> Result<Known, Fault> {
+fn known(config: &Pam, name: &str) -> Result<ExternalAccount, Fault> {
     let user = User::from_name(name).ok().flatten();
     let named = CString::new(name).ok();
     let groups = user.zip(named).and_then(|(user, name)| getgrouplist(&name, user.gid).ok()).unwrap_or_default();
@@ -126,5 +126,5 @@ fn known(config: &Pam, name: &str) -> Result<Known, Fault> {
             .with_next("Ask the administrator of this server")
     })?;
     let scope = scope_of((name, role), &config.scopes, |group| groups.iter().any(|own| own == group))?;
-    Ok(Known { subject: subject(name), name: name.to_owned(), role, scope })
+    Ok(ExternalAccount { subject: subject(name), name: name.to_owned(), role, scope })
 }

@@ -107,11 +107,11 @@ pub(crate) struct Attached {
     pub(crate) shown: Showing,
     /// All viewers, including this one.
     pub(crate) watchers: watch::Receiver<Vec<String>>,
-    seat: Seat,
+    seat: ViewerSlot,
 }
 
 /// The slot of a viewer, released when dropped.
-struct Seat {
+struct ViewerSlot {
     consoles: Arc<Consoles>,
     key: (DomainRef, String),
     watched: Arc<Watched>,
@@ -172,7 +172,7 @@ impl Consoles {
     }
 
     /// Takes a slot at a console.
-    fn sit(self: &Arc<Self>, (id, console): &Place, who: &str) -> Result<Seat, Fault> {
+    fn sit(self: &Arc<Self>, (id, console): &Place, who: &str) -> Result<ViewerSlot, Fault> {
         let key = (id.clone(), console.name.clone());
         let mut open = self.open.lock();
         let all = || open.values().flat_map(|watched| watched.watchers.borrow().clone());
@@ -186,7 +186,7 @@ impl Consoles {
         let watched = watched.clone();
         watched.watchers.send_modify(|names| names.push(who.to_owned()));
         let reader = self.readers.fetch_add(1, Ordering::Relaxed) + 1;
-        Ok(Seat { consoles: self.clone(), key, watched, who: who.to_owned(), reader, line: None })
+        Ok(ViewerSlot { consoles: self.clone(), key, watched, who: who.to_owned(), reader, line: None })
     }
 
     /// Removes a console without viewers, unless its serial connection is kept open.
@@ -199,7 +199,7 @@ impl Consoles {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ViewerSlot {
     fn drop(&mut self) {
         self.watched.watchers.send_modify(|names| {
             if let Some(at) = names.iter().position(|name| *name == self.who) {

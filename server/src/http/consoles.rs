@@ -47,8 +47,7 @@ const SENT_AWAY: u16 = 4001;
 /// Which console is meant.
 #[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "ConsoleRequest")]
-pub(crate) struct Wish {
+pub(crate) struct ConsoleRequest {
     /// The host that has the machine.
     host: HostId,
     /// The machine.
@@ -61,9 +60,9 @@ pub(crate) struct Wish {
 pub(crate) async fn ticket(
     Extension(sight): Extension<Sight>,
     Extension(admitted): Extension<Admitted>,
-    wish: Result<Json<Wish>, JsonRejection>,
+    wish: Result<Json<ConsoleRequest>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Ticket>), Failed> {
-    let Json(Wish { host, target, console }) = wish.map_err(unreadable)?;
+    let Json(ConsoleRequest { host, target, console }) = wish.map_err(unreadable)?;
     let id = DomainRef { host, id: target };
     sight.machine(&id)?;
     let (_, console) = sight.backend.console(&id, &console)?;

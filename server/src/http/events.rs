@@ -21,7 +21,7 @@ use crate::{Backend, auth::By, feed::Filter, visibility::Sight};
 
 /// The query of a stream.
 #[derive(Deserialize)]
-pub(crate) struct Wish {
+pub(crate) struct StreamQuery {
     since: Option<String>,
     #[serde(default)]
     topics: String,
@@ -40,7 +40,7 @@ pub(crate) struct Wish {
 /// Machines that one reader may watch.
 const MAX_WATCHED: usize = 50;
 
-impl Wish {
+impl StreamQuery {
     /// The requested kinds allowed for a role: without names, forbidden kinds are omitted; a
     /// forbidden kind requested by name is refused.
     fn filter(&self, role: Role) -> Result<Filter, Fault> {
@@ -80,7 +80,7 @@ const LONGEST_POLL: Duration = Duration::from_secs(25);
 
 pub(crate) async fn stream(
     State(backend): State<Arc<Backend>>,
-    Query(wish): Query<Wish>,
+    Query(wish): Query<StreamQuery>,
     Extension(admitted): Extension<Admitted>,
     Extension(sight): Extension<Sight>,
     connection: Option<Extension<Connection>>,

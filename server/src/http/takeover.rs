@@ -45,14 +45,14 @@ pub(crate) type UnderWay = mpsc::Sender<Infallible>;
 pub(crate) struct Seated(pub(crate) UnderWay);
 
 impl<S> Accept<TcpStream, S> for Seated {
-    type Stream = Seat;
+    type Stream = ConnectionSlot;
     type Service = Taking<S>;
-    type Future = Ready<io::Result<(Seat, Taking<S>)>>;
+    type Future = Ready<io::Result<(ConnectionSlot, Taking<S>)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let under_way = self.0.clone();
         ready(Stalling::new(stream).map(|stream| {
-            let seat = Seat(Arc::new(Mutex::new(Some(stream))));
+            let seat = ConnectionSlot(Arc::new(Mutex::new(Some(stream))));
             (seat.clone(), Taking { service, seat, under_way })
         }))
     }
@@ -60,9 +60,9 @@ impl<S> Accept<TcpStream, S> for Seated {
 
 /// The slot of a connection, which is empty once it was taken over.
 #[derive(Clone, Debug)]
-pub(crate) struct Seat(Arc<Mutex<Option<Stalling>>>);
+pub(crate) struct ConnectionSlot(Arc<Mutex<Option<Stalling>>>);
 
-impl Seat {
+impl ConnectionSlot {
     fn lock(&self) -> MutexGuard<'_, Option<Stalling>> {
         self.0.lock()
     }
@@ -81,13 +81,13 @@ impl Seat {
     }
 }
 
-impl AsyncRead for Seat {
+impl AsyncRead for ConnectionSlot {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.with(|stream| stream.poll_read(cx, buf))
     }
 }
 
-impl AsyncWrite for Seat {
+impl AsyncWrite for ConnectionSlot {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.with(|stream| stream.poll_write(cx, buf))
     }
@@ -117,7 +117,7 @@ impl AsyncWrite for Seat {
 #[derive(Clone, Debug)]
 pub(crate) struct Taking<S> {
     service: S,
-    seat: Seat,
+    seat: ConnectionSlot,
     under_way: UnderWay,
 }
 

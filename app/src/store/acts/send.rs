@@ -28,12 +28,12 @@ pub(crate) fn new_id() -> RequestId {
 
 /// The request for the machines of one host.
 #[derive(Clone)]
-pub(super) enum Wish {
+pub(super) enum HostRequest {
     One(CommandRequest<DomainCommand>),
     Many(BatchRequest),
 }
 
-impl Wish {
+impl HostRequest {
     pub(super) fn new(request_id: RequestId, host: HostId, targets: &[DomainRef], command: &DomainCommand) -> Self {
         let (session, tab, command) = (session(), Some(tab().to_string()), command.clone());
         match targets {
@@ -71,7 +71,7 @@ impl Wish {
 }
 
 #[cfg(feature = "hydrate")]
-impl Wish {
+impl HostRequest {
     pub(super) async fn send(&self) -> Result<(), Fault> {
         match self {
             Self::One(request) => post(routes::API_COMMANDS, request).await,

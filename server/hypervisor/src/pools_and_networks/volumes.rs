@@ -19,10 +19,10 @@ use crate::{
 
 /// The known volumes of all pools of one host.
 #[derive(Default)]
-pub(crate) struct Volumes(Mutex<Known>);
+pub(crate) struct Volumes(Mutex<ReadVolumes>);
 
 #[derive(Default)]
-struct Known {
+struct ReadVolumes {
     /// The time and result of each pool's reading.
     read: HashMap<Uuid, (Instant, Arc<Vec<Volume>>)>,
     /// The result of each pool's last reading, however old.
@@ -92,12 +92,12 @@ impl Volumes {
         self.lock().remember(id, (at, Arc::new(volumes)), forgotten);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, ReadVolumes> {
         self.0.lock()
     }
 }
 
-impl Known {
+impl ReadVolumes {
     fn forget(&mut self, id: Uuid) -> Option<(Instant, Arc<Vec<Volume>>)> {
         self.forgotten += 1;
         self.read.remove(&id)

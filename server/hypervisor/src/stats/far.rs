@@ -14,7 +14,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use uuid::Uuid;
 
 use super::{
-    KEPT, Known, PART,
+    KEPT, LastDetails, PART,
     readings::{self, Detail, FromQemu},
 };
 use crate::{
@@ -36,7 +36,7 @@ pub(super) struct Told {
     pub(super) resident_mb: Option<u64>,
     pub(super) given_mb: Option<u64>,
     /// Details of a watched machine.
-    pub(super) known: Option<Known>,
+    pub(super) known: Option<LastDetails>,
 }
 
 /// A response: number of its query, time of the query, duration, and data.
@@ -107,7 +107,7 @@ impl Far {
                 let counters = Counters { cpu_ns, disk, disks, ..Counters::default() };
                 let rates = self.meters.entry(id).or_default().read(at, counters).unwrap_or_default();
                 let (cpus, disk) = (rates.cpus, rates.disk);
-                let known = is_watched.then_some(Known { at: began, disks: rates.disks, guest_used_mb });
+                let known = is_watched.then_some(LastDetails { at: began, disks: rates.disks, guest_used_mb });
                 self.told.insert(id, Told { at: began, cpus, disk, resident_mb, given_mb, known });
             }
         }

@@ -79,7 +79,7 @@ pub(super) struct Answer {
 }
 
 /// The next action.
-pub(super) enum Step {
+pub(super) enum QuestionStep {
     /// A query of this machine is due; call `begin` or `forget`.
     Due(Uuid),
     /// A query returned; call `answered` or `forget`.
@@ -136,15 +136,15 @@ impl Questions {
     }
 
     /// The next action; waits while nothing is scheduled.
-    pub(super) async fn next(&mut self) -> Step {
+    pub(super) async fn next(&mut self) -> QuestionStep {
         loop {
             tokio::select! {
                 Some(done) = self.tasks.join_next() => match done {
                     Ok(Done::Waited(id, pause)) if pause >= REFRESH && !self.sink.wants(KIND) => {
                         self.resting.insert(id);
                     }
-                    Ok(Done::Waited(id, _)) => return Step::Due(id),
-                    Ok(Done::Read(id, read)) => return Step::Read(id, read),
+                    Ok(Done::Waited(id, _)) => return QuestionStep::Due(id),
+                    Ok(Done::Read(id, read)) => return QuestionStep::Read(id, read),
                     // A schedule that was replaced.
                     Err(_) => {}
                 },
@@ -251,8 +251,8 @@ mod tests {
 
     async fn is_due(questions: &mut Questions, within: u64) -> bool {
         match timeout(Duration::from_secs(within), questions.next()).await {
-            Ok(Step::Due(_)) => true,
-            Ok(Step::Read(..)) => panic!("nothing was read"),
+            Ok(QuestionStep::Due(_)) => true,
+            Ok(QuestionStep::Read(..)) => panic!("nothing was read"),
             Err(_) => false,
         }
     }
@@ -273,7 +273,7 @@ mod tests {
             questions.ask(id, true);
         }
         assert!(!is_due(&mut questions, 59).await, "it has not answered");
-        assert!(matches!(questions.next().await, Step::Read(..)));
+        assert!(matches!(questions.next().await, QuestionStep::Read(..)));
         questions.answered(id, ALL);
         assert!(is_due(&mut questions, 1).await, "what was wanted meanwhile");
         assert!(!is_due(&mut questions, 3_600).await, "once");
@@ -308,11 +308,11 @@ mod tests {
         listener.1.store(true, Ordering::Relaxed);
         assert!(is_due(&mut questions, 2).await, "somebody came");
         questions.begin(id, async { Ok(GuestReading::default()) });
-        assert!(matches!(questions.next().await, Step::Read(..)));
+        assert!(matches!(questions.next().await, QuestionStep::Read(..)));
         questions.answered(id, ALL);
         assert!(!is_due(&mut questions, 2).await && is_due(&mut questions, 2).await);
         questions.begin(id, async { Ok(GuestReading::default()) });
-        assert!(matches!(questions.next().await, Step::Read(..)));
+        assert!(matches!(questions.next().await, QuestionStep::Read(..)));
         questions.answered(id, Answer { silent: true, ..ALL });
         assert!(!is_due(&mut questions, 9).await && is_due(&mut questions, 2).await, "a silent one has its pause");
     }

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The machines as known before.
-type Known = BTreeMap<Uuid, Arc<Domain>>;
+type Domains = BTreeMap<Uuid, Arc<Domain>>;
 
 /// How long others wait for one definition; a healthy machine needs a millisecond.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -35,7 +35,7 @@ pub(super) type Reading = (Domain, Option<Named>);
 pub(super) async fn some(
     session: &Arc<Session>,
     wanted: &[(Uuid, Depth)],
-    known: &Known,
+    known: &Domains,
 ) -> Result<HashMap<Uuid, Option<Reading>>, Error> {
     let questions: Vec<_> = wanted.iter().map(|(id, depth)| (*id, *depth, known.get(id).cloned())).collect();
     let look = move |connect: &_| {
@@ -61,7 +61,7 @@ pub(super) async fn some(
 }
 
 /// Reads every machine of the host; those removed meanwhile are skipped.
-pub(super) async fn all(session: &Arc<Session>, known: &Known) -> Result<HashMap<Uuid, Reading>, Error> {
+pub(super) async fn all(session: &Arc<Session>, known: &Domains) -> Result<HashMap<Uuid, Reading>, Error> {
     let briefs = session.call(Lane::Read, domain::list).await?;
     // One call instead of one per machine; without it each is looked up.
     let handles = session.ask(Uuid::nil(), domain::handles).await.unwrap_or_default();
@@ -91,7 +91,7 @@ async fn complete(
     session: &Arc<Session>,
     briefs: Vec<Brief>,
     mut handles: HashMap<Uuid, virt::domain::Domain>,
-    known: &Known,
+    known: &Domains,
 ) -> Result<HashMap<Uuid, Option<Reading>>, Error> {
     let mut reading = JoinSet::new();
     for brief in briefs {
