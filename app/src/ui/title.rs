@@ -11,8 +11,9 @@ pub(crate) fn Title(
     text: TextProp,
 ) -> impl IntoView {
     let whole = move || format!("{} · Belvedere", text.get());
+    // It is written into the head, so there is nothing at its place.
     #[cfg(feature = "ssr")]
-    return view! { <leptos_meta::Title text=whole/> };
+    let _ = view! { <leptos_meta::Title text=whole/> };
     #[cfg(not(feature = "ssr"))]
     Effect::new(move || document().set_title(&whole()));
 }

@@ -67,7 +67,7 @@ pub(crate) async fn report(
 ) -> Result<StatusCode, Failed> {
     let Json(report) = report.map_err(|_| Fault::invalid("body", "must have a kind and a text"))?;
     if !reports.take() {
-        return Err(Fault::new(FaultKind::Busy, "Too many reports").with_next("Check the server's log").into());
+        return Err(Fault::new(FaultKind::TooMany, "Too many reports").with_next("Check the server's log").into());
     }
     tracing::warn!(
         kind = plain(&report.kind),
