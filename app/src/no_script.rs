@@ -127,7 +127,7 @@ pub fn html(names: &AssetNames, theme: Theme, page: Page) -> String {
 
 fn log_in(next: String, name: String, why: Option<String>, provider: Option<String>) -> AnyView {
     let other = provider.map(|provider| {
-        let href = format!("{}?next={}", routes::at(routes::LOG_IN_BY_PROVIDER), routes::escape(&next));
+        let href = routes::with(&routes::at(routes::LOG_IN_BY_PROVIDER), &[("next", &next)]);
         view! { <a class="btn" href=href>"Sign in with " {provider}</a> }.into_any()
     });
     view! {

@@ -9,6 +9,7 @@ mod page;
 use std::sync::OnceLock;
 
 use model::{DomainRef, HostId, ObjectKind, ObjectRef, RequestId};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 pub use self::page::{Page, Tab};
 
@@ -240,7 +241,7 @@ pub fn log_in(next: &str) -> String {
 
 /// The machines of one host.
 pub fn vms_of(host: &HostId) -> String {
-    format!("{}?host={host}", at(VMS))
+    with(&at(VMS), &[("host", &host.to_string())])
 }
 
 /// A query about a machine.
@@ -252,7 +253,7 @@ pub(crate) fn api_question(id: &DomainRef, about: &model::query::About) -> Strin
 /// The content of a volume.
 #[cfg(feature = "ssr")]
 pub(crate) fn api_content(pool: &ObjectRef, volume: &str) -> String {
-    at(&format!("/api/v1/pools/{}/{}/content?volume={}", pool.host, pool.id, escape(volume)))
+    with(&at(&format!("/api/v1/pools/{}/{}/content", pool.host, pool.id)), &[("volume", volume)])
 }
 
 /// One task, for the browser.
@@ -276,27 +277,22 @@ pub fn api_reconnect(host: &HostId) -> String {
 /// The event stream from a cursor on, with details of the watched machines; for the pages at some
 /// addresses, or for everything.
 pub fn events(since: Option<&str>, watch: &str, views: &str) -> String {
-    let since = since.map(|since| format!("since={since}"));
-    let given = |name: &str, value: &str| (!value.is_empty()).then(|| format!("{name}={value}"));
-    let parts: Vec<String> =
-        since.into_iter().chain(given("watch", watch)).chain(given("view", &escape(views))).collect();
-    if parts.is_empty() { at("/events") } else { at(&format!("/events?{}", parts.join("&"))) }
+    at(&with("/events", &[("since", since.unwrap_or_default()), ("watch", watch), ("view", views)]))
 }
 
 /// The same log by polling: at once, or as soon as there is an event.
 pub fn poll(since: Option<&str>, at_once: bool, views: &str) -> String {
-    let wait = if at_once { 0 } else { 20 };
-    let since = since.map(|since| format!("&since={since}")).unwrap_or_default();
-    let views = if views.is_empty() { String::new() } else { format!("&view={}", escape(views)) };
-    at(&format!("/events?poll={wait}{since}{views}"))
+    let wait = if at_once { "0" } else { "20" };
+    at(&with("/events", &[("poll", wait), ("since", since.unwrap_or_default()), ("view", views)]))
 }
 
 /// The confirmation page, for browsers without JavaScript. `fields` are the command's own.
 pub fn confirm(kind: &str, targets: &[ObjectRef], back: &str, fields: &[(&str, &str)]) -> String {
     let targets: Vec<String> = targets.iter().map(ObjectRef::to_string).collect();
-    let fields: String =
-        fields.iter().map(|(name, value)| format!("&{FIELD}{}={}", escape(name), escape(value))).collect();
-    at(&format!("{CONFIRM}?do={kind}&on={}&back={}{fields}", targets.join(","), escape(back)))
+    let first = with(CONFIRM, &[("do", kind), ("on", &targets.join(",")), ("back", back)]);
+    let fields: Vec<(String, &str)> = fields.iter().map(|(name, value)| (format!("{FIELD}{name}"), *value)).collect();
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    at(&with(&first, &fields))
 }
 
 /// The pool of a confirmation that also deletes its volumes, by the page's query.
@@ -313,11 +309,14 @@ pub const FIELD: &str = "field-";
 /// A page with the results of requests.
 pub fn with_results(back: &str, ids: &[RequestId]) -> String {
     let ids: Vec<String> = ids.iter().map(RequestId::to_string).collect();
-    let (path, query) = back.split_once('?').unwrap_or((back, ""));
-    let kept = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("result="));
-    let mut pairs: Vec<String> = kept.map(str::to_owned).collect();
-    pairs.push(format!("result={}", ids.join(",")));
-    format!("{path}?{}", pairs.join("&"))
+    with(&without_results(back), &[("result", &ids.join(","))])
+}
+
+/// A page without the results of earlier requests.
+pub fn without_results(address: &str) -> String {
+    let (path, query) = address.split_once('?').unwrap_or((address, ""));
+    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("result=")).collect();
+    if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) }
 }
 
 /// Whether an address leads to this server and nowhere else.
@@ -325,27 +324,30 @@ pub fn is_local(address: &str) -> bool {
     address.starts_with('/') && !address.starts_with("//") && !address.contains(|c: char| c == '\\' || c.is_control())
 }
 
-/// The first value of a name in a query string.
+/// An address with parameters, after those that it has; those without a value are left out.
+pub fn with(address: &str, parameters: &[(&str, &str)]) -> String {
+    let mut all = address.to_owned();
+    for (name, value) in parameters.iter().filter(|(_, value)| !value.is_empty()) {
+        all.push(if all.contains('?') { '&' } else { '?' });
+        all.push_str(&escape(name));
+        all.push('=');
+        all.push_str(&escape(value));
+    }
+    all
+}
+
 #[cfg(feature = "ssr")]
 pub(crate) fn value_of(query: &str, name: &str) -> Option<String> {
     let mut pairs = form_urlencoded::parse(query.as_bytes());
     pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
-/// Percent-encodes a text for a query string (RFC 3986, 2.1).
+/// What stays as it is in a query string (RFC 3986, 2.3 and 3.4).
+const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+
+/// Percent-encodes a text for a query string.
 pub fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => escaped.push(byte as char),
-            other => {
-                escaped.push('%');
-                escaped.push(char::from_digit((other >> 4).into(), 16).unwrap_or('0').to_ascii_uppercase());
-                escaped.push(char::from_digit((other & 15).into(), 16).unwrap_or('0').to_ascii_uppercase());
-            }
-        }
-    }
-    escaped
+    utf8_percent_encode(text, KEPT).to_string()
 }
 
 #[cfg(test)]

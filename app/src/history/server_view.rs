@@ -423,12 +423,9 @@ pub(super) fn nothing(past: &Past, title: &'static str, text: &'static str) -> A
 /// The link to older entries.
 fn older(past: &Past, path: &str) -> AnyView {
     let Some(next) = past.next else { return ().into_any() };
-    let kept = past
-        .wishes
-        .iter()
-        .filter(|(name, _)| *name != "after")
-        .map(|(name, value)| format!("{name}={}&", routes::escape(value)));
-    let href = format!("{}?{}after={next}", routes::at(path), kept.collect::<String>());
+    let kept = past.wishes.iter().filter(|(name, _)| *name != "after");
+    let kept: Vec<(&str, &str)> = kept.map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let href = routes::with(&routes::with(&routes::at(path), &kept), &[("after", &next.to_string())]);
     view! { <nav class="more" aria-label="Pagination"><a class="btn small" rel="external" href=href>"Older"</a></nav> }
         .into_any()
 }

@@ -175,9 +175,7 @@ impl Action {
 pub(crate) fn here() -> String {
     let location = use_location();
     let (path, query) = (location.pathname.get_untracked(), location.search.get_untracked());
-    let query = query.trim_start_matches('?');
-    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("result=")).collect();
-    if kept.is_empty() { path } else { format!("{path}?{}", kept.join("&")) }
+    routes::without_results(&format!("{path}?{}", query.trim_start_matches('?')))
 }
 
 /// Why the command is not permitted or not possible now.

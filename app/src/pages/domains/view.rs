@@ -93,8 +93,7 @@ impl View {
 
     pub(super) fn on_page(&self, page: usize) -> String {
         let first = self.address();
-        let joint = if first.contains('?') { '&' } else { '?' };
-        if page == 0 { first } else { format!("{first}{joint}page={}", page + 1) }
+        if page == 0 { first } else { routes::with(&first, &[("page", &(page + 1).to_string())]) }
     }
 
     /// The address of the first page of this view.
@@ -107,13 +106,7 @@ impl View {
             ("tag", self.tag.as_deref().unwrap_or_default()),
             ("sort", if order == "name" { "" } else { &order }),
         ];
-        let given: Vec<String> = pairs
-            .iter()
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(name, value)| format!("{name}={}", routes::escape(value)))
-            .collect();
-        let list = routes::at(routes::VMS);
-        if given.is_empty() { list } else { format!("{list}?{}", given.join("&")) }
+        routes::with(&routes::at(routes::VMS), &pairs)
     }
 
     /// The address of a view that differs in one part of the selection.

@@ -85,10 +85,8 @@ fn listed(host: &HostInventory, pool: &Pool, volumes: &[Volume], id: &ObjectRef)
     let last = chosen.len().saturating_sub(1) / PAGE;
     let page = asked("page").parse::<usize>().unwrap_or(1).saturating_sub(1).min(last);
     let address = |sort: &str, page: usize| {
-        let pairs = [("q", search.clone()), ("sort", sort.to_owned()), ("page", (page + 1).to_string())];
-        let given = pairs.iter().filter(|(name, value)| !value.is_empty() && (*name, value.as_str()) != ("page", "1"));
-        let given: Vec<String> = given.map(|(name, value)| format!("{name}={}", routes::escape(value))).collect();
-        format!("{}?{}", routes::object(id), given.join("&"))
+        let page = if page == 0 { String::new() } else { (page + 1).to_string() };
+        routes::with(&routes::object(id), &[("q", &search), ("sort", sort), ("page", &page)])
     };
     let sort = if order.descending { format!("-{}", order.key) } else { order.key.clone() };
     let heads = COLUMNS.iter().map(|column| head(column, order.as_pair(), |sort| address(&sort, 0))).collect_view();
