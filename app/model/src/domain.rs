@@ -126,7 +126,9 @@ pub struct Domain {
     /// on the server; the definition is read on demand (`definition`).
     #[serde(skip)]
     pub definition_hash: u32,
-    /// Network interfaces in the order of the definition.
+    /// Network interfaces in the order of the definition. They stay on the server: lists show the
+    /// addresses, and the hardware, which is read on demand, has the rest.
+    #[serde(skip)]
     pub interfaces: Vec<Interface>,
     /// Graphical consoles.
     pub graphics: Vec<Graphics>,
@@ -146,9 +148,7 @@ pub struct Domain {
 }
 
 /// A network interface.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interface {
     /// MAC address.
     pub mac: String,

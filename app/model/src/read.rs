@@ -186,14 +186,14 @@ mod tests {
 
     #[test]
     fn structures_are_objects_however_deep_they_lie() {
-        let domain = Domain { name: "web".into(), interfaces: vec![Default::default()], ..Domain::default() };
+        let domain = Domain { name: "web".into(), graphics: vec![Default::default()], ..Domain::default() };
         let text = serde_json::to_string(&domain).expect("names are the only keys");
         assert_eq!(read::<Domain>(&text).expect("it is read"), domain);
         let all = r#"{"cursor":"0000000000000007-1","hosts":{"a":{"id":"a","connection":{},"info":null,"domains":[{"name":"x"}]}}}"#;
         let snapshot: Snapshot = read(all).expect("it is read");
         assert_eq!(snapshot.hosts.domains().next().expect("one").1.name, "x");
         for wrong in
-            [r#"["web"]"#, r#"{"interfaces":[["vda"]]}"#, r#"{"name":"web"} "#.trim_end_matches("} "), "", "{} {}"]
+            [r#"["web"]"#, r#"{"graphics":[["vnc"]]}"#, r#"{"name":"web"} "#.trim_end_matches("} "), "", "{} {}"]
         {
             assert!(read::<Domain>(wrong).is_err(), "{wrong}");
         }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use model::{
     Domain, DomainState, Event, Host, HostId, HostInventory, Inventory, Link, Network, Pool,
-    domain::{Agent, Graphics, Guest, Interface},
+    domain::{Agent, Graphics, Guest},
     event::Change,
     inventory::Stamp,
     storage::PoolState,
@@ -32,7 +32,6 @@ prop_compose! {
             name, state, persistent: flags[0], autostart: flags[1], has_managed_save: flags[2], tags, memory_mb, agent,
             guest: guest.map(|(hostname, agent_version)| Guest { hostname, agent_version, ..Guest::default() }),
             graphics: vec![Graphics { port: since.map(|since| since as u16), ..Graphics::default() }],
-            interfaces: vec![Interface { addresses: addresses.clone(), ..Interface::default() }],
             addresses, since,
             ..Domain::default()
         }
