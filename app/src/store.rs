@@ -281,7 +281,13 @@ impl Store {
         self.window.set(window);
         self.came.set(0);
         self.replace(&snapshot);
-        self.measured(stats);
+        // The stream may have been faster.
+        let known = |stats: &VmStats| {
+            let id = DomainRef { host: stats.host_id.clone()?, id: stats.vm_id };
+            self.rows.get_untracked(&id)?.stats.with_untracked(|recent| recent.latest().map(|latest| latest.timestamp))
+        };
+        let fresh = |stats: &VmStats| known(stats).is_none_or(|known| known < stats.timestamp);
+        self.measured(stats.into_iter().filter(fresh).collect());
         hosts.into_iter().for_each(|stats| self.host_measured(stats));
     }
 
@@ -374,7 +380,8 @@ impl Store {
             Change::Set(host, domain) => self.set(DomainRef { host, id: domain.id }, domain),
             Change::Removed(host, id, version) => self.rows.remove(&DomainRef { host, id }, version),
             Change::Host(host) => {
-                if host.connection.connected {
+                // With a window, its machines are not told: the page is read again.
+                if host.connection.connected && self.window.with_untracked(Option::is_none) {
                     self.rows.host_read(&host.id);
                 }
                 self.hosts.update(|hosts| match hosts.iter_mut().find(|known| known.id == host.id) {

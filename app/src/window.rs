@@ -15,7 +15,7 @@ use model::{
 
 use crate::{
     format,
-    pages::domains::{PAGE, View},
+    pages::domains::{PAGE, TAGS, View},
     routes::{self, Page},
 };
 
@@ -63,8 +63,9 @@ pub fn window(address: &str, known: &WindowSources<'_>) -> Window {
     };
     let member = |(id, domain): (DomainRef, Arc<Domain>)| Member { id, version: domain.version };
     let machines = machines.into_iter().map(member).collect();
-    // Only lists show these.
-    let counts = counts.unwrap_or_default();
+    // Only lists show these, and of all tags the most frequent.
+    let mut counts: Counts = counts.unwrap_or_default();
+    counts.tags.truncate(TAGS);
     Window { view: address.to_owned(), machines, still, counts, figures: index::figures(known.index) }
 }
 

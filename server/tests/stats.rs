@@ -140,6 +140,14 @@ async fn figures_are_those_of_the_kernel_of_virsh_and_of_the_guest() {
     let site = busy();
     let server = site.serve().await;
     are_true(&site, &server).await;
+    // The machine's page begins with its last minutes, so that its charts are there at once.
+    let id = site.id("web-01");
+    let page = server.text(&format!("/vms/atlas/{id}")).await;
+    let data = page.split_once("id=\"initial\">").and_then(|(_, rest)| rest.split_once("</script>"));
+    let data: Value = serde_json::from_str(data.expect("initial data").0).expect("JSON");
+    let readings =
+        data["page"]["stats"].as_array().expect("a list").iter().filter(|stats| stats["vmId"] == id.as_str());
+    assert!(readings.count() > 5, "{data}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,6 +35,9 @@ impl Order {
 pub const COLUMNS: [&str; 11] =
     ["name", "state", "host", "since", "cpu", "memory", "disk", "network", "address", "vcpus", "autostart"];
 
+/// Words that are searched for; further ones are ignored.
+const MAX_WORDS: usize = 16;
+
 /// Turns a text into one without case. Browsers ask JavaScript, which spares the module the tables.
 pub type Fold = fn(&str) -> String;
 
@@ -229,8 +232,9 @@ impl Selection {
         counts
     }
 
+    /// The words to search for. So many that they are longer than any text cost everybody time.
     fn words(&self, fold: Fold) -> Vec<String> {
-        self.search.split_whitespace().map(fold).collect()
+        self.search.split_whitespace().take(MAX_WORDS).map(fold).collect()
     }
 
     fn has_state(&self, domain: &Domain) -> bool {

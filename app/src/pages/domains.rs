@@ -43,17 +43,25 @@ use crate::{
     vm::{self, ActionForm, FORM, FormResults},
 };
 
+/// Tags that the filter offers, the most frequent first.
+pub(crate) const TAGS: usize = 8;
+
 /// The list.
 #[component]
 pub(crate) fn DomainsPage() -> impl IntoView {
     let store = use_store();
     let query = use_query_map();
     let view = Memo::new(move |_| query.with(View::read));
-    // With a window, the rows are its machines.
     let shown: Memo<Vec<DomainRef>> = Memo::new(move |_| {
         view.with(|view| {
             let used = used(store, view);
-            store.rows.with(|rows| view.choose(rows, &used))
+            store.window.with(|window| {
+                // Rows of hosts that a server that has just started has not read are no part of it.
+                let is_in = |id: &DomainRef| {
+                    window.as_ref().is_none_or(|window| window.machines.iter().any(|member| member.id == *id))
+                };
+                store.rows.with(|rows| view.choose(&mut rows.filter(|(id, _)| is_in(id)), &used))
+            })
         })
     });
     let total = Memo::new(move |_| store.figures.with(Figures::all));
@@ -187,7 +195,7 @@ fn Filters(
                 let tags = counts
                     .tags
                     .iter()
-                    .take(8)
+                    .take(TAGS)
                     .map(|(name, count)| {
                         let on = view.tag.as_deref() == Some(name);
                         chip(format!("#{name}"), Some(*count), view.tagged((!on).then(|| name.clone())), on, None)

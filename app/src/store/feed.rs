@@ -64,6 +64,10 @@ struct Client {
     reading: std::cell::Cell<bool>,
     /// Whether it must be read again after that.
     again: std::cell::Cell<bool>,
+    /// Whether the stream began anew since the last window.
+    reopened: std::cell::Cell<bool>,
+    /// Whether more machines are mirrored than a browser should.
+    many: std::cell::Cell<bool>,
 }
 
 /// Starts the stream of this tab.
@@ -77,6 +81,8 @@ pub(super) fn start(store: Store, acts: Acts) {
         waiting: RefCell::default(),
         planned: false.into(),
         applied: false.into(),
+        reopened: false.into(),
+        many: false.into(),
         overflowed: false.into(),
         reading: false.into(),
         again: false.into(),
@@ -111,8 +117,15 @@ async fn read_page(address: &str) -> Option<PageData> {
 
 /// Reads what the next page starts with, if this tab has a part of all machines only.
 pub(crate) async fn bring(address: &str) -> Option<PageData> {
-    let view = CLIENT.with_borrow(|client| client.as_ref().and_then(|client| client.view()))?;
-    if view == address { None } else { read_page(address).await }
+    let client = CLIENT.with_borrow(Clone::clone)?;
+    if client.view()? == address {
+        return None;
+    }
+    let page = read_page(address).await;
+    if page.is_none() {
+        client.read_everything();
+    }
+    page
 }
 
 /// Shows the next page.
@@ -342,6 +355,10 @@ impl Client {
             self.overflowed.set(true);
         }
         // A hidden tab keeps only as many statistics as it would show.
+        // Of each window only the last one counts.
+        if let Some(view) = view_of(&told) {
+            waiting.retain(|other| view_of(other) != Some(view));
+        }
         let is_latest = |told: &Told| matches!(told, Told::Frame { kind, .. } if LATEST.contains(&kind.as_str()));
         if is_latest(&told)
             && waiting.len() > MAX_LATEST
@@ -378,12 +395,17 @@ impl Client {
                     }
                 }
                 Told::Behind => self.read_everything(),
+                Told::Reopened => self.reopened.set(true),
             }
         }
     }
 
     fn frame(self: &Rc<Self>, id: &str, kind: &str, data: &str) {
         if kind == "inventory" {
+            // With a window, it has the machines of other tabs, too.
+            if self.view().is_some() {
+                return self.read_everything();
+            }
             if let Ok(snapshot) = read::<Snapshot>(data) {
                 self.begin_anew(&snapshot);
             }
@@ -405,7 +427,9 @@ impl Client {
         // A payload that this version cannot read is from a newer one.
         if let Ok(change) = Change::read(kind, data) {
             self.acts.happened(&change);
+            let host_changed = matches!(change, Change::Host(_));
             self.store.take(change);
+            self.mind_the_number(host_changed);
         }
         if let Ok(cursor) = id.parse() {
             self.store.cursor.set(cursor);
@@ -423,17 +447,37 @@ impl Client {
         tasks.into_iter().for_each(|task| self.acts.happened(&Change::Task(task)));
     }
 
+    /// Reads the page again where the number of machines asks for another way of following them: a
+    /// mirror of very many is given up for a window. With a window, a host's machines are not told
+    /// when it is connected.
+    fn mind_the_number(self: &Rc<Self>, host_changed: bool) {
+        let windowed = self.view().is_some();
+        let many = !windowed && self.store.rows.count() > window::WHOLE;
+        let were_many = self.many.replace(many);
+        if many && !were_many || windowed && host_changed {
+            self.read_everything();
+        }
+    }
+
     /// Takes a window of this tab's page. It moves no rows: machines that come into a full list are
     /// announced.
     fn window_changed(self: &Rc<Self>, new: Window) {
         let Some(had) = self.store.window.get_untracked().filter(|had| had.view == new.view) else { return };
+        // Few enough machines are mirrored.
+        if new.figures.all() == 0 {
+            return self.read_everything();
+        }
         let is_shown = |id: &DomainRef| had.machines.iter().any(|member| member.id == *id);
         let came = new.machines.iter().filter(|member| !is_shown(&member.id)).count();
-        let is_missed = |member: &window::Member| {
+        let is_missed = |member: &&window::Member| {
             let row = self.store.rows.get_untracked(&member.id);
-            row.is_some_and(|row| row.domain.with_untracked(|domain| domain.version < member.version))
+            row.is_none_or(|row| row.domain.with_untracked(|domain| domain.version < member.version))
         };
-        let again = came > 0 && !new.still || new.machines.iter().any(is_missed);
+        let missed = new.machines.iter().filter(|member| is_shown(&member.id)).any(|member| is_missed(&member));
+        // A stream that was opened again tells nothing of machines that have left the window.
+        let gone = had.machines.iter().any(|had| new.machines.iter().all(|member| member.id != had.id));
+        let reopened = self.reopened.replace(false);
+        let again = (came > 0 || gone) && !new.still || gone && reopened || missed;
         self.store.window.set(Some(Window { machines: had.machines.clone(), ..new }.into()));
         self.store.came.set(came);
         if again {
@@ -461,9 +505,11 @@ impl Client {
             let view = here();
             let page = read_page(&view).await;
             let answered = page.is_some();
-            // Another page may have been opened meanwhile.
-            if let Some(page) = page.filter(|_| client.view().is_none_or(|now| now == view)) {
-                client.show(page);
+            match page {
+                // Another page may have been opened meanwhile.
+                Some(_) if here() != view => client.again.set(true),
+                Some(page) => client.show(page),
+                None => {}
             }
             // Pause before the next read: the tab may stay behind while the server is unreachable
             // or the stream is from before its restart.
@@ -512,6 +558,14 @@ impl Client {
             }
         })
         .forget();
+    }
+}
+
+/// The page that a window is of, as text, since most windows are not read; none of other messages.
+fn view_of(told: &Told) -> Option<&str> {
+    match told {
+        Told::Frame { kind, data, .. } if kind == window::KIND => data.split("\",\"").next(),
+        _ => None,
     }
 }
 

@@ -29,6 +29,8 @@ const KEPT: (usize, usize) = (2_048, 2 << 20);
 /// The server's limits of watched machines and of pages per stream.
 const MAX_WATCHED: usize = 50;
 const MAX_VIEWS: usize = 64;
+/// Bytes of their addresses: escaped they are up to three times as long, and servers limit those of requests.
+const MAX_VIEW_BYTES: usize = 4_096;
 
 /// The id of a tab; random, so that no one has to assign ids.
 pub(super) type Tab = f64;
@@ -72,6 +74,8 @@ pub(super) enum Told {
     Status { how: How, since: f64 },
     /// The cursor of the tab is too old: it must read the inventory.
     Behind,
+    /// The stream of some windows begins anew, and brings only events of what they hold now.
+    Reopened,
 }
 
 impl Told {
@@ -81,6 +85,7 @@ impl Told {
             Self::Frame { id, kind, data } => vec![text("frame"), text(id), text(kind), text(data)],
             Self::Status { how, since } => vec![text("status"), (*how as u32).into(), (*since).into()],
             Self::Behind => vec![text("behind")],
+            Self::Reopened => vec![text("reopened")],
         };
         parts.into_iter().collect::<Array>().into()
     }
@@ -95,6 +100,7 @@ impl Told {
                 Some(Self::Status { how, since: parts.get(2).as_f64()? })
             }
             "behind" => Some(Self::Behind),
+            "reopened" => Some(Self::Reopened),
             _ => None,
         }
     }
@@ -228,7 +234,13 @@ impl Hub {
         let before = (inner.watched(), inner.views());
         inner.watching.retain(|(known, ..)| *known != tab);
         inner.watching.extend(what.map(|(id, view)| (tab, id.to_owned(), view.to_owned())));
-        let changed = (inner.watched(), inner.views()) != before && inner.source.is_some();
+        let now = (inner.watched(), inner.views());
+        let changed = now != before && inner.source.is_some();
+        // What was kept lacks what the windows do not show.
+        if now.1.is_empty() && !before.1.is_empty() {
+            inner.kept.clear();
+            (inner.bytes, inner.from) = (0, inner.position);
+        }
         drop(inner);
         if changed {
             self.connect();
@@ -295,6 +307,7 @@ impl Hub {
     /// Opens the stream from the last cursor on.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that opens the stream")]
     fn connect(&self) {
+        self.tell_reopened();
         let address = {
             let mut inner = self.0.borrow_mut();
             inner.source = None;
@@ -350,10 +363,8 @@ impl Hub {
 
     /// Polls once for frames after the last cursor.
     fn poll(&self, first: bool) {
-        let inner = self.0.borrow();
-        let since = inner.position.map(|cursor| cursor.to_string());
-        let address = routes::poll(since.as_deref(), first, &inner.views());
-        drop(inner);
+        self.tell_reopened();
+        let address = self.0.borrow().poll_address(first);
         let hub = Rc::downgrade(&self.0);
         wasm_bindgen_futures::spawn_local(async move {
             let answer = gloo_net::http::Request::get(&address).send().await;
@@ -386,7 +397,7 @@ impl Hub {
         // A broken stream reconnects by itself. A closed one got an unexpected response, whose
         // status only a request of our own can read.
         if inner.source.as_ref().is_some_and(|source| source.source.ready_state() == EventSource::CLOSED) {
-            self.ask_why();
+            self.ask_why(inner.poll_address(true));
         }
         // A stream that was tried during polling must not reconnect by itself.
         if inner.link.state == State::Polling {
@@ -396,11 +407,21 @@ impl Hub {
         inner.retry = Some(now);
     }
 
+    /// Tells tabs with windows that their stream begins anew.
+    fn tell_reopened(&self) {
+        let inner = self.0.borrow();
+        let (windows, outlet) = (!inner.views().is_empty(), inner.outlet.clone());
+        drop(inner);
+        if windows {
+            outlet(None, &Told::Reopened);
+        }
+    }
+
     /// Finds out why the stream was refused.
-    fn ask_why(&self) {
+    fn ask_why(&self, address: String) {
         let hub = Rc::downgrade(&self.0);
         wasm_bindgen_futures::spawn_local(async move {
-            let answer = gloo_net::http::Request::get(&routes::poll(None, true, "")).send().await;
+            let answer = gloo_net::http::Request::get(&address).send().await;
             if answer.is_ok_and(|answer| is_refusal(&answer)) {
                 with(&hub, |hub| hub.step(Link::refused));
             }
@@ -427,6 +448,12 @@ impl Hub {
 }
 
 impl Inner {
+    /// Where the frames after the last cursor are polled.
+    fn poll_address(&self, at_once: bool) -> String {
+        let since = self.position.map(|cursor| cursor.to_string());
+        routes::poll(since.as_deref(), at_once, &self.views())
+    }
+
     fn status(&self) -> Told {
         Told::Status { how: How::of(&self.link), since: self.lost }
     }
@@ -447,12 +474,15 @@ impl Inner {
     /// The addresses of the tabs that have a part of all machines, one a line; nothing when any tab
     /// has all of them.
     fn views(&self) -> String {
-        let mut all: Vec<&str> = Vec::new();
+        let (mut all, mut length): (Vec<&str>, usize) = (Vec::new(), 0);
         for (.., view) in self.watching.iter().rev() {
             if view.is_empty() {
                 return String::new();
             }
-            if all.len() < MAX_VIEWS && !all.contains(&view.as_str()) {
+            // One long address must not keep the others from being followed.
+            let fits = all.len() < MAX_VIEWS && length + view.len() <= MAX_VIEW_BYTES;
+            if fits && !all.contains(&view.as_str()) {
+                length += view.len();
                 all.push(view);
             }
         }

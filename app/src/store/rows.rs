@@ -81,6 +81,12 @@ impl Rows {
         }
     }
 
+    /// How many there are.
+    #[cfg(feature = "hydrate")]
+    pub(super) fn count(self) -> usize {
+        self.rows.with_value(HashMap::len)
+    }
+
     /// A row; reactive to its addition and removal.
     pub(crate) fn get(self, id: &DomainRef) -> Option<Row> {
         self.members.track();

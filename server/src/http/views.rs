@@ -95,13 +95,22 @@ impl Views {
     fn tell(&mut self, windows: Vec<Arc<Window>>) -> Bytes {
         let mut frames = String::new();
         let told = |at| self.told.get(at);
+        if self.told != windows {
+            let all = windows.iter().flat_map(|window| &window.machines);
+            self.shown.add(all.map(|member| member.id.clone()));
+        }
         for (_, window) in windows.iter().enumerate().filter(|(at, window)| told(*at) != Some(*window)) {
-            self.shown.add(window.machines.iter().map(|member| member.id.clone()));
             let data = serde_json::to_string(&**window).expect("names are the only keys");
             frames.push_str(&format!("event: {KIND}\ndata: {data}\n\n"));
         }
         self.told = windows;
         frames.into()
+    }
+}
+
+impl Drop for Views {
+    fn drop(&mut self) {
+        self.work.iter().for_each(JoinHandle::abort);
     }
 }
 

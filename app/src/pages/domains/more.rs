@@ -44,10 +44,10 @@ pub(super) fn More(
                 .into_any()
         });
         let words = format!("{} to {} of {}", drawn.start + 1, drawn.end, format::count(all, "machine"));
-        if previous.is_none() && next.is_none() {
+        let came = store.came.get();
+        if previous.is_none() && next.is_none() && came == 0 {
             return ().into_any();
         }
-        let came = store.came.get();
         let came = (came > 0).then(|| view! { <a class="btn small" href=move || view.with(|view| view.on_page(view.page)) rel="external">{format!("{} came into this list", format::count(came, "machine"))}</a> }.into_any());
         view! { <nav class="more" aria-label="Pagination">{previous} <span class="muted num">{words}</span> {next} {came}</nav> }.into_any()
     })
