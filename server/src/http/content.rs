@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
     Extension, Json,
-    body::Body,
+    body::{Body, Bytes},
     extract::{Path, Query, Request},
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use futures_util::{StreamExt, stream};
 use http_body_util::BodyExt;
-use model::{Fault, FaultKind, ObjectKind, ObjectRef, Origin};
+use model::{Fault, FaultKind, ObjectKind, ObjectRef, Origin, RequestId};
 use tokio::{
     sync::mpsc::{self, error::SendError},
     time::{Instant, timeout, timeout_at},
@@ -53,6 +53,42 @@ pub(crate) async fn offset(
     Ok(Json(Offset { offset: sight.backend.uploads.offset(request_id(&id)?, &origin)? }))
 }
 
+/// The upload of a chunk, its offset and length, and its transfer slot.
+///
+/// # Errors
+/// `Invalid`, `NotFound` or `TooMany`.
+fn admitted_piece(
+    sight: &Sight,
+    origin: &Origin,
+    id: &str,
+    fields: &BTreeMap<String, String>,
+    headers: &HeaderMap,
+) -> Result<(RequestId, (u64, u64), Place), Fault> {
+    let number = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok());
+    let from = number(Some(field(fields, "offset"))).ok_or_else(|| Fault::invalid("offset", "must be a number"))?;
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let length = number(length).ok_or_else(|| Fault::invalid("Content-Length", "is required"))?;
+    let id = request_id(id)?;
+    let pool = sight.backend.uploads.pool(id, origin)?;
+    sight.object(&pool)?;
+    Ok((id, (from, length), place(sight, &pool)?))
+}
+
+/// Reads a refused chunk, up to a limit: a connection whose request was not read is closed, and
+/// takes the client's next request with it.
+async fn read_unwanted(body: &mut Body) {
+    let read = async {
+        let mut unwanted = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            unwanted += frame.data_ref().map_or(0, Bytes::len);
+            if unwanted >= UNWANTED {
+                break;
+            }
+        }
+    };
+    timeout(LOOK, read).await.ok();
+}
+
 /// `PUT /api/v1/uploads/{id}?offset=`: the next chunk.
 pub(crate) async fn piece(
     Extension(sight): Extension<Sight>,
@@ -62,18 +98,18 @@ pub(crate) async fn piece(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Json<Offset>, Failed> {
-    let number = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok());
-    let from = number(Some(field(&fields, "offset"))).ok_or_else(|| Fault::invalid("offset", "must be a number"))?;
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    let length = number(length).ok_or_else(|| Fault::invalid("Content-Length", "is required"))?;
-    let id = request_id(&id)?;
-    let pool = sight.backend.uploads.pool(id, &origin)?;
-    sight.object(&pool)?;
-    let _place = place(&sight, &pool)?;
+    let mut body = request.into_body();
+    let (id, range, _place) = match admitted_piece(&sight, &origin, &id, &fields, &headers) {
+        Ok(piece) => piece,
+        Err(fault) => {
+            read_unwanted(&mut body).await;
+            return Err(fault.into());
+        }
+    };
     let (parts, taken) = mpsc::channel(WAITING);
-    let written = sight.backend.write_piece(id, &origin, (from, length), taken);
+    let written = sight.backend.write_piece(id, &origin, range, taken);
     let feed = async {
-        let (mut body, mut unwanted, mut look) = (request.into_body(), 0, Instant::now() + LOOK);
+        let (mut unwanted, mut look) = (0, Instant::now() + LOOK);
         loop {
             let frame = timeout_at(look, body.frame()).await;
             if look <= Instant::now() {
