@@ -380,7 +380,7 @@ impl Store {
             Change::Set(host, domain) => self.set(DomainRef { host, id: domain.id }, domain),
             Change::Removed(host, id, version) => self.rows.remove(&DomainRef { host, id }, version),
             Change::Host(host) => {
-                // With a window, its machines are not told: the page is read again.
+                // A windowed page gets no events for the machines of a host that connects; it is read again.
                 if host.connection.connected && self.window.with_untracked(Option::is_none) {
                     self.rows.host_read(&host.id);
                 }

@@ -1,7 +1,8 @@
-//! Which machines a page shows when there are too many to bring them all. On the server only.
+//! Decides which machines a page shows when there are too many to send all of them. On the server
+//! only.
 //!
-//! The page itself and the stream ask here with the page's address, so that they agree. What is
-//! counted over all machines is given.
+//! Pages and streams both use it, with the page's address, so that they agree. It reads prepared
+//! indexes and statistics, and computes neither.
 
 use std::sync::Arc;
 

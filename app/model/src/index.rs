@@ -1,7 +1,8 @@
-//! One host's machines in the order of their names, with what searches look at, beside one another
-//! in memory: among very many machines, visiting each takes longer than anything that is asked.
+//! An index of one host's machines, sorted by name and with the text that searches read, kept
+//! contiguous in memory: with very many machines, visiting each `Domain` would dominate every query.
 //!
-//! For the server. What is wanted, and in which order, is `selection`; both answer alike.
+//! Used by the server only. Filters and sort orders are defined by `selection`, and both return the
+//! same results.
 
 use std::{
     cmp::{Ordering, Reverse},

@@ -362,26 +362,23 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "a figure; run it with --release --nocapture"]
-    fn a_window_of_a_hundred_thousand_machines() {
-        let machines: Vec<(DomainRef, Arc<Domain>)> = (0..100_000_u128)
+    fn a_window_of_many_machines_is_full_and_says_that_there_are_more() {
+        let machines: Vec<(DomainRef, Arc<Domain>)> = (0..10_000_u128)
             .map(|n| {
                 let host = format!("kvm-{}", n % 300).parse().expect("a name");
                 let tags = vec![format!("team-{}", n % 40)];
-                let name = format!("web-{}", n * 7_919 % 100_000);
+                let name = format!("web-{}", n * 7_919 % 10_000);
                 (DomainRef { host, id: uuid::Uuid::from_u128(n) }, Arc::new(Domain { name, tags, ..Domain::default() }))
             })
             .collect();
-        let fold = (|text: &str| text.to_ascii_lowercase()) as Fold;
-        for (sort, search) in [("name", ""), ("-vcpus", ""), ("host", "team-7"), ("name", "web-99")] {
+        for (sort, search, found) in
+            [("name", "", 10_000), ("-vcpus", "", 10_000), ("host", "team-7", 250), ("name", "web-99", 111)]
+        {
             let selection = selection(sort, search);
             let all = || machines.iter().map(|(id, domain)| (id, domain.clone()));
-            let began = std::time::Instant::now();
-            let counts = selection.counts(&mut all(), fold);
-            let counted = began.elapsed();
+            assert_eq!(selection.counts(&mut all(), fold).all, found, "{search}");
             let (window, more) = selection.window(&mut all(), &Used::new(), fold, (None, 100));
-            eprintln!("{sort} {search:?}: counts {counted:?}, window {:?}", began.elapsed() - counted);
-            assert!(window.len() == 100 && more && counts.all > 100);
+            assert!(window.len() == 100 && more, "{search}");
         }
     }
 }

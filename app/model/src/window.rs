@@ -18,7 +18,8 @@ use crate::{
 /// The largest number of visible machines of which a browser mirrors all.
 pub const WHOLE: usize = 2_000;
 
-/// The kind of the frame with a changed window; like those of `LATEST`, it is no event of the log.
+/// The SSE event name of a changed window. Like the kinds in `LATEST`, it is not in the event log
+/// and has no id.
 pub const KIND: &str = "window";
 
 /// Problems that the overview lists.

@@ -429,7 +429,7 @@ impl Client {
             self.acts.happened(&change);
             let host_changed = matches!(change, Change::Host(_));
             self.store.take(change);
-            self.mind_the_number(host_changed);
+            self.read_again_if_outgrown(host_changed);
         }
         if let Ok(cursor) = id.parse() {
             self.store.cursor.set(cursor);
@@ -447,10 +447,10 @@ impl Client {
         tasks.into_iter().for_each(|task| self.acts.happened(&Change::Task(task)));
     }
 
-    /// Reads the page again where the number of machines asks for another way of following them: a
-    /// mirror of very many is given up for a window. With a window, a host's machines are not told
-    /// when it is connected.
-    fn mind_the_number(self: &Rc<Self>, host_changed: bool) {
+    /// Reads the page again after an event that its current data cannot follow: when the mirror
+    /// exceeds `window::WHOLE` machines, so that the page becomes windowed, and when a host connects
+    /// or disconnects, since a windowed page gets no events for machines that it does not show.
+    fn read_again_if_outgrown(self: &Rc<Self>, host_changed: bool) {
         let windowed = self.view().is_some();
         let many = !windowed && self.store.rows.count() > window::WHOLE;
         let were_many = self.many.replace(many);

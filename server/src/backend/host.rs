@@ -3,6 +3,8 @@
 //!
 //! What each of these does is documented where it is done: in `hypervisor`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use async_trait::async_trait;
 use axum::body::Bytes;
 use hypervisor::{Claim, Hypervisor, OpenConsole};
@@ -13,11 +15,10 @@ use model::{
     storage::VolumeUse,
     task::Progress,
 };
-use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-/// A host. Every function that asks libvirt fails with `Unreachable` while there is no connection.
+/// A host. Functions that call libvirt fail with `Unreachable` while it is not connected.
 #[async_trait]
 pub(crate) trait Host: Send + Sync {
     /// The connection URI, which may contain secrets.

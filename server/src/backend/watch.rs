@@ -202,8 +202,8 @@ async fn keep_notes(backend: Arc<Backend>) {
 }
 
 impl Backend {
-    /// The audit records of a query. What was noted before they are asked for is among them: whoever
-    /// did something and looks, finds it.
+    /// The audit records of a query, including notes that are still waiting to be recorded, so that a
+    /// client sees the records of its own earlier requests.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -212,7 +212,7 @@ impl Backend {
         self.journal.audit.records(query).await
     }
 
-    /// Records what is noted; where that fails, `keep_notes` does it later.
+    /// Records all pending notes. If that fails, `keep_notes` retries later.
     pub(crate) async fn note_everything(&self) {
         if let Err(fault) = move_notes(self).await {
             tracing::debug!(reason = fault.reason, "cannot record the pending notes");

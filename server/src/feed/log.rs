@@ -1,7 +1,7 @@
-//! The log: numbers frames, keeps the recent ones, and gives what follows a position.
+//! The event log: numbers frames, keeps the recent ones, and returns those after a position.
 //!
-//! What events mean and who reads them is the feed's. Whoever shares a log between processes numbers
-//! in one of them and follows in the others.
+//! The meaning of events and their readers belong to `feed`. An implementation shared by several
+//! processes would number frames in one of them and follow it in the others.
 
 use std::{collections::VecDeque, ops::Bound};
 

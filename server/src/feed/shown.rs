@@ -1,5 +1,5 @@
-//! The machines of a reader's pages, when these show a part of many: events and figures of others
-//! are not sent.
+//! Filters the stream of a windowed reader: only events and statistics of the machines on its pages
+//! are sent.
 //!
 //! Which machines a page shows is decided elsewhere, and may change while the reader reads.
 
@@ -11,10 +11,11 @@ use parking_lot::Mutex;
 
 use super::filter::figures_of;
 
-/// Machines that are remembered before only the last ones count.
+/// Maximum number of machines; beyond it, only those added last are kept.
 const MOST: usize = 2_000;
 
-/// The machines; shared by the reader and whoever follows its pages.
+/// The set of machines, shared by the reader, which filters by it, and by `http::views`, which adds
+/// to it.
 #[derive(Clone, Debug, Default)]
 pub struct Shown(Arc<Mutex<HashSet<DomainRef>>>);
 

@@ -1,7 +1,7 @@
-//! The pages whose stream is served, when they show a part of many machines: their windows are
-//! watched, and told when they differ from what was told.
+//! The windows of the pages that share a stream: computed again every two seconds at most, and sent
+//! when they have changed.
 //!
-//! A window that changed moves no row: whether a page shows the new one is up to the page.
+//! What a page does with a changed window is decided by the page.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ pub(super) struct Views {
     views: Arc<[String]>,
     /// Whether what they show depends on usage.
     by_usage: bool,
-    /// What was told of each.
+    /// The last window sent for each.
     told: Vec<Arc<Window>>,
     /// The machines that they may show.
     pub(super) shown: Shown,
@@ -36,7 +36,7 @@ pub(super) struct Views {
     seq: u64,
     /// The time of the next one.
     next: Instant,
-    /// The look under way; it survives a wait that is given up.
+    /// The running computation; it survives a cancelled call of `next`.
     work: Option<JoinHandle<Looked>>,
 }
 
@@ -58,7 +58,7 @@ impl Views {
         (all, first)
     }
 
-    /// The frames of changed windows, once there are any. May be given up and called again.
+    /// The frames of changed windows, once there are any. Cancel-safe.
     pub(super) async fn next(&mut self) -> Bytes {
         loop {
             let frames = self.look(PACE).await;
@@ -91,7 +91,7 @@ impl Views {
         self.tell(windows.into_iter().map(|(_, window)| window).collect())
     }
 
-    /// The frames of windows that were not told yet.
+    /// The frames of windows that differ from the last ones sent.
     fn tell(&mut self, windows: Vec<Arc<Window>>) -> Bytes {
         let mut frames = String::new();
         let told = |at| self.told.get(at);
